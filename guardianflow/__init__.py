@@ -1,0 +1,3 @@
+"""guardianflow: the model lifecycle for safety vision on factory floors."""
+
+__version__ = "0.1.0"

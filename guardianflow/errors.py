@@ -1,0 +1,166 @@
+"""The whole error tree: every way in which guardianflow says no.
+
+    GuardianflowError                      exit code
+    ├── InputError ............................. 2   the caller gave something unusable
+    │   ├── NameInvalid                             a model name that cannot be registered
+    │   ├── ScenarioInvalid                         YAML, key, segment, version, path
+    │   ├── DatasetInvalid                          images, labels, data.yaml
+    │   └── AnswerInvalid                           an answer to an approval that is no answer
+    ├── Refused ................................ 3   a rule says no; nothing was changed
+    │   ├── NoCandidate                             nothing to promote or to quantize
+    │   ├── NoRollbackTarget                        no way back
+    │   ├── AliasDrift                              somebody moved an alias by hand
+    │   ├── RotationConflict                        somebody else rotated at the same moment
+    │   ├── ChampionChanged(expected, actual)       the question was about another champion
+    │   ├── VersionQuarantined                      rolled back before, wants --force and a reason
+    │   ├── SourceNotChampion                       a variant whose source is not in production
+    │   ├── VersionNotReady                         the version is absent or not READY
+    │   ├── ArtifactMissing                         a file of the version is gone or differs
+    │   ├── GateFailed                              the evidence speaks against it
+    │   ├── ScenarioFrozen                          a trained scenario version was edited
+    │   ├── NothingWaiting                          no (single) approval to answer
+    │   └── PermissionDenied                        the account may not do this
+    └── ServerUnreachable ...................... 4   nothing was done; try again
+        ├── RegistryUnavailable                     MLflow
+        └── OrchestratorUnavailable                 Prefect
+
+Anything else that reaches the command line is a defect of ours: exit code 1.
+"""
+
+from typing import ClassVar
+
+
+class GuardianflowError(Exception):
+    """What went wrong, with which value, and what to do about it.
+
+    Args:
+        message: What is wrong, naming the value; one or two sentences.
+        remedy: What the reader can do now; a command where there is one.
+        data: The values as data, for `--json`.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, remedy: str = "", **data: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.data = data
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+    def to_json(self) -> dict[str, object]:
+        """The error as the value of `"error"` in the JSON answer of a command."""
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "remedy": self.remedy,
+            **self.data,
+        }
+
+
+class InputError(GuardianflowError):
+    """The caller gave something unusable; no work was spent."""
+
+    exit_code = 2
+
+
+class NameInvalid(InputError):
+    """A model name that does not follow `customer/region-plant/zone/task[__backend_precision]`."""
+
+
+class ScenarioInvalid(InputError):
+    """A scenario file, key, version or path that cannot be used."""
+
+
+class DatasetInvalid(InputError):
+    """A data set that cannot be trusted; the message names file, line and value."""
+
+
+class AnswerInvalid(InputError):
+    """An answer to an approval that decides nothing."""
+
+
+class Refused(GuardianflowError):
+    """A rule says no; nothing was changed."""
+
+    exit_code = 3
+
+
+class NoCandidate(Refused):
+    """There is no version that could be promoted or quantized."""
+
+
+class NoRollbackTarget(Refused):
+    """There is no known-good release state to go back to."""
+
+
+class AliasDrift(Refused):
+    """An alias in MLflow differs from what the ledger says: somebody moved it by hand."""
+
+
+class RotationConflict(Refused):
+    """Another operation was committed at the same moment; trying again is safe."""
+
+
+class ChampionChanged(Refused):
+    """The champion is not the version that the request was about."""
+
+    def __init__(self, name: str, expected: int | None, actual: int | None) -> None:
+        super().__init__(
+            f"@champion of {name} is version {actual or 'none'}, not {expected or 'none'} "
+            "as the request expected; nothing was changed.",
+            remedy="Look at `guardianflow models` and ask again for the champion of now.",
+            name=name,
+            expected=expected,
+            actual=actual,
+        )
+        self.expected = expected
+        self.actual = actual
+
+
+class VersionQuarantined(Refused):
+    """The version was rolled back before; it needs force and a reason."""
+
+
+class SourceNotChampion(Refused):
+    """A variant was asked for whose FP32 source is neither champion nor candidate."""
+
+
+class VersionNotReady(Refused):
+    """The version does not exist, or its upload was never finished."""
+
+
+class ArtifactMissing(Refused):
+    """A file of the version is gone, or its size or sha256 differs."""
+
+
+class GateFailed(Refused):
+    """The gate's rules speak against the promotion."""
+
+
+class ScenarioFrozen(Refused):
+    """A scenario version that has been trained was edited afterwards."""
+
+
+class NothingWaiting(Refused):
+    """There is no approval waiting, or more than one and none was named."""
+
+
+class PermissionDenied(Refused):
+    """The account that was used may not do this."""
+
+
+class ServerUnreachable(GuardianflowError):
+    """A server did not answer; nothing was done."""
+
+    exit_code = 4
+
+
+class RegistryUnavailable(ServerUnreachable):
+    """The MLflow server did not answer."""
+
+
+class OrchestratorUnavailable(ServerUnreachable):
+    """The Prefect server did not answer."""

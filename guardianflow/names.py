@@ -1,0 +1,105 @@
+"""Names of models: the public name and its encoding in MLflow, the only place that knows both.
+
+    public      donghwa-entec/busan-plant1/welding/ppe__openvino_int8
+    registered  donghwa-entec.busan-plant1.welding.ppe__openvino_int8
+
+MLflow refuses `/` and `:` in registered model names, so `/` becomes `.`; the way back is
+unambiguous because no segment may contain a dot.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from guardianflow.errors import NameInvalid
+
+SEGMENT = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+MAX_LENGTH = 200
+_WORD = r"[a-z0-9]+"
+_PUBLIC = re.compile(
+    rf"(?P<customer>{SEGMENT})/(?P<site>{SEGMENT})/(?P<zone>{SEGMENT})/(?P<task>{SEGMENT})"
+    rf"(?:__(?P<backend>{_WORD})_(?P<precision>{_WORD}))?"
+)
+_REMEDY = (
+    "A name is customer/region-plant/zone/task, for a variant with __backend_precision behind it, "
+    "in small letters, digits and single hyphens, e.g. donghwa-entec/busan-plant1/welding/ppe."
+)
+
+
+@dataclass(frozen=True, order=True)
+class ModelName:
+    """One model, or one variant of it.
+
+    Build it with `ModelName.parse`, which checks every segment.
+    """
+
+    customer: str
+    site: str
+    zone: str
+    task: str
+    backend: str | None = None
+    precision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "ModelName":
+        """Read a public name (slashes) or a registered name (dots).
+
+        Raises:
+            NameInvalid: The text is no such name; the message says what is expected.
+        """
+        if len(text) > MAX_LENGTH:
+            raise NameInvalid(
+                f"The model name {text[:40]!r}... has {len(text)} characters, more than "
+                f"{MAX_LENGTH}.",
+                remedy="Shorten customer, site, zone or task.",
+                value=text,
+            )
+        public = text if "/" in text else text.replace(".", "/")
+        match = _PUBLIC.fullmatch(public)
+        if match is None:
+            raise NameInvalid(f"{text!r} is not a model name.", remedy=_REMEDY, value=text)
+        return cls(**match.groupdict())
+
+    @property
+    def public(self) -> str:
+        """The name that people see: `customer/site/zone/task[__backend_precision]`."""
+        base = f"{self.customer}/{self.site}/{self.zone}/{self.task}"
+        return base if self.backend is None else f"{base}__{self.backend}_{self.precision}"
+
+    @property
+    def registered(self) -> str:
+        """The name under which MLflow knows the model."""
+        return self.public.replace("/", ".")
+
+    @property
+    def base(self) -> "ModelName":
+        """The FP32 model that this name is a variant of, or the name itself."""
+        return replace(self, backend=None, precision=None)
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether the name has a backend and a precision."""
+        return self.backend is not None
+
+    def variant(self, flavour: str) -> "ModelName":
+        """The variant of this base for a flavour such as `openvino_int8`.
+
+        Raises:
+            NameInvalid: The flavour is not `backend_precision`.
+        """
+        return ModelName.parse(f"{self.base.public}__{flavour}")
+
+    def tags(self) -> dict[str, str]:
+        """The tags of the registered model, on which listings filter."""
+        parts = {
+            "name": self.public,
+            "customer": self.customer,
+            "site": self.site,
+            "zone": self.zone,
+            "task": self.task,
+            "backend": self.backend or "",
+            "precision": self.precision or "",
+        }
+        return {f"guardianflow.{key}": value for key, value in parts.items() if value}
+
+    def __str__(self) -> str:
+        return self.public

@@ -1,0 +1,405 @@
+"""Scenarios: what is trained, quantized, gated and watched for one customer x site x zone x task.
+
+    scenarios/*.yaml  --read_scenario_file-->  ScenarioSpec  --version("v3")-->  Scenario
+
+A `ScenarioSpec` is one YAML file or one Prefect block: common settings, and `versions` that
+override them key by key. A `Scenario` is one version of it, frozen, with a digest.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from guardianflow.errors import ScenarioInvalid
+from guardianflow.names import SEGMENT, ModelName
+
+Segment = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=60)]
+ScenarioName = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=80)]
+ScenarioVersion = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
+ClassName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=40)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Settings(BaseModel):
+    """A frozen group of settings in which an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Light(StrEnum):
+    """The light in which a synthetic scene is drawn."""
+
+    DAY = "day"
+    NIGHT = "night"
+
+
+class SyntheticData(Settings):
+    """The embedded data set: welding-zone scenes that the project draws itself."""
+
+    kind: Literal["synthetic"] = Field(description="Scenes drawn by guardianflow.synthetic.")
+    seed: int = Field(default=7, ge=0, description="Seed of every split; same seed, same bytes.")
+    image_size: int = Field(default=256, ge=64, le=1280, description="Side of a scene in pixels.")
+    train_images: int = Field(default=240, ge=4, le=100_000, description="Scenes to learn from.")
+    val_images: int = Field(default=48, ge=2, le=100_000, description="Scenes that choose best.pt.")
+    test_images: int = Field(
+        default=64, ge=2, le=100_000, description="Scenes of the frozen evaluation set."
+    )
+    train_light: tuple[Light, ...] = Field(
+        default=(Light.DAY, Light.NIGHT), min_length=1, description="Light of train and val."
+    )
+    test_light: tuple[Light, ...] = Field(
+        default=(Light.DAY,), min_length=1, description="Light of the frozen evaluation set."
+    )
+
+
+class FolderData(Settings):
+    """A YOLO-format data set on disk."""
+
+    kind: Literal["folder"] = Field(description="A folder with data.yaml, images/ and labels/.")
+    path: str = Field(
+        min_length=1,
+        description="The folder; ${VARIABLE} is read from the environment, a relative path "
+        "starts at the working directory.",
+    )
+
+    def resolve(self) -> Path:
+        """The folder with the environment's variables filled in.
+
+        Raises:
+            ScenarioInvalid: A variable is not set, or there is no such folder.
+        """
+        missing = [name for name in re.findall(r"\$\{(\w+)\}", self.path) if name not in os.environ]
+        if missing:
+            raise ScenarioInvalid(
+                f"The data set path {self.path!r} needs the environment variable {missing[0]}, "
+                "which is not set.",
+                remedy=f"export {missing[0]}=/path/to/data",
+                value=self.path,
+            )
+        path = Path(os.path.expandvars(self.path)).expanduser().absolute()
+        if not path.is_dir():
+            raise ScenarioInvalid(
+                f"The data set folder {path} does not exist.",
+                remedy="Correct dataset.path in the scenario, or bring the folder there.",
+                value=str(path),
+            )
+        return path
+
+
+DatasetSettings = Annotated[SyntheticData | FolderData, Field(discriminator="kind")]
+
+
+class TrainingSettings(Settings):
+    """How the detector is trained."""
+
+    image_size: int = Field(default=256, ge=64, le=1280, multiple_of=32, description="Input side.")
+    width: int = Field(default=8, ge=4, le=64, multiple_of=4, description="Channels of the stem.")
+    epochs: int = Field(default=30, ge=1, le=10_000, description="Passes over the train split.")
+    batch_size: int = Field(default=4, ge=1, le=1024, description="Images in one step.")
+    learning_rate: float = Field(default=8e-3, gt=0, le=1, description="Peak of the schedule.")
+    weight_decay: float = Field(default=5e-4, ge=0, le=1, description="AdamW's weight decay.")
+    ema_decay: float = Field(default=0.96, ge=0, lt=1, description="Decay of averaged weights.")
+    warmup_fraction: float = Field(default=0.03, ge=0, le=0.5, description="Share of warm-up.")
+    seed: int = Field(default=0, ge=0, description="Seed of weights, order and augmentation.")
+    threads: int = Field(default=1, ge=0, le=256, description="CPU threads; 0 = all of them.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
+
+
+class QuantizationSettings(Settings):
+    """How the FP32 IR becomes the variant for the edge box."""
+
+    backend: Literal["openvino"] = Field(default="openvino", description="Runtime of the edge box.")
+    precision: Literal["int8"] = Field(default="int8", description="Number format of the weights.")
+    preset: Literal["mixed", "performance"] = Field(
+        default="mixed", description="NNCF's preset: mixed keeps activations asymmetric."
+    )
+    calibration_images: int = Field(
+        default=64, ge=1, le=10_000, description="Images from train that set the ranges."
+    )
+
+    @property
+    def flavour(self) -> str:
+        """The variant's suffix, e.g. `openvino_int8`."""
+        return f"{self.backend}_{self.precision}"
+
+
+class GateSettings(Settings):
+    """What a candidate has to show before a person is asked."""
+
+    min_map50: Fraction = Field(default=0.3, description="Absolute floor of mAP50.")
+    max_regression: Fraction = Field(
+        default=0.05, description="How much mAP50 may be lost against the current champion."
+    )
+
+
+class HealthSettings(Settings):
+    """When a champion counts as failing on recent labelled frames."""
+
+    min_map50: Fraction = Field(default=0.3, description="Below this mAP50 the champion fails.")
+    min_images: int = Field(default=16, ge=1, description="Fewer frames are INCONCLUSIVE.")
+    min_objects: int = Field(default=30, ge=1, description="Fewer objects are INCONCLUSIVE.")
+
+
+class Scenario(Settings):
+    """One version of a scenario: everything that a lifecycle needs to know."""
+
+    name: ScenarioName = Field(description="Name of the YAML file and of the block.")
+    version: ScenarioVersion = Field(description="Version of the settings, e.g. v3.")
+    customer: Segment = Field(description="Whose floor it is.")
+    region: Segment = Field(description="Region of the plant.")
+    plant: Segment = Field(description="The plant within the region.")
+    zone: Segment = Field(description="The zone that the cameras watch.")
+    task: Segment = Field(description="What is detected, e.g. ppe.")
+    classes: tuple[ClassName, ...] = Field(min_length=1, max_length=200, description="In order.")
+    dataset: DatasetSettings = Field(description="What to learn from.")
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    quantization: QuantizationSettings = Field(default_factory=QuantizationSettings)
+    gate: GateSettings = Field(default_factory=GateSettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> "Scenario":
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: a class is listed twice")
+        return self
+
+    @property
+    def model_name(self) -> ModelName:
+        """The base model of this scenario."""
+        return ModelName.parse(
+            f"{self.customer}/{self.region}-{self.plant}/{self.zone}/{self.task}"
+        )
+
+    def get_registered_model_name(self, variant: str | None = None) -> str:
+        """The public name of the model, e.g. `donghwa-entec/busan-plant1/welding/ppe`.
+
+        Args:
+            variant: A flavour such as `openvino_int8`, or None for the FP32 base.
+
+        Raises:
+            NameInvalid: The variant is not `backend_precision`.
+        """
+        name = self.model_name
+        return (name if variant is None else name.variant(variant)).public
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the settings; two versions with the same digest are the same work."""
+        content = self.model_dump(mode="json", exclude={"name", "version"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def check(self) -> "Scenario":
+        """Check what only the machine can tell (paths), before any work is spent.
+
+        Raises:
+            ScenarioInvalid: A path or an environment variable is missing.
+        """
+        if isinstance(self.dataset, FolderData):
+            self.dataset.resolve()
+        return self
+
+
+class ScenarioSpec(Settings):
+    """A scenario with all its versions, as a YAML file or a block holds it."""
+
+    name: ScenarioName = Field(description="Name of the YAML file and of the block.")
+    common: dict[str, object] = Field(description="Settings that all versions share.")
+    versions: dict[ScenarioVersion, dict[str, object]] = Field(
+        min_length=1, description="What each version overrides."
+    )
+
+    def version(self, version: str) -> Scenario:
+        """One version, with the common settings underneath.
+
+        Raises:
+            ScenarioInvalid: There is no such version, or a value is wrong.
+        """
+        if version not in self.versions:
+            raise ScenarioInvalid(
+                f"Scenario {self.name} has no version {version!r}.",
+                remedy=f"Choose one of {', '.join(sorted(self.versions))}, or add it.",
+                scenario=self.name,
+                value=version,
+            )
+        merged = merge_settings(self.common, self.versions[version])
+        try:
+            return Scenario.model_validate({**merged, "name": self.name, "version": version})
+        except ValidationError as error:
+            raise _invalid(f"Scenario {self.name}", version, error, lines=None) from error
+
+    def to_mapping(self) -> dict[str, object]:
+        """The content as the YAML file has it."""
+        return {**self.common, "versions": dict(self.versions)}
+
+    @classmethod
+    def from_mapping(cls, name: str, content: Mapping[str, object]) -> "ScenarioSpec":
+        """Read a mapping of the YAML file's shape and check every version of it.
+
+        Raises:
+            ScenarioInvalid: A key or a value is wrong.
+        """
+        return _read(name, content, where=f"Scenario {name}", lines=None)
+
+
+def merge_settings(
+    common: Mapping[str, object], override: Mapping[str, object]
+) -> dict[str, object]:
+    """Lay `override` over `common`, group by group; a data set of another kind replaces it."""
+    merged = dict(common)
+    for key, value in override.items():
+        below = merged.get(key)
+        same_kind = (
+            isinstance(below, Mapping)
+            and isinstance(value, Mapping)
+            and value.get("kind", below.get("kind")) == below.get("kind")
+        )
+        if same_kind:
+            merged[key] = merge_settings(
+                cast("Mapping[str, object]", below), cast("Mapping[str, object]", value)
+            )
+        else:
+            merged[key] = value
+    return merged
+
+
+def scenarios_folder() -> Path:
+    """Where scenario files lie: `GUARDIANFLOW_SCENARIOS`, or `scenarios/` of this directory."""
+    return Path(os.environ.get("GUARDIANFLOW_SCENARIOS", "scenarios"))
+
+
+def load_scenario(name: str, version: str, folder: Path | None = None) -> Scenario:
+    """Read one version of a scenario from its YAML file and check it.
+
+    Raises:
+        ScenarioInvalid: File, key, value, version or path is wrong; the message names it.
+    """
+    return load_spec(name, folder).version(version).check()
+
+
+def load_spec(name: str, folder: Path | None = None) -> ScenarioSpec:
+    """Read a scenario's YAML file by the scenario's name.
+
+    Raises:
+        ScenarioInvalid: There is no such file, or something in it is wrong.
+    """
+    folder = folder or scenarios_folder()
+    path = folder / f"{name}.yaml"
+    if not re.fullmatch(SEGMENT, name) or not path.is_file():
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise ScenarioInvalid(
+            f"There is no scenario {name!r} in {folder.absolute()}.",
+            remedy=f"Choose one of {', '.join(known)}."
+            if known
+            else "Run the command from the checkout, or set GUARDIANFLOW_SCENARIOS.",
+            value=name,
+        )
+    return read_scenario_file(path)
+
+
+def read_scenario_file(path: Path) -> ScenarioSpec:
+    """Read a scenario's YAML file; every version in it is checked.
+
+    Raises:
+        ScenarioInvalid: The message names file, line, key, value and remedy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        # One loader for both: the tree with line numbers, and the values (safe: no objects).
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ScenarioInvalid(
+            f"{where}: this is no YAML: {getattr(error, 'problem', None) or error}.",
+            remedy="Correct the line; a scenario in scenarios/ shows the form.",
+            file=str(path),
+        ) from error
+    if not isinstance(content, dict):
+        raise ScenarioInvalid(
+            f"{path}:1: a scenario is a mapping with keys such as customer and versions.",
+            remedy="A scenario in scenarios/ shows the form.",
+            file=str(path),
+        )
+    return _read(path.stem, cast("dict[str, object]", content), where=str(path), lines=tree)
+
+
+def _read(
+    name: str, content: Mapping[str, object], *, where: str, lines: yaml.Node | None
+) -> ScenarioSpec:
+    common = {key: value for key, value in content.items() if key != "versions"}
+    try:
+        # `versions:` with an empty entry (`v1:`) is a version that overrides nothing.
+        versions = content.get("versions") or {}
+        filled = (
+            {key: value if value is not None else {} for key, value in versions.items()}
+            if isinstance(versions, Mapping)
+            else versions
+        )
+        spec = ScenarioSpec.model_validate({"name": name, "common": common, "versions": filled})
+    except ValidationError as error:
+        raise _invalid(where, None, error, lines) from error
+    for version, override in spec.versions.items():
+        merged = merge_settings(spec.common, override)
+        try:
+            Scenario.model_validate({**merged, "name": name, "version": version})
+        except ValidationError as error:
+            raise _invalid(where, version, error, lines) from error
+    return spec
+
+
+def _invalid(
+    where: str, version: str | None, error: ValidationError, lines: yaml.Node | None
+) -> ScenarioInvalid:
+    """Say the first thing that is wrong, with its line, key, value and what to do."""
+    first = error.errors(include_url=False)[0]
+    # A discriminated union puts its tag into the location: `dataset.synthetic.seed`.
+    keys = [key for key in first["loc"] if key not in ("synthetic", "folder")]
+    line = None
+    if lines is not None:
+        own = _line_of(lines, ["versions", version, *keys]) if version else None
+        line = own or _line_of(lines, keys) or _nearest_line(lines, keys)
+    place = f"{where}:{line}" if line else where
+    key = ".".join(str(part) for part in keys) or "the file"
+    label = f"{place} ({version})" if version else place
+    value = first.get("input")
+    if first["type"] == "extra_forbidden":
+        message, remedy = f"{label}: unknown key {key!r}.", "Remove it, or correct its spelling."
+    elif first["type"] == "missing":
+        message, remedy = f"{label}: the key {key!r} is missing.", "Add it."
+    else:
+        message = f"{label}: {key} = {value!r} is not allowed: {first['msg']}."
+        remedy = "Correct the value; segments are small letters, digits and single hyphens."
+        if "pattern" not in first["type"]:
+            remedy = "Correct the value."
+    return ScenarioInvalid(message, remedy=remedy, key=key, value=repr(value), line=line)
+
+
+def _line_of(node: yaml.Node, keys: Sequence[object]) -> int | None:
+    """The 1-based line of a nested key in a composed YAML tree, or None where it is absent."""
+    line = None
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(key)]
+            if not found:
+                return None
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+        else:
+            return None
+    return line
+
+
+def _nearest_line(node: yaml.Node, keys: Sequence[object]) -> int | None:
+    lines = (_line_of(node, keys[:length]) for length in range(len(keys) - 1, 0, -1))
+    return next((line for line in lines if line), None)

@@ -1,0 +1,108 @@
+"""Where MLflow and Prefect are: the environment, or the state that `make up` left behind.
+
+Nothing else decides which server a command talks to. The state file is trusted only when it
+belongs to this user, nobody else can write or read it, and it names loopback addresses.
+"""
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from guardianflow.errors import InputError
+
+STATE_FILE = "servers.json"
+# A dead server would otherwise cost minutes of retries (measured: 246 s) before it is reported.
+_QUICK_FAILURE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+# Factories are air-gapped: nothing that guardianflow starts phones home.
+NO_TELEMETRY = {
+    "NNCF_CI": "1",
+    "OPENVINO_TELEMETRY_OPT_OUT": "1",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The two addresses, and where they were read."""
+
+    mlflow: str | None
+    prefect: str | None
+    source: str
+
+    def describe(self) -> str:
+        """One line for people: which servers are meant, and why these."""
+        return f"MLflow {self.mlflow or '-'} · Prefect {self.prefect or '-'} ({self.source})"
+
+
+def home() -> Path:
+    """Where guardianflow keeps its local state: `GUARDIANFLOW_HOME`, or `.guardianflow` here."""
+    return Path(os.environ.get("GUARDIANFLOW_HOME", ".guardianflow")).absolute()
+
+
+def find_servers() -> Servers:
+    """The servers that this process is to use.
+
+    Raises:
+        InputError: The state file is not private to this user or names a foreign address.
+    """
+    mlflow, prefect = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("PREFECT_API_URL")
+    path = home() / "up" / STATE_FILE
+    if (mlflow and prefect) or not path.is_file():
+        return Servers(mlflow, prefect, "environment")
+    state = read_state(path)
+    source = str(path) if not (mlflow or prefect) else f"environment and {path}"
+    return Servers(mlflow or state.mlflow, prefect or state.prefect, source)
+
+
+def use_servers() -> Servers:
+    """Find the servers and point this process, and those it starts, at them."""
+    servers = find_servers()
+    for key, value in {**_QUICK_FAILURE, **NO_TELEMETRY}.items():
+        os.environ.setdefault(key, value)
+    if servers.mlflow:
+        os.environ["MLFLOW_TRACKING_URI"] = servers.mlflow
+    if servers.prefect:
+        os.environ["PREFECT_API_URL"] = servers.prefect
+    return servers
+
+
+def read_state(path: Path) -> Servers:
+    """Read a state file that `make up` wrote.
+
+    Raises:
+        InputError: The file is not private to this user, unreadable, or not about loopback.
+    """
+    info = path.stat()
+    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077:
+        raise InputError(
+            f"{path} belongs to another user or is open to others; it is not trusted.",
+            remedy=f"Run `make up` again, or `chmod 600 {path}` if the file is yours.",
+            file=str(path),
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        mlflow, prefect = str(content["mlflow"]), str(content["prefect"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not a state file of `make up`: {error}.",
+            remedy="Run `make down`, then `make up`.",
+            file=str(path),
+        ) from error
+    for address in (mlflow, prefect):
+        if urlsplit(address).hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise InputError(
+                f"{path} names {address!r}, which is not on this machine.",
+                remedy="Set MLFLOW_TRACKING_URI and PREFECT_API_URL for servers elsewhere.",
+                file=str(path),
+                value=address,
+            )
+    return Servers(mlflow, prefect, str(path))
