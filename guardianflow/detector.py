@@ -1,0 +1,218 @@
+"""The network: a compact anchor-free detector in plain torch, and how its output is decoded.
+
+    image --stem--> /2 --stage--> /4 --stage--> /8 ----------> fuse ------------> head  stride  8
+                                          |                    ^    |
+                                       stage --> /16 --> fuse --+--> fuse ------> head  stride 16
+                                          |              ^              |
+                                       stage --> /32 ----+------------> fuse ---> head  stride 32
+             backbone (CSP)                       PAN: top-down, bottom-up        decoupled
+
+Every cell of the three grids predicts one box (distances from its centre to the four sides) and
+one score per class. Decoding is part of the network, so that an exported file needs no code.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDES = (8, 16, 32)
+# A cell's score starts at 1 %, so that the many empty cells do not dominate the first steps
+# (RetinaNet's prior, Lin et al. 2017).
+_PRIOR = 0.01
+
+
+class RawOutput(NamedTuple):
+    """What the heads say, for the loss.
+
+    Attributes:
+        logits: Class scores before the sigmoid, shape (B, A, C).
+        distances: From the cell's centre to left, top, right, bottom in strides, shape (B, A, 4).
+    """
+
+    logits: Tensor
+    distances: Tensor
+
+
+class Grid(NamedTuple):
+    """The cells of all three grids, one after the other.
+
+    Attributes:
+        centres: x, y in input pixels, shape (A, 2).
+        strides: Pixels per cell, shape (A, 1).
+    """
+
+    centres: Tensor
+    strides: Tensor
+
+
+@dataclass(frozen=True)
+class DetectorShape:
+    """What has to be known to build the network again: kept beside the weights."""
+
+    classes: int
+    width: int
+    image_size: int
+
+
+class ConvUnit(nn.Module):
+    """Convolution, batch normalisation, SiLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        # Small batches: the statistics move faster than torch's default of 0.1 would follow.
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(self.conv(x)))
+
+
+class Bottleneck(nn.Module):
+    """Two 3x3 convolutions with a way around them."""
+
+    def __init__(self, channels: int, *, shortcut: bool) -> None:
+        super().__init__()
+        self.first = ConvUnit(channels, channels, 3)
+        self.second = ConvUnit(channels, channels, 3)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.first(x))
+        return x + y if self.shortcut else y
+
+
+class CspStage(nn.Module):
+    """Cross-stage partial block: half of the channels go through the bottleneck."""
+
+    def __init__(self, inputs: int, outputs: int, *, shortcut: bool = True) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.split = ConvUnit(inputs, 2 * half)
+        self.block = Bottleneck(half, shortcut=shortcut)
+        self.merge = ConvUnit(3 * half, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.split(x).chunk(2, 1)
+        return self.merge(torch.cat((left, right, self.block(right)), 1))
+
+
+class PyramidPool(nn.Module):
+    """Three max-poolings in a row: context from the whole image for the deepest cells."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = ConvUnit(channels, channels // 2)
+        self.expand = ConvUnit(2 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = [self.reduce(x)]
+        for _ in range(3):
+            levels.append(F.max_pool2d(levels[-1], 5, 1, 2))
+        return self.expand(torch.cat(levels, 1))
+
+
+class Head(nn.Module):
+    """Decoupled: boxes and classes have their own convolutions."""
+
+    def __init__(self, inputs: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.box = nn.Sequential(ConvUnit(inputs, hidden, 3), ConvUnit(hidden, hidden, 3))
+        self.label = nn.Sequential(ConvUnit(inputs, hidden, 3), ConvUnit(hidden, hidden, 3))
+        self.distances = nn.Conv2d(hidden, 4, 1)
+        self.logits = nn.Conv2d(hidden, classes, 1)
+        nn.init.constant_(cast("Tensor", self.logits.bias), -math.log((1 - _PRIOR) / _PRIOR))
+        # softplus(1.5) is about 1.7 strides to each side: a usual object of the level.
+        nn.init.constant_(cast("Tensor", self.distances.bias), 1.5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C, H*W) and distances in strides (B, 4, H*W), the latter positive."""
+        logits = self.logits(self.label(x)).flatten(2)
+        distances = F.softplus(self.distances(self.box(x))).flatten(2)
+        return logits, distances
+
+
+class Detector(nn.Module):
+    """The detector; `forward` gives what the loss needs, `decode` what people need."""
+
+    def __init__(self, shape: DetectorShape) -> None:
+        super().__init__()
+        self.shape = shape
+        w = shape.width
+        c2, c3, c4, c5 = 2 * w, 4 * w, 8 * w, 12 * w
+        self.stem = ConvUnit(3, w, 3, 2)
+        self.stage2 = nn.Sequential(ConvUnit(w, c2, 3, 2), CspStage(c2, c2))
+        self.stage3 = nn.Sequential(ConvUnit(c2, c3, 3, 2), CspStage(c3, c3))
+        self.stage4 = nn.Sequential(ConvUnit(c3, c4, 3, 2), CspStage(c4, c4))
+        self.stage5 = nn.Sequential(ConvUnit(c4, c5, 3, 2), CspStage(c5, c5), PyramidPool(c5))
+        self.top4 = CspStage(c5 + c4, c4, shortcut=False)
+        self.top3 = CspStage(c4 + c3, c3, shortcut=False)
+        self.down3 = ConvUnit(c3, c3, 3, 2)
+        self.out4 = CspStage(c3 + c4, c4, shortcut=False)
+        self.down4 = ConvUnit(c4, c4, 3, 2)
+        self.out5 = CspStage(c4 + c5, c5, shortcut=False)
+        self.heads = nn.ModuleList(Head(c, c3, shape.classes) for c in (c3, c4, c5))
+
+    def forward(self, images: Tensor) -> RawOutput:
+        """Run the network.
+
+        Args:
+            images: RGB in 0..1, shape (B, 3, S, S), float32; S a multiple of 32.
+        """
+        p3 = self.stage3(self.stage2(self.stem(images)))
+        p4 = self.stage4(p3)
+        p5 = self.stage5(p4)
+        t4 = self.top4(torch.cat((F.interpolate(p5, scale_factor=2.0), p4), 1))
+        o3 = self.top3(torch.cat((F.interpolate(t4, scale_factor=2.0), p3), 1))
+        o4 = self.out4(torch.cat((self.down3(o3), t4), 1))
+        o5 = self.out5(torch.cat((self.down4(o4), p5), 1))
+        pairs = [head(level) for head, level in zip(self.heads, (o3, o4, o5), strict=True)]
+        logits = torch.cat([pair[0] for pair in pairs], 2).transpose(1, 2)
+        distances = torch.cat([pair[1] for pair in pairs], 2).transpose(1, 2)
+        return RawOutput(logits, distances)
+
+
+class ExportedDetector(nn.Module):
+    """The detector as it is deployed: camera bytes in, boxes in input pixels and scores out."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+        grid = make_grid(detector.shape.image_size)
+        self.register_buffer("centres", grid.centres)
+        self.register_buffer("strides", grid.strides)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Detect.
+
+        Args:
+            frames: RGB, shape (B, S, S, 3), uint8.
+
+        Returns:
+            boxes: x1, y1, x2, y2 in input pixels, shape (B, A, 4), float32.
+            scores: One probability per class, shape (B, A, C), float32.
+        """
+        raw = self.detector(frames.permute(0, 3, 1, 2).float() / 255.0)
+        grid = Grid(cast("Tensor", self.centres), cast("Tensor", self.strides))
+        return decode_boxes(raw.distances, grid), raw.logits.sigmoid()
+
+
+def make_grid(image_size: int, device: torch.device | str = "cpu") -> Grid:
+    """The cells' centres and strides for a square input, in the order of the heads' output."""
+    centres: list[Tensor] = []
+    strides: list[Tensor] = []
+    for stride in STRIDES:
+        steps = (torch.arange(image_size // stride, device=device) + 0.5) * stride
+        y, x = torch.meshgrid(steps, steps, indexing="ij")
+        centres.append(torch.stack((x.flatten(), y.flatten()), 1))
+        strides.append(torch.full((x.numel(), 1), float(stride), device=device))
+    return Grid(torch.cat(centres), torch.cat(strides))
+
+
+def decode_boxes(distances: Tensor, grid: Grid) -> Tensor:
+    """Distances in strides, shape (B, A, 4), to x1, y1, x2, y2 in input pixels, same shape."""
+    pixels = distances * grid.strides
+    return torch.cat((grid.centres - pixels[..., :2], grid.centres + pixels[..., 2:]), -1)

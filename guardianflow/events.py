@@ -1,0 +1,50 @@
+"""The events that guardianflow sends, as data: names, resources and the versioned payload.
+
+`control.py` sends them; automations and other systems build on them (docs/events.md). An event
+alone moves nothing: whoever acts on one reads what it points to again.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.names import ModelName
+
+
+class EventName(StrEnum):
+    """Every event that guardianflow emits."""
+
+    REGISTERED = "guardianflow.model.registered"
+    PROMOTED = "guardianflow.model.promoted"
+    ROLLED_BACK = "guardianflow.model.rolled-back"
+    HEALTH_FAILING = "guardianflow.health.failing"
+    HEALTH_HEALTHY = "guardianflow.health.healthy"
+    HEALTH_INCONCLUSIVE = "guardianflow.health.inconclusive"
+
+
+class ModelEvent(BaseModel):
+    """The payload of every event."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = Field(default=1, description="Version of this payload.")
+    model: str = Field(description="Public name of the model.")
+    version: int = Field(description="The version of the model that the event is about.")
+    incident: str = Field(default="", description="Same for everything that one cause set off.")
+    report: str = Field(default="", description="MLflow run that holds the report or evidence.")
+    message: str = Field(default="", description="One sentence for people.")
+    time: datetime = Field(
+        default_factory=lambda: datetime.now(UTC), description="When it happened, UTC."
+    )
+
+
+def resource(model_name: str) -> dict[str, str]:
+    """The resource of an event about a model, with the label that automations match on."""
+    name = ModelName.parse(model_name)
+    return {
+        "prefect.resource.id": f"guardianflow.model.{name.registered}",
+        "prefect.resource.name": name.public,
+        "guardianflow.model.name": name.public,
+    }

@@ -1,0 +1,212 @@
+"""Health: measures a champion on recent labelled frames, keeps the report, acts on it.
+
+    window of frames -> measure -> HealthReport in MLflow -> event -> roll_back_failing
+                                                              (reads the report again)
+
+The frozen evaluation set cannot change, so it can never fail; a window can.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.dataset import open_dataset
+from guardianflow.errors import ChampionChanged, DatasetInvalid, NoCandidate, Refused
+from guardianflow.evaluation import Evaluation
+from guardianflow.measurement import measure_version, recorded_scenario
+from guardianflow.names import ModelName
+from guardianflow.pictures import contact_sheet
+from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
+from guardianflow.registry import ModelRegistryManager, Operation, RegisteredModelInfo
+from guardianflow.scenario import HealthSettings
+
+WINDOW_SPLIT = "test"
+_PICTURE_FRAMES = 9
+
+
+class Verdict(StrEnum):
+    """What a window says about a champion."""
+
+    HEALTHY = "HEALTHY"
+    FAILING = "FAILING"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class HealthReport(BaseModel):
+    """How a champion did on one window of labelled frames."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_name: str = Field(description="Public name of the model.")
+    version: int = Field(description="The champion that was measured.")
+    window: str = Field(description="Where the frames lay.")
+    window_fingerprint: str = Field(description="sha256 over the frames and their labels.")
+    evaluation: Evaluation = Field(description="Figures on the window.")
+    settings: HealthSettings = Field(description="The thresholds that were applied.")
+    verdict: Verdict = Field(description="HEALTHY, FAILING or INCONCLUSIVE.")
+    reason: str = Field(description="One sentence for people.")
+    report_id: str = Field(description="The MLflow run that holds this report.")
+    time: datetime = Field(description="When it was measured, UTC.")
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What came of a failing report: an operation, or the reason why nothing moved."""
+
+    operation: Operation | None
+    message: str
+
+
+def check_health(
+    registry: ModelRegistryManager,
+    model_name: str,
+    window: Path,
+    *,
+    token: str,
+    settings: HealthSettings | None = None,
+) -> HealthReport:
+    """Measure the champion on a window of labelled frames and keep the report in MLflow.
+
+    Args:
+        registry: The registry that knows the champion.
+        model_name: Base or variant.
+        window: A YOLO data set whose split `test` holds the recent frames.
+        token: The same token gives the same report; it is measured once.
+        settings: Thresholds; None takes those of the scenario that the champion was made from.
+
+    Raises:
+        NoCandidate: The model has no champion that could be measured.
+        DatasetInvalid: The window cannot be used.
+    """
+    client = registry.client
+    if done := find_record(client, HEALTH, token):
+        return read_record(client, done, HealthReport)
+    champion = registry.get_champion(model_name)
+    if champion is None:
+        raise NoCandidate(
+            f"{model_name} has no @champion whose health could be checked.",
+            remedy=f"guardianflow promote {model_name}",
+            name=model_name,
+        )
+    scenario = recorded_scenario(registry, champion)
+    dataset = open_dataset(window, scenario.classes if scenario else None)
+    samples = dataset.splits.get(WINDOW_SPLIT)
+    if not samples:
+        raise DatasetInvalid(
+            f"The window {window} has no split {WINDOW_SPLIT!r} with frames.",
+            remedy=f"Put the recent frames under images/{WINDOW_SPLIT} and name it in data.yaml.",
+            file=str(window),
+        )
+    thresholds = settings or (scenario.health if scenario else HealthSettings())
+    measured = measure_version(registry, champion.name, champion.version, samples, dataset.classes)
+    verdict, reason = assess(measured.evaluation, thresholds)
+    run_id = open_record(client, HEALTH, token, f"health {champion.name} {champion.version}")
+    report = HealthReport(
+        model_name=champion.name,
+        version=champion.version,
+        window=str(window),
+        window_fingerprint=dataset.fingerprint,
+        evaluation=measured.evaluation,
+        settings=thresholds,
+        verdict=verdict,
+        reason=reason,
+        report_id=run_id,
+        time=datetime.now(UTC),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        contact_sheet(
+            samples[:_PICTURE_FRAMES],
+            measured.detections[:_PICTURE_FRAMES],
+            dataset.classes,
+            Path(folder) / "window.png",
+            title=f"{champion.name} version {champion.version} on {Path(window).name}: {verdict}",
+        )
+        close_record(client, run_id, report, _draft(Path(folder), report, champion))
+    return report
+
+
+def _draft(folder: Path, report: HealthReport, champion: RegisteredModelInfo) -> Draft:
+    figures = report.evaluation
+    return Draft(
+        folder,
+        tags={
+            "guardianflow.name": champion.name,
+            "guardianflow.version": str(champion.version),
+            "guardianflow.verdict": report.verdict.value,
+        },
+        metrics={
+            "map50": figures.map50,
+            "images": figures.images,
+            "objects": figures.objects,
+            "false_alarms_per_image": figures.false_alarms_per_image,
+        },
+    )
+
+
+def assess(evaluation: Evaluation, settings: HealthSettings) -> tuple[Verdict, str]:
+    """Judge the figures of a window; too little evidence is never a verdict."""
+    if evaluation.images < settings.min_images or evaluation.objects < settings.min_objects:
+        return Verdict.INCONCLUSIVE, (
+            f"{evaluation.images} frames with {evaluation.objects} objects are fewer than "
+            f"{settings.min_images} and {settings.min_objects}"
+        )
+    failing = evaluation.map50 < settings.min_map50
+    return Verdict.FAILING if failing else Verdict.HEALTHY, (
+        f"mAP50 {evaluation.map50:.3f} on {evaluation.images} frames is "
+        f"{'below' if failing else 'at or above'} {settings.min_map50:.3f}"
+    )
+
+
+def read_report(registry: ModelRegistryManager, report: str) -> HealthReport:
+    """Read a stored report by its MLflow run id.
+
+    Raises:
+        ArtifactMissing: There is no such complete report.
+    """
+    return read_record(registry.client, report, HealthReport)
+
+
+def roll_back_failing(
+    registry: ModelRegistryManager, model_name: str, failing_version: int, report: str
+) -> Reaction:
+    """Roll back a champion whose stored report says FAILING; what the caller says is not enough.
+
+    A repeated, late or invented request changes nothing and says so.
+
+    Raises:
+        ArtifactMissing: The report does not exist.
+        NoRollbackTarget: There is no known-good version to go back to.
+        Refused: A rule of the rotation says no.
+    """
+    found = read_report(registry, report)
+    name = ModelName.parse(model_name).public
+    if found.model_name != name or found.version != failing_version:
+        raise Refused(
+            f"Report {report} is about {found.model_name} version {found.version}, not about "
+            f"{name} version {failing_version}.",
+            remedy="Nothing was changed; find out who sent the event.",
+            report=report,
+        )
+    if found.verdict is not Verdict.FAILING:
+        return Reaction(None, f"Report {report} says {found.verdict}: nothing to roll back.")
+    try:
+        operation = registry.rollback(
+            name,
+            expected_champion=failing_version,
+            actor="automation",
+            reason=f"health: {found.reason} (report {report})",
+            # One incident is one report: however often its event fires, it rolls back once.
+            token=f"incident-{report}",
+            automatic=True,
+        )
+    except ChampionChanged as error:
+        return Reaction(
+            None,
+            f"@champion of {name} is version {error.actual or 'none'}, no longer the failing "
+            f"{failing_version}: nothing to roll back.",
+        )
+    return Reaction(operation, operation.message)

@@ -1,0 +1,115 @@
+"""Records in MLflow: one run that holds a JSON document, pictures and figures, found by a token.
+
+Proposals and health reports are records. What passes from one process to another, perhaps on
+another machine days later, is here and never on a worker's disk. A record counts only once its
+`guardianflow.complete` tag is set, which is the last write: a half-written one is never read.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from pydantic import BaseModel, ValidationError
+
+from guardianflow.errors import ArtifactMissing
+
+PROMOTIONS = "guardianflow.promotions"
+HEALTH = "guardianflow.health"
+_TOKEN = "guardianflow.token"
+_COMPLETE = "guardianflow.complete"
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+@dataclass
+class Draft:
+    """What goes into a record beside its document; files may lie in folders below `folder`."""
+
+    folder: Path
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    metrics: dict[str, float] = field(default_factory=dict[str, float])
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The id of an experiment, which is made where it does not exist yet."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name)
+        except MlflowException:
+            # Another process made it between the two calls: the name is unique on the server.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return found.experiment_id
+
+
+def find_record(client: MlflowClient, experiment: str, token: str) -> str | None:
+    """The run id of the complete record with this token, the oldest if there are several."""
+    found = client.search_runs(
+        [experiment_id(client, experiment)],
+        filter_string=f"tags.`{_TOKEN}` = '{token}' and tags.`{_COMPLETE}` = 'true'",
+        order_by=["attributes.start_time ASC"],
+        max_results=1,
+    )
+    return found[0].info.run_id if found else None
+
+
+def open_record(client: MlflowClient, experiment: str, token: str, run_name: str) -> str:
+    """Begin a record and return its run id; it does not count before `close_record`."""
+    run = client.create_run(
+        experiment_id(client, experiment), run_name=run_name, tags={_TOKEN: token}
+    )
+    return run.info.run_id
+
+
+def close_record(client: MlflowClient, run_id: str, document: BaseModel, draft: Draft) -> None:
+    """Write everything that belongs to a record, and last of all that it is complete."""
+    kind = type(document).__name__
+    (draft.folder / f"{kind}.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
+    client.log_artifacts(run_id, str(draft.folder))
+    for key, value in draft.metrics.items():
+        client.log_metric(run_id, key, value)
+    for key, value in draft.tags.items():
+        client.set_tag(run_id, key, value)
+    client.set_terminated(run_id, "FINISHED")
+    client.set_tag(run_id, _COMPLETE, "true")
+
+
+def read_record(client: MlflowClient, run_id: str, kind: type[Document]) -> Document:
+    """Read the document of a record.
+
+    Raises:
+        ArtifactMissing: There is no such record, or it is not complete or not readable.
+    """
+    remedy = "Run the step that writes it again."
+    try:
+        run: Run = client.get_run(run_id)
+    except MlflowException as error:
+        raise ArtifactMissing(
+            f"MLflow has no run {run_id!r} that could hold a {kind.__name__}.",
+            remedy=remedy,
+            run_id=run_id,
+        ) from error
+    tags: Mapping[str, str] = run.data.tags
+    if tags.get(_COMPLETE) != "true":
+        raise ArtifactMissing(
+            f"The {kind.__name__} in run {run_id} was never completed.",
+            remedy=remedy,
+            run_id=run_id,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", folder))
+            return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        except (MlflowException, OSError, ValidationError) as error:
+            raise ArtifactMissing(
+                f"The {kind.__name__} of run {run_id} cannot be read: {error}.",
+                remedy=remedy,
+                run_id=run_id,
+            ) from error
