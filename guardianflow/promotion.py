@@ -1,0 +1,266 @@
+"""Promotion in two steps, the same for CLI and flow: propose() -> evidence, decide() -> rotation.
+
+    propose: plan -> measure candidate and champion on the frozen images -> gate -> record in MLflow
+    decide:  a person's Answer -> rotation of the aliases, or a rejection noted on the version
+
+What a person approves is the record: decide() rotates exactly the version that it names, from
+exactly the champion that it was compared with, or refuses.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from guardianflow.dataset import Sample
+from guardianflow.errors import ArtifactMissing, GateFailed
+from guardianflow.evidence import Comparison, evidence_markdown, headline
+from guardianflow.gate import GateOutcome, Subject, judge
+from guardianflow.measurement import (
+    Measured,
+    evaluation_set,
+    measure_version,
+    recorded_scenario,
+)
+from guardianflow.pictures import comparison_sheet
+from guardianflow.proposal import Answer, Choice, Proposal
+from guardianflow.records import (
+    PROMOTIONS,
+    Draft,
+    close_record,
+    find_record,
+    open_record,
+    read_record,
+)
+from guardianflow.registry import (
+    ModelAlias,
+    ModelRegistryManager,
+    Move,
+    Operation,
+    Plan,
+)
+from guardianflow.scenario import GateSettings
+
+EVIDENCE_PAGE = "evidence.md"
+STATUS_TAG = "guardianflow.status"
+REASON_TAG = "guardianflow.status_reason"
+_PICTURE_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What came of an answer."""
+
+    operation: Operation | None
+    message: str
+
+
+def propose(
+    registry: ModelRegistryManager,
+    model_name: str,
+    version: int | None = None,
+    *,
+    token: str,
+    requested_by: str,
+    force: bool = False,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Proposal:
+    """Measure what would be promoted beside what is in production and let the gate judge it.
+
+    Args:
+        registry: The registry that knows both.
+        model_name: Base or variant.
+        version: The version asked for; None takes @candidate.
+        token: The same token gives the same record; it is measured once.
+        requested_by: Who asks, for the record.
+        force: Ask a person although the gate says FAILED or the version is quarantined.
+        on_progress: Called with what is measured, frames done and frames in all.
+
+    Raises:
+        NoCandidate: There is nothing to promote.
+        GateFailed: The gate says FAILED and force is off; the evidence is kept all the same.
+    """
+    client = registry.client
+    if done := find_record(client, PROMOTIONS, token):
+        proposal = read_record(client, done, Proposal)
+    else:
+        plan = registry.plan_promotion(model_name, version, force=force)
+        proposal = _record(registry, plan, token, requested_by, on_progress, force=force)
+    if proposal.gate.outcome is GateOutcome.FAILED and not force:
+        raise GateFailed(
+            f"The gate says no to {proposal.model_name} version {proposal.version}: "
+            f"{proposal.gate.summary()}.",
+            remedy=f"Look at the evidence (MLflow run {proposal.evidence_run_id}), train a better "
+            "version, or override with --force and a reason.",
+            evidence_run_id=proposal.evidence_run_id,
+            name=proposal.model_name,
+            version=proposal.version,
+        )
+    return proposal
+
+
+def decide(
+    registry: ModelRegistryManager, proposal: Proposal, answer: Answer, *, token: str
+) -> Decided:
+    """Carry out what a person decided about a proposal.
+
+    Raises:
+        ChampionChanged: Another version became champion since the evidence was made.
+        Refused: A rule of the rotation says no; nothing was changed.
+    """
+    if answer.decision is Choice.REJECT:
+        for subject in proposal.subjects:
+            text = f"rejected by {answer.approver}: {answer.reason}"
+            registry.set_version_tag(subject.model_name, subject.version, REASON_TAG, text)
+            registry.set_version_tag(subject.model_name, subject.version, STATUS_TAG, "rejected")
+        return Decided(
+            None,
+            f"{proposal.model_name} version {proposal.version} was rejected by "
+            f"{answer.approver}: {answer.reason}. No alias was moved.",
+        )
+    operation = registry.promote_to_champion(
+        proposal.model_name,
+        proposal.version,
+        expected_champion=proposal.expected_champion,
+        actor=answer.approver,
+        reason=answer.reason,
+        token=token,
+        evidence=f"{proposal.evidence_run_id}:{proposal.digest}",
+        force=proposal.forced,
+    )
+    return Decided(operation, operation.message)
+
+
+def _record(
+    registry: ModelRegistryManager,
+    plan: Plan,
+    token: str,
+    requested_by: str,
+    on_progress: Callable[[str, int, int], None] | None,
+    *,
+    force: bool,
+) -> Proposal:
+    """Measure a plan, judge it, and keep the whole of it in MLflow."""
+    info = registry.get_version(plan.model_name, plan.version)
+    scenario = recorded_scenario(registry, info)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subjects: list[Subject] = []
+        samples: Sequence[Sample] = ()
+        if scenario:
+            dataset, samples = evaluation_set(scenario)
+            for move in _champion_moves(plan):
+                comparison = _compare(registry, move, samples, dataset.classes, on_progress)
+                subjects.append(comparison.subject)
+                _draw(comparison, samples, dataset.classes, folder)
+        else:
+            subjects = [_unmeasured(move) for move in _champion_moves(plan)]
+        gate = judge(subjects, scenario.gate if scenario else GateSettings())
+        run_id = open_record(
+            registry.client, PROMOTIONS, token, f"promote {plan.model_name} {plan.version}"
+        )
+        proposal = Proposal(
+            model_name=plan.model_name,
+            version=plan.version,
+            expected_champion=plan.champion.get(plan.model_name),
+            moves=plan.moves,
+            warnings=plan.warnings,
+            subjects=tuple(subjects),
+            gate=gate,
+            headline=headline(subjects, gate),
+            scenario=f"{scenario.name} {scenario.version}" if scenario else "",
+            images=len(samples),
+            requested_by=requested_by,
+            forced=force,
+            evidence_run_id=run_id,
+            time=datetime.now(UTC),
+        )
+        page = evidence_markdown(proposal)
+        (folder / EVIDENCE_PAGE).write_text(page, encoding="utf-8")
+        close_record(registry.client, run_id, proposal, _draft(folder, proposal))
+    return proposal
+
+
+def _draft(folder: Path, proposal: Proposal) -> Draft:
+    return Draft(
+        folder,
+        tags={
+            "guardianflow.name": proposal.model_name,
+            "guardianflow.version": str(proposal.version),
+            "guardianflow.gate": proposal.gate.outcome.value,
+        },
+    )
+
+
+def _champion_moves(plan: Plan) -> list[Move]:
+    return [m for m in plan.moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
+
+
+def _unmeasured(move: Move) -> Subject:
+    if move.after is None:
+        raise ValueError(f"a promotion never empties @champion of {move.name}")
+    return Subject(
+        model_name=move.name,
+        version=move.after,
+        champion_version=move.before,
+        candidate=None,
+        champion=None,
+    )
+
+
+def _compare(
+    registry: ModelRegistryManager,
+    move: Move,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    on_progress: Callable[[str, int, int], None] | None,
+) -> Comparison:
+    """Measure one name's next champion and its champion of now on the same frames."""
+
+    def measure(version: int | None, role: str) -> Measured | None:
+        if version is None:
+            return None
+        label = f"{role} {move.name} version {version}"
+        try:
+            return measure_version(
+                registry,
+                move.name,
+                version,
+                samples,
+                classes,
+                on_progress=(lambda done, total: on_progress(label, done, total))
+                if on_progress
+                else None,
+            )
+        except ArtifactMissing:
+            # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
+            return None
+
+    candidate, champion = measure(move.after, "candidate"), measure(move.before, "champion")
+    subject = _unmeasured(move).model_copy(
+        update={
+            "candidate": candidate.evaluation if candidate else None,
+            "champion": champion.evaluation if champion else None,
+        }
+    )
+    return Comparison(subject, candidate, champion)
+
+
+def _draw(
+    comparison: Comparison, samples: Sequence[Sample], classes: Sequence[str], folder: Path
+) -> None:
+    """Draw the frames on which candidate and champion differ most, side by side."""
+    if comparison.candidate is None:
+        return
+    chosen = comparison.most_different(_PICTURE_FRAMES)
+    columns = {f"version {comparison.subject.version} (candidate)": comparison.candidate}
+    if comparison.champion:
+        before = {f"version {comparison.champion.version} (champion)": comparison.champion}
+        columns = {**before, **columns}
+    comparison_sheet(
+        [samples[index] for index in chosen],
+        {title: [m.detections[index] for index in chosen] for title, m in columns.items()},
+        classes,
+        folder / f"{comparison.subject.model_name.rpartition('/')[2]}.png",
+    )
