@@ -64,6 +64,7 @@ def propose(
     token: str,
     requested_by: str,
     force: bool = False,
+    keep: bool = True,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Proposal:
     """Measure what would be promoted beside what is in production and let the gate judge it.
@@ -75,6 +76,7 @@ def propose(
         token: The same token gives the same record; it is measured once.
         requested_by: Who asks, for the record.
         force: Ask a person although the gate says FAILED or the version is quarantined.
+        keep: Write the record to MLflow; off for a dry run, which writes nothing.
         on_progress: Called with what is measured, frames done and frames in all.
 
     Raises:
@@ -86,7 +88,9 @@ def propose(
         proposal = read_record(client, done, Proposal)
     else:
         plan = registry.plan_promotion(model_name, version, force=force)
-        proposal = _record(registry, plan, token, requested_by, on_progress, force=force)
+        proposal = _examine(
+            registry, plan, token if keep else None, requested_by, on_progress, force=force
+        )
     if proposal.gate.outcome is GateOutcome.FAILED and not force:
         raise GateFailed(
             f"The gate says no to {proposal.model_name} version {proposal.version}: "
@@ -132,16 +136,16 @@ def decide(
     return Decided(operation, operation.message)
 
 
-def _record(
+def _examine(
     registry: ModelRegistryManager,
     plan: Plan,
-    token: str,
+    token: str | None,
     requested_by: str,
     on_progress: Callable[[str, int, int], None] | None,
     *,
     force: bool,
 ) -> Proposal:
-    """Measure a plan, judge it, and keep the whole of it in MLflow."""
+    """Measure a plan, judge it, and keep the whole of it in MLflow under the token, if any."""
     info = registry.get_version(plan.model_name, plan.version)
     scenario = recorded_scenario(registry, info)
     with tempfile.TemporaryDirectory() as name:
@@ -157,9 +161,8 @@ def _record(
         else:
             subjects = [_unmeasured(move) for move in _champion_moves(plan)]
         gate = judge(subjects, scenario.gate if scenario else GateSettings())
-        run_id = open_record(
-            registry.client, PROMOTIONS, token, f"promote {plan.model_name} {plan.version}"
-        )
+        title = f"promote {plan.model_name} {plan.version}"
+        run_id = open_record(registry.client, PROMOTIONS, token, title) if token else ""
         proposal = Proposal(
             model_name=plan.model_name,
             version=plan.version,
@@ -176,9 +179,9 @@ def _record(
             evidence_run_id=run_id,
             time=datetime.now(UTC),
         )
-        page = evidence_markdown(proposal)
-        (folder / EVIDENCE_PAGE).write_text(page, encoding="utf-8")
-        close_record(registry.client, run_id, proposal, _draft(folder, proposal))
+        (folder / EVIDENCE_PAGE).write_text(evidence_markdown(proposal), encoding="utf-8")
+        if token:
+            close_record(registry.client, run_id, proposal, _draft(folder, proposal))
     return proposal
 
 

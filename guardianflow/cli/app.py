@@ -1,0 +1,72 @@
+"""Assembles the commands and turns every way of failing into one paragraph and an exit code.
+
+Exit codes: 0 done or nothing to do, 1 a defect of ours, 2 bad input or usage, 3 refused by a rule,
+4 a server is unreachable, 130 interrupted.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from guardianflow.cli import look, release, work
+from guardianflow.cli.output import print_error
+from guardianflow.errors import GuardianflowError
+
+app = typer.Typer(
+    name="guardianflow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train, quantize, promote, watch and roll back safety vision models.\n\n"
+    "A model is named customer/region-plant/zone/task, e.g. "
+    "donghwa-entec/busan-plant1/welding/ppe, and its variant for the edge box has "
+    "__openvino_int8 behind it.\n\n"
+    "Every command takes --json (stdout is JSON alone) and --debug (show tracebacks).",
+    epilog="Exit codes: 0 done, 1 a defect, 2 bad input, 3 refused by a rule, "
+    "4 server unreachable, 130 interrupted.",
+)
+for module in (work, release, look):
+    module.add_commands(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug, as_json = "--debug" in words, "--json" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = app(words, standalone_mode=False)
+    except GuardianflowError as error:
+        if debug:
+            raise
+        print_error(error.to_json(), as_json=as_json)
+        code = error.exit_code
+    except TyperException as error:
+        usage = {"type": "UsageError", "message": error.format_message(), "remedy": ""}
+        print_error(
+            {**usage, "remedy": "`guardianflow --help` shows the commands with examples."},
+            as_json=as_json,
+        )
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        stopped = {"type": "Interrupted", "message": "Interrupted.", "remedy": "Run it again; "}
+        stopped["remedy"] += "what was begun is finished by the next command."
+        print_error(stopped, as_json=as_json)
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        defect = {
+            "type": type(error).__name__,
+            "message": f"This is a defect of guardianflow: {error}",
+            "remedy": "Run the command again with --debug and report what it prints.",
+        }
+        print_error(json.loads(json.dumps(defect, default=str)), as_json=as_json)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,152 @@
+"""The commands that only look: models, history, status."""
+
+from typing import Annotated
+
+import typer
+
+from guardianflow.cli.connection import open_orchestrator, open_registry, ui_address
+from guardianflow.cli.output import JsonFlag, print_result, print_table, say, stdout
+from guardianflow.errors import InputError, OrchestratorUnavailable, RegistryUnavailable
+from guardianflow.names import ModelName
+from guardianflow.servers import use_servers
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for name, command in (("models", models), ("history", history), ("status", status)):
+        app.command(name, rich_help_panel="Care")(command)
+
+
+def models(
+    name: Annotated[str, typer.Argument(help="One model: its versions are listed.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """List the models with their aliases, or the versions of one.
+
+    [bold]Examples[/]
+
+    guardianflow models
+
+    guardianflow models donghwa-entec/busan-plant1/welding/ppe
+    """
+    registry = open_registry(quiet=as_json)
+    if name:
+        public = ModelName.parse(name).public
+        versions = registry.list_versions(public)
+        if not as_json:
+            print_table(
+                public,
+                ("version", "aliases", "scenario", "status", "created", "run"),
+                [
+                    (
+                        v.version,
+                        " ".join(f"@{alias}" for alias in v.aliases),
+                        v.tags.get("guardianflow.scenario_version"),
+                        v.status,
+                        f"{v.created:%Y-%m-%d %H:%M}",
+                        v.run_id,
+                    )
+                    for v in versions
+                ],
+            )
+        print_result([v.to_json() for v in versions], as_json=as_json)
+        return
+    summaries = registry.list_models()
+    if not as_json:
+        print_table(
+            "Models",
+            ("model", "@champion", "@rollback", "@candidate"),
+            [
+                (
+                    s.name,
+                    s.aliases.get("champion"),
+                    s.aliases.get("rollback"),
+                    s.aliases.get("candidate"),
+                )
+                for s in summaries
+            ],
+        )
+    print_result(
+        [{"name": s.name, "aliases": dict(s.aliases), "tags": dict(s.tags)} for s in summaries],
+        as_json=as_json,
+    )
+
+
+def history(
+    name: Annotated[str, typer.Argument(help="Base or variant.")], as_json: JsonFlag = False
+) -> None:
+    """Who put what into production, when and why; oldest first.
+
+    [bold]Example[/]
+
+    guardianflow history donghwa-entec/busan-plant1/welding/ppe
+    """
+    public = ModelName.parse(name).public
+    registry = open_registry(quiet=as_json)
+    operations = registry.history(public)
+    if not as_json:
+        print_table(
+            f"History of {ModelName.parse(public).base.public}",
+            ("#", "time (UTC)", "what", "@champion", "who", "why"),
+            [
+                (
+                    op.seq,
+                    f"{op.time:%Y-%m-%d %H:%M:%S}",
+                    op.kind,
+                    "\n".join(
+                        f"{model.rpartition('/')[2]} {op.before.get(model) or '-'} → {after}"
+                        for model, after in op.after.items()
+                        if op.before.get(model) != after
+                    ),
+                    op.actor,
+                    op.reason,
+                )
+                for op in operations
+            ],
+        )
+    print_result([op.to_json() for op in operations], as_json=as_json)
+
+
+def status(as_json: JsonFlag = False) -> None:
+    """Show which servers are used, whether they answer, and what waits for a person."""
+    servers = use_servers()
+    if not servers.mlflow and not servers.prefect:
+        raise InputError(
+            "No server is named.",
+            remedy="Run `make up`, or set MLFLOW_TRACKING_URI and PREFECT_API_URL.",
+        )
+    answers: dict[str, object] = {}
+    missing: RegistryUnavailable | OrchestratorUnavailable | None = None
+    waiting: list[dict[str, object]] = []
+    try:
+        answers["mlflow"] = f"answers, {len(open_registry(quiet=True).list_models())} models"
+    except RegistryUnavailable as error:
+        answers["mlflow"], missing = error.message, error
+    try:
+        orchestrator = open_orchestrator(quiet=True)
+        waiting = [
+            {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
+            for w in orchestrator.pending()
+        ]
+        answers["prefect"] = f"answers, {len(waiting)} waiting approvals"
+    except OrchestratorUnavailable as error:
+        answers["prefect"], missing = error.message, error
+    if not as_json:
+        rows = [
+            ("MLflow", servers.mlflow, answers["mlflow"]),
+            ("Prefect", ui_address(servers), answers["prefect"]),
+        ]
+        print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
+        for row in waiting:
+            say(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
+        if missing:
+            say(missing.remedy)
+        else:
+            stdout.print("everything answers")
+    print_result(
+        {"servers": {"mlflow": servers.mlflow, "prefect": servers.prefect}, **answers}
+        | {"waiting": waiting},
+        as_json=as_json,
+    )
+    if missing:
+        raise typer.Exit(missing.exit_code)

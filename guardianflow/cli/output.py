@@ -1,0 +1,109 @@
+"""What commands print: results on stdout, progress and remarks on stderr, or JSON alone."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Protocol
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone, errors included.")]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the terminal.")]
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+class Meter(Protocol):
+    """Told what is being done, how much of it is done, and how much there is."""
+
+    def __call__(self, step: str, done: int, total: int, /) -> None:
+        """Show it."""
+        ...
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """A remark for people; never on stdout, where a program may be listening."""
+    stderr.print(escape(text), style=style, soft_wrap=True)
+
+
+def print_result(data: Mapping[str, object] | Sequence[object], *, as_json: bool) -> None:
+    """The machine's answer of a command, where it was asked for."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, indent=1, default=str, ensure_ascii=False) + "\n")
+
+
+def print_error(error: Mapping[str, object], *, as_json: bool) -> None:
+    """One paragraph on stderr, or the error as JSON on stdout."""
+    if as_json:
+        print_result({"error": dict(error)}, as_json=True)
+        return
+    text = f"{error['message']} {error['remedy']}".strip()
+    stderr.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table for people on stdout; nothing is cut off when stdout is a file."""
+    table = Table(*columns, title=title, title_justify="left", title_style="bold")
+    for row in rows:
+        table.add_row(*["-" if cell is None else escape(str(cell)) for cell in row])
+    width = None if stdout.is_terminal else 200
+    stdout.print(table, width=width)
+
+
+def at_terminal() -> bool:
+    """Whether a person sits there who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask at a terminal; in a script the command itself is the decision."""
+    if yes or not at_terminal():
+        return True
+    return typer.confirm(question, default=False, err=True)
+
+
+def actor() -> str:
+    """Who gives the command, as far as this machine knows."""
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+    return f"{user}@{os.uname().nodename} (CLI)"
+
+
+@contextmanager
+def meter(*, quiet: bool) -> Iterator[Meter]:
+    """A progress bar on stderr; a line per step where stderr is no terminal."""
+    if quiet:
+        yield lambda _step, _done, _total: None
+        return
+    if not stderr.is_terminal:
+        seen: set[str] = set()
+
+        def line(step: str, done: int, total: int) -> None:
+            if step not in seen:
+                seen.add(step)
+                say(f"{step} ({total})" if done < total else step)
+
+        yield line
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=False,
+    ) as progress:
+        tasks: dict[str, int] = {}
+
+        def bar(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(escape(step), total=total)
+            progress.update(progress.task_ids[tasks[step]], completed=done, total=total)
+
+        yield bar

@@ -1,0 +1,304 @@
+"""The commands that move aliases, by hand or by asking a person: promote, approve, roll back."""
+
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.connection import open_orchestrator, open_registry
+from guardianflow.cli.output import (
+    JsonFlag,
+    YesFlag,
+    actor,
+    confirmed,
+    meter,
+    print_result,
+    print_table,
+    say,
+    stdout,
+)
+from guardianflow.errors import AnswerInvalid, InputError, NothingWaiting
+from guardianflow.names import ModelName
+
+if TYPE_CHECKING:
+    from guardianflow.control import Orchestrator, WaitingApproval
+    from guardianflow.proposal import Proposal
+    from guardianflow.registry import Move
+
+NameArgument = Annotated[
+    str, typer.Argument(help="customer/region-plant/zone/task, with or without __openvino_int8.")
+]
+ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for name, command in (
+        ("promote", promote),
+        ("pending", pending),
+        ("approve", approve),
+        ("reject", reject),
+        ("rollback", rollback),
+    ):
+        app.command(name, rich_help_panel="Daily")(command)
+
+
+def promote(
+    name: NameArgument,
+    model_version: Annotated[
+        int | None, typer.Option(help="The version to promote; without it @candidate.", min=1)
+    ] = None,
+    reason: ReasonOption = "",
+    yes: YesFlag = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
+    request: Annotated[
+        bool, typer.Option("--request", help="Ask a person in the Prefect UI instead.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Against the gate or a quarantine; needs --reason.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the evidence and what will move, ask at a terminal, make it @champion.
+
+    [bold]Examples[/]
+
+    guardianflow promote donghwa-entec/busan-plant1/welding/ppe
+
+    guardianflow promote donghwa-entec/busan-plant1/welding/ppe --request --reason "new helmets"
+
+    guardianflow promote donghwa-entec/busan-plant1/welding/ppe --model-version 7 --dry-run
+    """
+    public = ModelName.parse(name).public
+    if force and len(reason.strip()) < 3:
+        raise InputError("--force needs a --reason.", remedy='Say why: --reason "..."')
+    if request:
+        _request(public, model_version, reason, force=force, as_json=as_json)
+        return
+    registry = open_registry(quiet=as_json)
+    from guardianflow.promotion import decide, propose
+    from guardianflow.proposal import Answer, Choice
+
+    token = f"cli-{uuid.uuid4()}"
+    with meter(quiet=as_json) as show:
+        proposal = propose(
+            registry,
+            public,
+            model_version,
+            token=token,
+            requested_by=actor(),
+            force=force,
+            keep=not dry_run,
+            on_progress=show,
+        )
+    if not as_json:
+        _show_proposal(proposal)
+    if proposal.changes_nothing or dry_run:
+        outcome = "nothing to do" if proposal.changes_nothing else "dry run, nothing was changed"
+        if not as_json:
+            stdout.print(f"{public} version {proposal.version}: {outcome}", soft_wrap=True)
+        print_result(
+            {"changed": False, "message": outcome, "proposal": proposal.model_dump(mode="json")},
+            as_json=as_json,
+        )
+        return
+    if not confirmed(f"Promote {public} version {proposal.version}?", yes=yes or as_json):
+        say("nothing was changed")
+        raise typer.Exit(0)
+    answer = Answer(
+        decision=Choice.APPROVE, approver=actor(), reason=reason or "promoted on the command line"
+    )
+    decided = decide(registry, proposal, answer, token=token)
+    if not as_json:
+        stdout.print(decided.message, style="green", soft_wrap=True)
+    print_result(
+        {
+            "changed": decided.operation is not None and decided.operation.changed,
+            "message": decided.message,
+            "proposal": proposal.model_dump(mode="json"),
+        },
+        as_json=as_json,
+    )
+
+
+def _request(
+    name: str, model_version: int | None, reason: str, *, force: bool, as_json: bool
+) -> None:
+    if force:
+        raise InputError(
+            "--force and --request exclude each other: an override is a person's own act.",
+            remedy="Leave one of them out.",
+        )
+    orchestrator = open_orchestrator(quiet=as_json)
+    started = orchestrator.submit(
+        "promote/guardianflow",
+        {
+            "model_name": name,
+            "model_version": model_version,
+            "requested_by": actor(),
+            "reason": reason,
+        },
+    )
+    if not as_json:
+        stdout.print(f"asked: flow run {started.name} will wait for an answer", soft_wrap=True)
+        say(f"answer it at {started.url} or with `guardianflow approve`")
+    print_result(
+        {"flow_run": started.name, "id": str(started.id), "url": started.url}, as_json=as_json
+    )
+
+
+def _show_proposal(proposal: "Proposal") -> None:
+    stdout.print(f"[bold]{proposal.headline}[/]", soft_wrap=True)
+    show_moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
+    for reason in proposal.gate.reasons:
+        say(f"  {reason.outcome}: {reason.message}")
+    for warning in proposal.warnings:
+        say(f"  note: {warning}", style="yellow")
+    if proposal.evidence_run_id:
+        say(f"  evidence: MLflow run {proposal.evidence_run_id} (guardianflow.promotions)")
+
+
+def show_moves(title: str, moves: "Sequence[Move]") -> None:
+    """What moves, or has moved, from which version to which."""
+    rows = [(f"@{move.alias}", move.name, move.before, move.after) for move in moves]
+    if rows:
+        print_table(title, ("alias", "model", "from", "to"), rows)
+
+
+def pending(as_json: JsonFlag = False) -> None:
+    """List the promotions that wait for a person."""
+    orchestrator = open_orchestrator(quiet=as_json)
+    waiting = orchestrator.pending()
+    if not as_json:
+        if not waiting:
+            stdout.print("nothing waits for an approval")
+        else:
+            print_table(
+                "Waiting for an approval",
+                ("flow run", "model", "version", "since", "figures", "page"),
+                [
+                    (w.flow_run_name, w.model_name, w.version, w.since, w.headline, w.url)
+                    for w in waiting
+                ],
+            )
+    print_result([_waiting_json(w) for w in waiting], as_json=as_json)
+
+
+def approve(
+    run: Annotated[str, typer.Argument(help="Flow run, by name or id.")] = "",
+    approver: Annotated[str, typer.Option(help="Who decides.")] = "",
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Approve a waiting promotion; without a name the only one that waits.
+
+    [bold]Example[/]
+
+    guardianflow approve --approver "Kim Minji" --reason "fewer missed masks"
+    """
+    _answer(run, "approve", approver, reason, as_json=as_json)
+
+
+def reject(
+    run: Annotated[str, typer.Argument(help="Flow run, by name or id.")] = "",
+    approver: Annotated[str, typer.Option(help="Who decides.")] = "",
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Reject a waiting promotion; every alias stays as it is.
+
+    [bold]Example[/]
+
+    guardianflow reject --approver "Kim Minji" --reason "gloves are missed at the press"
+    """
+    _answer(run, "reject", approver, reason, as_json=as_json)
+
+
+def _answer(run: str, decision: str, approver: str, reason: str, *, as_json: bool) -> None:
+    if len(approver.strip()) < 2 or len(reason.strip()) < 3:
+        raise AnswerInvalid(
+            f"An answer needs who decides and why; approver is {approver!r}, reason {reason!r}.",
+            remedy='Add --approver "..." and --reason "...".',
+        )
+    orchestrator = open_orchestrator(quiet=as_json)
+    chosen = _the_one(orchestrator, run)
+    orchestrator.answer(chosen.flow_run_id, decision, approver.strip(), reason.strip())
+    if not as_json:
+        stdout.print(
+            f"answered {decision}: {chosen.model_name} version {chosen.version} "
+            f"({chosen.flow_run_name}); the flow goes on at {chosen.url}",
+            soft_wrap=True,
+        )
+    print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
+
+
+def _the_one(orchestrator: "Orchestrator", run: str) -> "WaitingApproval":
+    waiting = orchestrator.pending()
+    matching = [w for w in waiting if run in ("", w.flow_run_name, str(w.flow_run_id))]
+    if len(matching) == 1:
+        return matching[0]
+    names = ", ".join(w.flow_run_name for w in waiting) or "none"
+    raise NothingWaiting(
+        f"There are {len(matching)} waiting approvals that match {run!r}; waiting: {names}."
+        if run or waiting
+        else "Nothing waits for an approval.",
+        remedy="Name one of those that `guardianflow pending` lists."
+        if waiting
+        else "guardianflow promote NAME --request asks for one.",
+    )
+
+
+def _waiting_json(waiting: "WaitingApproval") -> dict[str, object]:
+    return {
+        "flow_run": waiting.flow_run_name,
+        "id": str(waiting.flow_run_id),
+        "model_name": waiting.model_name,
+        "version": waiting.version,
+        "headline": waiting.headline,
+        "since": waiting.since,
+        "url": waiting.url,
+    }
+
+
+def rollback(
+    name: NameArgument,
+    reason: ReasonOption = "",
+    yes: YesFlag = False,
+    only: Annotated[
+        bool, typer.Option("--only", help="This name alone, not the release that it belongs to.")
+    ] = False,
+    expected_champion: Annotated[
+        int | None,
+        typer.Option(help="For machines: do it only if this version is champion.", min=1),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Go back to the last-known-good release; shows what moves and asks at a terminal.
+
+    [bold]Example[/]
+
+    guardianflow rollback donghwa-entec/busan-plant1/welding/ppe --reason "misses at night"
+    """
+    public = ModelName.parse(name).public
+    registry = open_registry(quiet=as_json)
+    plan = registry.plan_rollback(public, only=only)
+    if not as_json:
+        show_moves(f"roll back {public}", plan.moves)
+        for warning in plan.warnings:
+            say(f"  note: {warning}", style="yellow")
+    if not confirmed(f"Roll back {public}?", yes=yes or as_json):
+        say("nothing was changed")
+        raise typer.Exit(0)
+    expected = expected_champion or plan.champion.get(public)
+    operation = registry.rollback(
+        public,
+        expected_champion=expected,
+        actor=actor(),
+        reason=reason or "rolled back on the command line",
+        token=f"cli-{uuid.uuid4()}",
+        only=only,
+    )
+    if not as_json:
+        stdout.print(operation.message, style="green", soft_wrap=True)
+    print_result(operation.to_json(), as_json=as_json)

@@ -1,0 +1,166 @@
+"""`guardianflow run`: trains or quantizes here, or submits the deployment that does."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.connection import open_orchestrator, open_registry
+from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
+from guardianflow.errors import InputError
+from guardianflow.scenario import Scenario, load_scenario
+
+if TYPE_CHECKING:
+    from guardianflow.registry import ModelRegistryManager
+
+
+class WorkType(StrEnum):
+    """What `run` does with a scenario."""
+
+    TRAIN = "train"
+    QUANT = "quant"
+    LIFECYCLE = "lifecycle"
+
+
+# The deployments are named after the flows: `quant` is the command's word for `quantize`.
+_FLOWS = {WorkType.TRAIN: "train", WorkType.QUANT: "quantize", WorkType.LIFECYCLE: "lifecycle"}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("run", rich_help_panel="Daily")(run)
+
+
+def run(
+    scenario: Annotated[str, typer.Argument(help="Name of a file in scenarios/.")],
+    work: Annotated[WorkType, typer.Option("--type", help="What to do.")],
+    version: Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")],
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Run the deployment on a worker and follow it.")
+    ] = False,
+    model_version: Annotated[
+        int | None,
+        typer.Option(help="With quant: the FP32 model version to quantize.", min=1),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train or quantize one scenario version; the result is registered as @candidate.
+
+    [bold]Examples[/]
+
+    guardianflow run donghwa-entec-ppe --type train --version v3
+
+    guardianflow run donghwa-entec-ppe --type quant --version v3
+
+    guardianflow run donghwa-entec-ppe --type lifecycle --version v3 --submit
+    """
+    if model_version is not None and work is not WorkType.QUANT:
+        raise InputError(
+            f"--model-version {model_version} means nothing with --type {work}.",
+            remedy="It chooses what --type quant quantizes.",
+        )
+    if submit or work is WorkType.LIFECYCLE:
+        _submit(scenario, work, version, model_version, as_json=as_json)
+        return
+    settings = load_scenario(scenario, version)
+    registry = open_registry(quiet=as_json)
+    if work is WorkType.TRAIN:
+        _train(registry, settings, as_json=as_json)
+    else:
+        _quantize(registry, settings, model_version, as_json=as_json)
+
+
+def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: bool) -> None:
+    from guardianflow.training import TrainingRunner
+
+    with meter(quiet=as_json) as show:
+        runner = TrainingRunner(
+            scenario, registry, on_progress=lambda p: show(p.step, p.done, p.total)
+        )
+        trained = runner.run()
+    name = scenario.model_name.public
+    figures = trained.evaluation
+    how = "was trained before; nothing to do" if trained.reused else "trained"
+    if not as_json:
+        stdout.print(
+            f"scenario {scenario.version} -> model version {trained.version} ({how}): {name}, "
+            f"mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate",
+            soft_wrap=True,
+        )
+        say(f"next: guardianflow promote {name}")
+    print_result(
+        {
+            "model_name": name,
+            "scenario": scenario.name,
+            "scenario_version": scenario.version,
+            "version": trained.version,
+            "run_id": trained.run_id,
+            "reused": trained.reused,
+            "evaluation": figures.model_dump(mode="json"),
+        },
+        as_json=as_json,
+    )
+
+
+def _quantize(
+    registry: "ModelRegistryManager",
+    scenario: Scenario,
+    model_version: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    from guardianflow.quantization import QuantizationRunner, choose_source
+
+    source = model_version or choose_source(registry, scenario)
+    with meter(quiet=as_json) as show:
+        runner = QuantizationRunner(
+            scenario, registry, source, on_progress=lambda p: show(p.step, p.done, p.total)
+        )
+        made = runner.run()
+    name = scenario.get_registered_model_name(scenario.quantization.flavour)
+    how = "was quantized before; nothing to do" if made.reused else "quantized"
+    if not as_json:
+        stdout.print(
+            f"scenario {scenario.version} -> model version {made.version} ({how} from version "
+            f"{source}): {name}, mAP50 {made.fp32.map50:.3f} -> {made.int8.map50:.3f}, "
+            f"p50 {made.fp32_latency.p50_ms:.1f} -> {made.int8_latency.p50_ms:.1f} ms, @candidate",
+            soft_wrap=True,
+        )
+        say(f"next: guardianflow promote {name}")
+    print_result(
+        {
+            "model_name": name,
+            "scenario": scenario.name,
+            "scenario_version": scenario.version,
+            "source_version": source,
+            "version": made.version,
+            "run_id": made.run_id,
+            "reused": made.reused,
+            "fp32": made.fp32.model_dump(mode="json"),
+            "int8": made.int8.model_dump(mode="json"),
+            "fp32_latency": made.fp32_latency.model_dump(mode="json"),
+            "int8_latency": made.int8_latency.model_dump(mode="json"),
+        },
+        as_json=as_json,
+    )
+
+
+def _submit(
+    scenario: str, work: WorkType, version: str, model_version: int | None, *, as_json: bool
+) -> None:
+    orchestrator = open_orchestrator(quiet=as_json)
+    parameters: dict[str, object] = {"scenario": scenario, "version": version}
+    if model_version is not None:
+        parameters["model_version"] = model_version
+    started = orchestrator.submit(f"{_FLOWS[work]}/guardianflow", parameters)
+    if not as_json:
+        say(f"flow run {started.name}: {started.url}")
+    final = orchestrator.follow(started.id, on_log=(lambda _line: None) if as_json else say)
+    if not as_json:
+        stdout.print(f"flow run {final.name}: {final.state}", soft_wrap=True)
+    print_result(
+        {"flow_run": final.name, "id": str(final.id), "state": final.state, "url": final.url},
+        as_json=as_json,
+    )
+    if final.state != "Completed":
+        raise typer.Exit(1)
