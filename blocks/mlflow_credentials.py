@@ -1,0 +1,99 @@
+"""The block that says where MLflow is and with which account flows use it."""
+
+import os
+from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import urlsplit
+
+from prefect.blocks.core import Block
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_DOCUMENT = "guardianflow-mlflow"
+
+
+class MlflowCredentials(Block):
+    """Address of an MLflow server, and user and password or a token where it asks for them.
+
+    Whoever has the Prefect API can ask for the secrets: access to it equals these credentials.
+
+    Example:
+        Load the credentials and list what is registered:
+        ```python
+        from blocks import MlflowCredentials
+
+        credentials = MlflowCredentials.load("BLOCK_NAME")
+        client = credentials.get_client()
+        print(client.search_registered_models())
+        ```
+    """
+
+    _block_type_name: ClassVar[str | None] = "MLflow Credentials"
+    _block_type_slug: ClassVar[str | None] = "mlflow-credentials"
+    _description: ClassVar[str | None] = (
+        "Where MLflow is, and the account with which guardianflow's flows use it."
+    )
+    _documentation_url: ClassVar[HttpUrl | None] = HttpUrl(
+        "https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/"
+    )
+
+    tracking_uri: str = Field(
+        default=...,
+        title="Tracking URI",
+        pattern=r"^https?://",
+        description="Address of the MLflow server, e.g. http://127.0.0.1:5000.",
+    )
+    username: str | None = Field(
+        default=None, description="User of the server's basic authentication."
+    )
+    password: SecretStr | None = Field(default=None, description="Password of that user.")
+    token: SecretStr | None = Field(
+        default=None, description="Bearer token, instead of user and password."
+    )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_secret_in_the_address(cls, value: str) -> str:
+        # The address is shown in links, logs and artifacts.
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("the address holds a password; use the fields for user and password")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_account(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("user and password belong together")
+        if self.token is not None and self.username is not None:
+            raise ValueError("a token stands instead of user and password; give one of the two")
+        return self
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point MLflow's client at this server and account.
+
+        The values are in clear: they are meant for the environment of a process, never for a
+        parameter, a log or an artifact.
+        """
+        variables = {"MLFLOW_TRACKING_URI": self.tracking_uri}
+        if self.username is not None and self.password is not None:
+            variables["MLFLOW_TRACKING_USERNAME"] = self.username
+            variables["MLFLOW_TRACKING_PASSWORD"] = self.password.get_secret_value()
+        if self.token is not None:
+            variables["MLFLOW_TRACKING_TOKEN"] = self.token.get_secret_value()
+        return variables
+
+    def activate(self) -> None:
+        """Point this process at the server; another account that was set before is forgotten."""
+        for name in ("USERNAME", "PASSWORD", "TOKEN"):
+            os.environ.pop(f"MLFLOW_TRACKING_{name}", None)
+        os.environ.update(self.environment())
+
+    def get_client(self) -> "MlflowClient":
+        """A client of the server.
+
+        MLflow reads accounts from the environment only, so this process is pointed at the server.
+        """
+        from mlflow import MlflowClient
+
+        self.activate()
+        return MlflowClient(self.tracking_uri)

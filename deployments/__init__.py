@@ -1,0 +1,1 @@
+"""Bring servers to the described state, and run embedded servers for one machine."""

@@ -1,0 +1,274 @@
+"""Bring a Prefect server to the described state; doing it twice changes nothing.
+
+    work pools -> block types -> block documents (seeds) -> `prefect deploy --all` -> check
+
+`prefect.yaml` is the one list of deployments. This module adds what that file cannot say, and
+checks what came out: every deployment typed, every automation there once.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+from prefect.workers.process import ProcessWorker
+
+from blocks import MlflowCredentials, ScenarioConfig
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from guardianflow.errors import GuardianflowError, InputError, Refused
+from guardianflow.scenario import ScenarioSpec, read_scenario_file
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# A training takes the machine for itself; a rollback never queues behind one.
+POOLS: Mapping[str, int | None] = {"guardianflow-train": 1, "guardianflow-release": None}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What prefect.yaml asks for: each deployment's entrypoint, and the names of its triggers."""
+
+    deployments: Mapping[str, str]
+    automations: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path = CHECKOUT / "prefect.yaml") -> "Expected":
+        """Read it from prefect.yaml."""
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+        return cls(
+            {entry["entrypoint"]: entry["name"] for entry in entries},
+            tuple(t["name"] for entry in entries for t in entry.get("triggers") or []),
+        )
+
+
+def apply_pools(client: SyncPrefectClient) -> None:
+    """Create the work pools, or set their limits right."""
+    for name, limit in POOLS.items():
+        try:
+            pool = client.read_work_pool(name)
+        except ObjectNotFound:
+            client.create_work_pool(
+                WorkPoolCreate(
+                    name=name,
+                    type="process",
+                    concurrency_limit=limit,
+                    base_job_template=ProcessWorker.get_default_base_job_template(),
+                )
+            )
+            print(f"created work pool {name}")
+            continue
+        if limit is not None and pool.concurrency_limit != limit:
+            client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
+            print(f"work pool {name}: limit {pool.concurrency_limit} -> {limit}")
+
+
+def crash_orphans(client: SyncPrefectClient) -> None:
+    """Mark flow runs as crashed that no process executes: call it only while no worker runs.
+
+    A killed worker leaves them in a running state for ever, where they hold the training pool's
+    only slot. A suspended promotion is no orphan: it waits without a process.
+    """
+    states = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    runs = client.read_flow_runs(
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=list(POOLS))),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))
+        ),
+    )
+    for run in runs:
+        state = Crashed(message="Its worker was ended while it ran; start it again.")
+        client.set_flow_run_state(run.id, state, force=True)
+        print(f"flow run {run.name}: its worker is gone, marked as crashed")
+
+
+def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
+    """Register the block types and save those seed documents that do not exist yet.
+
+    Args:
+        force: Overwrite documents that were edited.
+        former_mlflow: An address that the credentials may be moved away from without force:
+            that of the embedded server before it took another port.
+    """
+    for block in (MlflowCredentials, ScenarioConfig):
+        block.register_type_and_schema()
+    credentials = _seed_credentials(force=force, former=former_mlflow)
+    for path in sorted((CHECKOUT / "scenarios").glob("*.yaml")):
+        _seed_scenario(read_scenario_file(path), credentials, force=force)
+
+
+def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
+    wanted = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    try:
+        stored = cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
+    except ValueError as error:
+        if not wanted.startswith("http"):
+            raise InputError(
+                "MLFLOW_TRACKING_URI does not name an MLflow server.",
+                remedy="Set it to the server's address, e.g. http://mlflow.plant:5000.",
+                value=wanted,
+            ) from error
+        stored = MlflowCredentials(
+            tracking_uri=wanted,
+            username=os.environ.get("MLFLOW_TRACKING_USERNAME"),
+            password=_secret("MLFLOW_TRACKING_PASSWORD"),
+            token=_secret("MLFLOW_TRACKING_TOKEN"),
+        )
+        stored.save(DEFAULT_DOCUMENT)
+        print(f"created block {DEFAULT_DOCUMENT}")
+        return stored
+    if wanted and stored.tracking_uri != wanted:
+        if force or stored.tracking_uri == former:
+            moved = stored.model_copy(update={"tracking_uri": wanted})
+            moved.save(DEFAULT_DOCUMENT, overwrite=True)
+            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
+            return moved
+        print(
+            f"block {DEFAULT_DOCUMENT} says {stored.tracking_uri}, the environment {wanted}; "
+            "kept (--force overwrites)"
+        )
+    return stored
+
+
+def _secret(variable: str) -> Any:
+    value = os.environ.get(variable)
+    return value or None
+
+
+def _seed_scenario(spec: ScenarioSpec, credentials: MlflowCredentials, *, force: bool) -> None:
+    seed = spec.model_dump(mode="json")
+    try:
+        stored = cast("ScenarioConfig", ScenarioConfig.load(spec.name))
+    except ValueError:
+        ScenarioConfig(**seed, credentials=credentials).save(spec.name)
+        print(f"created block {spec.name}")
+        return
+    differences = list(_differences(_content(stored), seed))
+    if not differences:
+        return
+    print(f"block {spec.name} differs from scenarios/{spec.name}.yaml:")
+    for line in differences:
+        print(f"  {line}")
+    if force:
+        ScenarioConfig(**seed, credentials=stored.credentials).save(spec.name, overwrite=True)
+        print("  overwritten")
+    else:
+        print("  kept as it is on the server (--force overwrites it)")
+
+
+def _content(config: ScenarioConfig) -> dict[str, object]:
+    return {"name": config.name, "common": config.common, "versions": config.versions}
+
+
+def _differences(stored: object, seed: object, key: str = "") -> Iterator[str]:
+    """One line for each value that differs: where, what the server has, what the file says."""
+    if isinstance(stored, dict) and isinstance(seed, dict):
+        left, right = cast("dict[str, object]", stored), cast("dict[str, object]", seed)
+        for name in sorted({*left, *right}):
+            below = f"{key}.{name}" if key else name
+            yield from _differences(left.get(name), right.get(name), below)
+    elif json.dumps(stored) != json.dumps(seed):
+        yield f"{key}: server {json.dumps(stored)}, file {json.dumps(seed)}"
+
+
+def deploy() -> None:
+    """Run `prefect deploy --all`, from the checkout because it works nowhere else.
+
+    Raises:
+        Refused: It failed; its output is in the message.
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise Refused(f"`prefect deploy --all` failed:\n{result.stdout}\n{result.stderr}")
+
+
+def check(client: SyncPrefectClient, expected: Expected) -> list[str]:
+    """What is wrong with the state of the server; empty when all is as described.
+
+    A flow that does not import is deployed without a schema, and `prefect deploy` exits 0.
+    """
+    problems: list[str] = []
+    found = {d.entrypoint: d for d in client.read_deployments()}
+    for entrypoint, name in expected.deployments.items():
+        deployment = found.get(entrypoint)
+        if deployment is None or deployment.name != name:
+            problems.append(f"deployment {entrypoint} is missing")
+            continue
+        properties = (deployment.parameter_openapi_schema or {}).get("properties", {})
+        untyped = [key for key, value in properties.items() if not _typed(value)]
+        if not properties or untyped:
+            problems.append(f"deployment {entrypoint} is untyped: {untyped or 'no parameters'}")
+    automations = [a.name for a in client.read_automations()]
+    for name in expected.automations:
+        if automations.count(name) != 1:
+            problems.append(f"automation {name!r} is there {automations.count(name)} times")
+    return problems
+
+
+def _typed(schema: Mapping[str, object]) -> bool:
+    return bool({"type", "$ref", "allOf", "anyOf", "enum", "oneOf"} & set(schema))
+
+
+def apply(*, force: bool = False, former_mlflow: str | None = None) -> None:
+    """Bring the server of this process's settings to the described state.
+
+    Raises:
+        Refused: What came out is not what was described.
+    """
+    with get_client(sync_client=True) as client:
+        apply_pools(client)
+        apply_blocks(force=force, former_mlflow=former_mlflow)
+        deploy()
+        problems = check(client, Expected.read())
+    if problems:
+        raise Refused(
+            "The server is not as prefect.yaml describes: " + "; ".join(problems) + ".",
+            remedy="Make every flow import (`python -c 'import flows.promotion'`), apply again.",
+        )
+    print("applied: pools, blocks, deployments and automations are as described")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `python -m deployments.apply`."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.apply", description=__doc__)
+    parser.add_argument("--force", action="store_true", help="overwrite edited blocks")
+    parser.add_argument("--former-mlflow", help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    try:
+        if options.prepare:
+            with get_client(sync_client=True) as client:
+                apply_pools(client)
+                crash_orphans(client)
+        else:
+            apply(force=options.force, former_mlflow=options.former_mlflow)
+    except GuardianflowError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

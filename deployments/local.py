@@ -1,0 +1,349 @@
+"""The embedded servers behind `make up|down`: MLflow, Prefect and two workers on this machine.
+
+state_dir/servers.json   addresses and processes, readable by this user alone
+state_dir/logs/*.log     what the processes wrote
+state_dir/mlflow, state_dir/prefect   their data (SQLite and files)
+
+(nothing) --start--> up --kill -9 of anything--> half up --start--> up --stop--> (data alone)
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deployments.processes import MARK, Record, end, free_port, marked, spawn
+from guardianflow.errors import GuardianflowError, InputError, Refused, ServerUnreachable
+from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+POOLS = ("guardianflow-train", "guardianflow-release")
+START_TIMEOUT_S = 180.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class State:
+    """What servers.json holds: two addresses and the processes behind them."""
+
+    mlflow: str
+    prefect: str
+    pids: Mapping[str, Record]
+
+    @classmethod
+    def read(cls, state_dir: Path) -> "State | None":
+        """The recorded state, or None where there is none that can be read."""
+        try:
+            content = json.loads((state_dir / STATE_FILE).read_text(encoding="utf-8"))
+            records = {name: Record(**record) for name, record in content["pids"].items()}
+            return cls(content["mlflow"], content["prefect"], records)
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, state_dir: Path) -> None:
+        """Replace servers.json in one step; nobody else may read it."""
+        content = {**asdict(self), "pids": {k: asdict(v) for k, v in self.pids.items()}}
+        part = state_dir / f"{STATE_FILE}.part"
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
+            json.dump(content, file, indent=2)
+        part.replace(state_dir / STATE_FILE)
+
+    def running(self) -> set[str]:
+        """The names of those processes that still run."""
+        return {name for name, record in self.pids.items() if record.process()}
+
+
+def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
+    """The environment of everything that runs for `state_dir`, the flow runs included.
+
+    Settings of other Prefect and MLflow servers that the user's shell may hold are left out.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    prefect_home = state_dir / "prefect"
+    return {
+        **kept,
+        **NO_TELEMETRY,
+        MARK: str(state_dir),
+        "GUARDIANFLOW_HOME": str(home()),
+        "MLFLOW_TRACKING_URI": mlflow,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PREFECT_API_URL": prefect,
+        "PREFECT_HOME": str(prefect_home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_CLI_PROMPT": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def start(state_dir: Path, *, say: Say = print) -> Servers:
+    """Start what does not run yet, apply the deployments, and wait until everything answers.
+
+    Raises:
+        ServerUnreachable: A part did not come up; the message names its log file.
+    """
+    state_dir = state_dir.absolute()
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(state_dir):
+        before = State.read(state_dir)
+        state = _start_servers(state_dir, before, say)
+        env = environment(state_dir, state.mlflow, state.prefect)
+        if not any(f"worker {pool}" in state.running() for pool in POOLS):
+            _check_output(["deployments.apply", "--prepare"], env, state_dir, "work pools", say)
+        state = _start_workers(state_dir, state, env)
+        former = ["--former-mlflow", before.mlflow] if before else []
+        _check_output(["deployments.apply", *former], env, state_dir, "deployments", say)
+        _wait_for_workers(state, say)
+    return Servers(state.mlflow, state.prefect, str(state_dir / STATE_FILE))
+
+
+def stop(state_dir: Path, *, say: Say = print) -> bool:
+    """End everything that was started for `state_dir`; its data stays.
+
+    Returns:
+        Whether anything ran.
+    """
+    state_dir = state_dir.absolute()
+    if not state_dir.is_dir():
+        return False
+    with _locked(state_dir):
+        state = State.read(state_dir)
+        records = list(state.pids.values()) if state else []
+        # Workers first: they say goodbye to the server, and start nothing new meanwhile.
+        groups = ([r for r in records if r.name.startswith("worker")], records)
+        ran = False
+        for group in groups:
+            processes = [process for record in group if (process := record.process())]
+            ran = ran or bool(processes)
+            end(processes)
+        left = marked(state_dir)
+        end(left)
+        (state_dir / STATE_FILE).unlink(missing_ok=True)
+        if state:
+            # The addresses stay known, so that the next start takes the same ports.
+            (state_dir / "addresses.json").write_text(json.dumps([state.mlflow, state.prefect]))
+    say(f"Ended the servers of {state_dir}." if ran or left else f"Nothing ran for {state_dir}.")
+    return ran or bool(left)
+
+
+@contextmanager
+def running(state_dir: Path, *, say: Say = print) -> Generator[Servers, None, None]:
+    """Servers for the time of a `with` block; ended however the block is left."""
+    try:
+        yield start(state_dir, say=say)
+    finally:
+        stop(state_dir, say=say)
+
+
+def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
+    alive = before.running() if before else set[str]()
+    if before and {"mlflow", "prefect"} <= alive:
+        state = before
+    else:
+        # A lone survivor, or one whose record was lost, would hold the database and the port.
+        end(marked(state_dir))
+        mlflow_port, prefect_port = _ports(state_dir, before)
+        state = State(f"http://127.0.0.1:{mlflow_port}", f"http://127.0.0.1:{prefect_port}/api", {})
+        env = environment(state_dir, state.mlflow, state.prefect)
+        for name, command in _server_commands(state_dir, mlflow_port, prefect_port).items():
+            state = _spawn(state_dir, state, name, command, env)
+    _wait_for(state, "mlflow", f"{state.mlflow}/health", say)
+    _wait_for(state, "prefect", f"{state.prefect}/health", say)
+    return state
+
+
+def _ports(state_dir: Path, before: State | None) -> tuple[int, int]:
+    addresses = [before.mlflow, before.prefect] if before else [None, None]
+    if not before:
+        with suppress(FileNotFoundError, ValueError):
+            addresses = json.loads((state_dir / "addresses.json").read_text())
+    mlflow, prefect = (urlsplit(str(address)).port if address else None for address in addresses)
+    first = free_port(mlflow)
+    second = free_port(prefect)
+    return first, second if second != first else free_port()
+
+
+def _server_commands(state_dir: Path, mlflow_port: int, prefect_port: int) -> dict[str, list[str]]:
+    data = state_dir / "mlflow"
+    data.mkdir(parents=True, exist_ok=True)
+    (state_dir / "prefect").mkdir(parents=True, exist_ok=True)
+    python = sys.executable
+    mlflow = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port)]
+    # One worker: the first use of a SQLite file by several processes breaks it.
+    mlflow += ["--workers", "1", "--backend-store-uri", f"sqlite:///{data}/mlflow.db"]
+    mlflow += ["--artifacts-destination", str(data / "artifacts")]
+    prefect = [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    return {"mlflow": mlflow, "prefect": [*prefect, "--port", str(prefect_port)]}
+
+
+def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> State:
+    for pool in POOLS:
+        name = f"worker {pool}"
+        if name not in state.running():
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
+            command += ["--type", "process", "--name", f"{pool}-local"]
+            state = _spawn(state_dir, state, name, command, env)
+    return state
+
+
+def _spawn(
+    state_dir: Path, state: State, name: str, command: list[str], env: Mapping[str, str]
+) -> State:
+    log = state_dir / "logs" / f"{name.replace(' ', '-')}.log"
+    record = spawn(name, command, env=env, cwd=CHECKOUT, log=log)
+    state = State(state.mlflow, state.prefect, {**state.pids, name: record})
+    # Written after each start: whoever is killed here leaves nothing that `stop` cannot find.
+    state.write(state_dir)
+    return state
+
+
+def _wait_for(state: State, name: str, url: str, say: Say) -> None:
+    record = state.pids[name]
+    started = time.monotonic()
+    told = 0.0
+    while not (_answers(url) and record.process()):
+        waited = time.monotonic() - started
+        if record.process() is None:
+            raise _not_up(record, "ended by itself")
+        if waited > START_TIMEOUT_S:
+            raise _not_up(record, f"did not answer {url} within {START_TIMEOUT_S:.0f} s")
+        if waited - told >= 5:
+            told = waited
+            say(f"  waiting for {name} ({waited:.0f} s) ...")
+        time.sleep(0.2)
+    say(f"  {name:<8} {url.removesuffix('/health').removesuffix('/api')}")
+
+
+def _wait_for_workers(state: State, say: Say) -> None:
+    """Wait until each worker polls its pool; flow runs would otherwise look stuck."""
+    wanted = "poll_for_work"
+    deadline = time.monotonic() + START_TIMEOUT_S
+    for pool in POOLS:
+        record = state.pids[f"worker {pool}"]
+        while not _worker_online(state.prefect, pool):
+            if record.process() is None:
+                raise _not_up(record, "ended by itself")
+            if time.monotonic() > deadline:
+                raise _not_up(record, f"did not start to {wanted}")
+            time.sleep(0.2)
+        say(f"  {record.name} is online")
+
+
+def _worker_online(api: str, pool: str) -> bool:
+    body = json.dumps({"workers": {"status": {"any_": ["ONLINE"]}}}).encode()
+    request = urllib.request.Request(
+        f"{api}/work_pools/{pool}/workers/filter",
+        data=body,
+        headers={"Content-Type": "application/json"},
+    )
+    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=5) as a:
+        return any(worker["name"] == f"{pool}-local" for worker in json.load(a))
+    return False
+
+
+def _answers(url: str) -> bool:
+    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.status == 200
+    return False
+
+
+def _not_up(record: Record, what: str) -> ServerUnreachable:
+    tail = "\n".join(Path(record.log).read_text(errors="replace").splitlines()[-15:])
+    return ServerUnreachable(
+        f"{record.name} {what}. The end of {record.log}:\n{tail}\n",
+        remedy="Mend that, then run `make up` again; `make down` ends what is left.",
+        log=record.log,
+    )
+
+
+def _check_output(
+    arguments: list[str], env: Mapping[str, str], state_dir: Path, what: str, say: Say
+) -> None:
+    """Run one of our modules to its end; its output goes to a log that a failure names."""
+    log = state_dir / "logs" / "apply.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        rc = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            env=dict(env),
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    if rc:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+        raise Refused(
+            f"Applying {what or 'the state'} failed. The end of {log}:\n{tail}\n",
+            remedy="Mend that, then run `make up` again.",
+            log=str(log),
+        )
+    if what:
+        say(f"  {what} applied")
+
+
+@contextmanager
+def _locked(state_dir: Path) -> Generator[None, None, None]:
+    with (state_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(
+                f"Another `make up` or `make down` is at work on {state_dir}.",
+                remedy="Wait until it is done.",
+            ) from error
+        yield
+
+
+def _status(state_dir: Path, say: Say) -> int:
+    state = State.read(state_dir)
+    if state is None:
+        say(f"Nothing is up for {state_dir}. Start it with `make up`.")
+        return 4
+    alive = state.running()
+    for name, record in state.pids.items():
+        say(f"  {name:<28} {'runs' if name in alive else 'ENDED'}  pid {record.pid}  {record.log}")
+    say(f"  MLflow   {state.mlflow}\n  Prefect  {state.prefect.removesuffix('/api')}")
+    return 0 if alive == set(state.pids) else 4
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `python -m deployments.local up|down|status`."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "status"))
+    command = parser.parse_args(arguments).command
+    state_dir = home() / "up"
+    try:
+        if command == "status":
+            return _status(state_dir, print)
+        if command == "down":
+            stop(state_dir)
+            return 0
+        print(f"Starting the embedded servers; their state is in {state_dir}", flush=True)
+        servers = start(state_dir, say=lambda line: print(line, flush=True))
+        ui = (servers.prefect or "").removesuffix("/api")
+        print(f"Up. Prefect {ui}  MLflow {servers.mlflow}. End it with `make down`.")
+    except (GuardianflowError, InputError) as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted; `make up` goes on, `make down` ends what was started.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

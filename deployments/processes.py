@@ -1,0 +1,137 @@
+"""Start and end background processes: the only place that signals other processes.
+
+A process is ours only while the recorded pid still has the recorded start time; pids are reused.
+What a killed parent left behind is found by a mark in the environment that children inherit.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MARK = "GUARDIANFLOW_STATE_DIR"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One process that we started, recognisable after our own death.
+
+    Attributes:
+        name: What it is, for people.
+        pid: Its process id, which is also its process group.
+        created: Its start time in seconds since the epoch, as the system reports it.
+        log: The file that holds its output.
+    """
+
+    name: str
+    pid: int
+    created: float
+    log: str
+
+    def process(self) -> psutil.Process | None:
+        """The running process, or None when it ended or its pid now belongs to another."""
+        with suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self.pid)
+            # Half a second: the system rounds start times to clock ticks.
+            same = abs(found.create_time() - self.created) < 0.5
+            if same and found.status() != psutil.STATUS_ZOMBIE:
+                return found
+        return None
+
+
+def spawn(
+    name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
+) -> Record:
+    """Start a background process in a group of its own; its output goes to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output, _interruptible():
+        child = subprocess.Popen(
+            command,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Record(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
+
+
+@contextmanager
+def _interruptible() -> Generator[None, None, None]:
+    """Let children be interruptible even where we were started with `&` and SIGINT is ignored.
+
+    An ignored signal stays ignored over exec, and a Prefect worker then never stops.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def end(processes: Sequence[psutil.Process], *, grace_s: float = 10.0) -> None:
+    """Ask processes to end, and kill those that are still there after `grace_s` seconds."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = _wait(processes, grace_s)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _wait(alive, grace_s)
+
+
+def _wait(
+    processes: Sequence[psutil.Process], timeout_s: float
+) -> tuple[list[psutil.Process], list[psutil.Process]]:
+    deadline = time.monotonic() + timeout_s
+    alive = list(processes)
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+        alive = [process for process in alive if _runs(process)]
+    return [process for process in processes if process not in alive], alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    # Our own dead children stay zombies until they are waited for.
+    with suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def marked(state_dir: Path) -> list[psutil.Process]:
+    """All processes of this user that were started for `state_dir`, grandchildren included."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.pid not in own and process.environ().get(MARK) == str(state_dir):
+                found.append(process)
+    return found
+
+
+def free_port(wanted: int | None = None) -> int:
+    """A port of the loopback interface that nobody listens on; the wanted one where it is free."""
+    for port in (wanted, 0):
+        if port is None:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")

@@ -1,0 +1,1 @@
+"""The order of steps, retries, suspensions and events; no arithmetic, no rules."""

@@ -1,0 +1,460 @@
+"""Talks to Prefect from outside a flow: submit, follow, list and answer approvals, send events.
+
+The only module of this package that knows Prefect's client API. It never starts a server of its
+own: without an address it says what to do, and a server that does not answer is reported within
+seconds.
+"""
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID, uuid4
+
+from guardianflow.errors import (
+    AnswerInvalid,
+    InputError,
+    NothingWaiting,
+    OrchestratorUnavailable,
+    PermissionDenied,
+    Refused,
+)
+from guardianflow.events import EventName, ModelEvent, resource
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+PROMOTION = "promote/guardianflow"
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 30.0
+_POLL_S = 1.0
+_LOG_PAGE = 200
+_ACTION_FAILED = "prefect.automation.action.failed"
+
+
+@dataclass(frozen=True)
+class FlowRunInfo:
+    """A flow run as it stands.
+
+    Attributes:
+        id: The flow run's id.
+        name: Its name in the Prefect UI.
+        url: Its page in the Prefect UI.
+        state: Name of its state, e.g. `Running`, `Suspended`, `Completed`.
+        message: What the state says.
+        final: Whether it is over.
+        ok: Whether it is over and went well.
+        waiting: Whether it waits for a person's answer.
+    """
+
+    id: str
+    name: str
+    url: str
+    state: str
+    message: str
+    final: bool
+    ok: bool
+    waiting: bool
+
+
+@dataclass(frozen=True)
+class WaitingApproval:
+    """A promotion that waits for a person.
+
+    Attributes:
+        flow_run_id: The flow run that waits.
+        flow_run_name: Its name in the Prefect UI.
+        model_name: Public name of the model that was asked for.
+        version: The version that asks to become champion; None while it is not known.
+        headline: The key figures in one line.
+        since: When it began to wait, UTC.
+        url: The page in the Prefect UI where it can be answered.
+    """
+
+    flow_run_id: str
+    flow_run_name: str
+    model_name: str
+    version: int | None
+    headline: str
+    since: datetime
+    url: str
+
+
+@dataclass(frozen=True)
+class FailedAction:
+    """An automation whose action failed: something that should have run did not."""
+
+    automation: str
+    reason: str
+    time: datetime
+
+
+class Orchestrator:
+    """One Prefect server.
+
+    Args:
+        api_url: Address of its API, e.g. `http://127.0.0.1:4200/api`; None takes Prefect's own
+            setting (`PREFECT_API_URL` or the profile).
+
+    Raises:
+        OrchestratorUnavailable: There is no address.
+    """
+
+    def __init__(self, api_url: str | None = None) -> None:
+        from prefect.settings import PREFECT_API_URL
+
+        found = api_url or PREFECT_API_URL.value()
+        if not found:
+            raise OrchestratorUnavailable(
+                "No Prefect server is known.",
+                remedy="Start the embedded ones with `make up`, or set PREFECT_API_URL.",
+            )
+        self.api_url = found.rstrip("/")
+
+    @property
+    def ui_url(self) -> str:
+        """Where people look at it."""
+        return self.api_url.removesuffix("/api")
+
+    def check(self) -> None:
+        """Make sure that the server answers.
+
+        Raises:
+            OrchestratorUnavailable: It does not, within ten seconds.
+            PermissionDenied: It wants a password that was not given.
+        """
+        with self._client(read_timeout_s=_CONNECT_TIMEOUT_S) as client:
+            # Reading a flow needs the password where the server has one; /health does not.
+            client.read_flows(limit=1)
+
+    def submit(
+        self,
+        deployment: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> FlowRunInfo:
+        """Start a deployment such as `promote/guardianflow`.
+
+        Args:
+            deployment: `flow/deployment`.
+            parameters: What the flow is given; the server checks them before anything runs.
+            idempotency_key: The same key starts one flow run, however often it is submitted.
+
+        Raises:
+            InputError: There is no such deployment, or the server refuses a parameter.
+            OrchestratorUnavailable: The server does not answer.
+        """
+        from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+        with self._client() as client:
+            try:
+                found = client.read_deployment_by_name(deployment)
+            except ObjectNotFound as error:
+                raise InputError(
+                    f"The Prefect server {self.api_url} has no deployment {deployment!r}.",
+                    remedy="Bring it there with `python -m deployments.apply`.",
+                    deployment=deployment,
+                ) from error
+            try:
+                run = client.create_flow_run_from_deployment(
+                    found.id, parameters=dict(parameters or {}), idempotency_key=idempotency_key
+                )
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code not in (409, 422):
+                    raise
+                raise InputError(
+                    f"The Prefect server refuses the parameters of {deployment}: "
+                    f"{_detail(error.response.text, error.response)}.",
+                    remedy="Correct the value.",
+                    deployment=deployment,
+                ) from error
+        return self._info(run)
+
+    def read(self, run_id: str) -> FlowRunInfo:
+        """How a flow run stands now.
+
+        Raises:
+            InputError: There is no such flow run.
+        """
+        from prefect.exceptions import ObjectNotFound
+
+        with self._client() as client:
+            try:
+                return self._info(client.read_flow_run(_uuid(run_id)))
+            except ObjectNotFound as error:
+                raise InputError(
+                    f"The Prefect server {self.api_url} has no flow run {run_id}.",
+                    remedy="`guardianflow status` lists what runs.",
+                    run=run_id,
+                ) from error
+
+    def follow(self, run_id: str, on_log: Callable[[str], None]) -> FlowRunInfo:
+        """Pass on a flow run's log lines until it is over or waits for a person.
+
+        A server that is away for a moment is waited for; the log goes on where it stopped.
+        """
+        seen = 0
+        patience = time.monotonic() + _READ_TIMEOUT_S
+        while True:
+            try:
+                info = self.read(run_id)
+                seen = self._pass_on(run_id, seen, on_log)
+                patience = time.monotonic() + _READ_TIMEOUT_S
+            except OrchestratorUnavailable:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(_POLL_S)
+                continue
+            if info.final or info.waiting:
+                # The last lines arrive at the server a moment after the state.
+                time.sleep(_POLL_S)
+                self._pass_on(run_id, seen, on_log)
+                return info
+            time.sleep(_POLL_S)
+
+    def _pass_on(self, run_id: str, seen: int, on_log: Callable[[str], None]) -> int:
+        from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+        from prefect.client.schemas.sorting import LogSort
+
+        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[_uuid(run_id)]))
+        with self._client() as client:
+            while True:
+                lines = client.read_logs(
+                    wanted, limit=_LOG_PAGE, offset=seen, sort=LogSort.TIMESTAMP_ASC
+                )
+                for line in lines:
+                    on_log(line.message)
+                seen += len(lines)
+                if len(lines) < _LOG_PAGE:
+                    return seen
+
+    def pending(self) -> list[WaitingApproval]:
+        """The promotions that wait for a person, the oldest first."""
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterState,
+            FlowRunFilterStateType,
+        )
+        from prefect.client.schemas.objects import StateType
+
+        waits = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
+        promotions = FlowFilter(name=FlowFilterName(any_=[PROMOTION.partition("/")[0]]))
+        with self._client() as client:
+            runs = client.read_flow_runs(
+                flow_filter=promotions, flow_run_filter=FlowRunFilter(state=waits)
+            )
+            found = [self._waiting(client, run) for run in runs]
+        return sorted(found, key=lambda waiting: waiting.since)
+
+    def find_waiting(self, run: str | None = None) -> WaitingApproval:
+        """The waiting approval that is meant: by flow run id, its beginning, name or model name.
+
+        Args:
+            run: What names it; None takes the only one that waits.
+
+        Raises:
+            NothingWaiting: None is waiting under that name, or more than one.
+        """
+        waiting = self.pending()
+        if run is not None:
+            waiting = [
+                w
+                for w in waiting
+                if run in (w.flow_run_name, w.model_name)
+                or (len(run) >= 4 and w.flow_run_id.startswith(run.lower()))
+            ]
+        if len(waiting) == 1:
+            return waiting[0]
+        which = f" under {run!r}" if run else ""
+        if not waiting:
+            raise NothingWaiting(
+                f"No promotion waits for an answer{which}.",
+                remedy="`guardianflow pending` lists those that do.",
+            )
+        raise NothingWaiting(
+            f"{len(waiting)} promotions wait for an answer{which}.",
+            remedy="Name one: " + ", ".join(w.flow_run_id for w in waiting),
+            runs=[w.flow_run_id for w in waiting],
+        )
+
+    def answer(self, run_id: str, decision: str, approver: str, reason: str) -> FlowRunInfo:
+        """Answer a waiting promotion; the flow run goes on by itself.
+
+        Raises:
+            NothingWaiting: The flow run does not wait (any more).
+            AnswerInvalid: The server refuses the answer; the run goes on waiting.
+        """
+        from prefect.client.schemas.responses import SetStateStatus
+
+        values = {"decision": decision, "approver": approver, "reason": reason}
+        with self._client() as client:
+            result = client.resume_flow_run(_uuid(run_id), run_input=values)
+        if result.status == SetStateStatus.ABORT:
+            raise NothingWaiting(
+                f"Flow run {run_id} does not wait for an answer.",
+                remedy="`guardianflow pending` lists those that do.",
+                run=run_id,
+            )
+        if result.status != SetStateStatus.ACCEPT:
+            why = getattr(result.details, "reason", "") or "no reason given"
+            raise AnswerInvalid(
+                f"The answer was refused: {why}.",
+                remedy="The promotion goes on waiting; answer again.",
+                run=run_id,
+            )
+        return self.read(run_id)
+
+    def emit(
+        self, event: EventName, payload: ModelEvent, *, related: Sequence[Mapping[str, str]] = ()
+    ) -> str:
+        """Send an event about a model and wait until the server has it.
+
+        Args:
+            event: Which event.
+            payload: What happened.
+            related: Other resources, e.g. the flow run that it happened in.
+
+        Returns:
+            The event's id.
+        """
+        event_id = str(uuid4())
+        body = {
+            "id": event_id,
+            "event": event.value,
+            "occurred": payload.time.isoformat(),
+            "resource": resource(payload.model),
+            "related": [dict(one) for one in related],
+            "payload": payload.model_dump(mode="json"),
+        }
+        with self._client() as client:
+            client.request("POST", "/events", json=[body])
+        return event_id
+
+    def failed_automations(self, *, days: int = 7) -> list[FailedAction]:
+        """Automations whose action failed of late, the newest first: nothing else tells of them."""
+        since = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        wanted = {"event": {"name": [_ACTION_FAILED]}, "occurred": {"since": since}}
+        with self._client() as client:
+            answer = client.request(
+                "POST", "/events/filter", json={"filter": wanted, "limit": 50}
+            ).json()
+        events = cast("list[dict[str, Any]]", answer["events"])
+        return [
+            FailedAction(
+                automation=str(event["resource"].get("prefect.resource.name", event["resource"])),
+                reason=str(event["payload"].get("reason", "no reason given")),
+                time=datetime.fromisoformat(event["occurred"]),
+            )
+            for event in events
+        ]
+
+    def _waiting(self, client: "SyncPrefectClient", run: "FlowRun") -> WaitingApproval:
+        parameters = run.parameters
+        version = parameters.get("model_version")
+        headline = _description(client, run).partition("\n")[0].strip("* ")
+        info = self._info(run)
+        return WaitingApproval(
+            flow_run_id=info.id,
+            flow_run_name=info.name,
+            model_name=str(parameters.get("model_name", "")),
+            version=int(version) if version is not None else None,
+            headline=headline,
+            since=run.state.timestamp if run.state else datetime.now(UTC),
+            url=info.url,
+        )
+
+    def _info(self, run: "FlowRun") -> FlowRunInfo:
+        state = run.state
+        return FlowRunInfo(
+            id=str(run.id),
+            name=run.name,
+            url=f"{self.ui_url}/runs/flow-run/{run.id}",
+            state=(state.name or state.type.value) if state else "Unknown",
+            message=(state.message or "") if state else "",
+            final=bool(state and state.is_final()),
+            ok=bool(state and state.is_completed()),
+            waiting=bool(state and state.is_paused()),
+        )
+
+    @contextmanager
+    def _client(
+        self, *, read_timeout_s: float = _READ_TIMEOUT_S
+    ) -> "Generator[SyncPrefectClient, None, None]":
+        """A client whose transport errors are ours."""
+        import httpx
+        from prefect.client.orchestration import SyncPrefectClient
+        from prefect.exceptions import PrefectHTTPStatusError
+        from prefect.settings import PREFECT_API_AUTH_STRING
+
+        secret = PREFECT_API_AUTH_STRING.value()
+        timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
+        try:
+            with SyncPrefectClient(
+                self.api_url,
+                auth_string=secret.get_secret_value() if secret else None,
+                httpx_settings={"timeout": timeout},
+            ) as client:
+                yield client
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+        except PrefectHTTPStatusError as error:
+            status = error.response.status_code
+            if status in (401, 403):
+                raise PermissionDenied(
+                    f"The Prefect server {self.api_url} refuses the password.",
+                    remedy="Set PREFECT_API_AUTH_STRING.",
+                ) from error
+            if status >= 500:
+                raise self._unavailable(error) from error
+            raise Refused(
+                f"The Prefect server {self.api_url} refuses the request ({status}): "
+                f"{_detail(error.response.text, error.response)}.",
+                status=status,
+            ) from error
+
+    def _unavailable(self, error: Exception) -> OrchestratorUnavailable:
+        return OrchestratorUnavailable(
+            f"The Prefect server {self.api_url} does not answer ({type(error).__name__}).",
+            remedy="Start the embedded servers with `make up`, or correct PREFECT_API_URL.",
+            api_url=self.api_url,
+        )
+
+
+def _description(client: "SyncPrefectClient", run: "FlowRun") -> str:
+    """What the approval form shows above its fields."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    keys = cast("dict[str, str]", run.state.state_details.run_input_keyset) if run.state else None
+    if not keys:
+        return ""
+    try:
+        return client.read_flow_run_input(run.id, keys["description"]).strip('"')
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 404:
+            raise
+        return ""
+
+
+def _detail(text: str, response: Any) -> str:
+    if response.headers.get("content-type", "").startswith("application/json"):
+        content = response.json()
+        if isinstance(content, dict):
+            return str(cast("dict[str, object]", content).get("detail", text))
+    return text
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not the id of a flow run.",
+            remedy="`guardianflow pending` and `guardianflow status` show the ids.",
+            value=text,
+        ) from error
