@@ -1,0 +1,62 @@
+# One vocabulary for hands, hooks and CI. `make demo` and `make test` need nothing but
+# Python 3.11, make and the package registries.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test unit check fix e2e real screenshots constraints clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  make \1\t/' | expand -t 20
+
+# The stamp is written last: an interrupted set-up is done again, not taken for a finished one.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in ((3, 11), (3, 12)) else "guardianflow needs Python 3.11 or 3.12, this is %s; run: make PYTHON=/path/to/python3.11 ..." % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(READY) ## make the virtual environment .venv
+
+demo: $(READY) ## the whole life of a model on embedded servers, about 6 minutes
+	$(BIN)/python -m deployments.demo
+
+up: $(READY) ## start servers and workers for daily use, apply the deployments
+	$(BIN)/python -m deployments.local up
+
+down: $(READY) ## stop what `make up` started
+	$(BIN)/python -m deployments.local down
+
+test: $(READY) ## all tests that need no browser, on real servers
+	$(BIN)/python -m pytest -m "not browser"
+
+unit: $(READY) ## the tests that need no server, in seconds
+	$(BIN)/python -m pytest tests/unit -q
+
+check: $(READY) ## lint, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+fix: $(READY) ## format, and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+e2e: $(READY) ## the tests in a real browser too (needs Debian's chromium)
+	$(BIN)/python -m pytest tests/e2e
+
+real: $(READY) ## train, quantize, promote, roll back on real photographs (GUARDIANFLOW_REAL_DATA)
+	$(BIN)/python -m benchmarks.real_photographs
+
+screenshots: $(READY) ## make the pictures of the README again (needs Debian's chromium)
+	$(BIN)/python -m docs.screenshots
+
+constraints: $(READY) ## write constraints.txt again from what is installed
+	(echo "# The versions that CI runs; pip reads this file as constraints (make constraints)."; \
+	 $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -E '^[A-Za-z0-9_.-]+==') > constraints.txt
+
+clean: ## remove the virtual environment and all local state
+	rm -rf $(VENV) .guardianflow

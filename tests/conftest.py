@@ -1,0 +1,36 @@
+"""What all tests share: the summary of what ran on real parts and what was skipped."""
+
+from collections import Counter
+
+import pytest
+
+REAL_PARTS = {
+    "mlflow_server": "a real MLflow server",
+    "prefect_server": "a real Prefect API",
+    "real_data": "real photographs",
+    "browser": "a real browser",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of a server by the fixtures that they use: nobody can forget it."""
+    for item in items:
+        fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
+        for key in ("mlflow_server", "prefect_server"):
+            if key in fixtures:
+                item.add_marker(key)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what ran on real parts: a green line alone does not tell."""
+    ran: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get(
+        "failed", []
+    ):
+        if report.when == "call":
+            ran.update(key for key in REAL_PARTS if key in report.keywords)
+    skipped = terminalreporter.stats.get("skipped", [])
+    terminalreporter.section("real parts")
+    for key, words in REAL_PARTS.items():
+        terminalreporter.write_line(f"{ran[key]:4d} tests ran on {words}")
+    terminalreporter.write_line(f"{len(skipped):4d} tests were skipped")
