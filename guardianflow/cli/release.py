@@ -18,11 +18,11 @@ from guardianflow.cli.output import (
     say,
     stdout,
 )
-from guardianflow.errors import AnswerInvalid, InputError, NothingWaiting
+from guardianflow.errors import AnswerInvalid, InputError
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.control import Orchestrator, WaitingApproval
+    from guardianflow.control import WaitingApproval
     from guardianflow.proposal import Proposal
     from guardianflow.registry import Move
 
@@ -131,11 +131,13 @@ def _request(
             remedy="Leave one of them out.",
         )
     orchestrator = open_orchestrator(quiet=as_json)
+    # Which version @candidate means is settled now: the person is asked about what was meant.
+    plan = open_registry(quiet=True).plan_promotion(name, model_version)
     started = orchestrator.submit(
         "promote/guardianflow",
         {
             "model_name": name,
-            "model_version": model_version,
+            "model_version": plan.version,
             "requested_by": actor(),
             "reason": reason,
         },
@@ -186,7 +188,7 @@ def pending(as_json: JsonFlag = False) -> None:
 
 
 def approve(
-    run: Annotated[str, typer.Argument(help="Flow run, by name or id.")] = "",
+    run: Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")] = "",
     approver: Annotated[str, typer.Option(help="Who decides.")] = "",
     reason: ReasonOption = "",
     as_json: JsonFlag = False,
@@ -201,7 +203,7 @@ def approve(
 
 
 def reject(
-    run: Annotated[str, typer.Argument(help="Flow run, by name or id.")] = "",
+    run: Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")] = "",
     approver: Annotated[str, typer.Option(help="Who decides.")] = "",
     reason: ReasonOption = "",
     as_json: JsonFlag = False,
@@ -222,7 +224,7 @@ def _answer(run: str, decision: str, approver: str, reason: str, *, as_json: boo
             remedy='Add --approver "..." and --reason "...".',
         )
     orchestrator = open_orchestrator(quiet=as_json)
-    chosen = _the_one(orchestrator, run)
+    chosen = orchestrator.find_waiting(run or None)
     orchestrator.answer(chosen.flow_run_id, decision, approver.strip(), reason.strip())
     if not as_json:
         stdout.print(
@@ -231,22 +233,6 @@ def _answer(run: str, decision: str, approver: str, reason: str, *, as_json: boo
             soft_wrap=True,
         )
     print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
-
-
-def _the_one(orchestrator: "Orchestrator", run: str) -> "WaitingApproval":
-    waiting = orchestrator.pending()
-    matching = [w for w in waiting if run in ("", w.flow_run_name, str(w.flow_run_id))]
-    if len(matching) == 1:
-        return matching[0]
-    names = ", ".join(w.flow_run_name for w in waiting) or "none"
-    raise NothingWaiting(
-        f"There are {len(matching)} waiting approvals that match {run!r}; waiting: {names}."
-        if run or waiting
-        else "Nothing waits for an approval.",
-        remedy="Name one of those that `guardianflow pending` lists."
-        if waiting
-        else "guardianflow promote NAME --request asks for one.",
-    )
 
 
 def _waiting_json(waiting: "WaitingApproval") -> dict[str, object]:

@@ -162,5 +162,6 @@ def _submit(
         {"flow_run": final.name, "id": str(final.id), "state": final.state, "url": final.url},
         as_json=as_json,
     )
-    if final.state != "Completed":
-        raise typer.Exit(1)
+    if not final.ok:
+        say(final.message)
+        raise typer.Exit(3)

@@ -1,0 +1,295 @@
+"""The whole life of a model on real parts, told on the terminal: `make demo`.
+
+    v1 (day and night) -> approved -> champion
+    v2 (day only)      -> passes the gate, whose images have no night -> approved -> champion
+    a night window     -> v2 fails on it, measured -> the automation rolls back -> v1 again
+
+No figure is injected and nothing is forced: the promotions suspend until somebody answers, and the
+rollback is started by the automation that every deployment of guardianflow has.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from guardianflow.pictures import comparison_sheet
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.synthetic import draw_window
+from rich.console import Console
+from rich.table import Table
+
+from deployments.local import environment, running
+from guardianflow.cli.output import at_terminal
+from guardianflow.control import FlowRunInfo, Orchestrator, WaitingApproval
+from guardianflow.dataset import open_dataset
+from guardianflow.errors import AnswerInvalid, GuardianflowError, NothingWaiting
+from guardianflow.measurement import measure_version
+from guardianflow.scenario import Light, Scenario, load_scenario
+from guardianflow.servers import Servers, home
+
+SCENARIO = "donghwa-entec-ppe"
+WINDOW_IMAGES = 32
+WINDOW_SEED = 20_261_123
+ROLLBACK_TIMEOUT_S = 120.0
+_PICTURED = 4
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class Story:
+    """Tells one run of the demo and how long each step took."""
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        self.registry = ModelRegistryManager(servers.mlflow)
+        self.orchestrator = Orchestrator(servers.prefect)
+        self.folder = folder
+        self.scenario: Scenario = load_scenario(SCENARIO, "v1")
+        self.name = self.scenario.model_name.public
+        self.variant = self.scenario.get_registered_model_name(self.scenario.quantization.flavour)
+
+    def tell(self) -> None:
+        """Everything, in order.
+
+        Raises:
+            GuardianflowError: A step did not do what it is there for.
+        """
+        first = self._release("v1", "learns from day and night")
+        second = self._release("v2", "learns from the day shift alone")
+        window = self._night_window()
+        self._watch(window, expect="FAILING")
+        self._await_rollback(first, second)
+        self._watch(window, expect="HEALTHY")
+        self._close(window, first, second)
+
+    def _release(self, version: str, what: str) -> int:
+        """Train, quantize, register and ask for one scenario version; returns the new champion."""
+        chapter(f"scenario {version}: {what}")
+        run = self.orchestrator.submit(
+            "lifecycle/guardianflow", {"scenario": SCENARIO, "version": version}
+        )
+        done = self._follow(run)
+        _must_have_ended_well(done)
+        waiting = self._await_question()
+        console.print(f"[bold]A person is asked:[/] {waiting.headline}")
+        console.print(f"  {waiting.url}")
+        self._answer(waiting)
+        _must_have_ended_well(self._follow_by_id(waiting.flow_run_id))
+        champion = self.registry.get_champion(self.name)
+        if champion is None or champion.version != waiting.version:
+            raise GuardianflowError(
+                f"{self.name} version {waiting.version} was not promoted; nothing more to show.",
+                remedy="The answer was a rejection, perhaps: run `make demo` again and approve.",
+            )
+        self._show_aliases()
+        return champion.version
+
+    def _follow(self, run: FlowRunInfo) -> FlowRunInfo:
+        console.print(f"  flow run {run.name}: {run.url}", style="dim")
+        return self._follow_by_id(run.id)
+
+    def _follow_by_id(self, run_id: str) -> FlowRunInfo:
+        return self.orchestrator.follow(
+            run_id, lambda line: console.print(f"  {line}", markup=False)
+        )
+
+    def _await_question(self) -> WaitingApproval:
+        return poll(
+            lambda: next(iter(self.orchestrator.pending()), None), "the promotion to ask a person"
+        )
+
+    def _answer(self, waiting: WaitingApproval) -> None:
+        """Let the person answer, here or in the browser; without one, `demo` answers by the API."""
+        if at_terminal():
+            console.print("Answer in the Prefect UI at this address, or here:")
+            decision = console.input("  [bold]approve / reject[/] (Enter: answered in the UI) > ")
+            if decision.strip() not in ("approve", "reject"):
+                poll(lambda: not self._waits(waiting), "the answer in the UI", timeout_s=3600)
+                return
+            approver, reason = "person at the terminal", "answered in the demo"
+        else:
+            console.print("  no terminal: answered by the API as 'demo'")
+            decision, approver, reason = "approve", "demo", "the demo approves what the gate passed"
+        try:
+            self.orchestrator.answer(waiting.flow_run_id, decision.strip(), approver, reason)
+        except (NothingWaiting, AnswerInvalid):
+            # The person was faster, in the browser.
+            if self._waits(waiting):
+                raise
+
+    def _waits(self, waiting: WaitingApproval) -> bool:
+        return any(w.flow_run_id == waiting.flow_run_id for w in self.orchestrator.pending())
+
+    def _night_window(self) -> Path:
+        chapter("night falls: a window of recent labelled frames arrives")
+        window = self.folder / "windows" / "night"
+        draw_window(
+            window,
+            self.scenario.classes,
+            light=Light.NIGHT,
+            images=WINDOW_IMAGES,
+            seed=WINDOW_SEED,
+            image_size=self.scenario.training.image_size,
+        )
+        console.print(f"  {WINDOW_IMAGES} frames: {window}")
+        return window
+
+    def _watch(self, window: Path, *, expect: str) -> None:
+        """Let the deployment measure the champion of the edge boxes on the window."""
+        champion = self.registry.get_champion(self.variant)
+        console.print(
+            f"[bold]check-health[/] {self.variant} version {champion.version if champion else '-'}"
+        )
+        run = self.orchestrator.submit(
+            "check-health/guardianflow", {"model_name": self.variant, "window": str(window)}
+        )
+        _must_have_ended_well(self._follow(run))
+        verdict = self._last_verdict()
+        console.print(f"  verdict: [bold]{verdict}[/]")
+        if verdict != expect:
+            raise GuardianflowError(f"The health check said {verdict}; the story needs {expect}.")
+
+    def _last_verdict(self) -> str:
+        client = self.registry.client
+        experiment = client.get_experiment_by_name("guardianflow.health")
+        runs = client.search_runs([experiment.experiment_id], max_results=1) if experiment else []
+        return runs[0].data.tags.get("guardianflow.verdict", "-") if runs else "-"
+
+    def _await_rollback(self, good: int, bad: int) -> None:
+        chapter("the automation acts")
+        started = time.monotonic()
+
+        def restored() -> bool:
+            champion = self.registry.get_champion(self.name)
+            return champion is not None and champion.version == good
+
+        poll(restored, "the automation to roll back", timeout_s=ROLLBACK_TIMEOUT_S)
+        console.print(
+            f"  rolled back: version {bad} -> {good}, {time.monotonic() - started:.1f} s after the "
+            "report",
+            style="green",
+        )
+        self._show_aliases()
+
+    def _show_aliases(self) -> None:
+        table = Table("model", "@champion", "@rollback", "@candidate", title="aliases now")
+        for summary in self.registry.list_models():
+            cells = [summary.aliases.get(a) for a in ("champion", "rollback", "candidate")]
+            table.add_row(summary.name, *["-" if cell is None else str(cell) for cell in cells])
+        console.print(table)
+
+    def _close(self, window: Path, good: int, bad: int) -> None:
+        chapter("what happened")
+        table = Table("#", "what", "@champion", "who", "why")
+        for operation in self.registry.history(self.name):
+            moved = [
+                f"{model.rpartition('/')[2]} {operation.before.get(model) or '-'} -> {after}"
+                for model, after in operation.after.items()
+                if operation.before.get(model) != after
+            ]
+            table.add_row(
+                str(operation.seq),
+                operation.kind,
+                "\n".join(moved),
+                operation.actor,
+                operation.reason,
+            )
+        console.print(table)
+        for path in self._pictures(window, good, bad):
+            console.print(f"picture: {path}")
+
+    def _pictures(self, window: Path, good: int, bad: int) -> list[Path]:
+        """Draw what both releases see in the same night frames."""
+        dataset = open_dataset(window, self.scenario.classes)
+        samples = dataset.splits["test"]
+        paths: list[Path] = []
+        for name, flavour in ((self.name, "fp32"), (self.variant, "int8")):
+            seen = {
+                f"version {version} (scenario {label})": measure_version(
+                    self.registry, name, version, samples, dataset.classes
+                )
+                for version, label in ((bad, "v2"), (good, "v1"))
+            }
+            for title, measured in seen.items():
+                console.print(
+                    f"  night window, {flavour} {title}: mAP50 {measured.evaluation.map50:.3f}"
+                )
+            path = self.folder / "pictures" / f"night-{flavour}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            comparison_sheet(
+                samples[:_PICTURED],
+                {title: m.detections[:_PICTURED] for title, m in seen.items()},
+                dataset.classes,
+                path,
+            )
+            paths.append(path)
+        return paths
+
+
+def chapter(title: str) -> None:
+    """Begin a chapter of the story."""
+    console.print()
+    console.rule(f"[bold]{title}", align="left")
+
+
+def poll[T](look: Callable[[], T | None], what: str, *, timeout_s: float = 60.0) -> T:
+    """Look again until there is something.
+
+    Raises:
+        GuardianflowError: Nothing came within the time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    raise GuardianflowError(f"Waited {timeout_s:.0f} s in vain for {what}.")
+
+
+def _must_have_ended_well(run: FlowRunInfo) -> None:
+    if run.final and not run.ok:
+        raise GuardianflowError(
+            f"Flow run {run.name} ended as {run.state}: {run.message}", remedy=f"See {run.url}"
+        )
+
+
+def _stop_on_termination() -> None:
+    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does: the servers are stopped."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
+def main() -> int:
+    """Run the demo from a clean state; leaves data and pictures, but no process."""
+    _stop_on_termination()
+    started = time.monotonic()
+    state = home() / "demo"
+    # The story begins on a fresh registry; what the last run left is of no use to anybody.
+    shutil.rmtree(state, ignore_errors=True)
+    console.print(f"guardianflow demo; everything it leaves is in {state}")
+    try:
+        with running(state, say=lambda line: console.print(line, markup=False)) as servers:
+            os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
+            Story(servers, state).tell()
+    except KeyboardInterrupt:
+        console.print("interrupted; nothing is left running", style="yellow")
+        return 130
+    except GuardianflowError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return error.exit_code
+    console.print(f"\ndone in {time.monotonic() - started:.0f} s; nothing is left running")
+    console.print(
+        "look at it in the two UIs:  [bold].venv/bin/python -m deployments.local up --demo"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
