@@ -15,10 +15,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from guardianflow.pictures import comparison_sheet
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.synthetic import draw_window
 from rich.console import Console
 from rich.table import Table
 
@@ -30,12 +30,15 @@ from guardianflow.errors import AnswerInvalid, GuardianflowError, NothingWaiting
 from guardianflow.measurement import measure_version
 from guardianflow.scenario import Light, Scenario, load_scenario
 from guardianflow.servers import Servers, home
+from guardianflow.synthetic import draw_window
 
 SCENARIO = "donghwa-entec-ppe"
 WINDOW_IMAGES = 32
 WINDOW_SEED = 20_261_123
 ROLLBACK_TIMEOUT_S = 120.0
 _PICTURED = 4
+
+Found = TypeVar("Found")
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -235,7 +238,7 @@ def chapter(title: str) -> None:
     console.rule(f"[bold]{title}", align="left")
 
 
-def poll[T](look: Callable[[], T | None], what: str, *, timeout_s: float = 60.0) -> T:
+def poll(look: Callable[[], Found | None], what: str, *, timeout_s: float = 60.0) -> Found:
     """Look again until there is something.
 
     Raises:
