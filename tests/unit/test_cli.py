@@ -1,0 +1,145 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from guardianflow.cli import main
+
+
+def run(capsys, monkeypatch, *words, environment=None):
+    for key in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(key, raising=False)
+    for key, value in (environment or {}).items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    out, err = capsys.readouterr()
+    return stopped.value.code, out, err
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path, monkeypatch):
+    """No state of `make up`, whatever runs on the machine of whoever runs the tests."""
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
+
+
+def test_help_shows_commands_in_groups(capsys, monkeypatch):
+    code, out, _ = run(capsys, monkeypatch, "--help")
+    assert code == 0
+    for word in ("Daily", "Care", "run", "promote", "approve", "rollback", "history", "Exit codes"):
+        assert word in out
+
+
+@pytest.mark.parametrize("command", ["run", "promote", "approve", "rollback", "models", "history"])
+def test_every_command_has_an_example(capsys, monkeypatch, command):
+    code, out, _ = run(capsys, monkeypatch, command, "--help")
+    assert code == 0
+    assert "Example" in out
+    assert f"guardianflow {command}" in out
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "mlflow torch openvino nncf prefect numpy"
+    code = (
+        "import sys\nfrom guardianflow.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([m for m in '{heavy}'.split() if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["models"], "No MLflow server is named"),
+        (["pending"], "No Prefect server is named"),
+        (["promote", "No/Such Name"], "is not a model name"),
+        (["rollback", "a/b"], "is not a model name"),
+        (["run", "nowhere", "--type", "train", "--version", "v1"], "no scenario 'nowhere'"),
+        (["run", "donghwa-entec-ppe", "--type", "train", "--version", "v99"], "no version 'v99'"),
+        (["run", "donghwa-entec-ppe", "--type", "bake", "--version", "v1"], "bake"),
+        (["promote", "a/b/c/d", "--force"], "--force needs a --reason"),
+        (["approve"], "needs who decides and why"),
+        (["approve", "--approver", "Kim"], "reason ''"),
+        (["no-such-command"], "no-such-command"),
+    ],
+)
+def test_bad_input_is_one_paragraph_and_exit_2(capsys, monkeypatch, words, message):
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 2
+    assert out == ""
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_json_errors_are_json_on_stdout(capsys, monkeypatch):
+    code, out, err = run(capsys, monkeypatch, "promote", "No Name", "--json")
+    error = json.loads(out)["error"]
+    assert code == 2
+    assert error["type"] == "NameInvalid"
+    assert error["value"] == "No Name"
+    assert error["remedy"]
+    assert err == ""
+
+
+def test_usage_errors_are_json_too(capsys, monkeypatch):
+    code, out, _ = run(capsys, monkeypatch, "run", "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["type"] == "UsageError"
+
+
+def _closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("command", ["models", "pending"])
+def test_a_dead_server_is_reported_within_ten_seconds(command, tmp_path):
+    address = f"http://127.0.0.1:{_closed_port()}"
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": address,
+        "PREFECT_API_URL": f"{address}/api",
+        "GUARDIANFLOW_HOME": str(tmp_path),
+    }
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "guardianflow.cli", command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    # The promise is ten seconds; the imports of a busy machine come on top.
+    assert time.monotonic() - began < 30
+    assert done.returncode == 4
+    assert "does not answer" in " ".join(done.stderr.split())
+    assert address in done.stderr.replace("\n", "")
+
+
+def test_interrupted_is_130(capsys, monkeypatch):
+    def stop(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("guardianflow.cli.app.app", stop)
+    code, _, err = run(capsys, monkeypatch, "models")
+    assert code == 130
+    assert "Interrupted" in err
+
+
+def test_a_defect_is_1_and_shows_no_traceback(capsys, monkeypatch):
+    def break_down(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("guardianflow.cli.app.app", break_down)
+    code, _, err = run(capsys, monkeypatch, "models")
+    assert code == 1
+    assert "by nothing" in err
+    assert "--debug" in err
+    assert "Traceback" not in err
