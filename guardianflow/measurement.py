@@ -1,11 +1,11 @@
 """Runs a registered version over labelled frames, exactly as the edge box would run it."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
-
+from guardianflow.connection import border
 from guardianflow.dataset import Dataset, Sample, load_image, prepare_dataset
 from guardianflow.errors import ArtifactMissing
 from guardianflow.evaluation import Detections, Evaluation, detections_of, evaluate
@@ -30,11 +30,14 @@ def recorded_scenario(registry: ModelRegistryManager, info: RegisteredModelInfo)
     """The scenario that a version was made from, as its run recorded it; None if it did not."""
     if info.run_id is None:
         return None
-    try:
-        text = registry.client.download_artifacts(info.run_id, SCENARIO_FILE)
-    except (MlflowException, OSError):
-        return None
-    return Scenario.model_validate_json(Path(text).read_text(encoding="utf-8"))
+    client = registry.client
+    with border(f"scenario of {info.name} version {info.version}"):
+        if SCENARIO_FILE not in {file.path for file in client.list_artifacts(info.run_id)}:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(client.download_artifacts(info.run_id, SCENARIO_FILE, folder))
+            text = path.read_text(encoding="utf-8")
+    return Scenario.model_validate_json(text)
 
 
 def evaluation_set(scenario: Scenario) -> tuple[Dataset, tuple[Sample, ...]]:

@@ -6,17 +6,16 @@ another machine days later, is here and never on a worker's disk. A record count
 """
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ValidationError
 
-from guardianflow.errors import ArtifactMissing
+from guardianflow.connection import PRESENT, border
+from guardianflow.errors import ArtifactMissing, VersionNotReady
 
 PROMOTIONS = "guardianflow.promotions"
 HEALTH = "guardianflow.health"
@@ -37,48 +36,53 @@ class Draft:
 
 def experiment_id(client: MlflowClient, name: str) -> str:
     """The id of an experiment, which is made where it does not exist yet."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return client.create_experiment(name)
-        except MlflowException:
-            # Another process made it between the two calls: the name is unique on the server.
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    return found.experiment_id
+    with border(f"MLflow experiment {name}"):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return client.create_experiment(name)
+            except MlflowException as error:
+                # Another process made it between the two calls: the name is unique on the server.
+                if error.error_code not in PRESENT:
+                    raise
+                found = client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return found.experiment_id
 
 
 def find_record(client: MlflowClient, experiment: str, token: str) -> str | None:
     """The run id of the complete record with this token, the oldest if there are several."""
-    found = client.search_runs(
-        [experiment_id(client, experiment)],
-        filter_string=f"tags.`{_TOKEN}` = '{token}' and tags.`{_COMPLETE}` = 'true'",
-        order_by=["attributes.start_time ASC"],
-        max_results=1,
-    )
+    where = experiment_id(client, experiment)
+    with border(f"record {token}"):
+        found = client.search_runs(
+            [where],
+            filter_string=f"tags.`{_TOKEN}` = '{token}' and tags.`{_COMPLETE}` = 'true'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
     return found[0].info.run_id if found else None
 
 
 def open_record(client: MlflowClient, experiment: str, token: str, run_name: str) -> str:
     """Begin a record and return its run id; it does not count before `close_record`."""
-    run = client.create_run(
-        experiment_id(client, experiment), run_name=run_name, tags={_TOKEN: token}
-    )
-    return run.info.run_id
+    where = experiment_id(client, experiment)
+    with border(f"record {token}"):
+        return client.create_run(where, run_name=run_name, tags={_TOKEN: token}).info.run_id
 
 
 def close_record(client: MlflowClient, run_id: str, document: BaseModel, draft: Draft) -> None:
     """Write everything that belongs to a record, and last of all that it is complete."""
     kind = type(document).__name__
     (draft.folder / f"{kind}.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
-    client.log_artifacts(run_id, str(draft.folder))
-    for key, value in draft.metrics.items():
-        client.log_metric(run_id, key, value)
-    for key, value in draft.tags.items():
-        client.set_tag(run_id, key, value)
-    client.set_terminated(run_id, "FINISHED")
-    client.set_tag(run_id, _COMPLETE, "true")
+    with border(f"{kind} {run_id}"):
+        client.log_artifacts(run_id, str(draft.folder))
+        for key, value in draft.metrics.items():
+            client.log_metric(run_id, key, value)
+        for key, value in draft.tags.items():
+            client.set_tag(run_id, key, value)
+        client.set_terminated(run_id, "FINISHED")
+        client.set_tag(run_id, _COMPLETE, "true")
 
 
 def read_record(client: MlflowClient, run_id: str, kind: type[Document]) -> Document:
@@ -87,29 +91,22 @@ def read_record(client: MlflowClient, run_id: str, kind: type[Document]) -> Docu
     Raises:
         ArtifactMissing: There is no such record, or it is not complete or not readable.
     """
-    remedy = "Run the step that writes it again."
+    label = f"{kind.__name__} of MLflow run {run_id!r}"
     try:
-        run: Run = client.get_run(run_id)
-    except MlflowException as error:
-        raise ArtifactMissing(
-            f"MLflow has no run {run_id!r} that could hold a {kind.__name__}.",
-            remedy=remedy,
-            run_id=run_id,
-        ) from error
-    tags: Mapping[str, str] = run.data.tags
-    if tags.get(_COMPLETE) != "true":
-        raise ArtifactMissing(
-            f"The {kind.__name__} in run {run_id} was never completed.",
-            remedy=remedy,
-            run_id=run_id,
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", folder))
-            return kind.model_validate_json(path.read_text(encoding="utf-8"))
-        except (MlflowException, OSError, ValidationError) as error:
-            raise ArtifactMissing(
-                f"The {kind.__name__} of run {run_id} cannot be read: {error}.",
-                remedy=remedy,
-                run_id=run_id,
-            ) from error
+        with border(label):
+            complete = client.get_run(run_id).data.tags.get(_COMPLETE) == "true"
+            if not complete:
+                raise _unreadable(label, "it was never completed", run_id)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", folder))
+                return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except (VersionNotReady, OSError, ValidationError) as error:
+        raise _unreadable(label, str(error), run_id) from error
+
+
+def _unreadable(label: str, why: str, run_id: str) -> ArtifactMissing:
+    return ArtifactMissing(
+        f"The {label} cannot be read: {why}.",
+        remedy="Run the step that writes it again.",
+        run_id=run_id,
+    )

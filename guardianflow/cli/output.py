@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Protocol
 
@@ -76,7 +76,7 @@ def actor() -> str:
 
 
 @contextmanager
-def meter(*, quiet: bool) -> Iterator[Meter]:
+def meter(*, quiet: bool) -> Generator[Meter, None, None]:
     """A progress bar on stderr; a line per step where stderr is no terminal."""
     if quiet:
         yield lambda _step, _done, _total: None
