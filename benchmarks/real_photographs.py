@@ -1,0 +1,93 @@
+"""Real photographs through the whole life by the command line alone: `make real`.
+
+Two versions of the scenario `openyard-helmets` are trained, quantized and promoted, then the second
+is rolled back; every step is a `guardianflow ... --json` command against an embedded MLflow server.
+The figures go to docs/results/real-photographs.json.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from deployments.local import CHECKOUT, environment, running
+from guardianflow.errors import GuardianflowError, InputError
+from guardianflow.scenario import load_scenario
+from guardianflow.servers import home
+
+SCENARIO = "openyard-helmets"
+RESULT = CHECKOUT / "docs" / "results" / "real-photographs.json"
+
+
+def command(*words: str) -> dict:
+    """Run one command of ours and return what it says; progress is shown by its name alone."""
+    print("$ guardianflow", *words, flush=True)
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "guardianflow.cli", *words, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    answer = json.loads(done.stdout)
+    if done.returncode:
+        raise GuardianflowError(f"`guardianflow {' '.join(words)}` said {answer['error']}.")
+    if isinstance(answer, dict):
+        answer["wall_s"] = round(time.monotonic() - began, 1)
+    return answer
+
+
+def release(version: str) -> dict:
+    name = load_scenario(SCENARIO, version).model_name.public
+    trained = command("run", SCENARIO, "--type", "train", "--version", version)
+    quantized = command("run", SCENARIO, "--type", "quant", "--version", version)
+    promoted = command("promote", name, "--yes", "--reason", f"scenario {version}")
+    print(" ", promoted["message"])
+    figures = {
+        "model_version": trained["version"],
+        "train_wall_s": trained["wall_s"],
+        "quantize_wall_s": quantized["wall_s"],
+        "fp32_map50": round(quantized["fp32"]["map50"], 3),
+        "int8_map50": round(quantized["int8"]["map50"], 3),
+        "fp32_map50_95": round(quantized["fp32"]["map50_95"], 3),
+        "int8_map50_95": round(quantized["int8"]["map50_95"], 3),
+        "fp32_latency": quantized["fp32_latency"],
+        "int8_latency": quantized["int8_latency"],
+    }
+    print(json.dumps({k: v for k, v in figures.items() if "latency" not in k}))
+    return figures
+
+
+def main() -> int:
+    state = home() / "real"
+    try:
+        load_scenario(SCENARIO, "v1")
+        # A fresh registry: version 2 of the last exercise would still be quarantined.
+        shutil.rmtree(state, ignore_errors=True)
+        with running(state) as servers:
+            os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
+            results = {version: release(version) for version in ("v1", "v2")}
+            name = load_scenario(SCENARIO, "v1").model_name.public
+            back = command("rollback", name, "--yes", "--reason", "the exercise")
+            print(" ", back["message"])
+            results["rollback"] = {"message": back["message"], "wall_s": back["wall_s"]}
+            results["aliases"] = {m["name"]: m["aliases"] for m in command_list("models")}
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"figures: {RESULT}")
+    return 0
+
+
+def command_list(*words: str) -> list[dict]:
+    answer = command(*words)
+    assert isinstance(answer, list)
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())
