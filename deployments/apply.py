@@ -28,6 +28,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
@@ -193,9 +194,12 @@ def deploy() -> None:
     Raises:
         Refused: It failed; its output is in the message.
     """
+    # The settings of this process, which need not come from its environment (tests).
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     result = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=CHECKOUT,
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,

@@ -249,7 +249,7 @@ class Orchestrator:
             runs = client.read_flow_runs(
                 flow_filter=promotions, flow_run_filter=FlowRunFilter(state=waits)
             )
-            found = [self._waiting(client, run) for run in runs]
+                    found = [self._waiting(run) for run in runs]
         return sorted(found, key=lambda waiting: waiting.since)
 
     def find_waiting(self, run: str | None = None) -> WaitingApproval:
@@ -354,17 +354,18 @@ class Orchestrator:
             for event in events
         ]
 
-    def _waiting(self, client: "SyncPrefectClient", run: "FlowRun") -> WaitingApproval:
+    def _waiting(self, run: "FlowRun") -> WaitingApproval:
         parameters = run.parameters
-        version = parameters.get("model_version")
-        headline = _description(client, run).partition("\n")[0].strip("* ")
+        # The flow labels its run once it knows; before, and for @candidate, nobody does.
+        labels = cast("dict[str, Any]", run.labels or {})
+        version = labels.get("guardianflow.model.version", parameters.get("model_version"))
         info = self._info(run)
         return WaitingApproval(
             flow_run_id=info.id,
             flow_run_name=info.name,
             model_name=str(parameters.get("model_name", "")),
             version=int(version) if version is not None else None,
-            headline=headline,
+            headline=str(labels.get("guardianflow.headline", "")),
             since=run.state.timestamp if run.state else datetime.now(UTC),
             url=info.url,
         )
@@ -424,21 +425,6 @@ class Orchestrator:
             remedy="Start the embedded servers with `make up`, or correct PREFECT_API_URL.",
             api_url=self.api_url,
         )
-
-
-def _description(client: "SyncPrefectClient", run: "FlowRun") -> str:
-    """What the approval form shows above its fields."""
-    from prefect.exceptions import PrefectHTTPStatusError
-
-    keys = cast("dict[str, str]", run.state.state_details.run_input_keyset) if run.state else None
-    if not keys:
-        return ""
-    try:
-        return client.read_flow_run_input(run.id, keys["description"]).strip('"')
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != 404:
-            raise
-        return ""
 
 
 def _detail(text: str, response: Any) -> str:

@@ -1,0 +1,111 @@
+"""Opens what a flow works with, by the names of block documents: registry and scenario."""
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+from prefect import Task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
+
+from blocks import MlflowCredentials, ScenarioConfig
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from guardianflow.errors import (
+    GuardianflowError,
+    RotationConflict,
+    ScenarioInvalid,
+    ServerUnreachable,
+)
+from guardianflow.names import ModelName
+from guardianflow.scenario import Scenario
+
+if TYPE_CHECKING:
+    from guardianflow.registry import ModelRegistryManager
+
+
+def load_config(document: str) -> ScenarioConfig:
+    """The scenario block with this name.
+
+    Raises:
+        ScenarioInvalid: The server has no such document.
+    """
+    try:
+        return cast("ScenarioConfig", ScenarioConfig.load(document))
+    except ValueError as error:
+        raise ScenarioInvalid(
+            f"The Prefect server has no Scenario Config block named {document!r}.",
+            remedy="`python -m deployments.apply` brings those of scenarios/; others are made in "
+            "the UI under Blocks.",
+            value=document,
+        ) from error
+
+
+def load_version(document: str, version: str) -> Scenario:
+    """One version of a scenario block, checked before any work is spent."""
+    return load_config(document).spec().version(version).check()
+
+
+def connect(scenario: str | None = None) -> "ModelRegistryManager":
+    """The registry of a scenario's credentials, or of the default ones.
+
+    Address and account come from a saved block, never from a parameter.
+    """
+    from guardianflow.registry import ModelRegistryManager
+
+    credentials = (
+        load_config(scenario).credentials
+        if scenario
+        else cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
+    )
+    credentials.activate()
+    # What our modules log belongs into the flow run's log (PREFECT_LOGGING_EXTRA_LOGGERS).
+    logging.getLogger("guardianflow").setLevel(logging.INFO)
+    return ModelRegistryManager(credentials.tracking_uri)
+
+
+def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether trying again can help: not where a rule said no or the input is wrong."""
+    error = cast("object", state.result(raise_on_failure=False))
+    if isinstance(error, GuardianflowError):
+        return isinstance(error, ServerUnreachable | RotationConflict)
+    return True
+
+
+def run_token(kind: str) -> str:
+    """A token that is the same for every attempt of this flow run, on whichever worker."""
+    return f"{kind}-{flow_run.get_id()}"
+
+
+def run_link(registry: "ModelRegistryManager", run_id: str) -> str:
+    """Address of a run in the MLflow UI."""
+    experiment = registry.client.get_run(run_id).info.experiment_id
+    return f"{_address(registry)}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def version_link(registry: "ModelRegistryManager", model_name: str, version: int) -> str:
+    """Address of a model version in the MLflow UI."""
+    registered = ModelName.parse(model_name).registered
+    return f"{_address(registry)}/#/models/{registered}/versions/{version}"
+
+
+def picture_links(registry: "ModelRegistryManager", run_id: str) -> dict[str, str]:
+    """Addresses of the pictures among a run's files, by file name."""
+
+    def pictures(folder: str | None) -> list[str]:
+        found: list[str] = []
+        for file in registry.client.list_artifacts(run_id, folder):
+            if file.is_dir:
+                found += pictures(file.path)
+            elif file.path.endswith(".png"):
+                found.append(file.path)
+        return found
+
+    return {
+        path.rpartition("/")[2]: f"{_address(registry)}/get-artifact?"
+        + urlencode({"path": path, "run_uuid": run_id})
+        for path in pictures(None)
+    }
+
+
+def _address(registry: "ModelRegistryManager") -> str:
+    return registry.client.tracking_uri.rstrip("/")

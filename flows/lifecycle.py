@@ -1,0 +1,52 @@
+"""The flow `lifecycle`: train -> quantize -> (both registered) -> the promotion is submitted.
+
+It ends there: a promotion waits for a person for days, in a flow run of its own.
+"""
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact
+
+from flows.connection import load_version, run_token, worth_retrying
+from flows.parameters import ScenarioDocument, ScenarioVersionName
+from flows.publishing import artifact_key
+from flows.quantization import quantize
+from flows.training import train
+from guardianflow.control import PROMOTION, Orchestrator
+
+
+@flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")
+def lifecycle(scenario: ScenarioDocument, version: ScenarioVersionName) -> str:
+    """Train and quantize a scenario version, then ask a person to promote it.
+
+    Started again after a crash, it does not train again what has been trained.
+
+    Returns:
+        Id of the promotion's flow run.
+    """
+    model_version = train(scenario, version)
+    quantize(scenario, version, model_version)
+    name = load_version(scenario, version).model_name.public
+    return submit_promotion(name, model_version, f"scenario {scenario} {version}")
+
+
+@task(name="submit-promotion", retries=3, retry_delay_seconds=10, retry_condition_fn=worth_retrying)
+def submit_promotion(model_name: str, model_version: int, origin: str) -> str:
+    """Start the promotion's deployment, once however often this is tried."""
+    submitted = Orchestrator().submit(
+        PROMOTION,
+        {
+            "model_name": model_name,
+            "model_version": model_version,
+            "requested_by": "lifecycle",
+            "reason": origin,
+        },
+        idempotency_key=run_token("promotion"),
+    )
+    get_run_logger().info("asked for the promotion: %s", submitted.url)
+    create_link_artifact(
+        link=submitted.url,
+        link_text=f"Promotion of {model_name} version {model_version}",
+        key=artifact_key("promotion", model_name),
+        description="It measures both versions, then waits for a person.",
+    )
+    return submitted.id

@@ -1,0 +1,91 @@
+"""What a person reads in the Prefect UI: tables, pages, pictures, progress, and events.
+
+Artifacts with the same key are the versions of one artifact: the key names the model, so that
+its page in the UI shows the history.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.runtime import flow_run
+
+from flows.connection import worth_retrying
+from guardianflow.control import Orchestrator
+from guardianflow.events import EventName, ModelEvent
+
+_PROGRESS_EVERY_S = 2.0
+
+
+def artifact_key(*parts: str) -> str:
+    """A key that Prefect accepts: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def show_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
+    """Show a table on the flow run's Artifacts page."""
+    table: list[dict[str, Any]] = [dict(row) for row in rows]
+    create_table_artifact(key=key, table=table, description=description)
+
+
+def show_page(key: str, markdown: str, description: str) -> None:
+    """Show a page on the flow run's Artifacts page."""
+    create_markdown_artifact(key=key, markdown=markdown, description=description)
+
+
+def show_pictures(key: str, pictures: Mapping[str, str]) -> None:
+    """Show pictures that lie in MLflow; their addresses are kept, not their bytes."""
+    for name, address in pictures.items():
+        create_image_artifact(
+            key=artifact_key(key, name.removesuffix(".png")),
+            image_url=address,
+            description=f"[{name}]({address})",
+        )
+
+
+class ProgressBar:
+    """Shows how far a step is: a bar in the UI, and a line in the log when a step begins."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._bars: dict[str, UUID] = {}
+        self._told = 0.0
+        self._logger = get_run_logger()
+
+    def __call__(self, step: str, done: int, total: int, message: str = "") -> None:
+        """Report that `done` of `total` parts of `step` are finished."""
+        now = time.monotonic()
+        if step not in self._bars:
+            self._logger.info("%s ...", step)
+            bar = create_progress_artifact(
+                progress=0.0, key=artifact_key(self._key, step), description=step
+            )
+            self._bars[step] = bar if isinstance(bar, UUID) else UUID(str(bar))
+        elif now - self._told < _PROGRESS_EVERY_S and done < total:
+            return
+        self._told = now
+        share = 100.0 * done / total if total else 100.0
+        update_progress_artifact(self._bars[step], progress=min(100.0, share))
+        if message:
+            self._logger.info("%s %d/%d: %s", step, done, total, message)
+
+
+@task(name="send-event", retries=3, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def send_event(event: EventName, payload: ModelEvent) -> None:
+    """Tell others what happened; the server has the event when this returns."""
+    run = flow_run.get_id()
+    related = [
+        {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}
+    ]
+    Orchestrator().emit(event, payload, related=related if run else [])
+    get_run_logger().info("sent %s: %s", event.value, payload.message)

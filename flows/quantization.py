@@ -1,0 +1,137 @@
+"""The flow `quantize`: an FP32 model version becomes a version of its variant, @candidate."""
+
+from typing import TYPE_CHECKING
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.connection import (
+    connect,
+    load_version,
+    picture_links,
+    run_link,
+    version_link,
+    worth_retrying,
+)
+from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
+from flows.publishing import (
+    ProgressBar,
+    artifact_key,
+    send_event,
+    show_page,
+    show_pictures,
+    show_table,
+)
+from guardianflow.events import EventName, ModelEvent
+from guardianflow.scenario import Scenario
+
+if TYPE_CHECKING:
+    from guardianflow.quantization import QuantizedModel
+
+
+@flow(name="quantize", flow_run_name="quantize {scenario} {version}")
+def quantize(
+    scenario: ScenarioDocument,
+    version: ScenarioVersionName,
+    model_version: ModelVersion | None = None,
+) -> int:
+    """Quantize an FP32 model version for the edge box and register the variant as @candidate.
+
+    Without a model version: the unquarantined @candidate that was trained from the scenario
+    version, else such a @champion.
+
+    Returns:
+        The version of the variant.
+    """
+    settings = load_version(scenario, version)
+    quantized = quantize_model(settings, model_version)
+    made = register_quantized(settings, quantized)
+    send_event(
+        EventName.REGISTERED,
+        ModelEvent(
+            model=settings.get_registered_model_name(settings.quantization.flavour),
+            version=made,
+            report=quantized.run_id,
+            message=f"scenario {version} -> model version {made}",
+        ),
+    )
+    return made
+
+
+@task(
+    name="quantize-model",
+    retries=2,
+    retry_delay_seconds=20,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def quantize_model(scenario: Scenario, model_version: int | None) -> "QuantizedModel":
+    """Make the INT8 IR and measure it beside its source, or find that it was made before."""
+    from guardianflow.quantization import QuantizationRunner, choose_source
+
+    registry = connect(scenario.name)
+    source = model_version or choose_source(registry, scenario)
+    get_run_logger().info("quantizing %s version %d", scenario.model_name, source)
+    show = ProgressBar(artifact_key("quantize", scenario.name, scenario.version))
+    runner = QuantizationRunner(
+        scenario, registry, source, on_progress=lambda p: show(p.step, p.done, p.total, p.message)
+    )
+    return runner.quantize()
+
+
+@task(
+    name="register-quantized",
+    retries=3,
+    retry_delay_seconds=10,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
+    """Register the variant as @candidate and show what quantization cost and gained."""
+    from guardianflow.quantization import QuantizationRunner
+
+    registry = connect(scenario.name)
+    runner = QuantizationRunner(scenario, registry, quantized.source_version)
+    version = runner.register(quantized).version
+    if version is None:
+        raise ValueError(f"run {quantized.run_id} was registered without a version")
+    name = scenario.get_registered_model_name(scenario.quantization.flavour)
+    get_run_logger().info(
+        "%s version %d -> %s version %d",
+        scenario.model_name,
+        quantized.source_version,
+        name,
+        version,
+    )
+    key = artifact_key("candidate", name)
+    show_page(
+        key,
+        f"**{name} version {version}**, quantized from version {quantized.source_version}: "
+        f"mAP50 {quantized.fp32.map50:.3f} → {quantized.int8.map50:.3f}, p50 "
+        f"{quantized.fp32_latency.p50_ms:.1f} → {quantized.int8_latency.p50_ms:.1f} ms "
+        f"({quantized.int8_latency.instruction_set}).\n\n"
+        f"[model version]({version_link(registry, name, version)}) · "
+        f"[quantization run]({run_link(registry, quantized.run_id)})\n",
+        f"{name} version {version}",
+    )
+    pairs = (
+        ("FP32", quantized.fp32, quantized.fp32_latency),
+        ("INT8", quantized.int8, quantized.int8_latency),
+    )
+    show_table(
+        f"{key}-figures",
+        [
+            {
+                "model": label,
+                "mAP50": round(figures.map50, 4),
+                "mAP50-95": round(figures.map50_95, 4),
+                "false alarms per image": round(figures.false_alarms_per_image, 3),
+                "p50 ms": round(latency.p50_ms, 2),
+                "p95 ms": round(latency.p95_ms, 2),
+            }
+            for label, figures, latency in pairs
+        ],
+        f"Before and after quantization, on the held-out images: {name} version {version}.",
+    )
+    show_pictures(key, picture_links(registry, quantized.run_id))
+    return version

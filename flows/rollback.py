@@ -1,0 +1,102 @@
+"""The flow `rollback`: back to the last-known-good release, for a person or an automation.
+
+With a health report it trusts nothing but that report, which it reads again from MLflow; without
+one it is a person's own act and needs a reason.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.connection import connect, run_token, worth_retrying
+from flows.parameters import FailingVersion, Incident, PublicModelName, Reason, Report
+from flows.publishing import artifact_key, send_event, show_page, show_table
+from guardianflow.errors import InputError
+from guardianflow.events import EventName, ModelEvent
+
+if TYPE_CHECKING:
+    from guardianflow.registry import Operation
+
+
+@flow(name="rollback", flow_run_name="rollback {model_name}")
+def rollback(
+    model_name: PublicModelName,
+    failing_version: FailingVersion | None = None,
+    report: Report = "",
+    incident: Incident = "",
+    reason: Reason = "",
+) -> State[Any]:
+    """Go back to the last-known-good release of a model.
+
+    A repeated or late request changes nothing and says so.
+    """
+    if report and failing_version is None:
+        raise InputError(
+            f"Report {report} came without the version that it speaks against.",
+            remedy="Give failing_version beside report.",
+        )
+    if not report and len(reason.strip()) < 3:
+        raise InputError(
+            "A rollback without a health report needs a reason.", remedy="Fill in the reason."
+        )
+    operation, message = roll_back(model_name, failing_version, report, reason)
+    if operation is None or not operation.changed:
+        return Completed(name="NothingToDo", message=message)
+    for move in operation.moves:
+        if move.alias == "champion" and move.after is not None:
+            send_event(
+                EventName.ROLLED_BACK,
+                ModelEvent(
+                    model=move.name,
+                    version=move.after,
+                    incident=incident,
+                    report=report,
+                    message=message,
+                ),
+            )
+    return Completed(name="RolledBack", message=message)
+
+
+@task(
+    name="roll-back",
+    retries=5,
+    retry_delay_seconds=3,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def roll_back(
+    model_name: str, failing_version: int | None, report: str, reason: str
+) -> "tuple[Operation | None, str]":
+    """Move the aliases back, once however often this is tried, and show what moved."""
+    registry = connect()
+    if report and failing_version is not None:
+        from guardianflow.health import roll_back_failing
+
+        reaction = roll_back_failing(registry, model_name, failing_version, report)
+        operation, message = reaction.operation, reaction.message
+    else:
+        expected = {} if failing_version is None else {"expected_champion": failing_version}
+        operation = registry.rollback(
+            model_name,
+            actor="Prefect",
+            reason=reason,
+            token=run_token("rollback"),
+            **expected,
+        )
+        message = operation.message
+    get_run_logger().info("%s", message)
+    key = artifact_key("rollback", model_name)
+    show_page(key, f"**{message}**\n", message)
+    if operation is not None:
+        show_table(
+            f"{key}-moves",
+            [
+                {"alias": f"@{m.alias}", "model": m.name, "from": m.before, "to": m.after}
+                for m in operation.moves
+            ],
+            message,
+        )
+    return operation, message

@@ -1,0 +1,111 @@
+"""The flow `train`: a scenario version becomes a model version, @candidate."""
+
+from typing import TYPE_CHECKING
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.connection import (
+    connect,
+    load_version,
+    picture_links,
+    run_link,
+    version_link,
+    worth_retrying,
+)
+from flows.parameters import ScenarioDocument, ScenarioVersionName
+from flows.publishing import (
+    ProgressBar,
+    artifact_key,
+    send_event,
+    show_page,
+    show_pictures,
+    show_table,
+)
+from guardianflow.events import EventName, ModelEvent
+from guardianflow.scenario import Scenario
+
+if TYPE_CHECKING:
+    from guardianflow.training import TrainedModel
+
+
+@flow(name="train", flow_run_name="train {scenario} {version}")
+def train(scenario: ScenarioDocument, version: ScenarioVersionName) -> int:
+    """Train a scenario version and register the result as @candidate.
+
+    Work that a former run finished is found in MLflow and not done again.
+
+    Returns:
+        The model version.
+    """
+    settings = load_version(scenario, version)
+    trained = train_model(settings)
+    model_version = register_trained(settings, trained)
+    send_event(
+        EventName.REGISTERED,
+        ModelEvent(
+            model=settings.model_name.public,
+            version=model_version,
+            report=trained.run_id,
+            message=f"scenario {version} -> model version {model_version}",
+        ),
+    )
+    return model_version
+
+
+@task(
+    name="train-model",
+    retries=2,
+    retry_delay_seconds=20,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def train_model(scenario: Scenario) -> "TrainedModel":
+    """Fit the detector, or find that it was fitted before."""
+    from guardianflow.training import TrainingRunner
+
+    registry = connect(scenario.name)
+    show = ProgressBar(artifact_key("train", scenario.name, scenario.version))
+    runner = TrainingRunner(
+        scenario, registry, on_progress=lambda p: show(p.step, p.done, p.total, p.message)
+    )
+    trained = runner.train()
+    how = "was trained before, nothing to do" if trained.reused else "trained"
+    get_run_logger().info("scenario %s %s: %s", scenario.name, scenario.version, how)
+    return trained
+
+
+@task(
+    name="register-trained",
+    retries=3,
+    retry_delay_seconds=10,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
+    """Register the model as @candidate and show its figures."""
+    from guardianflow.training import TrainingRunner
+
+    registry = connect(scenario.name)
+    registered = TrainingRunner(scenario, registry).register(trained)
+    version = registered.version
+    if version is None:
+        raise ValueError(f"run {trained.run_id} was registered without a version")
+    name = scenario.model_name.public
+    get_run_logger().info("scenario %s -> %s version %d", scenario.version, name, version)
+    key, figures = artifact_key("candidate", name), trained.evaluation
+    show_page(
+        key,
+        f"**{name} version {version}**, trained from scenario {scenario.name} "
+        f"{scenario.version}: mAP50 {figures.map50:.3f} on {figures.images} held-out images.\n\n"
+        f"[model version]({version_link(registry, name, version)}) · "
+        f"[training run]({run_link(registry, trained.run_id)})\n",
+        f"{name} version {version}",
+    )
+    show_table(
+        f"{key}-classes",
+        [{"class": label, **row.model_dump()} for label, row in figures.per_class.items()],
+        f"Per class, on the held-out images: {name} version {version}.",
+    )
+    show_pictures(key, picture_links(registry, trained.run_id))
+    return version

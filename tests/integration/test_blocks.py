@@ -1,0 +1,147 @@
+"""The blocks on a real Prefect API: Prefect's own suite, round trips, seeds, and no secret shown."""
+
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from pydantic import ValidationError
+
+from blocks import MlflowCredentials, ScenarioConfig
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from deployments.apply import apply_blocks
+from guardianflow.errors import ScenarioInvalid
+from guardianflow.scenario import load_spec
+
+SECRET = "planted-7c1f-secret"
+
+
+class _Suite(BlockStandardTestSuite):
+    @pytest.mark.skip(reason="Prefect's logo test downloads a picture; factories are air-gapped")
+    def test_has_a_valid_image(self, block):
+        raise NotImplementedError
+
+
+class TestMlflowCredentials(_Suite):
+    @pytest.fixture
+    def block(self):
+        return MlflowCredentials
+
+
+class TestScenarioConfig(_Suite):
+    @pytest.fixture
+    def block(self):
+        return ScenarioConfig
+
+
+@pytest.fixture
+def seeds(prefect_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5999")
+    for variable in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{variable}", raising=False)
+    apply_blocks(force=True)
+    return prefect_server
+
+
+def documents(client, *, include_secrets=False):
+    return client.request(
+        "POST", "/block_documents/filter", json={"include_secrets": include_secrets}
+    ).text
+
+
+def test_credentials_point_the_environment_at_the_server_and_account():
+    credentials = MlflowCredentials(
+        tracking_uri="http://127.0.0.1:5000/", username="kim", password=SECRET
+    )
+    assert credentials.environment() == {
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000",
+        "MLFLOW_TRACKING_USERNAME": "kim",
+        "MLFLOW_TRACKING_PASSWORD": SECRET,
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"tracking_uri": f"http://kim:{SECRET}@mlflow:5000"},
+        {"tracking_uri": "sqlite:///mlflow.db"},
+        {"tracking_uri": "http://mlflow:5000", "username": "kim"},
+        {
+            "tracking_uri": "http://mlflow:5000",
+            "username": "kim",
+            "password": SECRET,
+            "token": SECRET,
+        },
+    ],
+)
+def test_credentials_that_cannot_work_are_refused(values):
+    with pytest.raises(ValidationError):
+        MlflowCredentials(**values)
+
+
+def test_credentials_give_a_client_that_lists_models(mlflow_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    client = MlflowCredentials(tracking_uri=mlflow_server).get_client()
+    assert isinstance(client.search_registered_models(max_results=1), list)
+
+
+def test_a_planted_secret_is_in_no_answer_that_does_not_ask_for_secrets(prefect_server):
+    credentials = MlflowCredentials(
+        tracking_uri="http://127.0.0.1:5000", username="kim", password=SECRET
+    )
+    credentials.save("planted", overwrite=True)
+    stored = MlflowCredentials.load("planted")
+    spec = load_spec("donghwa-entec-ppe").model_dump(mode="json")
+    ScenarioConfig(**spec, credentials=stored).save("planted-scenario", overwrite=True)
+    with get_client(sync_client=True) as client:
+        assert SECRET not in documents(client)
+        for path in ("/block_types/filter", "/block_schemas/filter", "/flow_runs/filter"):
+            assert SECRET not in client.request("POST", path, json={}).text
+        # The other way round: the search would have found it where it is.
+        assert SECRET in documents(client, include_secrets=True)
+    assert SECRET not in repr(stored)
+    loaded = ScenarioConfig.load("planted-scenario")
+    assert SECRET not in repr(loaded)
+    assert loaded.credentials.environment()["MLFLOW_TRACKING_PASSWORD"] == SECRET
+
+
+def test_a_scenario_block_holds_what_the_file_says(seeds):
+    for path in sorted(Path("scenarios").glob("*.yaml")):
+        assert ScenarioConfig.load(path.stem).spec() == load_spec(path.stem)
+
+
+def test_seeds_applied_twice_change_nothing(seeds, capsys):
+    with get_client(sync_client=True) as client:
+        before = documents(client, include_secrets=True)
+        capsys.readouterr()
+        apply_blocks(force=False)
+        assert documents(client, include_secrets=True) == before
+    assert capsys.readouterr().out == ""
+
+
+def test_an_edited_block_is_kept_and_the_difference_shown(seeds, capsys):
+    edited = ScenarioConfig.load("donghwa-entec-ppe")
+    edited.common["gate"] = {"min_map50": 0.77}
+    edited.save("donghwa-entec-ppe", overwrite=True)
+    apply_blocks(force=False)
+    said = capsys.readouterr().out
+    assert "common.gate.min_map50: server 0.77, file 0.4" in said
+    assert ScenarioConfig.load("donghwa-entec-ppe").spec().version("v1").gate.min_map50 == 0.77
+    apply_blocks(force=True)
+    assert ScenarioConfig.load("donghwa-entec-ppe").spec() == load_spec("donghwa-entec-ppe")
+
+
+def test_credentials_move_only_from_the_address_that_was_ours(seeds, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:6001")
+    apply_blocks(force=False, former_mlflow="http://127.0.0.1:4444")
+    assert MlflowCredentials.load(DEFAULT_DOCUMENT).tracking_uri == "http://127.0.0.1:5999"
+    assert "kept" in capsys.readouterr().out
+    apply_blocks(force=False, former_mlflow="http://127.0.0.1:5999")
+    assert MlflowCredentials.load(DEFAULT_DOCUMENT).tracking_uri == "http://127.0.0.1:6001"
+
+
+def test_a_wrong_value_in_a_block_is_named(seeds):
+    edited = ScenarioConfig.load("donghwa-entec-ppe")
+    edited.versions["v1"] = {"training": {"epoch": 3}}
+    with pytest.raises(ScenarioInvalid, match=r"training\.epoch"):
+        edited.spec()
