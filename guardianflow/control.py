@@ -249,7 +249,7 @@ class Orchestrator:
             runs = client.read_flow_runs(
                 flow_filter=promotions, flow_run_filter=FlowRunFilter(state=waits)
             )
-                    found = [self._waiting(run) for run in runs]
+        found = [self._waiting(run) for run in runs]
         return sorted(found, key=lambda waiting: waiting.since)
 
     def find_waiting(self, run: str | None = None) -> WaitingApproval:

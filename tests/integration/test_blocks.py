@@ -1,4 +1,4 @@
-"""The blocks on a real Prefect API: Prefect's own suite, round trips, seeds, and no secret shown."""
+"""The blocks on a real Prefect API: Prefect's own suite, seeds, and no secret shown."""
 
 from pathlib import Path
 

@@ -105,5 +105,5 @@ def test_a_run_with_an_idempotency_key_is_created_once(applied):
 
 
 def test_a_missing_deployment_says_how_it_comes_there(applied):
-    with pytest.raises(InputError, match="deployments.apply"):
+    with pytest.raises(InputError, match=r"deployments\.apply"):
         applied.submit("absent/guardianflow", {})
