@@ -1,0 +1,85 @@
+"""Writes aliases; nothing else calls MLflow's alias writes.
+
+    register            promote                          promote the next
+    (files) ------> @candidate ------> @champion ------------------------> @rollback
+                        ^                  |  ^                                |
+                        |     roll back    |  |            roll back           |
+                        +------------------+  +--------------------------------+
+                     quarantined: wants force           known good: champion again
+
+Order of writes, so that @champion is never absent and the way back is never lost for long:
+a promotion writes @rollback, @champion, @candidate; a rollback writes @champion first. Every
+write says what an alias is to be, so repeating them all after a crash is harmless. An alias that
+names the champion of its own name counts as none: deleting may need more rights than setting.
+"""
+
+from collections.abc import Mapping
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from guardianflow.connection import border, is_absent
+from guardianflow.errors import PermissionDenied
+from guardianflow.names import ModelName
+from guardianflow.release import Aliases, Kind, ModelAlias
+
+_ORDER = {
+    Kind.PROMOTE: (ModelAlias.ROLLBACK, ModelAlias.CHAMPION, ModelAlias.CANDIDATE),
+    Kind.ROLLBACK: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
+    Kind.ADOPT: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
+}
+
+
+def set_candidate(client: MlflowClient, name: ModelName, version: int) -> None:
+    """Let @candidate name a version: what registration does, and nothing more.
+
+    Raises:
+        PermissionDenied: The account may not set aliases of this model.
+    """
+    _set(client, name, ModelAlias.CANDIDATE, version)
+
+
+def write_aliases(
+    client: MlflowClient,
+    kind: Kind,
+    wanted: Mapping[str, Aliases],
+    present: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Make the aliases of a release what an operation says; only what differs is written.
+
+    Args:
+        client: The MLflow server.
+        kind: Decides the order of the writes.
+        wanted: By public name, what each alias is to name; None takes it away.
+        present: By public name, what each alias names now.
+
+    Raises:
+        PermissionDenied: The account may not set aliases of one of the models.
+    """
+    for alias in _ORDER[kind]:
+        for public, aliases in wanted.items():
+            version, now = aliases.get(alias), present.get(public, {}).get(alias)
+            if version is not None and version != now:
+                _set(client, ModelName.parse(public), alias, version)
+            elif version is None and now is not None and alias is not ModelAlias.CHAMPION:
+                _clear(client, ModelName.parse(public), alias, now, aliases.champion)
+
+
+def _set(client: MlflowClient, name: ModelName, alias: ModelAlias, version: int) -> None:
+    with border(f"set @{alias} of {name} to version {version}"):
+        client.set_registered_model_alias(name.registered, alias, str(version))
+
+
+def _clear(
+    client: MlflowClient, name: ModelName, alias: ModelAlias, version: int, champion: int | None
+) -> None:
+    try:
+        with border(f"take @{alias} of {name} away"):
+            client.delete_registered_model_alias(name.registered, alias)
+    except PermissionDenied:
+        # Left where it names the champion, which everybody reads as "none".
+        if version != champion:
+            raise
+    except MlflowException as error:
+        if not is_absent(error):
+            raise

@@ -1,0 +1,163 @@
+"""What MLflow knows about our models: reading only, in our words.
+
+Aliases come from the registered model: MLflow's search for versions returns none.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+
+from guardianflow.connection import border, is_absent
+from guardianflow.errors import NameInvalid, VersionNotReady
+from guardianflow.names import ModelName
+
+STATUS_TAG = "guardianflow.status"
+SOURCE_VERSION_TAG = "guardianflow.source_version"
+TOKEN_TAG = "guardianflow.register_token"
+_PAGE = 1000
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True)
+class RegisteredModelInfo:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    run_id: str | None
+    aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    created: datetime = _EPOCH
+    ready: bool = True
+
+    @property
+    def status(self) -> str:
+        """Its place in production: champion, former, rolled_back (quarantined), rejected or ''."""
+        return self.tags.get(STATUS_TAG, "")
+
+    @property
+    def scenario_version(self) -> str:
+        """The scenario version that it was made from, e.g. v3; '' if unknown."""
+        return self.tags.get("guardianflow.scenario_version", "")
+
+    @property
+    def source_version(self) -> int | None:
+        """The version of the base that this variant was quantized from."""
+        text = self.tags.get(SOURCE_VERSION_TAG, "")
+        return int(text) if text.isdecimal() else None
+
+    def with_aliases(self, aliases: Mapping[str, int]) -> "RegisteredModelInfo":
+        """The same version with those of the model's aliases that name it."""
+        mine = sorted(alias for alias, version in aliases.items() if version == self.version)
+        return replace(self, aliases=tuple(mine))
+
+    def to_json(self) -> dict[str, object]:
+        """The version as data, for `--json`."""
+        return {**asdict(self), "created": self.created.isoformat(), "status": self.status}
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One registered model with what its aliases name."""
+
+    name: str
+    aliases: Mapping[str, int]
+    tags: Mapping[str, str]
+
+
+def read_models(client: MlflowClient) -> list[ModelSummary]:
+    """All of our models by name; foreign models of a shared server are left out."""
+    with border("list models"):
+        return sorted(_summaries(client, ""), key=lambda summary: summary.name)
+
+
+def read_release_models(client: MlflowClient, base: ModelName) -> dict[str, ModelSummary]:
+    """The base and its variants, by public name: one call, whatever the number of models."""
+    # LIKE finds too much (`ppe` also finds `ppe-yard`), never too little.
+    with border(f"read {base}"):
+        found = list(_summaries(client, f"name LIKE '{base.registered}%'"))
+    return {s.name: s for s in found if ModelName.parse(s.name).base == base}
+
+
+def read_version(client: MlflowClient, name: ModelName, version: int) -> RegisteredModelInfo:
+    """One version without its aliases, in one call.
+
+    Raises:
+        VersionNotReady: There is no such version.
+    """
+    with border(f"{name} version {version}"):
+        try:
+            return _info(name, client.get_model_version(name.registered, str(version)))
+        except MlflowException as error:
+            if is_absent(error):
+                raise VersionNotReady(
+                    f"{name} has no version {version}.",
+                    remedy=f"`guardianflow models {name}` lists its versions.",
+                    name=name.public,
+                    version=version,
+                ) from error
+            raise
+
+
+def read_versions(
+    client: MlflowClient, name: ModelName, *, token: str | None = None
+) -> list[RegisteredModelInfo]:
+    """All versions of a name, oldest first, or those that were registered with a token."""
+    where = f"name = '{name.registered}'"
+    if token is not None:
+        where += f" and tags.`{TOKEN_TAG}` = '{token}'"
+    aliases = read_aliases(client, name) if token is None else {}
+    found: list[ModelVersion] = []
+    with border(f"list versions of {name}"):
+        page = client.search_model_versions(where, max_results=_PAGE)
+        found.extend(page)
+        while page.token:
+            page = client.search_model_versions(where, max_results=_PAGE, page_token=page.token)
+            found.extend(page)
+    infos = (_info(name, entry).with_aliases(aliases) for entry in found)
+    return sorted(infos, key=lambda info: info.version)
+
+
+def read_aliases(client: MlflowClient, name: ModelName) -> dict[str, int]:
+    """Which version each alias of a name means; empty where the name is not registered."""
+    with border(f"read aliases of {name}"):
+        try:
+            return _aliases(client.get_registered_model(name.registered))
+        except MlflowException as error:
+            if is_absent(error):
+                return {}
+            raise
+
+
+def _summaries(client: MlflowClient, where: str) -> Iterator[ModelSummary]:
+    token: str | None = None
+    while True:
+        page = client.search_registered_models(where or None, max_results=_PAGE, page_token=token)
+        for model in page:
+            try:
+                name = ModelName.parse(model.name)
+            except NameInvalid:
+                continue
+            yield ModelSummary(name.public, _aliases(model), dict(model.tags))
+        token = page.token
+        if not token:
+            return
+
+
+def _aliases(model: RegisteredModel) -> dict[str, int]:
+    return {alias: int(version) for alias, version in model.aliases.items()}
+
+
+def _info(name: ModelName, entry: ModelVersion) -> RegisteredModelInfo:
+    return RegisteredModelInfo(
+        name=name.public,
+        version=int(entry.version),
+        run_id=entry.run_id or None,
+        tags=dict(entry.tags),
+        created=datetime.fromtimestamp((entry.creation_timestamp or 0) / 1000, UTC),
+        ready=entry.status == "READY",
+    )

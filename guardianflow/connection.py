@@ -1,0 +1,131 @@
+"""The border to MLflow: the one place where a client is made and its errors become ours.
+
+MLflow's errors are judged by their error code and their cause, never by their text.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+from guardianflow.errors import (
+    InputError,
+    PermissionDenied,
+    RegistryUnavailable,
+    VersionNotReady,
+)
+from guardianflow.servers import find_servers
+
+_ANSWER_TIMEOUT_S = 8
+_START_IT = "Run `make up`, or set MLFLOW_TRACKING_URI to a server that runs."
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+PRESENT = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
+_DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_BUSY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED")
+
+
+def connect(tracking_uri: str | None = None) -> MlflowClient:
+    """A client of the MLflow server that this process is to use, which answers.
+
+    Raises:
+        RegistryUnavailable: No server is named, or nobody answers within seconds.
+        InputError: The address is not that of a server.
+    """
+    uri = tracking_uri or find_servers().mlflow
+    if not uri:
+        raise RegistryUnavailable("No MLflow server is named.", remedy=_START_IT)
+    if urlsplit(uri).scheme not in ("http", "https"):
+        # A newer client would silently migrate a database that it opens by itself.
+        raise InputError(
+            f"{uri!r} is not the address of an MLflow server.",
+            remedy="Give an http:// or https:// address; `make up` starts a server.",
+            value=uri,
+        )
+    # What MLflow prints would stand between ours, and in the JSON of --json.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    _check_that_it_answers(uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _check_that_it_answers(uri: str) -> None:
+    """Ask once without MLflow's retries, which would take minutes; any answer will do."""
+    with border(f"MLflow server {uri}"):
+        http_request(
+            get_default_host_creds(uri),
+            "/health",
+            "GET",
+            max_retries=0,
+            timeout=_ANSWER_TIMEOUT_S,
+            raise_on_status=False,
+        )
+
+
+@contextmanager
+def border(what: str) -> Generator[None]:
+    """Turn MLflow's errors into ours; `what` names what was being done, for the message.
+
+    An error that says nothing about rights, absence or reachability goes through as it is.
+
+    Raises:
+        PermissionDenied: The account may not do it (HTTP 401 or 403).
+        RegistryUnavailable: No answer, or none that the server itself gave.
+        VersionNotReady: The thing does not exist.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _DENIED:
+            raise _denied(what) from error
+        if error.error_code in _BUSY or _lost_connection(error):
+            raise _unavailable(what, error) from error
+        if error.error_code in ABSENT:
+            raise VersionNotReady(
+                f"{what}: MLflow does not know it.",
+                remedy="`guardianflow models` lists what is registered.",
+            ) from error
+        raise
+    except requests.HTTPError as error:
+        # Artifacts come by plain HTTP, outside of MLflow's own errors.
+        status = error.response.status_code if error.response is not None else 0
+        if status in (401, 403):
+            raise _denied(what) from error
+        if status >= 500:
+            raise _unavailable(what, error) from error
+        raise
+    except requests.RequestException as error:
+        raise _unavailable(what, error) from error
+
+
+def is_absent(error: MlflowException) -> bool:
+    """Whether the error says that the thing does not exist."""
+    return error.error_code in ABSENT
+
+
+def _lost_connection(error: BaseException) -> bool:
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, requests.RequestException):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _denied(what: str) -> PermissionDenied:
+    return PermissionDenied(
+        f"{what}: this account may not do that.",
+        remedy="Use an account with the right, or have it granted in MLflow.",
+    )
+
+
+def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
+    return RegistryUnavailable(
+        f"{what}: no answer ({str(error).splitlines()[0][:200]}).",
+        remedy=_START_IT,
+    )

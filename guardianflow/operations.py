@@ -1,0 +1,504 @@
+"""Carries out a rotation: read, decide, commit to the ledger, project onto the aliases.
+
+    finish what was interrupted -> read head and aliases -> rules -> verify files
+        -> commit (the operation is decided) -> aliases -> tags -> done
+
+Killed at any point before the commit, nothing has happened; at any point after it, the next
+command of anybody finishes the operation. Several names cannot move at once in MLflow: a release
+is half moved until then, but every name has a champion at every moment.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+
+from mlflow import MlflowClient
+
+from guardianflow.aliases import write_aliases
+from guardianflow.artifacts import verify_version
+from guardianflow.catalog import (
+    STATUS_TAG,
+    ModelSummary,
+    RegisteredModelInfo,
+    read_release_models,
+    read_version,
+)
+from guardianflow.connection import border
+from guardianflow.errors import (
+    AliasDrift,
+    InputError,
+    LedgerDamaged,
+    PermissionDenied,
+    RegistryUnavailable,
+    RotationConflict,
+    VersionNotReady,
+)
+from guardianflow.ledger import SEGMENT_LENGTH, Head, Ledger
+from guardianflow.names import ModelName
+from guardianflow.release import (
+    Decision,
+    Drift,
+    Kind,
+    ModelAlias,
+    Move,
+    Record,
+    ReleaseState,
+    Situation,
+    moved_champions,
+)
+from guardianflow.rotation import Past, check_expected, find_drift, projected
+
+HEAD_TAG = "guardianflow.head"
+REASON_TAG = "guardianflow.status_reason"
+_ATTEMPTS = 6
+# Another writer may be about to finish: what looks like drift for less than this is none.
+_DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
+_MAX_TEXT = 1000
+
+
+class Unset(Enum):
+    """Says that a caller expects nothing about the champion; None would mean "no champion"."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+Expected: TypeAlias = int | Literal[Unset.UNSET] | None
+Rule = Callable[[Situation, Past], Decision]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What an operation did to a release; `changed` is False where nothing was to do."""
+
+    seq: int
+    kind: str
+    name: str
+    before: Mapping[str, int | None]
+    after: Mapping[str, int | None]
+    actor: str
+    reason: str
+    time: datetime
+    token: str
+    evidence: str
+    changed: bool
+    moves: tuple[Move, ...]
+    message: str
+
+    def to_json(self) -> dict[str, object]:
+        """The operation as data, for `--json`."""
+        return {**asdict(self), "time": self.time.isoformat()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request would do now; nothing was written."""
+
+    kind: str
+    model_name: str
+    version: int | None
+    champion: Mapping[str, int | None]
+    moves: tuple[Move, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The plan as data, for `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks for what; the token makes it happen once."""
+
+    kind: Kind
+    name: ModelName
+    version: int | None = None
+    actor: str = ""
+    reason: str = ""
+    token: str = ""
+    evidence: str = ""
+    automatic: bool = False
+    expected_champion: Expected = UNSET
+
+
+class Release:
+    """One release on an MLflow server: a base model and the variants made from it."""
+
+    def __init__(self, client: MlflowClient, base: ModelName) -> None:
+        self._client = client
+        self._base = base
+        self._ledger = Ledger(client, base)
+
+    def plan(self, request: Request, rule: Rule) -> Plan:
+        """What a request would do now, without a write.
+
+        Raises:
+            Refused: A rule says no.
+        """
+        head, models = self._observe()
+        warnings: list[str] = []
+        if head.interrupted:
+            warnings.append(
+                f"Operation {head.seq} of this release was interrupted; it is finished first."
+            )
+        else:
+            self._check_drift(head, models)
+        decision = rule(self._situation(head, models, request), lambda: self._ledger.past(head))
+        moved = decision.moved().get(request.name.public)
+        names = sorted(decision.after)
+        return Plan(
+            kind=request.kind.value,
+            model_name=request.name.public,
+            version=moved[1] if moved else request.version,
+            champion={name: _champion(decision.before, name) for name in names},
+            moves=decision.moves,
+            warnings=(*warnings, *decision.warnings),
+        )
+
+    def perform(self, request: Request, rule: Rule) -> Operation:
+        """Carry out a request, once for its token, however often it is repeated.
+
+        Raises:
+            Refused: A rule says no; nothing was changed.
+            RegistryUnavailable: The server went away; the next command goes on.
+        """
+        _check_texts(request)
+        request = replace(request, token=request.token or uuid.uuid4().hex)
+        for _ in range(_ATTEMPTS):
+            finished = self._finish_interrupted()
+            head, models = self._observe()
+            if head.interrupted:
+                continue
+            if done := self._find_token(head, request.token):
+                return _operation(done, "was done before")
+            if finished is not None and _answers(finished, request):
+                return _operation(finished, "was interrupted and is finished now")
+            if request.kind is not Kind.ADOPT:
+                self._check_drift(head, models)
+            if request.expected_champion is not UNSET:
+                check_expected(head.state, request.name.public, request.expected_champion)
+            decision = rule(
+                self._situation(head, models, request), lambda head=head: self._ledger.past(head)
+            )
+            if not decision.changed:
+                return _unchanged(request, decision, head)
+            self._verify(decision)
+            try:
+                head = self._ledger.commit(head, _record(request, decision))
+            except RotationConflict:
+                continue
+            self._project(head)
+            return _operation(head.records[0])
+        raise RotationConflict(
+            f"Others kept changing the release {self._base}; nothing was changed by this request.",
+            remedy="Look at `guardianflow history` and try again.",
+            name=self._base.public,
+        )
+
+    def history(self) -> list[Operation]:
+        """Every operation, oldest first."""
+        return [_operation(record) for record in reversed(list(self._ledger.past(self._read())))]
+
+    def drift(self) -> tuple[Drift, ...]:
+        """How the aliases in MLflow differ from the last operation; read only."""
+        head, models = self._observe()
+        return () if head.interrupted else find_drift(head.state, _aliases(models))
+
+    def repair(self, request: Request) -> Operation:
+        """Write the aliases of the last operation again, wherever they differ.
+
+        Raises:
+            AliasDrift: The ledger knows no operation, so it has nothing to keep.
+        """
+        head = self._read()
+        record = head.record
+        if record is None:
+            raise AliasDrift(
+                f"The ledger knows no operation of {self._base}.",
+                remedy=f"`guardianflow repair {self._base} --keep mlflow` adopts the aliases.",
+                name=self._base.public,
+            )
+        drift = find_drift(head.state, _aliases(read_release_models(self._client, self._base)))
+        self._project(head)
+        mended = "; ".join(str(found) for found in drift) or "nothing was to mend"
+        operation = _operation(record)
+        return replace(
+            operation,
+            name=request.name.public,
+            changed=bool(drift),
+            message=f"kept the ledger: {mended}",
+        )
+
+    def _read(self) -> Head:
+        return self._ledger.read()
+
+    def _observe(self) -> tuple[Head, dict[str, ModelSummary]]:
+        """The head and the aliases that belong together: read until no operation came between."""
+        head = self._read()
+        for _ in range(_ATTEMPTS):
+            models = read_release_models(self._client, self._base)
+            again = self._read()
+            if again.seq == head.seq and again.interrupted == head.interrupted:
+                self._check_tail(again, models)
+                return again, models
+            head = again
+        raise RotationConflict(
+            f"Others keep changing the release {self._base}.",
+            remedy="Try again in a moment.",
+            name=self._base.public,
+        )
+
+    def _check_tail(self, head: Head, models: Mapping[str, ModelSummary]) -> None:
+        """Compare the ledger with its mirror on the base model: a cut tail shows here."""
+        base = models.get(self._base.public)
+        mirrored = (base.tags.get(HEAD_TAG, "") if base else "").partition(" ")[0]
+        if mirrored.isdecimal() and int(mirrored) > head.seq:
+            raise LedgerDamaged(
+                f"The ledger of {self._base} ends at operation {head.seq}, but operation "
+                f"{mirrored} was done.",
+                remedy="Restore the deleted ledger run or the backup of MLflow's database.",
+                name=self._base.public,
+            )
+
+    def _finish_interrupted(self) -> Record | None:
+        head = self._read()
+        if not head.interrupted:
+            return None
+        self._project(head)
+        return head.record
+
+    def _check_drift(self, head: Head, models: Mapping[str, ModelSummary]) -> None:
+        """Refuse to build on aliases that somebody moved by hand.
+
+        Raises:
+            AliasDrift: An alias is not where the last operation put it.
+        """
+        drift = find_drift(head.state, _aliases(models))
+        for pause in _DRIFT_PATIENCE_S:
+            if not drift:
+                return
+            time.sleep(pause)
+            now, models = self._observe()
+            drift = () if now.interrupted else find_drift(now.state, _aliases(models))
+        if drift:
+            raise AliasDrift(
+                f"{'; '.join(str(found) for found in drift)}. Somebody moved it without "
+                "guardianflow; nothing was changed.",
+                remedy=f"`guardianflow repair {self._base} --keep ledger` puts it back, "
+                "`--keep mlflow` accepts it.",
+                drift=[asdict(found) for found in drift],
+            )
+
+    def _situation(
+        self, head: Head, models: Mapping[str, ModelSummary], request: Request
+    ) -> Situation:
+        """What the rules look at; only versions that could move are asked for."""
+        aliases = _aliases(models)
+        wanted = {
+            (name, present[alias])
+            for name, present in aliases.items()
+            for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION)
+            if alias in present and (alias is ModelAlias.CANDIDATE or request.kind is Kind.ADOPT)
+        }
+        if request.version is not None:
+            wanted.add((request.name.public, request.version))
+        sources = {
+            (name, version): self._source(name, version)
+            for name, version in wanted
+            if request.kind is not Kind.ROLLBACK
+            and ModelName.parse(name).is_variant
+            and (request.kind is Kind.ADOPT or _champion(head.state, name) != version)
+        }
+        return Situation(self._base.public, head.state, aliases, sources)
+
+    def _source(self, name: str, version: int) -> int | None:
+        return read_version(self._client, ModelName.parse(name), version).source_version
+
+    def _verify(self, decision: Decision) -> None:
+        """Check that every version that becomes champion is there, whole and READY.
+
+        Raises:
+            VersionNotReady: A version is gone or was never finished.
+            ArtifactMissing: A file of a version is gone or differs.
+        """
+        for name, (_, version) in decision.moved().items():
+            info: RegisteredModelInfo = read_version(self._client, ModelName.parse(name), version)
+            if not info.ready:
+                raise VersionNotReady(
+                    f"{name} version {version} is not READY in MLflow.",
+                    remedy="Register it again with `guardianflow run SCENARIO`.",
+                    name=name,
+                    version=version,
+                )
+            verify_version(self._client, info)
+
+    def _project(self, head: Head) -> None:
+        """Bring the aliases where the newest operation wants them; repeating it is harmless."""
+        record = head.record
+        if record is None:
+            return
+        try:
+            while True:
+                models = read_release_models(self._client, self._base)
+                aliases = _aliases(models)
+                candidates = {n: a.get(ModelAlias.CANDIDATE) for n, a in aliases.items()}
+                wanted = projected(record.kind, record.before, record.after, candidates)
+                write_aliases(self._client, record.kind, wanted, aliases)
+                newest = self._read()
+                if newest.record is None or newest.seq == record.seq:
+                    break
+                # Somebody went on while we wrote: what we wrote may be stale, theirs counts.
+                head, record = newest, newest.record
+            self._mirror(head, record)
+            self._ledger.mark_done(record.seq)
+        except (RegistryUnavailable, PermissionDenied) as error:
+            raise type(error)(
+                f"Operation {record.seq} ({record.kind} of {record.name}) is decided, but not all "
+                f"of its aliases are written: {error.message}",
+                remedy="Run the same command again: the next command finishes the operation.",
+                seq=record.seq,
+            ) from error
+
+    def _mirror(self, head: Head, record: Record) -> None:
+        """Say on the versions and on the model what happened: for people, and as a cross-check."""
+        left = "rolled_back" if record.kind is Kind.ROLLBACK else "former"
+        for public, (before, after) in sorted(record.moved().items()):
+            name = ModelName.parse(public)
+            self._tag(name, after, STATUS_TAG, "champion")
+            if before is not None:
+                self._tag(name, before, STATUS_TAG, left)
+                if record.kind is Kind.ROLLBACK:
+                    self._tag(name, before, REASON_TAG, record.reason or "rolled back")
+        with border(f"mirror operation {record.seq} of {self._base}"):
+            self._client.set_registered_model_tag(
+                self._base.registered, HEAD_TAG, f"{record.seq} {head.digest}"
+            )
+
+    def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:
+        try:
+            with border(f"tag {name} version {version}"):
+                self._client.set_model_version_tag(name.registered, str(version), key, value)
+        except VersionNotReady:
+            # Deleted behind our back: there is nothing left to tag.
+            return
+
+    def _find_token(self, head: Head, token: str) -> Record | None:
+        """The operation with a token among the recent ones (at least one ledger run's length)."""
+        for count, record in enumerate(self._ledger.past(head)):
+            if record.token == token:
+                return record
+            if count >= 2 * SEGMENT_LENGTH:
+                break
+        return None
+
+
+def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]:
+    return {name: model.aliases for name, model in models.items()}
+
+
+def _champion(state: ReleaseState, name: str) -> int | None:
+    place = state.get(name)
+    return place.champion if place else None
+
+
+def _check_texts(request: Request) -> None:
+    for field, text in (
+        ("actor", request.actor),
+        ("reason", request.reason),
+        ("token", request.token),
+        ("evidence", request.evidence),
+    ):
+        if len(text) > _MAX_TEXT:
+            raise InputError(
+                f"The {field} has {len(text)} characters, more than {_MAX_TEXT}.",
+                remedy="Shorten it.",
+            )
+
+
+def _answers(record: Record, request: Request) -> bool:
+    """Whether an interrupted operation is what the same request, made again, asks for."""
+    if record.kind is not request.kind or record.name != request.name.public:
+        return False
+    return request.version in (None, _champion(record.after, record.name))
+
+
+def _record(request: Request, decision: Decision) -> Record:
+    return Record(
+        seq=0,
+        kind=request.kind,
+        name=request.name.public,
+        before=decision.before,
+        after=decision.after,
+        actor=request.actor,
+        reason=request.reason,
+        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        token=request.token,
+        evidence=request.evidence,
+        automatic=request.automatic,
+    )
+
+
+def _operation(record: Record, remark: str = "") -> Operation:
+    moves: list[Move] = []
+    for name, place in sorted(record.after.items()):
+        former = record.before.get(name)
+        for alias, before, after in (
+            (ModelAlias.CHAMPION, former.champion if former else None, place.champion),
+            (ModelAlias.ROLLBACK, former.rollback if former else None, place.rollback),
+        ):
+            if before != after:
+                moves.append(Move(name, alias, before, after))
+    return Operation(
+        seq=record.seq,
+        kind=record.kind.value,
+        name=record.name,
+        before={name: _champion(record.before, name) for name in record.after},
+        after={name: place.champion for name, place in record.after.items()},
+        actor=record.actor,
+        reason=record.reason,
+        time=datetime.fromisoformat(record.time),
+        token=record.token,
+        evidence=record.evidence,
+        changed=True,
+        moves=tuple(moves),
+        message=_message(record, remark),
+    )
+
+
+def _message(record: Record, remark: str) -> str:
+    verb = {
+        Kind.PROMOTE: "Promoted",
+        Kind.ROLLBACK: "Rolled back",
+        Kind.ADOPT: "Adopted from MLflow",
+    }[record.kind]
+    moved = moved_champions(record.before, record.after)
+    parts = [
+        f"{name} to version {after} (was {before or 'none'})"
+        for name, (before, after) in sorted(moved.items(), key=lambda m: m[0] != record.name)
+    ]
+    text = f"{verb} {', '.join(parts) or record.name} as operation {record.seq}"
+    return f"{text}; it {remark}." if remark else f"{text}."
+
+
+def _unchanged(request: Request, decision: Decision, head: Head) -> Operation:
+    champions = {name: _champion(decision.before, name) for name in decision.before}
+    champion = champions.get(request.name.public)
+    return Operation(
+        seq=head.seq,
+        kind=request.kind.value,
+        name=request.name.public,
+        before=champions,
+        after=champions,
+        actor=request.actor,
+        reason=request.reason,
+        time=datetime.now(UTC),
+        token=request.token,
+        evidence=request.evidence,
+        changed=False,
+        moves=(),
+        message=f"{request.name} version {champion} is champion already: nothing was to do.",
+    )

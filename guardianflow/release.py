@@ -1,0 +1,165 @@
+"""The words of the rotation: release state, record, decision, drift. Data alone, no I/O.
+
+A release is a base model and the variants quantized from it. Its state says, for every name, which
+version is champion; names are public names. The rules over these words are in `rotation.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ModelAlias(StrEnum):
+    """The three names that a version of a model can have."""
+
+    CANDIDATE = "candidate"
+    CHAMPION = "champion"
+    ROLLBACK = "rollback"
+
+
+class Kind(StrEnum):
+    """What an operation does."""
+
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    ADOPT = "adopt"
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """What the three aliases of one name are to mean; None where there is to be none."""
+
+    champion: int | None = None
+    rollback: int | None = None
+    candidate: int | None = None
+
+    def get(self, alias: ModelAlias) -> int | None:
+        """The version that an alias means."""
+        return {
+            ModelAlias.CHAMPION: self.champion,
+            ModelAlias.ROLLBACK: self.rollback,
+            ModelAlias.CANDIDATE: self.candidate,
+        }[alias]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One name in a release state."""
+
+    champion: int
+    """The version in production."""
+    rollback: int | None
+    """The version that a rollback would bring back."""
+    newest: int
+    """The highest version that was ever champion: a higher one cannot be quarantined."""
+    source: int | None = None
+    """The version of the base that the champion was quantized from; None for a base."""
+
+
+ReleaseState = Mapping[str, Place]
+"""By public name; a name without a champion is absent."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One operation as the ledger keeps it."""
+
+    seq: int
+    kind: Kind
+    name: str
+    before: ReleaseState
+    after: ReleaseState
+    actor: str
+    reason: str
+    time: str
+    token: str
+    evidence: str = ""
+    automatic: bool = False
+    nonce: str = ""
+
+    def moved(self) -> dict[str, tuple[int | None, int]]:
+        """The names whose champion changed, with the version before and after."""
+        return moved_champions(self.before, self.after)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the rules look at: the release as it is now."""
+
+    base: str
+    state: ReleaseState
+    aliases: Mapping[str, Mapping[str, int]]
+    """What the aliases name in MLflow now, by public name."""
+    sources: Mapping[tuple[str, int], int | None]
+    """Which version of the base a version of a variant was made from."""
+
+    @property
+    def candidates(self) -> dict[str, int]:
+        """@candidate by public name."""
+        return {
+            name: present[ModelAlias.CANDIDATE]
+            for name, present in self.aliases.items()
+            if ModelAlias.CANDIDATE in present
+        }
+
+    def pending(self, name: str) -> int | None:
+        """The version that waits for promotion; a candidate that is champion counts as none."""
+        candidate, place = self.candidates.get(name), self.state.get(name)
+        return None if place is not None and place.champion == candidate else candidate
+
+
+@dataclass(frozen=True)
+class Move:
+    """One alias that moves, for people."""
+
+    name: str
+    alias: ModelAlias
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the rules say: the next state. It equals the state before when nothing is to do."""
+
+    kind: Kind
+    name: str
+    before: ReleaseState
+    after: ReleaseState
+    warnings: tuple[str, ...] = ()
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is to be done."""
+        return dict(self.before) != dict(self.after)
+
+    def moved(self) -> dict[str, tuple[int | None, int]]:
+        """The names whose champion changes, with the version before and after."""
+        return moved_champions(self.before, self.after)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """An alias in MLflow that is not what the last operation made it."""
+
+    name: str
+    alias: ModelAlias
+    expected: int | None
+    actual: int | None
+
+    def __str__(self) -> str:
+        return (
+            f"@{self.alias} of {self.name} is version {self.actual or 'none'}, the ledger says "
+            f"{self.expected or 'none'}"
+        )
+
+
+def moved_champions(before: ReleaseState, after: ReleaseState) -> dict[str, tuple[int | None, int]]:
+    """The names whose champion differs, with the version before and after."""
+    former = {name: place.champion for name, place in before.items()}
+    return {
+        name: (former.get(name), place.champion)
+        for name, place in after.items()
+        if former.get(name) != place.champion
+    }

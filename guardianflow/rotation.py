@@ -1,0 +1,438 @@
+"""The rules of the rotation: release state + request -> next state, or a refusal. Pure: no I/O.
+
+Each operation is a `Record` with the state before and after; the records, newest first, are the
+past from which a way back is chosen:
+
+    promote   former champion -> @rollback, the version -> @champion; twins of a base come along
+    rollback  every name goes where it was in the last good state; what leaves is quarantined
+    adopt     the state becomes what a person did by hand in MLflow
+
+Good is a past state in which no version is quarantined: it was in production, so it is known.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from guardianflow.errors import (
+    AliasDrift,
+    ChampionChanged,
+    InputError,
+    NoCandidate,
+    NoRollbackTarget,
+    RollbackHeld,
+    SourceNotChampion,
+    VersionQuarantined,
+)
+from guardianflow.names import ModelName
+from guardianflow.release import (
+    Aliases,
+    Decision,
+    Drift,
+    Kind,
+    ModelAlias,
+    Move,
+    Place,
+    Record,
+    ReleaseState,
+    Situation,
+)
+
+Past = Callable[[], Iterable[Record]]
+"""Gives the records of a release, newest first; called only where they are needed."""
+
+
+def promote(
+    situation: Situation,
+    past: Past,
+    name: str,
+    version: int | None = None,
+    *,
+    force: bool = False,
+    reason: str = "",
+) -> Decision:
+    """Decide what a promotion moves.
+
+    Args:
+        situation: The release as it is now.
+        past: Gives the records, newest first; read only where it is needed.
+        name: Public name of the base or of a variant.
+        version: The version asked for; None takes @candidate.
+        force: Promote although the version is quarantined; wants a reason.
+        reason: Why.
+
+    Raises:
+        NoCandidate: No version was named and none waits.
+        VersionQuarantined: The version was rolled back before, and force is off.
+        SourceNotChampion: A variant whose source is neither champion nor candidate.
+        InputError: Force without a reason.
+    """
+    if force and not reason.strip():
+        raise InputError(
+            "A forced promotion needs a reason.", remedy='Add --reason "why it is right now".'
+        )
+    version = version or situation.pending(name)
+    if version is None:
+        raise _no_candidate(situation, name)
+    place = situation.state.get(name)
+    if place is not None and place.champion == version:
+        return Decision(Kind.PROMOTE, name, situation.state, situation.state)
+    wanted = _wanted(situation, name, version)
+    for moving, number in list(wanted.items()):
+        if force or not is_quarantined(situation.state, past, moving, number):
+            continue
+        if moving in (name, situation.base):
+            raise _quarantined(moving, number)
+        del wanted[moving]
+    after = dict(situation.state)
+    for moving, number in wanted.items():
+        former = situation.state.get(moving)
+        after[moving] = Place(
+            champion=number,
+            rollback=former.champion if former else None,
+            newest=max(number, former.newest if former else 0),
+            source=situation.sources.get((moving, number)),
+        )
+    return _decision(situation, Kind.PROMOTE, name, after)
+
+
+def _wanted(situation: Situation, name: str, version: int) -> dict[str, int]:
+    """The versions that become champion together: the one asked for, and its twins."""
+    base = situation.base
+    if name == base:
+        return {base: version, **_twins(situation, version)}
+    source = situation.sources.get((name, version))
+    champion = situation.state.get(base)
+    if source is not None and champion is not None and champion.champion == source:
+        return {name: version}
+    if source is not None and situation.pending(base) == source:
+        return {base: source, **_twins(situation, source), name: version}
+    raise SourceNotChampion(
+        f"{name} version {version} was made from version {source or 'unknown'} of {base}, which is "
+        f"neither its @champion ({champion.champion if champion else 'none'}) nor its @candidate "
+        f"({situation.pending(base) or 'none'}).",
+        remedy=f"Promote the source first (`guardianflow promote {base} --model-version {source}`)"
+        if source
+        else "Quantize again with `guardianflow run SCENARIO --type quant`.",
+        name=name,
+        version=version,
+        source_version=source,
+    )
+
+
+def _twins(situation: Situation, source: int) -> dict[str, int]:
+    """The variants whose waiting candidate was made from exactly this version of the base."""
+    twins: dict[str, int] = {}
+    for name in sorted(situation.candidates):
+        version = situation.pending(name)
+        made_here = version is not None and situation.sources.get((name, version)) == source
+        if name != situation.base and made_here and version is not None:
+            twins[name] = version
+    return twins
+
+
+def roll_back(
+    situation: Situation,
+    past: Past,
+    name: str,
+    *,
+    only: bool = False,
+    automatic: bool = False,
+    reason: str = "",
+) -> Decision:
+    """Decide what a rollback moves: back to the last good state in which `name` was another.
+
+    Args:
+        situation: The release as it is now.
+        past: Gives the records, newest first.
+        name: Public name of the base or of a variant.
+        only: Move this name alone, whatever the others were then; wants a reason.
+        automatic: No person asked; what a rollback restored is then left to a person.
+        reason: Why.
+
+    Raises:
+        NoRollbackTarget: There is no such state, or a name had no champion in it.
+        RollbackHeld: An automation asked, and the champion was restored by a rollback.
+        InputError: `only` without a reason.
+    """
+    if only and not reason.strip():
+        raise InputError(
+            "A rollback of one name alone needs a reason.", remedy='Add --reason "why".', name=name
+        )
+    place = situation.state.get(name)
+    if place is None:
+        raise NoRollbackTarget(
+            f"{name} has no champion, so there is nothing to roll back.",
+            remedy=f"`guardianflow promote {name}` puts a version into production.",
+            name=name,
+        )
+    if automatic and _restored(past(), name):
+        raise RollbackHeld(
+            f"{name} version {place.champion} was itself restored by a rollback; an automation "
+            "goes back once and then leaves it to a person. Nothing was changed.",
+            remedy=f"Look at it now: `guardianflow history {name}`, then `guardianflow rollback "
+            f"{name}` or a promotion.",
+            name=name,
+            version=place.champion,
+        )
+    target = _target(past(), situation.state, name, only=only)
+    if target is None:
+        raise _no_way_back(name, place.champion)
+    names = [name] if only else sorted(situation.state)
+    missing = [other for other in names if other not in target]
+    if missing:
+        raise _had_none(name, target[name].champion, missing)
+    return _rolled_back(situation, past, name, {other: target[other] for other in names})
+
+
+def _rolled_back(
+    situation: Situation,
+    past: Past,
+    name: str,
+    target: Mapping[str, Place],
+) -> Decision:
+    """The state after a rollback, with what the next rollback of every name would bring back."""
+    before = situation.state
+    after = {
+        other: Place(
+            champion=target[other].champion if other in target else place.champion,
+            rollback=place.rollback,
+            newest=place.newest,
+            source=target[other].source if other in target else place.source,
+        )
+        for other, place in before.items()
+    }
+    draft = Record(0, Kind.ROLLBACK, name, before, after, "", "", "", "")
+    for other, place in after.items():
+        older = _target(_chain(draft, past), after, other, only=False)
+        after[other] = Place(
+            champion=place.champion,
+            rollback=older[other].champion if older else None,
+            newest=place.newest,
+            source=place.source,
+        )
+    return _decision(situation, Kind.ROLLBACK, name, after)
+
+
+def adopt(situation: Situation) -> Decision:
+    """Decide what the state becomes when MLflow's aliases, moved by hand, are taken as right.
+
+    Raises:
+        AliasDrift: A name lost its champion; production is never left empty.
+    """
+    aliases = situation.aliases
+    after: dict[str, Place] = {}
+    for name in sorted(aliases.keys() | situation.state.keys()):
+        champion = aliases.get(name, {}).get(ModelAlias.CHAMPION)
+        former = situation.state.get(name)
+        if champion is None:
+            if former is None:
+                continue
+            raise AliasDrift(
+                f"@champion of {name} is gone in MLflow, so MLflow's aliases cannot be kept.",
+                remedy=f"`guardianflow repair {name} --keep ledger` sets it to version "
+                f"{former.champion} again; if that version was deleted, set @champion in the "
+                "MLflow UI first.",
+                name=name,
+            )
+        rollback = aliases[name].get(ModelAlias.ROLLBACK)
+        after[name] = Place(
+            champion=champion,
+            rollback=None if rollback == champion else rollback,
+            newest=max(champion, rollback or 0, former.newest if former else 0),
+            source=situation.sources.get((name, champion)),
+        )
+    return _decision(situation, Kind.ADOPT, situation.base, after)
+
+
+def projected(
+    kind: Kind, before: ReleaseState, after: ReleaseState, candidates: Mapping[str, int | None]
+) -> dict[str, Aliases]:
+    """What the aliases are to be after an operation, whatever half of it is written already.
+
+    @candidate belongs to registration: a promotion clears it only where it names the version just
+    promoted, a rollback sets it to what it removed unless a newer version waits.
+    """
+    wanted: dict[str, Aliases] = {}
+    for name, place in after.items():
+        candidate = candidates.get(name)
+        former = before.get(name)
+        if candidate in (place.champion, former.champion if former else None):
+            candidate = None
+        if kind is Kind.ROLLBACK and former is not None and former.champion != place.champion:
+            candidate = max(candidate or 0, former.champion)
+        wanted[name] = Aliases(place.champion, place.rollback, candidate)
+    return wanted
+
+
+def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) -> tuple[Drift, ...]:
+    """Compare the aliases in MLflow with the state: the one place that says what drift is."""
+    found: list[Drift] = []
+    for name in sorted(state.keys() | aliases.keys()):
+        place, present = state.get(name), aliases.get(name, {})
+        champion = present.get(ModelAlias.CHAMPION)
+        expected = place.champion if place else None
+        if champion != expected:
+            found.append(Drift(name, ModelAlias.CHAMPION, expected, champion))
+        # Left over where deleting was not allowed; it names the champion and says nothing.
+        rollback = present.get(ModelAlias.ROLLBACK)
+        rollback = None if rollback == champion else rollback
+        way_back = place.rollback if place else None
+        if rollback != way_back:
+            found.append(Drift(name, ModelAlias.ROLLBACK, way_back, rollback))
+    return tuple(found)
+
+
+def check_expected(state: ReleaseState, name: str, expected: int | None) -> None:
+    """Refuse a request that was about another champion than that of now.
+
+    Raises:
+        ChampionChanged: The champion is another version, or there is none.
+    """
+    actual = state[name].champion if name in state else None
+    if actual != expected:
+        raise ChampionChanged(name, expected, actual)
+
+
+def is_quarantined(state: ReleaseState, past: Past, name: str, version: int) -> bool:
+    """Whether a version was rolled back and never put into production again."""
+    place = state.get(name)
+    if place is None or version > place.newest:
+        return False
+    for record in past():
+        before, after = record.moved().get(name, (None, None))
+        if after == version:
+            return False
+        if before == version and record.kind is Kind.ROLLBACK:
+            return True
+    return False
+
+
+def _target(
+    past: Iterable[Record], state: ReleaseState, name: str, *, only: bool
+) -> ReleaseState | None:
+    """The last good state in which `name` had another champion, or None."""
+    champion = state[name].champion
+    for former, quarantined in _former_states(past):
+        place = former.get(name)
+        if place is None:
+            # Never empty once set: no older state has a champion of this name either.
+            return None
+        bad = (name in quarantined) if only else bool(quarantined)
+        if place.champion != champion and not bad:
+            return former
+    return None
+
+
+def _former_states(past: Iterable[Record]) -> Iterator[tuple[ReleaseState, set[str]]]:
+    """The states before each record, newest first, with the names whose version is quarantined.
+
+    Walking back, the first record that says something about a version says how it is now.
+    """
+    bad: dict[tuple[str, int], bool] = {}
+    for record in past:
+        for name, (before, after) in record.moved().items():
+            bad.setdefault((name, after), False)
+            if before is not None and record.kind is Kind.ROLLBACK:
+                bad.setdefault((name, before), True)
+        former = record.before
+        yield former, {n for n, place in former.items() if bad.get((n, place.champion))}
+
+
+def _restored(past: Iterable[Record], name: str) -> bool:
+    """Whether the champion of a name came to its place by a rollback."""
+    for record in past:
+        if name in record.moved():
+            return record.kind is Kind.ROLLBACK
+    return False
+
+
+def _chain(first: Record, past: Past) -> Iterator[Record]:
+    yield first
+    yield from past()
+
+
+def _decision(situation: Situation, kind: Kind, name: str, after: ReleaseState) -> Decision:
+    before = situation.state
+    wanted = projected(kind, before, after, situation.candidates)
+    moves: list[Move] = []
+    for moving, aliases in wanted.items():
+        place = before.get(moving)
+        now = Aliases(
+            place.champion if place else None,
+            place.rollback if place else None,
+            situation.pending(moving),
+        )
+        for alias in (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE):
+            if now.get(alias) != aliases.get(alias):
+                moves.append(Move(moving, alias, now.get(alias), aliases.get(alias)))
+    return Decision(kind, name, before, after, _warnings(situation.base, after), tuple(moves))
+
+
+def _warnings(base: str, after: ReleaseState) -> tuple[str, ...]:
+    """What a person should know about the state that an operation leads to."""
+    found: list[str] = []
+    for name, place in sorted(after.items()):
+        if place.rollback is None:
+            found.append(
+                f"{name} will have no way back: version {place.champion} has no earlier good "
+                "champion until the next promotion."
+            )
+        if name != base and place.source != after[base].champion:
+            found.append(
+                f"{name} stays at version {place.champion}, made from version "
+                f"{place.source or 'unknown'} of {base}: the floor still runs the older model "
+                "until `guardianflow run SCENARIO --type quant` and a promotion of it."
+            )
+    return tuple(found)
+
+
+def _no_candidate(situation: Situation, name: str) -> NoCandidate:
+    place = situation.state.get(name)
+    waiting = [other for other in sorted(situation.candidates) if situation.pending(other)]
+    if waiting:
+        return NoCandidate(
+            f"No version of {name} waits for promotion, but one of {waiting[0]} does.",
+            remedy=f"`guardianflow promote {waiting[0]}`",
+            name=name,
+            waiting=waiting,
+        )
+    champion = f" (@champion is version {place.champion})" if place else ""
+    kind = "quant" if ModelName.parse(name).is_variant else "train"
+    return NoCandidate(
+        f"No version of {name} waits for promotion{champion}.",
+        remedy=f"Make one with `guardianflow run SCENARIO --type {kind}`, or name one with "
+        f"--model-version; `guardianflow models {name}` lists them.",
+        name=name,
+    )
+
+
+def _quarantined(name: str, version: int) -> VersionQuarantined:
+    return VersionQuarantined(
+        f"{name} version {version} was rolled back before and is quarantined.",
+        remedy=f"`guardianflow history {name}` says why; `guardianflow promote {name} "
+        f'--model-version {version} --force --reason "..."` promotes it all the same.',
+        name=name,
+        version=version,
+    )
+
+
+def _no_way_back(name: str, champion: int) -> NoRollbackTarget:
+    return NoRollbackTarget(
+        f"{name} version {champion} has no earlier good champion to go back to; nothing was "
+        "changed.",
+        remedy="A second promotion gives it a way back: `guardianflow run SCENARIO --type train "
+        f"--version vN`, then `guardianflow promote {name}`.",
+        name=name,
+        champion=champion,
+    )
+
+
+def _had_none(name: str, version: int, missing: list[str]) -> NoRollbackTarget:
+    return NoRollbackTarget(
+        f"When version {version} of {name} was champion, {', '.join(missing)} had no champion: "
+        "going back would leave it empty. Nothing was changed.",
+        remedy=f'Move this name alone with `guardianflow rollback {name} --only --reason "..."`, '
+        f"or quantize version {version} with `guardianflow run SCENARIO --type quant "
+        f"--model-version {version}` and promote that release.",
+        name=name,
+        missing=missing,
+    )

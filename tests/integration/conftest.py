@@ -1,0 +1,166 @@
+"""Real servers for the tests, started once for a session and ended by their process id."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.servers import NO_TELEMETRY
+
+_START_TIMEOUT_S = 90
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server on SQLite that serves artifacts."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    database = f"sqlite:///{folder}/mlflow.db"
+    environment = {**os.environ, **NO_TELEMETRY}
+    # The first use of a SQLite file by several processes breaks it: the tables come before them.
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "db", "upgrade", database],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+                *("--backend-store-uri", database),
+                *("--artifacts-destination", str(folder / "artifacts")),
+                *("--host", "127.0.0.1", "--port", str(port)),
+            ],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            # A group of its own, so that the server's workers end with it.
+            start_new_session=True,
+            # Started from a script's background job it would ignore SIGINT for ever.
+            preexec_fn=restore_sigint,
+        )
+    try:
+        wait_until_it_answers(f"{uri}/health", server, folder / "server.log")
+        yield uri
+    finally:
+        stop(server)
+
+
+@pytest.fixture
+def registry(
+    mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ModelRegistryManager:
+    """A registry on the server, with its local state in the test's own folder."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+    return ModelRegistryManager(mlflow_server)
+
+
+@dataclass
+class Factory:
+    """Makes models for tests of the rotation, without any training."""
+
+    registry: ModelRegistryManager
+
+    def name(self) -> str:
+        """A public name that no other test uses."""
+        return f"test/plant-{uuid.uuid4().hex[:10]}/welding/ppe"
+
+    def run(self, files: dict[str, bytes] | None = None) -> str:
+        """A run that holds a LoggedModel called `model` of a few bytes."""
+        client = self.registry.client
+        return make_run(client, files or {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"})
+
+    def base(self, name: str) -> RegisteredModelInfo:
+        """A new version of a base."""
+        return self.registry.register_model(self.run(), "model", name)
+
+    def twin(self, name: str, source: int) -> RegisteredModelInfo:
+        """A new version of the INT8 variant of a base, made from a version of it."""
+        return self.registry.register_model(
+            self.run(),
+            "model",
+            f"{name}__openvino_int8",
+            tags={"guardianflow.source_version": str(source)},
+        )
+
+
+@pytest.fixture
+def factory(registry: ModelRegistryManager) -> Factory:
+    """Makes models on the session's server."""
+    return Factory(registry)
+
+
+def make_run(client: MlflowClient, files: dict[str, bytes], *, model: bool = True) -> str:
+    """A finished run that holds these files as a LoggedModel `model`, or as plain artifacts."""
+    found = client.get_experiment_by_name("rotation")
+    experiment = found.experiment_id if found else client.create_experiment("rotation")
+    run_id = client.create_run(experiment).info.run_id
+    with tempfile.TemporaryDirectory() as text:
+        for name, content in files.items():
+            path = Path(text) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        if model:
+            made = client.create_logged_model(experiment, name="model", source_run_id=run_id)
+            client.log_model_artifacts(made.model_id, text)
+            client.finalize_logged_model(made.model_id, "READY")
+        else:
+            client.log_artifacts(run_id, text)
+    client.update_run(run_id, status="FINISHED")
+    return run_id
+
+
+def free_port() -> int:
+    """A port on the loopback address that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def restore_sigint() -> None:
+    """Let a child be interrupted although its parent ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def wait_until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Poll until a server answers.
+
+    Raises:
+        RuntimeError: It ended, or the deadline passed; with the end of its log.
+    """
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"{url} does not answer: {log.read_text()[-2000:]}")
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """End a server and the processes that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is None:
+            os.killpg(server.pid, number)
+            try:
+                server.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                continue
