@@ -1,0 +1,138 @@
+"""Labelled images as tensors: letterboxed once, augmented anew in every epoch.
+
+Same seed and epoch, same batches: the only source of randomness is the generator handed in.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from guardianflow.assignment import Truth
+from guardianflow.dataset import Sample, load_image
+from guardianflow.serving import letterbox
+
+# Decoded images stay in memory up to this size; beyond it they are decoded again.
+_MEMORY_BYTES = 2 * 1024**3
+_SCALE = (0.7, 1.4)
+_BRIGHTNESS = (0.7, 1.3)
+_TINT = 0.08
+_GREY = 114
+# What is left of an object at the border: less is not labelled by people either.
+_MIN_VISIBLE = 0.25
+_MIN_SIDE = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One sample in the network's input.
+
+    Attributes:
+        image: RGB, shape (S, S, 3), uint8.
+        boxes: x1, y1, x2, y2 in input pixels, shape (N, 4), float32.
+        classes: Shape (N,), int64.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+class Batches:
+    """The samples of a split, ready for the network.
+
+    Args:
+        samples: What to learn from.
+        image_size: Side S of the input.
+    """
+
+    def __init__(self, samples: Sequence[Sample], image_size: int) -> None:
+        self._samples = samples
+        self._size = image_size
+        self._memory: dict[int, Fitted] = {}
+        self._room = _MEMORY_BYTES // (3 * image_size * image_size)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def fitted(self, index: int) -> Fitted:
+        """One sample, letterboxed as it will be on the edge box."""
+        if index in self._memory:
+            return self._memory[index]
+        sample = self._samples[index]
+        image, scale = letterbox(load_image(sample.image), self._size)
+        fitted = Fitted(image, sample.boxes * np.float32(scale), sample.classes)
+        if len(self._memory) < self._room:
+            self._memory[index] = fitted
+        return fitted
+
+    def epoch(
+        self, batch_size: int, random: np.random.Generator
+    ) -> Iterator[tuple[torch.Tensor, Truth]]:
+        """All samples once, in random order, augmented.
+
+        Yields:
+            images: RGB in 0..1, shape (B, 3, S, S), float32, channels last in memory.
+            truth: The objects in them.
+        """
+        order = random.permutation(len(self._samples))
+        for start in range(0, len(order), batch_size):
+            chosen = [
+                augment(self.fitted(int(i)), random) for i in order[start : start + batch_size]
+            ]
+            # NHWC bytes seen as NCHW are the channels-last layout already: no copy.
+            stack = torch.from_numpy(np.stack([one.image for one in chosen]))
+            yield stack.permute(0, 3, 1, 2).float().div_(255.0), pad_truth(chosen)
+
+
+def pad_truth(samples: Sequence[Fitted]) -> Truth:
+    """The objects of several images as one tensor each."""
+    most = max((len(sample.classes) for sample in samples), default=0)
+    boxes = torch.zeros(len(samples), most, 4)
+    classes = torch.zeros(len(samples), most, dtype=torch.int64)
+    present = torch.zeros(len(samples), most, dtype=torch.bool)
+    for row, sample in enumerate(samples):
+        count = len(sample.classes)
+        boxes[row, :count] = torch.from_numpy(sample.boxes)
+        classes[row, :count] = torch.from_numpy(sample.classes)
+        present[row, :count] = True
+    return Truth(boxes, classes, present)
+
+
+def augment(sample: Fitted, random: np.random.Generator) -> Fitted:
+    """Mirror, scale, shift, and change brightness and tint."""
+    size = sample.image.shape[0]
+    scale = float(np.exp(random.uniform(*np.log(_SCALE))))
+    # Smaller images move within the frame; larger ones show a random part of themselves.
+    low, high = sorted((0.0, size * (1.0 - scale)))
+    left, top = random.uniform(low, high, 2)
+    mirrored = random.random() < 0.5
+    across = (-1 / scale, size + left / scale) if mirrored else (1 / scale, -left / scale)
+    picture = Image.fromarray(sample.image).transform(
+        (size, size),
+        Image.Transform.AFFINE,
+        (across[0], 0.0, across[1], 0.0, 1 / scale, -top / scale),
+        Image.Resampling.BILINEAR,
+        fillcolor=(_GREY, _GREY, _GREY),
+    )
+    gains = random.uniform(*_BRIGHTNESS) * random.uniform(1 - _TINT, 1 + _TINT, 3)
+    levels = np.clip(np.arange(256) * gains[:, None] + 0.5, 0, 255).astype(np.uint8)
+    image = np.asarray(picture.point(levels.flatten().tolist()))
+    boxes = sample.boxes.copy()
+    if mirrored:
+        boxes[:, [0, 2]] = size - boxes[:, [2, 0]]
+    boxes = boxes * scale + np.array([left, top, left, top])
+    return _visible(image, boxes.astype(np.float32), sample.classes)
+
+
+def _visible(
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], classes: NDArray[np.int64]
+) -> Fitted:
+    inside = np.clip(boxes, 0, image.shape[0])
+    sides = inside[:, 2:] - inside[:, :2]
+    share = sides.prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)
+    keep = (share >= _MIN_VISIBLE) & (sides.min(1, initial=np.inf) >= _MIN_SIDE)
+    return Fitted(image, inside[keep], classes[keep])

@@ -1,0 +1,126 @@
+"""The OpenVINO IR: made from the network, quantized, saved; telemetry of openvino and nncf is off.
+
+    Detector --convert--> FP32 IR --quantize--> INT8 IR        model.xml + model.bin
+
+The IR carries its class names and the precision of its weights (`rt_info` group `guardianflow`),
+so that a served model needs no other file.
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from guardianflow.detector import Detector
+
+FILE = "model.xml"
+
+
+class Preset(StrEnum):
+    """NNCF's presets: what the ranges of the activations may look like."""
+
+    MIXED = "mixed"
+    PERFORMANCE = "performance"
+
+
+def forbid_telemetry() -> None:
+    """Keep openvino and nncf from phoning home; call it before either is imported.
+
+    No environment variable switches openvino's telemetry off but `CI`, which means other things
+    to other programs, and a consent file in the user's home. Both libraries fall back to stubs
+    where the telemetry package is not installed: so for this process it is not.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+
+
+def convert(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
+    """The FP32 IR of a trained network: bytes of one square frame in, boxes and scores out.
+
+    Args:
+        detector: On the CPU.
+        classes: Class names in the order of their indices.
+    """
+    forbid_telemetry()
+    import openvino as ov
+    import torch
+
+    from guardianflow.detector import ExportedDetector
+
+    size = detector.shape.image_size
+    frames = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # OpenVINO still traces; torch calls that deprecated in two places.
+        for name in ("trace", "trace_method"):
+            warnings.filterwarnings(
+                "ignore", rf"`torch\.jit\.{name}` is deprecated", DeprecationWarning
+            )
+        model = ov.convert_model(
+            ExportedDetector(detector).eval(), example_input=frames, input=[1, size, size, 3]
+        )
+    _describe(model, classes, "fp32")
+    return model
+
+
+def quantize(
+    fp32: Path, squares: Iterable[NDArray[np.uint8]], count: int, preset: Preset
+) -> "ov.Model":
+    """The INT8 IR of an FP32 IR, its ranges set by the frames that it looks at.
+
+    Args:
+        fp32: Folder of the FP32 IR.
+        squares: Letterboxed frames, each of shape (S, S, 3), uint8.
+        count: How many of them.
+        preset: See `Preset`.
+    """
+    forbid_telemetry()
+    import nncf
+    import openvino as ov
+
+    model = ov.Core().read_model(fp32 / FILE)
+    classes = str(model.get_rt_info(["guardianflow", "classes"]).value).split(",")
+    with _quiet():
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset([square[None] for square in squares]),
+            preset=nncf.QuantizationPreset(preset.value),
+            subset_size=count,
+        )
+    _describe(quantized, classes, "int8")
+    return quantized
+
+
+def save(model: "ov.Model", folder: Path) -> Path:
+    """Write model.xml and model.bin into a folder, weights as they are, and return the folder."""
+    import openvino as ov
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # The default would silently halve the weights of an FP32 model.
+    ov.save_model(model, folder / FILE, compress_to_fp16=False)
+    return folder
+
+
+def _describe(model: "ov.Model", classes: Sequence[str], precision: str) -> None:
+    model.set_rt_info(",".join(classes), ["guardianflow", "classes"])
+    model.set_rt_info(precision, ["guardianflow", "precision"])
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep NNCF's own progress bars and notes out of our output."""
+    logger = logging.getLogger("nncf")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

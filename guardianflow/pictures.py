@@ -1,0 +1,167 @@
+"""Pictures for people: detections beside labels, versions side by side, training curves.
+
+Colours: a class has its colour everywhere; a label is a thin white box, a detection a thick one.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from guardianflow.dataset import Sample, load_image
+from guardianflow.evaluation import Detections
+from guardianflow.serving import SHOWN_THRESHOLD
+
+if TYPE_CHECKING:
+    from guardianflow.fitting import EpochFigures
+
+_TILE = 320
+_GAP = 6
+_HEADER = 26
+_BACKGROUND = (24, 26, 30)
+_INK = (235, 235, 235)
+# Okabe and Ito's palette: told apart also by colour-blind eyes.
+_COLOURS = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 200, 140),
+    (240, 228, 66),
+    (213, 94, 0),
+    (204, 121, 167),
+    (120, 160, 255),
+    (180, 180, 180),
+)
+
+
+def draw_detections(
+    frame: NDArray[np.uint8],
+    found: Detections,
+    classes: Sequence[str],
+    truth: Sample | None = None,
+    *,
+    side: int = _TILE,
+    score_threshold: float = SHOWN_THRESHOLD,
+) -> Image.Image:
+    """One frame with its boxes.
+
+    Args:
+        frame: RGB, shape (H, W, 3), uint8.
+        found: Detections in pixels of the frame; those below the threshold are not drawn.
+        classes: Class names in the order of their indices.
+        truth: The labels, drawn thin and white.
+        side: The longer side of the picture.
+        score_threshold: From which score a box is drawn.
+    """
+    height, width = frame.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
+    pen = ImageDraw.Draw(picture)
+    if truth is not None:
+        for box in truth.boxes * scale:
+            pen.rectangle(_corners(box), outline=(255, 255, 255), width=1)
+    shown = found.above(score_threshold)
+    font = ImageFont.load_default(11)
+    for box, score, label in zip(shown.boxes * scale, shown.scores, shown.classes, strict=True):
+        colour = _COLOURS[int(label) % len(_COLOURS)]
+        pen.rectangle(_corners(box), outline=colour, width=2)
+        text = f"{classes[int(label)]} {score:.2f}"
+        corner = (float(box[0]), max(0.0, float(box[1]) - 12))
+        pen.rectangle(pen.textbbox(corner, text, font=font), fill=colour)
+        pen.text(corner, text, fill=(0, 0, 0), font=font)
+    return picture
+
+
+def contact_sheet(
+    samples: Sequence[Sample],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    columns: int = 4,
+) -> Path:
+    """Frames with detections and labels in rows, written as PNG."""
+    tiles = [
+        draw_detections(load_image(sample.image), found, classes, sample)
+        for sample, found in zip(samples, detections, strict=True)
+    ]
+    columns = max(1, min(columns, len(tiles)))
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    return _write_grid(rows, [""] * columns, path, title)
+
+
+def comparison_sheet(
+    samples: Sequence[Sample],
+    columns: Mapping[str, Sequence[Detections]],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+) -> Path:
+    """The same frames as several detectors see them: one column each, with its title on top."""
+    rows = [
+        [
+            draw_detections(load_image(sample.image), found[index], classes, sample)
+            for found in columns.values()
+        ]
+        for index, sample in enumerate(samples)
+    ]
+    return _write_grid(rows, list(columns), path, title)
+
+
+def training_curves(history: Sequence["EpochFigures"], path: Path) -> Path:
+    """Loss over the epochs, and the accuracy on the val split where it was looked at, as PNG."""
+    # The object interface: no global state, no window system, usable in any thread.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [entry.epoch for entry in history]
+    left.plot(epochs, [entry.label_loss for entry in history], label="classification")
+    left.plot(epochs, [entry.box_loss for entry in history], label="box (GIoU)")
+    left.set(title="Training loss", xlabel="epoch", yscale="log")
+    left.legend()
+    looked = [(entry.epoch, entry.val) for entry in history if entry.val]
+    right.plot([e for e, _ in looked], [v.map50 for _, v in looked], "o-", label="mAP50")
+    right.plot([e for e, _ in looked], [v.map50_95 for _, v in looked], "o-", label="mAP50-95")
+    right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
+    right.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(path))
+    return path
+
+
+def _corners(box: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return x1, y1, max(x1, x2), max(y1, y2)
+
+
+def _write_grid(
+    rows: Sequence[Sequence[Image.Image]], headings: Sequence[str], path: Path, title: str
+) -> Path:
+    columns = max(1, len(headings))
+    heights = [max((tile.height for tile in row), default=0) for row in rows]
+    head = _HEADER * (bool(title) + any(headings))
+    width = columns * (_TILE + _GAP) + _GAP
+    height = head + _GAP + sum(heights) + _GAP * len(rows)
+    sheet = Image.new("RGB", (width, max(1, math.ceil(height))), _BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(15)
+    pen.text((_GAP, 4), title, fill=_INK, font=font)
+    for column, heading in enumerate(headings):
+        corner = (_GAP + column * (_TILE + _GAP), head - _HEADER + 4)
+        pen.text(corner, heading, fill=_INK, font=font)
+    top = head + _GAP
+    for row, tall in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (_GAP + column * (_TILE + _GAP), top))
+        top += tall + _GAP
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, "PNG")
+    return path

@@ -1,0 +1,242 @@
+"""Runs of training and quantization in MLflow: opened, filled, finished, and found again.
+
+    experiment  the public name of the base model
+      run       tags say from what it was made; FINISHED is the last write
+        model   LoggedModel "model": a pyfunc with the IR (and the weights), linked to the figures
+
+A run counts only when it is FINISHED and its model READY: a half-written one is never reused.
+"""
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset as LoggedDataset,
+)
+from mlflow.entities import (
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    Run,
+)
+
+from guardianflow import serving
+from guardianflow.connection import border
+from guardianflow.dataset import Dataset
+from guardianflow.evaluation import Evaluation
+from guardianflow.records import experiment_id
+from guardianflow.scenario import Scenario
+
+MODEL = "model"
+EVALUATION_FILE = "evaluation.json"
+SCENARIO_FILE = "scenario.json"
+# What a model needs on the edge box; the versions are those that measured it.
+_SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
+# MLflow's limit for a data set's digest.
+_DIGEST_LENGTH = 36
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is being filled."""
+
+    client: MlflowClient
+    run_id: str
+    experiment_id: str
+    dataset: Dataset
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Keep the settings."""
+        entries = [Param(key, str(value)) for key, value in params.items()]
+        with border(f"run {self.run_id}"):
+            self.client.log_batch(self.run_id, params=entries)
+
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float],
+        *,
+        step: int = 0,
+        split: str | None = None,
+        model_id: str | None = None,
+    ) -> None:
+        """Keep figures, linked to the split they were measured on and to the model."""
+        now = int(time.time() * 1000)
+        entries = [
+            Metric(
+                key,
+                value,
+                now,
+                step,
+                model_id=model_id,
+                dataset_name=_split_name(self.dataset, split) if split else None,
+                dataset_digest=_split_digest(self.dataset, split) if split else None,
+            )
+            for key, value in metrics.items()
+        ]
+        with border(f"run {self.run_id}"):
+            for start in range(0, len(entries), _BATCH):
+                self.client.log_batch(self.run_id, metrics=entries[start : start + _BATCH])
+
+    def log_splits(self, uses: Mapping[str, str]) -> None:
+        """Say which splits were used for what, e.g. `{"train": "training"}`."""
+        inputs = [
+            DatasetInput(
+                LoggedDataset(
+                    name=_split_name(self.dataset, split),
+                    digest=_split_digest(self.dataset, split),
+                    source_type="local",
+                    source=f'{{"uri": "{self.dataset.root.as_posix()}"}}',
+                    profile=f'{{"images": {len(self.dataset.samples(split))}}}',
+                ),
+                [InputTag("mlflow.data.context", use)],
+            )
+            for split, use in uses.items()
+        ]
+        with border(f"run {self.run_id}"):
+            self.client.log_inputs(self.run_id, inputs)
+
+    def log_files(self, folder: Path, artifact_path: str | None = None) -> None:
+        """Keep a folder's files as artifacts of the run."""
+        with border(f"run {self.run_id}"):
+            self.client.log_artifacts(self.run_id, str(folder), artifact_path)
+
+    def log_model(self, ir: Path, weights: Path | None, tags: Mapping[str, str]) -> str:
+        """Keep the served model as the run's LoggedModel; its id.
+
+        Args:
+            ir: Folder of the IR.
+            weights: Folder with best.pt, where the model has one.
+            tags: Tags of the LoggedModel.
+        """
+        with border(f"model of run {self.run_id}"), TemporaryDirectory() as text:
+            model = self.client.create_logged_model(
+                self.experiment_id, MODEL, source_run_id=self.run_id, tags=dict(tags)
+            )
+            folder = Path(text) / MODEL
+            save_pyfunc(folder, ir, weights, run_id=self.run_id, model_id=model.model_id)
+            self.client.log_model_artifacts(model.model_id, str(folder))
+            self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, 0)])
+            self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return model.model_id
+
+
+@contextmanager
+def open_run(
+    client: MlflowClient,
+    scenario: Scenario,
+    run_name: str,
+    dataset: Dataset,
+    tags: Mapping[str, str],
+) -> Generator[OpenRun]:
+    """A new run in the scenario's experiment; FINISHED at the end, FAILED or KILLED otherwise."""
+    where = experiment_id(client, scenario.model_name.public)
+    with border(f"a run in experiment {scenario.model_name}"):
+        run_id = client.create_run(where, run_name=run_name, tags=dict(tags)).info.run_id
+    status = "FAILED"
+    try:
+        with TemporaryDirectory() as text:
+            path = Path(text) / SCENARIO_FILE
+            path.write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
+            opened = OpenRun(client, run_id, where, dataset)
+            opened.log_files(Path(text))
+        yield opened
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        with border(f"run {run_id}"):
+            client.set_terminated(run_id, status)
+
+
+def scenario_tags(scenario: Scenario, dataset: Dataset, kind: str) -> dict[str, str]:
+    """What every run says about where it comes from."""
+    return {
+        "guardianflow.kind": kind,
+        "guardianflow.scenario": scenario.name,
+        "guardianflow.scenario_version": scenario.version,
+        "guardianflow.scenario_digest": scenario.digest,
+        "guardianflow.dataset_fingerprint": dataset.fingerprint,
+    }
+
+
+def find_finished(
+    client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], *, limit: int = 20
+) -> list[Run]:
+    """FINISHED runs of the scenario's experiment with these tags, the newest first."""
+    where = experiment_id(client, scenario.model_name.public)
+    wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    query = " and ".join(["attributes.status = 'FINISHED'", *wanted])
+    with border(f"runs of {scenario.model_name}"):
+        return list(
+            client.search_runs(
+                [where], query, max_results=limit, order_by=["attributes.start_time DESC"]
+            )
+        )
+
+
+def ready_model(client: MlflowClient, run: Run) -> str | None:
+    """The id of a run's READY model, or None."""
+    with border(f"model of run {run.info.run_id}"):
+        models = client.search_logged_models(
+            [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+        )
+    ready = [m for m in models if m.name == MODEL and m.status == LoggedModelStatus.READY]
+    return ready[0].model_id if ready else None
+
+
+def read_text(client: MlflowClient, run_id: str, file: str) -> str:
+    """One artifact of a run as text."""
+    with border(f"{file} of run {run_id}"), TemporaryDirectory() as folder:
+        path = Path(client.download_artifacts(run_id, file, folder))
+        return path.read_text(encoding="utf-8")
+
+
+def read_evaluation(client: MlflowClient, run_id: str) -> Evaluation:
+    """The figures that a run kept."""
+    return Evaluation.model_validate_json(read_text(client, run_id, EVALUATION_FILE))
+
+
+def save_pyfunc(
+    folder: Path, ir: Path, weights: Path | None, *, run_id: str, model_id: str
+) -> None:
+    """Write a model folder that MLflow loads and serves without torch and guardianflow."""
+    import numpy as np
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    # Unnamed, so that a plain array is accepted.
+    frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))
+    pyfunc.save_model(
+        folder,
+        python_model=str(Path(serving.__file__)),
+        artifacts={"ir": str(ir), **({"weights": str(weights)} if weights else {})},
+        signature=ModelSignature(inputs=Schema([frames])),
+        # Inferring them would cost seconds and import the model once more.
+        pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],
+        model_config={
+            "inference_precision": "f32",
+            "threads": 1,
+            "score_threshold": serving.SHOWN_THRESHOLD,
+        },
+        mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
+    )
+
+
+def _split_name(dataset: Dataset, split: str) -> str:
+    return f"{dataset.root.name}-{split}"
+
+
+def _split_digest(dataset: Dataset, split: str) -> str:
+    return dataset.split_fingerprint(split)[:_DIGEST_LENGTH]

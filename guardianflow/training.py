@@ -1,0 +1,244 @@
+"""Trains what a scenario describes and registers it as @candidate, once.
+
+    data set --check--> fit --> best.pt --> FP32 IR --> held-out test split --> MLflow run + model
+                                                                                    |
+                                                         @candidate <-- registry <--+
+
+A scenario version that was trained is found again and not trained twice; one that was edited
+after its training is refused.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from guardianflow import ir, weights
+from guardianflow.dataset import Dataset, prepare_dataset
+from guardianflow.errors import ScenarioFrozen
+from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
+from guardianflow.fitting import RECIPE, EpochFigures, FittedDetector, fit
+from guardianflow.pictures import contact_sheet, training_curves
+from guardianflow.progress import Progress, Reporter
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import Scenario
+from guardianflow.serving import IrDetector
+from guardianflow.tracking import (
+    EVALUATION_FILE,
+    MODEL,
+    OpenRun,
+    find_finished,
+    open_run,
+    read_evaluation,
+    ready_model,
+    scenario_tags,
+)
+
+_PICTURED = 12
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a training left in MLflow.
+
+    Attributes:
+        run_id: The MLflow run.
+        artifact_path: Name of the run's LoggedModel.
+        evaluation: The FP32 IR on the held-out test split.
+        version: The registered version, once it is registered.
+        reused: Whether an earlier training was found instead.
+    """
+
+    run_id: str
+    artifact_path: str
+    evaluation: Evaluation
+    version: int | None = None
+    reused: bool = False
+
+
+class TrainingRunner:
+    """Trains one scenario version.
+
+    Args:
+        scenario: What to train.
+        registry: Where runs and versions are kept.
+        on_progress: Told how far it is, at most twice a second.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        registry: ModelRegistryManager,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.registry = registry
+        self._report = Reporter(on_progress)
+
+    def run(self) -> TrainedModel:
+        """Train and register; what was done before is not done again.
+
+        Raises:
+            ScenarioInvalid: A path or a class of the scenario is wrong.
+            DatasetInvalid: The data set cannot be trusted.
+            ScenarioFrozen: The scenario version was edited after it had been trained.
+            RegistryUnavailable: MLflow does not answer.
+        """
+        return self.register(self.train())
+
+    def train(self) -> TrainedModel:
+        """Train without registering.
+
+        Raises:
+            ScenarioInvalid: A path or a class of the scenario is wrong.
+            DatasetInvalid: The data set cannot be trusted.
+            ScenarioFrozen: The scenario version was edited after it had been trained.
+            RegistryUnavailable: MLflow does not answer.
+        """
+        self._report("data", 0, 1)
+        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
+        for split in ("train", "val", "test"):
+            dataset.samples(split)
+        self._report("data", 1, 1, f"{len(dataset.samples('train'))} images to learn from")
+        refuse_edited(self.registry, self.scenario)
+        return self._find(dataset) or self._train(dataset)
+
+    def register(self, trained: TrainedModel) -> TrainedModel:
+        """Register a training as @candidate; again gives the same version."""
+        name = self.scenario.get_registered_model_name()
+        tags = {
+            "guardianflow.scenario": self.scenario.name,
+            "guardianflow.scenario_version": self.scenario.version,
+            "guardianflow.scenario_digest": self.scenario.digest,
+            "guardianflow.map50": f"{trained.evaluation.map50:.4f}",
+        }
+        info = self.registry.register_model(trained.run_id, trained.artifact_path, name, tags=tags)
+        log.info("scenario %s -> %s version %d", self.scenario.version, name, info.version)
+        return replace(trained, version=info.version)
+
+    def _tags(self, dataset: Dataset) -> dict[str, str]:
+        return {
+            **scenario_tags(self.scenario, dataset, "train"),
+            "guardianflow.recipe": RECIPE,
+        }
+
+    def _find(self, dataset: Dataset) -> TrainedModel | None:
+        """A finished training of the same settings, data and recipe."""
+        client = self.registry.client
+        # Two versions with the same digest are the same work, whatever they are called.
+        tags = self._tags(dataset)
+        del tags["guardianflow.scenario"], tags["guardianflow.scenario_version"]
+        for run in find_finished(client, self.scenario, tags):
+            if ready_model(client, run):
+                run_id = run.info.run_id
+                log.info("found the training again: run %s", run_id)
+                return TrainedModel(run_id, MODEL, read_evaluation(client, run_id), reused=True)
+        return None
+
+    def _train(self, dataset: Dataset) -> TrainedModel:
+        scenario, client = self.scenario, self.registry.client
+        name = f"train {scenario.name} {scenario.version}"
+        with open_run(client, scenario, name, dataset, self._tags(dataset)) as run:
+            run.log_params(scenario.training.model_dump())
+            run.log_splits({"train": "training", "val": "validation", "test": "evaluation"})
+            fitted = self._fit(run, dataset)
+            with TemporaryDirectory() as text:
+                evaluation = self._keep(run, dataset, fitted, Path(text))
+        return TrainedModel(run.run_id, MODEL, evaluation)
+
+    def _fit(self, run: OpenRun, dataset: Dataset) -> FittedDetector:
+        latest = ""
+
+        def on_epoch(figures: EpochFigures) -> None:
+            nonlocal latest
+            latest = _describe(figures)
+            run.log_metrics(_epoch_metrics(figures), step=figures.epoch)
+            if figures.val:
+                run.log_metrics(figures.val.metrics("val."), step=figures.epoch, split="val")
+            log.info("epoch %d of %d: %s", figures.epoch, self.scenario.training.epochs, latest)
+
+        fitted = fit(
+            self.scenario.training,
+            dataset.samples("train"),
+            dataset.samples("val"),
+            dataset.classes,
+            on_step=lambda done, total: self._report("train", done, total, latest),
+            on_epoch=on_epoch,
+        )
+        run.log_params({"device_used": fitted.device, "best_epoch": fitted.best_epoch})
+        return fitted
+
+    def _keep(
+        self, run: OpenRun, dataset: Dataset, fitted: FittedDetector, folder: Path
+    ) -> Evaluation:
+        """Export, measure on the test split as deployed, and bring everything to MLflow."""
+        best = weights.save_weights(fitted.detector, dataset.classes, folder / "weights").parent
+        exported = ir.save(ir.convert(fitted.detector, dataset.classes), folder / "ir")
+        samples = dataset.samples("test")
+        found = detect(
+            IrDetector(exported),
+            samples,
+            on_progress=lambda done, total: self._report("evaluate", done, total),
+        )
+        evaluation = evaluate(found, samples, dataset.classes)
+        self._report("upload", 0, 1)
+        papers = folder / "papers"
+        _draw(papers / "pictures", dataset, found, fitted)
+        (papers / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
+        run.log_files(papers)
+        run.log_files(best, "weights")
+        model_id = run.log_model(exported, best, self._tags(dataset))
+        run.log_metrics(evaluation.metrics("test."), split="test", model_id=model_id)
+        self._report("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
+        return evaluation
+
+
+def refuse_edited(registry: ModelRegistryManager, scenario: Scenario) -> None:
+    """A scenario version that has been trained stays what it was.
+
+    Raises:
+        ScenarioFrozen: It was trained with other settings.
+    """
+    tags = {
+        "guardianflow.kind": "train",
+        "guardianflow.scenario": scenario.name,
+        "guardianflow.scenario_version": scenario.version,
+    }
+    for run in find_finished(registry.client, scenario, tags):
+        if run.data.tags.get("guardianflow.scenario_digest") != scenario.digest:
+            raise ScenarioFrozen(
+                f"Scenario {scenario.name} {scenario.version} was trained with other settings "
+                f"(run {run.info.run_id}) and edited since.",
+                remedy=f"Undo the edit, or add v{int(scenario.version[1:]) + 1} with it.",
+                scenario=scenario.name,
+                version=scenario.version,
+                run_id=run.info.run_id,
+            )
+
+
+def _epoch_metrics(figures: EpochFigures) -> Mapping[str, float]:
+    return {
+        "train.loss": figures.loss,
+        "train.box_loss": figures.box_loss,
+        "train.label_loss": figures.label_loss,
+        "train.learning_rate": figures.learning_rate,
+    }
+
+
+def _describe(figures: EpochFigures) -> str:
+    text = f"loss {figures.loss:.2f}"
+    return f"{text}, val mAP50 {figures.val.map50:.3f}" if figures.val else text
+
+
+def _draw(folder: Path, dataset: Dataset, found: list[Detections], fitted: FittedDetector) -> None:
+    training_curves(fitted.history, folder / "curves.png")
+    contact_sheet(
+        dataset.samples("test")[:_PICTURED],
+        found[:_PICTURED],
+        dataset.classes,
+        folder / "detections.png",
+        title="held-out test split: labels white, detections coloured",
+    )
