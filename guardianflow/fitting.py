@@ -129,7 +129,9 @@ class _Fit:
         self.steps = math.ceil(len(train) / settings.batch_size) * settings.epochs
         torch.manual_seed(settings.seed)
         shape = DetectorShape(len(classes), settings.width, settings.image_size)
-        self.detector = Detector(shape).to(device).to(memory_format=torch.channels_last)
+        self.detector = Detector(shape).to(device)
+        # torch's stub of Module.to knows no memory format
+        self.detector.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.averaged = copy.deepcopy(self.detector).requires_grad_(requires_grad=False)
         self.optimizer = _optimizer(self.detector, settings)
         self.grid = make_grid(settings.image_size, device)
@@ -207,7 +209,7 @@ class _Fit:
             if value.dtype.is_floating_point:
                 ours.append(averaged[name])
                 theirs.append(value)
-        torch._foreach_lerp_(ours, theirs, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(ours, theirs, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
     def _look(self) -> Evaluation:
         found = detect_samples(self.averaged, self.val, self.val_batches)
