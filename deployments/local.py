@@ -19,11 +19,12 @@ import urllib.request
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deployments.processes import MARK, Record, end, free_port, marked, spawn
-from guardianflow.errors import GuardianflowError, InputError, Refused, ServerUnreachable
+from guardianflow.errors import GuardianflowError, Refused, ServerUnreachable
 from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -117,6 +118,7 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
     """
     state_dir = state_dir.absolute()
     if not state_dir.is_dir():
+        say(f"Nothing ran for {state_dir}.")
         return False
     with _locked(state_dir):
         state = State.read(state_dir)
@@ -228,28 +230,28 @@ def _wait_for(state: State, name: str, url: str, say: Say) -> None:
 
 def _wait_for_workers(state: State, say: Say) -> None:
     """Wait until each worker polls its pool; flow runs would otherwise look stuck."""
-    wanted = "poll_for_work"
     deadline = time.monotonic() + START_TIMEOUT_S
     for pool in POOLS:
         record = state.pids[f"worker {pool}"]
-        while not _worker_online(state.prefect, pool):
+        while not _worker_online(state.prefect, pool, since=record.created):
             if record.process() is None:
                 raise _not_up(record, "ended by itself")
             if time.monotonic() > deadline:
-                raise _not_up(record, f"did not start to {wanted}")
+                raise _not_up(record, "did not come online")
             time.sleep(0.2)
         say(f"  {record.name} is online")
 
 
-def _worker_online(api: str, pool: str) -> bool:
-    body = json.dumps({"workers": {"status": {"any_": ["ONLINE"]}}}).encode()
+def _worker_online(api: str, pool: str, *, since: float) -> bool:
+    """Whether the pool's worker has sent a heartbeat since then; a dead one looks online too."""
     request = urllib.request.Request(
         f"{api}/work_pools/{pool}/workers/filter",
-        data=body,
+        data=b"{}",
         headers={"Content-Type": "application/json"},
     )
     with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=5) as a:
-        return any(worker["name"] == f"{pool}-local" for worker in json.load(a))
+        beats = [worker["last_heartbeat_time"] for worker in json.load(a)]
+        return any(beat and datetime.fromisoformat(beat).timestamp() > since for beat in beats)
     return False
 
 
@@ -324,8 +326,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command `python -m deployments.local up|down|status`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
     parser.add_argument("command", choices=("up", "down", "status"))
-    command = parser.parse_args(arguments).command
-    state_dir = home() / "up"
+    parser.add_argument("--demo", action="store_true", help="what `make demo` left, instead")
+    options = parser.parse_args(arguments)
+    command, state_dir = options.command, home() / ("demo" if options.demo else "up")
     try:
         if command == "status":
             return _status(state_dir, print)
@@ -335,8 +338,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Starting the embedded servers; their state is in {state_dir}", flush=True)
         servers = start(state_dir, say=lambda line: print(line, flush=True))
         ui = (servers.prefect or "").removesuffix("/api")
-        print(f"Up. Prefect {ui}  MLflow {servers.mlflow}. End it with `make down`.")
-    except (GuardianflowError, InputError) as error:
+        end_it = "python -m deployments.local down --demo" if options.demo else "make down"
+        print(f"Up. Prefect {ui}  MLflow {servers.mlflow}. End it with `{end_it}`.")
+    except GuardianflowError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

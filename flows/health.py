@@ -7,7 +7,7 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.connection import connect, picture_links, run_link, run_token, worth_retrying
-from flows.parameters import Incident, PublicModelName, Window
+from flows.parameters import Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
 
@@ -19,10 +19,16 @@ _EVENTS = {
 
 
 @flow(name="check-health", flow_run_name="check-health {model_name}")
-def check_health(model_name: PublicModelName, window: Window, incident: Incident = "") -> str:
+def check_health(model_name: PublicModelName, window: Folder, incident: Text = "") -> str:
     """Measure @champion on a window of recent labelled frames and say how it does.
 
     It moves nothing: a failing report is an event, on which the automation starts `rollback`.
+
+    Args:
+        model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
+            it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
+        window: Folder with recent labelled frames (YOLO, split test), as a worker sees it.
+        incident: What this belongs to; without it the report's id.
 
     Returns:
         HEALTHY, FAILING or INCONCLUSIVE.

@@ -20,6 +20,10 @@ def lifecycle(scenario: ScenarioDocument, version: ScenarioVersionName) -> str:
 
     Started again after a crash, it does not train again what has been trained.
 
+    Args:
+        scenario: Name of a Scenario Config block document, e.g. donghwa-entec-ppe.
+        version: Version of the scenario's settings, e.g. v3.
+
     Returns:
         Id of the promotion's flow run.
     """

@@ -21,6 +21,7 @@ from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
+from prefect.types import KeyValueLabelsField
 from pydantic import ValidationError, create_model
 
 from flows.connection import (
@@ -31,7 +32,7 @@ from flows.connection import (
     version_link,
     worth_retrying,
 )
-from flows.parameters import ModelVersion, PublicModelName, Reason, Requester
+from flows.parameters import ModelVersion, PublicModelName, Text
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_pictures
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.evidence import evidence_markdown
@@ -44,12 +45,19 @@ ANSWER_WITHIN_S = 7 * 24 * 3600
 def promote(
     model_name: PublicModelName,
     model_version: ModelVersion | None = None,
-    requested_by: Requester = "",
-    reason: Reason = "",
+    requested_by: Text = "",
+    reason: Text = "",
 ) -> State[Any]:
     """Measure a version beside the champion, ask a person, and make it @champion if approved.
 
-    Without a model version: @candidate. A rejection leaves every alias as it is.
+    A rejection leaves every alias as it is.
+
+    Args:
+        model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
+            it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
+        model_version: Version to promote, with the variants made from it. Without one: @candidate.
+        requested_by: Who asks, as declared; it is shown with the question.
+        reason: Why it is asked for; it is shown with the question.
     """
     asked_by = requested_by or "the Prefect server"
     kept = propose_promotion(
@@ -117,7 +125,7 @@ def propose_promotion(
 def _label(proposal: Proposal) -> None:
     """Let `guardianflow pending` see what is asked without opening the form."""
     run = UUID(flow_run.get_id())
-    labels = {
+    labels: KeyValueLabelsField = {
         "guardianflow.model.version": proposal.version,
         "guardianflow.headline": proposal.headline,
     }

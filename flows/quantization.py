@@ -37,8 +37,11 @@ def quantize(
 ) -> int:
     """Quantize an FP32 model version for the edge box and register the variant as @candidate.
 
-    Without a model version: the unquarantined @candidate that was trained from the scenario
-    version, else such a @champion.
+    Args:
+        scenario: Name of a Scenario Config block document, e.g. donghwa-entec-ppe.
+        version: Version of the scenario's settings, e.g. v3.
+        model_version: FP32 version to quantize. Without one: the unquarantined @candidate that was
+            trained from the scenario version, else such a @champion.
 
     Returns:
         The version of the variant.

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.connection import connect, run_token, worth_retrying
-from flows.parameters import FailingVersion, Incident, PublicModelName, Reason, Report
+from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page, show_table
 from guardianflow.errors import InputError
 from guardianflow.events import EventName, ModelEvent
@@ -24,14 +24,23 @@ if TYPE_CHECKING:
 @flow(name="rollback", flow_run_name="rollback {model_name}")
 def rollback(
     model_name: PublicModelName,
-    failing_version: FailingVersion | None = None,
-    report: Report = "",
-    incident: Incident = "",
-    reason: Reason = "",
+    failing_version: ModelVersion | None = None,
+    report: ReportId = "",
+    incident: Text = "",
+    reason: Text = "",
 ) -> State[Any]:
     """Go back to the last-known-good release of a model.
 
     A repeated or late request changes nothing and says so.
+
+    Args:
+        model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
+            it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
+        failing_version: The champion that failed; another champion is left alone.
+        report: MLflow run that holds the failing health report; it is read again. Without one it
+            is a person's own act and needs a reason.
+        incident: What set this off, e.g. the id of an event.
+        reason: Why; it stays in the history.
     """
     if report and failing_version is None:
         raise InputError(
@@ -78,13 +87,14 @@ def roll_back(
         reaction = roll_back_failing(registry, model_name, failing_version, report)
         operation, message = reaction.operation, reaction.message
     else:
-        expected = {} if failing_version is None else {"expected_champion": failing_version}
+        from guardianflow.operations import UNSET
+
         operation = registry.rollback(
             model_name,
+            expected_champion=UNSET if failing_version is None else failing_version,
             actor="Prefect",
             reason=reason,
             token=run_token("rollback"),
-            **expected,
         )
         message = operation.message
     get_run_logger().info("%s", message)

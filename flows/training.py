@@ -35,6 +35,10 @@ def train(scenario: ScenarioDocument, version: ScenarioVersionName) -> int:
 
     Work that a former run finished is found in MLflow and not done again.
 
+    Args:
+        scenario: Name of a Scenario Config block document, e.g. donghwa-entec-ppe.
+        version: Version of the scenario's settings, e.g. v3.
+
     Returns:
         The model version.
     """
@@ -92,7 +96,6 @@ def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
     if version is None:
         raise ValueError(f"run {trained.run_id} was registered without a version")
     name = scenario.model_name.public
-    get_run_logger().info("scenario %s -> %s version %d", scenario.version, name, version)
     key, figures = artifact_key("candidate", name), trained.evaluation
     show_page(
         key,

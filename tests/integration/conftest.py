@@ -62,6 +62,26 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stop(server)
 
 
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The address of a real Prefect API on a database of its own."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
+        prefect_test_harness(server_startup_timeout=120),
+        # The heartbeat costs every flow run a second, and no test looks at it.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield str(PREFECT_API_URL.value())
+
+
 @pytest.fixture
 def registry(
     mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

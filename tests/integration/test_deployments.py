@@ -47,12 +47,8 @@ def test_every_flow_has_one_typed_deployment(applied):
         assert pool in POOLS
         assert schema["properties"], flow
         for parameter, field in schema["properties"].items():
-            assert field.get("title"), (flow, parameter)
             assert {"type", "anyOf", "enum", "$ref"} & set(field), (flow, parameter)
-            described = "description" in field or any(
-                "description" in one for one in field.get("anyOf", [])
-            )
-            assert described, (flow, parameter)
+            assert len(field.get("description", "")) > 10, (flow, parameter)
 
 
 def test_applying_twice_changes_nothing(applied, monkeypatch):
@@ -80,7 +76,7 @@ def test_an_untyped_deployment_and_a_missing_automation_are_noticed(applied):
         ("promote", {"model_name": NAME, "model_version": "seven"}),
         ("promote", {}),
         ("rollback", {"model_name": NAME, "report": "../../etc"}),
-        ("rollback", {"model_name": NAME, "unknown": 1}),
+        ("rollback", {"model_name": NAME, "failing_version": -1}),
         ("check-health", {"model_name": NAME, "window": ""}),
         ("train", {"scenario": "Donghwa", "version": "v1"}),
         ("train", {"scenario": "donghwa-entec-ppe", "version": "1"}),

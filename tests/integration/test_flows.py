@@ -1,0 +1,234 @@
+"""The flows on a real Prefect API and a real MLflow server, answered through the API."""
+
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from blocks import MlflowCredentials
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from deployments.apply import apply
+from flows.health import check_health
+from flows.lifecycle import lifecycle
+from flows.promotion import promote
+from flows.rollback import rollback
+from flows.training import train
+from guardianflow.control import Orchestrator
+from guardianflow.errors import AnswerInvalid, InputError, NothingWaiting, Refused
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import Light
+from guardianflow.synthetic import draw_window
+from tests.integration.tiny import CLASSES, save_scenario
+
+SECRET = "planted-91d4-secret"
+DEADLINE_S = 120
+
+
+@pytest.fixture(scope="module")
+def plant(prefect_server, mlflow_server, tmp_path_factory):
+    """One scenario with one trained version; the credentials hold a planted password."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        for variable in ("USERNAME", "PASSWORD", "TOKEN"):
+            # Flows set them from the block; the patch takes them away again at the end.
+            patch.setenv(f"MLFLOW_TRACKING_{variable}", "")
+            patch.delenv(f"MLFLOW_TRACKING_{variable}")
+        MlflowCredentials(tracking_uri=mlflow_server, username="kim", password=SECRET).save(
+            DEFAULT_DOCUMENT, overwrite=True
+        )
+        apply()
+        spec = save_scenario(f"p{uuid.uuid4().hex[:8]}", MlflowCredentials.load(DEFAULT_DOCUMENT))
+        yield Plant(prefect_server, mlflow_server, spec)
+
+
+class Plant:
+    def __init__(self, prefect_server, mlflow_server, spec):
+        self.spec = spec
+        self.name = spec.version("v1").model_name.public
+        self.orchestrator = Orchestrator(prefect_server)
+        self.registry = ModelRegistryManager(mlflow_server)
+
+    def aliases(self):
+        return next(m.aliases for m in self.registry.list_models() if m.name == self.name)
+
+    def promote(self, *answers, version=None):
+        """Run the promotion here and answer it from another thread, as the API's users do."""
+        with ThreadPoolExecutor(1) as pool:
+            given = pool.submit(self.answer_all, answers)
+            state = promote(self.name, version, "a test", return_state=True)
+            given.result(DEADLINE_S)
+        return state
+
+    def answer_all(self, answers):
+        for decision, approver, reason in answers:
+            waiting = until(self.orchestrator.pending)
+            self.orchestrator.answer(waiting[0].flow_run_id, decision, approver, reason)
+            until(lambda w=waiting[0]: self.gone_or_asked_again(w))
+
+    def gone_or_asked_again(self, answered):
+        now = [w for w in self.orchestrator.pending() if w.flow_run_id == answered.flow_run_id]
+        return not now or now[0].since != answered.since
+
+    def window(self, folder):
+        draw_window(folder, CLASSES, light=Light.NIGHT, images=4, seed=3, image_size=64)
+        return str(folder)
+
+
+def until(look):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("nothing came in time")
+
+
+@pytest.fixture(scope="module")
+def trained(plant):
+    return train(plant.spec.name, "v1")
+
+
+@pytest.fixture(scope="module")
+def champion(plant, trained):
+    """Version 1 in production, approved through the API."""
+    state = plant.promote(("approve", "Kim Minji", "first release"), version=trained)
+    assert state.name == "Promoted", state.message
+    return trained
+
+
+def test_training_again_finds_what_was_trained(plant, trained):
+    assert train(plant.spec.name, "v1") == trained
+    assert len(plant.registry.list_versions(plant.name)) == 1
+
+
+def test_an_unknown_scenario_or_version_is_named(plant):
+    with pytest.raises(InputError, match="no Scenario Config block"):
+        train("absent", "v1")
+    with pytest.raises(InputError, match="no version 'v9'"):
+        train(plant.spec.name, "v9")
+
+
+def test_an_approval_makes_the_version_champion(plant, champion):
+    assert plant.aliases()["champion"] == champion
+    operation = plant.registry.history(plant.name)[-1]
+    assert (operation.actor, operation.reason) == ("Kim Minji", "first release")
+
+
+def test_promoting_the_champion_again_asks_nobody(plant, champion):
+    state = promote(plant.name, champion, return_state=True)
+    assert state.name == "NothingToDo"
+
+
+def test_a_rejection_leaves_every_alias_and_says_so_on_the_version(plant, champion):
+    candidate = train(plant.spec.name, "v2")
+    before = plant.aliases()
+    state = plant.promote(("reject", "Lee", "gloves are missed"), version=candidate)
+    assert state.name == "Rejected"
+    assert plant.aliases() == before
+    tags = plant.registry.get_version(plant.name, candidate).tags
+    assert tags["guardianflow.status"] == "rejected"
+    assert "gloves are missed" in tags["guardianflow.status_reason"]
+
+
+def test_an_unusable_answer_is_asked_again(plant, champion):
+    candidate = train(plant.spec.name, "v2")
+    before = plant.aliases()
+    # Spaces satisfy the server's schema; that they name nobody only the flow can tell.
+    state = plant.promote(
+        ("approve", "   ", "because it is good"), ("reject", "Lee", "not now"), version=candidate
+    )
+    assert state.name == "Rejected"
+    assert plant.aliases() == before
+
+
+def test_an_answer_without_a_choice_is_refused_and_the_run_waits_on(plant, champion):
+    candidate = train(plant.spec.name, "v2")
+    failures = []
+
+    def answer():
+        waiting = until(plant.orchestrator.pending)[0]
+        assert waiting.version == candidate
+        assert waiting.model_name == plant.name
+        assert "mAP50" in waiting.headline
+        for decision, approver, reason in (
+            ("", "Kim", "because"),
+            ("maybe", "Kim", "because"),
+            ("approve", "", "because"),
+            ("approve", "Kim", ""),
+        ):
+            try:
+                plant.orchestrator.answer(waiting.flow_run_id, decision, approver, reason)
+                failures.append(decision)
+            except AnswerInvalid:
+                pass
+        assert plant.orchestrator.find_waiting(plant.name).flow_run_id == waiting.flow_run_id
+        plant.orchestrator.answer(waiting.flow_run_id, "reject", "Kim", "enough")
+        with pytest.raises(NothingWaiting):
+            plant.orchestrator.answer(waiting.flow_run_id, "approve", "Kim", "too late")
+
+    with ThreadPoolExecutor(1) as pool:
+        given = pool.submit(answer)
+        state = promote(plant.name, candidate, return_state=True)
+        given.result(DEADLINE_S)
+    assert failures == []
+    assert state.name == "Rejected"
+
+
+def test_a_lifecycle_ends_with_a_submitted_promotion(plant, champion):
+    promotion = lifecycle(plant.spec.name, "v2")
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(uuid.UUID(promotion))
+        assert run.parameters["model_name"] == plant.name
+        assert run.parameters["requested_by"] == "lifecycle"
+        client.delete_flow_run(run.id)
+    variant = plant.spec.version("v2").get_registered_model_name("openvino_int8")
+    assert plant.registry.list_versions(variant)
+
+
+def test_failing_health_rolls_back_once_and_trusts_only_the_report(plant, champion, tmp_path):
+    candidate = train(plant.spec.name, "v2")
+    state = plant.promote(("approve", "Lee", "second release"), version=candidate)
+    assert state.name == "Promoted", state.message
+    assert check_health(plant.name, plant.window(tmp_path / "night")) == "FAILING"
+    report = until(lambda: failing_report(plant))
+
+    with pytest.raises(Refused):
+        rollback(plant.name, failing_version=champion, report=report)
+    assert plant.aliases()["champion"] == candidate
+
+    first = rollback(plant.name, candidate, report, "incident-1", return_state=True)
+    assert first.name == "RolledBack", first.message
+    assert plant.aliases()["champion"] == champion
+    again = rollback(plant.name, candidate, report, "incident-1", return_state=True)
+    assert again.name == "NothingToDo", again.message
+    assert plant.aliases()["champion"] == champion
+
+
+def failing_report(plant):
+    wanted = {"event": {"name": ["guardianflow.health.failing"]}}
+    with get_client(sync_client=True) as client:
+        answer = client.request("POST", "/events/filter", json={"filter": wanted}).json()
+    for event in answer["events"]:
+        if event["resource"]["guardianflow.model.name"] == plant.name:
+            return event["payload"]["report"]
+    return None
+
+
+def test_a_rollback_by_hand_needs_a_reason(plant, champion):
+    with pytest.raises(InputError, match="needs a reason"):
+        rollback(plant.name)
+
+
+def test_no_secret_is_in_any_parameter_log_artifact_or_event(plant, champion, tmp_path):
+    check_health(plant.name, plant.window(tmp_path / "night"))
+    paths = ("flow_runs", "task_runs", "logs", "artifacts", "events", "block_documents")
+    with get_client(sync_client=True) as client:
+        found = {path: client.request("POST", f"/{path}/filter", json={}).text for path in paths}
+    # Logs and events are sent in the background: they must have come for the search to count.
+    assert "mAP50" in found["logs"]
+    assert plant.name in found["events"]
+    assert plant.name in found["artifacts"]
+    assert [path for path, text in found.items() if SECRET in text] == []
