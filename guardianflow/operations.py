@@ -39,16 +39,14 @@ from guardianflow.errors import (
 )
 from guardianflow.ledger import SEGMENT_LENGTH, Head, Ledger
 from guardianflow.names import ModelName
+from guardianflow.outcome import Operation, Plan, champion_of, nothing_to_do, operation_of
 from guardianflow.release import (
     Decision,
     Drift,
     Kind,
     ModelAlias,
-    Move,
     Record,
-    ReleaseState,
     Situation,
-    moved_champions,
 )
 from guardianflow.rotation import Past, check_expected, find_drift, projected
 
@@ -69,45 +67,6 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 Expected: TypeAlias = int | Literal[Unset.UNSET] | None
 Rule = Callable[[Situation, Past], Decision]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What an operation did to a release; `changed` is False where nothing was to do."""
-
-    seq: int
-    kind: str
-    name: str
-    before: Mapping[str, int | None]
-    after: Mapping[str, int | None]
-    actor: str
-    reason: str
-    time: datetime
-    token: str
-    evidence: str
-    changed: bool
-    moves: tuple[Move, ...]
-    message: str
-
-    def to_json(self) -> dict[str, object]:
-        """The operation as data, for `--json`."""
-        return {**asdict(self), "time": self.time.isoformat()}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a request would do now; nothing was written."""
-
-    kind: str
-    model_name: str
-    version: int | None
-    champion: Mapping[str, int | None]
-    moves: tuple[Move, ...]
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """The plan as data, for `--json`."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -154,7 +113,7 @@ class Release:
             kind=request.kind.value,
             model_name=request.name.public,
             version=moved[1] if moved else request.version,
-            champion={name: _champion(decision.before, name) for name in names},
+            champion={name: champion_of(decision.before, name) for name in names},
             moves=decision.moves,
             warnings=(*warnings, *decision.warnings),
         )
@@ -174,9 +133,9 @@ class Release:
             if head.interrupted:
                 continue
             if done := self._find_token(head, request.token):
-                return _operation(done, "was done before")
+                return operation_of(done, "was done before")
             if finished is not None and _answers(finished, request):
-                return _operation(finished, "was interrupted and is finished now")
+                return operation_of(finished, "was interrupted and is finished now")
             if request.kind is not Kind.ADOPT:
                 self._check_drift(head, models)
             if request.expected_champion is not UNSET:
@@ -185,14 +144,14 @@ class Release:
                 self._situation(head, models, request), lambda head=head: self._ledger.past(head)
             )
             if not decision.changed:
-                return _unchanged(request, decision, head)
+                return nothing_to_do(_record(request, decision, head.seq))
             self._verify(decision)
             try:
                 head = self._ledger.commit(head, _record(request, decision))
             except RotationConflict:
                 continue
             self._project(head)
-            return _operation(head.records[0])
+            return operation_of(head.records[0])
         raise RotationConflict(
             f"Others kept changing the release {self._base}; nothing was changed by this request.",
             remedy="Look at `guardianflow history` and try again.",
@@ -201,7 +160,7 @@ class Release:
 
     def history(self) -> list[Operation]:
         """Every operation, oldest first."""
-        return [_operation(record) for record in reversed(list(self._ledger.past(self._read())))]
+        return [operation_of(record) for record in reversed(list(self._ledger.past(self._read())))]
 
     def drift(self) -> tuple[Drift, ...]:
         """How the aliases in MLflow differ from the last operation; read only."""
@@ -225,7 +184,7 @@ class Release:
         drift = find_drift(head.state, _aliases(read_release_models(self._client, self._base)))
         self._project(head)
         mended = "; ".join(str(found) for found in drift) or "nothing was to mend"
-        operation = _operation(record)
+        operation = operation_of(record)
         return replace(
             operation,
             name=request.name.public,
@@ -311,7 +270,7 @@ class Release:
             for name, version in wanted
             if request.kind is not Kind.ROLLBACK
             and ModelName.parse(name).is_variant
-            and (request.kind is Kind.ADOPT or _champion(head.state, name) != version)
+            and (request.kind is Kind.ADOPT or champion_of(head.state, name) != version)
         }
         return Situation(self._base.public, head.state, aliases, sources)
 
@@ -400,11 +359,6 @@ def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]
     return {name: model.aliases for name, model in models.items()}
 
 
-def _champion(state: ReleaseState, name: str) -> int | None:
-    place = state.get(name)
-    return place.champion if place else None
-
-
 def _check_texts(request: Request) -> None:
     for field, text in (
         ("actor", request.actor),
@@ -423,12 +377,12 @@ def _answers(record: Record, request: Request) -> bool:
     """Whether an interrupted operation is what the same request, made again, asks for."""
     if record.kind is not request.kind or record.name != request.name.public:
         return False
-    return request.version in (None, _champion(record.after, record.name))
+    return request.version in (None, champion_of(record.after, record.name))
 
 
-def _record(request: Request, decision: Decision) -> Record:
+def _record(request: Request, decision: Decision, seq: int = 0) -> Record:
     return Record(
-        seq=0,
+        seq=seq,
         kind=request.kind,
         name=request.name.public,
         before=decision.before,
@@ -439,66 +393,4 @@ def _record(request: Request, decision: Decision) -> Record:
         token=request.token,
         evidence=request.evidence,
         automatic=request.automatic,
-    )
-
-
-def _operation(record: Record, remark: str = "") -> Operation:
-    moves: list[Move] = []
-    for name, place in sorted(record.after.items()):
-        former = record.before.get(name)
-        for alias, before, after in (
-            (ModelAlias.CHAMPION, former.champion if former else None, place.champion),
-            (ModelAlias.ROLLBACK, former.rollback if former else None, place.rollback),
-        ):
-            if before != after:
-                moves.append(Move(name, alias, before, after))
-    return Operation(
-        seq=record.seq,
-        kind=record.kind.value,
-        name=record.name,
-        before={name: _champion(record.before, name) for name in record.after},
-        after={name: place.champion for name, place in record.after.items()},
-        actor=record.actor,
-        reason=record.reason,
-        time=datetime.fromisoformat(record.time),
-        token=record.token,
-        evidence=record.evidence,
-        changed=True,
-        moves=tuple(moves),
-        message=_message(record, remark),
-    )
-
-
-def _message(record: Record, remark: str) -> str:
-    verb = {
-        Kind.PROMOTE: "Promoted",
-        Kind.ROLLBACK: "Rolled back",
-        Kind.ADOPT: "Adopted from MLflow",
-    }[record.kind]
-    moved = moved_champions(record.before, record.after)
-    parts = [
-        f"{name} to version {after} (was {before or 'none'})"
-        for name, (before, after) in sorted(moved.items(), key=lambda m: m[0] != record.name)
-    ]
-    text = f"{verb} {', '.join(parts) or record.name} as operation {record.seq}"
-    return f"{text}; it {remark}." if remark else f"{text}."
-
-
-def _unchanged(request: Request, decision: Decision, head: Head) -> Operation:
-    champions = {name: _champion(decision.before, name) for name in decision.before}
-    champion = champions.get(request.name.public)
-    return Operation(
-        seq=head.seq,
-        kind=request.kind.value,
-        name=request.name.public,
-        before=champions,
-        after=champions,
-        actor=request.actor,
-        reason=request.reason,
-        time=datetime.now(UTC),
-        token=request.token,
-        evidence=request.evidence,
-        changed=False,
-        moves=(),
-        message=f"{request.name} version {champion} is champion already: nothing was to do.",
     )

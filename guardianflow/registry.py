@@ -30,12 +30,11 @@ from guardianflow.names import ModelName
 from guardianflow.operations import (
     UNSET,
     Expected,
-    Operation,
-    Plan,
     Release,
     Request,
     Rule,
 )
+from guardianflow.outcome import Operation, Plan
 from guardianflow.registration import register
 from guardianflow.release import Drift, Kind, ModelAlias, Move
 from guardianflow.rotation import adopt, promote, roll_back

@@ -12,17 +12,17 @@ Good is a past state in which no version is quarantined: it was in production, s
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from guardianflow.errors import (
-    AliasDrift,
-    ChampionChanged,
-    InputError,
-    NoCandidate,
-    NoRollbackTarget,
-    RollbackHeld,
-    SourceNotChampion,
-    VersionQuarantined,
+from guardianflow.errors import ChampionChanged, InputError
+from guardianflow.refusals import (
+    champion_gone,
+    had_none,
+    no_candidate,
+    no_way_back,
+    nothing_to_roll_back,
+    quarantined,
+    rollback_held,
+    source_not_champion,
 )
-from guardianflow.names import ModelName
 from guardianflow.release import (
     Aliases,
     Decision,
@@ -71,7 +71,7 @@ def promote(
         )
     version = version or situation.pending(name)
     if version is None:
-        raise _no_candidate(situation, name)
+        raise no_candidate(situation, name)
     place = situation.state.get(name)
     if place is not None and place.champion == version:
         return Decision(Kind.PROMOTE, name, situation.state, situation.state)
@@ -80,7 +80,7 @@ def promote(
         if force or not is_quarantined(situation.state, past, moving, number):
             continue
         if moving in (name, situation.base):
-            raise _quarantined(moving, number)
+            raise quarantined(moving, number)
         del wanted[moving]
     after = dict(situation.state)
     for moving, number in wanted.items():
@@ -105,17 +105,7 @@ def _wanted(situation: Situation, name: str, version: int) -> dict[str, int]:
         return {name: version}
     if source is not None and situation.pending(base) == source:
         return {base: source, **_twins(situation, source), name: version}
-    raise SourceNotChampion(
-        f"{name} version {version} was made from version {source or 'unknown'} of {base}, which is "
-        f"neither its @champion ({champion.champion if champion else 'none'}) nor its @candidate "
-        f"({situation.pending(base) or 'none'}).",
-        remedy=f"Promote the source first (`guardianflow promote {base} --model-version {source}`)"
-        if source
-        else "Quantize again with `guardianflow run SCENARIO --type quant`.",
-        name=name,
-        version=version,
-        source_version=source,
-    )
+    raise source_not_champion(situation, name, version, source)
 
 
 def _twins(situation: Situation, source: int) -> dict[str, int]:
@@ -159,27 +149,16 @@ def roll_back(
         )
     place = situation.state.get(name)
     if place is None:
-        raise NoRollbackTarget(
-            f"{name} has no champion, so there is nothing to roll back.",
-            remedy=f"`guardianflow promote {name}` puts a version into production.",
-            name=name,
-        )
+        raise nothing_to_roll_back(name)
     if automatic and _restored(past(), name):
-        raise RollbackHeld(
-            f"{name} version {place.champion} was itself restored by a rollback; an automation "
-            "goes back once and then leaves it to a person. Nothing was changed.",
-            remedy=f"Look at it now: `guardianflow history {name}`, then `guardianflow rollback "
-            f"{name}` or a promotion.",
-            name=name,
-            version=place.champion,
-        )
+        raise rollback_held(name, place.champion)
     target = _target(past(), situation.state, name, only=only)
     if target is None:
-        raise _no_way_back(name, place.champion)
+        raise no_way_back(name, place.champion)
     names = [name] if only else sorted(situation.state)
     missing = [other for other in names if other not in target]
     if missing:
-        raise _had_none(name, target[name].champion, missing)
+        raise had_none(name, target[name].champion, missing)
     return _rolled_back(situation, past, name, {other: target[other] for other in names})
 
 
@@ -226,13 +205,7 @@ def adopt(situation: Situation) -> Decision:
         if champion is None:
             if former is None:
                 continue
-            raise AliasDrift(
-                f"@champion of {name} is gone in MLflow, so MLflow's aliases cannot be kept.",
-                remedy=f"`guardianflow repair {name} --keep ledger` sets it to version "
-                f"{former.champion} again; if that version was deleted, set @champion in the "
-                "MLflow UI first.",
-                name=name,
-            )
+            raise champion_gone(name, former.champion)
         rollback = aliases[name].get(ModelAlias.ROLLBACK)
         after[name] = Place(
             champion=champion,
@@ -311,12 +284,12 @@ def _target(
 ) -> ReleaseState | None:
     """The last good state in which `name` had another champion, or None."""
     champion = state[name].champion
-    for former, quarantined in _former_states(past):
+    for former, unfit in _former_states(past):
         place = former.get(name)
         if place is None:
             # Never empty once set: no older state has a champion of this name either.
             return None
-        bad = (name in quarantined) if only else bool(quarantined)
+        bad = (name in unfit) if only else bool(unfit)
         if place.champion != champion and not bad:
             return former
     return None
@@ -383,56 +356,3 @@ def _warnings(base: str, after: ReleaseState) -> tuple[str, ...]:
                 "until `guardianflow run SCENARIO --type quant` and a promotion of it."
             )
     return tuple(found)
-
-
-def _no_candidate(situation: Situation, name: str) -> NoCandidate:
-    place = situation.state.get(name)
-    waiting = [other for other in sorted(situation.candidates) if situation.pending(other)]
-    if waiting:
-        return NoCandidate(
-            f"No version of {name} waits for promotion, but one of {waiting[0]} does.",
-            remedy=f"`guardianflow promote {waiting[0]}`",
-            name=name,
-            waiting=waiting,
-        )
-    champion = f" (@champion is version {place.champion})" if place else ""
-    kind = "quant" if ModelName.parse(name).is_variant else "train"
-    return NoCandidate(
-        f"No version of {name} waits for promotion{champion}.",
-        remedy=f"Make one with `guardianflow run SCENARIO --type {kind}`, or name one with "
-        f"--model-version; `guardianflow models {name}` lists them.",
-        name=name,
-    )
-
-
-def _quarantined(name: str, version: int) -> VersionQuarantined:
-    return VersionQuarantined(
-        f"{name} version {version} was rolled back before and is quarantined.",
-        remedy=f"`guardianflow history {name}` says why; `guardianflow promote {name} "
-        f'--model-version {version} --force --reason "..."` promotes it all the same.',
-        name=name,
-        version=version,
-    )
-
-
-def _no_way_back(name: str, champion: int) -> NoRollbackTarget:
-    return NoRollbackTarget(
-        f"{name} version {champion} has no earlier good champion to go back to; nothing was "
-        "changed.",
-        remedy="A second promotion gives it a way back: `guardianflow run SCENARIO --type train "
-        f"--version vN`, then `guardianflow promote {name}`.",
-        name=name,
-        champion=champion,
-    )
-
-
-def _had_none(name: str, version: int, missing: list[str]) -> NoRollbackTarget:
-    return NoRollbackTarget(
-        f"When version {version} of {name} was champion, {', '.join(missing)} had no champion: "
-        "going back would leave it empty. Nothing was changed.",
-        remedy=f'Move this name alone with `guardianflow rollback {name} --only --reason "..."`, '
-        f"or quantize version {version} with `guardianflow run SCENARIO --type quant "
-        f"--model-version {version}` and promote that release.",
-        name=name,
-        missing=missing,
-    )
