@@ -178,7 +178,7 @@ def _average_precisions(
             "categories": [{"id": label, "name": str(label)} for label in range(classes)],
         }
     )
-    run = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox")
+    run = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox", print_function=_silent)
     run.params.maxDets = [_MAX_DETECTIONS]
     # Sizes are not told apart: one range instead of COCO's four.
     run.params.areaRng, run.params.areaRngLbl = [[0.0, 1e10]], ["all"]
@@ -187,6 +187,10 @@ def _average_precisions(
     # IoU x recall x class x area x number of detections; -1 where a class has no objects
     table = np.asarray(run.eval["precision"])[:, :, :, 0, 0]
     return np.clip(table, 0.0, 1.0).mean(1).T
+
+
+def _silent(*_: object) -> None:
+    """The library reports every step of every evaluation."""
 
 
 def _annotation(image: int, box: NDArray[np.float32], label: int) -> dict[str, object]:

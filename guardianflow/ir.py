@@ -10,8 +10,9 @@ import logging
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,11 +117,12 @@ def _describe(model: "ov.Model", classes: Sequence[str], precision: str) -> None
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Keep NNCF's own progress bars and notes out of our output."""
+    """Keep NNCF's own progress bars and notes out of our output, which may have to be JSON."""
     logger = logging.getLogger("nncf")
     before = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with redirect_stdout(StringIO()):
+            yield
     finally:
         logger.setLevel(before)

@@ -8,6 +8,7 @@ A run counts only when it is FINISHED and its model READY: a half-written one is
 """
 
 import time
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -218,20 +219,23 @@ def save_pyfunc(
 
     # Unnamed, so that a plain array is accepted.
     frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))
-    pyfunc.save_model(
-        folder,
-        python_model=str(Path(serving.__file__)),
-        artifacts={"ir": str(ir), **({"weights": str(weights)} if weights else {})},
-        signature=ModelSignature(inputs=Schema([frames])),
-        # Inferring them would cost seconds and import the model once more.
-        pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],
-        model_config={
-            "inference_precision": "f32",
-            "threads": 1,
-            "score_threshold": serving.SHOWN_THRESHOLD,
-        },
-        mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
-    )
+    with warnings.catch_warnings():
+        # An example is a whole frame, larger than the model.
+        warnings.filterwarnings("ignore", r".*An input example was not provided", UserWarning)
+        pyfunc.save_model(
+            folder,
+            python_model=str(Path(serving.__file__)),
+            artifacts={"ir": str(ir), **({"weights": str(weights)} if weights else {})},
+            signature=ModelSignature(inputs=Schema([frames])),
+            # Inferring them would cost seconds and import the model once more.
+            pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],
+            model_config={
+                "inference_precision": "f32",
+                "threads": 1,
+                "score_threshold": serving.SHOWN_THRESHOLD,
+            },
+            mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
+        )
 
 
 def _split_name(dataset: Dataset, split: str) -> str:
