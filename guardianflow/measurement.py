@@ -12,9 +12,9 @@ from guardianflow.evaluation import Detections, Evaluation, detections_of, evalu
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
 from guardianflow.serving import IrDetector
+from guardianflow.tracking import SCENARIO_FILE
 
 IR_FOLDER = Path("artifacts/ir")
-SCENARIO_FILE = "scenario.json"
 
 
 @dataclass(frozen=True)

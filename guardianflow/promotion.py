@@ -146,6 +146,8 @@ def _examine(
     force: bool,
 ) -> Proposal:
     """Measure a plan, judge it, and keep the whole of it in MLflow under the token, if any."""
+    if plan.version is None:
+        raise ValueError("a plan of a promotion names a version")
     info = registry.get_version(plan.model_name, plan.version)
     scenario = recorded_scenario(registry, info)
     with tempfile.TemporaryDirectory() as name:
@@ -224,18 +226,14 @@ def _compare(
     def measure(version: int | None, role: str) -> Measured | None:
         if version is None:
             return None
-        label = f"{role} {move.name} version {version}"
+        label = f"measure {role} {move.name} version {version}"
+
+        def show(done: int, total: int) -> None:
+            if on_progress:
+                on_progress(label, done, total)
+
         try:
-            return measure_version(
-                registry,
-                move.name,
-                version,
-                samples,
-                classes,
-                on_progress=(lambda done, total: on_progress(label, done, total))
-                if on_progress
-                else None,
-            )
+            return measure_version(registry, move.name, version, samples, classes, on_progress=show)
         except ArtifactMissing:
             # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
             return None
