@@ -13,6 +13,7 @@ from deployments.apply import apply
 from flows.health import check_health
 from flows.lifecycle import lifecycle
 from flows.promotion import promote
+from flows.quantization import quantize
 from flows.rollback import rollback
 from flows.training import train
 from guardianflow.control import Orchestrator
@@ -93,7 +94,8 @@ def trained(plant):
 
 @pytest.fixture(scope="module")
 def champion(plant, trained):
-    """Version 1 in production, approved through the API."""
+    """Version 1 and its variant in production, approved through the API."""
+    quantize(plant.spec.name, "v1", trained)
     state = plant.promote(("approve", "Kim Minji", "first release"), version=trained)
     assert state.name == "Promoted", state.message
     return trained

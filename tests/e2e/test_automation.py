@@ -1,0 +1,159 @@
+"""Servers, workers, deployments and the automation as `make up` starts them, with real kills."""
+
+import os
+import signal
+import time
+import uuid
+
+import pytest
+
+from deployments import local
+from deployments.processes import marked
+from guardianflow.control import Orchestrator
+from guardianflow.events import EventName, ModelEvent
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import Light
+from guardianflow.synthetic import draw_window
+from tests.integration.tiny import CLASSES, save_scenario
+
+DEADLINE_S = 180
+
+
+class Plant:
+    """The embedded servers with one tiny scenario on them."""
+
+    def __init__(self, state_dir, servers):
+        self.state_dir = state_dir
+        self.orchestrator = Orchestrator(servers.prefect)
+        self.registry = ModelRegistryManager(servers.mlflow)
+        self.spec = self.save(f"e{uuid.uuid4().hex[:8]}", servers)
+        self.name = self.spec.version("v1").model_name.public
+
+    def save(self, plant, servers):
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        from blocks import MlflowCredentials
+        from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+
+        with temporary_settings({PREFECT_API_URL: servers.prefect}):
+            return save_scenario(plant, MlflowCredentials.load(DEFAULT_DOCUMENT))
+
+    def champion(self, name=None):
+        found = self.registry.get_champion(name or self.name)
+        return found.version if found else None
+
+    def run(self, flow, **parameters):
+        """Submit a deployment and wait until it is over or asks a person."""
+        started = self.orchestrator.submit(f"{flow}/guardianflow", parameters)
+        lines = []
+        done = self.orchestrator.follow(started.id, lines.append)
+        assert done.ok or done.waiting, (done, lines)
+        return done
+
+    def release(self, version):
+        """A lifecycle up to the question, which is left open."""
+        self.run("lifecycle", scenario=self.spec.name, version=version)
+        return until(lambda: self.asked(self.name))
+
+    def asked(self, name):
+        return next((w for w in self.orchestrator.pending() if w.model_name == name), None)
+
+    def approve(self, waiting):
+        self.orchestrator.answer(waiting.flow_run_id, "approve", "Kim Minji", "an e2e test")
+        assert self.orchestrator.follow(waiting.flow_run_id, lambda _: None).ok
+
+    def kill(self, part):
+        """kill -9 of everything in the group of one part."""
+        record = local.State.read(self.state_dir).pids[part]
+        os.killpg(record.pid, signal.SIGKILL)
+        until(lambda: part not in local.State.read(self.state_dir).running())
+
+
+def until(look, deadline_s=DEADLINE_S):
+    deadline = time.monotonic() + deadline_s
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.2)
+    raise AssertionError("nothing came in time")
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    home = tmp_path_factory.mktemp("plant")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(home))
+        with local.running(home / "up") as servers:
+            yield Plant(home / "up", servers)
+        assert marked(home / "up") == []
+
+
+def test_the_life_of_a_release(plant, tmp_path):
+    """A question outlives kill -9 of the workers and the servers; failing health rolls back."""
+    waiting = plant.release("v1")
+    for part in (*(f"worker {pool}" for pool in local.POOLS), "prefect", "mlflow"):
+        plant.kill(part)
+    # Half a state on purpose: the next start mends it, at the same addresses.
+    local.start(plant.state_dir)
+    assert plant.asked(plant.name) == waiting
+    assert plant.champion() is None
+    plant.approve(waiting)
+    good = plant.champion()
+    assert good == waiting.version
+
+    plant.approve(plant.release("v2"))
+    bad = plant.champion()
+    assert bad != good
+    variant = f"{plant.name}__openvino_int8"
+    bad_variant = plant.champion(variant)
+
+    window = tmp_path / "night"
+    draw_window(window, CLASSES, light=Light.NIGHT, images=4, seed=3, image_size=64)
+    plant.run("check-health", model_name=variant, window=str(window))
+    started = time.monotonic()
+    until(lambda: plant.champion() == good)
+    print(f"health event -> aliases back: {time.monotonic() - started:.1f} s")
+    assert plant.champion(variant) != bad_variant
+    history = plant.registry.history(plant.name)
+    assert [op.kind for op in history] == ["promote", "promote", "rollback"]
+    assert history[-1].actor == "automation"
+
+    # The same event again, and one that somebody made up: nothing moves.
+    report = history[-1].reason.rpartition("report ")[2].rstrip(")")
+    for fake in (report, "0" * 32):
+        plant.orchestrator.emit(
+            EventName.HEALTH_FAILING,
+            ModelEvent(model=plant.name, version=good, report=fake, message="made up"),
+        )
+    assert until(lambda: len(rollbacks(plant)) >= 2)
+    until(lambda: all(run["state_type"] in ("COMPLETED", "FAILED") for run in rollbacks(plant)))
+    assert plant.champion() == good
+    assert len(plant.registry.history(plant.name)) == 3
+
+
+def rollbacks(plant):
+    import httpx
+
+    found = httpx.post(
+        f"{plant.orchestrator.api_url}/flow_runs/filter",
+        json={"flows": {"name": {"any_": ["rollback"]}}},
+    )
+    return found.json()
+
+
+def test_starting_what_runs_changes_nothing(plant):
+    before = local.State.read(plant.state_dir)
+    local.start(plant.state_dir)
+    assert local.State.read(plant.state_dir) == before
+
+
+def test_a_training_whose_worker_was_killed_gives_its_slot_back(plant):
+    started = plant.orchestrator.submit(
+        "train/guardianflow", {"scenario": "donghwa-entec-ppe", "version": "v1"}
+    )
+    until(lambda: plant.orchestrator.read(started.id).state == "Running")
+    for pool in local.POOLS:
+        plant.kill(f"worker {pool}")
+    local.start(plant.state_dir)
+    assert plant.orchestrator.read(started.id).state == "Crashed"
+    plant.run("train", scenario=plant.spec.name, version="v1")
