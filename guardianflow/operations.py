@@ -91,6 +91,7 @@ class Release:
         self._client = client
         self._base = base
         self._ledger = Ledger(client, base)
+        self._versions: dict[tuple[str, int], RegisteredModelInfo] = {}
 
     def plan(self, request: Request, rule: Rule) -> Plan:
         """What a request would do now, without a write.
@@ -127,10 +128,12 @@ class Release:
         """
         _check_texts(request)
         request = replace(request, token=request.token or uuid.uuid4().hex)
+        finished: Record | None = None
         for _ in range(_ATTEMPTS):
-            finished = self._finish_interrupted()
             head, models = self._observe()
             if head.interrupted:
+                self._project(head)
+                finished = head.record
                 continue
             if done := self._find_token(head, request.token):
                 return operation_of(done, "was done before")
@@ -223,13 +226,6 @@ class Release:
                 name=self._base.public,
             )
 
-    def _finish_interrupted(self) -> Record | None:
-        head = self._read()
-        if not head.interrupted:
-            return None
-        self._project(head)
-        return head.record
-
     def _check_drift(self, head: Head, models: Mapping[str, ModelSummary]) -> None:
         """Refuse to build on aliases that somebody moved by hand.
 
@@ -275,7 +271,14 @@ class Release:
         return Situation(self._base.public, head.state, aliases, sources)
 
     def _source(self, name: str, version: int) -> int | None:
-        return read_version(self._client, ModelName.parse(name), version).source_version
+        return self._version(name, version).source_version
+
+    def _version(self, name: str, version: int) -> RegisteredModelInfo:
+        """A version as it was read first: it is asked for by the rules and by the checks."""
+        if (name, version) not in self._versions:
+            info = read_version(self._client, ModelName.parse(name), version)
+            self._versions[name, version] = info
+        return self._versions[name, version]
 
     def _verify(self, decision: Decision) -> None:
         """Check that every version that becomes champion is there, whole and READY.
@@ -285,7 +288,7 @@ class Release:
             ArtifactMissing: A file of a version is gone or differs.
         """
         for name, (_, version) in decision.moved().items():
-            info: RegisteredModelInfo = read_version(self._client, ModelName.parse(name), version)
+            info = self._version(name, version)
             if not info.ready:
                 raise VersionNotReady(
                     f"{name} version {version} is not READY in MLflow.",

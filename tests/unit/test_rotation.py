@@ -1,0 +1,473 @@
+"""The rules of the rotation against thousands of made-up histories; no server."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from guardianflow.errors import (
+    AliasDrift,
+    ChampionChanged,
+    InputError,
+    NoCandidate,
+    NoRollbackTarget,
+    Refused,
+    RollbackHeld,
+    SourceNotChampion,
+    VersionQuarantined,
+)
+from guardianflow.release import Decision, Kind, ModelAlias, Place, Record, Situation
+from guardianflow.rotation import (
+    adopt,
+    check_expected,
+    find_drift,
+    is_quarantined,
+    projected,
+    promote,
+    roll_back,
+)
+
+BASE = "a/b-c/d/e"
+INT8 = f"{BASE}__openvino_int8"
+INT4 = f"{BASE}__openvino_int4"
+
+
+class World:
+    """A release as MLflow and the ledger would hold it, moved by the rules alone."""
+
+    def __init__(self):
+        self.records: list[Record] = []
+        self.aliases: dict[str, dict[str, int]] = {}
+        self.sources: dict[tuple[str, int], int] = {}
+        self.newest: dict[str, int] = {}
+
+    @property
+    def state(self):
+        return self.records[-1].after if self.records else {}
+
+    @property
+    def champions(self):
+        return {name: place.champion for name, place in self.state.items()}
+
+    @property
+    def situation(self):
+        return Situation(BASE, self.state, self.aliases, self.sources)
+
+    def past(self):
+        return reversed(self.records)
+
+    def register(self, name, source=None):
+        version = self.newest.get(name, 0) + 1
+        self.newest[name] = version
+        if source is not None:
+            self.sources[name, version] = source
+        self.aliases.setdefault(name, {})["candidate"] = version
+        return version
+
+    def apply(self, decision: Decision, *, automatic=False):
+        if not decision.changed:
+            return decision
+        record = Record(
+            len(self.records) + 1,
+            decision.kind,
+            decision.name,
+            decision.before,
+            decision.after,
+            *("actor", "reason", "time", "token"),
+            automatic=automatic,
+        )
+        self.records.append(record)
+        candidates = {n: a.get("candidate") for n, a in self.aliases.items()}
+        for name, aliases in projected(
+            decision.kind, decision.before, decision.after, candidates
+        ).items():
+            wanted = {alias.value: aliases.get(alias) for alias in ModelAlias}
+            self.aliases[name] = {a: v for a, v in wanted.items() if v is not None}
+        return decision
+
+    def promote(self, name=BASE, version=None, **options):
+        return self.apply(promote(self.situation, self.past, name, version, **options))
+
+    def roll_back(self, name=BASE, **options):
+        return self.apply(
+            roll_back(self.situation, self.past, name, **options),
+            automatic=options.get("automatic", False),
+        )
+
+    def release(self):
+        """A base and its twin, registered and promoted together."""
+        version = self.register(BASE)
+        self.register(INT8, version)
+        self.promote()
+        return version
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_first_promotion_has_no_way_back_and_says_so(world):
+    world.register(BASE)
+    decision = world.promote()
+    assert world.aliases[BASE] == {"champion": 1}
+    assert "no way back" in decision.warnings[0]
+
+
+def test_second_promotion_keeps_the_former_champion_for_rollback(world):
+    world.release()
+    world.release()
+    assert world.aliases == {
+        BASE: {"champion": 2, "rollback": 1},
+        INT8: {"champion": 2, "rollback": 1},
+    }
+
+
+def test_a_base_takes_along_only_twins_made_from_exactly_that_version(world):
+    world.release()
+    world.register(BASE)
+    world.register(INT4, 1)
+    decision = world.promote()
+    assert world.champions == {BASE: 2, INT8: 1}
+    assert any(INT8 in warning and "older model" in warning for warning in decision.warnings)
+
+
+def test_promoting_the_champion_again_changes_nothing(world):
+    world.release()
+    world.release()
+    assert not world.promote(BASE, 2).changed
+    assert world.aliases[BASE]["rollback"] == 1
+
+
+def test_nothing_waiting_is_refused_and_names_what_waits_elsewhere(world):
+    with pytest.raises(NoCandidate, match="--type train"):
+        world.promote()
+    world.register(BASE)
+    world.promote()
+    world.register(INT8, 1)
+    with pytest.raises(NoCandidate) as refused:
+        world.promote()
+    assert refused.value.data["waiting"] == [INT8]
+
+
+def test_a_variant_of_the_champion_is_promoted_by_itself(world):
+    world.register(BASE)
+    world.promote()
+    world.register(INT8, 1)
+    world.promote(INT8)
+    assert world.champions == {BASE: 1, INT8: 1}
+    assert world.state[INT8].source == 1
+
+
+def test_a_variant_of_the_candidate_brings_the_base_and_the_other_twins(world):
+    world.register(BASE)
+    world.register(INT8, 1)
+    world.register(INT4, 1)
+    world.promote(INT8)
+    assert world.champions == {BASE: 1, INT8: 1, INT4: 1}
+
+
+@pytest.mark.parametrize("source", [1, None])
+def test_a_variant_of_anything_else_is_refused(world, source):
+    for _ in range(2):
+        world.register(BASE)
+        world.promote()
+    world.register(INT8, source)
+    with pytest.raises(SourceNotChampion, match="guardianflow") as refused:
+        world.promote(INT8)
+    assert refused.value.data["source_version"] == source
+
+
+def test_a_rollback_moves_the_release_back_and_quarantines_what_it_removed(world):
+    world.release()
+    world.release()
+    world.roll_back()
+    assert world.aliases == {
+        BASE: {"champion": 1, "candidate": 2},
+        INT8: {"champion": 1, "candidate": 2},
+    }
+    for name in (BASE, INT8):
+        assert is_quarantined(world.state, world.past, name, 2)
+        assert not is_quarantined(world.state, world.past, name, 1)
+        assert not is_quarantined(world.state, world.past, name, 3)
+    with pytest.raises(VersionQuarantined, match="--force"):
+        world.promote()
+    with pytest.raises(InputError, match="reason"):
+        world.promote(force=True)
+    world.promote(force=True, reason="the camera was dirty")
+    assert world.champions == {BASE: 2, INT8: 2}
+    assert not is_quarantined(world.state, world.past, BASE, 2)
+
+
+def test_a_quarantined_twin_stays_while_its_base_moves_on(world):
+    world.release()
+    world.release()
+    world.roll_back(INT8)
+    assert world.champions == {BASE: 1, INT8: 1}
+    world.promote(BASE, 2, force=True, reason="the base was fine")
+    world.roll_back(INT8, only=True, reason="slow")
+    world.register(BASE)
+    world.sources[INT8, 2] = 3
+    world.promote(BASE)
+    assert world.champions == {BASE: 3, INT8: 1}
+
+
+def test_a_rollback_skips_states_with_a_quarantined_version(world):
+    for _ in range(3):
+        world.release()
+    world.roll_back()
+    world.release()
+    assert world.champions == {BASE: 4, INT8: 4}
+    world.roll_back()
+    assert world.champions == {BASE: 2, INT8: 2}
+    assert world.aliases[BASE]["rollback"] == 1
+
+
+def test_a_rollback_goes_further_back_for_a_person_and_ends_where_nothing_is_known(world):
+    for _ in range(3):
+        world.release()
+    world.roll_back()
+    world.roll_back()
+    assert world.champions == {BASE: 1, INT8: 1}
+    with pytest.raises(NoRollbackTarget, match="second promotion"):
+        world.roll_back()
+
+
+def test_a_rollback_of_what_was_never_champion_is_refused(world):
+    world.register(BASE)
+    with pytest.raises(NoRollbackTarget, match="promote"):
+        world.roll_back()
+
+
+def test_a_rollback_never_empties_a_name_that_had_no_champion_then(world):
+    world.register(BASE)
+    world.promote()
+    world.release()
+    with pytest.raises(NoRollbackTarget, match="--only") as refused:
+        world.roll_back()
+    assert refused.value.data["missing"] == [INT8]
+    with pytest.raises(InputError, match="reason"):
+        world.roll_back(only=True)
+    decision = world.roll_back(only=True, reason="the base is worse")
+    assert world.champions == {BASE: 1, INT8: 1}
+    assert any("older model" in warning for warning in decision.warnings)
+
+
+def test_a_rollback_keeps_a_newer_candidate_waiting(world):
+    world.release()
+    world.release()
+    world.register(BASE)
+    world.roll_back()
+    assert world.aliases[BASE]["candidate"] == 3
+    assert world.aliases[INT8]["candidate"] == 2
+
+
+def test_an_automation_goes_back_once_and_leaves_the_rest_to_a_person(world):
+    for _ in range(3):
+        world.release()
+    world.roll_back(automatic=True)
+    with pytest.raises(RollbackHeld, match="person"):
+        world.roll_back(automatic=True)
+    assert world.champions == {BASE: 2, INT8: 2}
+    world.release()
+    world.roll_back(automatic=True)
+    assert world.champions == {BASE: 2, INT8: 2}
+
+
+def test_a_candidate_that_names_the_champion_counts_as_none(world):
+    world.release()
+    world.aliases[BASE]["candidate"] = 1
+    with pytest.raises(NoCandidate):
+        world.promote()
+    world.register(INT8, 1)
+    world.newest[BASE] = 2
+    decision = world.promote(BASE, 2)
+    assert not any(move.alias == "candidate" and move.name == BASE for move in decision.moves)
+    assert "candidate" not in world.aliases[BASE]
+
+
+def test_a_promotion_leaves_a_candidate_that_came_meanwhile(world):
+    world.register(BASE)
+    world.register(BASE)
+    world.promote(BASE, 1)
+    assert world.aliases[BASE] == {"champion": 1, "candidate": 2}
+
+
+def test_the_expected_champion_is_compared(world):
+    world.release()
+    check_expected(world.state, BASE, 1)
+    check_expected(world.state, INT4, None)
+    for expected in (2, None):
+        with pytest.raises(ChampionChanged) as refused:
+            check_expected(world.state, BASE, expected)
+        assert (refused.value.expected, refused.value.actual) == (expected, 1)
+
+
+def test_drift_names_each_alias_that_is_not_what_it_was_made(world):
+    world.release()
+    world.release()
+    assert find_drift(world.state, world.aliases) == ()
+    world.aliases[BASE] = {"champion": 1, "rollback": 2}
+    world.aliases[INT4] = {"champion": 5}
+    found = [
+        (d.name, d.alias, d.expected, d.actual) for d in find_drift(world.state, world.aliases)
+    ]
+    assert found == [
+        (BASE, "champion", 2, 1),
+        (BASE, "rollback", 1, 2),
+        (INT4, "champion", None, 5),
+    ]
+
+
+def test_a_rollback_alias_that_names_the_champion_counts_as_none(world):
+    world.release()
+    world.aliases[BASE]["rollback"] = 1
+    assert find_drift(world.state, world.aliases) == ()
+
+
+def test_aliases_moved_by_hand_can_be_adopted_but_never_to_an_empty_production(world):
+    world.release()
+    world.release()
+    world.aliases[BASE] = {"champion": 1, "rollback": 2}
+    world.apply(adopt(world.situation))
+    assert find_drift(world.state, world.aliases) == ()
+    assert world.state[BASE] == Place(1, 2, 2, None)
+    del world.aliases[INT8]["champion"]
+    with pytest.raises(AliasDrift, match="--keep ledger"):
+        adopt(world.situation)
+
+
+def test_aliases_from_before_the_ledger_are_adopted(world):
+    world.aliases = {BASE: {"champion": 4, "rollback": 2}, INT8: {"candidate": 1}}
+    world.apply(adopt(world.situation))
+    assert world.champions == {BASE: 4}
+    assert world.state[BASE].newest == 4
+
+
+@given(st.booleans(), st.booleans())
+def test_projecting_again_after_any_part_was_written_gives_the_same(base_written, twin_written):
+    world = World()
+    for _ in range(3):
+        world.release()
+    world.register(BASE)
+    decision = roll_back(world.situation, world.past, BASE)
+    candidates = {n: a.get("candidate") for n, a in world.aliases.items()}
+    wanted = projected(Kind.ROLLBACK, decision.before, decision.after, candidates)
+    half = dict(candidates)
+    for name, written in ((BASE, base_written), (INT8, twin_written)):
+        if written:
+            half[name] = wanted[name].candidate
+    assert projected(Kind.ROLLBACK, decision.before, decision.after, half) == wanted
+
+
+class Schedule(RuleBasedStateMachine):
+    """Random registrations, promotions and rollbacks; the world keeps what must always hold."""
+
+    @initialize()
+    def start(self):
+        self.world = World()
+        self.seen: list[dict[str, int]] = []
+        self.ever: set[str] = set()
+        self.bad: set[tuple[str, int]] = set()
+
+    @rule()
+    def register_base(self):
+        self.world.register(BASE)
+
+    @rule(name=st.sampled_from([INT8, INT4]), back=st.integers(0, 2))
+    @precondition(lambda self: self.world.newest.get(BASE))
+    def register_variant(self, name, back):
+        self.world.register(name, max(1, self.world.newest[BASE] - back))
+
+    @rule(
+        name=st.sampled_from([BASE, INT8, INT4]),
+        version=st.none() | st.integers(1, 6),
+        force=st.booleans(),
+    )
+    def promote(self, name, version, force):
+        if version is not None and version > self.world.newest.get(name, 0):
+            return
+        try:
+            decision = self.world.promote(name, version, force=force, reason="because")
+        except Refused:
+            return
+        for moved, (_, after) in decision.moved().items():
+            assert force or (moved, after) not in self.bad
+            self.bad.discard((moved, after))
+            assert self.world.state[moved].champion == after
+        if decision.changed and name == BASE:
+            for moved in decision.moved().keys() - {BASE}:
+                source = self.world.sources[moved, self.world.champions[moved]]
+                assert source == self.world.champions[BASE]
+
+    @rule(
+        name=st.sampled_from([BASE, INT8, INT4]),
+        automatic=st.booleans(),
+        only=st.booleans(),
+    )
+    def roll_back(self, name, automatic, only):
+        before = self.world.champions
+        last = next((r for r in self.world.past() if name in r.moved()), None)
+        try:
+            decision = self.world.roll_back(name, automatic=automatic, only=only, reason="because")
+        except Refused:
+            assert self.world.champions == before
+            return
+        assert not (automatic and last is not None and last.kind is Kind.ROLLBACK)
+        assert self.world.champions[name] != before[name]
+        if only:
+            assert set(decision.moved()) == {name}
+        else:
+            assert self.world.champions in self.seen
+        for moved, (former, _) in decision.moved().items():
+            self.bad.add((moved, former))
+            assert self.world.aliases[moved]["candidate"] >= former
+
+    @invariant()
+    def production_is_never_empty_and_never_quarantined(self):
+        champions = self.world.champions
+        assert self.ever <= champions.keys()
+        self.ever |= champions.keys()
+        assert not self.bad & set(champions.items())
+        if champions not in self.seen:
+            self.seen.append(dict(champions))
+
+    @invariant()
+    def quarantine_is_remembered(self):
+        for name, version in self.bad:
+            assert is_quarantined(self.world.state, self.world.past, name, version)
+
+    @invariant()
+    def aliases_agree_with_the_ledger(self):
+        assert find_drift(self.world.state, self.world.aliases) == ()
+        for name, place in self.world.state.items():
+            assert place.newest >= place.champion
+            assert place.rollback != place.champion
+            assert self.world.aliases[name]["champion"] == place.champion
+
+    @invariant()
+    def the_way_back_is_a_former_champion_that_is_not_quarantined(self):
+        for name, place in self.world.state.items():
+            if place.rollback is not None:
+                assert any(former.get(name) == place.rollback for former in self.seen)
+                assert (name, place.rollback) not in self.bad
+
+
+TestSchedules = Schedule.TestCase
+TestSchedules.settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
+
+
+def test_a_plan_says_each_alias_that_moves(world):
+    world.release()
+    world.release()
+    decision = roll_back(world.situation, world.past, BASE)
+    told = {(move.name, move.alias.value, move.before, move.after) for move in decision.moves}
+    assert told == {
+        (name, alias, before, after)
+        for name in (BASE, INT8)
+        for alias, before, after in (
+            ("champion", 2, 1),
+            ("rollback", 1, None),
+            ("candidate", None, 2),
+        )
+    }
