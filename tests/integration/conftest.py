@@ -13,12 +13,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
 
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.servers import NO_TELEMETRY
+
+if TYPE_CHECKING:
+    from tests.integration.learned import Learned
 
 _START_TIMEOUT_S = 90
 
@@ -184,3 +188,12 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
                 server.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 continue
+
+
+@pytest.fixture(scope="session")
+def learned(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> "Learned":
+    """A detector that was really trained, quantized and registered; trained once for all tests."""
+    # torch and nncf take seconds to import, and most tests need neither
+    from tests.integration.learned import learn
+
+    return learn(mlflow_server, tmp_path_factory.mktemp("learned"))

@@ -1,0 +1,145 @@
+"""Training on a real MLflow server: what is kept, what is found again, what is refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from guardianflow.dataset import load_image, prepare_dataset
+from guardianflow.errors import DatasetInvalid, ScenarioFrozen
+from guardianflow.evaluation import detect, evaluate
+from guardianflow.fitting import fit
+from guardianflow.scenario import FolderData
+from guardianflow.serving import IrDetector
+from guardianflow.training import TrainingRunner
+from guardianflow.weights import load_weights
+
+
+@pytest.fixture(autouse=True)
+def same_home(learned, monkeypatch):
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(learned.home))
+
+
+def runs(learned, kind="train"):
+    client = learned.registry.client
+    experiment = client.get_experiment_by_name(learned.name)
+    return client.search_runs([experiment.experiment_id], f"tags.`guardianflow.kind` = '{kind}'")
+
+
+def test_it_learns(learned):
+    assert learned.trained.evaluation.map50 > 0.2
+    assert learned.trained.evaluation.images == 12
+
+
+def test_the_run_says_what_from_and_keeps_weights_pictures_and_scenario(learned):
+    client = learned.registry.client
+    run = client.get_run(learned.trained.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["guardianflow.scenario_digest"] == learned.scenario.digest
+    assert run.data.params["epochs"] == "12"
+    assert run.data.metrics["test.map50"] == pytest.approx(learned.trained.evaluation.map50)
+    kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"weights", "pictures", "scenario.json", "evaluation.json"} <= kept
+    pictures = {file.path for file in client.list_artifacts(run.info.run_id, "pictures")}
+    assert pictures == {"pictures/curves.png", "pictures/detections.png"}
+    uses = {entry.tags[0].value for entry in run.inputs.dataset_inputs}
+    assert uses == {"training", "validation", "evaluation"}
+
+
+def test_figures_are_linked_to_the_model_and_the_split(learned):
+    client = learned.registry.client
+    run = client.get_run(learned.trained.run_id)
+    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert str(model.status) == "READY"
+    figures = {metric.key: metric for metric in model.metrics}
+    assert figures["test.map50"].dataset_name.endswith("-test")
+
+
+def test_the_version_holds_the_ir_and_the_weights_and_they_agree(learned):
+    folder = learned.registry.download(learned.name, learned.trained.version)
+    detector, classes = load_weights(folder / "artifacts" / "weights" / "best.pt")
+    assert classes == learned.scenario.classes
+    dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
+    ir = IrDetector(folder / "artifacts" / "ir")
+    found = detect(ir, dataset.samples("test"))
+    again = evaluate(found, dataset.samples("test"), dataset.classes)
+    assert again.map50 == pytest.approx(learned.trained.evaluation.map50, abs=1e-6)
+    assert ir.image_size == detector.shape.image_size
+
+
+def test_a_training_is_found_again_and_not_repeated(learned):
+    before = len(runs(learned))
+    again = TrainingRunner(learned.scenario, learned.registry).run()
+    assert again.reused
+    assert (again.run_id, again.version) == (learned.trained.run_id, learned.trained.version)
+    assert again.evaluation == learned.trained.evaluation
+    assert len(runs(learned)) == before
+
+
+def test_an_edited_version_is_refused_once_it_was_trained(learned):
+    edited = learned.scenario.model_copy(
+        update={"training": learned.scenario.training.model_copy(update={"epochs": 13})}
+    )
+    before = len(runs(learned))
+    with pytest.raises(ScenarioFrozen, match="add v2"):
+        TrainingRunner(edited, learned.registry).train()
+    assert len(runs(learned)) == before
+
+
+def test_an_interrupted_training_is_killed_and_never_reused(learned):
+    other = learned.scenario.model_copy(
+        update={
+            "version": "v7",
+            "training": learned.scenario.training.model_copy(update={"epochs": 2, "seed": 7}),
+        }
+    )
+
+    def interrupt(progress):
+        if progress.step == "train":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        TrainingRunner(other, learned.registry, on_progress=interrupt).run()
+    (killed,) = [r for r in runs(learned) if r.data.tags["guardianflow.scenario_version"] == "v7"]
+    assert killed.info.status == "KILLED"
+    trained = TrainingRunner(other, learned.registry).train()
+    assert not trained.reused
+    assert trained.run_id != killed.info.run_id
+
+
+def test_bad_data_is_refused_before_a_run_exists(learned, tmp_path):
+    dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
+    broken = tmp_path / "broken"
+    shutil.copytree(dataset.root, broken)
+    picture = dataset.samples("val")[0].image.relative_to(dataset.root)
+    (broken / picture).write_bytes(b"no picture")
+    scenario = learned.scenario.model_copy(
+        update={"version": "v8", "dataset": FolderData(kind="folder", path=str(broken))}
+    )
+    before = len(runs(learned))
+    with pytest.raises(DatasetInvalid, match=picture.name):
+        TrainingRunner(scenario, learned.registry).run()
+    assert len(runs(learned)) == before
+
+
+def test_the_same_seed_gives_the_same_weights(learned):
+    dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
+    settings = learned.scenario.training.model_copy(update={"epochs": 2})
+    train, val = dataset.samples("train")[:8], dataset.samples("val")[:2]
+    first, second = (fit(settings, train, val, dataset.classes) for _ in range(2))
+    for one, two in zip(
+        first.detector.state_dict().values(), second.detector.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, two)
+    assert [e.loss for e in first.history] == [e.loss for e in second.history]
+
+
+def test_frames_of_any_size_are_accepted(learned):
+    folder = learned.registry.download(learned.name, learned.trained.version)
+    detector = IrDetector(folder / "artifacts" / "ir")
+    dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
+    frame = load_image(dataset.samples("test")[0].image)
+    large = np.repeat(np.repeat(frame, 3, 0), 3, 1)
+    (small_found,), (large_found,) = detector.predict([frame]), detector.predict([large])
+    assert np.allclose(np.array(small_found["boxes"][0]) * 3, large_found["boxes"][0], atol=8)
