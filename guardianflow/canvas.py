@@ -45,6 +45,8 @@ class Canvas:
         self._owner = Image.new("L", (self._side, self._side), NOBODY)
         self._reflector = Image.new("L", (self._side, self._side), 0)
         self._pens = [ImageDraw.Draw(i) for i in (self._colour, self._owner, self._reflector)]
+        # As long as nothing belongs to anybody, only the colours have to be drawn.
+        self._bare = True
 
     def paint(self, pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> None:
         """Lay an RGB picture (H, W, 3) over the box x1, y1, x2, y2; for backgrounds."""
@@ -64,7 +66,7 @@ class Canvas:
     ) -> None:
         """Fill a polygon; `glint` (0..255) is how strongly it throws light back to a lamp."""
         corners = [(x * self._side, y * self._side) for x, y in points]
-        for pen, fill in zip(self._pens, (colour, owner, glint), strict=True):
+        for pen, fill in self._inks(colour, owner, glint):
             pen.polygon(corners, fill=fill)
 
     def box(
@@ -85,7 +87,7 @@ class Canvas:
         (x, y), (rx, ry) = centre, radii
         box = [(x - rx) * self._side, (y - ry) * self._side]
         box += [max(box[0], (x + rx) * self._side), max(box[1], (y + ry) * self._side)]
-        for pen, fill in zip(self._pens, (colour, owner, glint), strict=True):
+        for pen, fill in self._inks(colour, owner, glint):
             pen.ellipse(box, fill=fill)
 
     def limb(
@@ -133,3 +135,11 @@ class Canvas:
         """How strongly each pixel throws light back to a lamp, shape (size, size), 0..1."""
         values = cast("NDArray[np.uint8]", np.asarray(self._reflector.reduce(_FINE)))
         return values.astype(np.float32) / np.float32(255)
+
+    def _inks(
+        self, colour: Colour, owner: int, glint: int
+    ) -> list[tuple[ImageDraw.ImageDraw, Colour | int]]:
+        if self._bare and owner == NOBODY and not glint:
+            return [(self._pens[0], colour)]
+        self._bare = False
+        return list(zip(self._pens, (colour, owner, glint), strict=True))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from guardianflow.canvas import Point
 from guardianflow.scenario import Light
@@ -70,7 +69,7 @@ def expose(
     if light is Light.DAY:
         lamps = [Lamp(w, (0.16, 0.2), 0.35, (1.0, 0.9, 0.66)) for w in windows]
         arriving = _daylight(side, rng) + _arriving(lamps, side)
-        glow = _arriving([Lamp(w, (0.05, 0.07), 0.3, (1.0, 0.92, 0.7)) for w in windows], side)
+        glow = _arriving([Lamp(w, (0.05, 0.07), 0.18, (1.0, 0.92, 0.7)) for w in windows], side)
         photons, read_noise = 2600.0, 0.004
     else:
         ambient = np.array(_NIGHT_SKIES[int(rng.integers(len(_NIGHT_SKIES)))], np.float32)
@@ -114,16 +113,16 @@ def _arriving(lamps: Sequence[Lamp], side: int) -> NDArray[np.float32]:
 
     Each falls off as 1 / (1 + r²)², r in units of its reach.
     """
-    total = np.zeros((side, side, 3), np.float32)
+    total = np.zeros((3, side, side), np.float32)
     ticks = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)
     for lamp in lamps:
         dx = (ticks - np.float32(lamp.at[0])) / np.float32(lamp.reach[0])
         dy = (ticks - np.float32(lamp.at[1])) / np.float32(lamp.reach[1])
-        near = 1 + (dx * dx)[None, :] + (dy * dy)[:, None]
-        total += (np.float32(lamp.power) / (near * near))[..., None] * np.array(
-            lamp.tint, np.float32
-        )
-    return total
+        near = (1 + dx * dx)[None, :] + (dy * dy)[:, None]
+        falling = np.float32(lamp.power) / (near * near)
+        for plane, tint in zip(total, lamp.tint, strict=True):
+            plane += falling * np.float32(tint)
+    return total.transpose(1, 2, 0)
 
 
 def _sense(
@@ -134,12 +133,8 @@ def _sense(
     noise *= np.sqrt(light / np.float32(photons) + np.float32(read_noise * read_noise))
     # Neighbouring pixels share colour filters: part of the noise is coarse and coloured.
     side = light.shape[0]
-    coarse = rng.standard_normal((side // 4, side // 4, 3), dtype=np.float32)
-    blotches = np.stack(
-        [
-            np.asarray(Image.fromarray(coarse[..., c]).resize((side, side), Image.Resampling.BOX))
-            for c in range(3)
-        ],
-        axis=-1,
-    )
-    return (light + noise + blotches * np.float32(read_noise * 0.5)).clip(0, 1)
+    cells = -(-side // 4)
+    coarse = rng.standard_normal((cells, cells, 3), dtype=np.float32)
+    coarse *= np.float32(read_noise * 0.5)
+    noise += coarse.repeat(4, axis=0).repeat(4, axis=1)[:side, :side]
+    return (light + noise).clip(0, 1)
