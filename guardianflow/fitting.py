@@ -133,6 +133,7 @@ class _Fit:
         # torch's stub of Module.to knows no memory format
         self.detector.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.averaged = copy.deepcopy(self.detector).requires_grad_(requires_grad=False)
+        self.averages, self.sources = _floats(self.averaged), _floats(self.detector)
         self.optimizer = _optimizer(self.detector, settings)
         self.grid = make_grid(settings.image_size, device)
         self.step = 0
@@ -202,18 +203,16 @@ class _Fit:
     def _average(self) -> None:
         # The average forgets the random start quickly: decay grows over the first steps.
         decay = min(self.settings.ema_decay, self.step / (self.step + 10))
-        ours: list[Tensor] = []
-        theirs: list[Tensor] = []
-        averaged = self.averaged.state_dict()
-        for name, value in self.detector.state_dict().items():
-            if value.dtype.is_floating_point:
-                ours.append(averaged[name])
-                theirs.append(value)
-        torch._foreach_lerp_(ours, theirs, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        torch._foreach_lerp_(self.averages, self.sources, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
     def _look(self) -> Evaluation:
         found = detect_samples(self.averaged, self.val, self.val_batches)
         return evaluate(found, self.val, self.classes)
+
+
+def _floats(detector: Detector) -> list[Tensor]:
+    """Weights and running statistics, as views that follow every change."""
+    return [value for value in detector.state_dict().values() if value.dtype.is_floating_point]
 
 
 def _optimizer(detector: Detector, settings: TrainingSettings) -> torch.optim.AdamW:
