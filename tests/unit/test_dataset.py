@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -320,6 +322,24 @@ def test_prepare_draws_once_and_opens_folders(
     assert folder.fingerprint == open_dataset(root).fingerprint
     with pytest.raises(ScenarioInvalid, match="does not exist"):
         prepare_dataset(FolderData(kind="folder", path=str(root / "no")), ["person"])
+
+
+def test_two_processes_that_draw_at_once_agree(tmp_path: Path) -> None:
+    code = (
+        "from guardianflow.dataset import prepare_dataset\n"
+        "from guardianflow.scenario import SyntheticData\n"
+        "settings = SyntheticData(kind='synthetic', image_size=64)\n"
+        "print(prepare_dataset(settings, ['person']).fingerprint)\n"
+    )
+    environment = {**os.environ, "GUARDIANFLOW_HOME": str(tmp_path)}
+    racers = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    answers = [racer.communicate(timeout=120)[0] for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0]
+    assert answers[0] == answers[1]
+    assert len(list((tmp_path / "datasets").iterdir())) == 1
 
 
 def real_data(name: str) -> Path:
