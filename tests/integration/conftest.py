@@ -34,7 +34,8 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     database = f"sqlite:///{folder}/mlflow.db"
-    environment = {**os.environ, **NO_TELEMETRY}
+    # MLflow's job queue is six more processes that nothing here uses.
+    environment = {**os.environ, **NO_TELEMETRY, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # The first use of a SQLite file by several processes breaks it: the tables come before them.
     subprocess.run(
         [sys.executable, "-m", "mlflow", "db", "upgrade", database],
