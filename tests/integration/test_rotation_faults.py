@@ -8,9 +8,9 @@ import itertools
 import multiprocessing
 import os
 import signal
-import threading
 
 import requests
+from mlflow.exceptions import MlflowException
 
 from guardianflow.errors import (
     ChampionChanged,
@@ -50,37 +50,45 @@ def run_child(work):
     child = FORK.Process(target=work)
     child.start()
     child.join(DEADLINE_S)
+    if child.exitcode is None:
+        child.terminate()
     assert child.exitcode in (0, -signal.SIGKILL)
     return child.exitcode == 0
 
 
-class Reader(threading.Thread):
-    """Looks at @champion all the time: it must be there at every moment."""
+class Reader:
+    """Looks at @champion all the time, in a process of its own: it must be there at every moment.
+
+    Not a thread: a fork would copy the locks that the thread holds, and the child would hang.
+    """
 
     def __init__(self, server, names):
-        super().__init__(daemon=True)
-        self.client = ModelRegistryManager(server).client
-        self.names = names
-        self.ended = threading.Event()
-        self.failures = []
-        self.looks = 0
+        self.answers, self.theirs = FORK.Pipe()
+        self.ended = FORK.Event()
+        self.process = FORK.Process(target=self.look, args=(server, names))
+        self.looks, self.failures = 0, ["the reader gave no answer"]
 
-    def run(self):
+    def look(self, server, names):
+        client = ModelRegistryManager(server).client
+        looks, failures = 0, []
         while not self.ended.wait(0.1):
-            for name in self.names:
+            for name in names:
                 try:
-                    self.client.get_model_version_by_alias(name.replace("/", "."), "champion")
-                    self.looks += 1
-                except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
-                    self.failures.append(repr(error))
+                    client.get_model_version_by_alias(name.replace("/", "."), "champion")
+                    looks += 1
+                except MlflowException as error:
+                    failures.append(repr(error))
+        self.theirs.send((looks, failures))
 
     def __enter__(self):
-        self.start()
+        self.process.start()
         return self
 
     def __exit__(self, *_):
         self.ended.set()
-        self.join(DEADLINE_S)
+        if self.answers.poll(DEADLINE_S):
+            self.looks, self.failures = self.answers.recv()
+        self.process.join(DEADLINE_S)
 
 
 class Plant:

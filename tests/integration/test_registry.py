@@ -1,0 +1,261 @@
+"""The registry on a real MLflow server: what is registered, promoted, rolled back and refused."""
+
+import time
+
+import pytest
+
+from guardianflow.errors import (
+    AliasDrift,
+    ArtifactMissing,
+    ChampionChanged,
+    InputError,
+    LedgerDamaged,
+    NoCandidate,
+    NoRollbackTarget,
+    RegistryUnavailable,
+    RollbackHeld,
+    SourceNotChampion,
+    VersionNotReady,
+    VersionQuarantined,
+)
+from guardianflow.ledger import Ledger
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelAlias, ModelRegistryManager
+from tests.integration.conftest import free_port, make_run
+
+
+def aliases(registry, name):
+    return next(dict(m.aliases) for m in registry.list_models() if m.name == name)
+
+
+def registered(name):
+    return ModelName.parse(name).registered
+
+
+def test_a_registration_offers_a_verified_version_and_repeats_to_the_same(registry, factory):
+    name, run_id = factory.name(), factory.run({"MLmodel": b"{}", "artifacts/ir/a.bin": b"abc"})
+    info = registry.register_model(run_id, "model", name, tags={"guardianflow.scenario": "x"})
+    again = registry.register_model(run_id, "model", registered(name))
+    assert (again.version, again.run_id, again.aliases) == (1, run_id, ("candidate",))
+    assert info.tags["guardianflow.size.artifacts/ir/a.bin"] == "3"
+    assert info.tags["guardianflow.sha256.artifacts/ir/a.bin"].startswith("ba7816bf")
+    assert info.tags["guardianflow.scenario"] == "x"
+    assert [v.version for v in registry.list_versions(name)] == [1]
+    summary = next(m for m in registry.list_models() if m.name == name)
+    assert summary.tags["guardianflow.customer"] == "test"
+    folder = registry.download(name, 1)
+    assert (folder / "artifacts/ir/a.bin").read_bytes() == b"abc"
+    assert registry.download(name, 1) == folder
+
+
+def test_raw_weights_become_a_model_that_holds_them(registry, factory):
+    name = factory.name()
+    run_id = make_run(registry.client, {"weights/best.pt": b"weights"}, model=False)
+    info = registry.register_model(run_id, "weights/best.pt", name)
+    assert (registry.download(name, info.version) / "best.pt").read_bytes() == b"weights"
+    assert registry.register_model(run_id, "weights/best.pt", name).version == info.version
+    folder = registry.register_model(run_id, "weights", name)
+    assert (registry.download(name, folder.version) / "best.pt").is_file()
+
+
+def test_what_a_run_does_not_hold_is_not_registered(registry, factory):
+    name = factory.name()
+    with pytest.raises(ArtifactMissing, match="nothing-here"):
+        registry.register_model(factory.run(), "nothing-here", name)
+    with pytest.raises(VersionNotReady, match="no MLflow run"):
+        registry.register_model("0" * 32, "model", name)
+    with pytest.raises(InputError, match="@champion"):
+        registry.register_model(factory.run(), "model", name, alias=ModelAlias.CHAMPION)
+    assert registry.list_versions(name) == []
+
+
+def test_a_variant_knows_its_source(registry, factory):
+    name = factory.name()
+    base = factory.base(name)
+    twin = factory.twin(name, 1)
+    assert twin.source_version == 1
+    assert twin.tags["source_run_id"] == base.run_id
+    assert (twin.tags["backend"], twin.tags["precision"]) == ("openvino", "int8")
+    with pytest.raises(VersionNotReady, match="no version 7"):
+        factory.twin(name, 7)
+    with pytest.raises(InputError, match="source_version"):
+        registry.register_model(factory.run(), "model", f"{name}__openvino_int8")
+
+
+def test_a_registration_never_takes_candidate_from_a_newer_or_a_used_version(registry, factory):
+    name, first, second = factory.name(), factory.run(), factory.run()
+    registry.register_model(first, "model", name)
+    registry.register_model(second, "model", name)
+    assert registry.register_model(first, "model", name).aliases == ()
+    registry.promote_to_champion(name)
+    assert registry.register_model(second, "model", name).aliases == ("champion",)
+    assert aliases(registry, name) == {"champion": 2}
+
+
+def test_the_life_of_a_release(registry, factory):
+    name = factory.name()
+    int8 = f"{name}__openvino_int8"
+    with pytest.raises(NoCandidate):
+        registry.promote_to_champion(name)
+    factory.base(name)
+    factory.twin(name, 1)
+    with pytest.raises(NoRollbackTarget):
+        registry.rollback(name)
+    plan = registry.plan_promotion(name)
+    assert {(m.name, str(m.alias), m.after) for m in plan.moves} == {
+        (n, alias, after)
+        for n in (name, int8)
+        for alias, after in [("champion", 1), ("candidate", None)]
+    }
+    assert registry.history(name) == []
+    first = registry.promote_to_champion(name, actor="kim", reason="first", evidence="run-1")
+    assert (first.changed, first.seq, dict(first.before)) == (True, 1, {name: None, int8: None})
+    with pytest.raises(NoRollbackTarget, match="second promotion"):
+        registry.rollback(name)
+    factory.base(name)
+    factory.twin(name, 2)
+    registry.promote_to_champion(int8, token="same")
+    assert registry.promote_to_champion(int8, token="same").seq == 2
+    assert aliases(registry, name) == aliases(registry, int8) == {"champion": 2, "rollback": 1}
+    back = registry.rollback(name, reason="blind at night")
+    assert dict(back.after) == {name: 1, int8: 1}
+    assert aliases(registry, name) == aliases(registry, int8) == {"champion": 1, "candidate": 2}
+    assert registry.get_version(name, 2).status == "rolled_back"
+    with pytest.raises(VersionQuarantined, match="--force"):
+        registry.promote_to_champion(name)
+    champion = registry.get_champion(name)
+    assert champion is not None
+    assert champion.aliases == ("champion",)
+    history = registry.history(int8)
+    assert [(o.seq, o.kind, o.actor, o.reason) for o in history[:1]] == [
+        (1, "promote", "kim", "first")
+    ]
+    assert [o.kind for o in history] == ["promote", "promote", "rollback"]
+    assert registry.promote_to_champion(name, 1).changed is False
+
+
+def test_a_variant_that_comes_later_joins_the_release(registry, factory):
+    name = factory.name()
+    for _ in range(2):
+        factory.base(name)
+        registry.promote_to_champion(name)
+    factory.twin(name, 1)
+    with pytest.raises(SourceNotChampion):
+        registry.promote_to_champion(f"{name}__openvino_int8")
+    factory.twin(name, 2)
+    registry.promote_to_champion(f"{name}__openvino_int8")
+    assert aliases(registry, f"{name}__openvino_int8") == {"champion": 2}
+    with pytest.raises(NoRollbackTarget, match="--only"):
+        registry.rollback(name)
+
+
+def test_an_automation_acts_once_and_only_on_the_failing_champion(registry, factory):
+    name = factory.name()
+    for _ in range(3):
+        factory.base(name)
+        registry.promote_to_champion(name)
+    with pytest.raises(ChampionChanged) as refused:
+        registry.rollback(name, expected_champion=2, automatic=True, token="late")
+    assert refused.value.actual == 3
+    done = registry.rollback(name, expected_champion=3, automatic=True, token="incident")
+    again = registry.rollback(name, expected_champion=3, automatic=True, token="incident")
+    assert again.seq == done.seq == 4
+    with pytest.raises(RollbackHeld):
+        registry.rollback(name, expected_champion=2, automatic=True, token="other")
+    assert aliases(registry, name) == {"champion": 2, "rollback": 1, "candidate": 3}
+
+
+def test_an_alias_moved_by_hand_stops_everything_until_it_is_repaired(registry, factory):
+    name = factory.name()
+    for _ in range(2):
+        factory.base(name)
+        registry.promote_to_champion(name)
+    registry.client.set_registered_model_alias(registered(name), "champion", "1")
+    assert [str(d.alias) for d in registry.drift(name)] == ["champion"]
+    for act in (registry.promote_to_champion, registry.rollback, registry.plan_rollback):
+        with pytest.raises(AliasDrift, match="repair"):
+            act(name)
+    assert registry.repair(name, "ledger", reason="a mistake").changed
+    assert aliases(registry, name) == {"champion": 2, "rollback": 1}
+    registry.client.set_registered_model_alias(registered(name), "champion", "1")
+    registry.repair(name, "mlflow", reason="an emergency")
+    assert registry.drift(name) == ()
+    assert registry.history(name)[-1].kind == "adopt"
+    assert registry.get_version(name, 1).aliases == ("champion",)
+
+
+def test_a_release_whose_files_are_gone_or_differ_does_not_move(registry, factory):
+    name = factory.name()
+    factory.base(name)
+    registry.promote_to_champion(name)
+    factory.base(name)
+    registry.set_version_tag(name, 2, "guardianflow.sha256.MLmodel", "0" * 64)
+    with pytest.raises(ArtifactMissing, match="MLmodel differs"):
+        registry.promote_to_champion(name)
+    with pytest.raises(ArtifactMissing):
+        registry.download(name, 2)
+    bare = registry.client.create_model_version(registered(name), source="file:/nowhere")
+    with pytest.raises(ArtifactMissing, match="fingerprints"):
+        registry.promote_to_champion(name, int(bare.version))
+    with pytest.raises(VersionNotReady, match="no version 99"):
+        registry.promote_to_champion(name, 99)
+    assert aliases(registry, name)["champion"] == 1
+    assert len(registry.history(name)) == 1
+
+
+def test_the_ledger_goes_on_in_a_new_run_before_the_old_one_is_long(registry, factory, monkeypatch):
+    monkeypatch.setattr("guardianflow.ledger.SEGMENT_LENGTH", 2)
+    name = factory.name()
+    for _ in range(5):
+        factory.base(name)
+        registry.promote_to_champion(name)
+    assert [o.seq for o in registry.history(name)] == [1, 2, 3, 4, 5]
+    for champion in (4, 3, 2, 1):
+        assert dict(registry.rollback(name).after) == {name: champion}
+    with pytest.raises(NoRollbackTarget):
+        registry.rollback(name)
+    with pytest.raises(VersionQuarantined):
+        registry.promote_to_champion(name, 3)
+
+
+def test_a_deleted_ledger_run_is_found(registry, factory):
+    name = factory.name()
+    factory.base(name)
+    registry.promote_to_champion(name)
+    ledger = Ledger(registry.client, ModelName.parse(name))
+    assert ledger.read().seq == 1
+    runs = registry.client.search_runs(
+        [registry.client.get_experiment_by_name("guardianflow.ledger").experiment_id],
+        f"tags.`guardianflow.name` = '{name}'",
+    )
+    registry.client.delete_run(runs[0].info.run_id)
+    with pytest.raises(LedgerDamaged, match="deleted"):
+        registry.history(name)
+    registry.client.restore_run(runs[0].info.run_id)
+    registry.client.set_registered_model_tag(registered(name), "guardianflow.head", "7 abc")
+    with pytest.raises(LedgerDamaged, match="operation 7"):
+        registry.rollback(name)
+
+
+def test_the_address_of_an_alias_loads_in_mlflow(registry, factory):
+    name = factory.name()
+    factory.base(name)
+    registry.promote_to_champion(name)
+    uri = registry.get_model_uri(name, ModelAlias.CHAMPION)
+    assert uri == f"models:/{registered(name)}@champion"
+    assert registry.client.get_model_version_by_alias(registered(name), "champion").version in (
+        1,
+        "1",
+    )
+
+
+def test_a_server_that_is_not_there_is_reported_within_seconds():
+    started = time.monotonic()
+    with pytest.raises(RegistryUnavailable, match="make up"):
+        ModelRegistryManager(f"http://127.0.0.1:{free_port()}")
+    assert time.monotonic() - started < 10
+
+
+def test_a_database_is_no_server():
+    with pytest.raises(InputError, match="sqlite"):
+        ModelRegistryManager("sqlite:///mlflow.db")

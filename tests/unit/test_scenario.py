@@ -1,0 +1,175 @@
+"""Scenarios: every shipped file loads, versions differ, and what is wrong is named exactly."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from guardianflow.errors import NameInvalid, ScenarioInvalid
+from guardianflow.scenario import (
+    Scenario,
+    ScenarioSpec,
+    load_scenario,
+    load_spec,
+    merge_settings,
+    read_scenario_file,
+)
+
+SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+GOOD = """\
+customer: acme
+region: east
+plant: p1
+zone: yard
+task: ppe
+classes: [person, helmet]
+dataset:
+  kind: synthetic
+  seed: 3
+versions:
+  v1: {}
+  v2:
+    training: {epochs: 5}
+"""
+
+
+def write(folder, text):
+    path = folder / "acme-yard.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_scenario_loads(path, monkeypatch, tmp_path):
+    # Shipped scenarios may read their data from a folder that the machine names.
+    monkeypatch.setenv("GUARDIANFLOW_REAL_DATA", str(tmp_path))
+    spec = read_scenario_file(path)
+    for version in spec.versions:
+        scenario = spec.version(version)
+        assert scenario.name == path.stem
+        assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+
+def test_there_are_scenarios_of_two_customers():
+    specs = [read_scenario_file(path) for path in SHIPPED]
+    assert len({spec.common["customer"] for spec in specs}) >= 2
+
+
+def test_the_versions_of_the_mission_differ_in_something_real():
+    spec = read_scenario_file(next(p for p in SHIPPED if p.stem == "donghwa-entec-ppe"))
+    scenarios = [spec.version(f"v{number}") for number in (1, 2, 3)]
+    assert len({scenario.digest for scenario in scenarios}) == 3
+    assert len({scenario.dataset.model_dump_json() for scenario in scenarios}) == 3
+    assert {scenario.get_registered_model_name() for scenario in scenarios} == {
+        "donghwa-entec/busan-plant1/welding/ppe"
+    }
+
+
+def test_the_names_of_base_and_variant(tmp_path):
+    scenario = read_scenario_file(write(tmp_path, GOOD)).version("v1")
+    assert scenario.get_registered_model_name() == "acme/east-p1/yard/ppe"
+    flavour = scenario.quantization.flavour
+    assert scenario.get_registered_model_name(flavour) == "acme/east-p1/yard/ppe__openvino_int8"
+    with pytest.raises(NameInvalid):
+        scenario.get_registered_model_name("int8")
+
+
+def test_a_version_overrides_the_common_settings_key_by_key(tmp_path):
+    spec = read_scenario_file(write(tmp_path, GOOD))
+    assert spec.version("v2").training.epochs == 5
+    assert spec.version("v2").dataset == spec.version("v1").dataset
+    assert merge_settings({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}) == {"a": {"x": 1, "y": 3}}
+
+
+def test_a_data_set_of_another_kind_replaces_the_common_one():
+    common = {"dataset": {"kind": "synthetic", "seed": 3}}
+    override = {"dataset": {"kind": "folder", "path": "x"}}
+    assert merge_settings(common, override) == override
+
+
+def test_the_digest_says_what_is_the_same_work(tmp_path):
+    first = read_scenario_file(write(tmp_path, GOOD))
+    # Comments, order and defaults that are written out change nothing.
+    same = GOOD.replace("  seed: 3", "  seed: 3  # as ever\n  image_size: 256")
+    assert read_scenario_file(write(tmp_path, same)).version("v1").digest == (
+        first.version("v1").digest
+    )
+    assert first.version("v1").digest != first.version("v2").digest
+    changed = GOOD.replace("seed: 3", "seed: 4")
+    assert read_scenario_file(write(tmp_path, changed)).version("v1").digest != (
+        first.version("v1").digest
+    )
+
+
+def test_the_content_survives_the_way_through_a_block(tmp_path):
+    spec = read_scenario_file(write(tmp_path, GOOD))
+    again = ScenarioSpec.from_mapping(
+        "acme-yard", yaml.safe_load(yaml.safe_dump(spec.to_mapping()))
+    )
+    assert again == spec
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "key", "words"),
+    [
+        ("task: ppe", "task: ppe\ncolour: red", 6, "colour", "unknown key"),
+        ("zone: yard", "zone: Yard!", 4, "zone", "'Yard!'"),
+        ("plant: p1\n", "", None, "plant", "missing"),
+        ("  seed: 3", "  seed: -3", 9, "dataset.seed", "-3"),
+        ("  seed: 3", "  sed: 3", 9, "dataset.sed", "unknown key"),
+        ("{epochs: 5}", "{epochs: many}", 13, "training.epochs", "'many'"),
+        ("{epochs: 5}", "{epoch: 5}", 13, "training.epoch", "unknown key"),
+        ("kind: synthetic", "kind: webcam", 7, "dataset", "webcam"),
+        ("[person, helmet]", "[person, person]", None, "file", "listed twice"),
+        ("  v1: {}", "  first: {}", 11, "versions.first", "first"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_line_key_value_and_remedy(
+    tmp_path, before, after, line, key, words
+):
+    assert before in GOOD
+    path = write(tmp_path, GOOD.replace(before, after))
+    with pytest.raises(ScenarioInvalid) as refused:
+        read_scenario_file(path)
+    error = refused.value
+    assert str(path) in error.message
+    if line is not None:
+        assert f"{path}:{line}" in error.message
+    assert key in error.message
+    assert words in error.message
+    assert error.remedy
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- a\n- b\n", "", "\x00"])
+def test_what_is_no_mapping_in_yaml_is_named_with_its_file(tmp_path, text):
+    path = write(tmp_path, text)
+    with pytest.raises(ScenarioInvalid, match="acme-yard") as refused:
+        read_scenario_file(path)
+    assert refused.value.remedy
+
+
+def test_an_unknown_scenario_or_version_says_which_there_are(tmp_path, monkeypatch):
+    write(tmp_path, GOOD)
+    monkeypatch.setenv("GUARDIANFLOW_SCENARIOS", str(tmp_path))
+    for name in ("nobody", "../etc/passwd", ""):
+        with pytest.raises(ScenarioInvalid, match="acme-yard"):
+            load_spec(name)
+    with pytest.raises(ScenarioInvalid, match="v1, v2"):
+        load_scenario("acme-yard", "v9")
+    assert load_scenario("acme-yard", "v2").version == "v2"
+    with pytest.raises(ScenarioInvalid, match="GUARDIANFLOW_SCENARIOS"):
+        load_spec("acme-yard", tmp_path / "nowhere")
+
+
+def test_a_missing_path_or_variable_is_found_before_any_work(tmp_path, monkeypatch):
+    folder = "dataset:\n  kind: folder\n  path: ${SOME_DATA}/ppe\nversions: {v1: {}}\n"
+    write(tmp_path, GOOD[: GOOD.index("dataset:")] + folder)
+    monkeypatch.delenv("SOME_DATA", raising=False)
+    with pytest.raises(ScenarioInvalid, match="SOME_DATA") as refused:
+        load_scenario("acme-yard", "v1", tmp_path)
+    assert "export" in refused.value.remedy
+    monkeypatch.setenv("SOME_DATA", str(tmp_path))
+    with pytest.raises(ScenarioInvalid, match="does not exist"):
+        load_scenario("acme-yard", "v1", tmp_path)
+    (tmp_path / "ppe").mkdir()
+    assert load_scenario("acme-yard", "v1", tmp_path).dataset.kind == "folder"

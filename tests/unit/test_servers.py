@@ -1,0 +1,83 @@
+"""Where the servers are: the environment first, then a state file that can be trusted."""
+
+import json
+import os
+
+import pytest
+
+from guardianflow.errors import InputError
+from guardianflow.servers import find_servers, home, read_state, use_servers
+
+STATE = {"mlflow": "http://127.0.0.1:5001", "prefect": "http://localhost:4201/api"}
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    path = tmp_path / "up" / "servers.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({**STATE, "pids": [1]}))
+    path.chmod(0o600)
+    return path
+
+
+def test_what_make_up_left_is_used_in_a_new_terminal(state):
+    servers = find_servers()
+    assert (servers.mlflow, servers.prefect) == (STATE["mlflow"], STATE["prefect"])
+    assert str(state) in servers.describe()
+    assert home() == state.parents[1]
+
+
+def test_the_environment_wins_over_the_state_file(state, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://plant:5000")
+    servers = find_servers()
+    assert (servers.mlflow, servers.prefect) == ("http://plant:5000", STATE["prefect"])
+    assert "environment and" in servers.source
+    monkeypatch.setenv("PREFECT_API_URL", "http://plant:4200/api")
+    assert find_servers().source == "environment"
+
+
+def test_without_either_there_is_no_server(state):
+    state.unlink()
+    servers = find_servers()
+    assert (servers.mlflow, servers.prefect) == (None, None)
+    assert servers.describe() == "MLflow - · Prefect - (environment)"
+
+
+def test_using_the_servers_points_child_processes_at_them_and_fails_fast(state, monkeypatch):
+    for key in list(os.environ):
+        if key.startswith(("MLFLOW_HTTP", "NNCF_", "OPENVINO_", "PREFECT_SERVER")):
+            monkeypatch.delenv(key)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    use_servers()
+    assert os.environ["MLFLOW_TRACKING_URI"] == STATE["mlflow"]
+    assert os.environ["PREFECT_API_URL"] == STATE["prefect"]
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) <= 3
+    assert os.environ["NNCF_CI"] == "1"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o620, 0o604])
+def test_a_state_file_that_others_can_reach_is_not_trusted(state, mode):
+    state.chmod(mode)
+    with pytest.raises(InputError, match="not trusted") as refused:
+        find_servers()
+    assert "chmod 600" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "make up"),
+        ("[]", "make up"),
+        (json.dumps({"mlflow": "http://127.0.0.1:1"}), "make up"),
+        (json.dumps({**STATE, "mlflow": "http://evil.example:5000"}), "evil.example"),
+        (json.dumps({**STATE, "prefect": "http://127.0.0.1.evil.example/api"}), "evil.example"),
+        (json.dumps({**STATE, "mlflow": "http://127.0.0.1@evil.example"}), "evil.example"),
+    ],
+)
+def test_a_state_file_that_says_something_else_is_refused(state, content, words):
+    state.write_text(content)
+    with pytest.raises(InputError, match=words):
+        read_state(state)
