@@ -37,9 +37,9 @@ class Preset(StrEnum):
 def forbid_telemetry() -> None:
     """Keep openvino and nncf from phoning home; call it before either is imported.
 
-    No environment variable switches openvino's telemetry off but `CI`, which means other things
-    to other programs, and a consent file in the user's home. Both libraries fall back to stubs
-    where the telemetry package is not installed: so for this process it is not.
+    `import openvino` alone sends an event. No environment variable switches that off but `CI`,
+    which means other things to other programs. Both libraries fall back to stubs where the
+    telemetry package is not installed: so for this process it is not.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
