@@ -1,5 +1,6 @@
 """What commands print: results on stdout, progress and remarks on stderr, or JSON alone."""
 
+import getpass
 import json
 import os
 import sys
@@ -16,8 +17,10 @@ from rich.table import Table
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone, errors included.")]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the terminal.")]
 
-stderr = Console(stderr=True, highlight=False)
-stdout = Console(highlight=False)
+# A file or a pipe has no width: nothing may be cut off or wrapped for it.
+_WIDE = 240
+stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
+stdout = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 class Meter(Protocol):
@@ -50,11 +53,13 @@ def print_error(error: Mapping[str, object], *, as_json: bool) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for people on stdout; nothing is cut off when stdout is a file."""
-    table = Table(*columns, title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        # Names are folded, never cut: half a model name is nobody's model.
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*["-" if cell is None else escape(str(cell)) for cell in row])
-    width = None if stdout.is_terminal else 200
-    stdout.print(table, width=width)
+    stdout.print(table)
 
 
 def at_terminal() -> bool:
@@ -71,7 +76,10 @@ def confirmed(question: str, *, yes: bool) -> bool:
 
 def actor() -> str:
     """Who gives the command, as far as this machine knows."""
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"
     return f"{user}@{os.uname().nodename} (CLI)"
 
 

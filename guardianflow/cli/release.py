@@ -175,15 +175,11 @@ def pending(as_json: JsonFlag = False) -> None:
     if not as_json:
         if not waiting:
             stdout.print("nothing waits for an approval")
-        else:
-            print_table(
-                "Waiting for an approval",
-                ("flow run", "model", "version", "since", "figures", "page"),
-                [
-                    (w.flow_run_name, w.model_name, w.version, w.since, w.headline, w.url)
-                    for w in waiting
-                ],
-            )
+        for w in waiting:
+            stdout.print(f"[bold]{w.model_name} version {w.version}[/]", soft_wrap=True)
+            stdout.print(f"  {w.headline}", soft_wrap=True)
+            stdout.print(f"  since {w.since:%Y-%m-%d %H:%M} UTC, flow run {w.flow_run_id}")
+            stdout.print(f"  {w.url}", soft_wrap=True)
     print_result([_waiting_json(w) for w in waiting], as_json=as_json)
 
 

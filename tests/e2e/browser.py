@@ -1,0 +1,74 @@
+"""Drives the Prefect and MLflow user interfaces in headless Chromium, as a person would.
+
+Used by the browser tests and by the screenshots of the README: what the pictures show is what the
+tests click.
+"""
+
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+# Without these the browser looks for hosts that an air-gapped machine cannot reach.
+_ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+_TIMEOUT_MS = 60_000
+
+
+@contextmanager
+def open_browser(*, width: int = 1280, height: int = 900) -> Generator[Page, None, None]:
+    """A page of a fresh browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(_TIMEOUT_MS)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+def open_approval(page: Page, url: str) -> None:
+    """Open a waiting flow run and its form."""
+    page.goto(url)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Submit")).to_be_visible()
+
+
+def fill_approval(page: Page, decision: str, approver: str, reason: str) -> None:
+    """Choose the decision from the list and type who decides and why."""
+    form = page.locator(".p-modal")
+    # A headless browser opens the list by the keyboard, not by the first click.
+    form.locator(".p-select-button__control").focus()
+    page.keyboard.press("Space")
+    page.locator(".p-select-option", has_text=decision).first.click()
+    texts = form.locator("textarea")
+    texts.nth(0).fill(approver)
+    texts.nth(1).fill(reason)
+
+
+def submit_approval(page: Page) -> None:
+    """Send the form; it closes when the server has accepted it.
+
+    On SQLite the server may answer 503 under load: then it is sent again, as a person would.
+    """
+    button = page.get_by_role("button", name="Submit")
+    for _ in range(5):
+        button.click()
+        page.wait_for_timeout(3_000)
+        if not button.is_visible():
+            return
+    raise AssertionError("the form did not close after five attempts")
+
+
+def picture_of_model(page: Page, mlflow: str, registered_name: str, path: Path) -> None:
+    """Take a picture of a registered model's versions and aliases in the MLflow UI."""
+    page.goto(f"{mlflow}/#/models/{registered_name}")
+    expect(page.get_by_text("Version 1").first).to_be_visible()
+    page.wait_for_timeout(1_500)
+    page.screenshot(path=path)
