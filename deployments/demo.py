@@ -17,8 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from guardianflow.pictures import comparison_sheet
-from guardianflow.registry import ModelRegistryManager
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +26,8 @@ from guardianflow.control import FlowRunInfo, Orchestrator, WaitingApproval
 from guardianflow.dataset import open_dataset
 from guardianflow.errors import AnswerInvalid, GuardianflowError, NothingWaiting
 from guardianflow.measurement import measure_version
+from guardianflow.pictures import comparison_sheet
+from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light, Scenario, load_scenario
 from guardianflow.servers import Servers, home
 from guardianflow.synthetic import draw_window
@@ -79,7 +79,7 @@ class Story:
         waiting = self._await_question()
         console.print(f"[bold]A person is asked:[/] {waiting.headline}")
         console.print(f"  {waiting.url}")
-        self._answer(waiting)
+        self.answer(waiting)
         _must_have_ended_well(self._follow_by_id(waiting.flow_run_id))
         champion = self.registry.get_champion(self.name)
         if champion is None or champion.version != waiting.version:
@@ -87,7 +87,7 @@ class Story:
                 f"{self.name} version {waiting.version} was not promoted; nothing more to show.",
                 remedy="The answer was a rejection, perhaps: run `make demo` again and approve.",
             )
-        self._show_aliases()
+        self.show_aliases()
         return champion.version
 
     def _follow(self, run: FlowRunInfo) -> FlowRunInfo:
@@ -104,7 +104,7 @@ class Story:
             lambda: next(iter(self.orchestrator.pending()), None), "the promotion to ask a person"
         )
 
-    def _answer(self, waiting: WaitingApproval) -> None:
+    def answer(self, waiting: WaitingApproval) -> None:
         """Let the person answer, here or in the browser; without one, `demo` answers by the API."""
         if at_terminal():
             console.print("Answer in the Prefect UI at this address, or here:")
@@ -175,9 +175,10 @@ class Story:
             "report",
             style="green",
         )
-        self._show_aliases()
+        self.show_aliases()
 
-    def _show_aliases(self) -> None:
+    def show_aliases(self) -> None:
+        """Print which version each alias of each model names now."""
         table = Table("model", "@champion", "@rollback", "@candidate", title="aliases now")
         for summary in self.registry.list_models():
             cells = [summary.aliases.get(a) for a in ("champion", "rollback", "candidate")]
@@ -259,7 +260,7 @@ def _must_have_ended_well(run: FlowRunInfo) -> None:
         )
 
 
-def _stop_on_termination() -> None:
+def stop_on_termination() -> None:
     """Let SIGTERM and a closed terminal end the demo as Ctrl-C does: the servers are stopped."""
 
     def interrupt(_signal: int, _frame: object) -> None:
@@ -271,7 +272,7 @@ def _stop_on_termination() -> None:
 
 def main() -> int:
     """Run the demo from a clean state; leaves data and pictures, but no process."""
-    _stop_on_termination()
+    stop_on_termination()
     started = time.monotonic()
     state = home() / "demo"
     # The story begins on a fresh registry; what the last run left is of no use to anybody.

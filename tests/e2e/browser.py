@@ -13,10 +13,15 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 # Without these the browser looks for hosts that an air-gapped machine cannot reach.
-_ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 _TIMEOUT_MS = 60_000
 
 
@@ -66,9 +71,15 @@ def submit_approval(page: Page) -> None:
     raise AssertionError("the form did not close after five attempts")
 
 
-def picture_of_model(page: Page, mlflow: str, registered_name: str, path: Path) -> None:
-    """Take a picture of a registered model's versions and aliases in the MLflow UI."""
-    page.goto(f"{mlflow}/#/models/{registered_name}")
-    expect(page.get_by_text("Version 1").first).to_be_visible()
-    page.wait_for_timeout(1_500)
+def picture_of_aliases(page: Page, mlflow: str, path: Path) -> None:
+    """Take a picture of the registered models and their aliases in the MLflow UI."""
+    page.goto(f"{mlflow}/#/models")
+    expect(page.get_by_text("Aliased versions")).to_be_visible()
+    page.wait_for_timeout(3_000)
+    # What MLflow shows over its page to a new visitor.
+    for name in ("Try it now", "Close"):
+        button = page.get_by_role("button", name=name)
+        if button.count() and button.first.is_visible():
+            button.first.click()
+            page.wait_for_timeout(500)
     page.screenshot(path=path)
