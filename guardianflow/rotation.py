@@ -245,11 +245,11 @@ def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) ->
         expected = place.champion if place else None
         if champion != expected:
             found.append(Drift(name, ModelAlias.CHAMPION, expected, champion))
-        # Left over where deleting was not allowed; it names the champion and says nothing.
         rollback = present.get(ModelAlias.ROLLBACK)
-        rollback = None if rollback == champion else rollback
         way_back = place.rollback if place else None
-        if rollback != way_back:
+        # Left over where deleting was not allowed; it names the champion and says nothing.
+        left_over = rollback is not None and rollback == expected and way_back is None
+        if rollback != way_back and not left_over:
             found.append(Drift(name, ModelAlias.ROLLBACK, way_back, rollback))
     return tuple(found)
 
