@@ -194,7 +194,10 @@ def test_a_release_whose_files_are_gone_or_differ_does_not_move(registry, factor
         registry.promote_to_champion(name)
     with pytest.raises(ArtifactMissing):
         registry.download(name, 2)
-    bare = registry.client.create_model_version(registered(name), source=f"runs:/{factory.run()}/x")
+    run_id = factory.run()
+    bare = registry.client.create_model_version(
+        registered(name), source=f"runs:/{run_id}/x", run_id=run_id
+    )
     with pytest.raises(ArtifactMissing, match="fingerprints"):
         registry.promote_to_champion(name, int(bare.version))
     with pytest.raises(VersionNotReady, match="no version 99"):
