@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from guardianflow import ir
 from guardianflow.dataset import Dataset, load_image, prepare_dataset
-from guardianflow.errors import ArtifactMissing, NoCandidate
+from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid
 from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
 from guardianflow.latency import Latency, instruction_set, measure_latency
 from guardianflow.pictures import comparison_sheet
@@ -107,6 +107,7 @@ class QuantizationRunner:
         Raises:
             VersionNotReady: There is no such source version.
             ArtifactMissing: The source holds no IR, or a file of it is gone or differs.
+            ScenarioInvalid: The source detects other classes than the scenario has.
             DatasetInvalid: The data set cannot be trusted.
             RegistryUnavailable: MLflow does not answer.
         """
@@ -168,6 +169,15 @@ class QuantizationRunner:
     def _quantize(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel:
         scenario = self.scenario
         fp32 = self._download()
+        known = IrDetector(fp32).classes
+        if known != dataset.classes:
+            raise ScenarioInvalid(
+                f"Version {source.version} of {scenario.model_name} detects {', '.join(known)}; "
+                f"scenario {scenario.name} {scenario.version} has {', '.join(dataset.classes)}.",
+                remedy="Quantize it with the scenario version that it was trained from.",
+                scenario=scenario.name,
+                version=source.version,
+            )
         name = f"quant {scenario.name} {scenario.version} of version {source.version}"
         tags = self._tags(dataset, source)
         with (

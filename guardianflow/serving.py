@@ -11,6 +11,7 @@ Training, quantization and evaluation use the same functions: what is measured i
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TypedDict, cast
 
 import numpy as np
@@ -134,6 +135,7 @@ class IrDetector:
         hint = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
         self.inference_precision = "bf16" if "bfloat16" in hint else "f32"
         self._request = compiled.create_infer_request()
+        self._lock = Lock()
 
     def predict(
         self, frames: Sequence[NDArray[np.uint8]], score_threshold: float = MEASURING_THRESHOLD
@@ -148,9 +150,13 @@ class IrDetector:
 
     def _detect(self, frame: NDArray[np.uint8], threshold: float) -> FrameDetections:
         square, scale = letterbox(frame, self.image_size)
-        self._request.infer([square[None]], share_inputs=True)
-        boxes = cast("NDArray[np.float32]", self._request.get_output_tensor(0).data[0])
-        scores = cast("NDArray[np.float32]", self._request.get_output_tensor(1).data[0])
+        # A server answers several requests at once, and an infer request serves one of them.
+        with self._lock:
+            self._request.infer([square[None]], share_inputs=True)
+            boxes, scores = (
+                cast("NDArray[np.float32]", self._request.get_output_tensor(index).data[0].copy())
+                for index in (0, 1)
+            )
         found, kept, labels = select(boxes, scores, threshold)
         height, width = frame.shape[:2]
         found = np.clip(found / scale, 0, [width, height, width, height])

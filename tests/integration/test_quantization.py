@@ -2,7 +2,7 @@
 
 import pytest
 
-from guardianflow.errors import ArtifactMissing, NoCandidate, VersionNotReady
+from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid, VersionNotReady
 from guardianflow.quantization import QuantizationRunner, choose_source
 from guardianflow.serving import IrDetector
 
@@ -69,6 +69,12 @@ def test_a_version_without_an_ir_is_refused(learned, factory):
     )
     with pytest.raises(ArtifactMissing, match="no OpenVINO IR"):
         QuantizationRunner(learned.scenario, learned.registry, bare.version).run()
+
+
+def test_a_source_with_other_classes_is_refused(learned):
+    other = learned.scenario.model_copy(update={"classes": ("person", "vest")})
+    with pytest.raises(ScenarioInvalid, match="detects person, helmet"):
+        QuantizationRunner(other, learned.registry, learned.trained.version).run()
 
 
 def test_a_version_that_does_not_exist_is_refused(learned):

@@ -14,6 +14,8 @@ from guardianflow.registry import ModelAlias
 from guardianflow.servers import NO_TELEMETRY
 from tests.integration.conftest import free_port, restore_sigint, stop, wait_until_it_answers
 
+# Installing the edge box's environment takes a minute, and several on a busy machine.
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parent.parent.parent
 INSTALL_TIMEOUT_S = 420
 

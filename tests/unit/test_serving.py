@@ -2,6 +2,7 @@ import ast
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,16 @@ def test_detections_are_json_and_lie_in_the_frame(fp32, frame):
     assert found["classes"] == [CLASSES[label] for label in found["class_ids"]]
 
 
+def test_several_requests_at_once_get_their_own_answers(fp32):
+    random = np.random.default_rng(1)
+    frames = [random.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(24)]
+    detector = IrDetector(fp32)
+    alone = [detector.predict([frame])[0] for frame in frames]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda frame: detector.predict([frame])[0], frames))
+    assert together == alone
+
+
 def test_the_precision_is_pinned_unless_asked_otherwise(fp32):
     assert IrDetector(fp32).inference_precision == "f32"
     assert IrDetector(fp32, inference_precision="default").inference_precision in ("f32", "bf16")
@@ -148,6 +159,7 @@ def test_neither_openvino_nor_nncf_can_phone_home(fp32, tmp_path):
     # A fresh process: pytest's own presence already silences nncf.
     script = f"""
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 seen = []
