@@ -63,11 +63,11 @@ def promote(
     kept = propose_promotion(
         model_name, model_version, f"{asked_by} ({reason})" if reason else asked_by
     )
-    proposal = Proposal.model_validate(kept)
+    proposal = Proposal.model_validate(kept["proposal"])
     if proposal.changes_nothing:
         message = f"{proposal.model_name} version {proposal.version} is @champion already."
         return Completed(name="NothingToDo", message=message)
-    answer = ask(proposal)
+    answer = ask(proposal, kept["links"])
     message = decide_promotion(proposal, answer)
     if answer.decision is Choice.REJECT:
         return Completed(name="Rejected", message=message)
@@ -108,18 +108,20 @@ def propose_promotion(
         model_version,
         token=run_token("promotion"),
         requested_by=requested_by,
-        on_progress=ProgressBar(artifact_key("evidence", model_name)),
+        on_progress=ProgressBar(),
     )
     get_run_logger().info("%s", proposal.headline)
     key = artifact_key("evidence", proposal.model_name)
+    pictures = picture_links(registry, proposal.evidence_run_id)
     links = (
         f"\n[evidence in MLflow]({run_link(registry, proposal.evidence_run_id)}) · "
-        f"[model version]({version_link(registry, proposal.model_name, proposal.version)})\n"
+        f"[model version]({version_link(registry, proposal.model_name, proposal.version)})\n\n"
+        + "\n\n".join(f"![{name}]({address})" for name, address in pictures.items())
     )
     show_page(key, evidence_markdown(proposal) + links, proposal.headline)
-    show_pictures(key, picture_links(registry, proposal.evidence_run_id))
+    show_pictures(key, pictures)
     _label(proposal)
-    return proposal.model_dump(mode="json")
+    return {"proposal": proposal.model_dump(mode="json"), "links": links}
 
 
 def _label(proposal: Proposal) -> None:
@@ -133,14 +135,14 @@ def _label(proposal: Proposal) -> None:
         client.update_flow_run_labels(run, labels)
 
 
-def ask(proposal: Proposal) -> Answer:
+def ask(proposal: Proposal, links: str) -> Answer:
     """Wait for a person's answer; one that cannot be used is asked for again.
 
     The key holds the proposal's digest: an answer counts only for the evidence it was given to.
     """
     complaint = ""
     for attempt in count(1):
-        form = answer_form(proposal, complaint)
+        form = answer_form(proposal, links, complaint)
         key = f"{proposal.digest[:12]}-{attempt}"
         try:
             given = _wait_for(form, key)
@@ -152,7 +154,7 @@ def ask(proposal: Proposal) -> Answer:
     raise AssertionError("unreachable: count() has no end")
 
 
-def answer_form(proposal: Proposal, complaint: str = "") -> type[RunInput]:
+def answer_form(proposal: Proposal, links: str = "", complaint: str = "") -> type[RunInput]:
     """The form that the Prefect UI shows: the fields of `Answer`, the evidence above them.
 
     Built field by field, so that titles, descriptions and constraints reach the server.
@@ -161,7 +163,7 @@ def answer_form(proposal: Proposal, complaint: str = "") -> type[RunInput]:
     form = create_model("PromotionAnswer", __base__=RunInput, **cast("dict[str, Any]", fields))
     first, _, rest = evidence_markdown(proposal).partition("\n")
     again = f"\n\n**The last answer could not be used ({complaint}). Please answer again.**"
-    return form.with_initial_data(description=f"{first}{again if complaint else ''}\n{rest}")
+    return form.with_initial_data(description=f"{first}{again if complaint else ''}\n{rest}{links}")
 
 
 def _wait_for(form: type[RunInput], key: str) -> RunInput:

@@ -54,28 +54,28 @@ def show_pictures(key: str, pictures: Mapping[str, str]) -> None:
 
 
 class ProgressBar:
-    """Shows how far a step is: a bar in the UI, and a line in the log when a step begins."""
+    """Shows how far a task is: one bar in the UI, and a line in the log when a step begins."""
 
-    def __init__(self, key: str) -> None:
-        self._key = key
-        self._bars: dict[str, UUID] = {}
+    def __init__(self) -> None:
+        self._bar: UUID | None = None
+        self._step = ""
         self._told = 0.0
         self._logger = get_run_logger()
 
     def __call__(self, step: str, done: int, total: int, message: str = "") -> None:
         """Report that `done` of `total` parts of `step` are finished."""
         now = time.monotonic()
-        if step not in self._bars:
-            self._logger.info("%s ...", step)
-            bar = create_progress_artifact(
-                progress=0.0, key=artifact_key(self._key, step), description=step
-            )
-            self._bars[step] = bar if isinstance(bar, UUID) else UUID(str(bar))
-        elif now - self._told < _PROGRESS_EVERY_S and done < total:
+        if step == self._step and done < total and now - self._told < _PROGRESS_EVERY_S:
             return
-        self._told = now
-        share = 100.0 * done / total if total else 100.0
-        update_progress_artifact(self._bars[step], progress=min(100.0, share))
+        if step != self._step:
+            self._logger.info("%s ...", step)
+        self._step, self._told = step, now
+        share = min(100.0, 100.0 * done / total) if total else 100.0
+        if self._bar is None:
+            bar = create_progress_artifact(share, key="progress", description=step)
+            self._bar = bar if isinstance(bar, UUID) else UUID(str(bar))
+        else:
+            update_progress_artifact(self._bar, progress=share, description=step)
         if message:
             self._logger.info("%s %d/%d: %s", step, done, total, message)
 

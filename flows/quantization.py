@@ -75,7 +75,7 @@ def quantize_model(scenario: Scenario, model_version: int | None) -> "QuantizedM
     registry = connect(scenario.name)
     source = model_version or choose_source(registry, scenario)
     get_run_logger().info("quantizing %s version %d", scenario.model_name, source)
-    show = ProgressBar(artifact_key("quantize", scenario.name, scenario.version))
+    show = ProgressBar()
     runner = QuantizationRunner(
         scenario, registry, source, on_progress=lambda p: show(p.step, p.done, p.total, p.message)
     )

@@ -69,7 +69,7 @@ def train_model(scenario: Scenario) -> "TrainedModel":
     from guardianflow.training import TrainingRunner
 
     registry = connect(scenario.name)
-    show = ProgressBar(artifact_key("train", scenario.name, scenario.version))
+    show = ProgressBar()
     runner = TrainingRunner(
         scenario, registry, on_progress=lambda p: show(p.step, p.done, p.total, p.message)
     )

@@ -8,7 +8,7 @@ seconds.
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
@@ -25,13 +25,16 @@ from guardianflow.events import EventName, ModelEvent, resource
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, Log
 
 PROMOTION = "promote/guardianflow"
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 1.0
 _LOG_PAGE = 200
+_WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefect.worker")
+# Lines reach the server in batches: one may come after others that are younger.
+_LATE = timedelta(seconds=30)
 _ACTION_FAILED = "prefect.automation.action.failed"
 
 
@@ -90,6 +93,14 @@ class FailedAction:
     automation: str
     reason: str
     time: datetime
+
+
+@dataclass
+class _Told:
+    """Which log lines were passed on, and the time of the youngest."""
+
+    lines: set[UUID] = field(default_factory=set[UUID])
+    until: datetime = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Orchestrator:
@@ -193,16 +204,17 @@ class Orchestrator:
                 ) from error
 
     def follow(self, run_id: str, on_log: Callable[[str], None]) -> FlowRunInfo:
-        """Pass on a flow run's log lines until it is over or waits for a person.
+        """Pass on the log of a flow run and its subflows until it is over or waits for a person.
 
+        Only what flows and tasks say, not what workers say about them.
         A server that is away for a moment is waited for; the log goes on where it stopped.
         """
-        seen = 0
+        told = _Told()
         patience = time.monotonic() + _READ_TIMEOUT_S
         while True:
             try:
                 info = self.read(run_id)
-                seen = self._pass_on(run_id, seen, on_log)
+                self._pass_on(_uuid(run_id), told, on_log)
                 patience = time.monotonic() + _READ_TIMEOUT_S
             except OrchestratorUnavailable:
                 if time.monotonic() > patience:
@@ -212,25 +224,39 @@ class Orchestrator:
             if info.final or info.waiting:
                 # The last lines arrive at the server a moment after the state.
                 time.sleep(_POLL_S)
-                self._pass_on(run_id, seen, on_log)
+                self._pass_on(_uuid(run_id), told, on_log)
                 return info
             time.sleep(_POLL_S)
 
-    def _pass_on(self, run_id: str, seen: int, on_log: Callable[[str], None]) -> int:
-        from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+    def _pass_on(self, run_id: UUID, told: "_Told", on_log: Callable[[str], None]) -> None:
+        """Pass on the log lines that were not passed on yet, the oldest first."""
+        from prefect.client.schemas.filters import (
+            FlowRunFilter,
+            FlowRunFilterParentFlowRunId,
+            LogFilter,
+            LogFilterFlowRunId,
+            LogFilterTimestamp,
+        )
         from prefect.client.schemas.sorting import LogSort
 
-        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[_uuid(run_id)]))
+        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id]))
         with self._client() as client:
-            while True:
-                lines = client.read_logs(
-                    wanted, limit=_LOG_PAGE, offset=seen, sort=LogSort.TIMESTAMP_ASC
-                )
-                for line in lines:
+            runs = [run_id, *(run.id for run in client.read_flow_runs(flow_run_filter=below))]
+            wanted = LogFilter(
+                flow_run_id=LogFilterFlowRunId(any_=runs),
+                timestamp=LogFilterTimestamp.model_validate({"after_": told.until - _LATE}),
+            )
+            page: list[Log] | None = None
+            offset = 0
+            while page is None or len(page) == _LOG_PAGE:
+                page = client.read_logs(wanted, _LOG_PAGE, offset, sort=LogSort.TIMESTAMP_ASC)
+                offset += len(page)
+                for line in page:
+                    if line.id in told.lines or line.name in _WORKERS_TALK:
+                        continue
+                    told.lines.add(line.id)
+                    told.until = max(told.until, line.timestamp)
                     on_log(line.message)
-                seen += len(lines)
-                if len(lines) < _LOG_PAGE:
-                    return seen
 
     def pending(self) -> list[WaitingApproval]:
         """The promotions that wait for a person, the oldest first."""

@@ -1,0 +1,49 @@
+"""A person answers the promotion in the Prefect UI, in a real browser."""
+
+import uuid
+
+import pytest
+
+from tests.e2e.browser import (
+    CHROMIUM,
+    fill_approval,
+    open_approval,
+    open_browser,
+    submit_approval,
+)
+from tests.e2e.plant import until, up
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    yield from up(tmp_path_factory.mktemp("plant"), f"b{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def page():
+    with open_browser() as opened:
+        yield opened
+
+
+def test_a_promotion_is_approved_by_hand_in_the_ui(plant, page):
+    waiting = plant.release("v1")
+    open_approval(page, waiting.url)
+    form = page.locator(".p-modal")
+    # The evidence stands above the fields, and nothing is chosen beforehand.
+    assert "mAP50" in form.inner_text()
+    assert plant.name in form.inner_text()
+    assert form.locator(".p-select-button__control").inner_text().strip() == ""
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_timeout(1000)
+    assert plant.asked(plant.name), "a form that nobody filled in was taken for an answer"
+
+    fill_approval(page, "approve", "Kim Minji", "fewer missed masks")
+    submit_approval(page)
+    until(lambda: plant.champion() == waiting.version)
+    operation = plant.registry.history(plant.name)[-1]
+    assert (operation.actor, operation.reason) == ("Kim Minji", "fewer missed masks")
