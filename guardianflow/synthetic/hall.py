@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from guardianflow.canvas import Canvas, Colour, Point, mix, shade
+from guardianflow.synthetic.canvas import Canvas, Colour, Point, mix, shade
 
 _WALLS: tuple[Colour, ...] = ((158, 166, 172), (172, 164, 150), (134, 152, 160), (150, 158, 144))
 _FLOORS: tuple[Colour, ...] = ((150, 148, 142), (132, 138, 142), (156, 146, 132))

@@ -1,13 +1,13 @@
 """Figures: draws a worker with helmet, mask, vest and gloves, joint by joint.
 
-All numbers are in the worker's own coordinates (see `guardianflow.worker`), shares of the body
+All numbers are in the worker's own coordinates (see `guardianflow.synthetic.worker`), shares of the body
 height; each piece of protection is drawn under an owner number of its own.
 """
 
 import math
 
-from guardianflow.canvas import Canvas, Colour, Point, mix, shade
-from guardianflow.worker import PARTS_PER_WORKER, Part, Worker
+from guardianflow.synthetic.canvas import Canvas, Colour, Point, mix, shade
+from guardianflow.synthetic.worker import PARTS_PER_WORKER, Part, Worker
 
 _SILVER: Colour = (226, 230, 232)
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.canvas import Canvas, Point
-from guardianflow.figure import draw_worker, torch_tip
-from guardianflow.hall import draw_clutter, draw_hall, draw_shadows, draw_sparks
-from guardianflow.light import expose
 from guardianflow.scenario import Light
-from guardianflow.worker import PARTS_PER_WORKER, Part, Worker, choose_look, choose_pose
+from guardianflow.synthetic.canvas import Canvas, Point
+from guardianflow.synthetic.figure import draw_worker, torch_tip
+from guardianflow.synthetic.hall import draw_clutter, draw_hall, draw_shadows, draw_sparks
+from guardianflow.synthetic.light import expose
+from guardianflow.synthetic.worker import PARTS_PER_WORKER, Part, Worker, choose_look, choose_pose
 
 DRAWABLE = ("person", "helmet", "mask", "vest", "gloves")
 _CLASS_OF = {

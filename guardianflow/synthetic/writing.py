@@ -18,11 +18,10 @@ from PIL import Image
 
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario import Light, SyntheticData
-from guardianflow.scene import DRAWABLE, Scene, draw_scene
+from guardianflow.synthetic.scene import DRAWABLE, Scene, draw_scene
 
 _STREAM = {"train": 1, "val": 2, "test": 3}
 _WINDOW_STREAM = 9
-_DRAWING_MODULES = ("canvas", "figure", "hall", "light", "scene", "synthetic", "worker")
 
 
 def draw_dataset(folder: Path, settings: SyntheticData, classes: Sequence[str]) -> None:
@@ -72,8 +71,8 @@ def draw_window(
 def drawing_digest() -> str:
     """sha256 over the code that draws: data sets drawn by other code are not reused."""
     digest = hashlib.sha256()
-    for name in _DRAWING_MODULES:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.canvas import Point
 from guardianflow.scenario import Light
+from guardianflow.synthetic.canvas import Point
 
 Tint = tuple[float, float, float]
 _LEVELS = 16384

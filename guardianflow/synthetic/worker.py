@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from guardianflow.canvas import Colour, Point, shade
+from guardianflow.synthetic.canvas import Colour, Point, shade
 
 SKIN: tuple[Colour, ...] = ((241, 202, 168), (224, 172, 130), (190, 134, 94), (122, 82, 56))
 HAIR: tuple[Colour, ...] = ((28, 24, 22), (62, 44, 32), (112, 108, 104))
