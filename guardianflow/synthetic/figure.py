@@ -1,6 +1,6 @@
 """Figures: draws a worker with helmet, mask, vest and gloves, joint by joint.
 
-All numbers are in the worker's own coordinates (see `guardianflow.synthetic.worker`), shares of the body
+All numbers are in the worker's own coordinates (see `worker.py`), shares of the body
 height; each piece of protection is drawn under an owner number of its own.
 """
 
