@@ -22,10 +22,13 @@ from guardianflow.errors import (
     Refused,
 )
 from guardianflow.events import EventName, ModelEvent, resource
+from guardianflow.flowruns import FailedAction, FlowRunInfo, WaitingApproval
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, Log
+
+__all__ = ["PROMOTION", "FailedAction", "FlowRunInfo", "Orchestrator", "WaitingApproval"]
 
 PROMOTION = "promote/guardianflow"
 _CONNECT_TIMEOUT_S = 5.0
@@ -36,63 +39,6 @@ _WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefec
 # Lines reach the server in batches: one may come after others that are younger.
 _LATE = timedelta(seconds=30)
 _ACTION_FAILED = "prefect.automation.action.failed"
-
-
-@dataclass(frozen=True)
-class FlowRunInfo:
-    """A flow run as it stands.
-
-    Attributes:
-        id: The flow run's id.
-        name: Its name in the Prefect UI.
-        url: Its page in the Prefect UI.
-        state: Name of its state, e.g. `Running`, `Suspended`, `Completed`.
-        message: What the state says.
-        final: Whether it is over.
-        ok: Whether it is over and went well.
-        waiting: Whether it waits for a person's answer.
-    """
-
-    id: str
-    name: str
-    url: str
-    state: str
-    message: str
-    final: bool
-    ok: bool
-    waiting: bool
-
-
-@dataclass(frozen=True)
-class WaitingApproval:
-    """A promotion that waits for a person.
-
-    Attributes:
-        flow_run_id: The flow run that waits.
-        flow_run_name: Its name in the Prefect UI.
-        model_name: Public name of the model that was asked for.
-        version: The version that asks to become champion; None while it is not known.
-        headline: The key figures in one line.
-        since: When it began to wait, UTC.
-        url: The page in the Prefect UI where it can be answered.
-    """
-
-    flow_run_id: str
-    flow_run_name: str
-    model_name: str
-    version: int | None
-    headline: str
-    since: datetime
-    url: str
-
-
-@dataclass(frozen=True)
-class FailedAction:
-    """An automation whose action failed: something that should have run did not."""
-
-    automation: str
-    reason: str
-    time: datetime
 
 
 @dataclass
@@ -277,37 +223,6 @@ class Orchestrator:
             )
         found = [self._waiting(run) for run in runs]
         return sorted(found, key=lambda waiting: waiting.since)
-
-    def find_waiting(self, run: str | None = None) -> WaitingApproval:
-        """The waiting approval that is meant: by flow run id, its beginning, name or model name.
-
-        Args:
-            run: What names it; None takes the only one that waits.
-
-        Raises:
-            NothingWaiting: None is waiting under that name, or more than one.
-        """
-        waiting = self.pending()
-        if run is not None:
-            waiting = [
-                w
-                for w in waiting
-                if run in (w.flow_run_name, w.model_name)
-                or (len(run) >= 4 and w.flow_run_id.startswith(run.lower()))
-            ]
-        if len(waiting) == 1:
-            return waiting[0]
-        which = f" under {run!r}" if run else ""
-        if not waiting:
-            raise NothingWaiting(
-                f"No promotion waits for an answer{which}.",
-                remedy="`guardianflow pending` lists those that do.",
-            )
-        raise NothingWaiting(
-            f"{len(waiting)} promotions wait for an answer{which}.",
-            remedy="Name one: " + ", ".join(w.flow_run_id for w in waiting),
-            runs=[w.flow_run_id for w in waiting],
-        )
 
     def answer(self, run_id: str, decision: str, approver: str, reason: str) -> FlowRunInfo:
         """Answer a waiting promotion; the flow run goes on by itself.

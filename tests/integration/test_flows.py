@@ -166,7 +166,7 @@ def test_an_answer_without_a_choice_is_refused_and_the_run_waits_on(plant, champ
                 failures.append(decision)
             except AnswerInvalid:
                 pass
-        assert plant.orchestrator.find_waiting(plant.name).flow_run_id == waiting.flow_run_id
+        assert plant.orchestrator.pending() == [waiting]
         plant.orchestrator.answer(waiting.flow_run_id, "reject", "Kim", "enough")
         with pytest.raises(NothingWaiting):
             plant.orchestrator.answer(waiting.flow_run_id, "approve", "Kim", "too late")
