@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from guardianflow.connection import border, is_absent
+from guardianflow.connection import border, is_absent, write_repeatably
 from guardianflow.errors import PermissionDenied
 from guardianflow.names import ModelName
 from guardianflow.release import Aliases, Kind, ModelAlias
@@ -67,7 +67,9 @@ def write_aliases(
 
 def _set(client: MlflowClient, name: ModelName, alias: ModelAlias, version: int) -> None:
     with border(f"set @{alias} of {name} to version {version}"):
-        client.set_registered_model_alias(name.registered, alias, str(version))
+        write_repeatably(
+            lambda: client.set_registered_model_alias(name.registered, alias, str(version))
+        )
 
 
 def _clear(
@@ -75,7 +77,7 @@ def _clear(
 ) -> None:
     try:
         with border(f"take @{alias} of {name} away"):
-            client.delete_registered_model_alias(name.registered, alias)
+            write_repeatably(lambda: client.delete_registered_model_alias(name.registered, alias))
     except PermissionDenied:
         # Left where it names the champion, which everybody reads as "none".
         if version != champion:

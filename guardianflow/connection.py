@@ -4,7 +4,8 @@ MLflow's errors are judged by their error code and their cause, never by their t
 """
 
 import os
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ _START_IT = "Run `make up`, or set MLFLOW_TRACKING_URI to a server that runs."
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 PRESENT = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 _DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+COLLISION = "BAD_REQUEST"
+_COLLISION_PAUSES_S = (0.05, 0.2, 0.5)
 _BUSY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED")
 
 
@@ -101,6 +104,23 @@ def border(what: str) -> Generator[None]:
         raise
     except requests.RequestException as error:
         raise _unavailable(what, error) from error
+
+
+def write_repeatably(write: Callable[[], object]) -> None:
+    """Make a write that says what is to be, again when another process makes the same one.
+
+    MLflow looks, then inserts: of two that set the same new tag or alias at once, one fails on the
+    database's uniqueness with BAD_REQUEST, although both want the same row.
+    """
+    for pause_s in _COLLISION_PAUSES_S:
+        try:
+            write()
+            return
+        except MlflowException as error:
+            if error.error_code != COLLISION:
+                raise
+            time.sleep(pause_s)
+    write()
 
 
 def is_absent(error: MlflowException) -> bool:

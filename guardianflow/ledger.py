@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from guardianflow.connection import border
+from guardianflow.connection import COLLISION, border, write_repeatably
 from guardianflow.errors import InputError, LedgerDamaged, RotationConflict
 from guardianflow.names import ModelName
 from guardianflow.release import Kind, Place, Record, ReleaseState
@@ -135,7 +135,7 @@ class Ledger:
         """Remember that every alias of an operation is where it belongs."""
         run_id = self._runs[(seq - 1) // SEGMENT_LENGTH]
         with border(f"mark operation {seq} of {self._base} as done"):
-            self._client.log_param(run_id, f"done.{seq:06d}", "1")
+            write_repeatably(lambda: self._client.log_param(run_id, f"done.{seq:06d}", "1"))
 
     def _read_segment(self, segment: int) -> Head:
         run = self._get_run(self._runs[segment])
@@ -229,8 +229,8 @@ class Ledger:
             try:
                 self._client.log_param(run_id, key, value)
             except MlflowException as error:
-                # Somebody's other value is this code, but so is much else: reading decides.
-                if error.error_code != "INVALID_PARAMETER_VALUE":
+                # Somebody's other value is one of these, but so is much else: reading decides.
+                if error.error_code not in ("INVALID_PARAMETER_VALUE", COLLISION):
                     raise
         run = self._get_run(run_id)
         found = run.data.params.get(key)

@@ -11,10 +11,8 @@ is half moved until then, but every name has a champion at every moment.
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from enum import Enum
-from typing import Final, Literal, TypeAlias
 
 from mlflow import MlflowClient
 
@@ -27,10 +25,9 @@ from guardianflow.catalog import (
     read_release_models,
     read_version,
 )
-from guardianflow.connection import border
+from guardianflow.connection import border, write_repeatably
 from guardianflow.errors import (
     AliasDrift,
-    InputError,
     LedgerDamaged,
     PermissionDenied,
     RegistryUnavailable,
@@ -48,6 +45,7 @@ from guardianflow.release import (
     Record,
     Situation,
 )
+from guardianflow.request import UNSET, Request
 from guardianflow.rotation import Past, check_expected, find_drift, projected
 
 HEAD_TAG = "guardianflow.head"
@@ -55,33 +53,9 @@ REASON_TAG = "guardianflow.status_reason"
 _ATTEMPTS = 6
 # Another writer may be about to finish: what looks like drift for less than this is none.
 _DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
-_MAX_TEXT = 1000
 
 
-class Unset(Enum):
-    """Says that a caller expects nothing about the champion; None would mean "no champion"."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = Unset.UNSET
-Expected: TypeAlias = int | Literal[Unset.UNSET] | None
 Rule = Callable[[Situation, Past], Decision]
-
-
-@dataclass(frozen=True)
-class Request:
-    """Who asks for what; the token makes it happen once."""
-
-    kind: Kind
-    name: ModelName
-    version: int | None = None
-    actor: str = ""
-    reason: str = ""
-    token: str = ""
-    evidence: str = ""
-    automatic: bool = False
-    expected_champion: Expected = UNSET
 
 
 class Release:
@@ -126,7 +100,7 @@ class Release:
             Refused: A rule says no; nothing was changed.
             RegistryUnavailable: The server went away; the next command goes on.
         """
-        _check_texts(request)
+        request.check()
         request = replace(request, token=request.token or uuid.uuid4().hex)
         finished: Record | None = None
         for _ in range(_ATTEMPTS):
@@ -336,14 +310,20 @@ class Release:
                 if record.kind is Kind.ROLLBACK:
                     self._tag(name, before, REASON_TAG, record.reason or "rolled back")
         with border(f"mirror operation {record.seq} of {self._base}"):
-            self._client.set_registered_model_tag(
-                self._base.registered, HEAD_TAG, f"{record.seq} {head.digest}"
+            write_repeatably(
+                lambda: self._client.set_registered_model_tag(
+                    self._base.registered, HEAD_TAG, f"{record.seq} {head.digest}"
+                )
             )
 
     def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:
         try:
             with border(f"tag {name} version {version}"):
-                self._client.set_model_version_tag(name.registered, str(version), key, value)
+                write_repeatably(
+                    lambda: self._client.set_model_version_tag(
+                        name.registered, str(version), key, value
+                    )
+                )
         except VersionNotReady:
             # Deleted behind our back: there is nothing left to tag.
             return
@@ -360,20 +340,6 @@ class Release:
 
 def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]:
     return {name: model.aliases for name, model in models.items()}
-
-
-def _check_texts(request: Request) -> None:
-    for field, text in (
-        ("actor", request.actor),
-        ("reason", request.reason),
-        ("token", request.token),
-        ("evidence", request.evidence),
-    ):
-        if len(text) > _MAX_TEXT:
-            raise InputError(
-                f"The {field} has {len(text)} characters, more than {_MAX_TEXT}.",
-                remedy="Shorten it.",
-            )
 
 
 def _answers(record: Record, request: Request) -> bool:

@@ -24,19 +24,14 @@ from guardianflow.catalog import (
     read_version,
     read_versions,
 )
-from guardianflow.connection import border, connect
+from guardianflow.connection import border, connect, write_repeatably
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
-from guardianflow.operations import (
-    UNSET,
-    Expected,
-    Release,
-    Request,
-    Rule,
-)
+from guardianflow.operations import Release, Rule
 from guardianflow.outcome import Operation, Plan
 from guardianflow.registration import register
 from guardianflow.release import Drift, Kind, ModelAlias, Move
+from guardianflow.request import UNSET, Expected, Request
 from guardianflow.rotation import adopt, promote, roll_back
 
 __all__ = [
@@ -300,7 +295,9 @@ class ModelRegistryManager:
         """
         name = _parse(model_name)
         with border(f"tag {name} version {version}"):
-            self.client.set_model_version_tag(name.registered, str(version), key, value)
+            write_repeatably(
+                lambda: self.client.set_model_version_tag(name.registered, str(version), key, value)
+            )
 
     def download(self, model_name: str | ModelName, version: int) -> Path:
         """The files of a version in a local folder, verified by size and sha256.

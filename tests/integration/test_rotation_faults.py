@@ -12,6 +12,7 @@ import signal
 import requests
 from mlflow.exceptions import MlflowException
 
+from guardianflow.connection import write_repeatably
 from guardianflow.errors import (
     ChampionChanged,
     RotationConflict,
@@ -284,3 +285,25 @@ def test_a_registration_killed_at_any_write_gives_one_version(factory: Factory, 
             # The name, the version and @candidate.
             assert write == 4
             return
+
+
+def test_the_same_write_by_many_at_once_collides_unseen(factory: Factory, mlflow_server):
+    name = factory.name()
+    factory.base(name)
+    registered = name.replace("/", ".")
+    barrier = FORK.Barrier(4)
+
+    def work():
+        client = ModelRegistryManager(mlflow_server).client
+        for number in range(8):
+            barrier.wait(DEADLINE_S)
+            write_repeatably(
+                lambda key=f"tag-{number}": client.set_model_version_tag(registered, "1", key, "x")
+            )
+
+    children = [FORK.Process(target=work) for _ in range(4)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(DEADLINE_S)
+    assert [child.exitcode for child in children] == [0] * 4

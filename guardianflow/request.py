@@ -1,0 +1,54 @@
+"""Who asks for a rotation, of what, under which condition, and the token that makes it once."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+
+from guardianflow.errors import InputError
+from guardianflow.names import ModelName
+from guardianflow.release import Kind
+
+_MAX_TEXT = 1000
+
+
+class Unset(Enum):
+    """Says that a caller expects nothing about the champion; None would mean "no champion"."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+Expected: TypeAlias = int | Literal[Unset.UNSET] | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks for what; the token makes it happen once."""
+
+    kind: Kind
+    name: ModelName
+    version: int | None = None
+    actor: str = ""
+    reason: str = ""
+    token: str = ""
+    evidence: str = ""
+    automatic: bool = False
+    expected_champion: Expected = UNSET
+
+    def check(self) -> None:
+        """Refuse texts that would not fit into the ledger.
+
+        Raises:
+            InputError: A text is too long.
+        """
+        for field, text in (
+            ("actor", self.actor),
+            ("reason", self.reason),
+            ("token", self.token),
+            ("evidence", self.evidence),
+        ):
+            if len(text) > _MAX_TEXT:
+                raise InputError(
+                    f"The {field} has {len(text)} characters, more than {_MAX_TEXT}.",
+                    remedy="Shorten it.",
+                )
