@@ -1,0 +1,45 @@
+"""Real, measurable versions for tests of promotion and health, without another training."""
+
+import tempfile
+from pathlib import Path
+
+from guardianflow.registry import RegisteredModelInfo
+from guardianflow.scenario import Scenario
+from tests.integration.conftest import make_run
+from tests.integration.learned import Learned
+
+
+def register_copy(
+    learned: Learned, name: str, *, source: int | None = None, **settings: object
+) -> RegisteredModelInfo:
+    """Register the learned detector once more, under another name and with other thresholds.
+
+    Args:
+        learned: What was really trained.
+        name: Public name of a base.
+        source: Version of that base: registers the INT8 twin made from it.
+        settings: Fields of the scenario to replace, e.g. `gate=...`.
+    """
+    registry, twin = learned.registry, source is not None
+    folder = registry.download(learned.variant if twin else learned.name, 1)
+    files = {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+    run_id = make_run(registry.client, files)
+    scenario: Scenario = learned.scenario.model_copy(update=settings)
+    with tempfile.TemporaryDirectory() as text:
+        path = Path(text) / "scenario.json"
+        path.write_text(scenario.model_dump_json(), encoding="utf-8")
+        registry.client.log_artifact(run_id, str(path))
+    target = f"{name}__openvino_int8" if twin else name
+    tags = {"guardianflow.source_version": str(source)} if twin else {}
+    return registry.register_model(run_id, "model", target, tags=tags)
+
+
+def register_release(learned: Learned, name: str, **settings: object) -> RegisteredModelInfo:
+    """Register a base version with its INT8 twin; both become @candidate."""
+    base = register_copy(learned, name, **settings)
+    register_copy(learned, name, source=base.version, **settings)
+    return base

@@ -1,0 +1,165 @@
+import uuid
+
+import pytest
+
+from guardianflow.errors import ChampionChanged, GateFailed, NoCandidate
+from guardianflow.gate import GateOutcome
+from guardianflow.promotion import decide, propose
+from guardianflow.proposal import Answer, Choice
+from guardianflow.scenario import GateSettings
+from tests.integration.conftest import make_run
+from tests.integration.release_kit import register_release
+
+APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")
+REJECTED = Answer(decision=Choice.REJECT, approver="Kim Minji", reason="masks are missed")
+OPEN_GATE = GateSettings(min_map50=0.0, max_regression=1.0)
+
+
+@pytest.fixture
+def registry(learned, monkeypatch):
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(learned.home))
+    return learned.registry
+
+
+@pytest.fixture
+def name():
+    return f"test/plant-{uuid.uuid4().hex[:10]}/welding/ppe"
+
+
+def token():
+    return f"test-{uuid.uuid4()}"
+
+
+def aliases(registry, name):
+    return {info.version: set(info.aliases) for info in registry.list_versions(name)}
+
+
+def artifacts(registry, run_id):
+    return {file.path for file in registry.client.list_artifacts(run_id)}
+
+
+def promote(registry, name):
+    mine = token()
+    return decide(
+        registry, propose(registry, name, token=mine, requested_by="test"), APPROVED, token=mine
+    )
+
+
+def test_a_release_is_measured_and_promoted_as_one(registry, learned, name):
+    base = register_release(learned, name, gate=OPEN_GATE)
+    mine = token()
+    proposal = propose(registry, name, token=mine, requested_by="lee")
+    assert [s.model_name for s in proposal.subjects] == [name, f"{name}__openvino_int8"]
+    assert all(s.candidate.images == 12 for s in proposal.subjects)
+    assert proposal.gate.outcome is GateOutcome.PASSED
+    assert proposal.headline.startswith("Gate PASSED · openvino_int8: missed per 100 objects")
+    decided = decide(registry, proposal, APPROVED, token=mine)
+    assert decided.operation.actor == "Kim Minji"
+    assert decided.operation.evidence.startswith(f"{proposal.evidence_run_id}:")
+    for model in (name, f"{name}__openvino_int8"):
+        assert registry.get_champion(model).version == base.version
+
+
+def test_the_record_holds_page_and_pictures_and_is_made_once(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    mine = token()
+    first = propose(registry, name, token=mine, requested_by="lee")
+    again = propose(registry, name, token=mine, requested_by="lee")
+    assert again == first
+    assert {"evidence.md", "Proposal.json", "ppe.png", "ppe__openvino_int8.png"} <= artifacts(
+        registry, first.evidence_run_id
+    )
+
+
+def test_a_dry_run_writes_nothing(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    before = aliases(registry, name)
+    proposal = propose(registry, name, token=token(), requested_by="lee", keep=False)
+    assert proposal.evidence_run_id == ""
+    assert proposal.moves
+    assert aliases(registry, name) == before
+
+
+def test_champion_and_candidate_stand_side_by_side(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    promote(registry, name)
+    register_release(learned, name, gate=OPEN_GATE)
+    proposal = propose(registry, name, token=token(), requested_by="lee")
+    assert proposal.expected_champion == 1
+    for subject in proposal.subjects:
+        assert (subject.champion_version, subject.version) == (1, 2)
+        # The same bytes on the same images: the figures must agree to the last digit.
+        assert subject.champion == subject.candidate
+
+
+def test_a_rejection_moves_nothing_and_stands_on_every_version(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    before = aliases(registry, name)
+    mine = token()
+    proposal = propose(registry, name, token=mine, requested_by="lee")
+    decided = decide(registry, proposal, REJECTED, token=mine)
+    assert decided.operation is None
+    assert aliases(registry, name) == before
+    for model in (name, f"{name}__openvino_int8"):
+        version = registry.get_version(model, 1)
+        assert version.status == "rejected"
+        assert "masks are missed" in version.tags["guardianflow.status_reason"]
+
+
+def test_a_champion_that_moved_voids_the_proposal(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    promote(registry, name)
+    register_release(learned, name, gate=OPEN_GATE)
+    mine = token()
+    stale = propose(registry, name, 2, token=mine, requested_by="lee")
+    register_release(learned, name, gate=OPEN_GATE)
+    promote(registry, name)
+    with pytest.raises(ChampionChanged) as refused:
+        decide(registry, stale, APPROVED, token=mine)
+    assert (refused.value.expected, refused.value.actual) == (1, 3)
+    assert registry.get_champion(name).version == 3
+
+
+def test_deciding_twice_is_one_operation(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    mine = token()
+    proposal = propose(registry, name, token=mine, requested_by="lee")
+    first = decide(registry, proposal, APPROVED, token=mine)
+    second = decide(registry, proposal, APPROVED, token=mine)
+    assert first.operation.seq == second.operation.seq
+    assert len(registry.history(name)) == 1
+
+
+def test_the_gate_refuses_keeps_the_evidence_and_yields_to_force(registry, learned, name):
+    register_release(learned, name, gate=GateSettings(min_map50=1.0))
+    mine = token()
+    with pytest.raises(GateFailed) as refused:
+        propose(registry, name, token=mine, requested_by="lee")
+    run_id = refused.value.data["evidence_run_id"]
+    assert "evidence.md" in artifacts(registry, run_id)
+    with pytest.raises(GateFailed):
+        propose(registry, name, token=mine, requested_by="lee")
+    forced = propose(registry, name, token=token(), requested_by="lee", force=True)
+    assert forced.gate.outcome is GateOutcome.FAILED
+    assert registry.get_champion(name) is None
+
+
+def test_what_cannot_be_measured_asks_a_person(registry, name):
+    run_id = make_run(registry.client, {"weights/best.pt": b"raw"}, model=False)
+    registry.register_model(run_id, "weights/best.pt", name)
+    proposal = propose(registry, name, token=token(), requested_by="lee")
+    assert proposal.gate.outcome is GateOutcome.INCONCLUSIVE
+
+
+def test_the_champion_itself_changes_nothing(registry, learned, name):
+    base = register_release(learned, name, gate=OPEN_GATE)
+    promote(registry, name)
+    proposal = propose(registry, name, base.version, token=token(), requested_by="lee")
+    assert proposal.changes_nothing
+
+
+def test_nothing_to_promote_is_said(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    promote(registry, name)
+    with pytest.raises(NoCandidate):
+        propose(registry, name, token=token(), requested_by="lee")
