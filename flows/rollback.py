@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.runtime import task_run
 from prefect.states import Completed
 
 from flows.connection import connect, run_token, worth_retrying
@@ -52,7 +53,7 @@ def rollback(
             "A rollback without a health report needs a reason.", remedy="Fill in the reason."
         )
     operation, message = roll_back(model_name, failing_version, report, reason)
-    if operation is None or not operation.changed:
+    if operation is None:
         return Completed(name="NothingToDo", message=message)
     for move in operation.moves:
         if move.alias == "champion" and move.after is not None:
@@ -79,8 +80,15 @@ def rollback(
 def roll_back(
     model_name: str, failing_version: int | None, report: str, reason: str
 ) -> "tuple[Operation | None, str]":
-    """Move the aliases back, once however often this is tried, and show what moved."""
+    """Move the aliases back, once however often this is tried, and show what moved.
+
+    Returns:
+        The operation of this flow run, None where it changed nothing; and what to say.
+    """
     registry = connect()
+    # On a second attempt the operation that is found may well be our own, whose answer was lost.
+    first = task_run.run_count <= 1
+    earlier = {past.token for past in registry.history(model_name)} if first else set[str]()
     if report and failing_version is not None:
         from guardianflow.health import roll_back_failing
 
@@ -98,15 +106,15 @@ def roll_back(
         )
         message = operation.message
     get_run_logger().info("%s", message)
-    key = artifact_key("rollback", model_name)
-    show_page(key, f"**{message}**\n", message)
-    if operation is not None:
-        show_table(
-            f"{key}-moves",
-            [
-                {"alias": f"@{m.alias}", "model": m.name, "from": m.before, "to": m.after}
-                for m in operation.moves
-            ],
-            message,
-        )
+    show_page(artifact_key("rollback", model_name), f"**{message}**\n", message)
+    if operation is None or not operation.changed or operation.token in earlier:
+        return None, message
+    show_table(
+        artifact_key("rollback", model_name, "moves"),
+        [
+            {"alias": f"@{m.alias}", "model": m.name, "from": m.before, "to": m.after}
+            for m in operation.moves
+        ],
+        message,
+    )
     return operation, message
