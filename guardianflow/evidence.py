@@ -6,10 +6,11 @@ The page lies in MLflow as the record and is shown in the Prefect UI with the sa
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guardianflow.evaluation import Evaluation
+from guardianflow.evaluation import Detections, Evaluation
 from guardianflow.gate import GateReport, Subject
 from guardianflow.measurement import Measured
 from guardianflow.proposal import Proposal
+from guardianflow.serving import SHOWN_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,15 @@ class Comparison:
         """Indices of the frames on which the two saw the most different number of things."""
         if self.candidate is None:
             return []
-        ours = [len(d.scores) for d in self.candidate.detections]
-        theirs = [len(d.scores) for d in self.champion.detections] if self.champion else ours
+        ours = [_shown(d) for d in self.candidate.detections]
+        theirs = [_shown(d) for d in self.champion.detections] if self.champion else ours
         gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
         return sorted(range(len(gaps)), key=lambda index: (-gaps[index], index))[:count]
+
+
+def _shown(found: Detections) -> int:
+    """How many boxes an operator would be shown."""
+    return len(found.above(SHOWN_THRESHOLD).scores)
 
 
 def missed_per_100(evaluation: Evaluation) -> float:

@@ -102,7 +102,7 @@ class TrainingSettings(Settings):
 
     image_size: int = Field(default=256, ge=64, le=1280, multiple_of=32, description="Input side.")
     width: int = Field(default=8, ge=4, le=64, multiple_of=4, description="Channels of the stem.")
-    epochs: int = Field(default=30, ge=1, le=10_000, description="Passes over the train split.")
+    epochs: int = Field(default=14, ge=1, le=10_000, description="Passes over the train split.")
     batch_size: int = Field(default=4, ge=1, le=1024, description="Images in one step.")
     learning_rate: float = Field(default=8e-3, gt=0, le=1, description="Peak of the schedule.")
     weight_decay: float = Field(default=5e-4, ge=0, le=1, description="AdamW's weight decay.")

@@ -23,7 +23,6 @@ _QUICK_FAILURE = {
 # Factories are air-gapped: nothing that guardianflow starts phones home.
 NO_TELEMETRY = {
     "NNCF_CI": "1",
-    "OPENVINO_TELEMETRY_OPT_OUT": "1",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",

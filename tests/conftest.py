@@ -1,8 +1,16 @@
 """What all tests share: the summary of what ran on real parts and what was skipped."""
 
+import os
 from collections import Counter
 
 import pytest
+
+from guardianflow.servers import NO_TELEMETRY
+
+# Before anything heavy is imported: no telemetry, and no threads that fight for two cores (tiny
+# networks took ten times as long with them).
+os.environ.update(NO_TELEMETRY)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REAL_PARTS = {
     "mlflow_server": "a real MLflow server",

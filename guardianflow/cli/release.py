@@ -18,7 +18,7 @@ from guardianflow.cli.output import (
     say,
     stdout,
 )
-from guardianflow.errors import AnswerInvalid, InputError
+from guardianflow.errors import AnswerInvalid, InputError, NothingWaiting
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _answer(run: str, decision: str, approver: str, reason: str, *, as_json: boo
             remedy='Add --approver "..." and --reason "...".',
         )
     orchestrator = open_orchestrator(quiet=as_json)
-    chosen = orchestrator.find_waiting(run or None)
+    chosen = _the_one(orchestrator.pending(), run)
     orchestrator.answer(chosen.flow_run_id, decision, approver.strip(), reason.strip())
     if not as_json:
         stdout.print(
@@ -229,6 +229,30 @@ def _answer(run: str, decision: str, approver: str, reason: str, *, as_json: boo
             soft_wrap=True,
         )
     print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
+
+
+def _the_one(waiting: "Sequence[WaitingApproval]", run: str) -> "WaitingApproval":
+    """The waiting approval that is meant: by id, its beginning, flow run name or model name."""
+    matching = [
+        w
+        for w in waiting
+        if run in ("", w.flow_run_name, w.model_name)
+        or (len(run) >= 4 and w.flow_run_id.startswith(run.lower()))
+    ]
+    if len(matching) == 1:
+        return matching[0]
+    which = f" under {run!r}" if run else ""
+    if not matching:
+        raise NothingWaiting(
+            f"No promotion waits for an answer{which}.",
+            remedy="`guardianflow pending` lists those that do; "
+            "`guardianflow promote NAME --request` asks for one.",
+        )
+    raise NothingWaiting(
+        f"{len(matching)} promotions wait for an answer{which}.",
+        remedy="Name one: " + ", ".join(w.flow_run_id for w in matching),
+        runs=[w.flow_run_id for w in matching],
+    )
 
 
 def _waiting_json(waiting: "WaitingApproval") -> dict[str, object]:
@@ -263,6 +287,11 @@ def rollback(
     guardianflow rollback donghwa-entec/busan-plant1/welding/ppe --reason "misses at night"
     """
     public = ModelName.parse(name).public
+    if only and len(reason.strip()) < 3:
+        raise InputError(
+            "--only takes one name out of its release; that needs a --reason.",
+            remedy='Say why: --reason "..."',
+        )
     registry = open_registry(quiet=as_json)
     plan = registry.plan_rollback(public, only=only)
     if not as_json:

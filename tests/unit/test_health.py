@@ -1,8 +1,8 @@
 import pytest
-from tests.unit.test_gate import figures
 
 from guardianflow.health import Verdict, assess
 from guardianflow.scenario import HealthSettings
+from tests.unit.test_gate import figures
 
 SETTINGS = HealthSettings(min_map50=0.3, min_images=16, min_objects=30)
 
