@@ -34,7 +34,9 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
         assert word in out
 
 
-@pytest.mark.parametrize("command", ["run", "promote", "approve", "rollback", "models", "history"])
+@pytest.mark.parametrize(
+    "command", ["run", "promote", "approve", "rollback", "repair", "models", "history"]
+)
 def test_every_command_has_an_example(capsys, monkeypatch, command):
     code, out, _ = run(capsys, monkeypatch, command, "--help")
     assert code == 0
