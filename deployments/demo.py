@@ -40,7 +40,8 @@ _PICTURED = 4
 
 Found = TypeVar("Found")
 
-console = Console(highlight=False, soft_wrap=True)
+# A file has no width: nothing is wrapped or cut for it.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 class Story:

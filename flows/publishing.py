@@ -54,7 +54,7 @@ def show_pictures(key: str, pictures: Mapping[str, str]) -> None:
 
 
 class ProgressBar:
-    """Shows how far a task is: one bar in the UI, and a line in the log when a step begins."""
+    """Shows how far a task is: one bar in the UI, a line in the log when a step begins and ends."""
 
     def __init__(self) -> None:
         self._bar: UUID | None = None
@@ -76,8 +76,8 @@ class ProgressBar:
             self._bar = bar if isinstance(bar, UUID) else UUID(str(bar))
         else:
             update_progress_artifact(self._bar, progress=share, description=step)
-        if message:
-            self._logger.info("%s %d/%d: %s", step, done, total, message)
+        if message and done >= total:
+            self._logger.info("%s: %s", step, message)
 
 
 @task(name="send-event", retries=3, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
