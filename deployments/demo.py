@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
-from rich.table import Table
 
 from deployments.local import environment, running
+from guardianflow.cli.look import print_history, print_models
 from guardianflow.cli.output import at_terminal
 from guardianflow.control import FlowRunInfo, Orchestrator, WaitingApproval
 from guardianflow.dataset import open_dataset
@@ -180,29 +180,11 @@ class Story:
 
     def show_aliases(self) -> None:
         """Print which version each alias of each model names now."""
-        table = Table("model", "@champion", "@rollback", "@candidate", title="aliases now")
-        for summary in self.registry.list_models():
-            cells = [summary.aliases.get(a) for a in ("champion", "rollback", "candidate")]
-            table.add_row(summary.name, *["-" if cell is None else str(cell) for cell in cells])
-        console.print(table)
+        print_models(self.registry.list_models())
 
     def _close(self, window: Path, good: int, bad: int) -> None:
         chapter("what happened")
-        table = Table("#", "what", "@champion", "who", "why")
-        for operation in self.registry.history(self.name):
-            moved = [
-                f"{model.rpartition('/')[2]} {operation.before.get(model) or '-'} -> {after}"
-                for model, after in operation.after.items()
-                if operation.before.get(model) != after
-            ]
-            table.add_row(
-                str(operation.seq),
-                operation.kind,
-                "\n".join(moved),
-                operation.actor,
-                operation.reason,
-            )
-        console.print(table)
+        print_history(self.name, self.registry.history(self.name))
         for path in self._pictures(window, good, bad):
             console.print(f"picture: {path}")
 

@@ -1,6 +1,7 @@
 """The commands that only look: models, history, status."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from guardianflow.cli.output import JsonFlag, print_result, print_table, say, st
 from guardianflow.errors import InputError, OrchestratorUnavailable, RegistryUnavailable
 from guardianflow.names import ModelName
 from guardianflow.servers import use_servers
+
+if TYPE_CHECKING:
+    from guardianflow.registry import ModelSummary, Operation
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -53,19 +57,7 @@ def models(
         return
     summaries = registry.list_models()
     if not as_json:
-        print_table(
-            "Models",
-            ("model", "@champion", "@rollback", "@candidate"),
-            [
-                (
-                    s.name,
-                    s.aliases.get("champion"),
-                    s.aliases.get("rollback"),
-                    s.aliases.get("candidate"),
-                )
-                for s in summaries
-            ],
-        )
+        print_models(summaries)
     print_result(
         [{"name": s.name, "aliases": dict(s.aliases), "tags": dict(s.tags)} for s in summaries],
         as_json=as_json,
@@ -85,25 +77,7 @@ def history(
     registry = open_registry(quiet=as_json)
     operations = registry.history(public)
     if not as_json:
-        print_table(
-            f"History of {ModelName.parse(public).base.public}",
-            ("#", "time (UTC)", "what", "@champion", "who", "why"),
-            [
-                (
-                    op.seq,
-                    f"{op.time:%Y-%m-%d %H:%M:%S}",
-                    op.kind,
-                    "\n".join(
-                        f"{model.rpartition('/')[2]} {op.before.get(model) or '-'} → {after}"
-                        for model, after in op.after.items()
-                        if op.before.get(model) != after
-                    ),
-                    op.actor,
-                    op.reason,
-                )
-                for op in operations
-            ],
-        )
+        print_history(public, operations)
     print_result([op.to_json() for op in operations], as_json=as_json)
 
 
@@ -150,3 +124,36 @@ def status(as_json: JsonFlag = False) -> None:
     )
     if missing:
         raise typer.Exit(missing.exit_code)
+
+
+def print_models(summaries: "Sequence[ModelSummary]") -> None:
+    """Which version each alias of each model names."""
+    aliases = ("champion", "rollback", "candidate")
+    print_table(
+        "Models",
+        ("model", *(f"@{alias}" for alias in aliases)),
+        [(s.name, *(s.aliases.get(alias) for alias in aliases)) for s in summaries],
+    )
+
+
+def print_history(name: str, operations: "Sequence[Operation]") -> None:
+    """The operations of a release, oldest first."""
+    print_table(
+        f"History of {ModelName.parse(name).base}",
+        ("#", "time (UTC)", "what", "@champion", "who", "why"),
+        [
+            (
+                op.seq,
+                f"{op.time:%Y-%m-%d %H:%M:%S}",
+                op.kind,
+                "\n".join(
+                    f"{model.rpartition('/')[2]} {op.before.get(model) or '-'} → {after}"
+                    for model, after in op.after.items()
+                    if op.before.get(model) != after
+                ),
+                op.actor,
+                op.reason,
+            )
+            for op in operations
+        ],
+    )
