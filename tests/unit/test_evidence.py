@@ -1,0 +1,97 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from guardianflow.evaluation import ClassFigures, Evaluation
+from guardianflow.evidence import evidence_markdown, false_alarms_per_100, headline, missed_per_100
+from guardianflow.gate import Subject, judge
+from guardianflow.proposal import Proposal
+from guardianflow.registry import Move
+from guardianflow.scenario import GateSettings
+
+NAME = "donghwa-entec/busan-plant1/welding/ppe"
+
+
+def figures(recall: float, false_alarms: float) -> Evaluation:
+    return Evaluation(
+        map50=0.8,
+        map50_95=0.5,
+        per_class={
+            "person": ClassFigures(ap50=0.9, recall=1.0, precision=0.9, objects=30),
+            "mask": ClassFigures(ap50=0.7, recall=recall, precision=0.9, objects=10),
+        },
+        false_alarms_per_image=false_alarms,
+        images=20,
+        objects=40,
+        score_threshold=0.4,
+    )
+
+
+def subjects() -> tuple[Subject, ...]:
+    return tuple(
+        Subject(
+            model_name=name,
+            version=2,
+            champion_version=1,
+            candidate=figures(recall, 0.09),
+            champion=figures(0.8, 0.14),
+        )
+        for name, recall in ((NAME, 0.9), (f"{NAME}__openvino_int8", 0.6))
+    )
+
+
+def proposal() -> Proposal:
+    found = subjects()
+    gate = judge(found, GateSettings())
+    return Proposal(
+        model_name=NAME,
+        version=2,
+        expected_champion=1,
+        moves=(Move(NAME, "champion", 1, 2), Move(NAME, "rollback", None, 1)),
+        warnings=("the floor still runs version 1",),
+        subjects=found,
+        gate=gate,
+        headline=headline(found, gate),
+        scenario="donghwa-entec-ppe v3",
+        images=20,
+        requested_by="lee@laptop",
+        forced=False,
+        evidence_run_id="0" * 32,
+        time=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+
+
+def test_missed_and_false_alarms_are_counted_per_hundred():
+    # 4 of the 10 masks of 40 objects are missed: 10 of 100
+    assert missed_per_100(figures(0.6, 0.0)) == pytest.approx(10.0)
+    assert false_alarms_per_100(figures(0.6, 0.14)) == pytest.approx(14.0)
+
+
+def test_the_headline_speaks_of_what_the_edge_box_runs():
+    found = subjects()
+    line = headline(found, judge(found, GateSettings()))
+    assert "openvino_int8" in line
+    assert "missed per 100 objects 5.0 → 10.0" in line
+    assert "false alarms per 100 images 14 → 9" in line
+
+
+def test_a_first_champion_has_nothing_before_the_arrow():
+    first = [s.model_copy(update={"champion": None, "champion_version": None}) for s in subjects()]
+    assert "→" not in headline(first, judge(first, GateSettings()))
+
+
+def test_the_page_shows_both_versions_what_moves_and_the_warnings():
+    page = evidence_markdown(proposal())
+    assert page.startswith(f"**{proposal().headline}**")
+    assert "champion (version 1) | candidate (version 2)" in page
+    assert "| recall: mask | 0.800 | 0.900 |" in page
+    assert "| @champion | ppe | 1 | 2 |" in page
+    assert "the floor still runs version 1" in page
+    assert "\n# " not in page
+
+
+def test_the_digest_covers_every_figure():
+    one = proposal()
+    other = one.model_copy(update={"version": 3})
+    assert one.digest != other.digest
+    assert one.digest == proposal().digest
