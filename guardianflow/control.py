@@ -23,6 +23,7 @@ from guardianflow.errors import (
 )
 from guardianflow.events import EventName, ModelEvent, resource
 from guardianflow.flowruns import FailedAction, FlowRunInfo, WaitingApproval
+from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -294,6 +295,21 @@ class Orchestrator:
             )
             for event in events
         ]
+
+    def read_scenario(self, name: str) -> ScenarioSpec | None:
+        """The scenario that the server would run, from the block of its name; None without one.
+
+        Raises:
+            ScenarioInvalid: Somebody edited the block into something unusable.
+        """
+        from prefect.exceptions import ObjectNotFound
+
+        with self._client() as client:
+            try:
+                data = client.read_block_document_by_name(name, "scenario-config").data
+            except ObjectNotFound:
+                return None
+        return ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
 
     def _waiting(self, run: "FlowRun") -> WaitingApproval:
         parameters = run.parameters

@@ -7,10 +7,11 @@ import typer
 
 from guardianflow.cli.connection import open_orchestrator, open_registry
 from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
-from guardianflow.errors import InputError
-from guardianflow.scenario import Scenario, load_scenario
+from guardianflow.errors import InputError, ScenarioInvalid
+from guardianflow.scenario import Scenario, load_scenario, load_spec, scenarios_folder
 
 if TYPE_CHECKING:
+    from guardianflow.control import Orchestrator
     from guardianflow.registry import ModelRegistryManager
 
 
@@ -145,10 +146,35 @@ def _quantize(
     )
 
 
+def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> None:
+    """Say so where the server's scenario differs from the file here: the server's is what runs.
+
+    Raises:
+        ScenarioInvalid: The server has no such scenario or version.
+    """
+    block = orchestrator.read_scenario(scenario)
+    if block is None:
+        raise ScenarioInvalid(
+            f"The Prefect server {orchestrator.api_url} has no scenario block {scenario!r}.",
+            remedy="Bring it there with `python -m deployments.apply`.",
+            value=scenario,
+        )
+    there = block.version(version)
+    if (scenarios_folder() / f"{scenario}.yaml").is_file():
+        here = load_spec(scenario)
+        if version not in here.versions or here.version(version).digest != there.digest:
+            say(
+                f"note: {scenario} {version} on the server differs from "
+                f"{scenarios_folder() / scenario}.yaml; the server's block is what runs",
+                style="yellow",
+            )
+
+
 def _submit(
     scenario: str, work: WorkType, version: str, model_version: int | None, *, as_json: bool
 ) -> None:
     orchestrator = open_orchestrator(quiet=as_json)
+    _check_block(orchestrator, scenario, version)
     parameters: dict[str, object] = {"scenario": scenario, "version": version}
     if model_version is not None:
         parameters["model_version"] = model_version

@@ -6,7 +6,7 @@ from guardianflow.evaluation import ClassFigures, Evaluation
 from guardianflow.evidence import evidence_markdown, false_alarms_per_100, headline, missed_per_100
 from guardianflow.gate import Subject, judge
 from guardianflow.proposal import Proposal
-from guardianflow.registry import Move
+from guardianflow.registry import ModelAlias, Move
 from guardianflow.scenario import GateSettings
 
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
@@ -47,7 +47,7 @@ def proposal() -> Proposal:
         model_name=NAME,
         version=2,
         expected_champion=1,
-        moves=(Move(NAME, "champion", 1, 2), Move(NAME, "rollback", None, 1)),
+        moves=(Move(NAME, ModelAlias.CHAMPION, 1, 2), Move(NAME, ModelAlias.ROLLBACK, None, 1)),
         warnings=("the floor still runs version 1",),
         subjects=found,
         gate=gate,
