@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
-from uuid import UUID, uuid4
+from uuid import UUID, uuid5
 
 from guardianflow.errors import (
     AnswerInvalid,
@@ -39,6 +39,7 @@ _LOG_PAGE = 200
 _WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefect.worker")
 # Lines reach the server in batches: one may come after others that are younger.
 _LATE = timedelta(seconds=30)
+_EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
 _ACTION_FAILED = "prefect.automation.action.failed"
 
 
@@ -265,7 +266,8 @@ class Orchestrator:
         Returns:
             The event's id.
         """
-        event_id = str(uuid4())
+        # The same event sent again by a retry has the same id: the server counts it once.
+        event_id = str(uuid5(_EVENTS, f"{event.value} {payload.model_dump_json()}"))
         body = {
             "id": event_id,
             "event": event.value,

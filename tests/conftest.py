@@ -24,8 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of a server by the fixtures that they use: nobody can forget it."""
     for item in items:
         fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
+        # The embedded servers are both.
         for key in ("mlflow_server", "prefect_server"):
-            if key in fixtures:
+            if key in fixtures or "embedded" in fixtures:
                 item.add_marker(key)
 
 

@@ -4,10 +4,7 @@ import os
 import signal
 import time
 
-import pytest
-
 from deployments import local
-from deployments.processes import marked
 from guardianflow.control import Orchestrator
 from guardianflow.registry import ModelRegistryManager
 from tests.integration.tiny import save_scenario
@@ -72,12 +69,3 @@ def until(look, deadline_s=DEADLINE_S):
             return found
         time.sleep(0.2)
     raise AssertionError("nothing came in time")
-
-
-def up(home, plant):
-    """Servers as `make up` starts them, for the time of a fixture; nothing may be left running."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GUARDIANFLOW_HOME", str(home))
-        with local.running(home / "up") as servers:
-            yield Plant(home / "up", servers, plant)
-        assert marked(home / "up") == []

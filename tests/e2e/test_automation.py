@@ -1,21 +1,13 @@
 """Servers, workers, deployments and the automation as `make up` starts them, with real kills."""
 
 import time
-import uuid
-
-import pytest
 
 from deployments import local
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window
-from tests.e2e.plant import until, up
+from tests.e2e.plant import until
 from tests.integration.tiny import CLASSES
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory):
-    yield from up(tmp_path_factory.mktemp("plant"), f"e{uuid.uuid4().hex[:8]}")
 
 
 def test_the_life_of_a_release(plant, tmp_path):

@@ -1,7 +1,5 @@
 """A person answers the promotion in the Prefect UI, in a real browser."""
 
-import uuid
-
 import pytest
 
 from tests.e2e.browser import (
@@ -11,17 +9,12 @@ from tests.e2e.browser import (
     open_browser,
     submit_approval,
 )
-from tests.e2e.plant import until, up
+from tests.e2e.plant import until
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory):
-    yield from up(tmp_path_factory.mktemp("plant"), f"b{uuid.uuid4().hex[:8]}")
 
 
 @pytest.fixture

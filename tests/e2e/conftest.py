@@ -1,0 +1,27 @@
+"""The embedded servers, started once for all end-to-end tests; each module has its own scenario."""
+
+import uuid
+
+import pytest
+
+from deployments import local
+from deployments.processes import marked
+from tests.e2e.plant import Plant
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory):
+    """Servers and workers as `make up` starts them; nothing may be left running."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(home))
+        with local.running(home / "up") as servers:
+            yield home, servers
+        assert marked(home / "up") == []
+
+
+@pytest.fixture(scope="module")
+def plant(embedded):
+    """The embedded servers with a tiny scenario of this module's own."""
+    home, servers = embedded
+    return Plant(home / "up", servers, f"e{uuid.uuid4().hex[:8]}")
