@@ -146,6 +146,6 @@ def _denied(what: str) -> PermissionDenied:
 
 def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
     return RegistryUnavailable(
-        f"{what}: no answer ({str(error).splitlines()[0][:200]}).",
+        f"{what} does not answer ({str(error).splitlines()[0][:200]}).",
         remedy=_START_IT,
     )

@@ -170,6 +170,16 @@ def read_report(registry: ModelRegistryManager, report: str) -> HealthReport:
     return read_record(registry.client, report, HealthReport)
 
 
+def _installed(registry: ModelRegistryManager, name: str, version: int) -> datetime | None:
+    """When the version last became champion; None if the ledger knows of no such moment."""
+    times = [
+        operation.time
+        for operation in registry.history(name)
+        if operation.after.get(name) == version and operation.before.get(name) != version
+    ]
+    return max(times, default=None)
+
+
 def roll_back_failing(
     registry: ModelRegistryManager, model_name: str, failing_version: int, report: str
 ) -> Reaction:
@@ -193,6 +203,14 @@ def roll_back_failing(
         )
     if found.verdict is not Verdict.FAILING:
         return Reaction(None, f"Report {report} says {found.verdict}: nothing to roll back.")
+    installed = _installed(registry, name, failing_version)
+    if installed is not None and found.time < installed:
+        return Reaction(
+            None,
+            f"Report {report} of {found.time:%Y-%m-%d %H:%M:%S} is older than the decision of "
+            f"{installed:%Y-%m-%d %H:%M:%S} that made version {failing_version} champion again: "
+            "nothing to roll back.",
+        )
     try:
         operation = registry.rollback(
             name,

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from guardianflow.servers import NO_TELEMETRY
 os.environ.update(NO_TELEMETRY)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+_TESTS = Path(__file__).parent
+_ORDER = ["unit", "integration", "e2e"]
 REAL_PARTS = {
     "mlflow_server": "a real MLflow server",
     "prefect_server": "a real Prefect API",
@@ -21,7 +24,8 @@ REAL_PARTS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of a server by the fixtures that they use: nobody can forget it."""
+    """Mark the tests of a server by the fixtures that they use; quick tests run first."""
+    items.sort(key=lambda item: _ORDER.index(item.path.relative_to(_TESTS).parts[0]))
     for item in items:
         fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
         # The embedded servers are both.

@@ -83,6 +83,7 @@ def promote(
     public = ModelName.parse(name).public
     if force and len(reason.strip()) < 3:
         raise InputError("--force needs a --reason.", remedy='Say why: --reason "..."')
+    _check_reason(reason)
     if request:
         _request(public, model_version, reason, force=force, as_json=as_json)
         return
@@ -130,6 +131,15 @@ def promote(
         },
         as_json=as_json,
     )
+
+
+def _check_reason(reason: str) -> None:
+    """Refuse a reason that no record would take, before anything is measured."""
+    if reason.strip() and not 3 <= len(reason.strip()) <= 500:
+        raise InputError(
+            f"The reason {reason[:40]!r} has {len(reason.strip())} characters.",
+            remedy="Write 3 to 500 characters, or leave it out.",
+        )
 
 
 def _request(

@@ -67,7 +67,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stop(server)
 
 
-@pytest.fixture(scope="session")
+# Of this folder alone: at its end Prefect waits for every event that this process still wants to
+# send, also to servers of the end-to-end tests that are long gone; then it would wait for ever.
+@pytest.fixture(scope="package")
 def prefect_server() -> Iterator[str]:
     """The address of a real Prefect API on a database of its own."""
     from prefect.settings import (

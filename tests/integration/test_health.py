@@ -106,6 +106,19 @@ def test_a_late_report_about_a_former_champion_moves_nothing(registry, learned, 
     assert registry.get_champion(name).version == 3
 
 
+def test_a_report_from_before_a_person_insisted_moves_nothing(registry, learned, name, window):
+    two_champions(registry, learned, name)
+    early, late = (
+        check_health(registry, name, window, token=token(), settings=STRICT) for _ in range(2)
+    )
+    roll_back_failing(registry, name, 2, early.report_id)
+    registry.promote_to_champion(name, 2, force=True, reason="the lamp was mended")
+    reaction = roll_back_failing(registry, name, 2, late.report_id)
+    assert reaction.operation is None
+    assert "older than the decision" in reaction.message
+    assert registry.get_champion(name).version == 2
+
+
 def test_an_invented_event_moves_nothing(registry, learned, name, window):
     two_champions(registry, learned, name)
     report = check_health(registry, name, window, token=token(), settings=STRICT)

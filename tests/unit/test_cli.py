@@ -66,6 +66,7 @@ def test_help_imports_nothing_heavy():
         (["run", "donghwa-entec-ppe", "--type", "train", "--version", "v99"], "no version 'v99'"),
         (["run", "donghwa-entec-ppe", "--type", "bake", "--version", "v1"], "bake"),
         (["promote", "a/b/c/d", "--force"], "--force needs a --reason"),
+        (["promote", "a/b-c/d/e", "--reason", "ok"], "has 2 characters"),
         (["rollback", "a/b-c/d/e", "--only"], "needs a --reason"),
         (["approve"], "needs who decides and why"),
         (["approve", "--approver", "Kim"], "reason ''"),
