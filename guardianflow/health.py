@@ -7,6 +7,7 @@ The frozen evaluation set cannot change, so it can never fail; a window can.
 """
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.dataset import open_dataset
+from guardianflow.dataset import Dataset, Sample, open_dataset
 from guardianflow.errors import ChampionChanged, DatasetInvalid, NoCandidate, Refused
 from guardianflow.evaluation import Evaluation
 from guardianflow.measurement import measure_version, recorded_scenario
@@ -22,7 +23,7 @@ from guardianflow.names import ModelName
 from guardianflow.pictures import contact_sheet
 from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
 from guardianflow.registry import ModelRegistryManager, Operation, RegisteredModelInfo
-from guardianflow.scenario import HealthSettings
+from guardianflow.scenario import HealthSettings, Scenario
 
 WINDOW_SPLIT = "test"
 _PICTURE_FRAMES = 9
@@ -93,14 +94,7 @@ def check_health(
             name=model_name,
         )
     scenario = recorded_scenario(registry, champion)
-    dataset = open_dataset(window, scenario.classes if scenario else None)
-    samples = dataset.splits.get(WINDOW_SPLIT)
-    if not samples:
-        raise DatasetInvalid(
-            f"The window {window} has no split {WINDOW_SPLIT!r} with frames.",
-            remedy=f"Put the recent frames under images/{WINDOW_SPLIT} and name it in data.yaml.",
-            file=str(window),
-        )
+    dataset, samples = _open_window(window, scenario)
     thresholds = settings or (scenario.health if scenario else HealthSettings())
     measured = measure_version(registry, champion.name, champion.version, samples, dataset.classes)
     verdict, reason = assess(measured.evaluation, thresholds)
@@ -127,6 +121,18 @@ def check_health(
         )
         close_record(client, run_id, report, _draft(Path(folder), report, champion))
     return report
+
+
+def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequence[Sample]]:
+    dataset = open_dataset(window, scenario.classes if scenario else None)
+    samples = dataset.splits.get(WINDOW_SPLIT)
+    if not samples:
+        raise DatasetInvalid(
+            f"The window {window} has no split {WINDOW_SPLIT!r} with frames.",
+            remedy=f"Put the recent frames under images/{WINDOW_SPLIT} and name it in data.yaml.",
+            file=str(window),
+        )
+    return dataset, samples
 
 
 def _draft(folder: Path, report: HealthReport, champion: RegisteredModelInfo) -> Draft:

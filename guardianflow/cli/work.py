@@ -1,17 +1,25 @@
 """`guardianflow run`: trains or quantizes here, or submits the deployment that does."""
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guardianflow import errors
 from guardianflow.cli.connection import open_orchestrator, open_registry
 from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
-from guardianflow.errors import InputError, ScenarioInvalid
+from guardianflow.errors import (
+    GuardianflowError,
+    InputError,
+    Refused,
+    ScenarioInvalid,
+    ServerUnreachable,
+)
 from guardianflow.scenario import Scenario, load_scenario, load_spec, scenarios_folder
 
 if TYPE_CHECKING:
-    from guardianflow.control import Orchestrator
+    from guardianflow.control import FlowRunInfo, Orchestrator
     from guardianflow.registry import ModelRegistryManager
 
 
@@ -182,12 +190,28 @@ def _submit(
     if not as_json:
         say(f"flow run {started.name}: {started.url}")
     final = orchestrator.follow(started.id, on_log=(lambda _line: None) if as_json else say)
+    if not final.ok:
+        raise _failure(final)
     if not as_json:
         stdout.print(f"flow run {final.name}: {final.state}", soft_wrap=True)
     print_result(
         {"flow_run": final.name, "id": str(final.id), "state": final.state, "url": final.url},
         as_json=as_json,
     )
-    if not final.ok:
-        say(final.message)
-        raise typer.Exit(3)
+
+
+def _failure(run: "FlowRunInfo") -> GuardianflowError:
+    """The error that ended a flow run, as if the command had met it here.
+
+    Prefect keeps an exception as text that begins with its class, which tells the exit code.
+    """
+    named = re.search(r"exception: (\w+)", run.message)
+    kind: object = getattr(errors, named[1], None) if named else None
+    code = kind.exit_code if isinstance(kind, type) and issubclass(kind, GuardianflowError) else 1
+    families = {2: InputError, 3: Refused, 4: ServerUnreachable}
+    return families.get(code, GuardianflowError)(
+        f"Flow run {run.name} ended as {run.state}: {run.message}",
+        remedy=f"Its log is at {run.url}",
+        flow_run=run.id,
+        url=run.url,
+    )

@@ -147,3 +147,23 @@ def test_a_defect_is_1_and_shows_no_traceback(capsys, monkeypatch):
     assert "by nothing" in err
     assert "--debug" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("Flow run encountered an exception: GateFailed: The gate says no", 3),
+        ("Flow run encountered an exception: ScenarioInvalid: no such key", 2),
+        ("Flow run encountered an exception: RegistryUnavailable: gone", 4),
+        ("Flow run encountered an exception: ZeroDivisionError: by nothing", 1),
+        ("Flow run process exited with non-zero status code -9.", 1),
+    ],
+)
+def test_a_submitted_run_fails_with_the_code_of_its_error(message, code):
+    from guardianflow.cli.work import _failure
+    from guardianflow.flowruns import FlowRunInfo
+
+    run = FlowRunInfo("1", "run", "http://here", "Failed", message, True, False, False)
+    error = _failure(run)
+    assert error.exit_code == code
+    assert "http://here" in error.remedy
