@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -80,15 +80,15 @@ def apply_pools(client: SyncPrefectClient) -> None:
             print(f"work pool {name}: limit {pool.concurrency_limit} -> {limit}")
 
 
-def crash_orphans(client: SyncPrefectClient) -> None:
-    """Mark flow runs as crashed that no process executes: call it only while no worker runs.
+def crash_orphans(client: SyncPrefectClient, pools: Sequence[str]) -> None:
+    """Mark flow runs as crashed that no process executes: call it while no worker of `pools` runs.
 
     A killed worker leaves them in a running state for ever, where they hold the training pool's
     only slot. A suspended promotion is no orphan: it waits without a process.
     """
     states = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     runs = client.read_flow_runs(
-        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=list(POOLS))),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=list(pools))),
         flow_run_filter=FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))
         ),
@@ -259,13 +259,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.apply", description=__doc__)
     parser.add_argument("--force", action="store_true", help="overwrite edited blocks")
     parser.add_argument("--former-mlflow", help=argparse.SUPPRESS)
-    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", nargs="+", choices=list(POOLS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
         if options.prepare:
             with get_client(sync_client=True) as client:
                 apply_pools(client)
-                crash_orphans(client)
+                crash_orphans(client, options.prepare)
         else:
             apply(force=options.force, former_mlflow=options.former_mlflow)
     except GuardianflowError as error:

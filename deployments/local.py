@@ -11,25 +11,28 @@ import argparse
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deployments.processes import MARK, Record, end, free_port, marked, spawn
+from deployments.processes import MARK, Record, end, free_port, marked, spawn, strays
 from guardianflow.errors import GuardianflowError, Refused, ServerUnreachable
 from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 POOLS = ("guardianflow-train", "guardianflow-release")
 START_TIMEOUT_S = 180.0
+_ADDRESSES = "addresses.json"
 Say = Callable[[str], None]
 
 
@@ -97,14 +100,19 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
     """
     state_dir = state_dir.absolute()
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(state_dir):
+    with _at_work(state_dir):
         before = State.read(state_dir)
+        former_mlflow, _ = _former_addresses(state_dir, before)
         state = _start_servers(state_dir, before, say)
         env = environment(state_dir, state.mlflow, state.prefect)
-        if not any(f"worker {pool}" in state.running() for pool in POOLS):
-            _check_output(["deployments.apply", "--prepare"], env, state_dir, "work pools", say)
+        alive = state.running()
+        if idle := [pool for pool in POOLS if f"worker {pool}" not in alive]:
+            # What a killed worker had started may live on; nobody would report for it.
+            end(strays(state_dir, state.pids.values()))
+            prepare = ["deployments.apply", "--prepare", *idle]
+            _check_output(prepare, env, state_dir, "work pools", say)
         state = _start_workers(state_dir, state, env)
-        former = ["--former-mlflow", before.mlflow] if before else []
+        former = ["--former-mlflow", former_mlflow] if former_mlflow else []
         _check_output(["deployments.apply", *former], env, state_dir, "deployments", say)
         _wait_for_workers(state, say)
     return Servers(state.mlflow, state.prefect, str(state_dir / STATE_FILE))
@@ -120,7 +128,7 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
     if not state_dir.is_dir():
         say(f"Nothing ran for {state_dir}.")
         return False
-    with _locked(state_dir):
+    with _at_work(state_dir):
         state = State.read(state_dir)
         records = list(state.pids.values()) if state else []
         # Workers first: they say goodbye to the server, and start nothing new meanwhile.
@@ -135,7 +143,7 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
         (state_dir / STATE_FILE).unlink(missing_ok=True)
         if state:
             # The addresses stay known, so that the next start takes the same ports.
-            (state_dir / "addresses.json").write_text(json.dumps([state.mlflow, state.prefect]))
+            (state_dir / _ADDRESSES).write_text(json.dumps([state.mlflow, state.prefect]))
     say(f"Ended the servers of {state_dir}." if ran or left else f"Nothing ran for {state_dir}.")
     return ran or bool(left)
 
@@ -146,7 +154,23 @@ def running(state_dir: Path, *, say: Say = print) -> Generator[Servers, None, No
     try:
         yield start(state_dir, say=say)
     finally:
-        stop(state_dir, say=say)
+        with _undisturbed():
+            stop(state_dir, say=say)
+
+
+@contextmanager
+def _undisturbed() -> Generator[None, None, None]:
+    """Let no second Ctrl-C, and no other request to end, break off what has to be finished."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
@@ -167,14 +191,21 @@ def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
 
 
 def _ports(state_dir: Path, before: State | None) -> tuple[int, int]:
-    addresses = [before.mlflow, before.prefect] if before else [None, None]
-    if not before:
-        with suppress(FileNotFoundError, ValueError):
-            addresses = json.loads((state_dir / "addresses.json").read_text())
-    mlflow, prefect = (urlsplit(str(address)).port if address else None for address in addresses)
+    former = _former_addresses(state_dir, before)
+    mlflow, prefect = (urlsplit(address).port if address else None for address in former)
     first = free_port(mlflow)
     second = free_port(prefect)
     return first, second if second != first else free_port()
+
+
+def _former_addresses(state_dir: Path, before: State | None) -> tuple[str | None, str | None]:
+    """Where MLflow and Prefect were last, also after a `stop`, which removes the state."""
+    if before:
+        return before.mlflow, before.prefect
+    with suppress(FileNotFoundError, ValueError):
+        mlflow, prefect = json.loads((state_dir / _ADDRESSES).read_text(encoding="utf-8"))
+        return str(mlflow), str(prefect)
+    return None, None
 
 
 def _server_commands(state_dir: Path, mlflow_port: int, prefect_port: int) -> dict[str, list[str]]:
@@ -298,16 +329,24 @@ def _check_output(
 
 
 @contextmanager
-def _locked(state_dir: Path) -> Generator[None, None, None]:
-    with (state_dir / "lock").open("w") as lock:
+def locked(path: Path, at_work: str) -> Generator[None, None, None]:
+    """Hold the lock file; its end, or that of this process, gives it free.
+
+    Raises:
+        Refused: Another process holds it; `at_work` says what that one does.
+    """
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Refused(
-                f"Another `make up` or `make down` is at work on {state_dir}.",
-                remedy="Wait until it is done.",
-            ) from error
+            raise Refused(at_work, remedy="Wait until it is done.") from error
         yield
+
+
+def _at_work(state_dir: Path) -> AbstractContextManager[None]:
+    return locked(
+        state_dir / "lock", f"Another `make up` or `make down` is at work on {state_dir}."
+    )
 
 
 def _status(state_dir: Path, say: Say) -> int:
@@ -339,7 +378,8 @@ def main(arguments: list[str] | None = None) -> int:
         servers = start(state_dir, say=lambda line: print(line, flush=True))
         ui = (servers.prefect or "").removesuffix("/api")
         end_it = "python -m deployments.local down --demo" if options.demo else "make down"
-        print(f"Up. Prefect {ui}  MLflow {servers.mlflow}. End it with `{end_it}`.")
+        print(f"Up. Open Prefect {ui} and MLflow {servers.mlflow} in a browser.")
+        print(f"End it with `{end_it}`.")
     except GuardianflowError as error:
         print(error, file=sys.stderr)
         return error.exit_code

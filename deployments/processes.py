@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +122,16 @@ def marked(state_dir: Path) -> list[psutil.Process]:
             if process.pid not in own and process.environ().get(MARK) == str(state_dir):
                 found.append(process)
     return found
+
+
+def strays(state_dir: Path, records: Iterable[Record]) -> list[psutil.Process]:
+    """The processes of `state_dir` that no recorded, living process started."""
+    kept: set[int] = set()
+    for record in records:
+        with suppress(psutil.NoSuchProcess):
+            if parent := record.process():
+                kept |= {parent.pid, *(child.pid for child in parent.children(recursive=True))}
+    return [process for process in marked(state_dir) if process.pid not in kept]
 
 
 def free_port(wanted: int | None = None) -> int:
