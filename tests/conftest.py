@@ -23,9 +23,16 @@ REAL_PARTS = {
 }
 
 
+def _rank(item: pytest.Item) -> int:
+    """Forking tests first: a child would inherit the locks of threads that others start."""
+    if item.get_closest_marker("forks"):
+        return -1
+    return _ORDER.index(item.path.relative_to(_TESTS).parts[0])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of a server by the fixtures that they use; quick tests run first."""
-    items.sort(key=lambda item: _ORDER.index(item.path.relative_to(_TESTS).parts[0]))
+    items.sort(key=_rank)
     for item in items:
         fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
         # The embedded servers are both.

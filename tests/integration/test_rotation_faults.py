@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 
+import pytest
 import requests
 from mlflow.exceptions import MlflowException
 
@@ -20,6 +21,7 @@ from guardianflow.errors import (
 from guardianflow.registry import ModelRegistryManager
 from tests.integration.conftest import Factory
 
+pytestmark = pytest.mark.forks
 FORK = multiprocessing.get_context("fork")
 READS = ("search", "/get", "download", "health")
 DEADLINE_S = 60
