@@ -81,8 +81,8 @@ def evidence_markdown(proposal: Proposal) -> str:
         "",
         f"`{proposal.model_name}`: version **{proposal.version}** asks to become @champion; "
         f"@champion now: {was}. Trained from scenario {proposal.scenario or 'unknown'}, measured "
-        f"on {proposal.images} frozen images that neither version has learned from. Requested by "
-        f"{proposal.requested_by}.",
+        f"on {proposal.images} images that version {proposal.version} has not learned from. "
+        f"Requested by {proposal.requested_by}.",
         "",
         *_moves_table(proposal),
         "",

@@ -32,6 +32,7 @@ class Subject(_Record):
     champion_version: int | None = Field(description="The champion of now; None for the first.")
     candidate: Evaluation | None = Field(description="Figures of the version; None: not measurable")
     champion: Evaluation | None = Field(description="Figures of the champion on the same images.")
+    problem: str = Field(default="", description="Why figures are missing, where they are.")
 
 
 class GateReason(_Record):
@@ -86,8 +87,8 @@ def _unmeasured(subject: Subject) -> GateReason:
         outcome=GateOutcome.INCONCLUSIVE,
         measured=None,
         limit=None,
-        message=f"{subject.model_name} version {subject.version} could not be measured: it has no "
-        "IR, or no scenario is recorded with it",
+        message=f"{subject.model_name} version {subject.version} could not be measured: "
+        + (subject.problem or "it has no IR, or no scenario is recorded with it"),
     )
 
 
@@ -110,6 +111,7 @@ def _no_regression(subject: Subject, candidate: Evaluation, allowed: float) -> G
     elif subject.champion is None:
         outcome, limit = GateOutcome.INCONCLUSIVE, None
         message = f"the champion, version {subject.champion_version}, could not be measured"
+        message += f": {subject.problem}" if subject.problem else ""
     else:
         limit = max(0.0, subject.champion.map50 - allowed)
         good = candidate.map50 >= limit

@@ -5,16 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from guardianflow import ir
 from guardianflow.connection import border
-from guardianflow.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.dataset import Dataset, Sample, prepare_dataset
 from guardianflow.errors import ArtifactMissing
-from guardianflow.evaluation import Detections, Evaluation, detections_of, evaluate
+from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
 from guardianflow.serving import IrDetector
-from guardianflow.tracking import SCENARIO_FILE
+from guardianflow.tracking import SCENARIO_FILE, recorded_digest, split_digest
 
-IR_FOLDER = Path("artifacts/ir")
+_IR_FOLDER = Path("artifacts/ir")
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,68 @@ def recorded_scenario(registry: ModelRegistryManager, info: RegisteredModelInfo)
     return Scenario.model_validate_json(text)
 
 
-def evaluation_set(scenario: Scenario) -> tuple[Dataset, tuple[Sample, ...]]:
-    """The frozen evaluation set of a scenario: the data set and its test split."""
+def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
+    """The digest of the images and labels on which a version's run evaluated it.
+
+    Raises:
+        ArtifactMissing: Its run recorded none.
+    """
+    digest = recorded_digest(registry.client, info.run_id, "evaluation") if info.run_id else None
+    if digest is None:
+        raise ArtifactMissing(
+            f"The run of {info.name} version {info.version} recorded no evaluation set, so nobody "
+            "knows which images it may be measured on.",
+            remedy="Register what `guardianflow run SCENARIO --type train --version V` makes.",
+            name=info.name,
+            version=info.version,
+        )
+    return digest
+
+
+def evaluation_set(
+    scenario: Scenario, *, recorded: str | None = None
+) -> tuple[Dataset, tuple[Sample, ...]]:
+    """The frozen evaluation set of a scenario: the data set and its test split.
+
+    Args:
+        scenario: Says where it lies, or how it is drawn.
+        recorded: What `evaluation_digest` says; another content is refused.
+
+    Raises:
+        ArtifactMissing: The split is not the one that was recorded.
+        ScenarioInvalid: The folder does not exist on this machine.
+        DatasetInvalid: The data set cannot be trusted.
+    """
     dataset = prepare_dataset(scenario.dataset, scenario.classes)
-    return dataset, dataset.splits["test"]
+    samples = dataset.samples("test")
+    now = split_digest(dataset, "test")
+    if recorded is not None and now != recorded:
+        raise ArtifactMissing(
+            f"The test split of {dataset.root} holds not the images and labels on which the "
+            f"version was evaluated (digest {now}, recorded {recorded}).",
+            remedy="Bring the data set of the training back, or train with the one of now.",
+            recorded=recorded,
+            found=now,
+        )
+    return dataset, samples
 
 
-def open_detector(registry: ModelRegistryManager, name: str, version: int) -> IrDetector:
-    """The detector of a version, its files verified.
+def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
+    """The folder of a version's OpenVINO IR, its files verified.
 
     Raises:
         ArtifactMissing: The version has no IR, or a file of it is gone or differs.
     """
-    model = registry.download(name, version) / IR_FOLDER / "model.xml"
-    if not model.is_file():
+    folder = registry.download(name, version) / _IR_FOLDER
+    if not (folder / ir.FILE).is_file():
         raise ArtifactMissing(
-            f"{name} version {version} holds no OpenVINO IR, so it cannot be measured.",
-            remedy="Register what `guardianflow run SCENARIO --type train` makes.",
+            f"{name} version {version} holds no OpenVINO IR, so it can be neither measured nor "
+            "quantized.",
+            remedy="Register what `guardianflow run SCENARIO --type train --version V` makes.",
             name=name,
             version=version,
         )
-    return IrDetector(model.parent)
+    return folder
 
 
 def measure_version(
@@ -75,12 +117,18 @@ def measure_version(
     """Let a version look at every frame and compare with the labels.
 
     Raises:
-        ArtifactMissing: The version has no IR, or a file of it is gone or differs.
+        ArtifactMissing: The version cannot be measured: it has no IR, a file of it is gone or
+            differs, or it detects other classes than the labels have.
     """
-    detector = open_detector(registry, name, version)
-    found: list[Detections] = []
-    for index, sample in enumerate(samples):
-        found.extend(detections_of(detector.predict([load_image(sample.image)])))
-        if on_progress:
-            on_progress(index + 1, len(samples))
+    detector = IrDetector(ir_folder(registry, name, version))
+    if detector.classes != tuple(classes):
+        # Figures go by index: with a reordered list every one of them would be about another class.
+        raise ArtifactMissing(
+            f"{name} version {version} detects {', '.join(detector.classes)}; the labels have "
+            f"{', '.join(classes)}, so it cannot be measured on them.",
+            remedy="Measure it on frames that are labelled with its own classes, in its order.",
+            name=name,
+            version=version,
+        )
+    found = detect(detector, samples, on_progress=on_progress)
     return Measured(version, evaluate(found, samples, classes), tuple(found))

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from guardianflow import ir
 from guardianflow.dataset import Dataset, load_image, prepare_dataset
-from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid
+from guardianflow.errors import NoCandidate, ScenarioInvalid
 from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
 from guardianflow.latency import Latency, instruction_set, measure_latency
+from guardianflow.measurement import ir_folder
 from guardianflow.pictures import comparison_sheet
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
@@ -41,7 +42,6 @@ from guardianflow.tracking import (
 # Part of a quantization's identity: raise it when the same source would now give another IR.
 RECIPE = "1"
 _FIGURES_FILE = "quantization.json"
-_IR_FOLDER = Path("artifacts/ir")
 _PICTURED = 6
 _TIMED_FRAMES = 16
 _QUARANTINED = "rolled_back"
@@ -168,7 +168,7 @@ class QuantizationRunner:
 
     def _quantize(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel:
         scenario = self.scenario
-        fp32 = self._download()
+        fp32 = ir_folder(self.registry, scenario.model_name.public, source.version)
         known = IrDetector(fp32).classes
         if known != dataset.classes:
             raise ScenarioInvalid(
@@ -196,19 +196,6 @@ class QuantizationRunner:
             run.log_metrics(_metrics(result, fp32, int8), split="test", model_id=model_id)
             self._report("upload", 1, 1)
         return result
-
-    def _download(self) -> Path:
-        """The source's IR, its files verified."""
-        name = self.scenario.model_name
-        folder = self.registry.download(name, self.source_version) / _IR_FOLDER
-        if not (folder / ir.FILE).is_file():
-            raise ArtifactMissing(
-                f"{name} version {self.source_version} holds no OpenVINO IR to quantize.",
-                remedy="Quantize a version that `guardianflow run SCENARIO --type train` made.",
-                name=name.public,
-                version=self.source_version,
-            )
-        return folder
 
     def _calibrate(self, dataset: Dataset, fp32: Path, folder: Path) -> Path:
         settings = self.scenario.quantization

@@ -45,6 +45,8 @@ _SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
 # MLflow's limit for a data set's digest.
 _DIGEST_LENGTH = 36
 _BATCH = 500
+# MLflow's own tag for what a data set was used for.
+_USE = "mlflow.data.context"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class OpenRun:
                 step,
                 model_id=model_id,
                 dataset_name=_split_name(self.dataset, split) if split else None,
-                dataset_digest=_split_digest(self.dataset, split) if split else None,
+                dataset_digest=split_digest(self.dataset, split) if split else None,
             )
             for key, value in metrics.items()
         ]
@@ -94,12 +96,12 @@ class OpenRun:
             DatasetInput(
                 LoggedDataset(
                     name=_split_name(self.dataset, split),
-                    digest=_split_digest(self.dataset, split),
+                    digest=split_digest(self.dataset, split),
                     source_type="local",
                     source=f'{{"uri": "{self.dataset.root.as_posix()}"}}',
                     profile=f'{{"images": {len(self.dataset.samples(split))}}}',
                 ),
-                [InputTag("mlflow.data.context", use)],
+                [InputTag(_USE, use)],
             )
             for split, use in uses.items()
         ]
@@ -238,9 +240,20 @@ def save_pyfunc(
         )
 
 
+def split_digest(dataset: Dataset, split: str) -> str:
+    """The content of a split as a run records it."""
+    return dataset.split_fingerprint(split)[:_DIGEST_LENGTH]
+
+
+def recorded_digest(client: MlflowClient, run_id: str, use: str) -> str | None:
+    """The digest of the split that a run used for something, e.g. "evaluation"; None if unsaid."""
+    with border(f"run {run_id}"):
+        inputs = client.get_run(run_id).inputs
+    for entry in inputs.dataset_inputs if inputs else ():
+        if any((tag.key, tag.value) == (_USE, use) for tag in entry.tags):
+            return entry.dataset.digest
+    return None
+
+
 def _split_name(dataset: Dataset, split: str) -> str:
     return f"{dataset.root.name}-{split}"
-
-
-def _split_digest(dataset: Dataset, split: str) -> str:
-    return dataset.split_fingerprint(split)[:_DIGEST_LENGTH]

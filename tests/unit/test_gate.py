@@ -64,3 +64,10 @@ def test_nothing_measured_never_passes():
 def test_failed_outweighs_inconclusive():
     report = judge([subject(None, 0.7), subject(0.1, 0.7)], SETTINGS)
     assert report.outcome is GateOutcome.FAILED
+
+
+@pytest.mark.parametrize(("candidate", "champion"), [(None, 0.7), (0.7, None)])
+def test_why_something_could_not_be_measured_is_said(candidate, champion):
+    problem = "version 1 detects helmet, person"
+    found = subject(candidate, champion).model_copy(update={"problem": problem})
+    assert problem in judge([found], SETTINGS).summary()
