@@ -14,6 +14,7 @@
     │   ├── AliasDrift                              somebody moved an alias by hand
     │   ├── RotationConflict                        somebody else rotated at the same moment
     │   ├── ChampionChanged(expected, actual)       the question was about another champion
+    │   ├── ReleaseChanged(expected, actual)        what would move is not what was approved
     │   ├── VersionQuarantined                      rolled back before, wants --force and a reason
     │   ├── SourceNotChampion                       a variant whose source is not in production
     │   ├── VersionNotReady                         the version is absent or not READY
@@ -29,6 +30,7 @@
 Anything else that reaches the command line is a defect of ours: exit code 1.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -128,6 +130,35 @@ class ChampionChanged(Refused):
         )
         self.expected = expected
         self.actual = actual
+
+
+class ReleaseChanged(Refused):
+    """What would become champion now is not what was shown and approved."""
+
+    def __init__(
+        self,
+        name: str,
+        expected: Mapping[str, tuple[int | None, int | None]],
+        actual: Mapping[str, tuple[int | None, int | None]],
+    ) -> None:
+        super().__init__(
+            f"The release of {name} changed since it was proposed: approved was "
+            f"{_in_words(expected)}, but now {_in_words(actual)} would move. Nothing was changed.",
+            remedy=f"Propose it again and look at the new evidence: `guardianflow promote {name}`.",
+            name=name,
+            expected=dict(expected),
+            actual=dict(actual),
+        )
+
+
+def _in_words(champions: Mapping[str, tuple[int | None, int | None]]) -> str:
+    return (
+        ", ".join(
+            f"{name} from version {before or 'none'} to {after}"
+            for name, (before, after) in sorted(champions.items())
+        )
+        or "nothing"
+    )
 
 
 class VersionQuarantined(Refused):

@@ -31,6 +31,7 @@ from guardianflow.errors import (
     LedgerDamaged,
     PermissionDenied,
     RegistryUnavailable,
+    ReleaseChanged,
     RotationConflict,
     VersionNotReady,
 )
@@ -120,6 +121,9 @@ class Release:
             decision = rule(
                 self._situation(head, models, request), lambda head=head: self._ledger.past(head)
             )
+            expected = request.expected_moves
+            if expected is not None and decision.moved() != dict(expected):
+                raise ReleaseChanged(request.name.public, expected, decision.moved())
             if not decision.changed:
                 return nothing_to_do(_record(request, decision, head.seq))
             self._verify(decision)
@@ -345,6 +349,11 @@ def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]
 def _answers(record: Record, request: Request) -> bool:
     """Whether an interrupted operation is what the same request, made again, asks for."""
     if record.kind is not request.kind or record.name != request.name.public:
+        return False
+    before = champion_of(record.before, record.name)
+    if request.expected_champion is not UNSET and request.expected_champion != before:
+        return False
+    if request.expected_moves is not None and record.moved() != dict(request.expected_moves):
         return False
     return request.version in (None, champion_of(record.after, record.name))
 

@@ -3,8 +3,8 @@
     propose: plan -> measure candidate and champion on the frozen images -> gate -> record in MLflow
     decide:  a person's Answer -> rotation of the aliases, or a rejection noted on the version
 
-What a person approves is the record: decide() rotates exactly the version that it names, from
-exactly the champion that it was compared with, or refuses.
+What a person approves is the record: decide() rotates exactly the versions that it shows, from
+exactly the champions that they were compared with, or refuses.
 """
 
 import tempfile
@@ -111,6 +111,7 @@ def decide(
 
     Raises:
         ChampionChanged: Another version became champion since the evidence was made.
+        ReleaseChanged: Other versions would move than those that were shown and measured.
         Refused: A rule of the rotation says no; nothing was changed.
     """
     if answer.decision is Choice.REJECT:
@@ -127,6 +128,7 @@ def decide(
         proposal.model_name,
         proposal.version,
         expected_champion=proposal.expected_champion,
+        expected_moves={m.name: (m.before, m.after) for m in _champion_moves(proposal.moves)},
         actor=answer.approver,
         reason=answer.reason,
         token=token,
@@ -156,12 +158,12 @@ def _examine(
         samples: Sequence[Sample] = ()
         if scenario:
             dataset, samples = evaluation_set(scenario)
-            for move in _champion_moves(plan):
+            for move in _champion_moves(plan.moves):
                 comparison = _compare(registry, move, samples, dataset.classes, on_progress)
                 subjects.append(comparison.subject)
                 _draw(comparison, samples, dataset.classes, folder)
         else:
-            subjects = [_unmeasured(move) for move in _champion_moves(plan)]
+            subjects = [_unmeasured(move) for move in _champion_moves(plan.moves)]
         gate = judge(subjects, scenario.gate if scenario else GateSettings())
         title = f"promote {plan.model_name} {plan.version}"
         run_id = open_record(registry.client, PROMOTIONS, token, title) if token else ""
@@ -198,8 +200,8 @@ def _draft(folder: Path, proposal: Proposal) -> Draft:
     )
 
 
-def _champion_moves(plan: Plan) -> list[Move]:
-    return [m for m in plan.moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
+def _champion_moves(moves: Sequence[Move]) -> list[Move]:
+    return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
 
 
 def _unmeasured(move: Move) -> Subject:

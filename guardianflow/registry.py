@@ -31,7 +31,7 @@ from guardianflow.operations import Release, Rule
 from guardianflow.outcome import Operation, Plan
 from guardianflow.registration import register
 from guardianflow.release import Drift, Kind, ModelAlias, Move
-from guardianflow.request import UNSET, Expected, Request
+from guardianflow.request import UNSET, ChampionMoves, Expected, Request
 from guardianflow.rotation import adopt, promote, roll_back
 
 __all__ = [
@@ -122,6 +122,7 @@ class ModelRegistryManager:
         version: int | None = None,
         *,
         expected_champion: Expected = UNSET,
+        expected_moves: ChampionMoves | None = None,
         actor: str = "",
         reason: str = "",
         token: str | None = None,
@@ -134,6 +135,8 @@ class ModelRegistryManager:
             model_name: Base or variant.
             version: The version; None takes @candidate.
             expected_champion: Refuse unless this is the champion of now (None: no champion).
+            expected_moves: Refuse unless exactly these champions move, by public name from which
+                version to which; twins that came later are none of them.
             actor: Who decided; by default user and host.
             reason: Why.
             token: The same token again returns the same operation.
@@ -145,6 +148,7 @@ class ModelRegistryManager:
             VersionQuarantined: The version was rolled back before, and force is off.
             SourceNotChampion: A variant whose source is neither champion nor candidate.
             ChampionChanged: The champion is not the expected one.
+            ReleaseChanged: Other champions would move than the expected ones.
             AliasDrift: Somebody moved an alias by hand.
             RotationConflict: Others kept changing the release.
             ArtifactMissing: A file of the version is gone or differs.
@@ -159,6 +163,7 @@ class ModelRegistryManager:
             token=token or "",
             evidence=evidence,
             expected_champion=expected_champion,
+            expected_moves=expected_moves,
         )
         rule = _promotion(request, force=force, reason=reason)
         return self._release(name).perform(request, rule)

@@ -1,5 +1,6 @@
 """Who asks for a rotation, of what, under which condition, and the token that makes it once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, TypeAlias
@@ -19,6 +20,8 @@ class Unset(Enum):
 
 UNSET: Final = Unset.UNSET
 Expected: TypeAlias = int | Literal[Unset.UNSET] | None
+ChampionMoves: TypeAlias = Mapping[str, tuple[int | None, int | None]]
+"""By public name, the champion before and after."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Request:
     evidence: str = ""
     automatic: bool = False
     expected_champion: Expected = UNSET
+    expected_moves: ChampionMoves | None = None
+    """Exactly the champions that are to move, as they were shown; None expects nothing."""
 
     def check(self) -> None:
         """Refuse texts that would not fit into the ledger.

@@ -2,13 +2,13 @@ import uuid
 
 import pytest
 
-from guardianflow.errors import ChampionChanged, GateFailed, NoCandidate
+from guardianflow.errors import ChampionChanged, GateFailed, NoCandidate, ReleaseChanged
 from guardianflow.gate import GateOutcome
 from guardianflow.promotion import decide, propose
 from guardianflow.proposal import Answer, Choice
 from guardianflow.scenario import GateSettings
 from tests.integration.conftest import make_run
-from tests.integration.release_kit import register_release
+from tests.integration.release_kit import register_copy, register_release
 
 APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")
 REJECTED = Answer(decision=Choice.REJECT, approver="Kim Minji", reason="masks are missed")
@@ -118,6 +118,20 @@ def test_a_champion_that_moved_voids_the_proposal(registry, learned, name):
         decide(registry, stale, APPROVED, token=mine)
     assert (refused.value.expected, refused.value.actual) == (1, 3)
     assert registry.get_champion(name).version == 3
+
+
+def test_a_twin_that_came_after_the_proposal_is_not_promoted_unseen(registry, learned, name):
+    twin = f"{name}__openvino_int8"
+    base = register_copy(learned, name, gate=OPEN_GATE)
+    mine = token()
+    proposal = propose(registry, name, token=mine, requested_by="lee")
+    register_copy(learned, name, source=base.version, gate=OPEN_GATE)
+    with pytest.raises(ReleaseChanged, match="promote") as refused:
+        decide(registry, proposal, APPROVED, token=mine)
+    assert refused.value.exit_code == 3
+    assert refused.value.data["actual"] == {name: (None, 1), twin: (None, 1)}
+    assert registry.history(name) == []
+    assert aliases(registry, name) == aliases(registry, twin) == {1: {"candidate"}}
 
 
 def test_deciding_twice_is_one_operation(registry, learned, name):
