@@ -5,13 +5,14 @@ It ends there: a promotion waits for a person for days, in a flow run of its own
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact
+from prefect.runtime import flow_run
 
-from flows.connection import load_version, run_token, worth_retrying
+from flows.connection import load_version, worth_retrying
 from flows.parameters import ScenarioDocument, ScenarioVersionName
 from flows.publishing import artifact_key
 from flows.quantization import quantize
 from flows.training import train
-from guardianflow.control import PROMOTION, Orchestrator
+from guardianflow.control import PROMOTION, Orchestrator, promotion_key
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")
@@ -44,7 +45,7 @@ def submit_promotion(model_name: str, model_version: int, origin: str) -> str:
             "requested_by": "lifecycle",
             "reason": origin,
         },
-        idempotency_key=run_token("promotion"),
+        idempotency_key=promotion_key(str(flow_run.get_id())),
     )
     get_run_logger().info("asked for the promotion: %s", submitted.url)
     create_link_artifact(

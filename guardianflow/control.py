@@ -22,25 +22,47 @@ from guardianflow.errors import (
     Refused,
 )
 from guardianflow.events import EventName, ModelEvent, resource
-from guardianflow.flowruns import FailedAction, FlowRunInfo, WaitingApproval
+from guardianflow.flowruns import (
+    FailedAction,
+    FlowRunInfo,
+    WaitingApproval,
+    describe_run,
+    describe_waiting,
+)
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun, Log
+    from prefect.client.schemas.objects import Log
+    from prefect.client.schemas.responses import OrchestrationResult
 
-__all__ = ["PROMOTION", "FailedAction", "FlowRunInfo", "Orchestrator", "WaitingApproval"]
+__all__ = [
+    "PROMOTION",
+    "FailedAction",
+    "FlowRunInfo",
+    "Orchestrator",
+    "WaitingApproval",
+    "promotion_key",
+]
 
 PROMOTION = "promote/guardianflow"
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 1.0
 _LOG_PAGE = 200
+_FORM_TIMEOUT_S = 5.0
+_FORM_POLL_S = 0.25
+_NO_FORM_YET = "Run input schema not found"
 _WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefect.worker")
 # Lines reach the server in batches: one may come after others that are younger.
 _LATE = timedelta(seconds=30)
 _EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
 _ACTION_FAILED = "prefect.automation.action.failed"
+
+
+def promotion_key(lifecycle_id: str) -> str:
+    """The idempotency key under which a lifecycle's flow run submits its promotion."""
+    return f"promotion-{lifecycle_id}"
 
 
 @dataclass
@@ -131,7 +153,7 @@ class Orchestrator:
                     remedy="Correct the value.",
                     deployment=deployment,
                 ) from error
-        return self._info(run)
+        return describe_run(run, self.ui_url)
 
     def read(self, run_id: str) -> FlowRunInfo:
         """How a flow run stands now.
@@ -143,7 +165,7 @@ class Orchestrator:
 
         with self._client() as client:
             try:
-                return self._info(client.read_flow_run(_uuid(run_id)))
+                return describe_run(client.read_flow_run(_uuid(run_id)), self.ui_url)
             except ObjectNotFound as error:
                 raise InputError(
                     f"The Prefect server {self.api_url} has no flow run {run_id}.",
@@ -151,13 +173,31 @@ class Orchestrator:
                     run=run_id,
                 ) from error
 
-    def follow(self, run_id: str, on_log: Callable[[str], None]) -> FlowRunInfo:
+    def find(self, idempotency_key: str) -> FlowRunInfo | None:
+        """The flow run that was submitted with this key; None where there is none."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+
+        wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
+        with self._client() as client:
+            runs = client.read_flow_runs(flow_run_filter=wanted, limit=1)
+        return describe_run(runs[0], self.ui_url) if runs else None
+
+    def follow(
+        self, run_id: str, on_log: Callable[[str], None], *, timeout_s: float | None = None
+    ) -> FlowRunInfo:
         """Pass on the log of a flow run and its subflows until it is over or waits for a person.
 
         Only what flows and tasks say, not what workers say about them.
         A server that is away for a moment is waited for; the log goes on where it stopped.
+
+        Args:
+            run_id: The flow run.
+            on_log: Is given each line.
+            timeout_s: After that many seconds the run is returned as it stands, neither final nor
+                waiting; None follows to the end.
         """
         told = _Told()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         patience = time.monotonic() + _READ_TIMEOUT_S
         while True:
             try:
@@ -169,7 +209,8 @@ class Orchestrator:
                     raise
                 time.sleep(_POLL_S)
                 continue
-            if info.final or info.waiting:
+            late = deadline is not None and time.monotonic() > deadline
+            if info.final or info.waiting or late:
                 # The last lines arrive at the server a moment after the state.
                 time.sleep(_POLL_S)
                 self._pass_on(_uuid(run_id), told, on_log)
@@ -223,7 +264,7 @@ class Orchestrator:
             runs = client.read_flow_runs(
                 flow_filter=promotions, flow_run_filter=FlowRunFilter(state=waits)
             )
-        found = [self._waiting(run) for run in runs]
+        found = [describe_waiting(run, self.ui_url) for run in runs]
         return sorted(found, key=lambda waiting: waiting.since)
 
     def answer(self, run_id: str, decision: str, approver: str, reason: str) -> FlowRunInfo:
@@ -235,9 +276,9 @@ class Orchestrator:
         """
         from prefect.client.schemas.responses import SetStateStatus
 
-        values = {"decision": decision, "approver": approver, "reason": reason}
-        with self._client() as client:
-            result = client.resume_flow_run(_uuid(run_id), run_input=values)
+        result = self._resume(
+            run_id, {"decision": decision, "approver": approver, "reason": reason}
+        )
         if result.status == SetStateStatus.ABORT:
             raise NothingWaiting(
                 f"Flow run {run_id} does not wait for an answer.",
@@ -245,13 +286,27 @@ class Orchestrator:
                 run=run_id,
             )
         if result.status != SetStateStatus.ACCEPT:
-            why = getattr(result.details, "reason", "") or "no reason given"
+            why = _reason(result) or "no reason given"
             raise AnswerInvalid(
-                f"The answer was refused: {why}.",
-                remedy="The promotion goes on waiting; answer again.",
+                f"The answer was refused: {why.rstrip('.')}.",
+                remedy=f"The promotion goes on waiting; answer again, or in the UI: "
+                f"{self.ui_url}/runs/flow-run/{run_id}.",
                 run=run_id,
             )
         return self.read(run_id)
+
+    def _resume(self, run_id: str, answer: dict[str, Any]) -> "OrchestrationResult[Any]":
+        """Hand over the answer; where the question has no form yet, wait for it a moment.
+
+        Prefect suspends the flow run first and saves the form's schema after that.
+        """
+        deadline = time.monotonic() + _FORM_TIMEOUT_S
+        while True:
+            with self._client() as client:
+                result = client.resume_flow_run(_uuid(run_id), run_input=answer)
+            if _NO_FORM_YET not in _reason(result) or time.monotonic() > deadline:
+                return result
+            time.sleep(_FORM_POLL_S)
 
     def emit(
         self, event: EventName, payload: ModelEvent, *, related: Sequence[Mapping[str, str]] = ()
@@ -313,35 +368,6 @@ class Orchestrator:
                 return None
         return ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
 
-    def _waiting(self, run: "FlowRun") -> WaitingApproval:
-        parameters = run.parameters
-        # The flow labels its run once it knows; before, and for @candidate, nobody does.
-        labels = cast("dict[str, Any]", run.labels or {})
-        version = labels.get("guardianflow.model.version", parameters.get("model_version"))
-        info = self._info(run)
-        return WaitingApproval(
-            flow_run_id=info.id,
-            flow_run_name=info.name,
-            model_name=str(parameters.get("model_name", "")),
-            version=int(version) if version is not None else None,
-            headline=str(labels.get("guardianflow.headline", "")),
-            since=run.state.timestamp if run.state else datetime.now(UTC),
-            url=info.url,
-        )
-
-    def _info(self, run: "FlowRun") -> FlowRunInfo:
-        state = run.state
-        return FlowRunInfo(
-            id=str(run.id),
-            name=run.name,
-            url=f"{self.ui_url}/runs/flow-run/{run.id}",
-            state=(state.name or state.type.value) if state else "Unknown",
-            message=(state.message or "") if state else "",
-            final=bool(state and state.is_final()),
-            ok=bool(state and state.is_completed()),
-            waiting=bool(state and state.is_paused()),
-        )
-
     @contextmanager
     def _client(
         self, *, read_timeout_s: float = _READ_TIMEOUT_S
@@ -375,6 +401,8 @@ class Orchestrator:
             raise Refused(
                 f"The Prefect server {self.api_url} refuses the request ({status}): "
                 f"{_detail(error.response.text, error.response)}.",
+                remedy="The server's log says more; `python -m deployments.apply` brings it to the "
+                "state that this version of guardianflow expects.",
                 status=status,
             ) from error
 
@@ -384,6 +412,10 @@ class Orchestrator:
             remedy="Start the embedded servers with `make up`, or correct PREFECT_API_URL.",
             api_url=self.api_url,
         )
+
+
+def _reason(result: "OrchestrationResult[Any]") -> str:
+    return str(getattr(result.details, "reason", None) or "")
 
 
 def _detail(text: str, response: Any) -> str:

@@ -1,7 +1,11 @@
 """What the orchestrator says about flow runs, approvals and automations, as plain data."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 
 @dataclass(frozen=True)
@@ -59,3 +63,36 @@ class FailedAction:
     automation: str
     reason: str
     time: datetime
+
+
+def describe_run(run: "FlowRun", ui_url: str) -> FlowRunInfo:
+    """What is to be known of a flow run, with its page in the UI at `ui_url`."""
+    state = run.state
+    return FlowRunInfo(
+        id=str(run.id),
+        name=run.name,
+        url=f"{ui_url}/runs/flow-run/{run.id}",
+        state=(state.name or state.type.value) if state else "Unknown",
+        message=(state.message or "") if state else "",
+        final=bool(state and state.is_final()),
+        ok=bool(state and state.is_completed()),
+        waiting=bool(state and state.is_paused()),
+    )
+
+
+def describe_waiting(run: "FlowRun", ui_url: str) -> WaitingApproval:
+    """What is to be known of a promotion that waits, with its page in the UI at `ui_url`."""
+    parameters = run.parameters
+    # The flow labels its run once it knows; before, and for @candidate, nobody does.
+    labels = cast("dict[str, Any]", run.labels or {})
+    version = labels.get("guardianflow.model.version", parameters.get("model_version"))
+    info = describe_run(run, ui_url)
+    return WaitingApproval(
+        flow_run_id=info.id,
+        flow_run_name=info.name,
+        model_name=str(parameters.get("model_name", "")),
+        version=int(version) if version is not None else None,
+        headline=str(labels.get("guardianflow.headline", "")),
+        since=run.state.timestamp if run.state else datetime.now(UTC),
+        url=info.url,
+    )
