@@ -13,16 +13,16 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
 
-from deployments.local import environment, running
+from deployments.local import environment, locked, running, stop
 from guardianflow.cli.look import print_history, print_models
 from guardianflow.cli.output import at_terminal
-from guardianflow.control import FlowRunInfo, Orchestrator, WaitingApproval
+from guardianflow.control import FlowRunInfo, Orchestrator, WaitingApproval, promotion_key
 from guardianflow.dataset import open_dataset
 from guardianflow.errors import AnswerInvalid, GuardianflowError, NothingWaiting
 from guardianflow.measurement import measure_version
@@ -36,7 +36,12 @@ SCENARIO = "donghwa-entec-ppe"
 WINDOW_IMAGES = 32
 WINDOW_SEED = 20_261_123
 ROLLBACK_TIMEOUT_S = 120.0
+# Two Python starts and up to four measurements, on a machine that may be busy.
+QUESTION_TIMEOUT_S = 180.0
 _PICTURED = 4
+
+# The champion of each name: the base and its variant.
+Release = Mapping[str, int]
 
 Found = TypeVar("Found")
 
@@ -69,15 +74,15 @@ class Story:
         self._watch(window, expect="HEALTHY")
         self._close(window, first, second)
 
-    def _release(self, version: str, what: str) -> int:
-        """Train, quantize, register and ask for one scenario version; returns the new champion."""
+    def _release(self, version: str, what: str) -> Release:
+        """Train, quantize, register and ask for one scenario version; returns the champions."""
         chapter(f"scenario {version}: {what}")
         run = self.orchestrator.submit(
             "lifecycle/guardianflow", {"scenario": SCENARIO, "version": version}
         )
         done = self._follow(run)
         _must_have_ended_well(done)
-        waiting = self._await_question()
+        waiting = self._await_question(run.id)
         console.print(f"[bold]A person is asked:[/] {waiting.headline}")
         console.print(f"  {waiting.url}")
         self.answer(waiting)
@@ -89,27 +94,57 @@ class Story:
                 remedy="The answer was a rejection, perhaps: run `make demo` again and approve.",
             )
         self.show_aliases()
-        return champion.version
+        return self._champions()
+
+    def _champions(self) -> Release:
+        """Which version of the base and of its variant is in production now."""
+        found = {name: self.registry.get_champion(name) for name in (self.name, self.variant)}
+        return {name: champion.version for name, champion in found.items() if champion}
 
     def _follow(self, run: FlowRunInfo) -> FlowRunInfo:
         console.print(f"  flow run {run.name}: {run.url}", style="dim")
         return self._follow_by_id(run.id)
 
-    def _follow_by_id(self, run_id: str) -> FlowRunInfo:
+    def _follow_by_id(self, run_id: str, *, timeout_s: float | None = None) -> FlowRunInfo:
         return self.orchestrator.follow(
-            run_id, lambda line: console.print(f"  {line}", markup=False)
+            run_id, lambda line: console.print(f"  {line}", markup=False), timeout_s=timeout_s
         )
 
-    def _await_question(self) -> WaitingApproval:
+    def _await_question(self, lifecycle_id: str) -> WaitingApproval:
+        """Follow the promotion that a lifecycle submitted until it asks.
+
+        Raises:
+            GuardianflowError: It ended without a question, e.g. the gate said no; or the time is
+                over.
+        """
+        promotion = self.orchestrator.find(promotion_key(lifecycle_id))
+        if promotion is None:
+            raise GuardianflowError(f"Lifecycle {lifecycle_id} has submitted no promotion.")
+        console.print(f"  flow run {promotion.name}: {promotion.url}", style="dim")
+        asked = self._follow_by_id(promotion.id, timeout_s=QUESTION_TIMEOUT_S)
+        if not asked.waiting:
+            how = f"ended as {asked.state}" if asked.final else f"is {asked.state} still"
+            raise GuardianflowError(
+                f"The promotion asks nobody: flow run {asked.name} {how}. {asked.message}",
+                remedy=f"See {asked.url} and the logs in {self.folder / 'logs'}.",
+            )
         return poll(
-            lambda: next(iter(self.orchestrator.pending()), None), "the promotion to ask a person"
+            lambda: next(
+                (w for w in self.orchestrator.pending() if w.flow_run_id == promotion.id), None
+            ),
+            "the promotion's question",
         )
 
     def answer(self, waiting: WaitingApproval) -> None:
         """Let the person answer, here or in the browser; without one, `demo` answers by the API."""
         if at_terminal():
             console.print("Answer in the Prefect UI at this address, or here:")
-            decision = console.input("  [bold]approve / reject[/] (Enter: answered in the UI) > ")
+            try:
+                decision = console.input(
+                    "  [bold]approve / reject[/] (Enter: answered in the UI) > "
+                )
+            except EOFError:  # Ctrl-D: nothing is said here.
+                decision = ""
             if decision.strip() not in ("approve", "reject"):
                 poll(lambda: not self._waits(waiting), "the answer in the UI", timeout_s=3600)
                 return
@@ -162,18 +197,19 @@ class Story:
         runs = client.search_runs([experiment.experiment_id], max_results=1) if experiment else []
         return runs[0].data.tags.get("guardianflow.verdict", "-") if runs else "-"
 
-    def _await_rollback(self, good: int, bad: int) -> None:
+    def _await_rollback(self, good: Release, bad: Release) -> None:
         chapter("the automation acts")
         started = time.monotonic()
 
-        def restored() -> bool:
-            champion = self.registry.get_champion(self.name)
-            return champion is not None and champion.version == good
-
-        poll(restored, "the automation to roll back", timeout_s=ROLLBACK_TIMEOUT_S)
+        # The base and its variant move one after the other.
+        poll(
+            lambda: self._champions() == good,
+            "the automation to roll back",
+            timeout_s=ROLLBACK_TIMEOUT_S,
+        )
         console.print(
-            f"  rolled back: version {bad} -> {good}, {time.monotonic() - started:.1f} s after the "
-            "report",
+            f"  rolled back: version {bad[self.name]} -> {good[self.name]}, "
+            f"{time.monotonic() - started:.1f} s after the report",
             style="green",
         )
         self.show_aliases()
@@ -182,23 +218,23 @@ class Story:
         """Print which version each alias of each model names now."""
         print_models(self.registry.list_models())
 
-    def _close(self, window: Path, good: int, bad: int) -> None:
+    def _close(self, window: Path, good: Release, bad: Release) -> None:
         chapter("what happened")
         print_history(self.name, self.registry.history(self.name))
         for path in self._pictures(window, good, bad):
             console.print(f"picture: {path}")
 
-    def _pictures(self, window: Path, good: int, bad: int) -> list[Path]:
+    def _pictures(self, window: Path, good: Release, bad: Release) -> list[Path]:
         """Draw what both releases see in the same night frames."""
         dataset = open_dataset(window, self.scenario.classes)
         samples = dataset.splits["test"]
         paths: list[Path] = []
         for name, flavour in ((self.name, "fp32"), (self.variant, "int8")):
             seen = {
-                f"version {version} (scenario {label})": measure_version(
-                    self.registry, name, version, samples, dataset.classes
+                f"version {release[name]} (scenario {label})": measure_version(
+                    self.registry, name, release[name], samples, dataset.classes
                 )
-                for version, label in ((bad, "v2"), (good, "v1"))
+                for release, label in ((bad, "v2"), (good, "v1"))
             }
             for title, measured in seen.items():
                 console.print(
@@ -253,18 +289,32 @@ def stop_on_termination() -> None:
         signal.signal(number, interrupt)
 
 
+def say(line: str) -> None:
+    """Pass on what the servers' start and end have to say."""
+    console.print(line, markup=False)
+
+
+def _clear(state: Path) -> None:
+    """Remove what the last demo left: the story begins on a fresh registry."""
+    if state.is_dir():
+        # `up --demo` may still run on it.
+        stop(state, say=say)
+    shutil.rmtree(state, ignore_errors=True)
+
+
 def main() -> int:
     """Run the demo from a clean state; leaves data and pictures, but no process."""
     stop_on_termination()
     started = time.monotonic()
     state = home() / "demo"
-    # The story begins on a fresh registry; what the last run left is of no use to anybody.
-    shutil.rmtree(state, ignore_errors=True)
     console.print(f"guardianflow demo; everything it leaves is in {state}")
     try:
-        with running(state, say=lambda line: console.print(line, markup=False)) as servers:
-            os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
-            Story(servers, state).tell()
+        home().mkdir(parents=True, exist_ok=True)
+        with locked(home() / "demo.lock", f"Another demo is at work on {state}."):
+            _clear(state)
+            with running(state, say=say) as servers:
+                os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
+                Story(servers, state).tell()
     except KeyboardInterrupt:
         console.print("interrupted; nothing is left running", style="yellow")
         return 130
