@@ -2,10 +2,9 @@
 
 import os
 from typing import TYPE_CHECKING, ClassVar, Self
-from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,11 +37,16 @@ class MlflowCredentials(Block):
         "https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/"
     )
 
+    # What was typed into a wrong field may be a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     tracking_uri: str = Field(
         default=...,
         title="Tracking URI",
-        pattern=r"^https?://",
-        description="Address of the MLflow server, e.g. http://127.0.0.1:5000.",
+        pattern=r"^https?://[^@]+$",
+        # The address is shown in links, logs and artifacts.
+        description="Address of the MLflow server without user or password, "
+        "e.g. http://127.0.0.1:5000.",
     )
     username: str | None = Field(
         default=None, description="User of the server's basic authentication."
@@ -54,10 +58,7 @@ class MlflowCredentials(Block):
 
     @field_validator("tracking_uri")
     @classmethod
-    def _no_secret_in_the_address(cls, value: str) -> str:
-        # The address is shown in links, logs and artifacts.
-        if "@" in urlsplit(value).netloc:
-            raise ValueError("the address holds a password; use the fields for user and password")
+    def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
 
     @model_validator(mode="after")

@@ -27,19 +27,23 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
+from pydantic import ValidationError
 
 from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from guardianflow.errors import GuardianflowError, InputError, Refused
 from guardianflow.scenario import ScenarioSpec, read_scenario_file
+from guardianflow.servers import without_account
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # A training takes the machine for itself; a rollback never queues behind one.
 POOLS: Mapping[str, int | None] = {"guardianflow-train": 1, "guardianflow-release": None}
+_PAGE = 200
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class Expected:
     automations: tuple[str, ...]
 
     @classmethod
-    def read(cls, path: Path = CHECKOUT / "prefect.yaml") -> "Expected":
-        """Read it from prefect.yaml."""
+    def read(cls, path: Path | None = None) -> "Expected":
+        """Read it from prefect.yaml, without a path from that of this checkout."""
+        path = path or CHECKOUT / "prefect.yaml"
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
         return cls(
             {entry["entrypoint"]: entry["name"] for entry in entries},
@@ -115,7 +120,8 @@ def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
 
 
 def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
-    wanted = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    wanted = without_account("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI", ""))
+    wanted = wanted.rstrip("/")
     try:
         stored = cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
     except ValueError as error:
@@ -125,12 +131,7 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
                 remedy="Set it to the server's address, e.g. http://mlflow.plant:5000.",
                 value=wanted,
             ) from error
-        stored = MlflowCredentials(
-            tracking_uri=wanted,
-            username=os.environ.get("MLFLOW_TRACKING_USERNAME"),
-            password=_secret("MLFLOW_TRACKING_PASSWORD"),
-            token=_secret("MLFLOW_TRACKING_TOKEN"),
-        )
+        stored = _credentials_of_the_environment(wanted)
         stored.save(DEFAULT_DOCUMENT)
         print(f"created block {DEFAULT_DOCUMENT}")
         return stored
@@ -147,9 +148,24 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
     return stored
 
 
-def _secret(variable: str) -> Any:
-    value = os.environ.get(variable)
-    return value or None
+def _credentials_of_the_environment(address: str) -> MlflowCredentials:
+    def setting(name: str) -> Any:
+        return os.environ.get(f"MLFLOW_TRACKING_{name}") or None
+
+    try:
+        return MlflowCredentials(
+            tracking_uri=address,
+            username=setting("USERNAME"),
+            password=setting("PASSWORD"),
+            token=setting("TOKEN"),
+        )
+    except ValidationError as error:
+        # Its own text could hold what was typed.
+        said = "; ".join(one["msg"] for one in error.errors(include_url=False, include_input=False))
+        raise InputError(
+            f"The MLFLOW_TRACKING_ variables make no credentials: {said}.",
+            remedy="Set MLFLOW_TRACKING_USERNAME and _PASSWORD together, or _TOKEN alone.",
+        ) from error
 
 
 def _seed_scenario(spec: ScenarioSpec, credentials: MlflowCredentials, *, force: bool) -> None:
@@ -214,21 +230,28 @@ def check(client: SyncPrefectClient, expected: Expected) -> list[str]:
     A flow that does not import is deployed without a schema, and `prefect deploy` exits 0.
     """
     problems: list[str] = []
-    found = {d.entrypoint: d for d in client.read_deployments()}
+    found = {(d.entrypoint, d.name): d for d in _all_deployments(client)}
     for entrypoint, name in expected.deployments.items():
-        deployment = found.get(entrypoint)
-        if deployment is None or deployment.name != name:
+        deployment = found.get((entrypoint, name))
+        if deployment is None:
             problems.append(f"deployment {entrypoint} is missing")
             continue
         properties = (deployment.parameter_openapi_schema or {}).get("properties", {})
         untyped = [key for key, value in properties.items() if not _typed(value)]
         if not properties or untyped:
             problems.append(f"deployment {entrypoint} is untyped: {untyped or 'no parameters'}")
-    automations = [a.name for a in client.read_automations()]
     for name in expected.automations:
-        if automations.count(name) != 1:
-            problems.append(f"automation {name!r} is there {automations.count(name)} times")
+        if (times := len(client.read_automations_by_name(name))) != 1:
+            problems.append(f"automation {name!r} is there {times} times")
     return problems
+
+
+def _all_deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
+    """Every deployment of the server, page by page: others may have theirs there too."""
+    offset = 0
+    while page := client.read_deployments(limit=_PAGE, offset=offset):
+        yield from page
+        offset += len(page)
 
 
 def _typed(schema: Mapping[str, object]) -> bool:

@@ -12,6 +12,7 @@ from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from guardianflow.errors import (
     GuardianflowError,
+    InputError,
     RotationConflict,
     ScenarioInvalid,
     ServerUnreachable,
@@ -48,19 +49,42 @@ def load_version(document: str, version: str) -> Scenario:
 def connect(scenario: str | None = None) -> "ModelRegistryManager":
     """The registry of a scenario's credentials, or of the default ones.
 
-    Address and account come from a saved block, never from a parameter.
+    Address and account come from a saved block, never from a parameter. A scenario may have an
+    account of its own, but no server of its own: promotions know only the model's name.
+
+    Raises:
+        ScenarioInvalid: The scenario's credentials are those of another server.
+        InputError: The Prefect server has no default credentials.
     """
     from guardianflow.registry import ModelRegistryManager
 
-    credentials = (
-        load_config(scenario).credentials
-        if scenario
-        else cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
-    )
+    credentials = _default_credentials()
+    if scenario:
+        own = load_config(scenario).credentials
+        if own.tracking_uri != credentials.tracking_uri:
+            raise ScenarioInvalid(
+                f"Scenario {scenario} is on {own.tracking_uri}, but promotions and rollbacks use "
+                f"{credentials.tracking_uri}.",
+                remedy=f"Let its block use the credentials {DEFAULT_DOCUMENT!r}, or others of the "
+                "same server.",
+                value=own.tracking_uri,
+            )
+        credentials = own
     credentials.activate()
     # What our modules log belongs into the flow run's log (PREFECT_LOGGING_EXTRA_LOGGERS).
     logging.getLogger("guardianflow").setLevel(logging.INFO)
     return ModelRegistryManager(credentials.tracking_uri)
+
+
+def _default_credentials() -> MlflowCredentials:
+    try:
+        return cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
+    except ValueError as error:
+        raise InputError(
+            f"The Prefect server has no MLflow Credentials block named {DEFAULT_DOCUMENT!r}.",
+            remedy="`python -m deployments.apply` makes it from MLFLOW_TRACKING_URI.",
+            value=DEFAULT_DOCUMENT,
+        ) from error
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -20,6 +20,10 @@ _QUICK_FAILURE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+_ACCOUNT = {
+    "MLFLOW_TRACKING_URI": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "PREFECT_API_URL": "PREFECT_API_AUTH_STRING",
+}
 # Factories are air-gapped: nothing that guardianflow starts phones home.
 NO_TELEMETRY = {
     "NNCF_CI": "1",
@@ -51,9 +55,13 @@ def find_servers() -> Servers:
     """The servers that this process is to use.
 
     Raises:
-        InputError: The state file is not private to this user or names a foreign address.
+        InputError: An address holds a password; or the state file is not private to this user or
+            names a foreign address.
     """
-    mlflow, prefect = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("PREFECT_API_URL")
+    mlflow, prefect = (
+        without_account(variable, address) if (address := os.environ.get(variable)) else None
+        for variable in _ACCOUNT
+    )
     path = home() / "up" / STATE_FILE
     if (mlflow and prefect) or not path.is_file():
         return Servers(mlflow, prefect, "environment")
@@ -72,6 +80,24 @@ def use_servers() -> Servers:
     if servers.prefect:
         os.environ["PREFECT_API_URL"] = servers.prefect
     return servers
+
+
+def without_account(variable: str, address: str) -> str:
+    """The address, if it holds no user and password.
+
+    Addresses are shown: in messages, logs, links and evidence. So they never hold a secret.
+
+    Raises:
+        InputError: It does; the message does not repeat it.
+    """
+    if "@" not in urlsplit(address).netloc:
+        return address
+    host = urlsplit(address).netloc.rpartition("@")[2]
+    raise InputError(
+        f"{variable} holds an account before the address {host}.",
+        remedy=f"Take it out of the address and set {_ACCOUNT[variable]}.",
+        variable=variable,
+    )
 
 
 def read_state(path: Path) -> Servers:

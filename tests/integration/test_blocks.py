@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
-from deployments.apply import apply_blocks
+from deployments import apply as applying
+from deployments.apply import apply_blocks, main
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario import load_spec
 
@@ -75,8 +76,9 @@ def test_credentials_point_the_environment_at_the_server_and_account():
     ],
 )
 def test_credentials_that_cannot_work_are_refused(values):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as refused:
         MlflowCredentials(**values)
+    assert SECRET not in str(refused.value)
 
 
 def test_credentials_give_a_client_that_lists_models(mlflow_server, monkeypatch):
@@ -138,6 +140,26 @@ def test_credentials_move_only_from_the_address_that_was_ours(seeds, monkeypatch
     assert "kept" in capsys.readouterr().out
     apply_blocks(force=False, former_mlflow="http://127.0.0.1:5999")
     assert MlflowCredentials.load(DEFAULT_DOCUMENT).tracking_uri == "http://127.0.0.1:6001"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "there"),
+    [
+        ("URI", f"http://kim:{SECRET}@mlflow:5000", True),
+        ("URI", f"http://kim:{SECRET}@mlflow:5000", False),
+        ("PASSWORD", SECRET, False),
+    ],
+)
+def test_applying_with_a_secret_in_the_wrong_place_is_refused_without_it(
+    seeds, monkeypatch, capsys, variable, value, there
+):
+    if not there:
+        monkeypatch.setattr(applying, "DEFAULT_DOCUMENT", "absent")
+    monkeypatch.setenv(f"MLFLOW_TRACKING_{variable}", value)
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert "MLFLOW_TRACKING_USERNAME" in said.err
+    assert SECRET not in said.out + said.err
 
 
 def test_a_wrong_value_in_a_block_is_named(seeds):

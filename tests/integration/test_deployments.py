@@ -1,13 +1,24 @@
 """Applying the deployments to a real Prefect API: typed, idempotent, bad values refused."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
+from prefect.states import Suspended
 
+from deployments import apply as applying
 from deployments.apply import POOLS, Expected, apply, check
+from guardianflow import control
 from guardianflow.control import Orchestrator
-from guardianflow.errors import InputError
+from guardianflow.errors import AnswerInvalid, InputError, Refused
+from guardianflow.servers import NO_TELEMETRY
 
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
 FLOWS = {"train", "quantize", "lifecycle", "promote", "rollback", "check-health"}
@@ -103,3 +114,117 @@ def test_a_run_with_an_idempotency_key_is_created_once(applied):
 def test_a_missing_deployment_says_how_it_comes_there(applied):
     with pytest.raises(InputError, match=r"deployments\.apply"):
         applied.submit("absent/guardianflow", {})
+
+
+def prefect(*words):
+    """A command of Prefect in a process of its own, as the README's lines are typed."""
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    return subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", *words],
+        env={**os.environ, **settings},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_blocks_are_registered_by_prefects_own_command(applied):
+    done = prefect("block", "register", "-m", "blocks")
+    assert done.returncode == 0, done.stderr
+    assert "MLflow Credentials" in done.stdout
+    assert "Scenario Config" in done.stdout
+
+
+def test_a_promotion_is_started_by_prefects_own_command(applied):
+    words = ("deployment", "run", "promote/guardianflow", "-p")
+    done = prefect(*words, f"model_name={NAME}", "-p", "model_version=7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs() if run.parameters.get("model_version") == 7]
+        assert [run.parameters["model_name"] for run in runs] == [NAME]
+        client.delete_flow_run(runs[0].id)
+    assert prefect(*words, "model_name=no-slashes").returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("first_line", "parameter", "said"),
+    [
+        ("import absent_library", "x: int", "absent_library"),
+        ("", "x", r"broken is untyped: \['x'\]"),
+    ],
+    ids=["does not import", "has no types"],
+)
+def test_a_flow_without_a_form_is_refused(
+    applied, tmp_path, monkeypatch, first_line, parameter, said
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5999")
+    lines = [first_line, "from prefect import flow", "@flow", f"def broken({parameter}): ..."]
+    (tmp_path / "broken.py").write_text("\n".join(lines))
+    entry = {"name": "other", "entrypoint": "broken.broken", "pull": []}
+    entry["work_pool"] = {"name": "guardianflow-release"}
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": [entry]}))
+    monkeypatch.setattr(applying, "CHECKOUT", tmp_path)
+    with pytest.raises(Refused, match=said):
+        apply()
+    with get_client(sync_client=True) as client:
+        for made in client.read_deployments():
+            if made.name == "other":
+                client.delete_deployment(made.id)
+
+
+def test_every_page_of_deployments_is_looked_at(applied, monkeypatch):
+    monkeypatch.setattr(applying, "_PAGE", 2)
+    with get_client(sync_client=True) as client:
+        assert check(client, Expected.read()) == []
+
+
+def test_workers_that_were_started_by_hand_do_not_phone_home_either(applied):
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            assert NO_TELEMETRY.items() <= deployment.job_variables["env"].items()
+
+
+@pytest.fixture
+def suspended(applied):
+    """A promotion as it is for a moment: suspended, and the form's schema not saved yet."""
+    asked = applied.submit("promote/guardianflow", {"model_name": NAME})
+    state = Suspended(timeout_seconds=60)
+    state.state_details.run_input_keyset = {"schema": "q-schema", "response": "q-response"}
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(asked.id, state, force=True)
+        yield asked.id
+        client.delete_flow_run(asked.id)
+
+
+def test_an_answer_waits_for_the_form(applied, suspended):
+    def save_the_form():
+        time.sleep(1)
+        form = {"type": "object", "properties": {"decision": {"enum": ["approve"]}}}
+        body = {"key": "q-schema", "value": json.dumps(form), "sender": "test"}
+        with get_client(sync_client=True) as client:
+            client.request("POST", f"/flow_runs/{suspended}/input", json=body)
+
+    with ThreadPoolExecutor(1) as pool:
+        saved = pool.submit(save_the_form)
+        applied.answer(suspended, "approve", "Kim", "because")
+        saved.result()
+    assert not applied.read(suspended).waiting
+
+
+def test_a_question_without_a_form_says_where_to_answer(applied, suspended, monkeypatch):
+    monkeypatch.setattr(control, "_FORM_TIMEOUT_S", 0.5)
+    with pytest.raises(AnswerInvalid, match=f"answer again.*{suspended}"):
+        applied.answer(suspended, "approve", "Kim", "because")
+
+
+def test_a_flow_run_is_found_by_its_key_and_followed_for_a_limited_time(applied):
+    parameters = {"model_name": NAME, "reason": "because"}
+    started = applied.submit("rollback/guardianflow", parameters, idempotency_key="two")
+    assert applied.find("two") == started
+    assert applied.find("three") is None
+    # No worker polls here.
+    as_it_stands = applied.follow(started.id, lambda _: None, timeout_s=0.1)
+    assert not as_it_stands.final
+    with get_client(sync_client=True) as client:
+        client.delete_flow_run(started.id)

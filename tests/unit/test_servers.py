@@ -58,6 +58,15 @@ def test_using_the_servers_points_child_processes_at_them_and_fails_fast(state, 
     assert os.environ["NNCF_CI"] == "1"
 
 
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "PREFECT_API_URL"])
+def test_an_address_with_a_password_is_refused_and_not_repeated(state, monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://kim:s3cret@plant:5000")
+    with pytest.raises(InputError, match=f"{variable}.*plant:5000") as refused:
+        find_servers()
+    assert "s3cret" not in json.dumps(refused.value.to_json())
+    assert "kim" not in str(refused.value)
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o620, 0o604])
 def test_a_state_file_that_others_can_reach_is_not_trusted(state, mode):
     state.chmod(mode)
