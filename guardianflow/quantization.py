@@ -36,6 +36,8 @@ from guardianflow.tracking import (
     open_run,
     read_text,
     ready_model,
+    refuse_edited,
+    same_work,
     scenario_tags,
 )
 
@@ -44,6 +46,7 @@ RECIPE = "1"
 _FIGURES_FILE = "quantization.json"
 _PICTURED = 6
 _TIMED_FRAMES = 16
+_DIGEST_TAG = "guardianflow.scenario_digest"
 _QUARANTINED = "rolled_back"
 log = logging.getLogger(__name__)
 
@@ -108,6 +111,7 @@ class QuantizationRunner:
             VersionNotReady: There is no such source version.
             ArtifactMissing: The source holds no IR, or a file of it is gone or differs.
             ScenarioInvalid: The source detects other classes than the scenario has.
+            ScenarioFrozen: The scenario version was edited after it had been trained.
             DatasetInvalid: The data set cannot be trusted.
             RegistryUnavailable: MLflow does not answer.
         """
@@ -120,6 +124,7 @@ class QuantizationRunner:
         for split in ("train", "test"):
             dataset.samples(split)
         self._report("data", 1, 1)
+        refuse_edited(self.registry.client, self.scenario)
         source = self.registry.get_version(self.scenario.model_name, self.source_version)
         return self._find(dataset, source) or self._quantize(dataset, source)
 
@@ -159,7 +164,8 @@ class QuantizationRunner:
     def _find(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel | None:
         """A finished quantization of the same source, settings and data, measured on such a CPU."""
         client = self.registry.client
-        for run in find_finished(client, self.scenario, self._tags(dataset, source)):
+        tags = same_work(self._tags(dataset, source))
+        for run in find_finished(client, self.scenario, tags):
             if ready_model(client, run):
                 figures = json.loads(read_text(client, run.info.run_id, _FIGURES_FILE))
                 log.info("found the quantization again: run %s", run.info.run_id)
@@ -282,13 +288,16 @@ class QuantizationRunner:
 def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
     """Which FP32 version to quantize: the scenario version's @candidate, else its @champion.
 
+    Settings are compared, not labels: a version that says the same as an earlier one reuses its
+    training, which keeps the earlier label.
+
     Raises:
         NoCandidate: Neither was trained from this scenario version, or the candidate was rolled
             back and the champion is another.
     """
     name = scenario.model_name
     versions = registry.list_versions(name)
-    mine = [v for v in versions if v.scenario_version == scenario.version]
+    mine = [v for v in versions if v.tags.get(_DIGEST_TAG) == scenario.digest]
     for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION):
         for info in mine:
             if alias.value in info.aliases and info.status != _QUARANTINED:

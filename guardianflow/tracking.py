@@ -33,6 +33,7 @@ from mlflow.entities import (
 from guardianflow import serving
 from guardianflow.connection import border
 from guardianflow.dataset import Dataset
+from guardianflow.errors import ScenarioFrozen
 from guardianflow.evaluation import Evaluation
 from guardianflow.records import experiment_id
 from guardianflow.scenario import Scenario
@@ -186,6 +187,35 @@ def find_finished(
                 [where], query, max_results=limit, order_by=["attributes.start_time DESC"]
             )
         )
+
+
+def same_work(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that tell work apart: settings with the same digest are it, however called."""
+    names = ("guardianflow.scenario", "guardianflow.scenario_version")
+    return {key: value for key, value in tags.items() if key not in names}
+
+
+def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
+    """A scenario version that has been trained stays what it was.
+
+    Raises:
+        ScenarioFrozen: It was trained with other settings.
+    """
+    tags = {
+        "guardianflow.kind": "train",
+        "guardianflow.scenario": scenario.name,
+        "guardianflow.scenario_version": scenario.version,
+    }
+    for run in find_finished(client, scenario, tags):
+        if run.data.tags.get("guardianflow.scenario_digest") != scenario.digest:
+            raise ScenarioFrozen(
+                f"Scenario {scenario.name} {scenario.version} was trained with other settings "
+                f"(run {run.info.run_id}) and edited since.",
+                remedy=f"Undo the edit, or add v{int(scenario.version[1:]) + 1} with it.",
+                scenario=scenario.name,
+                version=scenario.version,
+                run_id=run.info.run_id,
+            )
 
 
 def ready_model(client: MlflowClient, run: Run) -> str | None:

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 
 from guardianflow import ir, weights
 from guardianflow.dataset import Dataset, prepare_dataset
-from guardianflow.errors import ScenarioFrozen
 from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
 from guardianflow.fitting import RECIPE, EpochFigures, FittedDetector, fit
 from guardianflow.pictures import contact_sheet, training_curves
@@ -32,6 +31,8 @@ from guardianflow.tracking import (
     open_run,
     read_evaluation,
     ready_model,
+    refuse_edited,
+    same_work,
     scenario_tags,
 )
 
@@ -103,7 +104,7 @@ class TrainingRunner:
         for split in ("train", "val", "test"):
             dataset.samples(split)
         self._report("data", 1, 1, f"{len(dataset.samples('train'))} images to learn from")
-        refuse_edited(self.registry, self.scenario)
+        refuse_edited(self.registry.client, self.scenario)
         return self._find(dataset) or self._train(dataset)
 
     def register(self, trained: TrainedModel) -> TrainedModel:
@@ -128,10 +129,7 @@ class TrainingRunner:
     def _find(self, dataset: Dataset) -> TrainedModel | None:
         """A finished training of the same settings, data and recipe."""
         client = self.registry.client
-        # Two versions with the same digest are the same work, whatever they are called.
-        tags = self._tags(dataset)
-        del tags["guardianflow.scenario"], tags["guardianflow.scenario_version"]
-        for run in find_finished(client, self.scenario, tags):
+        for run in find_finished(client, self.scenario, same_work(self._tags(dataset))):
             if ready_model(client, run):
                 run_id = run.info.run_id
                 log.info("found the training again: run %s", run_id)
@@ -175,8 +173,10 @@ class TrainingRunner:
         self, run: OpenRun, dataset: Dataset, fitted: FittedDetector, folder: Path
     ) -> Evaluation:
         """Export, measure on the test split as deployed, and bring everything to MLflow."""
-        best = weights.save_weights(fitted.detector, dataset.classes, folder / "weights").parent
-        exported = ir.save(ir.convert(fitted.detector, dataset.classes), folder / "ir")
+        best = weights.save_weights(fitted.detector, dataset.classes, folder / "weights")
+        # Exported from what is kept: the IR and best.pt of a version can never disagree.
+        detector, classes = weights.load_weights(best)
+        exported = ir.save(ir.convert(detector, classes), folder / "ir")
         samples = dataset.samples("test")
         found = detect(
             IrDetector(exported),
@@ -189,34 +189,11 @@ class TrainingRunner:
         _draw(papers / "pictures", dataset, found, fitted)
         (papers / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
         run.log_files(papers)
-        run.log_files(best, "weights")
-        model_id = run.log_model(exported, best, self._tags(dataset))
+        run.log_files(best.parent, "weights")
+        model_id = run.log_model(exported, best.parent, self._tags(dataset))
         run.log_metrics(evaluation.metrics("test."), split="test", model_id=model_id)
         self._report("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
         return evaluation
-
-
-def refuse_edited(registry: ModelRegistryManager, scenario: Scenario) -> None:
-    """A scenario version that has been trained stays what it was.
-
-    Raises:
-        ScenarioFrozen: It was trained with other settings.
-    """
-    tags = {
-        "guardianflow.kind": "train",
-        "guardianflow.scenario": scenario.name,
-        "guardianflow.scenario_version": scenario.version,
-    }
-    for run in find_finished(registry.client, scenario, tags):
-        if run.data.tags.get("guardianflow.scenario_digest") != scenario.digest:
-            raise ScenarioFrozen(
-                f"Scenario {scenario.name} {scenario.version} was trained with other settings "
-                f"(run {run.info.run_id}) and edited since.",
-                remedy=f"Undo the edit, or add v{int(scenario.version[1:]) + 1} with it.",
-                scenario=scenario.name,
-                version=scenario.version,
-                run_id=run.info.run_id,
-            )
 
 
 def _epoch_metrics(figures: EpochFigures) -> Mapping[str, float]:

@@ -2,14 +2,29 @@
 
 import pytest
 
-from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid, VersionNotReady
+from guardianflow.errors import (
+    ArtifactMissing,
+    NoCandidate,
+    ScenarioFrozen,
+    ScenarioInvalid,
+    VersionNotReady,
+)
 from guardianflow.quantization import QuantizationRunner, choose_source
+from guardianflow.scenario import QuantizationSettings
 from guardianflow.serving import IrDetector
+from guardianflow.training import TrainingRunner
 
 
 @pytest.fixture(autouse=True)
 def same_home(learned, monkeypatch):
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(learned.home))
+
+
+def elsewhere(learned, factory):
+    """A model name that no other test uses, and the learned scenario for it."""
+    name = factory.name()
+    plant = name.split("/")[1].removeprefix("plant-")
+    return name, learned.scenario.model_copy(update={"region": "plant", "plant": plant})
 
 
 def test_accuracy_is_measured_before_and_after_on_held_out_images(learned):
@@ -64,15 +79,14 @@ def test_a_quantization_is_found_again(learned):
 
 
 def test_a_version_without_an_ir_is_refused(learned, factory):
-    bare = learned.registry.register_model(
-        factory.run({"best.pt": b"weights"}), "model", learned.name
-    )
+    name, scenario = elsewhere(learned, factory)
+    bare = learned.registry.register_model(factory.run({"best.pt": b"weights"}), "model", name)
     with pytest.raises(ArtifactMissing, match="no OpenVINO IR"):
-        QuantizationRunner(learned.scenario, learned.registry, bare.version).run()
+        QuantizationRunner(scenario, learned.registry, bare.version).run()
 
 
 def test_a_source_with_other_classes_is_refused(learned):
-    other = learned.scenario.model_copy(update={"classes": ("person", "vest")})
+    other = learned.scenario.model_copy(update={"version": "v9", "classes": ("person", "vest")})
     with pytest.raises(ScenarioInvalid, match="detects person, helmet"):
         QuantizationRunner(other, learned.registry, learned.trained.version).run()
 
@@ -84,26 +98,43 @@ def test_a_version_that_does_not_exist_is_refused(learned):
 
 def test_the_source_is_the_candidate_of_the_scenario_version_else_the_champion(learned, factory):
     registry = learned.registry
-    name = factory.name()
-    plant = name.split("/")[1].removeprefix("plant-")
-    scenario = learned.scenario.model_copy(update={"region": "plant", "plant": plant})
+    name, scenario = elsewhere(learned, factory)
 
-    def register(version):
-        tags = {"guardianflow.scenario_version": version}
+    other = scenario.model_copy(update={"version": "v2", "classes": ("person",)})
+
+    def register(made_from):
+        tags = {"guardianflow.scenario_digest": made_from.digest}
         return registry.register_model(factory.run(), "model", name, tags=tags).version
 
     with pytest.raises(NoCandidate, match="run learned-ppe --type train --version v1"):
         choose_source(registry, scenario)
-    first = register("v1")
+    first = register(scenario)
     assert choose_source(registry, scenario) == first
     registry.promote_to_champion(name)
-    second = register("v2")
+    second = register(other)
     # @candidate belongs to v2 now: of v1 there is the champion
     assert choose_source(registry, scenario) == first
-    assert choose_source(registry, scenario.model_copy(update={"version": "v2"})) == second
-    third = register("v1")
+    assert choose_source(registry, other) == second
+    third = register(scenario)
     assert choose_source(registry, scenario) == third
     registry.promote_to_champion(name)
     registry.rollback(name, reason="test")
     # the third is @candidate again, but quarantined
     assert choose_source(registry, scenario) == first
+
+
+def test_a_version_that_says_the_same_is_quantized_from_the_same_training(learned):
+    same = learned.scenario.model_copy(update={"version": "v4"})
+    trained = TrainingRunner(same, learned.registry).run()
+    assert trained.reused
+    assert trained.version == learned.trained.version
+    assert choose_source(learned.registry, same) == trained.version
+    made = QuantizationRunner(same, learned.registry, trained.version).run()
+    assert made.reused
+    assert made.version == learned.quantized.version
+
+
+def test_an_edited_version_is_not_quantized(learned):
+    edited = learned.scenario.model_copy(update={"quantization": QuantizationSettings()})
+    with pytest.raises(ScenarioFrozen, match="add v2"):
+        QuantizationRunner(edited, learned.registry, learned.trained.version).run()
