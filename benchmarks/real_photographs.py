@@ -14,7 +14,7 @@ import time
 
 from deployments.local import CHECKOUT, environment, running
 from guardianflow.errors import GuardianflowError, InputError
-from guardianflow.scenario import load_scenario
+from guardianflow.scenario_file import load_scenario
 from guardianflow.servers import home
 
 SCENARIO = "openyard-helmets"

@@ -37,7 +37,8 @@ from pydantic import ValidationError
 from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from guardianflow.errors import GuardianflowError, InputError, Refused
-from guardianflow.scenario import ScenarioSpec, read_scenario_file
+from guardianflow.scenario import ScenarioSpec
+from guardianflow.scenario_file import read_scenario_file
 from guardianflow.servers import without_account
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -28,7 +28,8 @@ from guardianflow.errors import AnswerInvalid, GuardianflowError, NothingWaiting
 from guardianflow.measurement import measure_version
 from guardianflow.pictures import comparison_sheet
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.scenario import Light, Scenario, load_scenario
+from guardianflow.scenario import Light, Scenario
+from guardianflow.scenario_file import load_scenario
 from guardianflow.servers import Servers, home
 from guardianflow.synthetic import draw_window
 

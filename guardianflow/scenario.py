@@ -1,6 +1,6 @@
 """Scenarios: what is trained, quantized, gated and watched for one customer x site x zone x task.
 
-    scenarios/*.yaml  --read_scenario_file-->  ScenarioSpec  --version("v3")-->  Scenario
+    ScenarioSpec  --version("v3")-->  Scenario
 
 A `ScenarioSpec` is one YAML file or one Prefect block: common settings, and `versions` that
 override them key by key. A `Scenario` is one version of it, frozen, with a digest.
@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from guardianflow.errors import ScenarioInvalid
+from guardianflow.errors import NameInvalid, ScenarioInvalid
 from guardianflow.names import SEGMENT, ModelName
 
 Segment = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=60)]
@@ -79,16 +78,18 @@ class FolderData(Settings):
         missing = [name for name in re.findall(r"\$\{(\w+)\}", self.path) if name not in os.environ]
         if missing:
             raise ScenarioInvalid(
-                f"The data set path {self.path!r} needs the environment variable {missing[0]}, "
+                f"dataset.path = {self.path!r} needs the environment variable {missing[0]}, "
                 "which is not set.",
                 remedy=f"export {missing[0]}=/path/to/data",
+                key="dataset.path",
                 value=self.path,
             )
         path = Path(os.path.expandvars(self.path)).expanduser().absolute()
         if not path.is_dir():
             raise ScenarioInvalid(
-                f"The data set folder {path} does not exist.",
+                f"dataset.path = {self.path!r}: the folder {path} does not exist.",
                 remedy="Correct dataset.path in the scenario, or bring the folder there.",
+                key="dataset.path",
                 value=str(path),
             )
         return path
@@ -171,6 +172,16 @@ class Scenario(Settings):
             raise ValueError("classes: a class is listed twice")
         return self
 
+    @model_validator(mode="after")
+    def _names_can_be_registered(self) -> "Scenario":
+        try:
+            self.model_name.variant(self.quantization.flavour)
+        except NameInvalid as error:
+            raise ValueError(
+                f"customer, region, plant, zone and task together: {error.message}"
+            ) from error
+        return self
+
     @property
     def model_name(self) -> ModelName:
         """The base model of this scenario."""
@@ -203,7 +214,16 @@ class Scenario(Settings):
             ScenarioInvalid: A path or an environment variable is missing.
         """
         if isinstance(self.dataset, FolderData):
-            self.dataset.resolve()
+            try:
+                self.dataset.resolve()
+            except ScenarioInvalid as error:
+                raise ScenarioInvalid(
+                    f"Scenario {self.name} {self.version}: {error.message}",
+                    remedy=error.remedy,
+                    scenario=self.name,
+                    version=self.version,
+                    **error.data,
+                ) from error
         return self
 
 
@@ -229,24 +249,50 @@ class ScenarioSpec(Settings):
                 scenario=self.name,
                 value=version,
             )
-        merged = merge_settings(self.common, self.versions[version])
-        try:
-            return Scenario.model_validate({**merged, "name": self.name, "version": version})
-        except ValidationError as error:
-            raise _invalid(f"Scenario {self.name}", version, error, lines=None) from error
-
-    def to_mapping(self) -> dict[str, object]:
-        """The content as the YAML file has it."""
-        return {**self.common, "versions": dict(self.versions)}
+        return self._merged(version, f"Scenario {self.name}", lambda _: None)
 
     @classmethod
-    def from_mapping(cls, name: str, content: Mapping[str, object]) -> "ScenarioSpec":
+    def from_mapping(
+        cls,
+        name: str,
+        content: Mapping[str, object],
+        *,
+        where: str | None = None,
+        line_of: Callable[[Sequence[object]], int | None] = lambda _: None,
+    ) -> "ScenarioSpec":
         """Read a mapping of the YAML file's shape and check every version of it.
+
+        Args:
+            name: Name of the scenario.
+            content: The common settings, and `versions`.
+            where: What an error calls it; the scenario's name if None.
+            line_of: The line of a nested key, for errors, where there are lines.
 
         Raises:
             ScenarioInvalid: A key or a value is wrong.
         """
-        return _read(name, content, where=f"Scenario {name}", lines=None)
+        where = where or f"Scenario {name}"
+        common = {key: value for key, value in content.items() if key != "versions"}
+        # `versions:` with an empty entry (`v1:`) is a version that overrides nothing.
+        versions = content.get("versions") or {}
+        if isinstance(versions, Mapping):
+            versions = {key: {} if value is None else value for key, value in versions.items()}
+        try:
+            spec = cls.model_validate({"name": name, "common": common, "versions": versions})
+        except ValidationError as error:
+            raise _invalid(where, None, error, line_of) from error
+        for version in spec.versions:
+            spec._merged(version, where, line_of)
+        return spec
+
+    def _merged(
+        self, version: str, where: str, line_of: Callable[[Sequence[object]], int | None]
+    ) -> Scenario:
+        merged = merge_settings(self.common, self.versions[version])
+        try:
+            return Scenario.model_validate({**merged, "name": self.name, "version": version})
+        except ValidationError as error:
+            raise _invalid(where, version, error, line_of) from error
 
 
 def merge_settings(
@@ -270,136 +316,35 @@ def merge_settings(
     return merged
 
 
-def scenarios_folder() -> Path:
-    """Where scenario files lie: `GUARDIANFLOW_SCENARIOS`, or `scenarios/` of this directory."""
-    return Path(os.environ.get("GUARDIANFLOW_SCENARIOS", "scenarios"))
-
-
-def load_scenario(name: str, version: str, folder: Path | None = None) -> Scenario:
-    """Read one version of a scenario from its YAML file and check it.
-
-    Raises:
-        ScenarioInvalid: File, key, value, version or path is wrong; the message names it.
-    """
-    return load_spec(name, folder).version(version).check()
-
-
-def load_spec(name: str, folder: Path | None = None) -> ScenarioSpec:
-    """Read a scenario's YAML file by the scenario's name.
-
-    Raises:
-        ScenarioInvalid: There is no such file, or something in it is wrong.
-    """
-    folder = folder or scenarios_folder()
-    path = folder / f"{name}.yaml"
-    if not re.fullmatch(SEGMENT, name) or not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.yaml"))
-        raise ScenarioInvalid(
-            f"There is no scenario {name!r} in {folder.absolute()}.",
-            remedy=f"Choose one of {', '.join(known)}."
-            if known
-            else "Run the command from the checkout, or set GUARDIANFLOW_SCENARIOS.",
-            value=name,
-        )
-    return read_scenario_file(path)
-
-
-def read_scenario_file(path: Path) -> ScenarioSpec:
-    """Read a scenario's YAML file; every version in it is checked.
-
-    Raises:
-        ScenarioInvalid: The message names file, line, key, value and remedy.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        # One loader for both: the tree with line numbers, and the values (safe: no objects).
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ScenarioInvalid(
-            f"{where}: this is no YAML: {getattr(error, 'problem', None) or error}.",
-            remedy="Correct the line; a scenario in scenarios/ shows the form.",
-            file=str(path),
-        ) from error
-    if not isinstance(content, dict):
-        raise ScenarioInvalid(
-            f"{path}:1: a scenario is a mapping with keys such as customer and versions.",
-            remedy="A scenario in scenarios/ shows the form.",
-            file=str(path),
-        )
-    return _read(path.stem, cast("dict[str, object]", content), where=str(path), lines=tree)
-
-
-def _read(
-    name: str, content: Mapping[str, object], *, where: str, lines: yaml.Node | None
-) -> ScenarioSpec:
-    common = {key: value for key, value in content.items() if key != "versions"}
-    try:
-        # `versions:` with an empty entry (`v1:`) is a version that overrides nothing.
-        versions = content.get("versions") or {}
-        filled = (
-            {key: value if value is not None else {} for key, value in versions.items()}
-            if isinstance(versions, Mapping)
-            else versions
-        )
-        spec = ScenarioSpec.model_validate({"name": name, "common": common, "versions": filled})
-    except ValidationError as error:
-        raise _invalid(where, None, error, lines) from error
-    for version, override in spec.versions.items():
-        merged = merge_settings(spec.common, override)
-        try:
-            Scenario.model_validate({**merged, "name": name, "version": version})
-        except ValidationError as error:
-            raise _invalid(where, version, error, lines) from error
-    return spec
-
-
 def _invalid(
-    where: str, version: str | None, error: ValidationError, lines: yaml.Node | None
+    where: str,
+    version: str | None,
+    error: ValidationError,
+    line_of: Callable[[Sequence[object]], int | None],
 ) -> ScenarioInvalid:
     """Say the first thing that is wrong, with its line, key, value and what to do."""
     first = error.errors(include_url=False)[0]
     # A discriminated union puts its tag into the location: `dataset.synthetic.seed`.
     keys = [key for key in first["loc"] if key not in ("synthetic", "folder")]
-    line = None
-    if lines is not None:
-        own = _line_of(lines, ["versions", version, *keys]) if version else None
-        line = own or _line_of(lines, keys) or _nearest_line(lines, keys)
+    own = line_of(["versions", version, *keys]) if version else None
+    # A missing key is reported at the closest group around it.
+    groups = (keys[:length] for length in range(len(keys), 0, -1))
+    line = own or next((found for group in groups if (found := line_of(group))), None)
     place = f"{where}:{line}" if line else where
-    key = ".".join(str(part) for part in keys) or "the file"
+    key = ".".join(str(part) for part in keys)
     label = f"{place} ({version})" if version else place
     value = first.get("input")
     if first["type"] == "extra_forbidden":
         message, remedy = f"{label}: unknown key {key!r}.", "Remove it, or correct its spelling."
     elif first["type"] == "missing":
         message, remedy = f"{label}: the key {key!r} is missing.", "Add it."
+    elif not keys:
+        # About several keys together: repeating all their values would bury the sentence.
+        message = f"{label}: {first['msg'].removeprefix('Value error, ').rstrip('.')}."
+        return ScenarioInvalid(message, remedy="Correct these values.")
     else:
         message = f"{label}: {key} = {value!r} is not allowed: {first['msg']}."
         remedy = "Correct the value; segments are small letters, digits and single hyphens."
         if "pattern" not in first["type"]:
             remedy = "Correct the value."
     return ScenarioInvalid(message, remedy=remedy, key=key, value=repr(value), line=line)
-
-
-def _line_of(node: yaml.Node, keys: Sequence[object]) -> int | None:
-    """The 1-based line of a nested key in a composed YAML tree, or None where it is absent."""
-    line = None
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == str(key)]
-            if not found:
-                return None
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            node = node.value[key]
-            line = node.start_mark.line + 1
-        else:
-            return None
-    return line
-
-
-def _nearest_line(node: yaml.Node, keys: Sequence[object]) -> int | None:
-    lines = (_line_of(node, keys[:length]) for length in range(len(keys) - 1, 0, -1))
-    return next((line for line in lines if line), None)

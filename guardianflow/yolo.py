@@ -19,6 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from guardianflow.errors import DatasetInvalid
+from guardianflow.yaml_lines import NoYaml, line_of, parse
 
 SPLITS = ("train", "val", "test")
 # Exporters round to six digits: an edge may stand that far outside, more is a wrong box.
@@ -243,33 +244,19 @@ def _check_box(file: Path, line: int, numbers: list[float]) -> tuple[float, floa
 
 
 def _parse_yaml(file: Path) -> tuple[yaml.Node | None, Mapping[str, object]]:
-    text = read_text(file)
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise invalid(
-            file,
-            f"is no YAML: {getattr(error, 'problem', None) or error}",
-            "Correct the line.",
-            line=mark.line + 1 if mark else None,
-        ) from error
+        content, tree = parse(read_text(file))
+    except NoYaml as error:
+        raise invalid(file, f"is no YAML: {error}", "Correct the line.", line=error.line) from error
     if not isinstance(content, dict):
         raise invalid(file, "is no mapping", "It has keys such as names, train and val.", line=1)
     return tree, cast("Mapping[str, object]", content)
 
 
-def _line_of(tree: yaml.Node | None, key: str) -> int | None:
-    if not isinstance(tree, yaml.MappingNode):
-        return None
-    return next((k.start_mark.line + 1 for k, _ in tree.value if k.value == key), None)
-
-
 def _read_names(
     file: Path, tree: yaml.Node | None, content: Mapping[str, object], warnings: list[str]
 ) -> tuple[str, ...]:
-    names, line = content.get("names"), _line_of(tree, "names")
+    names, line = content.get("names"), line_of(tree, ["names"])
     if isinstance(names, dict):
         keyed = cast("dict[object, object]", names)
         if list(keyed) != list(range(len(keyed))):
@@ -302,7 +289,7 @@ def _read_names(
             file,
             f"nc is {nc!r}, but names has {len(classes)} classes",
             "Make the two agree; nc may be left out.",
-            line=_line_of(tree, "nc"),
+            line=line_of(tree, ["nc"]),
             value=nc,
         )
     return classes
@@ -329,7 +316,7 @@ def _read_base(file: Path, tree: yaml.Node | None, content: Mapping[str, object]
             file,
             f"path {given!r} does not exist on this machine",
             "Remove `path`; the splits are then looked for beside data.yaml.",
-            line=_line_of(tree, "path"),
+            line=line_of(tree, ["path"]),
             value=given,
         )
     return base
@@ -343,7 +330,7 @@ def _read_folders(
     value: object,
     warnings: list[str],
 ) -> tuple[Path, ...]:
-    line = _line_of(tree, split)
+    line = line_of(tree, [split])
     entries = cast("list[object]", value) if isinstance(value, list) else [value]
     folders: list[Path] = []
     for entry in entries:
@@ -376,6 +363,6 @@ def _refuse_shared_folders(
                     file,
                     f"{split} and {owner[path]} are the same folder {path}",
                     "A model must be measured on images that it did not learn from: split them.",
-                    line=_line_of(tree, split),
+                    line=line_of(tree, [split]),
                     value=str(path),
                 )

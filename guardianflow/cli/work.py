@@ -16,7 +16,8 @@ from guardianflow.errors import (
     ScenarioInvalid,
     ServerUnreachable,
 )
-from guardianflow.scenario import Scenario, load_scenario, load_spec, scenarios_folder
+from guardianflow.scenario import Scenario
+from guardianflow.scenario_file import load_scenario, load_spec, scenarios_folder
 
 if TYPE_CHECKING:
     from guardianflow.control import FlowRunInfo, Orchestrator

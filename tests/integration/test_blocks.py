@@ -12,7 +12,7 @@ from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import apply as applying
 from deployments.apply import apply_blocks, main
 from guardianflow.errors import ScenarioInvalid
-from guardianflow.scenario import load_spec
+from guardianflow.scenario_file import load_spec
 
 SECRET = "planted-7c1f-secret"
 

@@ -6,14 +6,8 @@ import pytest
 import yaml
 
 from guardianflow.errors import NameInvalid, ScenarioInvalid
-from guardianflow.scenario import (
-    Scenario,
-    ScenarioSpec,
-    load_scenario,
-    load_spec,
-    merge_settings,
-    read_scenario_file,
-)
+from guardianflow.scenario import Scenario, ScenarioSpec, merge_settings
+from guardianflow.scenario_file import load_scenario, load_spec, read_scenario_file
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 GOOD = """\
@@ -103,10 +97,8 @@ def test_the_digest_says_what_is_the_same_work(tmp_path):
 
 def test_the_content_survives_the_way_through_a_block(tmp_path):
     spec = read_scenario_file(write(tmp_path, GOOD))
-    again = ScenarioSpec.from_mapping(
-        "acme-yard", yaml.safe_load(yaml.safe_dump(spec.to_mapping()))
-    )
-    assert again == spec
+    assert ScenarioSpec.model_validate(spec.model_dump(mode="json")) == spec
+    assert ScenarioSpec.from_mapping("acme-yard", yaml.safe_load(GOOD)) == spec
 
 
 @pytest.mark.parametrize(
@@ -120,7 +112,7 @@ def test_the_content_survives_the_way_through_a_block(tmp_path):
         ("{epochs: 5}", "{epochs: many}", 13, "training.epochs", "'many'"),
         ("{epochs: 5}", "{epoch: 5}", 13, "training.epoch", "unknown key"),
         ("kind: synthetic", "kind: webcam", 7, "dataset", "webcam"),
-        ("[person, helmet]", "[person, person]", None, "file", "listed twice"),
+        ("[person, helmet]", "[person, person]", None, "classes", "listed twice"),
         ("  v1: {}", "  first: {}", 11, "versions.first", "first"),
     ],
 )
@@ -168,8 +160,23 @@ def test_a_missing_path_or_variable_is_found_before_any_work(tmp_path, monkeypat
     with pytest.raises(ScenarioInvalid, match="SOME_DATA") as refused:
         load_scenario("acme-yard", "v1", tmp_path)
     assert "export" in refused.value.remedy
+    assert refused.value.message.startswith("Scenario acme-yard v1: dataset.path = ")
+    assert refused.value.data["key"] == "dataset.path"
     monkeypatch.setenv("SOME_DATA", str(tmp_path))
-    with pytest.raises(ScenarioInvalid, match="does not exist"):
+    with pytest.raises(ScenarioInvalid, match="does not exist") as refused:
         load_scenario("acme-yard", "v1", tmp_path)
+    assert refused.value.message.startswith("Scenario acme-yard v1: dataset.path = ")
     (tmp_path / "ppe").mkdir()
     assert load_scenario("acme-yard", "v1", tmp_path).dataset.kind == "folder"
+
+
+def test_names_too_long_to_register_are_refused_before_any_work(tmp_path):
+    # Each segment is allowed, together they are too long, the variant's name first of all.
+    long = "x" * 60
+    text = GOOD
+    for key, value in (("customer", "acme"), ("region", "east"), ("plant", "p1"), ("zone", "yard")):
+        text = text.replace(f"{key}: {value}", f"{key}: {long}")
+    path = write(tmp_path, text)
+    with pytest.raises(ScenarioInvalid, match="together") as refused:
+        read_scenario_file(path)
+    assert str(path) in refused.value.message
