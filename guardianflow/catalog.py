@@ -16,6 +16,7 @@ from guardianflow.errors import NameInvalid, VersionNotReady
 from guardianflow.names import ModelName
 
 STATUS_TAG = "guardianflow.status"
+REASON_TAG = "guardianflow.status_reason"
 SOURCE_VERSION_TAG = "guardianflow.source_version"
 TOKEN_TAG = "guardianflow.register_token"
 _PAGE = 1000

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from guardianflow.aliases import write_aliases
 from guardianflow.artifacts import verify_version
 from guardianflow.catalog import (
+    REASON_TAG,
     STATUS_TAG,
     ModelSummary,
     RegisteredModelInfo,
@@ -35,6 +36,7 @@ from guardianflow.errors import (
     RotationConflict,
     VersionNotReady,
 )
+from guardianflow.interruption import answered, answers, when_finished
 from guardianflow.ledger import SEGMENT_LENGTH, Head, Ledger
 from guardianflow.names import ModelName
 from guardianflow.outcome import Operation, Plan, champion_of, nothing_to_do, operation_of
@@ -50,7 +52,6 @@ from guardianflow.request import UNSET, Request
 from guardianflow.rotation import Past, check_expected, find_drift, projected
 
 HEAD_TAG = "guardianflow.head"
-REASON_TAG = "guardianflow.status_reason"
 _ATTEMPTS = 6
 # Another writer may be about to finish: what looks like drift for less than this is none.
 _DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
@@ -68,20 +69,45 @@ class Release:
         self._ledger = Ledger(client, base)
         self._versions: dict[tuple[str, int], RegisteredModelInfo] = {}
 
-    def plan(self, request: Request, rule: Rule) -> Plan:
-        """What a request would do now, without a write.
+    def finish(self) -> Record | None:
+        """Finish the newest operation if it was interrupted, and return it then.
+
+        Raises:
+            RegistryUnavailable: The server went away; the next command goes on.
+        """
+        head = self._read()
+        if head.interrupted:
+            self._project(head)
+        return head.interrupted
+
+    def plan(self, request: Request, rule: Rule, *, write: bool = True) -> Plan:
+        """What a request would do; what was interrupted is finished before.
+
+        A request that asks for just what was interrupted has nothing left to do: repeating a
+        rollback that was killed must not go back twice.
+
+        Args:
+            request: Who asks for what.
+            rule: Decides.
+            write: Finish what was interrupted; off, it is only planned as if it were finished.
 
         Raises:
             Refused: A rule says no.
         """
+        finished = self.finish() if write else None
         head, models = self._observe()
-        warnings: list[str] = []
         if head.interrupted:
-            warnings.append(
-                f"Operation {head.seq} of this release was interrupted; it is finished first."
-            )
+            # Not to be written, or of somebody who committed it this moment.
+            finished = head.interrupted
+            models = when_finished(finished, models)
         else:
             self._check_drift(head, models)
+        warnings: list[str] = []
+        if finished is not None:
+            done = "is finished first" if head.interrupted else "is finished now"
+            warnings.append(f"{operation_of(finished, f'was interrupted and {done}').message}")
+            if answers(finished, request):
+                return answered(finished, request, warnings)
         decision = rule(self._situation(head, models, request), lambda: self._ledger.past(head))
         moved = decision.moved().get(request.name.public)
         names = sorted(decision.after)
@@ -112,7 +138,7 @@ class Release:
                 continue
             if done := self._find_token(head, request.token):
                 return operation_of(done, "was done before")
-            if finished is not None and _answers(finished, request):
+            if finished is not None and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
             if request.kind is not Kind.ADOPT:
                 self._check_drift(head, models)
@@ -344,18 +370,6 @@ class Release:
 
 def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]:
     return {name: model.aliases for name, model in models.items()}
-
-
-def _answers(record: Record, request: Request) -> bool:
-    """Whether an interrupted operation is what the same request, made again, asks for."""
-    if record.kind is not request.kind or record.name != request.name.public:
-        return False
-    before = champion_of(record.before, record.name)
-    if request.expected_champion is not UNSET and request.expected_champion != before:
-        return False
-    if request.expected_moves is not None and record.moved() != dict(request.expected_moves):
-        return False
-    return request.version in (None, champion_of(record.after, record.name))
 
 
 def _record(request: Request, decision: Decision, seq: int = 0) -> Record:

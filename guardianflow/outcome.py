@@ -32,7 +32,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request would do now; nothing was written."""
+    """What a request would do; without moves nothing is to do, and the warnings say why."""
 
     kind: str
     model_name: str

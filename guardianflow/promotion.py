@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from guardianflow.catalog import REASON_TAG, STATUS_TAG
 from guardianflow.dataset import Sample
-from guardianflow.errors import ArtifactMissing, GateFailed
+from guardianflow.errors import ArtifactMissing, ChampionChanged, GateFailed
 from guardianflow.evidence import Comparison, evidence_markdown, headline
 from guardianflow.gate import GateOutcome, Subject, judge
 from guardianflow.measurement import (
@@ -43,8 +44,7 @@ from guardianflow.registry import (
 from guardianflow.scenario import GateSettings
 
 EVIDENCE_PAGE = "evidence.md"
-STATUS_TAG = "guardianflow.status"
-REASON_TAG = "guardianflow.status_reason"
+REJECTED = "rejected"
 _PICTURE_FRAMES = 4
 
 
@@ -87,7 +87,7 @@ def propose(
     if done := find_record(client, PROMOTIONS, token):
         proposal = read_record(client, done, Proposal)
     else:
-        plan = registry.plan_promotion(model_name, version, force=force)
+        plan = registry.plan_promotion(model_name, version, force=force, write=keep)
         proposal = _examine(
             registry, plan, token if keep else None, requested_by, on_progress, force=force
         )
@@ -115,15 +115,7 @@ def decide(
         Refused: A rule of the rotation says no; nothing was changed.
     """
     if answer.decision is Choice.REJECT:
-        for subject in proposal.subjects:
-            text = f"rejected by {answer.approver}: {answer.reason}"
-            registry.set_version_tag(subject.model_name, subject.version, REASON_TAG, text)
-            registry.set_version_tag(subject.model_name, subject.version, STATUS_TAG, "rejected")
-        return Decided(
-            None,
-            f"{proposal.model_name} version {proposal.version} was rejected by "
-            f"{answer.approver}: {answer.reason}. No alias was moved.",
-        )
+        return _reject(registry, proposal, answer)
     operation = registry.promote_to_champion(
         proposal.model_name,
         proposal.version,
@@ -136,6 +128,30 @@ def decide(
         force=proposal.forced,
     )
     return Decided(operation, operation.message)
+
+
+def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) -> Decided:
+    """Note a rejection on the versions; one that has been in production keeps its status.
+
+    Raises:
+        ChampionChanged: The version is in production: a rejection would not take it out.
+    """
+    champion = registry.get_champion(proposal.model_name)
+    actual = champion.version if champion else None
+    if actual == proposal.version:
+        raise ChampionChanged(proposal.model_name, proposal.expected_champion, actual)
+    for subject in proposal.subjects:
+        info = registry.get_version(subject.model_name, subject.version)
+        if info.status not in ("", REJECTED) or ModelAlias.CHAMPION in info.aliases:
+            continue
+        text = f"rejected by {answer.approver}: {answer.reason}"
+        registry.set_version_tag(subject.model_name, subject.version, REASON_TAG, text)
+        registry.set_version_tag(subject.model_name, subject.version, STATUS_TAG, REJECTED)
+    return Decided(
+        None,
+        f"{proposal.model_name} version {proposal.version} was rejected by "
+        f"{answer.approver}: {answer.reason}. No alias was moved.",
+    )
 
 
 def _examine(

@@ -53,10 +53,12 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 def find_record(client: MlflowClient, experiment: str, token: str) -> str | None:
     """The run id of the complete record with this token, the oldest if there are several."""
-    where = experiment_id(client, experiment)
     with border(f"record {token}"):
+        known = client.get_experiment_by_name(experiment)
+        if known is None:
+            return None
         found = client.search_runs(
-            [where],
+            [known.experiment_id],
             filter_string=f"tags.`{_TOKEN}` = '{token}' and tags.`{_COMPLETE}` = 'true'",
             order_by=["attributes.start_time ASC"],
             max_results=1,

@@ -104,8 +104,12 @@ class ModelRegistryManager:
         *,
         force: bool = False,
         reason: str = "",
+        write: bool = True,
     ) -> Plan:
-        """Say what a promotion would move, without a write.
+        """Say what a promotion would move; an operation that was interrupted is finished before.
+
+        No moves mean that nothing is to do, which the warnings say. With `write` off nothing is
+        written: the plan is made on what will be when the interrupted operation is finished.
 
         Raises:
             Refused: A rule says no: see `promote_to_champion`.
@@ -114,7 +118,7 @@ class ModelRegistryManager:
         request = Request(Kind.PROMOTE, name, version)
         # A plan is no decision: the reason that force wants is asked for when it is one.
         rule = _promotion(request, force=force, reason=reason or "planned")
-        return self._release(name).plan(request, rule)
+        return self._release(name).plan(request, rule, write=write)
 
     def promote_to_champion(
         self,
@@ -168,15 +172,20 @@ class ModelRegistryManager:
         rule = _promotion(request, force=force, reason=reason)
         return self._release(name).perform(request, rule)
 
-    def plan_rollback(self, model_name: str | ModelName, *, only: bool = False) -> Plan:
-        """Say what a rollback would move, without a write.
+    def plan_rollback(
+        self, model_name: str | ModelName, *, only: bool = False, write: bool = True
+    ) -> Plan:
+        """Say what a rollback would move; an operation that was interrupted is finished before.
+
+        No moves mean that nothing is to do, which the warnings say: the rollback that was
+        interrupted is the one asked for. `write` is that of `plan_promotion`.
 
         Raises:
             Refused: A rule says no: see `rollback`.
         """
         name = _parse(model_name)
         request = Request(Kind.ROLLBACK, name, reason="planned")
-        return self._release(name).plan(request, _rollback(request, only=only))
+        return self._release(name).plan(request, _rollback(request, only=only), write=write)
 
     def rollback(
         self,
@@ -234,9 +243,12 @@ class ModelRegistryManager:
     ) -> Operation:
         """Mend aliases that somebody moved by hand: back to the ledger, or accept them.
 
+        Either way it is an operation of the history, with who and why.
+
         Raises:
             InputError: No reason was given.
             AliasDrift: What is to be kept would leave production empty.
+            VersionNotReady: What the ledger says was deleted.
         """
         if not reason.strip():
             raise InputError("A repair needs a reason.", remedy='Add --reason "what happened".')

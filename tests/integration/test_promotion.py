@@ -34,6 +34,14 @@ def aliases(registry, name):
     return {info.version: set(info.aliases) for info in registry.list_versions(name)}
 
 
+def everything(registry, name):
+    """All that a promotion may write: experiments, runs, tags, aliases, operations."""
+    experiments = {e.experiment_id: e.name for e in registry.client.search_experiments()}
+    runs = {r.info.run_id for r in registry.client.search_runs(list(experiments))}
+    models = [(n, registry.list_versions(n)) for n in (name, f"{name}__openvino_int8")]
+    return experiments, runs, models, registry.history(name)
+
+
 def artifacts(registry, run_id):
     return {file.path for file in registry.client.list_artifacts(run_id)}
 
@@ -71,13 +79,15 @@ def test_the_record_holds_page_and_pictures_and_is_made_once(registry, learned, 
     )
 
 
-def test_a_dry_run_writes_nothing(registry, learned, name):
+def test_a_dry_run_writes_nothing(registry, learned, name, monkeypatch):
+    # A name of this test's own: on a fresh server the experiment must not even be made.
+    monkeypatch.setattr("guardianflow.promotion.PROMOTIONS", f"promotions-{uuid.uuid4()}")
     register_release(learned, name, gate=OPEN_GATE)
-    before = aliases(registry, name)
+    before = everything(registry, name)
     proposal = propose(registry, name, token=token(), requested_by="lee", keep=False)
     assert proposal.evidence_run_id == ""
     assert proposal.moves
-    assert aliases(registry, name) == before
+    assert everything(registry, name) == before
 
 
 def test_champion_and_candidate_stand_side_by_side(registry, learned, name):
@@ -104,6 +114,20 @@ def test_a_rejection_moves_nothing_and_stands_on_every_version(registry, learned
         version = registry.get_version(model, 1)
         assert version.status == "rejected"
         assert "masks are missed" in version.tags["guardianflow.status_reason"]
+
+
+def test_what_went_into_production_meanwhile_is_not_marked_as_rejected(registry, learned, name):
+    base = register_release(learned, name, gate=OPEN_GATE)
+    mine = token()
+    late = propose(registry, name, token=mine, requested_by="lee")
+    promote(registry, name)
+    with pytest.raises(ChampionChanged):
+        decide(registry, late, REJECTED, token=mine)
+    assert registry.get_version(name, base.version).status == "champion"
+    register_release(learned, name, gate=OPEN_GATE)
+    promote(registry, name)
+    decide(registry, late, REJECTED, token=mine)
+    assert registry.get_version(name, base.version).status == "former"
 
 
 def test_a_champion_that_moved_voids_the_proposal(registry, learned, name):

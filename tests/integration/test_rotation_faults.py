@@ -125,6 +125,20 @@ class Plant:
             return registry.promote_to_champion(self.base, token=token)
         return registry.rollback(self.base, reason="a test", token=token)
 
+    def repeat_at_a_terminal(self, kind):
+        """What the command line does: it plans first, and acts where something is to do."""
+        registry = ModelRegistryManager(self.server)
+        if kind == "promote":
+            plan = registry.plan_promotion(self.base)
+            if plan.moves:
+                registry.promote_to_champion(
+                    self.base, plan.version, expected_champion=plan.champion[self.base]
+                )
+            return
+        plan = registry.plan_rollback(self.base)
+        if plan.moves:
+            registry.rollback(self.base, expected_champion=plan.champion[self.base])
+
     def kill_and_repeat(self, kind, write, version):
         """Kill a rotation before a write, run it again, look at the outcome.
 
@@ -140,8 +154,10 @@ class Plant:
         ended = run_child(work)
         self.operations += 1
         # Every second time as a person at a terminal would do it, who knows of no token.
-        again = self.rotate(kind, None if write % 2 and not ended else token)
-        assert again.changed
+        if write % 2 and not ended:
+            self.repeat_at_a_terminal(kind)
+        else:
+            assert self.rotate(kind, token).changed
         self.check(kind, version)
         return ended
 
@@ -180,6 +196,57 @@ def test_a_rotation_killed_at_any_write_happens_exactly_once(factory: Factory, m
     assert reader.looks > write
     # The commit, six aliases, the tags, the mirror and the mark: each was the last one once.
     assert write > 12
+
+
+def interrupt(plant, kind):
+    """Kill a rotation between its commit and its first alias."""
+
+    def work():
+        die_before(2)
+        plant.rotate(kind, f"killed-{kind}")
+
+    assert not run_child(work)
+    plant.operations += 1
+
+
+def test_a_plan_finishes_what_was_interrupted_and_does_not_do_it_twice(
+    factory: Factory, mlflow_server
+):
+    plant = Plant(factory, mlflow_server)
+    registry, base, twin = plant.registry, plant.base, plant.twin
+    plant.register(2)
+    interrupt(plant, "promote")
+    before = plant.aliases(base)
+    # Without a write: planned on the state as it will be, and nothing moved.
+    dry = registry.plan_rollback(base, write=False)
+    assert {(m.name, m.after) for m in dry.moves if m.alias == "champion"} == {(base, 1), (twin, 1)}
+    assert registry.plan_promotion(base, write=False).moves == ()
+    assert plant.aliases(base) == before == {"champion": 1, "candidate": 2}
+    plan = registry.plan_promotion(base)
+    assert (plan.moves, plan.version) == ((), 2)
+    assert "interrupted" in plan.warnings[0]
+    plant.check("promote", 2)
+    plant.register(3)
+    plant.rotate("promote", "third")
+    plant.operations += 1
+    interrupt(plant, "rollback")
+    plan = registry.plan_rollback(base)
+    assert plan.moves == ()
+    assert plant.aliases(base) == {"champion": 2, "rollback": 1, "candidate": 3}
+    # Whoever goes on with this plan all the same is refused, not taken back twice.
+    with pytest.raises(ChampionChanged):
+        registry.rollback(base, expected_champion=plan.champion[base])
+    assert len(registry.history(base)) == plant.operations
+
+
+def test_another_request_is_planned_on_what_was_finished(factory: Factory, mlflow_server):
+    plant = Plant(factory, mlflow_server)
+    plant.register(2)
+    interrupt(plant, "promote")
+    plan = plant.registry.plan_rollback(plant.base)
+    assert plan.champion == {plant.base: 2, plant.twin: 2}
+    assert "finished now" in plan.warnings[0]
+    plant.check("promote", 2)
 
 
 def test_two_promotions_at_once_are_put_in_a_row(factory: Factory, mlflow_server):
