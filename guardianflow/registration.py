@@ -232,8 +232,31 @@ def _offer(client: MlflowClient, name: ModelName, info: RegisteredModelInfo) -> 
     had_its_turn = bool(info.status) or info.version == aliases.get(ModelAlias.CHAMPION)
     if not had_its_turn and (current is None or current < info.version):
         set_candidate(client, name, info.version)
-        aliases[ModelAlias.CANDIDATE] = info.version
+        aliases = _settle(client, name, info)
     return info.with_aliases(aliases)
+
+
+def _settle(client: MlflowClient, name: ModelName, info: RegisteredModelInfo) -> dict[str, int]:
+    """Give @candidate to a newer version whose registration came between reading and setting.
+
+    Aliases have no compare-and-swap; but a newer version exists before its own alias is set, so
+    whoever sets @candidate last also sees it.
+    """
+    mine = info.tags.get(TOKEN_TAG)
+    while True:
+        versions = read_versions(client, name)
+        aliases = read_aliases(client, name)
+        current = aliases.get(ModelAlias.CANDIDATE)
+        newer = [
+            v.version
+            for v in versions
+            if v.version > info.version and not v.status and v.tags.get(TOKEN_TAG) != mine
+        ]
+        production = (aliases.get(ModelAlias.CHAMPION), aliases.get(ModelAlias.ROLLBACK))
+        waiting = [version for version in newer if version not in production]
+        if current is None or not waiting or current >= max(waiting):
+            return aliases
+        set_candidate(client, name, max(waiting))
 
 
 def _digest(text: str) -> str:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from guardianflow.aliases import set_candidate
 from guardianflow.errors import (
     AliasDrift,
     ArtifactMissing,
@@ -90,6 +91,21 @@ def test_a_registration_never_takes_candidate_from_a_newer_or_a_used_version(reg
     registry.promote_to_champion(name)
     assert registry.register_model(second, "model", name).aliases == ("champion",)
     assert aliases(registry, name) == {"champion": 2}
+
+
+def test_of_two_registrations_at_once_the_newer_waits(registry, factory, monkeypatch):
+    name, newer_run = factory.name(), factory.run()
+    other = ModelRegistryManager(registry.client.tracking_uri)
+
+    def overtaken(client, model, version):
+        """The other registration runs as a whole between this one's look and its write."""
+        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
+        assert other.register_model(newer_run, "model", name).aliases == ("candidate",)
+        set_candidate(client, model, version)
+
+    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
+    assert factory.base(name).aliases == ()
+    assert aliases(registry, name) == {"candidate": 2}
 
 
 def test_the_life_of_a_release(registry, factory):
