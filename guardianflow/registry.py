@@ -259,7 +259,7 @@ class ModelRegistryManager:
         release = self._release(name)
         if keep == "ledger":
             return release.repair(request)
-        return release.perform(request, lambda situation, _: adopt(situation))
+        return release.perform(request, adopt)
 
     def drift(self, model_name: str | ModelName) -> tuple[Drift, ...]:
         """How MLflow's aliases differ from the last operation; empty when all is well."""

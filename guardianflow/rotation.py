@@ -5,12 +5,14 @@ past from which a way back is chosen:
 
     promote   former champion -> @rollback, the version -> @champion; twins of a base come along
     rollback  every name goes where it was in the last good state; what leaves is quarantined
-    adopt     the state becomes what a person did by hand in MLflow
+    adopt     the state becomes what a person did by hand in MLflow, @rollback included
+    repair    the state stays; the aliases are put back where it says
 
 Good is a past state in which no version is quarantined: it was in production, so it is known.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from guardianflow.errors import ChampionChanged, InputError
 from guardianflow.refusals import (
@@ -191,8 +193,10 @@ def _rolled_back(
     return _decision(situation, Kind.ROLLBACK, name, after)
 
 
-def adopt(situation: Situation) -> Decision:
+def adopt(situation: Situation, past: Past) -> Decision:
     """Decide what the state becomes when MLflow's aliases, moved by hand, are taken as right.
+
+    What @rollback names then is where a rollback goes, unless that version is quarantined.
 
     Raises:
         AliasDrift: A name lost its champion; production is never left empty.
@@ -207,6 +211,8 @@ def adopt(situation: Situation) -> Decision:
                 continue
             raise champion_gone(name, former.champion)
         rollback = aliases[name].get(ModelAlias.ROLLBACK)
+        if rollback is not None and is_quarantined(situation.state, past, name, rollback):
+            rollback = None
         after[name] = Place(
             champion=champion,
             rollback=None if rollback == champion else rollback,
@@ -296,18 +302,32 @@ def _target(
 
 
 def _former_states(past: Iterable[Record]) -> Iterator[tuple[ReleaseState, set[str]]]:
-    """The states before each record, newest first, with the names whose version is quarantined.
+    """The states before each record, newest first, with the names whose version is unfit.
 
-    Walking back, the first record that says something about a version says how it is now.
+    Unfit is what is quarantined, and what a person took out of production by hand without leaving
+    @rollback on it. Walking back, the first record that says something about a version says how
+    it is now. What an adopted @rollback names was declared good by the person who adopted it.
     """
     bad: dict[tuple[str, int], bool] = {}
     for record in past:
         for name, (before, after) in record.moved().items():
             bad.setdefault((name, after), False)
-            if before is not None and record.kind is Kind.ROLLBACK:
+            left_by_hand = record.kind is Kind.ADOPT and record.after[name].rollback != before
+            if before is not None and (record.kind is Kind.ROLLBACK or left_by_hand):
                 bad.setdefault((name, before), True)
-        former = record.before
-        yield former, {n for n, place in former.items() if bad.get((n, place.champion))}
+        declared = (_way_back(record.after),) if record.kind is Kind.ADOPT else ()
+        for former in (*declared, record.before):
+            yield former, {n for n, place in former.items() if bad.get((n, place.champion))}
+
+
+def _way_back(state: ReleaseState) -> ReleaseState:
+    """The state in which every name that has a way back went it."""
+    return {
+        name: place
+        if place.rollback is None
+        else replace(place, champion=place.rollback, source=None)
+        for name, place in state.items()
+    }
 
 
 def _restored(past: Iterable[Record], name: str) -> bool:
@@ -353,6 +373,6 @@ def _warnings(base: str, after: ReleaseState) -> tuple[str, ...]:
             found.append(
                 f"{name} stays at version {place.champion}, made from version "
                 f"{place.source or 'unknown'} of {base}: the floor still runs the older model "
-                "until `guardianflow run SCENARIO --type quant` and a promotion of it."
+                "until `guardianflow run SCENARIO --type quant --version vN` and a promotion of it."
             )
     return tuple(found)

@@ -220,7 +220,7 @@ def test_a_rollback_skips_states_with_a_quarantined_version(world):
     assert world.champions == {BASE: 4, INT8: 4}
     world.roll_back()
     assert world.champions == {BASE: 2, INT8: 2}
-    assert world.aliases[BASE]["rollback"] == 1
+    assert world.aliases[BASE]["rollback"] is None
 
 
 def test_a_rollback_goes_further_back_for_a_person_and_ends_where_nothing_is_known(world):
@@ -329,19 +329,67 @@ def test_aliases_moved_by_hand_can_be_adopted_but_never_to_an_empty_production(w
     world.release()
     world.release()
     world.aliases[BASE] = {"champion": 1, "rollback": 2}
-    world.apply(adopt(world.situation))
+    world.apply(adopt(world.situation, world.past))
     assert find_drift(world.state, world.aliases) == ()
     assert world.state[BASE] == Place(1, 2, 2, None)
     del world.aliases[INT8]["champion"]
     with pytest.raises(AliasDrift, match="--keep ledger"):
-        adopt(world.situation)
+        adopt(world.situation, world.past)
+
+
+def test_what_was_taken_out_by_hand_is_no_way_back(world):
+    for _ in range(2):
+        world.register(BASE)
+        world.promote()
+    world.aliases[BASE] = {"champion": 1}
+    world.apply(adopt(world.situation, world.past))
+    assert world.state[BASE].rollback is None
+    for automatic in (False, True):
+        with pytest.raises(NoRollbackTarget):
+            world.roll_back(automatic=automatic)
+    world.promote(version=2)
+    assert (world.champions, world.state[BASE].rollback) == ({BASE: 2}, 1)
+
+
+def test_a_rollback_goes_where_the_adopted_alias_says(world):
+    for _ in range(3):
+        world.release()
+    world.aliases[BASE] = {"champion": 1, "rollback": 2}
+    world.apply(adopt(world.situation, world.past))
+    world.roll_back()
+    assert world.champions == {BASE: 2, INT8: 2}
+    assert world.state[BASE].rollback is None
+
+
+def test_a_promotion_made_by_hand_keeps_its_way_back(world):
+    world.register(BASE)
+    world.promote()
+    world.register(BASE)
+    world.aliases[BASE] = {"champion": 2, "rollback": 1}
+    world.apply(adopt(world.situation, world.past))
+    world.roll_back()
+    assert world.champions == {BASE: 1}
+
+
+def test_a_quarantined_version_is_never_adopted_as_the_way_back(world):
+    for _ in range(3):
+        world.register(BASE)
+        world.promote()
+    world.roll_back()
+    world.aliases[BASE] = {"champion": 1, "rollback": 3}
+    world.apply(adopt(world.situation, world.past))
+    assert world.aliases[BASE] == {"champion": 1}
+    with pytest.raises(NoRollbackTarget):
+        world.roll_back()
 
 
 def test_aliases_from_before_the_ledger_are_adopted(world):
     world.aliases = {BASE: {"champion": 4, "rollback": 2}, INT8: {"candidate": 1}}
-    world.apply(adopt(world.situation))
+    world.apply(adopt(world.situation, world.past))
     assert world.champions == {BASE: 4}
     assert world.state[BASE].newest == 4
+    world.roll_back()
+    assert world.champions == {BASE: 2}
 
 
 @given(st.booleans(), st.booleans())
