@@ -8,12 +8,13 @@ The figures go to docs/results/real-photographs.json.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
-from deployments.local import CHECKOUT, environment, running
-from guardianflow.errors import GuardianflowError, InputError
+from deployments.local import CHECKOUT, environment, running, stop
+from guardianflow.errors import GuardianflowError
 from guardianflow.scenario_file import load_scenario
 from guardianflow.servers import home
 
@@ -22,7 +23,11 @@ RESULT = CHECKOUT / "docs" / "results" / "real-photographs.json"
 
 
 def command(*words: str) -> dict:
-    """Run one command of ours and return what it says; progress is shown by its name alone."""
+    """Run one command of ours and return what it says; progress is shown by its name alone.
+
+    Raises:
+        GuardianflowError: It failed; with what it said.
+    """
     print("$ guardianflow", *words, flush=True)
     began = time.monotonic()
     done = subprocess.run(
@@ -31,9 +36,16 @@ def command(*words: str) -> dict:
         text=True,
         check=False,
     )
-    answer = json.loads(done.stdout)
-    if done.returncode:
-        raise GuardianflowError(f"`guardianflow {' '.join(words)}` said {answer['error']}.")
+    try:
+        answer = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        answer = done.stdout.strip()[-500:] or "nothing"
+    if done.returncode or isinstance(answer, str):
+        error = answer.get("error", answer) if isinstance(answer, dict) else answer
+        said = f"{error['message']} {error['remedy']}" if "remedy" in error else str(error)
+        raise GuardianflowError(
+            f"`guardianflow {' '.join(words)}` ended with {done.returncode} and said: {said}"
+        )
     if isinstance(answer, dict):
         answer["wall_s"] = round(time.monotonic() - began, 1)
     return answer
@@ -65,22 +77,31 @@ def main() -> int:
     try:
         load_scenario(SCENARIO, "v1")
         # A fresh registry: version 2 of the last exercise would still be quarantined.
+        stop(state)
         shutil.rmtree(state, ignore_errors=True)
         with running(state) as servers:
             os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
-            results = {version: release(version) for version in ("v1", "v2")}
-            name = load_scenario(SCENARIO, "v1").model_name.public
-            back = command("rollback", name, "--yes", "--reason", "the exercise")
-            print(" ", back["message"])
-            results["rollback"] = {"message": back["message"], "wall_s": back["wall_s"]}
-            results["aliases"] = {m["name"]: m["aliases"] for m in command_list("models")}
-    except InputError as error:
+            results = exercise()
+    except GuardianflowError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted; the servers were stopped.", file=sys.stderr)
+        return 130
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"figures: {RESULT}")
     return 0
+
+
+def exercise() -> dict:
+    results = {version: release(version) for version in ("v1", "v2")}
+    name = load_scenario(SCENARIO, "v1").model_name.public
+    back = command("rollback", name, "--yes", "--reason", "the exercise")
+    print(" ", back["message"])
+    results["rollback"] = {"message": back["message"], "wall_s": back["wall_s"]}
+    results["aliases"] = {m["name"]: m["aliases"] for m in command_list("models")}
+    return results
 
 
 def command_list(*words: str) -> list[dict]:
@@ -90,4 +111,7 @@ def command_list(*words: str) -> list[dict]:
 
 
 if __name__ == "__main__":
+    # Ended by a signal of any kind, the servers are stopped as after Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())
