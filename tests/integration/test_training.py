@@ -1,6 +1,8 @@
 """Training on a real MLflow server: what is kept, what is found again, what is refused."""
 
+import os
 import shutil
+import uuid
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from guardianflow.dataset import load_image, prepare_dataset
 from guardianflow.errors import DatasetInvalid, ScenarioFrozen
 from guardianflow.evaluation import detect, evaluate
 from guardianflow.fitting import fit
-from guardianflow.scenario import FolderData
+from guardianflow.measurement import ir_folder
+from guardianflow.scenario import FolderData, ScenarioSpec
+from guardianflow.scenario_file import load_spec
 from guardianflow.serving import IrDetector
 from guardianflow.training import TrainingRunner
 from guardianflow.weights import load_weights
@@ -143,3 +147,22 @@ def test_frames_of_any_size_are_accepted(learned):
     large = np.repeat(np.repeat(frame, 3, 0), 3, 1)
     (small_found,), (large_found,) = detector.predict([frame]), detector.predict([large])
     assert np.allclose(np.array(small_found["boxes"][0]) * 3, large_found["boxes"][0], atol=8)
+
+
+@pytest.mark.real_data
+def test_real_photographs_are_trained_and_registered_by_the_same_code(registry):
+    data = os.environ.get("GUARDIANFLOW_REAL_DATA")
+    if not data:
+        pytest.skip("GUARDIANFLOW_REAL_DATA is not set: no real photographs on this machine")
+    spec = load_spec("openyard-helmets")
+    small = {"image_size": 160, "width": 4, "epochs": 1, "batch_size": 16}
+    plant = f"p{uuid.uuid4().hex[:8]}"
+    common = {**spec.common, "plant": plant, "training": small}
+    scenario = ScenarioSpec.from_mapping(spec.name, {**common, "versions": {"v1": {}}})
+    trained = TrainingRunner(scenario.version("v1").check(), registry).run()
+    assert trained.evaluation.images == 72
+    assert trained.evaluation.objects > 72
+    info = registry.get_version(f"openyard/busan-{plant}/yard/helmets", trained.version)
+    assert "candidate" in info.aliases
+    detector = IrDetector(ir_folder(registry, info.name, info.version))
+    assert detector.classes == ("person", "helmet", "no_helmet")
