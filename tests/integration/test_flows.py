@@ -224,13 +224,59 @@ def test_a_rollback_by_hand_needs_a_reason(plant, champion):
         rollback(plant.name)
 
 
+def test_a_scenario_on_another_server_is_refused(plant):
+    elsewhere = MlflowCredentials(tracking_uri="http://127.0.0.1:5998")
+    elsewhere.save("elsewhere", overwrite=True)
+    spec = save_scenario(f"q{uuid.uuid4().hex[:8]}", MlflowCredentials.load("elsewhere"))
+    with pytest.raises(InputError, match=r"promotions and rollbacks use http://127\.0\.0\.1"):
+        train(spec.name, "v1")
+
+
 def test_no_secret_is_in_any_parameter_log_artifact_or_event(plant, champion, tmp_path):
     check_health(plant.name, plant.window(tmp_path / "night"))
-    paths = ("flow_runs", "task_runs", "logs", "artifacts", "events", "block_documents")
+    paths = ("flow_runs", "task_runs", "logs", "artifacts", "block_documents", "deployments")
     with get_client(sync_client=True) as client:
-        found = {path: client.request("POST", f"/{path}/filter", json={}).text for path in paths}
+        found = {path: everything(client, path) for path in paths}
+        found["events"] = every_event(client)
+    found["mlflow"] = everything_in_mlflow(plant.registry.client, tmp_path / "artifacts")
     # Logs and events are sent in the background: they must have come for the search to count.
     assert "mAP50" in found["logs"]
-    assert plant.name in found["events"]
-    assert plant.name in found["artifacts"]
+    for path in ("events", "artifacts", "mlflow", "flow_runs"):
+        assert plant.name in found[path], path
     assert [path for path, text in found.items() if SECRET in text] == []
+
+
+def everything(client, path):
+    """Every row of a list, page by page."""
+    pages = []
+    while True:
+        body = {"limit": 200, "offset": 200 * len(pages)}
+        page = client.request("POST", f"/{path}/filter", json=body)
+        pages.append(page.text)
+        if len(page.json()) < 200:
+            return "".join(pages)
+
+
+def every_event(client):
+    page = client.request("POST", "/events/filter", json={"limit": 50})
+    pages = [page.text]
+    while following := page.json()["next_page"]:
+        page = client.request("GET", following.partition("/api")[2])
+        pages.append(page.text)
+    return "".join(pages)
+
+
+def everything_in_mlflow(client, folder):
+    """Parameters, tags and files of every run, and the tags of every version."""
+    said = []
+    for experiment in client.search_experiments():
+        said.append(repr(dict(experiment)))
+        for run in client.search_runs([experiment.experiment_id], max_results=1000):
+            said.append(repr(run.to_dictionary()))
+            target = folder / run.info.run_id
+            target.mkdir(parents=True)
+            client.download_artifacts(run.info.run_id, "", str(target))
+    said += [repr(dict(version)) for version in client.search_model_versions(max_results=1000)]
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return "".join(said) + b"".join(files).decode("latin-1")
