@@ -16,10 +16,9 @@ names the champion of its own name counts as none: deleting may need more rights
 from collections.abc import Mapping
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
-from guardianflow.connection import border, is_absent, write_repeatably
-from guardianflow.errors import PermissionDenied
+from guardianflow.connection import border, write_repeatably
+from guardianflow.errors import PermissionDenied, VersionNotReady
 from guardianflow.names import ModelName
 from guardianflow.release import Aliases, Kind, ModelAlias
 
@@ -27,6 +26,7 @@ _ORDER = {
     Kind.PROMOTE: (ModelAlias.ROLLBACK, ModelAlias.CHAMPION, ModelAlias.CANDIDATE),
     Kind.ROLLBACK: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
     Kind.ADOPT: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
+    Kind.REPAIR: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
 }
 
 
@@ -82,6 +82,6 @@ def _clear(
         # Left where it names the champion, which everybody reads as "none".
         if version != champion:
             raise
-    except MlflowException as error:
-        if not is_absent(error):
-            raise
+    except VersionNotReady:
+        # Gone already: that is what was wanted.
+        return

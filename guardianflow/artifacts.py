@@ -85,10 +85,17 @@ def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
         try:
             # Beside its place in the same file system, so that the rename is atomic.
             folder.rename(kept)
-        except OSError:
-            # Another process was faster; what it brought was verified the same way.
+        except OSError as error:
+            # Another process was faster, or what is damaged there could not be removed.
             if not kept.is_dir():
                 raise
+            if fingerprint(kept) != expected:
+                raise ArtifactMissing(
+                    f"The local copy {kept} of {info.name} version {info.version} is damaged and "
+                    "cannot be replaced.",
+                    remedy="Delete this folder, or give this account the right to, and try again.",
+                    folder=str(kept),
+                ) from error
     return kept
 
 
@@ -162,7 +169,7 @@ def _missing(what: str, reason: str) -> ArtifactMissing:
     return ArtifactMissing(
         f"The files of {what} cannot be used: {reason}.",
         remedy="Bring the files back in MLflow's artifact store, or register the model again with "
-        "`guardianflow run SCENARIO`.",
+        "`guardianflow run SCENARIO --type train --version vN` (or --type quant).",
     )
 
 

@@ -107,6 +107,15 @@ class Ledger:
         for segment in range(head.segment - 1, -1, -1):
             yield from self._read_segment(segment).records
 
+    def find_token(self, head: Head, token: str) -> Record | None:
+        """The operation with a token among the recent ones (at least one ledger run's length)."""
+        for count, record in enumerate(self.past(head)):
+            if record.token == token:
+                return record
+            if count >= 2 * SEGMENT_LENGTH:
+                break
+        return None
+
     def commit(self, head: Head, record: Record) -> Head:
         """Make a record the next operation after a head.
 

@@ -37,7 +37,7 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.interruption import answered, answers, when_finished
-from guardianflow.ledger import SEGMENT_LENGTH, Head, Ledger
+from guardianflow.ledger import Head, Ledger
 from guardianflow.names import ModelName
 from guardianflow.outcome import Operation, Plan, champion_of, nothing_to_do, operation_of
 from guardianflow.release import (
@@ -45,6 +45,7 @@ from guardianflow.release import (
     Drift,
     Kind,
     ModelAlias,
+    Move,
     Record,
     Situation,
 )
@@ -136,7 +137,7 @@ class Release:
                 self._project(head)
                 finished = head.record
                 continue
-            if done := self._find_token(head, request.token):
+            if done := self._ledger.find_token(head, request.token):
                 return operation_of(done, "was done before")
             if finished is not None and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
@@ -175,29 +176,46 @@ class Release:
         return () if head.interrupted else find_drift(head.state, _aliases(models))
 
     def repair(self, request: Request) -> Operation:
-        """Write the aliases of the last operation again, wherever they differ.
+        """Put the aliases back where the ledger says, as an operation that says who and why.
 
         Raises:
             AliasDrift: The ledger knows no operation, so it has nothing to keep.
+            VersionNotReady: A version that an alias is to name was deleted.
         """
-        head = self._read()
-        record = head.record
-        if record is None:
+        request.check()
+        finished = self.finish()
+        head, models = self._observe()
+        if head.record is None:
             raise AliasDrift(
                 f"The ledger knows no operation of {self._base}.",
-                remedy=f"`guardianflow repair {self._base} --keep mlflow` adopts the aliases.",
+                remedy=f"`guardianflow repair {self._base} --keep mlflow --reason ...` adopts the "
+                "aliases.",
                 name=self._base.public,
             )
-        drift = find_drift(head.state, _aliases(read_release_models(self._client, self._base)))
+        if request.token and (done := self._ledger.find_token(head, request.token)):
+            return operation_of(done, "was done before")
+        drift = find_drift(head.state, _aliases(models))
+        record = _record(request, Decision(Kind.REPAIR, self._base.public, head.state, head.state))
+        if not drift:
+            said = (
+                f"; operation {finished.seq} was interrupted and is finished now"
+                if finished
+                else ""
+            )
+            message = (
+                f"The aliases of {self._base} are as the ledger says: nothing was to mend{said}."
+            )
+            return replace(operation_of(record), changed=False, message=message)
+        for found in drift:
+            # Once committed it has to come to its end: what is gone is refused before.
+            if found.expected is not None:
+                read_version(self._client, ModelName.parse(found.name), found.expected)
+        head = self._ledger.commit(head, record)
         self._project(head)
-        mended = "; ".join(str(found) for found in drift) or "nothing was to mend"
-        operation = operation_of(record)
-        return replace(
-            operation,
-            name=request.name.public,
-            changed=bool(drift),
-            message=f"kept the ledger: {mended}",
-        )
+        mended = tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift)
+        operation = operation_of(head.records[0])
+        said = "; ".join(str(found) for found in drift)
+        return replace(operation, moves=mended, message=f"{operation.message} Before: {said}.")
 
     def _read(self) -> Head:
         return self._ledger.read()
@@ -296,7 +314,8 @@ class Release:
             if not info.ready:
                 raise VersionNotReady(
                     f"{name} version {version} is not READY in MLflow.",
-                    remedy="Register it again with `guardianflow run SCENARIO`.",
+                    remedy="Register it again with `guardianflow run SCENARIO --type train "
+                    "--version vN` (or --type quant).",
                     name=name,
                     version=version,
                 )
@@ -357,15 +376,6 @@ class Release:
         except VersionNotReady:
             # Deleted behind our back: there is nothing left to tag.
             return
-
-    def _find_token(self, head: Head, token: str) -> Record | None:
-        """The operation with a token among the recent ones (at least one ledger run's length)."""
-        for count, record in enumerate(self._ledger.past(head)):
-            if record.token == token:
-                return record
-            if count >= 2 * SEGMENT_LENGTH:
-                break
-        return None
 
 
 def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]:

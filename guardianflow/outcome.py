@@ -79,6 +79,7 @@ def _message(record: Record, remark: str) -> str:
         Kind.PROMOTE: "Promoted",
         Kind.ROLLBACK: "Rolled back",
         Kind.ADOPT: "Adopted from MLflow",
+        Kind.REPAIR: "Put back the aliases of",
     }[record.kind]
     moved = record.moved()
     parts = [

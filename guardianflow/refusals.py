@@ -27,8 +27,8 @@ def no_candidate(situation: Situation, name: str) -> NoCandidate:
     kind = "quant" if ModelName.parse(name).is_variant else "train"
     return NoCandidate(
         f"No version of {name} waits for promotion{champion}.",
-        remedy=f"Make one with `guardianflow run SCENARIO --type {kind}`, or name one with "
-        f"--model-version; `guardianflow models {name}` lists them.",
+        remedy=f"Make one with `guardianflow run SCENARIO --type {kind} --version vN`, or name "
+        f"one with --model-version; `guardianflow models {name}` lists them.",
         name=name,
     )
 
@@ -63,7 +63,7 @@ def had_none(name: str, version: int, missing: list[str]) -> NoRollbackTarget:
         "going back would leave it empty. Nothing was changed.",
         remedy=f'Move this name alone with `guardianflow rollback {name} --only --reason "..."`, '
         f"or quantize version {version} with `guardianflow run SCENARIO --type quant "
-        f"--model-version {version}` and promote that release.",
+        f"--version vN --model-version {version}` and promote that release.",
         name=name,
         missing=missing,
     )
@@ -102,7 +102,7 @@ def source_not_champion(
         f"({situation.pending(base) or 'none'}).",
         remedy=f"Promote the source first (`guardianflow promote {base} --model-version {source}`)."
         if source
-        else "Quantize again with `guardianflow run SCENARIO --type quant`.",
+        else "Quantize again with `guardianflow run SCENARIO --type quant --version vN`.",
         name=name,
         version=version,
         source_version=source,
@@ -113,7 +113,7 @@ def champion_gone(name: str, former: int) -> AliasDrift:
     """MLflow's aliases cannot be adopted: one name would be left without a champion."""
     return AliasDrift(
         f"@champion of {name} is gone in MLflow, so MLflow's aliases cannot be kept.",
-        remedy=f"`guardianflow repair {name} --keep ledger` sets it to version {former} again; if "
-        "that version was deleted, set @champion in the MLflow UI first.",
+        remedy=f"`guardianflow repair {name} --keep ledger --reason ...` sets it to version "
+        f"{former} again; if that version was deleted, set @champion in the MLflow UI first.",
         name=name,
     )

@@ -99,7 +99,7 @@ def _own_tags(
             f"{name} is a variant, but the tag {SOURCE_VERSION_TAG} does not say from which "
             f"version of {name.base} it was made ({source!r}).",
             remedy="Give the tag with the number of the version; `guardianflow run SCENARIO "
-            "--type quant` does it.",
+            "--type quant --version vN` does it.",
             name=name.public,
             run_id=run_id,
         )

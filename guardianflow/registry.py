@@ -15,7 +15,7 @@ from typing import Literal
 
 from mlflow import MlflowClient
 
-from guardianflow.artifacts import download_version, verify_version
+from guardianflow.artifacts import download_version
 from guardianflow.catalog import (
     ModelSummary,
     RegisteredModelInfo,
@@ -253,8 +253,9 @@ class ModelRegistryManager:
         if not reason.strip():
             raise InputError("A repair needs a reason.", remedy='Add --reason "what happened".')
         name = _parse(model_name)
+        kind = Kind.REPAIR if keep == "ledger" else Kind.ADOPT
         request = Request(
-            Kind.ADOPT, name.base, actor=actor or _whoami(), reason=reason, token=token or ""
+            kind, name.base, actor=actor or _whoami(), reason=reason, token=token or ""
         )
         release = self._release(name)
         if keep == "ledger":
@@ -324,15 +325,6 @@ class ModelRegistryManager:
             VersionNotReady: There is no such version.
         """
         return download_version(self.client, read_version(self.client, _parse(model_name), version))
-
-    def verify(self, model_name: str | ModelName, version: int) -> None:
-        """Fetch the files of a version from the server and compare them with the registration.
-
-        Raises:
-            ArtifactMissing: A file is gone or differs.
-            VersionNotReady: There is no such version.
-        """
-        verify_version(self.client, read_version(self.client, _parse(model_name), version))
 
     def _release(self, name: ModelName) -> Release:
         return Release(self.client, name.base)

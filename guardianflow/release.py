@@ -23,6 +23,7 @@ class Kind(StrEnum):
     PROMOTE = "promote"
     ROLLBACK = "rollback"
     ADOPT = "adopt"
+    REPAIR = "repair"
 
 
 @dataclass(frozen=True)

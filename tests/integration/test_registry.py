@@ -21,7 +21,7 @@ from guardianflow.errors import (
 )
 from guardianflow.ledger import Ledger
 from guardianflow.names import ModelName
-from guardianflow.registry import ModelAlias, ModelRegistryManager
+from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
 from tests.integration.conftest import free_port, make_run
 
 
@@ -191,13 +191,47 @@ def test_an_alias_moved_by_hand_stops_everything_until_it_is_repaired(registry, 
     for act in (registry.promote_to_champion, registry.rollback, registry.plan_rollback):
         with pytest.raises(AliasDrift, match="repair"):
             act(name)
-    assert registry.repair(name, "ledger", reason="a mistake").changed
+    mended = registry.repair(name, "ledger", reason="a mistake", actor="kim", token="mend")
+    assert mended.changed
+    assert mended.moves == (Move(name, ModelAlias.CHAMPION, 1, 2),)
+    assert mended.to_json()["moves"][0]["after"] == 2
+    last = registry.history(name)[-1]
+    assert (last.kind, last.actor, last.reason, last.seq) == ("repair", "kim", "a mistake", 3)
+    assert registry.repair(name, "ledger", reason="again", token="mend").seq == 3
+    assert not registry.repair(name, "ledger", reason="again").changed
+    assert len(registry.history(name)) == 3
     assert aliases(registry, name) == {"champion": 2, "rollback": 1}
     registry.client.set_registered_model_alias(registered(name), "champion", "1")
     registry.repair(name, "mlflow", reason="an emergency")
     assert registry.drift(name) == ()
     assert registry.history(name)[-1].kind == "adopt"
     assert registry.get_version(name, 1).aliases == ("champion",)
+
+
+def test_a_repair_does_not_begin_what_cannot_end(registry, factory):
+    name = factory.name()
+    for _ in range(2):
+        factory.base(name)
+        registry.promote_to_champion(name)
+    registry.client.delete_model_version(registered(name), "1")
+    with pytest.raises(VersionNotReady, match="no version 1"):
+        registry.repair(name, "ledger", reason="it was deleted")
+    assert len(registry.history(name)) == 2
+    registry.repair(name, "mlflow", reason="it was deleted")
+    assert aliases(registry, name) == {"champion": 2}
+
+
+def test_a_damaged_local_copy_that_cannot_be_replaced_is_not_used(registry, factory, monkeypatch):
+    name = factory.name()
+    factory.base(name)
+    folder = registry.download(name, 1)
+    (folder / "MLmodel").write_bytes(b"damaged")
+    with monkeypatch.context() as patch:
+        # A process that may not delete: with full rights nothing real would refuse it here.
+        patch.setattr("guardianflow.artifacts.shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(ArtifactMissing, match="local copy"):
+            registry.download(name, 1)
+    assert (registry.download(name, 1) / "MLmodel").read_bytes() == b"{}"
 
 
 def test_a_release_whose_files_are_gone_or_differ_does_not_move(registry, factory):

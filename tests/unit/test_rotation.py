@@ -220,7 +220,7 @@ def test_a_rollback_skips_states_with_a_quarantined_version(world):
     assert world.champions == {BASE: 4, INT8: 4}
     world.roll_back()
     assert world.champions == {BASE: 2, INT8: 2}
-    assert world.aliases[BASE]["rollback"] is None
+    assert world.aliases[BASE]["rollback"] == 1
 
 
 def test_a_rollback_goes_further_back_for_a_person_and_ends_where_nothing_is_known(world):
@@ -503,6 +503,19 @@ class Schedule(RuleBasedStateMachine):
 
 TestSchedules = Schedule.TestCase
 TestSchedules.settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.parametrize("name", [BASE, INT8])
+def test_every_run_in_a_remedy_can_be_typed(world, name):
+    world.register(BASE)
+    world.promote()
+    with pytest.raises(NoCandidate) as refused:
+        world.promote(name)
+    assert "--version vN" in refused.value.remedy
+    world.register(INT8)
+    with pytest.raises(SourceNotChampion) as unknown:
+        world.promote(INT8)
+    assert "--version vN" in unknown.value.remedy
 
 
 def test_a_plan_says_each_alias_that_moves(world):
