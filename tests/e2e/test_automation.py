@@ -1,11 +1,12 @@
 """Servers, workers, deployments and the automation as `make up` starts them, with real kills."""
 
 import time
+import uuid
 
 from deployments import local
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window
-from tests.e2e.plant import until
+from tests.e2e.plant import Plant, until
 from tests.integration.tiny import CLASSES
 
 
@@ -67,3 +68,22 @@ def test_a_training_whose_worker_was_killed_gives_its_slot_back(plant):
     local.start(plant.state_dir)
     assert plant.orchestrator.read(started.id).state == "Crashed"
     plant.run("train", scenario=plant.spec.name, version="v1")
+
+
+def test_a_lifecycle_whose_worker_was_killed_does_not_train_again(embedded):
+    home, servers = embedded
+    plant = Plant(home / "up", servers, f"e{uuid.uuid4().hex[:8]}")
+    parameters = {"scenario": plant.spec.name, "version": "v1"}
+    started = plant.orchestrator.submit("lifecycle/guardianflow", parameters)
+    until(lambda: plant.registry.list_versions(plant.name))
+    plant.kill("worker guardianflow-train")
+    local.start(plant.state_dir)
+    assert plant.orchestrator.read(started.id).state == "Crashed"
+    waiting = plant.release("v1")
+    assert [version.version for version in plant.registry.list_versions(plant.name)] == [1]
+    assert waiting.version == 1
+    client = plant.registry.client
+    experiment = client.get_experiment_by_name(plant.name)
+    trained = client.search_runs([experiment.experiment_id], "tags.`guardianflow.kind` = 'train'")
+    assert len(trained) == 1
+    plant.orchestrator.answer(waiting.flow_run_id, "reject", "Lee", "the test is over")
