@@ -12,11 +12,13 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from guardianflow.connection import border, is_absent
-from guardianflow.errors import NameInvalid, VersionNotReady
+from guardianflow.errors import ModelUnknown, NameInvalid, VersionNotReady
 from guardianflow.names import ModelName
 
 STATUS_TAG = "guardianflow.status"
 REASON_TAG = "guardianflow.status_reason"
+ROLLED_BACK = "rolled_back"
+REJECTED = "rejected"
 SOURCE_VERSION_TAG = "guardianflow.source_version"
 TOKEN_TAG = "guardianflow.register_token"
 _PAGE = 1000
@@ -68,12 +70,47 @@ class ModelSummary:
     name: str
     aliases: Mapping[str, int]
     tags: Mapping[str, str]
+    candidate_status: str = ""
+    """rolled_back (quarantined) or rejected, where @candidate is; only `read_models` knows it."""
 
 
 def read_models(client: MlflowClient) -> list[ModelSummary]:
     """All of our models by name; foreign models of a shared server are left out."""
     with border("list models"):
-        return sorted(_summaries(client, ""), key=lambda summary: summary.name)
+        found = sorted(_summaries(client, ""), key=lambda summary: summary.name)
+        # One call for each status, whatever the number of models.
+        status = {
+            (entry.name, int(entry.version)): text
+            for text in (ROLLED_BACK, REJECTED)
+            for entry in _versions(client, f"tags.`{STATUS_TAG}` = '{text}'")
+        }
+    return [
+        replace(
+            summary,
+            candidate_status=status.get(
+                (ModelName.parse(summary.name).registered, summary.aliases.get("candidate", 0)), ""
+            ),
+        )
+        for summary in found
+    ]
+
+
+def check_registered(client: MlflowClient, name: ModelName) -> None:
+    """Refuse a name that no model has.
+
+    Raises:
+        ModelUnknown: No model of that name is registered.
+    """
+    try:
+        with border(f"model {name}"):
+            client.get_registered_model(name.registered)
+    except VersionNotReady as error:
+        raise ModelUnknown(
+            f"No model is registered as {name}.",
+            remedy="`guardianflow models` lists those that are; `guardianflow run SCENARIO --type "
+            "train --version vN` makes the first version of one.",
+            name=name.public,
+        ) from error
 
 
 def read_release_models(client: MlflowClient, base: ModelName) -> dict[str, ModelSummary]:
@@ -112,13 +149,8 @@ def read_versions(
     if token is not None:
         where += f" and tags.`{TOKEN_TAG}` = '{token}'"
     aliases = read_aliases(client, name) if token is None else {}
-    found: list[ModelVersion] = []
     with border(f"list versions of {name}"):
-        page = client.search_model_versions(where, max_results=_PAGE)
-        found.extend(page)
-        while page.token:
-            page = client.search_model_versions(where, max_results=_PAGE, page_token=page.token)
-            found.extend(page)
+        found = list(_versions(client, where))
     infos = (_info(name, entry).with_aliases(aliases) for entry in found)
     return sorted(infos, key=lambda info: info.version)
 
@@ -144,6 +176,16 @@ def _summaries(client: MlflowClient, where: str) -> Iterator[ModelSummary]:
             except NameInvalid:
                 continue
             yield ModelSummary(name.public, _aliases(model), dict(model.tags))
+        token = page.token
+        if not token:
+            return
+
+
+def _versions(client: MlflowClient, where: str) -> Iterator[ModelVersion]:
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(where, max_results=_PAGE, page_token=token)
+        yield from page
         token = page.token
         if not token:
             return

@@ -37,12 +37,12 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
     """A client of the MLflow server that this process is to use, which answers.
 
     Raises:
-        RegistryUnavailable: No server is named, or nobody answers within seconds.
-        InputError: The address is not that of a server.
+        RegistryUnavailable: Nobody answers within seconds.
+        InputError: No server is named, or the address is not that of a server.
     """
     uri = tracking_uri or find_servers().mlflow
     if not uri:
-        raise RegistryUnavailable("No MLflow server is named.", remedy=_START_IT)
+        raise InputError("No MLflow server is named.", remedy=_START_IT)
     if urlsplit(uri).scheme not in ("http", "https"):
         # A newer client would silently migrate a database that it opens by itself.
         raise InputError(

@@ -17,6 +17,7 @@
     │   ├── ReleaseChanged(expected, actual)        what would move is not what was approved
     │   ├── VersionQuarantined                      rolled back before, wants --force and a reason
     │   ├── SourceNotChampion                       a variant whose source is not in production
+    │   ├── ModelUnknown                            no model of that name is registered
     │   ├── VersionNotReady                         the version is absent or not READY
     │   ├── ArtifactMissing                         a file of the version is gone or differs
     │   ├── GateFailed                              the evidence speaks against it
@@ -167,6 +168,10 @@ class VersionQuarantined(Refused):
 
 class SourceNotChampion(Refused):
     """A variant was asked for whose FP32 source is neither champion nor candidate."""
+
+
+class ModelUnknown(Refused):
+    """No model of that name is registered."""
 
 
 class VersionNotReady(Refused):

@@ -20,6 +20,7 @@ from guardianflow.aliases import write_aliases
 from guardianflow.artifacts import verify_version
 from guardianflow.catalog import (
     REASON_TAG,
+    ROLLED_BACK,
     STATUS_TAG,
     ModelSummary,
     RegisteredModelInfo,
@@ -350,7 +351,7 @@ class Release:
 
     def _mirror(self, head: Head, record: Record) -> None:
         """Say on the versions and on the model what happened: for people, and as a cross-check."""
-        left = "rolled_back" if record.kind is Kind.ROLLBACK else "former"
+        left = ROLLED_BACK if record.kind is Kind.ROLLBACK else "former"
         for public, (before, after) in sorted(record.moved().items()):
             name = ModelName.parse(public)
             self._tag(name, after, STATUS_TAG, "champion")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from guardianflow.catalog import REASON_TAG, STATUS_TAG
+from guardianflow.catalog import REASON_TAG, REJECTED, STATUS_TAG
 from guardianflow.dataset import Sample
 from guardianflow.errors import ArtifactMissing, ChampionChanged, GateFailed
 from guardianflow.evidence import Comparison, evidence_markdown, headline
@@ -44,7 +44,6 @@ from guardianflow.registry import (
 from guardianflow.scenario import GateSettings
 
 EVIDENCE_PAGE = "evidence.md"
-REJECTED = "rejected"
 _PICTURE_FRAMES = 4
 
 

@@ -19,6 +19,7 @@ from guardianflow.artifacts import download_version
 from guardianflow.catalog import (
     ModelSummary,
     RegisteredModelInfo,
+    check_registered,
     read_aliases,
     read_models,
     read_version,
@@ -55,7 +56,7 @@ class ModelRegistryManager:
 
     Raises:
         RegistryUnavailable: Nobody answers there.
-        InputError: The address is not that of a server.
+        InputError: No server is named, or the address is not that of one.
     """
 
     def __init__(self, tracking_uri: str | None = None) -> None:
@@ -267,8 +268,16 @@ class ModelRegistryManager:
         return self._release(_parse(model_name)).drift()
 
     def history(self, model_name: str | ModelName) -> list[Operation]:
-        """Every operation of the release that a name belongs to, oldest first."""
-        return self._release(_parse(model_name)).history()
+        """Every operation of the release that a name belongs to, oldest first.
+
+        Raises:
+            ModelUnknown: No model of that name is registered.
+        """
+        name = _parse(model_name)
+        operations = self._release(name).history()
+        if not operations:
+            check_registered(self.client, name)
+        return operations
 
     def get_champion(self, model_name: str | ModelName) -> RegisteredModelInfo | None:
         """The version in production, or None."""
@@ -296,8 +305,16 @@ class ModelRegistryManager:
         return f"models:/{_parse(model_name).registered}@{ModelAlias(alias)}"
 
     def list_versions(self, model_name: str | ModelName) -> list[RegisteredModelInfo]:
-        """All versions of a name, oldest first."""
-        return read_versions(self.client, _parse(model_name))
+        """All versions of a name, oldest first.
+
+        Raises:
+            ModelUnknown: No model of that name is registered.
+        """
+        name = _parse(model_name)
+        versions = read_versions(self.client, name)
+        if not versions:
+            check_registered(self.client, name)
+        return versions
 
     def list_models(self) -> list[ModelSummary]:
         """All models by name, with what their aliases name."""

@@ -2,6 +2,7 @@
 
 import time
 
+import mlflow
 import pytest
 
 from guardianflow.aliases import set_candidate
@@ -11,6 +12,7 @@ from guardianflow.errors import (
     ChampionChanged,
     InputError,
     LedgerDamaged,
+    ModelUnknown,
     NoCandidate,
     NoRollbackTarget,
     RegistryUnavailable,
@@ -67,7 +69,8 @@ def test_what_a_run_does_not_hold_is_not_registered(registry, factory):
         registry.register_model("0" * 32, "model", name)
     with pytest.raises(InputError, match="@champion"):
         registry.register_model(factory.run(), "model", name, alias=ModelAlias.CHAMPION)
-    assert registry.list_versions(name) == []
+    with pytest.raises(ModelUnknown):
+        registry.list_versions(name)
 
 
 def test_a_variant_knows_its_source(registry, factory):
@@ -290,16 +293,12 @@ def test_a_deleted_ledger_run_is_found(registry, factory):
         registry.rollback(name)
 
 
-def test_the_address_of_an_alias_loads_in_mlflow(registry, factory):
-    name = factory.name()
-    factory.base(name)
-    registry.promote_to_champion(name)
-    uri = registry.get_model_uri(name, ModelAlias.CHAMPION)
-    assert uri == f"models:/{registered(name)}@champion"
-    assert registry.client.get_model_version_by_alias(registered(name), "champion").version in (
-        1,
-        "1",
-    )
+def test_the_address_of_an_alias_loads_in_mlflow(learned, monkeypatch, mlflow_server):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    uri = learned.registry.get_model_uri(learned.name, ModelAlias.CANDIDATE)
+    assert uri == f"models:/{registered(learned.name)}@candidate"
+    model = mlflow.pyfunc.load_model(uri)
+    assert model.metadata.get_model_info().signature is not None
 
 
 def test_a_server_that_is_not_there_is_reported_within_seconds():
@@ -307,6 +306,41 @@ def test_a_server_that_is_not_there_is_reported_within_seconds():
     with pytest.raises(RegistryUnavailable, match="make up"):
         ModelRegistryManager(f"http://127.0.0.1:{free_port()}")
     assert time.monotonic() - started < 10
+
+
+def test_no_server_named_is_a_mistake_of_the_caller(monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="make up"):
+        ModelRegistryManager()
+
+
+@pytest.mark.parametrize("look", ["list_versions", "history"])
+def test_a_name_that_nobody_registered_is_refused(registry, factory, look):
+    for name in (factory.name(), f"{factory.name()}__openvino_int8"):
+        with pytest.raises(ModelUnknown, match=r"guardianflow models") as refused:
+            getattr(registry, look)(name)
+        assert refused.value.exit_code == 3
+
+
+def test_a_candidate_that_was_rolled_back_or_rejected_says_so(registry, factory):
+    name = factory.name()
+
+    def status():
+        return next(m.candidate_status for m in registry.list_models() if m.name == name)
+
+    factory.base(name)
+    registry.promote_to_champion(name)
+    factory.base(name)
+    assert status() == ""
+    registry.promote_to_champion(name)
+    registry.rollback(name)
+    assert status() == "rolled_back"
+    factory.base(name)
+    assert status() == ""
+    registry.set_version_tag(name, 3, "guardianflow.status", "rejected")
+    assert status() == "rejected"
 
 
 def test_a_database_is_no_server():
