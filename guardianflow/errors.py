@@ -8,6 +8,7 @@
     │   └── AnswerInvalid                           an answer to an approval that is no answer
     ├── Refused ................................ 3   a rule says no; nothing was changed
     │   ├── NoCandidate                             nothing to promote or to quantize
+    │   │   └── ModelUnknown                        no model of that name is registered
     │   ├── NoRollbackTarget                        no way back
     │   ├── RollbackHeld                            an automation may not undo a rollback
     │   ├── LedgerDamaged                           the log of operations was deleted or edited
@@ -17,7 +18,6 @@
     │   ├── ReleaseChanged(expected, actual)        what would move is not what was approved
     │   ├── VersionQuarantined                      rolled back before, wants --force and a reason
     │   ├── SourceNotChampion                       a variant whose source is not in production
-    │   ├── ModelUnknown                            no model of that name is registered
     │   ├── VersionNotReady                         the version is absent or not READY
     │   ├── ArtifactMissing                         a file of the version is gone or differs
     │   ├── GateFailed                              the evidence speaks against it
@@ -170,8 +170,8 @@ class SourceNotChampion(Refused):
     """A variant was asked for whose FP32 source is neither champion nor candidate."""
 
 
-class ModelUnknown(Refused):
-    """No model of that name is registered."""
+class ModelUnknown(NoCandidate):
+    """No model of that name is registered, so there is nothing to promote, quantize or show."""
 
 
 class VersionNotReady(Refused):
