@@ -20,6 +20,7 @@ from guardianflow.evidence import Comparison, evidence_markdown, headline
 from guardianflow.gate import GateOutcome, Subject, judge
 from guardianflow.measurement import (
     Measured,
+    evaluation_digest,
     evaluation_set,
     measure_version,
     recorded_scenario,
@@ -171,14 +172,19 @@ def _examine(
         folder = Path(name)
         subjects: list[Subject] = []
         samples: Sequence[Sample] = ()
+        problem = "no scenario is recorded with it"
         if scenario:
-            dataset, samples = evaluation_set(scenario)
-            for move in _champion_moves(plan.moves):
-                comparison = _compare(registry, move, samples, dataset.classes, on_progress)
+            try:
+                _, samples = evaluation_set(scenario, recorded=evaluation_digest(registry, info))
+            except ArtifactMissing as error:
+                problem = error.message
+        for move in _champion_moves(plan.moves):
+            if scenario and samples:
+                comparison = _compare(registry, move, samples, scenario.classes, on_progress)
                 subjects.append(comparison.subject)
-                _draw(comparison, samples, dataset.classes, folder)
-        else:
-            subjects = [_unmeasured(move) for move in _champion_moves(plan.moves)]
+                _draw(comparison, samples, scenario.classes, folder)
+            else:
+                subjects.append(_unmeasured(move, problem))
         gate = judge(subjects, scenario.gate if scenario else GateSettings())
         title = f"promote {plan.model_name} {plan.version}"
         run_id = open_record(registry.client, PROMOTIONS, token, title) if token else ""
@@ -219,7 +225,7 @@ def _champion_moves(moves: Sequence[Move]) -> list[Move]:
     return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
 
 
-def _unmeasured(move: Move) -> Subject:
+def _unmeasured(move: Move, problem: str) -> Subject:
     if move.after is None:
         raise ValueError(f"a promotion never empties @champion of {move.name}")
     return Subject(
@@ -228,6 +234,7 @@ def _unmeasured(move: Move) -> Subject:
         champion_version=move.before,
         candidate=None,
         champion=None,
+        problem=problem,
     )
 
 
@@ -239,6 +246,7 @@ def _compare(
     on_progress: Callable[[str, int, int], None] | None,
 ) -> Comparison:
     """Measure one name's next champion and its champion of now on the same frames."""
+    problems: list[str] = []
 
     def measure(version: int | None, role: str) -> Measured | None:
         if version is None:
@@ -251,12 +259,13 @@ def _compare(
 
         try:
             return measure_version(registry, move.name, version, samples, classes, on_progress=show)
-        except ArtifactMissing:
+        except ArtifactMissing as error:
+            problems.append(error.message)
             # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
             return None
 
     candidate, champion = measure(move.after, "candidate"), measure(move.before, "champion")
-    subject = _unmeasured(move).model_copy(
+    subject = _unmeasured(move, "; ".join(problems)).model_copy(
         update={
             "candidate": candidate.evaluation if candidate else None,
             "champion": champion.evaluation if champion else None,

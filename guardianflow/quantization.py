@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from guardianflow import ir
 from guardianflow.dataset import Dataset, load_image, prepare_dataset
-from guardianflow.errors import NoCandidate, ScenarioInvalid
+from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
 from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
 from guardianflow.latency import Latency, instruction_set, measure_latency
 from guardianflow.measurement import ir_folder
@@ -296,7 +296,10 @@ def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
             back and the champion is another.
     """
     name = scenario.model_name
-    versions = registry.list_versions(name)
+    try:
+        versions = registry.list_versions(name)
+    except ModelUnknown:
+        versions = []
     mine = [v for v in versions if v.tags.get(_DIGEST_TAG) == scenario.digest]
     for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION):
         for info in mine:

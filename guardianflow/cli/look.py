@@ -59,7 +59,15 @@ def models(
     if not as_json:
         print_models(summaries)
     print_result(
-        [{"name": s.name, "aliases": dict(s.aliases), "tags": dict(s.tags)} for s in summaries],
+        [
+            {
+                "name": s.name,
+                "aliases": dict(s.aliases),
+                "candidate_status": s.candidate_status,
+                "tags": dict(s.tags),
+            }
+            for s in summaries
+        ],
         as_json=as_json,
     )
 
@@ -128,12 +136,23 @@ def status(as_json: JsonFlag = False) -> None:
 
 def print_models(summaries: "Sequence[ModelSummary]") -> None:
     """Which version each alias of each model names."""
-    aliases = ("champion", "rollback", "candidate")
     print_table(
         "Models",
-        ("model", *(f"@{alias}" for alias in aliases)),
-        [(s.name, *(s.aliases.get(alias) for alias in aliases)) for s in summaries],
+        ("model", "@champion", "@rollback", "@candidate"),
+        [
+            (s.name, s.aliases.get("champion"), s.aliases.get("rollback"), _candidate(s))
+            for s in summaries
+        ],
     )
+
+
+def _candidate(summary: "ModelSummary") -> str | None:
+    """The candidate with what keeps it from being promoted, if anything."""
+    version = summary.aliases.get("candidate")
+    if version is None:
+        return None
+    notes = {"rolled_back": " (quarantined)", "rejected": " (rejected)"}
+    return f"{version}{notes.get(summary.candidate_status, '')}"
 
 
 def print_history(name: str, operations: "Sequence[Operation]") -> None:

@@ -318,6 +318,15 @@ def rollback(
         show_moves(f"roll back {public}", plan.moves)
         for warning in plan.warnings:
             say(f"  note: {warning}", style="yellow")
+    if not plan.moves:
+        # What was interrupted before has just been finished: asking for it again is no new request.
+        message = f"{public}: nothing to do"
+        if not as_json:
+            stdout.print(message, soft_wrap=True)
+        print_result(
+            {"changed": False, "message": message, "warnings": plan.warnings}, as_json=as_json
+        )
+        return
     if not confirmed(f"Roll back {public}?", yes=yes or as_json):
         say("nothing was changed")
         raise typer.Exit(0)

@@ -28,6 +28,9 @@ def register_copy(
         if file.is_file()
     }
     run_id = make_run(registry.client, files)
+    made = learned.quantized if twin else learned.trained
+    inputs = registry.client.get_run(made.run_id).inputs
+    registry.client.log_inputs(run_id, inputs.dataset_inputs)
     scenario: Scenario = learned.scenario.model_copy(update=settings)
     with tempfile.TemporaryDirectory() as text:
         path = Path(text) / "scenario.json"

@@ -2,11 +2,12 @@ import uuid
 
 import pytest
 
+from guardianflow.dataset import prepare_dataset
 from guardianflow.errors import ChampionChanged, GateFailed, NoCandidate, ReleaseChanged
 from guardianflow.gate import GateOutcome
 from guardianflow.promotion import decide, propose
 from guardianflow.proposal import Answer, Choice
-from guardianflow.scenario import GateSettings
+from guardianflow.scenario import FolderData, GateSettings
 from tests.integration.conftest import make_run
 from tests.integration.release_kit import register_copy, register_release
 
@@ -187,6 +188,17 @@ def test_what_cannot_be_measured_asks_a_person(registry, name):
     registry.register_model(run_id, "weights/best.pt", name)
     proposal = propose(registry, name, token=token(), requested_by="lee")
     assert proposal.gate.outcome is GateOutcome.INCONCLUSIVE
+
+
+def test_an_evaluation_set_that_changed_is_no_evidence(registry, learned, name):
+    settings = learned.scenario.dataset.model_copy(update={"seed": 99})
+    other = prepare_dataset(settings, learned.scenario.classes).root
+    folder = FolderData(kind="folder", path=str(other))
+    register_release(learned, name, gate=OPEN_GATE, dataset=folder)
+    proposal = propose(registry, name, token=token(), requested_by="lee")
+    assert proposal.gate.outcome is GateOutcome.INCONCLUSIVE
+    assert "not the images and labels" in proposal.gate.summary()
+    assert proposal.images == 0
 
 
 def test_the_champion_itself_changes_nothing(registry, learned, name):
