@@ -40,6 +40,7 @@ ROLLBACK_TIMEOUT_S = 120.0
 # Two Python starts and up to four measurements, on a machine that may be busy.
 QUESTION_TIMEOUT_S = 180.0
 _PICTURED = 4
+_PREFECTS_OWN = ("Downloading flow code", "Finished in state", "Beginning", "Suspending")
 
 # The champion of each name: the base and its variant.
 Release = Mapping[str, int]
@@ -107,9 +108,12 @@ class Story:
         return self._follow_by_id(run.id)
 
     def _follow_by_id(self, run_id: str, *, timeout_s: float | None = None) -> FlowRunInfo:
-        return self.orchestrator.follow(
-            run_id, lambda line: console.print(f"  {line}", markup=False), timeout_s=timeout_s
-        )
+        def log(line: str) -> None:
+            # What Prefect says about itself is in its UI; here it would hide the story.
+            if not line.startswith(_PREFECTS_OWN):
+                console.print(f"  {line}", markup=False)
+
+        return self.orchestrator.follow(run_id, log, timeout_s=timeout_s)
 
     def _await_question(self, lifecycle_id: str) -> WaitingApproval:
         """Follow the promotion that a lifecycle submitted until it asks.

@@ -13,6 +13,7 @@ from deployments.demo import Story, console, stop_on_termination
 from deployments.local import CHECKOUT, environment, running
 from guardianflow.control import WaitingApproval
 from guardianflow.errors import GuardianflowError
+from guardianflow.names import ModelName
 from guardianflow.servers import Servers, home
 from tests.e2e.browser import (
     CHROMIUM,
@@ -37,7 +38,7 @@ class PicturedStory(Story):
         """Answer in the Prefect UI, as the safety manager would."""
         with open_browser(height=1000) as page:
             open_approval(page, waiting.url)
-            fill_approval(page, "approve", "Kim Minji", "fewer missed helmets, looked at pictures")
+            fill_approval(page, "approve", "Kim Minji", "looked at the figures and the pictures")
             page.screenshot(path=PICTURES / "approval-form.png")
             submit_approval(page)
         console.print("  answered in the browser as Kim Minji")
@@ -48,8 +49,9 @@ class PicturedStory(Story):
         before, after = PICTURES / "aliases-before.png", PICTURES / "aliases-after.png"
         if after.is_file():
             after.replace(before)
-        with open_browser(width=1400, height=420) as page:
-            picture_of_aliases(page, self._mlflow, after)
+        registered = ModelName.parse(self.variant).registered
+        with open_browser(width=1400, height=560) as page:
+            picture_of_aliases(page, self._mlflow, registered, after)
 
 
 def main() -> int:

@@ -71,15 +71,26 @@ def submit_approval(page: Page) -> None:
     raise AssertionError("the form did not close after five attempts")
 
 
-def picture_of_aliases(page: Page, mlflow: str, path: Path) -> None:
-    """Take a picture of the registered models and their aliases in the MLflow UI."""
-    page.goto(f"{mlflow}/#/models")
-    expect(page.get_by_text("Aliased versions")).to_be_visible()
-    page.wait_for_timeout(3_000)
+def picture_of_aliases(page: Page, mlflow: str, registered_name: str, path: Path) -> None:
+    """Take a picture of a model's versions and their aliases in the MLflow UI.
+
+    Each version has some thirty tags; all but the first two are folded away for the picture.
+    """
+    page.goto(f"{mlflow}/#/models/{registered_name}")
+    expect(page.get_by_text("Version 1", exact=True)).to_be_visible()
+    page.wait_for_timeout(2_000)
     # What MLflow shows over its page to a new visitor.
     for name in ("Try it now", "Close"):
         button = page.get_by_role("button", name=name)
         if button.count() and button.first.is_visible():
             button.first.click()
             page.wait_for_timeout(500)
+    page.get_by_text("Tags", exact=True).first.click()
+    page.evaluate(
+        """() => document.querySelectorAll('[role=row] [role=cell]').forEach((cell) => {
+            cell.style.maxHeight = '60px';
+            cell.style.overflow = 'hidden';
+        })"""
+    )
+    page.wait_for_timeout(800)
     page.screenshot(path=path)
