@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from deployments.processes import MARK, Record, end, free_port, marked, spawn, strays
 from guardianflow.errors import GuardianflowError, Refused, ServerUnreachable
-from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home
+from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home, read_state
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 POOLS = ("guardianflow-train", "guardianflow-release")
@@ -361,16 +361,29 @@ def _status(state_dir: Path, say: Say) -> int:
     return 0 if alive == set(state.pids) else 4
 
 
+def _print_environment(state_dir: Path) -> int:
+    """What a shell needs for the commands of Prefect and MLflow themselves."""
+    servers = read_state(state_dir / STATE_FILE) if (state_dir / STATE_FILE).is_file() else None
+    if servers is None:
+        print(f"Nothing is up for {state_dir}. Start it with `make up`.", file=sys.stderr)
+        return 4
+    print(f"export MLFLOW_TRACKING_URI={servers.mlflow}")
+    print(f"export PREFECT_API_URL={servers.prefect}")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command `python -m deployments.local up|down|status`."""
+    """The command `python -m deployments.local up|down|status|env`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status"))
+    parser.add_argument("command", choices=("up", "down", "status", "env"))
     parser.add_argument("--demo", action="store_true", help="what `make demo` left, instead")
     options = parser.parse_args(arguments)
     command, state_dir = options.command, home() / ("demo" if options.demo else "up")
     try:
         if command == "status":
             return _status(state_dir, print)
+        if command == "env":
+            return _print_environment(state_dir)
         if command == "down":
             stop(state_dir)
             return 0

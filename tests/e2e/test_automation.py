@@ -52,6 +52,15 @@ def test_the_life_of_a_release(plant, tmp_path):
     assert len(plant.registry.history(plant.name)) == 3
 
 
+def test_a_shell_is_told_the_addresses(plant, capsys):
+    assert local.main(["env"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"export MLFLOW_TRACKING_URI={local.State.read(plant.state_dir).mlflow}",
+        f"export PREFECT_API_URL={plant.orchestrator.api_url}",
+    ]
+
+
 def test_starting_what_runs_changes_nothing(plant):
     before = local.State.read(plant.state_dir)
     local.start(plant.state_dir)
