@@ -84,7 +84,7 @@ def test_a_lifecycle_whose_worker_was_killed_does_not_train_again(embedded):
     plant = Plant(home / "up", servers, f"e{uuid.uuid4().hex[:8]}")
     parameters = {"scenario": plant.spec.name, "version": "v1"}
     started = plant.orchestrator.submit("lifecycle/guardianflow", parameters)
-    until(lambda: plant.registry.list_versions(plant.name))
+    until(lambda: plant.name in {model.name for model in plant.registry.list_models()})
     plant.kill("worker guardianflow-train")
     local.start(plant.state_dir)
     assert plant.orchestrator.read(started.id).state == "Crashed"
