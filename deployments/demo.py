@@ -55,6 +55,7 @@ class Story:
     """Tells one run of the demo and how long each step took."""
 
     def __init__(self, servers: Servers, folder: Path) -> None:
+        self._told: set[tuple[str, str]] = set()
         self.registry = ModelRegistryManager(servers.mlflow)
         self.orchestrator = Orchestrator(servers.prefect)
         self.folder = folder
@@ -110,7 +111,9 @@ class Story:
     def _follow_by_id(self, run_id: str, *, timeout_s: float | None = None) -> FlowRunInfo:
         def log(line: str) -> None:
             # What Prefect says about itself is in its UI; here it would hide the story.
-            if not line.startswith(_PREFECTS_OWN):
+            # A run that waited is followed twice; what it said before is not said again.
+            if not line.startswith(_PREFECTS_OWN) and (run_id, line) not in self._told:
+                self._told.add((run_id, line))
                 console.print(f"  {line}", markup=False)
 
         return self.orchestrator.follow(run_id, log, timeout_s=timeout_s)
@@ -216,6 +219,11 @@ class Story:
             f"  rolled back: version {bad[self.name]} -> {good[self.name]}, "
             f"{time.monotonic() - started:.1f} s after the report",
             style="green",
+        )
+        # The marks on the versions are written after the aliases.
+        poll(
+            lambda: all(m.candidate_status for m in self.registry.list_models()),
+            "the quarantine of what was rolled back",
         )
         self.show_aliases()
 
