@@ -25,7 +25,7 @@ from guardianflow.names import ModelName
 if TYPE_CHECKING:
     from guardianflow.control import WaitingApproval
     from guardianflow.proposal import Proposal
-    from guardianflow.registry import Move
+    from guardianflow.registry import ModelRegistryManager, Move
 
 
 class Keep(StrEnum):
@@ -88,8 +88,7 @@ def promote(
         _request(public, model_version, reason, force=force, as_json=as_json)
         return
     registry = open_registry(quiet=as_json)
-    from guardianflow.promotion import decide, propose
-    from guardianflow.proposal import Answer, Choice
+    from guardianflow.promotion import propose
 
     token = f"cli-{uuid.uuid4()}"
     with meter(quiet=as_json) as show:
@@ -107,28 +106,41 @@ def promote(
         _show_proposal(proposal)
     if proposal.changes_nothing or dry_run:
         outcome = "nothing to do" if proposal.changes_nothing else "dry run, nothing was changed"
-        if not as_json:
-            stdout.print(f"{public} version {proposal.version}: {outcome}", soft_wrap=True)
-        print_result(
-            {"changed": False, "message": outcome, "proposal": proposal.model_dump(mode="json")},
-            as_json=as_json,
-        )
+        _say_outcome(proposal, f"{public} version {proposal.version}: {outcome}", as_json=as_json)
         return
     if not confirmed(f"Promote {public} version {proposal.version}?", yes=yes or as_json):
         say("nothing was changed")
-        raise typer.Exit(0)
+        return
+    _carry_out(registry, proposal, reason, token, as_json=as_json)
+
+
+def _carry_out(
+    registry: "ModelRegistryManager",
+    proposal: "Proposal",
+    reason: str,
+    token: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Record the command as the approval that it is, and rotate."""
+    from guardianflow.promotion import decide
+    from guardianflow.proposal import Answer, Choice
+
     answer = Answer(
         decision=Choice.APPROVE, approver=actor(), reason=reason or "promoted on the command line"
     )
     decided = decide(registry, proposal, answer, token=token)
+    changed = decided.operation is not None and decided.operation.changed
+    _say_outcome(proposal, decided.message, changed=changed, as_json=as_json)
+
+
+def _say_outcome(
+    proposal: "Proposal", message: str, *, as_json: bool, changed: bool = False
+) -> None:
     if not as_json:
-        stdout.print(decided.message, style="green", soft_wrap=True)
+        stdout.print(message, style="green" if changed else None, soft_wrap=True, markup=False)
     print_result(
-        {
-            "changed": decided.operation is not None and decided.operation.changed,
-            "message": decided.message,
-            "proposal": proposal.model_dump(mode="json"),
-        },
+        {"changed": changed, "message": message, "proposal": proposal.model_dump(mode="json")},
         as_json=as_json,
     )
 
@@ -197,7 +209,7 @@ def pending(as_json: JsonFlag = False) -> None:
             stdout.print("nothing waits for an approval")
         for w in waiting:
             stdout.print(f"[bold]{w.model_name} version {w.version}[/]", soft_wrap=True)
-            stdout.print(f"  {w.headline}", soft_wrap=True)
+            stdout.print(f"  {w.headline}", soft_wrap=True, markup=False)
             stdout.print(f"  since {w.since:%Y-%m-%d %H:%M} UTC, flow run {w.flow_run_id}")
             stdout.print(f"  {w.url}", soft_wrap=True)
     print_result([_waiting_json(w) for w in waiting], as_json=as_json)
@@ -340,7 +352,7 @@ def rollback(
         only=only,
     )
     if not as_json:
-        stdout.print(operation.message, style="green", soft_wrap=True)
+        stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
     print_result(operation.to_json(), as_json=as_json)
 
 
@@ -366,5 +378,5 @@ def repair(
     )
     if not as_json:
         show_moves(f"repair {public}", operation.moves)
-        stdout.print(operation.message, style="green", soft_wrap=True)
+        stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
     print_result(operation.to_json(), as_json=as_json)
