@@ -23,7 +23,6 @@ from guardianflow.errors import (
 )
 from guardianflow.events import EventName, ModelEvent, resource
 from guardianflow.flowruns import (
-    FailedAction,
     FlowRunInfo,
     WaitingApproval,
     describe_run,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROMOTION",
-    "FailedAction",
     "FlowRunInfo",
     "Orchestrator",
     "WaitingApproval",
@@ -57,7 +55,6 @@ _WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefec
 # Lines reach the server in batches: one may come after others that are younger.
 _LATE = timedelta(seconds=30)
 _EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
-_ACTION_FAILED = "prefect.automation.action.failed"
 
 
 def promotion_key(lifecycle_id: str) -> str:
@@ -334,24 +331,6 @@ class Orchestrator:
         with self._client() as client:
             client.request("POST", "/events", json=[body])
         return event_id
-
-    def failed_automations(self, *, days: int = 7) -> list[FailedAction]:
-        """Automations whose action failed of late, the newest first: nothing else tells of them."""
-        since = (datetime.now(UTC) - timedelta(days=days)).isoformat()
-        wanted = {"event": {"name": [_ACTION_FAILED]}, "occurred": {"since": since}}
-        with self._client() as client:
-            answer = client.request(
-                "POST", "/events/filter", json={"filter": wanted, "limit": 50}
-            ).json()
-        events = cast("list[dict[str, Any]]", answer["events"])
-        return [
-            FailedAction(
-                automation=str(event["resource"].get("prefect.resource.name", event["resource"])),
-                reason=str(event["payload"].get("reason", "no reason given")),
-                time=datetime.fromisoformat(event["occurred"]),
-            )
-            for event in events
-        ]
 
     def read_scenario(self, name: str) -> ScenarioSpec | None:
         """The scenario that the server would run, from the block of its name; None without one.

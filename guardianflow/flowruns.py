@@ -1,4 +1,4 @@
-"""What the orchestrator says about flow runs, approvals and automations, as plain data."""
+"""What the orchestrator says about flow runs and approvals, as plain data."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,15 +54,6 @@ class WaitingApproval:
     headline: str
     since: datetime
     url: str
-
-
-@dataclass(frozen=True)
-class FailedAction:
-    """An automation whose action failed: something that should have run did not."""
-
-    automation: str
-    reason: str
-    time: datetime
 
 
 def describe_run(run: "FlowRun", ui_url: str) -> FlowRunInfo:

@@ -38,6 +38,8 @@ class Keep(StrEnum):
 NameArgument = Annotated[
     str, typer.Argument(help="customer/region-plant/zone/task, with or without __openvino_int8.")
 ]
+WaitingArgument = Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")]
+ApproverOption = Annotated[str, typer.Option(help="Who decides.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
 
 
@@ -216,8 +218,8 @@ def pending(as_json: JsonFlag = False) -> None:
 
 
 def approve(
-    run: Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")] = "",
-    approver: Annotated[str, typer.Option(help="Who decides.")] = "",
+    run: WaitingArgument = "",
+    approver: ApproverOption = "",
     reason: ReasonOption = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -231,8 +233,8 @@ def approve(
 
 
 def reject(
-    run: Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")] = "",
-    approver: Annotated[str, typer.Option(help="Who decides.")] = "",
+    run: WaitingArgument = "",
+    approver: ApproverOption = "",
     reason: ReasonOption = "",
     as_json: JsonFlag = False,
 ) -> None:
