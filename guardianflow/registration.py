@@ -16,7 +16,6 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 
-from guardianflow.aliases import set_candidate
 from guardianflow.artifacts import fetched_files, fingerprint, fingerprint_tags
 from guardianflow.catalog import (
     SOURCE_VERSION_TAG,
@@ -35,7 +34,8 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.names import ModelName
-from guardianflow.release import ModelAlias
+from guardianflow.release.aliases import set_candidate
+from guardianflow.release.state import ModelAlias
 
 _SOURCE_TAG = "guardianflow.artifact_path"
 

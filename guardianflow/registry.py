@@ -28,12 +28,12 @@ from guardianflow.catalog import (
 from guardianflow.connection import border, connect, write_repeatably
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
-from guardianflow.operations import Release, Rule
-from guardianflow.outcome import Operation, Plan
 from guardianflow.registration import register
-from guardianflow.release import Drift, Kind, ModelAlias, Move
-from guardianflow.request import UNSET, ChampionMoves, Expected, Request
-from guardianflow.rotation import adopt, promote, roll_back
+from guardianflow.release.operations import Release, Rule
+from guardianflow.release.outcome import Operation, Plan
+from guardianflow.release.request import UNSET, ChampionMoves, Expected, Request
+from guardianflow.release.rotation import adopt, promote, roll_back
+from guardianflow.release.state import Drift, Kind, ModelAlias, Move
 
 __all__ = [
     "UNSET",
@@ -119,7 +119,7 @@ class ModelRegistryManager:
         request = Request(Kind.PROMOTE, name, version)
         # A plan is no decision: the reason that force wants is asked for when it is one.
         rule = _promotion(request, force=force, reason=reason or "planned")
-        return self._release(name).plan(request, rule, write=write)
+        return self.release(name).plan(request, rule, write=write)
 
     def promote_to_champion(
         self,
@@ -171,7 +171,7 @@ class ModelRegistryManager:
             expected_moves=expected_moves,
         )
         rule = _promotion(request, force=force, reason=reason)
-        return self._release(name).perform(request, rule)
+        return self.release(name).perform(request, rule)
 
     def plan_rollback(
         self, model_name: str | ModelName, *, only: bool = False, write: bool = True
@@ -186,7 +186,7 @@ class ModelRegistryManager:
         """
         name = _parse(model_name)
         request = Request(Kind.ROLLBACK, name, reason="planned")
-        return self._release(name).plan(request, _rollback(request, only=only), write=write)
+        return self.release(name).plan(request, _rollback(request, only=only), write=write)
 
     def rollback(
         self,
@@ -231,7 +231,7 @@ class ModelRegistryManager:
             automatic=automatic,
             expected_champion=expected_champion,
         )
-        return self._release(name).perform(request, _rollback(request, only=only))
+        return self.release(name).perform(request, _rollback(request, only=only))
 
     def repair(
         self,
@@ -258,14 +258,14 @@ class ModelRegistryManager:
         request = Request(
             kind, name.base, actor=actor or _whoami(), reason=reason, token=token or ""
         )
-        release = self._release(name)
+        release = self.release(name)
         if keep == "ledger":
             return release.repair(request)
         return release.perform(request, adopt)
 
     def drift(self, model_name: str | ModelName) -> tuple[Drift, ...]:
         """How MLflow's aliases differ from the last operation; empty when all is well."""
-        return self._release(_parse(model_name)).drift()
+        return self.release(model_name).inspect().drift
 
     def history(self, model_name: str | ModelName) -> list[Operation]:
         """Every operation of the release that a name belongs to, oldest first.
@@ -274,7 +274,7 @@ class ModelRegistryManager:
             ModelUnknown: No model of that name is registered.
         """
         name = _parse(model_name)
-        operations = self._release(name).history()
+        operations = self.release(name).history()
         if not operations:
             check_registered(self.client, name)
         return operations
@@ -343,8 +343,9 @@ class ModelRegistryManager:
         """
         return download_version(self.client, read_version(self.client, _parse(model_name), version))
 
-    def _release(self, name: ModelName) -> Release:
-        return Release(self.client, name.base)
+    def release(self, model_name: str | ModelName) -> Release:
+        """The release that a name belongs to, for those who look behind the operations."""
+        return Release(self.client, _parse(model_name).base)
 
 
 def _promotion(request: Request, *, force: bool, reason: str) -> Rule:

@@ -1,14 +1,6 @@
 """Real servers for the tests, started once for a session and ended by their process id."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,52 +11,17 @@ import pytest
 from mlflow import MlflowClient
 
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from guardianflow.servers import NO_TELEMETRY
+from tests.servers import mlflow_server_on
 
 if TYPE_CHECKING:
     from tests.integration.learned import Learned
-
-_START_TIMEOUT_S = 90
 
 
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server on SQLite that serves artifacts."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    database = f"sqlite:///{folder}/mlflow.db"
-    # MLflow's job queue is six more processes that nothing here uses.
-    environment = {**os.environ, **NO_TELEMETRY, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    # The first use of a SQLite file by several processes breaks it: the tables come before them.
-    subprocess.run(
-        [sys.executable, "-m", "mlflow", "db", "upgrade", database],
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-                *("--backend-store-uri", database),
-                *("--artifacts-destination", str(folder / "artifacts")),
-                *("--host", "127.0.0.1", "--port", str(port)),
-            ],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            # A group of its own, so that the server's workers end with it.
-            start_new_session=True,
-            # Started from a script's background job it would ignore SIGINT for ever.
-            preexec_fn=restore_sigint,
-        )
-    try:
-        wait_until_it_answers(f"{uri}/health", server, folder / "server.log")
-        yield uri
-    finally:
-        stop(server)
+    with mlflow_server_on(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server.uri
 
 
 # Of this folder alone: at its end Prefect waits for every event that this process still wants to
@@ -152,45 +109,6 @@ def make_run(client: MlflowClient, files: dict[str, bytes], *, model: bool = Tru
             client.log_artifacts(run_id, text)
     client.update_run(run_id, status="FINISHED")
     return run_id
-
-
-def free_port() -> int:
-    """A port on the loopback address that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def restore_sigint() -> None:
-    """Let a child be interrupted although its parent ignores it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def wait_until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Poll until a server answers.
-
-    Raises:
-        RuntimeError: It ended, or the deadline passed; with the end of its log.
-    """
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise RuntimeError(f"{url} does not answer: {log.read_text()[-2000:]}")
-
-
-def stop(server: "subprocess.Popen[bytes]") -> None:
-    """End a server and the processes that it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if server.poll() is None:
-            os.killpg(server.pid, number)
-            try:
-                server.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                continue
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import time
 import mlflow
 import pytest
 
-from guardianflow.aliases import set_candidate
 from guardianflow.errors import (
     AliasDrift,
     ArtifactMissing,
@@ -21,10 +20,12 @@ from guardianflow.errors import (
     VersionNotReady,
     VersionQuarantined,
 )
-from guardianflow.ledger import Ledger
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
-from tests.integration.conftest import free_port, make_run
+from guardianflow.release.aliases import set_candidate
+from guardianflow.release.ledger import Ledger
+from tests.integration.conftest import make_run
+from tests.servers import free_port
 
 
 def aliases(registry, name):
@@ -260,7 +261,7 @@ def test_a_release_whose_files_are_gone_or_differ_does_not_move(registry, factor
 
 
 def test_the_ledger_goes_on_in_a_new_run_before_the_old_one_is_long(registry, factory, monkeypatch):
-    monkeypatch.setattr("guardianflow.ledger.SEGMENT_LENGTH", 2)
+    monkeypatch.setattr("guardianflow.release.ledger.SEGMENT_LENGTH", 2)
     name = factory.name()
     for _ in range(5):
         factory.base(name)

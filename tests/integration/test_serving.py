@@ -12,7 +12,7 @@ import pytest
 from guardianflow.dataset import load_image, prepare_dataset
 from guardianflow.registry import ModelAlias
 from guardianflow.servers import NO_TELEMETRY
-from tests.integration.conftest import free_port, restore_sigint, stop, wait_until_it_answers
+from tests.servers import free_port, restore_sigint, stop, wait_until_it_answers
 
 # Installing the edge box's environment takes a minute, and several on a busy machine.
 pytestmark = pytest.mark.timeout(900)

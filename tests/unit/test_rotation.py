@@ -16,8 +16,7 @@ from guardianflow.errors import (
     SourceNotChampion,
     VersionQuarantined,
 )
-from guardianflow.release import Decision, Kind, ModelAlias, Place, Record, Situation
-from guardianflow.rotation import (
+from guardianflow.release.rotation import (
     adopt,
     check_expected,
     find_drift,
@@ -26,6 +25,7 @@ from guardianflow.rotation import (
     promote,
     roll_back,
 )
+from guardianflow.release.state import Decision, Kind, ModelAlias, Place, Record, Situation
 
 BASE = "a/b-c/d/e"
 INT8 = f"{BASE}__openvino_int8"

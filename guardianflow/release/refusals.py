@@ -9,7 +9,7 @@ from guardianflow.errors import (
     VersionQuarantined,
 )
 from guardianflow.names import ModelName
-from guardianflow.release import Situation
+from guardianflow.release.state import Situation
 
 
 def no_candidate(situation: Situation, name: str) -> NoCandidate:

@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from guardianflow.connection import COLLISION, border, write_repeatably
 from guardianflow.errors import InputError, LedgerDamaged, RotationConflict
 from guardianflow.names import ModelName
-from guardianflow.release import Kind, Place, Record, ReleaseState
+from guardianflow.release.state import Kind, Place, Record, ReleaseState
 
 LEDGER_EXPERIMENT = "guardianflow.ledger"
 SEGMENT_LENGTH = 50

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from guardianflow.connection import border, write_repeatably
 from guardianflow.errors import PermissionDenied, VersionNotReady
 from guardianflow.names import ModelName
-from guardianflow.release import Aliases, Kind, ModelAlias
+from guardianflow.release.state import Aliases, Kind, ModelAlias
 
 _ORDER = {
     Kind.PROMOTE: (ModelAlias.ROLLBACK, ModelAlias.CHAMPION, ModelAlias.CANDIDATE),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from guardianflow.errors import ChampionChanged, InputError
-from guardianflow.refusals import (
+from guardianflow.release.refusals import (
     champion_gone,
     had_none,
     no_candidate,
@@ -25,7 +25,7 @@ from guardianflow.refusals import (
     rollback_held,
     source_not_champion,
 )
-from guardianflow.release import (
+from guardianflow.release.state import (
     Aliases,
     Decision,
     Drift,

@@ -11,12 +11,11 @@ is half moved until then, but every name has a champion at every moment.
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from guardianflow.aliases import write_aliases
 from guardianflow.artifacts import verify_version
 from guardianflow.catalog import (
     REASON_TAG,
@@ -37,11 +36,14 @@ from guardianflow.errors import (
     RotationConflict,
     VersionNotReady,
 )
-from guardianflow.interruption import answered, answers, when_finished
-from guardianflow.ledger import Head, Ledger
 from guardianflow.names import ModelName
-from guardianflow.outcome import Operation, Plan, champion_of, nothing_to_do, operation_of
-from guardianflow.release import (
+from guardianflow.release.aliases import write_aliases
+from guardianflow.release.interruption import answered, answers, when_finished
+from guardianflow.release.ledger import Head, Ledger
+from guardianflow.release.outcome import Operation, Plan, champion_of, nothing_to_do, operation_of
+from guardianflow.release.request import UNSET, Request
+from guardianflow.release.rotation import Past, check_expected, find_drift, projected
+from guardianflow.release.state import (
     Decision,
     Drift,
     Kind,
@@ -50,13 +52,21 @@ from guardianflow.release import (
     Record,
     Situation,
 )
-from guardianflow.request import UNSET, Request
-from guardianflow.rotation import Past, check_expected, find_drift, projected
 
 HEAD_TAG = "guardianflow.head"
 _ATTEMPTS = 6
 # Another writer may be about to finish: what looks like drift for less than this is none.
 _DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One release as it is in MLflow: its newest operation, its models, and what differs."""
+
+    head: Head
+    models: Mapping[str, ModelSummary]
+    drift: tuple[Drift, ...]
+    """Empty while an operation is interrupted: what its aliases are to be is known."""
 
 
 Rule = Callable[[Situation, Past], Decision]
@@ -171,10 +181,15 @@ class Release:
         """Every operation, oldest first."""
         return [operation_of(record) for record in reversed(list(self._ledger.past(self._read())))]
 
-    def drift(self) -> tuple[Drift, ...]:
-        """How the aliases in MLflow differ from the last operation; read only."""
+    def inspect(self) -> Inspection:
+        """What the ledger and the aliases say now, read together; nothing is written.
+
+        Raises:
+            LedgerDamaged: The ledger was deleted, cut or edited.
+        """
         head, models = self._observe()
-        return () if head.interrupted else find_drift(head.state, _aliases(models))
+        drift = () if head.interrupted else find_drift(head.state, _aliases(models))
+        return Inspection(head, models, drift)
 
     def repair(self, request: Request) -> Operation:
         """Put the aliases back where the ledger says, as an operation that says who and why.

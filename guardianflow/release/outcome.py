@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from guardianflow.release import Kind, ModelAlias, Move, Record, ReleaseState
+from guardianflow.release.state import Kind, ModelAlias, Move, Record, ReleaseState
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from guardianflow.catalog import ModelSummary
-from guardianflow.outcome import Plan, champion_of
-from guardianflow.release import ModelAlias, Record
-from guardianflow.request import UNSET, Request
-from guardianflow.rotation import projected
+from guardianflow.release.outcome import Plan, champion_of
+from guardianflow.release.request import UNSET, Request
+from guardianflow.release.rotation import projected
+from guardianflow.release.state import ModelAlias, Record
 
 
 def when_finished(record: Record, models: Mapping[str, ModelSummary]) -> dict[str, ModelSummary]:

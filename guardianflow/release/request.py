@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
-from guardianflow.release import Kind
+from guardianflow.release.state import Kind
 
 _MAX_TEXT = 1000
 

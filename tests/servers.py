@@ -1,0 +1,149 @@
+"""Real servers for tests: started on a free port, answering, and ended by their process id."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from guardianflow.servers import NO_TELEMETRY
+
+_START_TIMEOUT_S = 90
+
+
+class MlflowServer:
+    """An MLflow server of a folder and a database, which can be killed and started again.
+
+    Args:
+        folder: Where artifacts, the log and, without a database, the SQLite file lie.
+        database: SQLAlchemy address; None makes a SQLite file.
+        options: More options of `mlflow server`, e.g. `--app-name basic-auth`.
+        environment: Variables of the server beside those of this process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: str | None = None,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.database = database or f"sqlite:///{folder}/mlflow.db"
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._options = tuple(options)
+        # MLflow's job queue is six more processes that nothing here uses.
+        self._environment = {
+            **os.environ,
+            **NO_TELEMETRY,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            **(environment or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Make the tables: the first use of a SQLite file by several processes breaks it."""
+        subprocess.run(
+            [sys.executable, "-m", "mlflow", "db", "upgrade", self.database],
+            env=self._environment,
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self) -> None:
+        """Start it, at the same address as before, and wait until it answers."""
+        with (self.folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+                    *("--backend-store-uri", self.database),
+                    *("--artifacts-destination", str(self.folder / "artifacts")),
+                    *("--host", "127.0.0.1", "--port", str(self.port)),
+                    *self._options,
+                ],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                # A group of its own, so that the server's workers end with it.
+                start_new_session=True,
+                # Started from a script's background job it would ignore SIGINT for ever.
+                preexec_fn=restore_sigint,
+            )
+        wait_until_it_answers(f"{self.uri}/health", self._process, self.folder / "server.log")
+
+    def kill(self) -> None:
+        """kill -9, as a power cut would do it."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(timeout=15)
+            self._process = None
+
+    def stop(self) -> None:
+        """End it and the processes that it started."""
+        if self._process is not None:
+            stop(self._process)
+            self._process = None
+
+
+@contextmanager
+def mlflow_server_on(
+    folder: Path,
+    database: str | None = None,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[MlflowServer]:
+    """A real MLflow server that serves artifacts, for as long as the block lasts."""
+    server = MlflowServer(folder, database, options, environment)
+    server.prepare()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port() -> int:
+    """A port on the loopback address that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def restore_sigint() -> None:
+    """Let a child be interrupted although its parent ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def wait_until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Poll until a server answers.
+
+    Raises:
+        RuntimeError: It ended, or the deadline passed; with the end of its log.
+    """
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"{url} does not answer: {log.read_text()[-2000:]}")
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """End a server and the processes that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is None:
+            os.killpg(server.pid, number)
+            try:
+                server.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                continue
