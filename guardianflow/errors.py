@@ -10,7 +10,9 @@
     │   ├── NoCandidate                             nothing to promote or to quantize
     │   │   └── ModelUnknown                        no model of that name is registered
     │   ├── NoRollbackTarget                        no way back
+    │   ├── DrillFailed(report)                     there is a way back, but it would not work
     │   ├── RollbackHeld                            an automation may not undo a rollback
+    │   ├── ReleaseOnHold                           an automation rolled it back a short time ago
     │   ├── LedgerDamaged                           the log of operations was deleted or edited
     │   ├── AliasDrift                              somebody moved an alias by hand
     │   ├── RotationConflict                        somebody else rotated at the same moment
@@ -32,7 +34,10 @@ Anything else that reaches the command line is a defect of ours: exit code 1.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from guardianflow.drill_report import DrillReport
 
 
 class GuardianflowError(Exception):
@@ -101,8 +106,28 @@ class NoRollbackTarget(Refused):
     """There is no known-good release state to go back to."""
 
 
+class DrillFailed(Refused):
+    """The rehearsal of a rollback found something that would stop it."""
+
+    def __init__(self, report: "DrillReport") -> None:
+        failures = report.failures
+        said = "; ".join(f"{step.subject}: {step.problem}" for step in failures)
+        super().__init__(
+            f"The way back of {report.model_name} would not work. {said}",
+            remedy=" ".join(dict.fromkeys(step.remedy for step in failures if step.remedy)),
+            name=report.model_name,
+            failures=[step.to_json() for step in failures],
+            report=report.to_json(),
+        )
+        self.report = report
+
+
 class RollbackHeld(Refused):
     """An automation asked to take back what a rollback restored; a person has to look."""
+
+
+class ReleaseOnHold(Refused):
+    """An automation rolled the release back a short time ago; promoting wants force."""
 
 
 class LedgerDamaged(Refused):

@@ -88,6 +88,14 @@ class ModelName:
         """
         return ModelName.parse(f"{self.base.public}__{flavour}")
 
+    def short(self, name: str) -> str:
+        """A public name of this base's release without the base: "" for the base itself."""
+        return name.removeprefix(self.base.public).removeprefix("__")
+
+    def long(self, short: str) -> str:
+        """The public name that `short` made short."""
+        return f"{self.base.public}__{short}" if short else self.base.public
+
     def tags(self) -> dict[str, str]:
         """The tags of the registered model, on which listings filter."""
         parts = {

@@ -263,6 +263,25 @@ class ModelRegistryManager:
             return release.repair(request)
         return release.perform(request, adopt)
 
+    def rescue(
+        self, model_name: str | ModelName, *, reason: str = "", actor: str = ""
+    ) -> Operation | None:
+        """Give the release its @champion back where it has none in MLflow any more.
+
+        It needs no person: production is never left empty. None where nothing was missing.
+
+        Raises:
+            NoRollbackTarget: The version was deleted, and no former champion is left.
+        """
+        request = Request(
+            Kind.REPAIR,
+            _parse(model_name).base,
+            actor=actor or _whoami(),
+            reason=reason or "@champion was gone in MLflow",
+            automatic=True,
+        )
+        return self.release(model_name).rescue(request)
+
     def drift(self, model_name: str | ModelName) -> tuple[Drift, ...]:
         """How MLflow's aliases differ from the last operation; empty when all is well."""
         return self.release(model_name).inspect().drift

@@ -44,8 +44,11 @@ def write_aliases(
     kind: Kind,
     wanted: Mapping[str, Aliases],
     present: Mapping[str, Mapping[str, int]],
-) -> None:
+) -> list[str]:
     """Make the aliases of a release what an operation says; only what differs is written.
+
+    A version that was deleted in MLflow meanwhile can have no alias: the others are written all
+    the same, so that a deletion never holds up the rest of a release.
 
     Args:
         client: The MLflow server.
@@ -53,16 +56,25 @@ def write_aliases(
         wanted: By public name, what each alias is to name; None takes it away.
         present: By public name, what each alias names now.
 
+    Returns:
+        The names whose version to be champion does not exist any more.
+
     Raises:
         PermissionDenied: The account may not set aliases of one of the models.
     """
+    lost: list[str] = []
     for alias in _ORDER[kind]:
         for public, aliases in wanted.items():
             version, now = aliases.get(alias), present.get(public, {}).get(alias)
             if version is not None and version != now:
-                _set(client, ModelName.parse(public), alias, version)
+                try:
+                    _set(client, ModelName.parse(public), alias, version)
+                except VersionNotReady:
+                    if alias is ModelAlias.CHAMPION:
+                        lost.append(public)
             elif version is None and now is not None and alias is not ModelAlias.CHAMPION:
                 _clear(client, ModelName.parse(public), alias, now, aliases.champion)
+    return lost
 
 
 def _set(client: MlflowClient, name: ModelName, alias: ModelAlias, version: int) -> None:

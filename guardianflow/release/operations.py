@@ -40,9 +40,16 @@ from guardianflow.names import ModelName
 from guardianflow.release.aliases import write_aliases
 from guardianflow.release.interruption import answered, answers, when_finished
 from guardianflow.release.ledger import Head, Ledger
+from guardianflow.release.mirror import HEAD_TAG, encode_mirror, read_mirror
 from guardianflow.release.outcome import Operation, Plan, champion_of, nothing_to_do, operation_of
 from guardianflow.release.request import UNSET, Request
-from guardianflow.release.rotation import Past, check_expected, find_drift, projected
+from guardianflow.release.rotation import (
+    Past,
+    check_expected,
+    find_drift,
+    projected,
+    rescue,
+)
 from guardianflow.release.state import (
     Decision,
     Drift,
@@ -53,7 +60,6 @@ from guardianflow.release.state import (
     Situation,
 )
 
-HEAD_TAG = "guardianflow.head"
 _ATTEMPTS = 6
 # Another writer may be about to finish: what looks like drift for less than this is none.
 _DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
@@ -80,6 +86,7 @@ class Release:
         self._base = base
         self._ledger = Ledger(client, base)
         self._versions: dict[tuple[str, int], RegisteredModelInfo] = {}
+        self._gone: set[tuple[str, int]] = set()
 
     def finish(self) -> Record | None:
         """Finish the newest operation if it was interrupted, and return it then.
@@ -113,14 +120,14 @@ class Release:
             finished = head.interrupted
             models = when_finished(finished, models)
         else:
-            self._check_drift(head, models)
+            self._check_drift(head, models, request)
         warnings: list[str] = []
         if finished is not None:
             done = "is finished first" if head.interrupted else "is finished now"
             warnings.append(f"{operation_of(finished, f'was interrupted and {done}').message}")
             if answers(finished, request):
                 return answered(finished, request, warnings)
-        decision = rule(self._situation(head, models, request), lambda: self._ledger.past(head))
+        decision = self._decide(head, models, request, rule)
         moved = decision.moved().get(request.name.public)
         names = sorted(decision.after)
         return Plan(
@@ -143,7 +150,7 @@ class Release:
         request = replace(request, token=request.token or uuid.uuid4().hex)
         finished: Record | None = None
         for _ in range(_ATTEMPTS):
-            head, models = self._observe()
+            head, models = self._observe(trusting_ledger=request.kind is Kind.ADOPT)
             if head.interrupted:
                 self._project(head)
                 finished = head.record
@@ -153,12 +160,10 @@ class Release:
             if finished is not None and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
             if request.kind is not Kind.ADOPT:
-                self._check_drift(head, models)
+                self._check_drift(head, models, request)
             if request.expected_champion is not UNSET:
                 check_expected(head.state, request.name.public, request.expected_champion)
-            decision = rule(
-                self._situation(head, models, request), lambda head=head: self._ledger.past(head)
-            )
+            decision = self._decide(head, models, request, rule)
             expected = request.expected_moves
             if expected is not None and decision.moved() != dict(expected):
                 raise ReleaseChanged(request.name.public, expected, decision.moved())
@@ -171,11 +176,7 @@ class Release:
                 continue
             self._project(head)
             return operation_of(head.records[0])
-        raise RotationConflict(
-            f"Others kept changing the release {self._base}; nothing was changed by this request.",
-            remedy="Look at `guardianflow history` and try again.",
-            name=self._base.public,
-        )
+        raise self._conflict()
 
     def history(self) -> list[Operation]:
         """Every operation, oldest first."""
@@ -200,7 +201,7 @@ class Release:
         """
         request.check()
         finished = self.finish()
-        head, models = self._observe()
+        head, models = self._observe(trusting_ledger=True)
         if head.record is None:
             raise AliasDrift(
                 f"The ledger knows no operation of {self._base}.",
@@ -212,7 +213,7 @@ class Release:
             return operation_of(done, "was done before")
         drift = find_drift(head.state, _aliases(models))
         record = _record(request, Decision(Kind.REPAIR, self._base.public, head.state, head.state))
-        if not drift:
+        if not drift and self._mirrors(head, models):
             said = (
                 f"; operation {finished.seq} was interrupted and is finished now"
                 if finished
@@ -230,47 +231,115 @@ class Release:
         self._project(head)
         mended = tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift)
         operation = operation_of(head.records[0])
-        said = "; ".join(str(found) for found in drift)
+        said = "; ".join(str(found) for found in drift) or "the mirror differed from the ledger"
         return replace(operation, moves=mended, message=f"{operation.message} Before: {said}.")
+
+    def rescue(self, request: Request) -> Operation | None:
+        """Give every name its @champion back that has none in MLflow any more; None if all have.
+
+        An alias that was deleted by hand is put back where the ledger says, with the others of the
+        release; where the version itself was deleted, the release goes back to the last good state.
+
+        Raises:
+            NoRollbackTarget: The version was deleted, and no former champion is left.
+            ArtifactMissing: A file of the version to restore is gone or differs.
+        """
+        request.check()
+        for _ in range(_ATTEMPTS):
+            head, models = self._observe()
+            if head.interrupted:
+                self._project(head)
+                continue
+            situation = self._situation(head, models, request)
+            if not situation.empty:
+                return None
+            for name in situation.empty:
+                self._look_for(name, head.state[name].champion)
+            decision = self._decide(head, models, request, rescue)
+            self._verify(decision)
+            try:
+                head = self._ledger.commit(head, _record(request, decision))
+            except RotationConflict:
+                continue
+            self._project(head)
+            operation = operation_of(head.records[0])
+            said = ", ".join(situation.empty)
+            return replace(operation, message=f"{operation.message} @champion of {said} was gone.")
+        raise self._conflict()
+
+    def refresh_mirror(self) -> bool:
+        """Write the mirror again if it is older than the ledger; whether that was so."""
+        head, models = self._observe()
+        if head.record is None or head.interrupted or self._mirrors(head, models):
+            return False
+        self._write_mirror(head)
+        return True
 
     def _read(self) -> Head:
         return self._ledger.read()
 
-    def _observe(self) -> tuple[Head, dict[str, ModelSummary]]:
+    def _observe(self, *, trusting_ledger: bool = False) -> tuple[Head, dict[str, ModelSummary]]:
         """The head and the aliases that belong together: read until no operation came between."""
         head = self._read()
         for _ in range(_ATTEMPTS):
             models = read_release_models(self._client, self._base)
             again = self._read()
             if again.seq == head.seq and again.interrupted == head.interrupted:
-                self._check_tail(again, models)
+                if not trusting_ledger:
+                    self._check_tail(again, models)
                 return again, models
             head = again
-        raise RotationConflict(
-            f"Others keep changing the release {self._base}.",
-            remedy="Try again in a moment.",
+        raise self._conflict()
+
+    def _conflict(self) -> RotationConflict:
+        return RotationConflict(
+            f"Others kept changing the release {self._base}; nothing was changed by this request.",
+            remedy="Look at `guardianflow history` and try again.",
             name=self._base.public,
         )
 
     def _check_tail(self, head: Head, models: Mapping[str, ModelSummary]) -> None:
-        """Compare the ledger with its mirror on the base model: a cut tail shows here."""
+        """Compare the ledger with its mirror: a cut tail or a changed newest entry shows here."""
         base = models.get(self._base.public)
-        mirrored = (base.tags.get(HEAD_TAG, "") if base else "").partition(" ")[0]
-        if mirrored.isdecimal() and int(mirrored) > head.seq:
-            raise LedgerDamaged(
-                f"The ledger of {self._base} ends at operation {head.seq}, but operation "
-                f"{mirrored} was done.",
-                remedy="Restore the deleted ledger run or the backup of MLflow's database.",
-                name=self._base.public,
-            )
+        mirror = read_mirror(base) if base else None
+        if mirror is None or mirror.seq < head.seq:
+            return
+        if mirror.seq > head.seq:
+            what = f"ends at operation {head.seq}, but operation {mirror.seq} was done"
+        elif mirror.digest != head.digest:
+            what = f"holds another operation {head.seq} than the one that was done"
+        else:
+            return
+        raise LedgerDamaged(
+            f"The ledger of {self._base} {what}: the tag {HEAD_TAG} of the model says so.",
+            remedy="Restore the deleted ledger run (`mlflow runs restore`) or the back-up of "
+            "MLflow's database. If the ledger is right and the tag was edited: "
+            f'`guardianflow repair {self._base} --keep ledger --reason "..."`.',
+            name=self._base.public,
+        )
 
-    def _check_drift(self, head: Head, models: Mapping[str, ModelSummary]) -> None:
+    def _mirrors(self, head: Head, models: Mapping[str, ModelSummary]) -> bool:
+        base = models.get(self._base.public)
+        return base is None or base.tags.get(HEAD_TAG, "") == self._mirror_of(head)
+
+    def _mirror_of(self, head: Head) -> str:
+        return encode_mirror(self._base, head.seq, head.digest, head.state)
+
+    def _check_drift(
+        self, head: Head, models: Mapping[str, ModelSummary], request: Request
+    ) -> None:
         """Refuse to build on aliases that somebody moved by hand.
+
+        A rollback goes on where aliases are only missing: an emergency does not wait for a repair.
 
         Raises:
             AliasDrift: An alias is not where the last operation put it.
         """
         drift = find_drift(head.state, _aliases(models))
+        if request.kind is Kind.ROLLBACK and all(found.actual is None for found in drift):
+            for found in drift:
+                self._look_for(found.name, found.expected)
+            return
         for pause in _DRIFT_PATIENCE_S:
             if not drift:
                 return
@@ -285,6 +354,30 @@ class Release:
                 "`--keep mlflow` accepts it.",
                 drift=[asdict(found) for found in drift],
             )
+
+    def _decide(
+        self, head: Head, models: Mapping[str, ModelSummary], request: Request, rule: Rule
+    ) -> Decision:
+        """What the rule says; a way back never leads to a version that was deleted in MLflow."""
+        while True:
+            situation = self._situation(head, models, request)
+            decision = rule(situation, lambda: self._ledger.past(head))
+            if decision.kind is not Kind.ROLLBACK:
+                return decision
+            known = len(self._gone)
+            for name, (_, version) in decision.moved().items():
+                self._look_for(name, version)
+            if len(self._gone) == known:
+                return decision
+
+    def _look_for(self, name: str, version: int | None) -> None:
+        """Remember a version that does not exist any more."""
+        if version is None:
+            return
+        try:
+            self._version(name, version)
+        except VersionNotReady:
+            self._gone.add((name, version))
 
     def _situation(
         self, head: Head, models: Mapping[str, ModelSummary], request: Request
@@ -306,7 +399,14 @@ class Release:
             and ModelName.parse(name).is_variant
             and (request.kind is Kind.ADOPT or champion_of(head.state, name) != version)
         }
-        return Situation(self._base.public, head.state, aliases, sources)
+        return Situation(
+            self._base.public,
+            head.state,
+            aliases,
+            sources,
+            gone=frozenset(self._gone),
+            now=datetime.now(UTC),
+        )
 
     def _source(self, name: str, version: int) -> int | None:
         return self._version(name, version).source_version
@@ -348,13 +448,14 @@ class Release:
                 aliases = _aliases(models)
                 candidates = {n: a.get(ModelAlias.CANDIDATE) for n, a in aliases.items()}
                 wanted = projected(record.kind, record.before, record.after, candidates)
-                write_aliases(self._client, record.kind, wanted, aliases)
+                lost = write_aliases(self._client, record.kind, wanted, aliases)
                 newest = self._read()
                 if newest.record is None or newest.seq == record.seq:
                     break
                 # Somebody went on while we wrote: what we wrote may be stale, theirs counts.
                 head, record = newest, newest.record
-            self._mirror(head, record)
+            self._tag_versions(record)
+            self._write_mirror(head)
             self._ledger.mark_done(record.seq)
         except (RegistryUnavailable, PermissionDenied) as error:
             raise type(error)(
@@ -363,9 +464,17 @@ class Release:
                 remedy="Run the same command again: the next command finishes the operation.",
                 seq=record.seq,
             ) from error
+        if lost:
+            raise VersionNotReady(
+                f"Operation {record.seq} ({record.kind} of {record.name}) is decided, but the "
+                f"version to be champion of {', '.join(lost)} was deleted in MLflow meanwhile.",
+                remedy=f'`guardianflow repair {self._base} --keep mlflow --reason "..."` accepts '
+                "the champion that is there.",
+                seq=record.seq,
+            )
 
-    def _mirror(self, head: Head, record: Record) -> None:
-        """Say on the versions and on the model what happened: for people, and as a cross-check."""
+    def _tag_versions(self, record: Record) -> None:
+        """Say on the versions what happened to them: for people, and as a cross-check."""
         left = ROLLED_BACK if record.kind is Kind.ROLLBACK else "former"
         for public, (before, after) in sorted(record.moved().items()):
             name = ModelName.parse(public)
@@ -374,10 +483,12 @@ class Release:
                 self._tag(name, before, STATUS_TAG, left)
                 if record.kind is Kind.ROLLBACK:
                     self._tag(name, before, REASON_TAG, record.reason or "rolled back")
-        with border(f"mirror operation {record.seq} of {self._base}"):
+
+    def _write_mirror(self, head: Head) -> None:
+        with border(f"mirror operation {head.seq} of {self._base}"):
             write_repeatably(
                 lambda: self._client.set_registered_model_tag(
-                    self._base.registered, HEAD_TAG, f"{record.seq} {head.digest}"
+                    self._base.registered, HEAD_TAG, self._mirror_of(head)
                 )
             )
 
@@ -401,8 +512,8 @@ def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]
 def _record(request: Request, decision: Decision, seq: int = 0) -> Record:
     return Record(
         seq=seq,
-        kind=request.kind,
-        name=request.name.public,
+        kind=decision.kind,
+        name=decision.name,
         before=decision.before,
         after=decision.after,
         actor=request.actor,

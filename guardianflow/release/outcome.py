@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
+from guardianflow.names import ModelName
+from guardianflow.release.rotation import warnings
 from guardianflow.release.state import Kind, ModelAlias, Move, Record, ReleaseState
 
 
@@ -24,6 +26,8 @@ class Operation:
     changed: bool
     moves: tuple[Move, ...]
     message: str
+    warnings: tuple[str, ...] = ()
+    """What a person should know about the state that it led to."""
 
     def to_json(self) -> dict[str, object]:
         """The operation as data, for `--json`."""
@@ -71,6 +75,7 @@ def operation_of(record: Record, remark: str = "") -> Operation:
         changed=True,
         moves=tuple(moves),
         message=_message(record, remark),
+        warnings=warnings(ModelName.parse(record.name).base.public, record.after),
     )
 
 

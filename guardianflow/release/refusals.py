@@ -4,12 +4,13 @@ from guardianflow.errors import (
     AliasDrift,
     NoCandidate,
     NoRollbackTarget,
+    ReleaseOnHold,
     RollbackHeld,
     SourceNotChampion,
     VersionQuarantined,
 )
 from guardianflow.names import ModelName
-from guardianflow.release.state import Situation
+from guardianflow.release.state import Record, Situation
 
 
 def no_candidate(situation: Situation, name: str) -> NoCandidate:
@@ -41,6 +42,20 @@ def quarantined(name: str, version: int) -> VersionQuarantined:
         f'--model-version {version} --force --reason "..."` promotes it all the same.',
         name=name,
         version=version,
+    )
+
+
+def on_hold(name: str, hold: Record) -> ReleaseOnHold:
+    """A promotion came while the release is on hold."""
+    return ReleaseOnHold(
+        f"The release of {ModelName.parse(name).base} is on hold: an automation rolled it back at "
+        f"{hold.time[:16]} UTC as operation {hold.seq} ({hold.reason or 'no reason given'}). "
+        "Nothing was changed.",
+        remedy=f"Look at `guardianflow history {name}` first. The hold ends by itself a day after "
+        f'the rollback; `guardianflow promote {name} --force --reason "..."` ends it now.',
+        name=name,
+        held_by=hold.seq,
+        since=hold.time,
     )
 
 
@@ -114,6 +129,20 @@ def champion_gone(name: str, former: int) -> AliasDrift:
     return AliasDrift(
         f"@champion of {name} is gone in MLflow, so MLflow's aliases cannot be kept.",
         remedy=f"`guardianflow repair {name} --keep ledger --reason ...` sets it to version "
-        f"{former} again; if that version was deleted, set @champion in the MLflow UI first.",
+        f"{former} again; if that version was deleted, `guardianflow rollback {name}` goes back to "
+        "the last good release.",
         name=name,
+    )
+
+
+def nothing_left(name: str, champion: int) -> NoRollbackTarget:
+    """The version in production was deleted, and no former one is left."""
+    return NoRollbackTarget(
+        f"{name} has no @champion: version {champion} was deleted in MLflow, and no earlier good "
+        "champion of it is left.",
+        remedy=f"Promote a version that exists: `guardianflow models {name}` lists them, set "
+        f"@champion in MLflow to one you trust, then `guardianflow repair {name} --keep mlflow "
+        '--reason "..."`.',
+        name=name,
+        version=champion,
     )

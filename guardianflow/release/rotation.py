@@ -7,12 +7,15 @@ past from which a way back is chosen:
     rollback  every name goes where it was in the last good state; what leaves is quarantined
     adopt     the state becomes what a person did by hand in MLflow, @rollback included
     repair    the state stays; the aliases are put back where it says
+    rescue    an @champion is missing: a repair, or a rollback where its version was deleted
 
-Good is a past state in which no version is quarantined: it was in production, so it is known.
+Good is a past state in which no version is quarantined or deleted: it was in production, so it is
+known. After a rollback by an automation the release is on hold: a day, or until a person acts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from guardianflow.errors import ChampionChanged, InputError
 from guardianflow.release.refusals import (
@@ -20,7 +23,9 @@ from guardianflow.release.refusals import (
     had_none,
     no_candidate,
     no_way_back,
+    nothing_left,
     nothing_to_roll_back,
+    on_hold,
     quarantined,
     rollback_held,
     source_not_champion,
@@ -37,6 +42,9 @@ from guardianflow.release.state import (
     ReleaseState,
     Situation,
 )
+
+HOLD = timedelta(days=1)
+"""How long nothing is promoted by the way after an automation rolled back."""
 
 Past = Callable[[], Iterable[Record]]
 """Gives the records of a release, newest first; called only where they are needed."""
@@ -58,12 +66,13 @@ def promote(
         past: Gives the records, newest first; read only where it is needed.
         name: Public name of the base or of a variant.
         version: The version asked for; None takes @candidate.
-        force: Promote although the version is quarantined; wants a reason.
+        force: Promote although the version is quarantined or the release on hold; wants a reason.
         reason: Why.
 
     Raises:
         NoCandidate: No version was named and none waits.
         VersionQuarantined: The version was rolled back before, and force is off.
+        ReleaseOnHold: An automation rolled the release back, and force is off.
         SourceNotChampion: A variant whose source is neither champion nor candidate.
         InputError: Force without a reason.
     """
@@ -84,6 +93,8 @@ def promote(
         if moving in (name, situation.base):
             raise quarantined(moving, number)
         del wanted[moving]
+    if not force and (hold := find_hold(past(), situation.now)):
+        raise on_hold(name, hold)
     after = dict(situation.state)
     for moving, number in wanted.items():
         former = situation.state.get(moving)
@@ -154,7 +165,7 @@ def roll_back(
         raise nothing_to_roll_back(name)
     if automatic and _restored(past(), name):
         raise rollback_held(name, place.champion)
-    target = _target(past(), situation.state, name, only=only)
+    target = _target(past(), situation, name, only=only)
     if target is None:
         raise no_way_back(name, place.champion)
     names = [name] if only else sorted(situation.state)
@@ -183,7 +194,7 @@ def _rolled_back(
     }
     draft = Record(0, Kind.ROLLBACK, name, before, after, "", "", "", "")
     for other, place in after.items():
-        older = _target(_chain(draft, past), after, other, only=False)
+        older = _target(_chain(draft, past), replace(situation, state=after), other, only=False)
         after[other] = Place(
             champion=place.champion,
             rollback=older[other].champion if older else None,
@@ -191,6 +202,47 @@ def _rolled_back(
             source=place.source,
         )
     return _decision(situation, Kind.ROLLBACK, name, after)
+
+
+def rescue(situation: Situation, past: Past) -> Decision:
+    """Decide how a name gets its @champion back that has none in MLflow any more.
+
+    Where its version still exists, the state stays and the aliases are put back. Where it was
+    deleted, the release goes back to the last good state; if there is none for all of it, those
+    names alone go back whose version was deleted.
+
+    Raises:
+        NoRollbackTarget: The version was deleted, and no former champion is left.
+    """
+    state = situation.state
+    lost = [name for name in situation.empty if (name, state[name].champion) in situation.gone]
+    if not lost:
+        return Decision(Kind.REPAIR, situation.base, state, state)
+    target = _target(past(), situation, lost[0], only=False)
+    if target is not None and state.keys() <= target.keys():
+        return _rolled_back(situation, past, lost[0], {name: target[name] for name in state})
+    places: dict[str, Place] = {}
+    for name in lost:
+        former = _target(past(), situation, name, only=True)
+        if former is None:
+            raise nothing_left(name, state[name].champion)
+        places[name] = former[name]
+    return _rolled_back(situation, past, lost[0], places)
+
+
+def find_hold(past: Iterable[Record], now: datetime | None) -> Record | None:
+    """The rollback by an automation that holds a release now, or None.
+
+    Whatever a person did after it ends the hold; what is put back by itself does not.
+    """
+    for record in past:
+        if record.kind is Kind.REPAIR and record.automatic:
+            continue
+        if record.kind is not Kind.ROLLBACK or not record.automatic:
+            return None
+        over = now is not None and now - datetime.fromisoformat(record.time) >= HOLD
+        return None if over else record
+    return None
 
 
 def adopt(situation: Situation, past: Past) -> Decision:
@@ -286,17 +338,17 @@ def is_quarantined(state: ReleaseState, past: Past, name: str, version: int) -> 
 
 
 def _target(
-    past: Iterable[Record], state: ReleaseState, name: str, *, only: bool
+    past: Iterable[Record], situation: Situation, name: str, *, only: bool
 ) -> ReleaseState | None:
     """The last good state in which `name` had another champion, or None."""
-    champion = state[name].champion
+    champion = situation.state[name].champion
     for former, unfit in _former_states(past):
         place = former.get(name)
         if place is None:
             # Never empty once set: no older state has a champion of this name either.
             return None
-        bad = (name in unfit) if only else bool(unfit)
-        if place.champion != champion and not bad:
+        bad = unfit | {n for n, there in former.items() if (n, there.champion) in situation.gone}
+        if place.champion != champion and not (name in bad if only else bad):
             return former
     return None
 
@@ -357,19 +409,19 @@ def _decision(situation: Situation, kind: Kind, name: str, after: ReleaseState) 
         for alias in (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE):
             if now.get(alias) != aliases.get(alias):
                 moves.append(Move(moving, alias, now.get(alias), aliases.get(alias)))
-    return Decision(kind, name, before, after, _warnings(situation.base, after), tuple(moves))
+    return Decision(kind, name, before, after, warnings(situation.base, after), tuple(moves))
 
 
-def _warnings(base: str, after: ReleaseState) -> tuple[str, ...]:
-    """What a person should know about the state that an operation leads to."""
+def warnings(base: str, state: ReleaseState) -> tuple[str, ...]:
+    """What a person should know about a release state: no way back, an older model on the floor."""
     found: list[str] = []
-    for name, place in sorted(after.items()):
+    for name, place in sorted(state.items()):
         if place.rollback is None:
             found.append(
-                f"{name} will have no way back: version {place.champion} has no earlier good "
+                f"{name} has no way back: version {place.champion} has no earlier good "
                 "champion until the next promotion."
             )
-        if name != base and place.source != after[base].champion:
+        if name != base and base in state and place.source != state[base].champion:
             found.append(
                 f"{name} stays at version {place.champion}, made from version "
                 f"{place.source or 'unknown'} of {base}: the floor still runs the older model "

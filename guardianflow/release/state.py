@@ -6,6 +6,7 @@ version is champion; names are public names. The rules over these words are in `
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -93,6 +94,19 @@ class Situation:
     """What the aliases name in MLflow now, by public name."""
     sources: Mapping[tuple[str, int], int | None]
     """Which version of the base a version of a variant was made from."""
+    gone: frozenset[tuple[str, int]] = frozenset()
+    """Versions that were deleted in MLflow, as far as somebody looked."""
+    now: datetime | None = None
+    """What time it is, UTC; without it a hold does not end by itself."""
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """The names whose @champion is absent in MLflow although they have one."""
+        return tuple(
+            name
+            for name in sorted(self.state)
+            if ModelAlias.CHAMPION not in self.aliases.get(name, {})
+        )
 
     @property
     def candidates(self) -> dict[str, int]:

@@ -289,7 +289,7 @@ def test_a_deleted_ledger_run_is_found(registry, factory):
     with pytest.raises(LedgerDamaged, match="deleted"):
         registry.history(name)
     registry.client.restore_run(runs[0].info.run_id)
-    registry.client.set_registered_model_tag(registered(name), "guardianflow.head", "7 abc")
+    registry.client.set_registered_model_tag(registered(name), "guardianflow.head", '{"seq":7,"digest":"abc","state":{}}')
     with pytest.raises(LedgerDamaged, match="operation 7"):
         registry.rollback(name)
 

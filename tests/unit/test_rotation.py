@@ -269,7 +269,9 @@ def test_an_automation_goes_back_once_and_leaves_the_rest_to_a_person(world):
     with pytest.raises(RollbackHeld, match="person"):
         world.roll_back(automatic=True)
     assert world.champions == {BASE: 2, INT8: 2}
-    world.release()
+    version = world.register(BASE)
+    world.register(INT8, version)
+    world.promote(force=True, reason="looked at it")
     world.roll_back(automatic=True)
     assert world.champions == {BASE: 2, INT8: 2}
 
