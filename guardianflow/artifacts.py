@@ -9,12 +9,13 @@ empty folder.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from requests import HTTPError
 
@@ -63,8 +64,47 @@ def verify_version(client: MlflowClient, info: RegisteredModelInfo) -> None:
     Raises:
         ArtifactMissing: A file is gone or differs, or the version was never fingerprinted.
     """
-    with _fetched(client, info):
+    with verified_files(client, info):
         pass
+
+
+def verify_sizes(client: MlflowClient, info: RegisteredModelInfo) -> None:
+    """Compare the files of a version with its tags by name and size; nothing is fetched.
+
+    Raises:
+        ArtifactMissing: A file is gone or has another size, or the version was never
+            fingerprinted.
+    """
+    expected = _expected(info)
+    what = f"{info.name} version {info.version}"
+    with border(what):
+        uri = client.get_model_version_download_uri(
+            ModelName.parse(info.name).registered, str(info.version)
+        )
+        try:
+            repository = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+            found = dict(_listed(repository, None))
+        except (MlflowException, HTTPError, FileNotFoundError) as error:
+            if not _says_absent(error):
+                raise
+            raise _missing(what, "MLflow has no files for it") from error
+    if not found:
+        raise _missing(what, "MLflow has no files for it")
+    for file, (size, _) in sorted(expected.items()):
+        if file not in found:
+            raise _missing(what, f"its file {file} is gone")
+        if found[file] != size:
+            raise _missing(
+                what, f"its file {file} has {found[file]} bytes, {size} were registered"
+            )
+
+
+def _listed(repository: ArtifactRepository, folder: str | None) -> Iterator[tuple[str, int]]:
+    for entry in repository.list_artifacts(folder):
+        if entry.is_dir:
+            yield from _listed(repository, entry.path)
+        else:
+            yield entry.path, int(entry.file_size or 0)
 
 
 def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
@@ -80,7 +120,7 @@ def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
         if fingerprint(kept) == expected:
             return kept
         shutil.rmtree(kept, ignore_errors=True)
-    with _fetched(client, info) as folder:
+    with verified_files(client, info) as folder:
         kept.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Beside its place in the same file system, so that the rename is atomic.
@@ -133,7 +173,12 @@ def _says_absent(error: Exception) -> bool:
 
 
 @contextmanager
-def _fetched(client: MlflowClient, info: RegisteredModelInfo) -> Generator[Path]:
+def verified_files(client: MlflowClient, info: RegisteredModelInfo) -> Generator[Path]:
+    """The files of a version as the server has them, verified, until the block ends.
+
+    Raises:
+        ArtifactMissing: A file is gone or differs, or the version was never fingerprinted.
+    """
     expected = _expected(info)
     what = f"{info.name} version {info.version}"
     registered = ModelName.parse(info.name).registered

@@ -2,6 +2,7 @@
 
     draw_dataset   train, val, test   from the settings of a scenario
     draw_window    test               "recent frames" with labels, for a check of health
+    draw_frame     one frame          the first of the evaluation set, for a rehearsal
 
 Every scene has a random stream of its own (seed, split, index): the test split stays the same
 bytes whatever the train split is, and a scene has the same workers by day and at night.
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 from guardianflow.errors import ScenarioInvalid
@@ -65,6 +67,16 @@ def draw_window(
         scene = _scene(seed, _WINDOW_STREAM, index, light, image_size)
         _write_scene(folder, "test", index, scene, classes)
     _write_description(folder, ("test",), classes)
+
+
+def draw_frame(settings: SyntheticData) -> NDArray[np.uint8]:
+    """The first frame of a scenario's frozen evaluation set, without drawing the rest of it.
+
+    Returns:
+        RGB, shape (size, size, 3), uint8.
+    """
+    light = settings.test_light[0]
+    return _scene(settings.seed, _STREAM["test"], 0, light, settings.image_size).picture
 
 
 @cache

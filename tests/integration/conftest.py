@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's server keeps its database (mlflow.db) and its files (artifacts/)."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
     """The address of a real MLflow server on SQLite that serves artifacts."""
-    with mlflow_server_on(tmp_path_factory.mktemp("mlflow")) as server:
+    with mlflow_server_on(mlflow_folder) as server:
         yield server.uri
 
 
