@@ -4,6 +4,7 @@ MLflow's errors are judged by their error code and their cause, never by their t
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ PRESENT = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 _DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 COLLISION = "BAD_REQUEST"
 _COLLISION_PAUSES_S = (0.05, 0.2, 0.5)
+_VERSION = re.compile(r"[\w.+-]{1,40}")
+# By the address of a server, the version that it said when it was asked last.
+_versions: dict[str, str] = {}
 _BUSY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED")
 
 
@@ -57,17 +61,28 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def server_version(client: MlflowClient) -> str:
+    """Which MLflow the server runs, as it said when it was connected to; '' if it did not say."""
+    uri = client.tracking_uri
+    if uri not in _versions:
+        _check_that_it_answers(uri)
+    return _versions.get(uri, "")
+
+
 def _check_that_it_answers(uri: str) -> None:
     """Ask once without MLflow's retries, which would take minutes; any answer will do."""
     with border(f"MLflow server {uri}"):
-        http_request(
+        answer = http_request(
             get_default_host_creds(uri),
-            "/health",
+            "/version",
             "GET",
             max_retries=0,
             timeout=_ANSWER_TIMEOUT_S,
             raise_on_status=False,
         )
+    said = answer.text.strip() if answer is not None and answer.status_code == 200 else ""
+    if _VERSION.fullmatch(said):
+        _versions[uri] = said
 
 
 @contextmanager

@@ -14,6 +14,7 @@
     │   ├── RollbackHeld                            an automation may not undo a rollback
     │   ├── ReleaseOnHold                           an automation rolled it back a short time ago
     │   ├── LedgerDamaged                           the log of operations was deleted or edited
+    │   ├── BackendUnfit                            the server does not keep params as first written
     │   ├── AliasDrift                              somebody moved an alias by hand
     │   ├── RotationConflict                        somebody else rotated at the same moment
     │   ├── ChampionChanged(expected, actual)       the question was about another champion
@@ -132,6 +133,10 @@ class ReleaseOnHold(Refused):
 
 class LedgerDamaged(Refused):
     """The log of operations in MLflow was deleted, cut or edited."""
+
+
+class BackendUnfit(Refused):
+    """What MLflow keeps its data in lets a written param change: no ledger can stand on it."""
 
 
 class AliasDrift(Refused):
