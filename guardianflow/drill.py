@@ -93,7 +93,7 @@ class _Drill:
             targets=targets,
             steps=tuple(self._steps),
             estimate=estimate,
-            warnings=plan.warnings,
+            warnings=(*plan.warnings, *self._drifted()),
         )
 
     def _plan(self) -> Plan:
@@ -117,6 +117,13 @@ class _Drill:
             )
         back = [f"{name} to version {after}" for name, (_, after) in _targets(plan).items()]
         return plan, ", ".join(back)
+
+    def _drifted(self) -> list[str]:
+        """What is not where the ledger says: a rollback may lead further back than it names."""
+        return [
+            f"{found}. `guardianflow doctor {self._name.base}` says what mends it."
+            for found in self._registry.drift(self._name)
+        ]
 
     def _try_version(self, name: ModelName, version: int) -> None:
         """Try one version that would come back, as far as one step leaves something to the next."""

@@ -21,7 +21,7 @@ from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.servers import NO_TELEMETRY
 
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
-FLOWS = {"train", "quantize", "lifecycle", "promote", "rollback", "check-health"}
+FLOWS = {"train", "quantize", "lifecycle", "promote", "rollback", "check-health", "drill"}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,7 @@ def test_an_untyped_deployment_and_a_missing_automation_are_noticed(applied):
         ("rollback", {"model_name": NAME, "report": "../../etc"}),
         ("rollback", {"model_name": NAME, "failing_version": -1}),
         ("check-health", {"model_name": NAME, "window": ""}),
+        ("drill", {"model_name": "no-slashes"}),
         ("train", {"scenario": "Donghwa", "version": "v1"}),
         ("train", {"scenario": "donghwa-entec-ppe", "version": "1"}),
         ("lifecycle", {"scenario": "donghwa-entec-ppe"}),

@@ -35,7 +35,7 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "promote", "approve", "rollback", "repair", "models", "history"]
+    "command", ["run", "promote", "approve", "rollback", "repair", "models", "history", "drill"]
 )
 def test_every_command_has_an_example(capsys, monkeypatch, command):
     code, out, _ = run(capsys, monkeypatch, command, "--help")

@@ -1,0 +1,83 @@
+"""The flow `drill`: rehearses a rollback on a worker, moves nothing, shows what it found."""
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.connection import connect, worth_retrying
+from flows.parameters import PublicModelName
+from flows.publishing import ProgressBar, artifact_key, show_page, show_table
+from guardianflow.errors import DrillFailed, Refused
+
+if TYPE_CHECKING:
+    from guardianflow.drill_report import DrillReport
+
+
+@flow(name="drill", flow_run_name="drill {model_name}")
+def drill(model_name: PublicModelName) -> State[Any]:
+    """Prove that the way back of a model works, and say how long a rollback would take.
+
+    Every version that a rollback would bring back is fetched, verified, loaded and shown a frame.
+    No alias moves.
+
+    Args:
+        model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
+            it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
+    """
+    return Completed(name="Drilled", message=rehearse(model_name))
+
+
+@task(
+    name="rehearse-rollback",
+    retries=3,
+    retry_delay_seconds=10,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def rehearse(model_name: str) -> str:
+    """Drill, and show the steps whether it worked or not.
+
+    Returns:
+        What was found, in one sentence.
+    """
+    from guardianflow import drill
+
+    registry = connect()
+    try:
+        report = drill.drill(registry, model_name, on_progress=ProgressBar())
+    except DrillFailed as failed:
+        _show(failed.report)
+        raise
+    except Refused as refusal:
+        # No way back, or none that could be planned: the page says so too.
+        text = f"{refusal.message}\n\n{refusal.remedy}\n"
+        show_page(artifact_key("drill", model_name), text, refusal.message)
+        raise
+    _show(report)
+    get_run_logger().info("%s", report.message)
+    return report.message
+
+
+def _show(report: "DrillReport") -> None:
+    """The same page and table for every drill of a model: their versions are its history."""
+    key = artifact_key("drill", report.model_name)
+    lines = [f"**{report.message}**", *(f"note: {warning}" for warning in report.warnings)]
+    lines += [f"{step.subject}: {step.problem} {step.remedy}" for step in report.failures]
+    show_page(key, "\n\n".join(lines) + "\n", report.message)
+    show_table(
+        f"{key}-steps",
+        [
+            {
+                "step": step.step.value,
+                "model": step.name,
+                "version": step.version,
+                "seconds": round(step.seconds, 2),
+                "found": step.found if step.ok else f"FAILED: {step.problem}",
+            }
+            for step in report.steps
+        ],
+        report.message,
+    )
