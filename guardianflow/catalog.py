@@ -3,7 +3,7 @@
 Aliases come from the registered model: MLflow's search for versions returns none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -21,7 +21,10 @@ ROLLED_BACK = "rolled_back"
 REJECTED = "rejected"
 SOURCE_VERSION_TAG = "guardianflow.source_version"
 TOKEN_TAG = "guardianflow.register_token"
+_UNFIT = (ROLLED_BACK, REJECTED)
 _PAGE = 1000
+# A call of milliseconds for each of so many costs less than a search through all versions.
+_FEW = 20
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -71,28 +74,48 @@ class ModelSummary:
     aliases: Mapping[str, int]
     tags: Mapping[str, str]
     candidate_status: str = ""
-    """rolled_back (quarantined) or rejected, where @candidate is; only `read_models` knows it."""
+    """rolled_back (quarantined) or rejected, where @candidate is; `read_models` knows."""
 
 
 def read_models(client: MlflowClient) -> list[ModelSummary]:
-    """All of our models by name; foreign models of a shared server are left out."""
+    """All of our models by name; foreign models of a shared server are left out.
+
+    It costs what one bare listing costs: how a candidate stands is read off the newest version,
+    which comes along. Only a candidate that is not the newest version is asked for.
+    """
     with border("list models"):
-        found = sorted(_summaries(client, ""), key=lambda summary: summary.name)
-        # One call for each status, whatever the number of models.
-        status = {
+        listed = sorted(_listed(client, ""), key=lambda entry: entry[0].name)
+        older = [s for s, newest in listed if s.aliases.get("candidate") not in (None, newest)]
+        status = _candidate_status(client, older)
+    return [replace(s, candidate_status=status.get(s.name, s.candidate_status)) for s, _ in listed]
+
+
+def _candidate_status(client: MlflowClient, models: Sequence[ModelSummary]) -> dict[str, str]:
+    """How the candidates of some models stand: a call for each of a few, or a search for all."""
+    names = {s.name: ModelName.parse(s.name).registered for s in models}
+    if len(models) > _FEW:
+        known = {
             (entry.name, int(entry.version)): text
-            for text in (ROLLED_BACK, REJECTED)
+            for text in _UNFIT
             for entry in _versions(client, f"tags.`{STATUS_TAG}` = '{text}'")
         }
-    return [
-        replace(
-            summary,
-            candidate_status=status.get(
-                (ModelName.parse(summary.name).registered, summary.aliases.get("candidate", 0)), ""
-            ),
-        )
-        for summary in found
-    ]
+        return {s.name: known.get((names[s.name], s.aliases["candidate"]), "") for s in models}
+    found: dict[str, str] = {}
+    for summary in models:
+        try:
+            version = str(summary.aliases["candidate"])
+            found[summary.name] = _unfit(client.get_model_version(names[summary.name], version))
+        except MlflowException as error:
+            # Deleted since the listing, and its alias with it.
+            if not is_absent(error):
+                raise
+    return found
+
+
+def list_models(client: MlflowClient) -> list[ModelSummary]:
+    """All of our models by name with their aliases and tags: a call for each thousand, no other."""
+    with border("list models"):
+        return sorted(_summaries(client, ""), key=lambda summary: summary.name)
 
 
 def check_registered(client: MlflowClient, name: ModelName) -> None:
@@ -111,6 +134,13 @@ def check_registered(client: MlflowClient, name: ModelName) -> None:
             "train --version vN` makes the first version of one.",
             name=name.public,
         ) from error
+
+
+def find_renamed(client: MlflowClient, name: ModelName) -> str | None:
+    """Under which registered name a model is now that is not found under its own; None if gone."""
+    with border(f"look for {name}"):
+        found = client.search_registered_models(f"tags.`guardianflow.name` = '{name.public}'")
+    return next((model.name for model in found if model.name != name.registered), None)
 
 
 def read_release_models(client: MlflowClient, base: ModelName) -> dict[str, ModelSummary]:
@@ -167,6 +197,11 @@ def read_aliases(client: MlflowClient, name: ModelName) -> dict[str, int]:
 
 
 def _summaries(client: MlflowClient, where: str) -> Iterator[ModelSummary]:
+    return (summary for summary, _ in _listed(client, where))
+
+
+def _listed(client: MlflowClient, where: str) -> Iterator[tuple[ModelSummary, int | None]]:
+    """Our models, each with the number of its newest version, on which its candidate is known."""
     token: str | None = None
     while True:
         page = client.search_registered_models(where or None, max_results=_PAGE, page_token=token)
@@ -175,7 +210,13 @@ def _summaries(client: MlflowClient, where: str) -> Iterator[ModelSummary]:
                 name = ModelName.parse(model.name)
             except NameInvalid:
                 continue
-            yield ModelSummary(name.public, _aliases(model), dict(model.tags))
+            # The newest of each stage, and all of ours are in one.
+            entries: list[ModelVersion] = model.latest_versions or []
+            newest = max(entries, key=lambda entry: int(entry.version), default=None)
+            aliases = _aliases(model)
+            number = int(newest.version) if newest else None
+            status = _unfit(newest) if newest and aliases.get("candidate") == number else ""
+            yield ModelSummary(name.public, aliases, dict(model.tags), status), number
         token = page.token
         if not token:
             return
@@ -189,6 +230,11 @@ def _versions(client: MlflowClient, where: str) -> Iterator[ModelVersion]:
         token = page.token
         if not token:
             return
+
+
+def _unfit(version: ModelVersion) -> str:
+    status = version.tags.get(STATUS_TAG, "")
+    return status if status in _UNFIT else ""
 
 
 def _aliases(model: RegisteredModel) -> dict[str, int]:
