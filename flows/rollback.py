@@ -95,7 +95,7 @@ def roll_back(
         reaction = roll_back_failing(registry, model_name, failing_version, report)
         operation, message = reaction.operation, reaction.message
     else:
-        from guardianflow.release.operations import UNSET
+        from guardianflow.release.request import UNSET
 
         operation = registry.rollback(
             model_name,

@@ -29,7 +29,8 @@ from guardianflow.connection import border, connect, write_repeatably
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 from guardianflow.registration import register
-from guardianflow.release.operations import Release, Rule
+from guardianflow.release.observation import Rule
+from guardianflow.release.operations import Release
 from guardianflow.release.outcome import Operation, Plan
 from guardianflow.release.request import UNSET, ChampionMoves, Expected, Request
 from guardianflow.release.rotation import adopt, promote, roll_back

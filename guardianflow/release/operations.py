@@ -8,85 +8,52 @@ command of anybody finishes the operation. Several names cannot move at once in 
 is half moved until then, but every name has a champion at every moment.
 """
 
-import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from guardianflow.artifacts import verify_version
-from guardianflow.catalog import (
-    REASON_TAG,
-    ROLLED_BACK,
-    STATUS_TAG,
-    ModelSummary,
-    RegisteredModelInfo,
-    read_release_models,
-    read_version,
-)
-from guardianflow.connection import border, write_repeatably
-from guardianflow.errors import (
-    AliasDrift,
-    LedgerDamaged,
-    PermissionDenied,
-    RegistryUnavailable,
-    ReleaseChanged,
-    RotationConflict,
-    VersionNotReady,
-)
+from guardianflow.errors import AliasDrift, ReleaseChanged, RotationConflict, VersionNotReady
 from guardianflow.names import ModelName
-from guardianflow.release.aliases import write_aliases
 from guardianflow.release.interruption import answered, answers, when_finished
 from guardianflow.release.ledger import Head, Ledger
-from guardianflow.release.mirror import HEAD_TAG, encode_mirror, read_mirror
-from guardianflow.release.outcome import Operation, Plan, champion_of, nothing_to_do, operation_of
+from guardianflow.release.mirror import HEAD_TAG
+from guardianflow.release.observation import ATTEMPTS, Inspection, Observer, Rule, conflict
+from guardianflow.release.outcome import (
+    Operation,
+    Plan,
+    champion_of,
+    nothing_to_do,
+    operation_of,
+)
+from guardianflow.release.projection import Projector
 from guardianflow.release.request import UNSET, Request
-from guardianflow.release.rotation import (
-    Past,
-    check_expected,
-    find_drift,
-    projected,
-    rescue,
-)
-from guardianflow.release.state import (
-    Decision,
-    Drift,
-    Kind,
-    ModelAlias,
-    Move,
-    Record,
-    Situation,
-)
-
-_ATTEMPTS = 6
-# Another writer may be about to finish: what looks like drift for less than this is none.
-_DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """One release as it is in MLflow: its newest operation, its models, and what differs."""
-
-    head: Head
-    models: Mapping[str, ModelSummary]
-    drift: tuple[Drift, ...]
-    """Empty while an operation is interrupted: what its aliases are to be is known."""
-
-
-Rule = Callable[[Situation, Past], Decision]
+from guardianflow.release.rotation import check_expected, rescue
+from guardianflow.release.state import Decision, Drift, Kind, Move, Record
 
 
 class Release:
     """One release on an MLflow server: a base model and the variants made from it."""
 
     def __init__(self, client: MlflowClient, base: ModelName) -> None:
-        self._client = client
         self._base = base
         self._ledger = Ledger(client, base)
-        self._versions: dict[tuple[str, int], RegisteredModelInfo] = {}
-        self._gone: set[tuple[str, int]] = set()
+        self._observer = Observer(client, base, self._ledger)
+        self._projector = Projector(client, base, self._ledger)
+
+    def inspect(self) -> Inspection:
+        """What the ledger and the aliases say now, read together; nothing is written.
+
+        Raises:
+            LedgerDamaged: The ledger was deleted, cut or edited.
+        """
+        return self._observer.inspect()
+
+    def history(self) -> list[Operation]:
+        """Every operation, oldest first."""
+        past = self._ledger.past(self._ledger.read())
+        return [operation_of(record) for record in reversed(list(past))]
 
     def finish(self) -> Record | None:
         """Finish the newest operation if it was interrupted, and return it then.
@@ -94,9 +61,9 @@ class Release:
         Raises:
             RegistryUnavailable: The server went away; the next command goes on.
         """
-        head = self._read()
+        head = self._ledger.read()
         if head.interrupted:
-            self._project(head)
+            self._projector.project(head)
         return head.interrupted
 
     def plan(self, request: Request, rule: Rule, *, write: bool = True) -> Plan:
@@ -114,20 +81,21 @@ class Release:
             Refused: A rule says no.
         """
         finished = self.finish() if write else None
-        head, models = self._observe()
-        if head.interrupted:
+        seen = self._observer.inspect()
+        interrupted = seen.head.interrupted
+        if interrupted:
             # Not to be written, or of somebody who committed it this moment.
-            finished = head.interrupted
-            models = when_finished(finished, models)
+            finished = interrupted
+            seen = replace(seen, models=when_finished(finished, seen.models))
         else:
-            self._check_drift(head, models, request)
+            self._observer.check_drift(seen, request)
         warnings: list[str] = []
         if finished is not None:
-            done = "is finished first" if head.interrupted else "is finished now"
+            done = "is finished first" if interrupted else "is finished now"
             warnings.append(f"{operation_of(finished, f'was interrupted and {done}').message}")
             if answers(finished, request):
                 return answered(finished, request, warnings)
-        decision = self._decide(head, models, request, rule)
+        decision = self._observer.decide(seen, request, rule)
         moved = decision.moved().get(request.name.public)
         names = sorted(decision.after)
         return Plan(
@@ -149,10 +117,11 @@ class Release:
         request.check()
         request = replace(request, token=request.token or uuid.uuid4().hex)
         finished: Record | None = None
-        for _ in range(_ATTEMPTS):
-            head, models = self._observe(trusting_ledger=request.kind is Kind.ADOPT)
+        for _ in range(ATTEMPTS):
+            seen = self._observer.inspect(trusting_ledger=request.kind is Kind.ADOPT)
+            head = seen.head
             if head.interrupted:
-                self._project(head)
+                self._projector.project(head)
                 finished = head.record
                 continue
             if done := self._ledger.find_token(head, request.token):
@@ -160,37 +129,19 @@ class Release:
             if finished is not None and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
             if request.kind is not Kind.ADOPT:
-                self._check_drift(head, models, request)
+                self._observer.check_drift(seen, request)
             if request.expected_champion is not UNSET:
                 check_expected(head.state, request.name.public, request.expected_champion)
-            decision = self._decide(head, models, request, rule)
+            decision = self._observer.decide(seen, request, rule)
             expected = request.expected_moves
             if expected is not None and decision.moved() != dict(expected):
                 raise ReleaseChanged(request.name.public, expected, decision.moved())
             if not decision.changed:
                 return nothing_to_do(_record(request, decision, head.seq))
-            self._verify(decision)
-            try:
-                head = self._ledger.commit(head, _record(request, decision))
-            except RotationConflict:
-                continue
-            self._project(head)
-            return operation_of(head.records[0])
-        raise self._conflict()
-
-    def history(self) -> list[Operation]:
-        """Every operation, oldest first."""
-        return [operation_of(record) for record in reversed(list(self._ledger.past(self._read())))]
-
-    def inspect(self) -> Inspection:
-        """What the ledger and the aliases say now, read together; nothing is written.
-
-        Raises:
-            LedgerDamaged: The ledger was deleted, cut or edited.
-        """
-        head, models = self._observe()
-        drift = () if head.interrupted else find_drift(head.state, _aliases(models))
-        return Inspection(head, models, drift)
+            self._observer.verify(decision)
+            if operation := self._commit(head, request, decision):
+                return operation
+        raise conflict(self._base)
 
     def repair(self, request: Request) -> Operation:
         """Put the aliases back where the ledger says, as an operation that says who and why.
@@ -201,7 +152,8 @@ class Release:
         """
         request.check()
         finished = self.finish()
-        head, models = self._observe(trusting_ledger=True)
+        seen = self._observer.inspect(trusting_ledger=True)
+        head = seen.head
         if head.record is None:
             raise AliasDrift(
                 f"The ledger knows no operation of {self._base}.",
@@ -211,28 +163,18 @@ class Release:
             )
         if request.token and (done := self._ledger.find_token(head, request.token)):
             return operation_of(done, "was done before")
-        drift = find_drift(head.state, _aliases(models))
-        record = _record(request, Decision(Kind.REPAIR, self._base.public, head.state, head.state))
-        if not drift and self._mirrors(head, models):
-            said = (
-                f"; operation {finished.seq} was interrupted and is finished now"
-                if finished
-                else ""
-            )
-            message = (
-                f"The aliases of {self._base} are as the ledger says: nothing was to mend{said}."
-            )
-            return replace(operation_of(record), changed=False, message=message)
-        for found in drift:
-            # Once committed it has to come to its end: what is gone is refused before.
-            if found.expected is not None:
-                read_version(self._client, ModelName.parse(found.name), found.expected)
-        head = self._ledger.commit(head, record)
-        self._project(head)
-        mended = tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift)
-        operation = operation_of(head.records[0])
-        said = "; ".join(str(found) for found in drift) or "the mirror differed from the ledger"
-        return replace(operation, moves=mended, message=f"{operation.message} Before: {said}.")
+        decision = Decision(Kind.REPAIR, self._base.public, head.state, head.state)
+        if not seen.drift and self._is_mirrored(seen):
+            message = f"The aliases of {self._base} are as the ledger says: nothing was to mend"
+            if finished:
+                message += f"; operation {finished.seq} was interrupted and is finished now"
+            record = _record(request, decision)
+            return replace(operation_of(record), changed=False, message=f"{message}.")
+        self._check_existence(seen.drift)
+        operation = self._commit(head, request, decision)
+        if operation is None:
+            raise conflict(self._base)
+        return _mended(operation, seen.drift)
 
     def rescue(self, request: Request) -> Operation | None:
         """Give every name its @champion back that has none in MLflow any more; None if all have.
@@ -244,269 +186,72 @@ class Release:
             NoRollbackTarget: The version was deleted, and no former champion is left.
             ArtifactMissing: A file of the version to restore is gone or differs.
         """
-        request.check()
-        for _ in range(_ATTEMPTS):
-            head, models = self._observe()
-            if head.interrupted:
-                self._project(head)
+        for _ in range(ATTEMPTS):
+            seen = self._observer.inspect()
+            if seen.head.interrupted:
+                self._projector.project(seen.head)
                 continue
-            situation = self._situation(head, models, request)
-            if not situation.empty:
+            empty = self._observer.situation(seen, request).empty
+            if not empty:
                 return None
-            for name in situation.empty:
-                self._look_for(name, head.state[name].champion)
-            decision = self._decide(head, models, request, rescue)
-            self._verify(decision)
-            try:
-                head = self._ledger.commit(head, _record(request, decision))
-            except RotationConflict:
-                continue
-            self._project(head)
-            operation = operation_of(head.records[0])
-            said = ", ".join(situation.empty)
-            return replace(operation, message=f"{operation.message} @champion of {said} was gone.")
-        raise self._conflict()
+            for name in empty:
+                self._observer.look_for(name, champion_of(seen.head.state, name))
+            decision = self._observer.decide(seen, request, rescue)
+            self._observer.verify(decision)
+            # What was found is part of the record: it may mend what somebody moved by hand, too.
+            told = replace(request, reason=f"{request.reason}: {_in_words(seen.drift)}"[:1000])
+            if operation := self._commit(seen.head, told, decision):
+                return _mended(operation, seen.drift)
+        raise conflict(self._base)
 
     def refresh_mirror(self) -> bool:
         """Write the mirror again if it is older than the ledger; whether that was so."""
-        head, models = self._observe()
-        if head.record is None or head.interrupted or self._mirrors(head, models):
+        seen = self._observer.inspect()
+        if seen.head.record is None or seen.head.interrupted or self._is_mirrored(seen):
             return False
-        self._write_mirror(head)
+        self._projector.write_mirror(seen.head)
         return True
 
-    def _read(self) -> Head:
-        return self._ledger.read()
-
-    def _observe(self, *, trusting_ledger: bool = False) -> tuple[Head, dict[str, ModelSummary]]:
-        """The head and the aliases that belong together: read until no operation came between."""
-        head = self._read()
-        for _ in range(_ATTEMPTS):
-            models = read_release_models(self._client, self._base)
-            again = self._read()
-            if again.seq == head.seq and again.interrupted == head.interrupted:
-                if not trusting_ledger:
-                    self._check_tail(again, models)
-                return again, models
-            head = again
-        raise self._conflict()
-
-    def _conflict(self) -> RotationConflict:
-        return RotationConflict(
-            f"Others kept changing the release {self._base}; nothing was changed by this request.",
-            remedy="Look at `guardianflow history` and try again.",
-            name=self._base.public,
-        )
-
-    def _check_tail(self, head: Head, models: Mapping[str, ModelSummary]) -> None:
-        """Compare the ledger with its mirror: a cut tail or a changed newest entry shows here."""
-        base = models.get(self._base.public)
-        mirror = read_mirror(base) if base else None
-        if mirror is None or mirror.seq < head.seq:
-            return
-        if mirror.seq > head.seq:
-            what = f"ends at operation {head.seq}, but operation {mirror.seq} was done"
-        elif mirror.digest != head.digest:
-            what = f"holds another operation {head.seq} than the one that was done"
-        else:
-            return
-        raise LedgerDamaged(
-            f"The ledger of {self._base} {what}: the tag {HEAD_TAG} of the model says so.",
-            remedy="Restore the deleted ledger run (`mlflow runs restore`) or the back-up of "
-            "MLflow's database. If the ledger is right and the tag was edited: "
-            f'`guardianflow repair {self._base} --keep ledger --reason "..."`.',
-            name=self._base.public,
-        )
-
-    def _mirrors(self, head: Head, models: Mapping[str, ModelSummary]) -> bool:
-        base = models.get(self._base.public)
-        return base is None or base.tags.get(HEAD_TAG, "") == self._mirror_of(head)
-
-    def _mirror_of(self, head: Head) -> str:
-        return encode_mirror(self._base, head.seq, head.digest, head.state)
-
-    def _check_drift(
-        self, head: Head, models: Mapping[str, ModelSummary], request: Request
-    ) -> None:
-        """Refuse to build on aliases that somebody moved by hand.
-
-        A rollback goes on where aliases are only missing: an emergency does not wait for a repair.
-
-        Raises:
-            AliasDrift: An alias is not where the last operation put it.
-        """
-        drift = find_drift(head.state, _aliases(models))
-        if request.kind is Kind.ROLLBACK and all(found.actual is None for found in drift):
-            for found in drift:
-                self._look_for(found.name, found.expected)
-            return
-        for pause in _DRIFT_PATIENCE_S:
-            if not drift:
-                return
-            time.sleep(pause)
-            now, models = self._observe()
-            drift = () if now.interrupted else find_drift(now.state, _aliases(models))
-        if drift:
-            raise AliasDrift(
-                f"{'; '.join(str(found) for found in drift)}. Somebody moved it without "
-                "guardianflow; nothing was changed.",
-                remedy=f"`guardianflow repair {self._base} --keep ledger` puts it back, "
-                "`--keep mlflow` accepts it.",
-                drift=[asdict(found) for found in drift],
-            )
-
-    def _decide(
-        self, head: Head, models: Mapping[str, ModelSummary], request: Request, rule: Rule
-    ) -> Decision:
-        """What the rule says; a way back never leads to a version that was deleted in MLflow."""
-        while True:
-            situation = self._situation(head, models, request)
-            decision = rule(situation, lambda: self._ledger.past(head))
-            if decision.kind is not Kind.ROLLBACK:
-                return decision
-            known = len(self._gone)
-            for name, (_, version) in decision.moved().items():
-                self._look_for(name, version)
-            if len(self._gone) == known:
-                return decision
-
-    def _look_for(self, name: str, version: int | None) -> None:
-        """Remember a version that does not exist any more."""
-        if version is None:
-            return
+    def _commit(self, head: Head, request: Request, decision: Decision) -> Operation | None:
+        """Decide it in the ledger, then write the aliases; None if somebody else was faster."""
         try:
-            self._version(name, version)
-        except VersionNotReady:
-            self._gone.add((name, version))
+            head = self._ledger.commit(head, _record(request, decision))
+        except RotationConflict:
+            return None
+        self._projector.project(head)
+        return operation_of(head.records[0])
 
-    def _situation(
-        self, head: Head, models: Mapping[str, ModelSummary], request: Request
-    ) -> Situation:
-        """What the rules look at; only versions that could move are asked for."""
-        aliases = _aliases(models)
-        wanted = {
-            (name, present[alias])
-            for name, present in aliases.items()
-            for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION)
-            if alias in present and (alias is ModelAlias.CANDIDATE or request.kind is Kind.ADOPT)
-        }
-        if request.version is not None:
-            wanted.add((request.name.public, request.version))
-        sources = {
-            (name, version): self._source(name, version)
-            for name, version in wanted
-            if request.kind is not Kind.ROLLBACK
-            and ModelName.parse(name).is_variant
-            and (request.kind is Kind.ADOPT or champion_of(head.state, name) != version)
-        }
-        return Situation(
-            self._base.public,
-            head.state,
-            aliases,
-            sources,
-            gone=frozenset(self._gone),
-            now=datetime.now(UTC),
-        )
-
-    def _source(self, name: str, version: int) -> int | None:
-        return self._version(name, version).source_version
-
-    def _version(self, name: str, version: int) -> RegisteredModelInfo:
-        """A version as it was read first: it is asked for by the rules and by the checks."""
-        if (name, version) not in self._versions:
-            info = read_version(self._client, ModelName.parse(name), version)
-            self._versions[name, version] = info
-        return self._versions[name, version]
-
-    def _verify(self, decision: Decision) -> None:
-        """Check that every version that becomes champion is there, whole and READY.
-
-        Raises:
-            VersionNotReady: A version is gone or was never finished.
-            ArtifactMissing: A file of a version is gone or differs.
-        """
-        for name, (_, version) in decision.moved().items():
-            info = self._version(name, version)
-            if not info.ready:
+    def _check_existence(self, drift: tuple[Drift, ...]) -> None:
+        """Refuse what cannot come to its end: once committed, it would have to."""
+        for found in drift:
+            if found.expected is None:
+                continue
+            try:
+                self._observer.version(found.name, found.expected)
+            except VersionNotReady as error:
                 raise VersionNotReady(
-                    f"{name} version {version} is not READY in MLflow.",
-                    remedy="Register it again with `guardianflow run SCENARIO --type train "
-                    "--version vN` (or --type quant).",
-                    name=name,
-                    version=version,
-                )
-            verify_version(self._client, info)
+                    error.message,
+                    remedy=f'`guardianflow rollback {self._base} --reason "..."` goes back to the '
+                    f"last good release, `guardianflow repair {self._base} --keep mlflow` accepts "
+                    "the aliases that are left.",
+                    name=found.name,
+                    version=found.expected,
+                ) from error
 
-    def _project(self, head: Head) -> None:
-        """Bring the aliases where the newest operation wants them; repeating it is harmless."""
-        record = head.record
-        if record is None:
-            return
-        try:
-            while True:
-                models = read_release_models(self._client, self._base)
-                aliases = _aliases(models)
-                candidates = {n: a.get(ModelAlias.CANDIDATE) for n, a in aliases.items()}
-                wanted = projected(record.kind, record.before, record.after, candidates)
-                lost = write_aliases(self._client, record.kind, wanted, aliases)
-                newest = self._read()
-                if newest.record is None or newest.seq == record.seq:
-                    break
-                # Somebody went on while we wrote: what we wrote may be stale, theirs counts.
-                head, record = newest, newest.record
-            self._tag_versions(record)
-            self._write_mirror(head)
-            self._ledger.mark_done(record.seq)
-        except (RegistryUnavailable, PermissionDenied) as error:
-            raise type(error)(
-                f"Operation {record.seq} ({record.kind} of {record.name}) is decided, but not all "
-                f"of its aliases are written: {error.message}",
-                remedy="Run the same command again: the next command finishes the operation.",
-                seq=record.seq,
-            ) from error
-        if lost:
-            raise VersionNotReady(
-                f"Operation {record.seq} ({record.kind} of {record.name}) is decided, but the "
-                f"version to be champion of {', '.join(lost)} was deleted in MLflow meanwhile.",
-                remedy=f'`guardianflow repair {self._base} --keep mlflow --reason "..."` accepts '
-                "the champion that is there.",
-                seq=record.seq,
-            )
-
-    def _tag_versions(self, record: Record) -> None:
-        """Say on the versions what happened to them: for people, and as a cross-check."""
-        left = ROLLED_BACK if record.kind is Kind.ROLLBACK else "former"
-        for public, (before, after) in sorted(record.moved().items()):
-            name = ModelName.parse(public)
-            self._tag(name, after, STATUS_TAG, "champion")
-            if before is not None:
-                self._tag(name, before, STATUS_TAG, left)
-                if record.kind is Kind.ROLLBACK:
-                    self._tag(name, before, REASON_TAG, record.reason or "rolled back")
-
-    def _write_mirror(self, head: Head) -> None:
-        with border(f"mirror operation {head.seq} of {self._base}"):
-            write_repeatably(
-                lambda: self._client.set_registered_model_tag(
-                    self._base.registered, HEAD_TAG, self._mirror_of(head)
-                )
-            )
-
-    def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:
-        try:
-            with border(f"tag {name} version {version}"):
-                write_repeatably(
-                    lambda: self._client.set_model_version_tag(
-                        name.registered, str(version), key, value
-                    )
-                )
-        except VersionNotReady:
-            # Deleted behind our back: there is nothing left to tag.
-            return
+    def _is_mirrored(self, seen: Inspection) -> bool:
+        base = seen.models.get(self._base.public)
+        return base is None or base.tags.get(HEAD_TAG) == self._projector.mirror_of(seen.head)
 
 
-def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]:
-    return {name: model.aliases for name, model in models.items()}
+def _mended(operation: Operation, drift: tuple[Drift, ...]) -> Operation:
+    """A repair shows the aliases that it moved, which its states do not tell."""
+    said = _in_words(drift) or f"the tag {HEAD_TAG} differed"
+    moves = operation.moves or tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift)
+    return replace(operation, moves=moves, message=f"{operation.message} Before: {said}.")
+
+
+def _in_words(drift: tuple[Drift, ...]) -> str:
+    return "; ".join(str(found) for found in drift)
 
 
 def _record(request: Request, decision: Decision, seq: int = 0) -> Record:

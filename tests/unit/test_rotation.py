@@ -1,5 +1,8 @@
 """The rules of the rotation against thousands of made-up histories; no server."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ from guardianflow.errors import (
     NoCandidate,
     NoRollbackTarget,
     Refused,
+    ReleaseOnHold,
     RollbackHeld,
     SourceNotChampion,
     VersionQuarantined,
@@ -20,9 +24,11 @@ from guardianflow.release.rotation import (
     adopt,
     check_expected,
     find_drift,
+    find_hold,
     is_quarantined,
     projected,
     promote,
+    rescue,
     roll_back,
 )
 from guardianflow.release.state import Decision, Kind, ModelAlias, Place, Record, Situation
@@ -274,6 +280,96 @@ def test_an_automation_goes_back_once_and_leaves_the_rest_to_a_person(world):
     world.promote(force=True, reason="looked at it")
     world.roll_back(automatic=True)
     assert world.champions == {BASE: 2, INT8: 2}
+
+
+def rolled_back_by_an_automation(world, at="2026-11-23T10:00:00.000+00:00"):
+    for _ in range(3):
+        world.release()
+    world.roll_back(automatic=True)
+    world.records[-1] = replace(world.records[-1], time=at)
+    world.register(BASE)
+
+
+def test_after_an_automatic_rollback_nothing_is_promoted_by_the_way(world):
+    rolled_back_by_an_automation(world)
+    with pytest.raises(ReleaseOnHold, match="--force") as refused:
+        world.promote()
+    assert refused.value.data["held_by"] == 4
+    world.promote(force=True, reason="looked at it")
+    world.register(BASE)
+    assert world.promote().changed
+
+
+@pytest.mark.parametrize(("hours", "held"), [(23.9, True), (24, False)])
+def test_a_hold_ends_by_itself_after_a_day(world, hours, held):
+    rolled_back_by_an_automation(world)
+    now = datetime(2026, 11, 23, 10, tzinfo=UTC) + timedelta(hours=hours)
+    assert bool(find_hold(world.past(), now)) is held
+
+
+def test_a_persons_act_ends_a_hold_but_what_is_put_back_by_itself_does_not(world):
+    rolled_back_by_an_automation(world)
+    state = world.state
+    mended = Record(5, Kind.REPAIR, BASE, state, state, "a", "b", "c", "d", automatic=True)
+    world.records.append(mended)
+    assert find_hold(world.past(), None) is not None
+    world.records.append(replace(mended, seq=6, automatic=False))
+    assert find_hold(world.past(), None) is None
+    world.records.pop()
+    world.roll_back()
+    assert find_hold(world.past(), None) is None
+
+
+def rescued(world, *gone):
+    situation = replace(world.situation, gone=frozenset(gone))
+    return world.apply(rescue(situation, world.past))
+
+
+def test_a_lost_champion_whose_version_exists_is_put_back(world):
+    world.release()
+    del world.aliases[INT8]["champion"]
+    assert world.situation.empty == (INT8,)
+    decision = rescued(world)
+    assert (decision.kind, decision.changed) == (Kind.REPAIR, False)
+
+
+def test_a_lost_champion_whose_version_is_gone_takes_the_release_back(world):
+    for _ in range(3):
+        world.release()
+    del world.aliases[INT8]["champion"]
+    rescued(world, (INT8, 3))
+    assert world.champions == {BASE: 2, INT8: 2}
+    assert world.state[INT8].rollback == 1
+
+
+def test_a_rescue_never_leads_to_a_version_that_is_gone_or_quarantined(world):
+    for _ in range(4):
+        world.release()
+    world.roll_back()
+    del world.aliases[BASE]["champion"]
+    rescued(world, (BASE, 3), (BASE, 2))
+    assert world.champions == {BASE: 1, INT8: 1}
+    assert world.state[BASE].rollback is None
+    del world.aliases[BASE]["champion"]
+    with pytest.raises(NoRollbackTarget, match="no earlier good"):
+        rescued(world, (BASE, 1), (BASE, 2))
+
+
+def test_where_no_release_state_is_left_the_name_goes_back_alone(world):
+    world.register(BASE)
+    world.promote()
+    world.release()
+    del world.aliases[BASE]["champion"]
+    rescued(world, (BASE, 2))
+    assert world.champions == {BASE: 1, INT8: 1}
+
+
+def test_a_rollback_passes_over_states_with_a_deleted_version(world):
+    for _ in range(3):
+        world.release()
+    situation = replace(world.situation, gone=frozenset({(INT8, 2)}))
+    world.apply(roll_back(situation, world.past, BASE))
+    assert world.champions == {BASE: 1, INT8: 1}
 
 
 def test_a_candidate_that_names_the_champion_counts_as_none(world):

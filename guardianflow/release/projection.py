@@ -1,0 +1,110 @@
+"""Brings aliases, tags and mirror where a committed operation wants them; repeating is harmless.
+
+    aliases -> head read again (somebody went on? then theirs) -> tags -> mirror -> done
+
+Until `done` is written the operation counts as interrupted, and the next command of anybody does
+all of this again.
+"""
+
+from mlflow import MlflowClient
+
+from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_release_models
+from guardianflow.connection import border, write_repeatably
+from guardianflow.errors import PermissionDenied, RegistryUnavailable, VersionNotReady
+from guardianflow.names import ModelName
+from guardianflow.release.aliases import write_aliases
+from guardianflow.release.ledger import Head, Ledger
+from guardianflow.release.mirror import HEAD_TAG, encode_mirror
+from guardianflow.release.rotation import projected
+from guardianflow.release.state import Kind, ModelAlias, Record
+
+
+class Projector:
+    """Writes what the ledger of one release says."""
+
+    def __init__(self, client: MlflowClient, base: ModelName, ledger: Ledger) -> None:
+        self._client = client
+        self._base = base
+        self._ledger = ledger
+
+    def project(self, head: Head) -> None:
+        """Bring everything where the newest operation wants it.
+
+        Raises:
+            RegistryUnavailable: The server went away; the next command goes on.
+            PermissionDenied: The account may not write aliases; an operator's next command goes on.
+            VersionNotReady: The version to be champion was deleted meanwhile.
+        """
+        record = head.record
+        if record is None:
+            return
+        try:
+            head, record, lost = self._write_aliases(head, record)
+            self._tag_versions(record)
+            self.write_mirror(head)
+            self._ledger.mark_done(record.seq)
+        except (RegistryUnavailable, PermissionDenied) as error:
+            raise type(error)(
+                f"Operation {record.seq} ({record.kind} of {record.name}) is decided, but not all "
+                f"of its aliases are written: {error.message}",
+                remedy="Run the same command again: the next command finishes the operation.",
+                seq=record.seq,
+            ) from error
+        if lost:
+            raise VersionNotReady(
+                f"Operation {record.seq} ({record.kind} of {record.name}) is decided, but the "
+                f"version to be champion of {', '.join(lost)} was deleted in MLflow meanwhile.",
+                remedy=f'`guardianflow repair {self._base} --keep mlflow --reason "..."` accepts '
+                "the champion that is there.",
+                seq=record.seq,
+            )
+
+    def write_mirror(self, head: Head) -> None:
+        """Say on the base model what the newest operation made of the release."""
+        with border(f"mirror operation {head.seq} of {self._base}"):
+            write_repeatably(
+                lambda: self._client.set_registered_model_tag(
+                    self._base.registered, HEAD_TAG, self.mirror_of(head)
+                )
+            )
+
+    def mirror_of(self, head: Head) -> str:
+        """What the mirror is to say."""
+        return encode_mirror(self._base, head.seq, head.digest, head.state)
+
+    def _write_aliases(self, head: Head, record: Record) -> tuple[Head, Record, list[str]]:
+        """Write the aliases; the operation that they are of, and the names without a version."""
+        while True:
+            models = read_release_models(self._client, self._base)
+            aliases = {name: model.aliases for name, model in models.items()}
+            candidates = {n: a.get(ModelAlias.CANDIDATE) for n, a in aliases.items()}
+            wanted = projected(record.kind, record.before, record.after, candidates)
+            lost = write_aliases(self._client, record.kind, wanted, aliases)
+            newest = self._ledger.read()
+            if newest.record is None or newest.seq == record.seq:
+                return head, record, lost
+            # Somebody went on while we wrote: what we wrote may be stale, theirs counts.
+            head, record = newest, newest.record
+
+    def _tag_versions(self, record: Record) -> None:
+        """Say on the versions what happened to them: for people, and as a cross-check."""
+        left = ROLLED_BACK if record.kind is Kind.ROLLBACK else "former"
+        for public, (before, after) in sorted(record.moved().items()):
+            name = ModelName.parse(public)
+            self._tag(name, after, STATUS_TAG, "champion")
+            if before is not None:
+                self._tag(name, before, STATUS_TAG, left)
+                if record.kind is Kind.ROLLBACK:
+                    self._tag(name, before, REASON_TAG, record.reason or "rolled back")
+
+    def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:
+        try:
+            with border(f"tag {name} version {version}"):
+                write_repeatably(
+                    lambda: self._client.set_model_version_tag(
+                        name.registered, str(version), key, value
+                    )
+                )
+        except VersionNotReady:
+            # Deleted behind our back: there is nothing left to tag.
+            return

@@ -1,0 +1,154 @@
+"""Hands in the MLflow UI: an @champion that was deleted comes back, by itself or by a rollback."""
+
+import pytest
+
+from guardianflow.errors import (
+    AliasDrift,
+    LedgerDamaged,
+    NoRollbackTarget,
+    ReleaseOnHold,
+    VersionNotReady,
+)
+from guardianflow.names import ModelName
+from guardianflow.release.mirror import HEAD_TAG, read_mirror
+
+
+def registered(name):
+    return ModelName.parse(name).registered
+
+
+def aliases(registry, name):
+    return dict(registry.release(name).inspect().models[name].aliases)
+
+
+def release(factory, name, version):
+    """A base and its twin, registered and promoted together."""
+    factory.base(name)
+    factory.twin(name, version)
+    factory.registry.promote_to_champion(name)
+
+
+@pytest.fixture
+def plant(factory):
+    """A release with two former states behind it."""
+    name = factory.name()
+    for version in (1, 2, 3):
+        release(factory, name, version)
+    return name, f"{name}__openvino_int8"
+
+
+def test_a_champion_alias_deleted_by_hand_is_put_back(registry, plant):
+    name, twin = plant
+    assert registry.rescue(name) is None
+    registry.client.delete_registered_model_alias(registered(twin), "champion")
+    mended = registry.rescue(name, reason="found by the reconcile flow")
+    assert mended is not None
+    assert f"@champion of {twin} is version none" in mended.message
+    assert [(m.name, m.after) for m in mended.moves] == [(twin, 3)]
+    assert aliases(registry, twin) == {"champion": 3, "rollback": 2}
+    assert registry.drift(name) == ()
+    last = registry.history(name)[-1]
+    assert (last.kind, last.seq) == ("repair", 4)
+    assert "@champion of" in last.reason
+    assert registry.rescue(name) is None
+    assert len(registry.history(name)) == 4
+
+
+def test_where_the_champion_version_was_deleted_the_release_goes_back(registry, plant):
+    name, twin = plant
+    registry.client.delete_model_version(registered(twin), "3")
+    assert "champion" not in aliases(registry, twin)
+    with pytest.raises(VersionNotReady, match="no version 3") as refused:
+        registry.repair(name, "ledger", reason="it is gone")
+    assert "guardianflow rollback" in refused.value.remedy
+    back = registry.rescue(name)
+    assert (back.kind, dict(back.after)) == ("rollback", {name: 2, twin: 2})
+    assert aliases(registry, name) == {"champion": 2, "rollback": 1, "candidate": 3}
+    assert aliases(registry, twin) == {"champion": 2, "rollback": 1}
+    assert registry.drift(name) == ()
+    with pytest.raises(ReleaseOnHold, match="on hold"):
+        registry.promote_to_champion(name, 1)
+
+
+def test_the_way_back_leads_past_versions_that_were_deleted(registry, plant):
+    name, twin = plant
+    # Champion and way back at once; nobody said which other version would do.
+    for version in ("3", "2"):
+        registry.client.delete_model_version(registered(twin), version)
+    assert dict(registry.rescue(name).after) == {name: 1, twin: 1}
+    assert aliases(registry, twin) == {"champion": 1}
+    assert registry.drift(name) == ()
+
+
+def test_a_person_rolls_back_what_lost_its_champion(registry, plant):
+    name, twin = plant
+    registry.client.delete_model_version(registered(name), "3")
+    plan = registry.plan_rollback(name)
+    assert {(m.name, m.after) for m in plan.moves if m.alias == "champion"} == {
+        (name, 2),
+        (twin, 2),
+    }
+    assert dict(registry.rollback(name, reason="deleted").after) == {name: 2, twin: 2}
+    # Moved is not missing: what somebody chose by hand is asked about.
+    registry.client.set_registered_model_alias(registered(name), "champion", "1")
+    with pytest.raises(AliasDrift):
+        registry.rollback(name)
+    assert registry.rescue(name) is None
+
+
+def test_where_nothing_is_left_it_is_said_and_nothing_is_written(registry, factory):
+    name = factory.name()
+    factory.base(name)
+    registry.promote_to_champion(name)
+    factory.base(name)
+    registry.client.delete_model_version(registered(name), "1")
+    with pytest.raises(NoRollbackTarget, match="deleted in MLflow") as refused:
+        registry.rescue(name)
+    assert "--keep mlflow" in refused.value.remedy
+    assert len(registry.history(name)) == 1
+    registry.client.set_registered_model_alias(registered(name), "champion", "2")
+    registry.repair(name, "mlflow", reason="the only one left")
+    assert registry.drift(name) == ()
+
+
+def test_a_version_deleted_between_decision_and_alias_does_not_hold_up_the_rest(
+    registry, plant, factory, monkeypatch
+):
+    name, twin = plant
+    factory.base(name)
+    factory.twin(name, 4)
+
+    def deleted_meanwhile(client, info):
+        if info.name == twin:
+            client.delete_model_version(registered(twin), str(info.version))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("guardianflow.release.observation.verify_version", deleted_meanwhile)
+        with pytest.raises(VersionNotReady, match="deleted in MLflow meanwhile"):
+            registry.promote_to_champion(name)
+    assert aliases(registry, name)["champion"] == 4
+    assert aliases(registry, twin)["champion"] == 3
+    assert registry.release(name).inspect().head.interrupted is None
+    registry.repair(name, "mlflow", reason="the twin of 4 was deleted")
+    assert registry.drift(name) == ()
+
+
+def test_the_mirror_shows_an_edited_tail_and_a_person_may_overrule_it(registry, plant):
+    name, twin = plant
+    base = registry.release(name).inspect().models[name]
+    mirror = read_mirror(base)
+    assert (mirror.seq, dict(mirror.champions)) == (3, {name: 3, twin: 3})
+    assert mirror.agrees(registry.release(name).inspect().models)
+    edited = base.tags[HEAD_TAG].replace(mirror.digest, "0" * 16)
+    registry.client.set_registered_model_tag(registered(name), HEAD_TAG, edited)
+    with pytest.raises(LedgerDamaged, match="another operation 3"):
+        registry.rollback(name)
+    registry.repair(name, "ledger", reason="somebody edited the tag")
+    assert registry.rollback(name).seq == 5
+    # Older than the ledger is nobody's fault: a writer was killed before it.
+    registry.client.set_registered_model_tag(registered(name), HEAD_TAG, edited)
+    assert registry.release(name).refresh_mirror()
+    assert not registry.release(name).refresh_mirror()
+    registry.client.set_registered_model_tag(registered(name), HEAD_TAG, "no json")
+    assert read_mirror(registry.release(name).inspect().models[name]) is None
+    assert registry.release(name).refresh_mirror()
