@@ -58,6 +58,8 @@ _ENTRIES_OF = {
     "plan": set[str](),
     "register": set[str](),
 }
+# What is deleted by hand goes away within this time after it was decided.
+_SLOW_HAND_S = 5.0
 _WITHOUT_STATE = ("register", "finish", "rescue")
 
 
@@ -246,18 +248,26 @@ def _check_readings(evidence: Evidence) -> Violations:
 def _check_samples(evidence: Evidence) -> Violations:
     """Who looks all the time sees a champion, from the first one on, and one that was made."""
     times = _Times(evidence)
-    deleted = {i.name for i in evidence.intrusions}
+    deleted = [i for i in evidence.intrusions if i.alias == "champion" and i.version is None]
     moved = {(i.name, i.version) for i in evidence.intrusions if i.alias == "champion"}
     since: dict[str, float] = {}
+    latest: dict[str, float] = {}
     for seq, end in sorted(_reported(evidence).items()):
         for name in evidence.history[seq - 1].after if seq <= len(evidence.history) else ():
             since[name] = min(since.get(name, end), end)
     for sample in sorted(evidence.samples, key=lambda sample: sample.start):
         name, champion = sample.name, sample.champion
         if champion is None:
-            if since.get(name, float("inf")) < sample.start and name not in deleted:
+            by_hand = any(
+                i.name == name
+                and i.start < sample.end
+                and latest.get(name, 0.0) < i.start + _SLOW_HAND_S
+                for i in deleted
+            )
+            if since.get(name, float("inf")) < sample.start and not by_hand:
                 yield Violation(Fault.MISSING_CHAMPION, f"{name} at {sample.start:.3f}")
             continue
+        latest[name] = sample.start
         since[name] = min(since.get(name, sample.end), sample.end)
         made = any(s.get(name) == champion for s in times.states[: times.last(sample.end) + 1])
         if not made and (name, champion) not in moved:

@@ -84,8 +84,9 @@ class Law:
                 yield f"@rollback of {name} is to be {version}, which was never champion"
             if version == entry.after.get(name):
                 yield f"@rollback of {name} is its champion"
-            if (name, version) in self.quarantined and entry.kind != "adopt":
-                yield f"@rollback of {name} is to be {version}, which is quarantined"
+            bad = self.quarantined if entry.kind == "adopt" else self.unfit
+            if (name, version) in bad:
+                yield f"@rollback of {name} is to be {version}, which is bad"
 
     def _judge_promotion(self, entry: Entry, *, force: bool) -> Iterator[str]:
         moved = entry.moved()
