@@ -1,0 +1,268 @@
+"""Where the ledger is: its experiment, and the index of which run holds whose operations.
+
+    experiment guardianflow.ledger        tag guardianflow.index_run -> index run
+      index run      <registered base>/<segment> -> id of a ledger run     (write-once params)
+
+A unique name is the one thing that MLflow creates atomically: the experiment is made under a
+passing name with all that belongs to it, and published by renaming it. Whoever makes it owns it,
+so on a server with accounts only an administrator may.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+from guardianflow.connection import border
+from guardianflow.errors import LedgerDamaged, PermissionDenied
+from guardianflow.names import ModelName
+from guardianflow.records import HEALTH, PROMOTIONS, experiment_id
+from guardianflow.release.mirror import HEAD_TAG
+from guardianflow.release.write_once import read_run, require_write_once
+
+LEDGER_EXPERIMENT = "guardianflow.ledger"
+INDEX_TAG = "guardianflow.index_run"
+_INDEX_RUN = "index"
+_WHAT = "the index of the ledger"
+# Never published: its maker was killed, or lost the election.
+_PASSING = re.compile(rf"{re.escape(LEDGER_EXPERIMENT)}\.[0-9a-f]{{32}}")
+
+
+@dataclass(frozen=True)
+class Index:
+    """The ledger's experiment as it was when it was looked for."""
+
+    experiment_id: str
+    run_id: str
+    tags: Mapping[str, str]
+    """Those of the experiment."""
+
+
+def find_index(client: MlflowClient) -> Index | None:
+    """Look for the ledger; None on a server that never had one.
+
+    Raises:
+        LedgerDamaged: Its experiment was deleted, renamed, or lost the tag that names the index.
+    """
+    with border("look for the ledger"):
+        experiment = client.get_experiment_by_name(LEDGER_EXPERIMENT)
+        if experiment is None:
+            _refuse_renamed(client)
+            return None
+    where = experiment.experiment_id
+    if experiment.lifecycle_stage != "active":
+        raise LedgerDamaged(
+            f"The MLflow experiment {LEDGER_EXPERIMENT} ({where}) was deleted.",
+            remedy=f"`mlflow experiments restore --experiment-id {where}` brings it back.",
+            experiment_id=where,
+        )
+    if not (run_id := experiment.tags.get(INDEX_TAG)):
+        raise _untagged(client, experiment)
+    return Index(where, run_id, experiment.tags)
+
+
+def read_index(client: MlflowClient, index: Index) -> Mapping[str, str]:
+    """The entries of the index: by `<registered base>/<segment>` the id of a ledger run.
+
+    Raises:
+        LedgerDamaged: It was deleted, or the tag names another run.
+    """
+    run = read_run(client, index.run_id, _WHAT)
+    if run.info.experiment_id != index.experiment_id:
+        raise LedgerDamaged(
+            f"The tag {INDEX_TAG} of the MLflow experiment {LEDGER_EXPERIMENT} "
+            f"({index.experiment_id}) names a run of another experiment.",
+            remedy=_retag(index.experiment_id, "RUN") + "; RUN is its run called index.",
+            experiment_id=index.experiment_id,
+        )
+    return run.data.params
+
+
+def runs_of(index: Index, entries: Mapping[str, str], base: ModelName) -> list[str]:
+    """The ledger runs of a base, in the order of their operations.
+
+    Raises:
+        LedgerDamaged: An entry of the index was deleted.
+    """
+    prefix = f"{base.registered}/"
+    segments = {int(key.removeprefix(prefix)): key for key in entries if key.startswith(prefix)}
+    for segment in range(len(segments)):
+        if segment not in segments:
+            raise LedgerDamaged(
+                f"The index of the ledger (MLflow run {index.run_id}) has lost run {segment} of "
+                f"{base}.",
+                remedy="Restore the back-up of MLflow's database.",
+                name=base.public,
+                run_id=index.run_id,
+            )
+    return [entries[segments[segment]] for segment in range(len(segments))]
+
+
+def key_of(base: ModelName, segment: int) -> str:
+    """The param of the index that names a base's ledger run."""
+    return f"{base.registered}/{segment}"
+
+
+def known_bases(client: MlflowClient) -> dict[ModelName, tuple[str, ...]]:
+    """The bases that have a ledger, also those whose model is gone, with the ids of its runs.
+
+    Raises:
+        LedgerDamaged: The ledger was deleted, renamed or cut.
+    """
+    index = find_index(client)
+    if index is None:
+        return {}
+    entries = read_index(client, index)
+    bases = sorted({ModelName.parse(key.rpartition("/")[0]) for key in entries})
+    return {base: tuple(runs_of(index, entries, base)) for base in bases}
+
+
+def create_index(client: MlflowClient, *, anew: bool = False) -> Index:
+    """Make the ledger of a server, or take the one that another process made meanwhile.
+
+    Args:
+        client: The MLflow server.
+        anew: A person decided to go on without the ledger that there was.
+
+    Raises:
+        PermissionDenied: The account is no administrator of a server with accounts.
+        LedgerDamaged: There was a ledger: models carry its mirror.
+    """
+    _refuse_ordinary_account(client)
+    if not anew:
+        _refuse_a_second_ledger(client)
+    with border("create the ledger"):
+        experiment = client.create_experiment(f"{LEDGER_EXPERIMENT}.{uuid.uuid4().hex}")
+        run_id = client.create_run(experiment, run_name=_INDEX_RUN).info.run_id
+        client.update_run(run_id, status="FINISHED")
+        client.set_experiment_tag(experiment, INDEX_TAG, run_id)
+        try:
+            client.rename_experiment(experiment, LEDGER_EXPERIMENT)
+        except MlflowException:
+            # Whatever the reason: if the name is taken now, somebody else was elected.
+            published = client.get_experiment_by_name(LEDGER_EXPERIMENT)
+            if published is None:
+                raise
+            if published.experiment_id != experiment:
+                client.delete_experiment(experiment)
+    found = find_index(client)
+    if found is None:
+        raise LedgerDamaged(
+            f"MLflow took the experiment {LEDGER_EXPERIMENT} and then did not know it.",
+            remedy="Try again.",
+        )
+    return found
+
+
+def prepare_server(client: MlflowClient) -> Index:
+    """Make an MLflow server ready for rotations: what an administrator does once, and repeats.
+
+    It creates the experiments that all accounts share, so that no account of daily work owns them,
+    and tries out whether params stay as first written: again after each change of the database.
+
+    Raises:
+        BackendUnfit: They do not.
+        PermissionDenied: The account is no administrator.
+        LedgerDamaged: The ledger was deleted, renamed or lost its index.
+    """
+    index = find_index(client) or create_index(client)
+    read_index(client, index)
+    for name in (PROMOTIONS, HEALTH):
+        experiment_id(client, name)
+    require_write_once(client, index.experiment_id, index.tags, again=True)
+    return index
+
+
+def _refuse_renamed(client: MlflowClient) -> None:
+    """Say so if the ledger is there under another name: a second one would be begun."""
+    found = client.search_experiments(
+        ViewType.ALL, filter_string=f"tags.`{INDEX_TAG}` LIKE '%'", max_results=100
+    )
+    for experiment in found:
+        if _PASSING.fullmatch(experiment.name):
+            continue
+        where = experiment.experiment_id
+        rename = (
+            f"`mlflow experiments rename --experiment-id {where} --new-name {LEDGER_EXPERIMENT}`"
+        )
+        restore = f"`mlflow experiments restore --experiment-id {where}`"
+        deleted = experiment.lifecycle_stage != "active"
+        raise LedgerDamaged(
+            f"The MLflow experiment {LEDGER_EXPERIMENT} ({where}) was renamed to "
+            f"{experiment.name!r}{' and deleted' if deleted else ''}.",
+            remedy=f"{restore}, then {rename}." if deleted else f"{rename} mends it.",
+            experiment_id=where,
+        )
+
+
+def _refuse_a_second_ledger(client: MlflowClient) -> None:
+    """Never begin an empty ledger silently where models say that there was one."""
+    with border("look for models with a history"):
+        models = client.search_registered_models(f"tags.`{HEAD_TAG}` LIKE '%'", max_results=1)
+    if models:
+        raise LedgerDamaged(
+            f"The MLflow experiment {LEDGER_EXPERIMENT} is gone for good, but {models[0].name} "
+            "and perhaps others were promoted with it.",
+            remedy="Restore the back-up of MLflow's database. Without one, `guardianflow repair "
+            f'{models[0].name} --keep mlflow --reason "the ledger is lost"` begins a new one with '
+            "the aliases as they are now.",
+        )
+
+
+def _refuse_ordinary_account(client: MlflowClient) -> None:
+    """On a server with MLflow's accounts the ledger belongs to an administrator.
+
+    Raises:
+        PermissionDenied: The account of this process is none.
+    """
+    account = get_default_host_creds(client.tracking_uri)
+    if not account.username:
+        return
+    with border(f"look up the account {account.username}"):
+        answer = http_request(
+            account,
+            f"/api/2.0/mlflow/users/get?username={account.username}",
+            "GET",
+            raise_on_status=False,
+        )
+    # A server behind another kind of login knows no such address.
+    if answer is None or answer.status_code != 200:
+        return
+    try:
+        administrator = bool(answer.json()["user"]["is_admin"])
+    except (ValueError, KeyError, TypeError):
+        return
+    if not administrator:
+        raise PermissionDenied(
+            f"This MLflow server is not set up for guardianflow yet, and {account.username} is no "
+            "administrator of it: whoever creates the ledger owns it. Nothing was changed.",
+            remedy="An administrator runs `python -m deployments.apply --mlflow` once; "
+            "docs/operations.md says how.",
+        )
+
+
+def _untagged(client: MlflowClient, experiment: Experiment) -> LedgerDamaged:
+    """The experiment lost the tag that names the index; the run itself is easily found."""
+    where = experiment.experiment_id
+    with border("look for the index of the ledger"):
+        runs = client.search_runs(
+            [where], f"attributes.run_name = '{_INDEX_RUN}'", ViewType.ALL, max_results=2
+        )
+    known = runs[0].info.run_id if len(runs) == 1 else "RUN"
+    remedy = _retag(where, known)
+    return LedgerDamaged(
+        f"The MLflow experiment {LEDGER_EXPERIMENT} ({where}) lost its tag {INDEX_TAG}.",
+        remedy=remedy + ("." if len(runs) == 1 else "; RUN is its run called index."),
+        experiment_id=where,
+    )
+
+
+def _retag(experiment: str, run_id: str) -> str:
+    call = f"MlflowClient().set_experiment_tag('{experiment}', '{INDEX_TAG}', '{run_id}')"
+    return f'Set it again: `python -c "from mlflow import MlflowClient; {call}"`'
