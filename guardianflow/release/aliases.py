@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from mlflow import MlflowClient
 
-from guardianflow.connection import border, write_repeatably
+from guardianflow.connection import border, registry_store, write_repeatably
 from guardianflow.errors import PermissionDenied, VersionNotReady
 from guardianflow.names import ModelName
 from guardianflow.release.state import Aliases, Kind, ModelAlias
@@ -78,18 +78,20 @@ def write_aliases(
 
 
 def _set(client: MlflowClient, name: ModelName, alias: ModelAlias, version: int) -> None:
+    store = registry_store(client)
     with border(f"set @{alias} of {name} to version {version}"):
         write_repeatably(
-            lambda: client.set_registered_model_alias(name.registered, alias, str(version))
+            lambda: store.set_registered_model_alias(name.registered, alias, str(version))
         )
 
 
 def _clear(
     client: MlflowClient, name: ModelName, alias: ModelAlias, version: int, champion: int | None
 ) -> None:
+    store = registry_store(client)
     try:
         with border(f"take @{alias} of {name} away"):
-            write_repeatably(lambda: client.delete_registered_model_alias(name.registered, alias))
+            write_repeatably(lambda: store.delete_registered_model_alias(name.registered, alias))
     except PermissionDenied:
         # Left where it names the champion, which everybody reads as "none".
         if version != champion:

@@ -115,7 +115,8 @@ class Release:
             RegistryUnavailable: The server went away; the next command goes on.
         """
         request.check()
-        request = replace(request, token=request.token or uuid.uuid4().hex)
+        given = request.token
+        request = replace(request, token=given or uuid.uuid4().hex)
         finished: Record | None = None
         for _ in range(ATTEMPTS):
             seen = self._observer.inspect(trusting_ledger=request.kind is Kind.ADOPT)
@@ -124,7 +125,7 @@ class Release:
                 self._projector.project(head)
                 finished = head.record
                 continue
-            if done := self._ledger.find_token(head, request.token):
+            if given and (done := self._ledger.find_token(head, given)):
                 return operation_of(done, "was done before")
             if finished is not None and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")

@@ -7,9 +7,10 @@ all of this again.
 """
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
 from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_release_models
-from guardianflow.connection import border, write_repeatably
+from guardianflow.connection import border, registry_store, write_repeatably
 from guardianflow.errors import PermissionDenied, RegistryUnavailable, VersionNotReady
 from guardianflow.names import ModelName
 from guardianflow.release.aliases import write_aliases
@@ -24,6 +25,7 @@ class Projector:
 
     def __init__(self, client: MlflowClient, base: ModelName, ledger: Ledger) -> None:
         self._client = client
+        self._store = registry_store(client)
         self._base = base
         self._ledger = ledger
 
@@ -61,11 +63,10 @@ class Projector:
 
     def write_mirror(self, head: Head) -> None:
         """Say on the base model what the newest operation made of the release."""
+        tag = RegisteredModelTag(HEAD_TAG, self.mirror_of(head))
         with border(f"mirror operation {head.seq} of {self._base}"):
             write_repeatably(
-                lambda: self._client.set_registered_model_tag(
-                    self._base.registered, HEAD_TAG, self.mirror_of(head)
-                )
+                lambda: self._store.set_registered_model_tag(self._base.registered, tag)
             )
 
     def mirror_of(self, head: Head) -> str:
@@ -98,12 +99,11 @@ class Projector:
                     self._tag(name, before, REASON_TAG, record.reason or "rolled back")
 
     def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:
+        tag = ModelVersionTag(key, value)
         try:
             with border(f"tag {name} version {version}"):
                 write_repeatably(
-                    lambda: self._client.set_model_version_tag(
-                        name.registered, str(version), key, value
-                    )
+                    lambda: self._store.set_model_version_tag(name.registered, str(version), tag)
                 )
         except VersionNotReady:
             # Deleted behind our back: there is nothing left to tag.
