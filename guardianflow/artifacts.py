@@ -94,9 +94,7 @@ def verify_sizes(client: MlflowClient, info: RegisteredModelInfo) -> None:
         if file not in found:
             raise _missing(what, f"its file {file} is gone")
         if found[file] != size:
-            raise _missing(
-                what, f"its file {file} has {found[file]} bytes, {size} were registered"
-            )
+            raise _missing(what, f"its file {file} has {found[file]} bytes, {size} were registered")
 
 
 def _listed(repository: ArtifactRepository, folder: str | None) -> Iterator[tuple[str, int]]:

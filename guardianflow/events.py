@@ -19,6 +19,8 @@ class EventName(StrEnum):
     REGISTERED = "guardianflow.model.registered"
     PROMOTED = "guardianflow.model.promoted"
     ROLLED_BACK = "guardianflow.model.rolled-back"
+    ALARM = "guardianflow.model.alarm"
+    SETTLED = "guardianflow.model.settled"
     HEALTH_FAILING = "guardianflow.health.failing"
     HEALTH_HEALTHY = "guardianflow.health.healthy"
     HEALTH_INCONCLUSIVE = "guardianflow.health.inconclusive"
@@ -31,7 +33,10 @@ class ModelEvent(BaseModel):
 
     schema_version: Literal[1] = Field(default=1, description="Version of this payload.")
     model: str = Field(description="Public name of the model.")
-    version: int = Field(description="The version of the model that the event is about.")
+    version: int | None = Field(
+        description="The version of the model that the event is about; null only in an alarm about "
+        "a model without any champion."
+    )
     incident: str = Field(default="", description="Same for everything that one cause set off.")
     report: str = Field(default="", description="MLflow run that holds the report or evidence.")
     message: str = Field(default="", description="One sentence for people.")

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,13 +27,6 @@ if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager, Move
 
 
-class Keep(StrEnum):
-    """Which of the two is right where the ledger and the aliases differ."""
-
-    LEDGER = "ledger"
-    MLFLOW = "mlflow"
-
-
 NameArgument = Annotated[
     str, typer.Argument(help="customer/region-plant/zone/task, with or without __openvino_int8.")
 ]
@@ -53,7 +45,6 @@ def add_commands(app: typer.Typer) -> None:
         ("rollback", rollback),
     ):
         app.command(name, rich_help_panel="Daily")(command)
-    app.command("repair", rich_help_panel="Care")(repair)
 
 
 def promote(
@@ -68,7 +59,8 @@ def promote(
         bool, typer.Option("--request", help="Ask a person in the Prefect UI instead.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Against the gate or a quarantine; needs --reason.")
+        bool,
+        typer.Option("--force", help="Against gate, quarantine or hold; needs --reason."),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -354,31 +346,5 @@ def rollback(
         only=only,
     )
     if not as_json:
-        stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
-    print_result(operation.to_json(), as_json=as_json)
-
-
-def repair(
-    name: NameArgument,
-    keep: Annotated[
-        Keep, typer.Option(help="ledger: put the aliases back. mlflow: accept them as they are.")
-    ],
-    reason: ReasonOption = "",
-    as_json: JsonFlag = False,
-) -> None:
-    """Mend a model whose aliases somebody moved by hand in the MLflow UI.
-
-    [bold]Example[/]
-
-    guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep ledger --reason "a slip"
-    """
-    public = ModelName.parse(name).public
-    if len(reason.strip()) < 3:
-        raise InputError("A repair needs a --reason.", remedy='Say why: --reason "..."')
-    operation = open_registry(quiet=as_json).repair(
-        public, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
-    )
-    if not as_json:
-        show_moves(f"repair {public}", operation.moves)
         stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
     print_result(operation.to_json(), as_json=as_json)

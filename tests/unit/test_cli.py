@@ -35,7 +35,8 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "promote", "approve", "rollback", "repair", "models", "history", "drill"]
+    "command",
+    ["run", "promote", "approve", "rollback", "repair", "models", "history", "drill", "doctor"],
 )
 def test_every_command_has_an_example(capsys, monkeypatch, command):
     code, out, _ = run(capsys, monkeypatch, command, "--help")
@@ -68,6 +69,9 @@ def test_help_imports_nothing_heavy():
         (["promote", "a/b/c/d", "--force"], "--force needs a --reason"),
         (["promote", "a/b-c/d/e", "--reason", "ok"], "has 2 characters"),
         (["rollback", "a/b-c/d/e", "--only"], "needs a --reason"),
+        (["doctor", "a/b"], "is not a model name"),
+        (["doctor", "--files", "all"], "'all' is not one of"),
+        (["repair", "a/b-c/d/e", "--keep", "ledger"], "needs a --reason"),
         (["approve"], "needs who decides and why"),
         (["approve", "--approver", "Kim"], "reason ''"),
         (["no-such-command"], "no-such-command"),

@@ -1,0 +1,119 @@
+"""Remembers which findings were reported: an alarm is sent once, and once more when it is over.
+
+    new finding -> event sent -> remembered -> still found: nothing is sent
+                                            -> not found any more: forgotten, and that is sent too
+
+The memory is in MLflow: tags of an experiment of its own, one for each release, because a model
+that was deleted has no tags. Events are sent before they are remembered, so that a process that is
+killed between the two sends one twice rather than never.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from mlflow import MlflowClient
+
+from guardianflow.connection import border, write_repeatably
+from guardianflow.errors import NameInvalid, VersionNotReady
+from guardianflow.findings import FileCheck, Finding
+from guardianflow.names import ModelName
+from guardianflow.records import experiment_id
+
+EXPERIMENT = "guardianflow.alarms"
+_TAG = "guardianflow.alarm."
+_CLOSENESS = list(FileCheck)
+
+Memory = Mapping[str, FileCheck]
+"""The digests of what was reported, each with the least check of files that shows it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the alarms of one release differ from what was reported."""
+
+    base: str
+    new: tuple[Finding, ...]
+    """What nobody was told yet, the worst first."""
+    memory: Memory
+    """What is to be remembered once that is told."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the last alarm is over."""
+        return not self.memory
+
+
+def compare(
+    base: str, reported: Memory, alarms: Sequence[Finding], looked: FileCheck
+) -> Change | None:
+    """What is to be told of a release that was examined; None where nothing is.
+
+    Args:
+        base: Public name of its base.
+        reported: What was told before.
+        alarms: What was found.
+        looked: How closely its files were compared: what only a closer look shows is kept.
+    """
+    current = {digest(finding): finding for finding in alarms}
+    kept = {
+        known: seen_by
+        for known, seen_by in reported.items()
+        if known in current or _CLOSENESS.index(seen_by) > _CLOSENESS.index(looked)
+    }
+    new = {known: finding for known, finding in current.items() if known not in reported}
+    memory = kept | {known: finding.seen_by for known, finding in new.items()}
+    return None if memory == reported else Change(base, tuple(new.values()), memory)
+
+
+def digest(finding: Finding) -> str:
+    """The same for the same finding, whenever it is found."""
+    text = f"{finding.model}\n{finding.code}\n{finding.message}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class AlarmBook:
+    """What was reported, kept on the MLflow server."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def read(self) -> dict[str, Memory]:
+        """What was reported of every release that has an alarm, by the public name of its base."""
+        with border("read what was reported"):
+            experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        reported: dict[str, Memory] = {}
+        for key, value in (experiment.tags if experiment else {}).items():
+            # Whatever else somebody wrote there is none of ours.
+            with suppress(NameInvalid):
+                if key.startswith(_TAG):
+                    name = ModelName.parse(key.removeprefix(_TAG))
+                    reported[name.public] = _decode(value)
+        return reported
+
+    def write(self, change: Change) -> None:
+        """Remember a change that was told."""
+        key = f"{_TAG}{ModelName.parse(change.base).registered}"
+        text = json.dumps(dict(change.memory), separators=(",", ":"))
+        where = experiment_id(self._client, EXPERIMENT)
+        with border(f"remember the alarms of {change.base}"):
+            if self._client.get_experiment(where).lifecycle_stage != "active":
+                self._client.restore_experiment(where)
+            if change.memory:
+                write_repeatably(lambda: self._client.set_experiment_tag(where, key, text))
+                return
+            # Gone already: somebody else forgot it.
+            with suppress(VersionNotReady), border(f"forget the alarms of {change.base}"):
+                self._client.delete_experiment_tag(where, key)
+
+
+def _decode(value: str) -> Memory:
+    try:
+        content = cast("dict[str, str]", json.loads(value))
+        return {known: FileCheck(seen_by) for known, seen_by in content.items()}
+    except (ValueError, AttributeError):
+        # Edited by hand: told again is better than never.
+        return {}

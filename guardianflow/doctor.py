@@ -1,0 +1,261 @@
+"""Examines releases: what is wrong with each, and which command mends it. It writes nothing.
+
+    server -> ledger -> aliases -> versions -> files -> tags -> what a person should know
+       |        |          |          |          |       |
+       +--------+----------+----------+----------+-------+----> findings (`findings.py`)
+
+One listing of all models; then a handful of calls for each release that is examined, and one for
+each folder of files.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mlflow import MlflowClient
+
+from guardianflow import findings as found
+from guardianflow.artifacts import verify_sizes, verify_version
+from guardianflow.catalog import (
+    REJECTED,
+    ROLLED_BACK,
+    ModelSummary,
+    RegisteredModelInfo,
+    check_registered,
+    find_renamed,
+    read_versions,
+)
+from guardianflow.connection import server_version
+from guardianflow.errors import ArtifactMissing, LedgerDamaged
+from guardianflow.findings import FileCheck, Finding, worst_first
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.release.index import find_index
+from guardianflow.release.ledger import Head, Ledger
+from guardianflow.release.mirror import read_mirror
+from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
+from guardianflow.release.write_once import FAILS_TAG
+from guardianflow.survey import Sight, survey
+
+Versions = Mapping[str, Mapping[int, RegisteredModelInfo]]
+"""By public name and number; a name without a registered model is absent."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is known of one release, read at one moment."""
+
+    base: ModelName
+    head: Head
+    past: tuple[Record, ...]
+    """Every operation, newest first."""
+    models: Mapping[str, ModelSummary]
+    versions: Versions
+    drift: tuple[Drift, ...]
+
+    @property
+    def state(self) -> ReleaseState:
+        """What the ledger says."""
+        return self.head.state
+
+
+def examine(
+    registry: ModelRegistryManager,
+    name: str | ModelName | None = None,
+    *,
+    files: FileCheck = FileCheck.SIZE,
+) -> list[Finding]:
+    """Examine the release that a name belongs to, or all of them; the worst comes first.
+
+    Args:
+        registry: The registered models.
+        name: Base or variant; None takes every release.
+        files: How closely the files of champions, ways back and candidates are compared.
+
+    Raises:
+        ModelUnknown: No model of that name is registered, and the ledger knows none.
+        RegistryUnavailable: The server went away.
+    """
+    everything = examine_server(registry)
+    for sight in find_releases(registry, name):
+        everything += examine_release(registry, sight.base, files=files)
+    return said_once(everything)
+
+
+def find_releases(
+    registry: ModelRegistryManager, name: str | ModelName | None = None
+) -> list[Sight]:
+    """The releases to examine: that of a name, or all.
+
+    Raises:
+        ModelUnknown: No model of that name is registered, and the ledger knows none.
+    """
+    sights = survey(registry.client)
+    if name is None:
+        return sights
+    wanted = name if isinstance(name, ModelName) else ModelName.parse(name)
+    mine = [sight for sight in sights if sight.base == wanted.base]
+    if not any(sight.known or wanted.public in sight.models for sight in mine):
+        check_registered(registry.client, wanted)
+    return mine
+
+
+def examine_server(registry: ModelRegistryManager) -> list[Finding]:
+    """What is wrong with the server itself, on which everything else rests."""
+    try:
+        index = find_index(registry.client)
+    except LedgerDamaged as error:
+        return [found.of_ledger(None, error)]
+    # How it came out when it was tried, before the first operation; a doctor tries nothing.
+    version = server_version(registry.client) or "unknown"
+    why = index.tags.get(f"{FAILS_TAG}{version}") if index else None
+    return [found.of_backend(version, why)] if why else []
+
+
+def said_once(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings, the worst first; what is wrong with the server is not said for each release."""
+    server = {finding.message for finding in findings if not finding.model}
+    return worst_first(f for f in findings if not f.model or f.message not in server)
+
+
+def examine_release(
+    registry: ModelRegistryManager,
+    base: ModelName,
+    *,
+    files: FileCheck = FileCheck.SIZE,
+    now: datetime | None = None,
+) -> list[Finding]:
+    """What is wrong with one release.
+
+    Raises:
+        RegistryUnavailable: The server went away.
+        RotationConflict: Others kept changing the release while it was read.
+    """
+    try:
+        chart = read_chart(registry, base)
+    except LedgerDamaged as error:
+        return [found.of_ledger(base, error)]
+    return examine_chart(registry, chart, files=files, now=now or datetime.now(UTC))
+
+
+def examine_chart(
+    registry: ModelRegistryManager, chart: Chart, *, files: FileCheck, now: datetime
+) -> list[Finding]:
+    """What is wrong with a release that was just read; only its files are still to be asked for."""
+    return worst_first(
+        [
+            *_aliases(registry.client, chart, now),
+            *_versions(registry.client, chart, files),
+            *(found.of_tag(*wrong) for wrong in wrong_tags(chart)),
+            *_mirror(chart),
+            *found.of_state(chart.base.public, chart.state, chart.past, now),
+        ]
+    )
+
+
+def read_chart(registry: ModelRegistryManager, base: ModelName) -> Chart:
+    """Read everything that the findings on one release need, but its files.
+
+    Raises:
+        LedgerDamaged: The ledger was deleted, cut or edited.
+        RotationConflict: Others kept changing the release while it was read.
+    """
+    inspection = registry.release(base).inspect()
+    ledger = Ledger(registry.client, base)
+    past = ledger.past(ledger.verify())
+    versions = {
+        name: {info.version: info for info in read_versions(registry.client, ModelName.parse(name))}
+        for name in inspection.models
+    }
+    head = inspection.head
+    # What came after the aliases were read is the next examination's business.
+    known = tuple(record for record in past if record.seq <= head.seq)
+    return Chart(base, head, known, inspection.models, versions, inspection.drift)
+
+
+def wrong_tags(chart: Chart) -> list[tuple[str, int, str, str]]:
+    """The versions whose status is not what the ledger says: name, version, found, wanted."""
+    if chart.head.interrupted:
+        # The tags come after the aliases.
+        return []
+    wanted: dict[tuple[str, int], tuple[str, ...]] = {
+        (name, place.champion): ("champion",) for name, place in chart.state.items()
+    }
+    for key in found.quarantined(chart.past):
+        # A person may have rejected it after the rollback.
+        wanted.setdefault(key, (ROLLED_BACK, REJECTED))
+    wrong: list[tuple[str, int, str, str]] = []
+    for (name, version), allowed in sorted(wanted.items()):
+        info = chart.versions.get(name, {}).get(version)
+        if info is not None and info.status not in allowed:
+            wrong.append((name, version, info.status, allowed[0]))
+    return wrong
+
+
+def _aliases(client: MlflowClient, chart: Chart, now: datetime) -> Iterator[Finding]:
+    for name, place in sorted(chart.state.items()):
+        if name not in chart.models:
+            renamed = find_renamed(client, ModelName.parse(name))
+            yield found.of_absent_model(name, place.champion, renamed)
+    if chart.head.interrupted:
+        yield found.of_interruption(chart.head.interrupted, now)
+    numbers = {name: set(infos) for name, infos in chart.versions.items()}
+    for drift in chart.drift:
+        place = chart.state.get(drift.name)
+        way_back = place is not None and place.rollback in numbers.get(drift.name, ())
+        if finding := found.of_drift(drift, numbers, way_back=way_back):
+            yield finding
+
+
+def _versions(client: MlflowClient, chart: Chart, files: FileCheck) -> Iterator[Finding]:
+    bad = found.quarantined(chart.past)
+    for name, version, alias in _used(chart):
+        info = chart.versions.get(name, {}).get(version)
+        if info is None:
+            # Said with the alias, which went with the version.
+            continue
+        if not info.ready:
+            yield found.of_unready(name, version, alias)
+            continue
+        if alias is ModelAlias.CANDIDATE and (name, version) in bad:
+            yield found.of_candidate(name, version)
+        yield from _files(client, info, alias, files)
+
+
+def _used(chart: Chart) -> Iterator[tuple[str, int, ModelAlias]]:
+    """The versions that production needs or may soon need, each once."""
+    seen: set[tuple[str, int]] = set()
+    for name in sorted(chart.state.keys() | chart.models.keys()):
+        place, model = chart.state.get(name), chart.models.get(name)
+        for alias, version in (
+            (ModelAlias.CHAMPION, place.champion if place else None),
+            (ModelAlias.ROLLBACK, place.rollback if place else None),
+            (ModelAlias.CANDIDATE, model.aliases.get(ModelAlias.CANDIDATE) if model else None),
+        ):
+            if version is not None and (name, version) not in seen:
+                seen.add((name, version))
+                yield name, version, alias
+
+
+def _files(
+    client: MlflowClient, info: RegisteredModelInfo, alias: ModelAlias, files: FileCheck
+) -> Iterator[Finding]:
+    closeness: Sequence[FileCheck] = list(FileCheck)
+    for seen_by, verify in ((FileCheck.SIZE, verify_sizes), (FileCheck.SHA256, verify_version)):
+        if closeness.index(files) < closeness.index(seen_by):
+            return
+        try:
+            verify(client, info)
+        except ArtifactMissing as error:
+            yield found.of_files(info.name, info.version, alias, error, seen_by)
+            return
+
+
+def _mirror(chart: Chart) -> Iterator[Finding]:
+    model = chart.models.get(chart.base.public)
+    if model is None or chart.head.record is None or chart.head.interrupted:
+        return
+    mirror = read_mirror(model)
+    champions = {name: place.champion for name, place in chart.state.items()}
+    if mirror is None or mirror.seq != chart.head.seq or dict(mirror.champions) != champions:
+        yield found.of_mirror(chart.base)

@@ -1,0 +1,68 @@
+"""Which releases there are: one listing of all models, and the releases that the ledger knows.
+
+What a listing tells costs the same for one release and for a thousand; whatever needs a call for
+each release is left to those who look at few.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+
+from guardianflow.catalog import ModelSummary, list_models
+from guardianflow.errors import LedgerDamaged
+from guardianflow.names import ModelName
+from guardianflow.release.index import known_bases
+from guardianflow.release.mirror import Mirror, read_mirror
+from guardianflow.release.state import ModelAlias
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One release as the listing shows it."""
+
+    base: ModelName
+    models: Mapping[str, ModelSummary]
+    """By public name; without the base where that was deleted."""
+    known: bool
+    """Whether the ledger has operations of it."""
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What the last finished operation made of it, as the base model says."""
+        model = self.models.get(self.base.public)
+        return None if model is None else read_mirror(model)
+
+    @property
+    def looks_wrong(self) -> bool:
+        """Whether the listing alone speaks against it; only reading its ledger tells more."""
+        if self.mirror is not None:
+            return not self.known or not self.mirror.agrees(self.models)
+        return self.known or self.in_production
+
+    @property
+    def in_production(self) -> bool:
+        """Whether an alias of a rotation is set, by whomever."""
+        return any(
+            alias in model.aliases
+            for model in self.models.values()
+            for alias in (ModelAlias.CHAMPION, ModelAlias.ROLLBACK)
+        )
+
+
+def survey(client: MlflowClient) -> list[Sight]:
+    """Every release on the server, by name: those with a model, and those that had one.
+
+    Where the ledger cannot be read, no release is known to it: each then looks wrong, and whoever
+    reads it is told why.
+    """
+    models: dict[ModelName, dict[str, ModelSummary]] = {}
+    for summary in list_models(client):
+        models.setdefault(ModelName.parse(summary.name).base, {})[summary.name] = summary
+    try:
+        known = set(known_bases(client))
+    except LedgerDamaged:
+        known = set[ModelName]()
+    return [
+        Sight(base, models.get(base, {}), base in known) for base in sorted(models.keys() | known)
+    ]
