@@ -30,7 +30,7 @@ down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m deployments.local down
 
 test: $(READY) ## all tests that need no browser, on real servers
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest -m "not browser and not chaos"
 
 unit: $(READY) ## the tests that need no server, in seconds
 	$(BIN)/python -m pytest tests/unit -q
