@@ -11,6 +11,7 @@ Files come from the server and not from the local copy, which would prove nothin
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -105,16 +106,17 @@ class _Drill:
             with suppress(Refused):
                 self._mark()
             raise refusals[0]
+        if not plan.moves:
+            # The same rollback was interrupted: what it was to bring back is half there.
+            self._steps[-1] = replace(
+                self._steps[-1],
+                problem=" ".join(plan.warnings),
+                remedy=f"`guardianflow rollback {self._name}` finishes it; drill again then.",
+            )
         return plan
 
     def _ask_for_plan(self) -> tuple[Plan, str]:
         plan = self._registry.plan_rollback(self._name, write=False)
-        if not plan.moves:
-            # The same rollback was interrupted: what it was to bring back is half there.
-            raise Refused(
-                " ".join(plan.warnings),
-                remedy=f"`guardianflow rollback {self._name}` finishes it; drill again then.",
-            )
         back = [f"{name} to version {after}" for name, (_, after) in _targets(plan).items()]
         return plan, ", ".join(back)
 
