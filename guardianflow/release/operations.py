@@ -28,9 +28,10 @@ from guardianflow.release.outcome import (
     operation_of,
 )
 from guardianflow.release.projection import Projector
+from guardianflow.release.refusals import champion_unknown
 from guardianflow.release.request import UNSET, Request
 from guardianflow.release.rotation import check_expected, rescue
-from guardianflow.release.state import Decision, Drift, Kind, Move, Record
+from guardianflow.release.state import Decision, Drift, Kind, ModelAlias, Move, Record
 
 
 class Release:
@@ -148,7 +149,8 @@ class Release:
         """Put the aliases back where the ledger says, as an operation that says who and why.
 
         Raises:
-            AliasDrift: The ledger knows no operation, so it has nothing to keep.
+            AliasDrift: The ledger knows no operation, or no champion of a name that was given one
+                by hand: it has nothing to keep.
             VersionNotReady: A version that an alias is to name was deleted.
         """
         request.check()
@@ -226,6 +228,8 @@ class Release:
         """Refuse what cannot come to its end: once committed, it would have to."""
         for found in drift:
             if found.expected is None:
+                if found.alias is ModelAlias.CHAMPION:
+                    raise champion_unknown(found.name, found.actual)
                 continue
             try:
                 self._observer.version(found.name, found.expected)

@@ -135,6 +135,21 @@ def champion_gone(name: str, former: int) -> AliasDrift:
     )
 
 
+def champion_unknown(name: str, version: int | None) -> AliasDrift:
+    """The ledger cannot be kept: it knows no champion of a name, and taking one away is no mending.
+
+    Nothing of ours ever deletes @champion: a slow writer could hit the one of a later promotion.
+    """
+    return AliasDrift(
+        f"@champion of {name} was set by hand to version {version or 'none'}, and the ledger knows "
+        "no champion of it: there is nothing to put back.",
+        remedy=f'`guardianflow repair {name} --keep mlflow --reason "..."` accepts it; or delete '
+        f"@champion of {name} in the MLflow UI, then repair again.",
+        name=name,
+        version=version,
+    )
+
+
 def nothing_left(name: str, champion: int) -> NoRollbackTarget:
     """The version in production was deleted, and no former one is left."""
     return NoRollbackTarget(

@@ -280,9 +280,12 @@ def projected(
     """What the aliases are to be after an operation, whatever half of it is written already.
 
     @candidate belongs to registration: a promotion clears it only where it names the version just
-    promoted, a rollback sets it to what it removed unless a newer version waits.
+    promoted, a rollback sets it to what it removed unless a newer version waits. A repair takes
+    @rollback away where it was set by hand on a name that has no place in the state.
     """
     wanted: dict[str, Aliases] = {}
+    if kind is Kind.REPAIR:
+        wanted = {n: Aliases(candidate=candidates[n]) for n in candidates.keys() - after.keys()}
     for name, place in after.items():
         candidate = candidates.get(name)
         former = before.get(name)

@@ -152,3 +152,27 @@ def test_the_mirror_shows_an_edited_tail_and_a_person_may_overrule_it(registry, 
     registry.client.set_registered_model_tag(registered(name), HEAD_TAG, "no json")
     assert read_mirror(registry.release(name).inspect().models[name]) is None
     assert registry.release(name).refresh_mirror()
+
+
+def test_a_champion_set_by_hand_on_a_name_that_never_had_one_is_adopted_or_refused(
+    registry, factory
+):
+    name = factory.name()
+    twin = f"{name}__openvino_int8"
+    factory.base(name)
+    registry.promote_to_champion(name)
+    factory.twin(name, 1)
+    for alias in ("champion", "rollback"):
+        registry.client.set_registered_model_alias(registered(twin), alias, "1")
+    count = len(registry.history(name))
+    with pytest.raises(AliasDrift, match="--keep mlflow"):
+        registry.repair(name, "ledger", reason="nobody promoted it")
+    assert len(registry.history(name)) == count
+    # As the refusal says: either take it away by hand, or accept it.
+    registry.client.delete_registered_model_alias(registered(twin), "champion")
+    registry.repair(name, "ledger", reason="nobody promoted it")
+    assert aliases(registry, twin) == {"candidate": 1}
+    registry.client.set_registered_model_alias(registered(twin), "champion", "1")
+    registry.repair(name, "mlflow", reason="it may stay")
+    assert registry.drift(name) == ()
+    assert registry.get_champion(twin).version == 1
