@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from guardianflow.servers import NO_TELEMETRY
 
@@ -12,6 +13,16 @@ from guardianflow.servers import NO_TELEMETRY
 # networks took ten times as long with them).
 os.environ.update(NO_TELEMETRY)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples each time, and few; `make chaos` takes the other profile, ever new ones.
+_CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+settings.register_profile(
+    "ci", derandomize=True, max_examples=300, deadline=None, suppress_health_check=_CALM
+)
+settings.register_profile(
+    "chaos", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=_CALM
+)
+settings.load_profile("ci")
 
 _TESTS = Path(__file__).parent
 _ORDER = ["unit", "integration", "e2e"]

@@ -1,7 +1,8 @@
 """What a rotation may do, told a second time and in another way than the product's rules.
 
 The product walks the records backwards; this walks forwards and keeps, in plain sets, which
-versions are bad now and which states were in production. So one mistake is not made twice.
+versions are bad now and which states were in production. So one mistake is not made twice. It
+judges the histories of chaos runs, and it foretells what the rules answer to random schedules.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ class Law:
         """Rolled back, and never champion again since."""
         self.unfit: set[tuple[str, int]] = set()
         """Quarantined, or taken out of production by hand: no way back leads there."""
+        self.gone: set[tuple[str, int]] = set()
+        """Deleted in MLflow: no way back leads there either."""
         self.past: list[State] = []
         """The states in which the release was, oldest first."""
         self.restored: set[str] = set()
@@ -32,8 +35,7 @@ class Law:
 
     def go_on(self, entry: Entry) -> None:
         """Take an operation as done."""
-        if entry.champions_differ:
-            self.past.append(dict(entry.before))
+        self.past.append(dict(entry.before))
         for name, (before, after) in entry.moved().items():
             self.quarantined.discard((name, after))
             self.unfit.discard((name, after))
@@ -57,17 +59,68 @@ class Law:
 
     def way_back(self, name: str, *, only: bool = False) -> State | None:
         """The last state in which a name had another champion and nothing in it is bad now."""
+        bad = self.unfit | self.gone
         for state in reversed(self.past):
             if name not in state:
                 return None
-            bad = any((n, v) in self.unfit for n, v in state.items() if n == name or not only)
-            if state[name] != self.champions[name] and not bad:
+            spoiled = any(pair in bad for pair in state.items() if pair[0] == name or not only)
+            if state[name] != self.champions[name] and not spoiled:
                 return state
         return None
 
+    # What the next operation leads to; None where it is to be refused.
+
+    def promoted(
+        self, name: str, version: int | None, waiting: State, *, force: bool
+    ) -> State | None:
+        """The champions after a promotion."""
+        version = version or waiting.get(name)
+        if version is None or self.champions.get(name) == version:
+            return self.champions if version else None
+        base, source = self.base, self.sources.get((name, version))
+        if name == base:
+            together = {base: version}
+        elif source is not None and source == self.champions.get(base):
+            together = {name: version}
+        elif source is not None and source == waiting.get(base):
+            together = {base: source, name: version}
+        else:
+            return None
+        if not force and (self.held or self.quarantined & set(together.items())):
+            return None
+        for twin, number in waiting.items() if base in together else ():
+            made_here = self.sources.get((twin, number)) == together[base]
+            allowed = force or (twin, number) not in self.quarantined
+            if twin not in together and made_here and allowed:
+                together[twin] = number
+        return {**self.champions, **together}
+
+    def rolled_back(self, name: str, *, only: bool, automatic: bool) -> State | None:
+        """The champions after a rollback."""
+        if name not in self.champions or (automatic and name in self.restored):
+            return None
+        target = self.way_back(name, only=only)
+        names = {name} if only else self.champions.keys()
+        if target is None or not names <= target.keys():
+            return None
+        return {**self.champions, **{other: target[other] for other in names}}
+
+    def rescued(self, empty: list[str]) -> State | None:
+        """The champions after a rescue of names without an alias."""
+        lost = [name for name in empty if (name, self.champions[name]) in self.gone]
+        if not lost:
+            return self.champions
+        target = self.way_back(lost[0])
+        if target is not None and self.champions.keys() <= target.keys():
+            return {name: target[name] for name in self.champions}
+        targets = {name: self.way_back(name, only=True) for name in lost}
+        if not all(targets.values()):
+            return None
+        return {**self.champions, **{n: state[n] for n, state in targets.items() if state}}
+
     def judge(self, entry: Entry, *, force: bool) -> Iterator[str]:
         """What is illegal about the next operation."""
-        yield from self._judge_all(entry)
+        yield from self._judge_ways_back(entry)
         if entry.kind == "promote":
             yield from self._judge_promotion(entry, force=force)
         elif entry.kind == "rollback":
@@ -75,7 +128,7 @@ class Law:
         elif entry.kind == "repair" and entry.moved():
             yield f"a repair moved {entry.moved()}"
 
-    def _judge_all(self, entry: Entry) -> Iterator[str]:
+    def _judge_ways_back(self, entry: Entry) -> Iterator[str]:
         for name, version in entry.rollback.items():
             if version is None or version == self.rollback.get(name):
                 continue
@@ -114,11 +167,9 @@ class Law:
                 yield f"{name} version {after} is bad"
             if not any(state.get(name) == after for state in self.past):
                 yield f"{name} version {after} was never in production"
-        target = self.way_back(entry.name)
-        whole = target is not None and {**entry.before, **target} == dict(entry.after)
-        alone = self.way_back(entry.name, only=True)
-        moved_alone = alone is not None and moved == {
-            entry.name: (entry.before[entry.name], alone[entry.name])
-        }
-        if not (whole or moved_alone):
-            yield f"it leads to {dict(entry.after)}, the last good state is {target}"
+        legal = [
+            self.rolled_back(entry.name, only=only, automatic=entry.automatic)
+            for only in (False, True)
+        ]
+        if dict(entry.after) not in legal:
+            yield f"it leads to {dict(entry.after)}, the last good states are {legal}"

@@ -199,8 +199,8 @@ class _Director:
         return process
 
     def _doom(self, slot: int) -> tuple[int, float]:
-        # About every second request leads to an operation.
-        mean = 2 * self.plan.operations / max(self.plan.kills, 1)
+        # About every fifth request leads to an operation: much is refused, read or registered.
+        mean = 5 * self.plan.operations / max(self.plan.kills, 1)
         requests = self.scene.asked[slot] + self.choice.randint(1, round(2 * mean))
         return requests, self.choice.uniform(0.0, 0.4)
 

@@ -1,12 +1,11 @@
-"""The rules of the rotation against thousands of made-up histories; no server."""
+"""The rules of the rotation, one by one, on a made-up release; no server."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from guardianflow.errors import (
     AliasDrift,
@@ -14,7 +13,6 @@ from guardianflow.errors import (
     InputError,
     NoCandidate,
     NoRollbackTarget,
-    Refused,
     ReleaseOnHold,
     RollbackHeld,
     SourceNotChampion,
@@ -27,85 +25,11 @@ from guardianflow.release.rotation import (
     find_hold,
     is_quarantined,
     projected,
-    promote,
     rescue,
     roll_back,
 )
-from guardianflow.release.state import Decision, Kind, ModelAlias, Place, Record, Situation
-
-BASE = "a/b-c/d/e"
-INT8 = f"{BASE}__openvino_int8"
-INT4 = f"{BASE}__openvino_int4"
-
-
-class World:
-    """A release as MLflow and the ledger would hold it, moved by the rules alone."""
-
-    def __init__(self):
-        self.records: list[Record] = []
-        self.aliases: dict[str, dict[str, int]] = {}
-        self.sources: dict[tuple[str, int], int] = {}
-        self.newest: dict[str, int] = {}
-
-    @property
-    def state(self):
-        return self.records[-1].after if self.records else {}
-
-    @property
-    def champions(self):
-        return {name: place.champion for name, place in self.state.items()}
-
-    @property
-    def situation(self):
-        return Situation(BASE, self.state, self.aliases, self.sources)
-
-    def past(self):
-        return reversed(self.records)
-
-    def register(self, name, source=None):
-        version = self.newest.get(name, 0) + 1
-        self.newest[name] = version
-        if source is not None:
-            self.sources[name, version] = source
-        self.aliases.setdefault(name, {})["candidate"] = version
-        return version
-
-    def apply(self, decision: Decision, *, automatic=False):
-        if not decision.changed:
-            return decision
-        record = Record(
-            len(self.records) + 1,
-            decision.kind,
-            decision.name,
-            decision.before,
-            decision.after,
-            *("actor", "reason", "time", "token"),
-            automatic=automatic,
-        )
-        self.records.append(record)
-        candidates = {n: a.get("candidate") for n, a in self.aliases.items()}
-        for name, aliases in projected(
-            decision.kind, decision.before, decision.after, candidates
-        ).items():
-            wanted = {alias.value: aliases.get(alias) for alias in ModelAlias}
-            self.aliases[name] = {a: v for a, v in wanted.items() if v is not None}
-        return decision
-
-    def promote(self, name=BASE, version=None, **options):
-        return self.apply(promote(self.situation, self.past, name, version, **options))
-
-    def roll_back(self, name=BASE, **options):
-        return self.apply(
-            roll_back(self.situation, self.past, name, **options),
-            automatic=options.get("automatic", False),
-        )
-
-    def release(self):
-        """A base and its twin, registered and promoted together."""
-        version = self.register(BASE)
-        self.register(INT8, version)
-        self.promote()
-        return version
+from guardianflow.release.state import Kind, Place, Record
+from tests.unit.rotation_world import BASE, INT4, INT8, World
 
 
 @pytest.fixture
@@ -504,103 +428,6 @@ def test_projecting_again_after_any_part_was_written_gives_the_same(base_written
         if written:
             half[name] = wanted[name].candidate
     assert projected(Kind.ROLLBACK, decision.before, decision.after, half) == wanted
-
-
-class Schedule(RuleBasedStateMachine):
-    """Random registrations, promotions and rollbacks; the world keeps what must always hold."""
-
-    @initialize()
-    def start(self):
-        self.world = World()
-        self.seen: list[dict[str, int]] = []
-        self.ever: set[str] = set()
-        self.bad: set[tuple[str, int]] = set()
-
-    @rule()
-    def register_base(self):
-        self.world.register(BASE)
-
-    @rule(name=st.sampled_from([INT8, INT4]), back=st.integers(0, 2))
-    @precondition(lambda self: self.world.newest.get(BASE))
-    def register_variant(self, name, back):
-        self.world.register(name, max(1, self.world.newest[BASE] - back))
-
-    @rule(
-        name=st.sampled_from([BASE, INT8, INT4]),
-        version=st.none() | st.integers(1, 6),
-        force=st.booleans(),
-    )
-    def promote(self, name, version, force):
-        if version is not None and version > self.world.newest.get(name, 0):
-            return
-        try:
-            decision = self.world.promote(name, version, force=force, reason="because")
-        except Refused:
-            return
-        for moved, (_, after) in decision.moved().items():
-            assert force or (moved, after) not in self.bad
-            self.bad.discard((moved, after))
-            assert self.world.state[moved].champion == after
-        if decision.changed and name == BASE:
-            for moved in decision.moved().keys() - {BASE}:
-                source = self.world.sources[moved, self.world.champions[moved]]
-                assert source == self.world.champions[BASE]
-
-    @rule(
-        name=st.sampled_from([BASE, INT8, INT4]),
-        automatic=st.booleans(),
-        only=st.booleans(),
-    )
-    def roll_back(self, name, automatic, only):
-        before = self.world.champions
-        last = next((r for r in self.world.past() if name in r.moved()), None)
-        try:
-            decision = self.world.roll_back(name, automatic=automatic, only=only, reason="because")
-        except Refused:
-            assert self.world.champions == before
-            return
-        assert not (automatic and last is not None and last.kind is Kind.ROLLBACK)
-        assert self.world.champions[name] != before[name]
-        if only:
-            assert set(decision.moved()) == {name}
-        else:
-            assert self.world.champions in self.seen
-        for moved, (former, _) in decision.moved().items():
-            self.bad.add((moved, former))
-            assert self.world.aliases[moved]["candidate"] >= former
-
-    @invariant()
-    def production_is_never_empty_and_never_quarantined(self):
-        champions = self.world.champions
-        assert self.ever <= champions.keys()
-        self.ever |= champions.keys()
-        assert not self.bad & set(champions.items())
-        if champions not in self.seen:
-            self.seen.append(dict(champions))
-
-    @invariant()
-    def quarantine_is_remembered(self):
-        for name, version in self.bad:
-            assert is_quarantined(self.world.state, self.world.past, name, version)
-
-    @invariant()
-    def aliases_agree_with_the_ledger(self):
-        assert find_drift(self.world.state, self.world.aliases) == ()
-        for name, place in self.world.state.items():
-            assert place.newest >= place.champion
-            assert place.rollback != place.champion
-            assert self.world.aliases[name]["champion"] == place.champion
-
-    @invariant()
-    def the_way_back_is_a_former_champion_that_is_not_quarantined(self):
-        for name, place in self.world.state.items():
-            if place.rollback is not None:
-                assert any(former.get(name) == place.rollback for former in self.seen)
-                assert (name, place.rollback) not in self.bad
-
-
-TestSchedules = Schedule.TestCase
-TestSchedules.settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
 
 
 @pytest.mark.parametrize("name", [BASE, INT8])
