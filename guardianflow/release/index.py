@@ -112,15 +112,16 @@ def key_of(base: ModelName, segment: int) -> str:
 def known_bases(client: MlflowClient) -> dict[ModelName, tuple[str, ...]]:
     """The bases that have a ledger, also those whose model is gone, with the ids of its runs.
 
+    What is missing of a single base is found by who reads that one.
+
     Raises:
-        LedgerDamaged: The ledger was deleted, renamed or cut.
+        LedgerDamaged: The ledger was deleted or renamed, or lost its index.
     """
     index = find_index(client)
-    if index is None:
-        return {}
-    entries = read_index(client, index)
-    bases = sorted({ModelName.parse(key.rpartition("/")[0]) for key in entries})
-    return {base: tuple(runs_of(index, entries, base)) for base in bases}
+    found: dict[ModelName, list[str]] = {}
+    for key, run_id in sorted(read_index(client, index).items()) if index else ():
+        found.setdefault(ModelName.parse(key.rpartition("/")[0]), []).append(run_id)
+    return {base: tuple(runs) for base, runs in found.items()}
 
 
 def create_index(client: MlflowClient, *, anew: bool = False) -> Index:

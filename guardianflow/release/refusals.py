@@ -141,8 +141,8 @@ def champion_unknown(name: str, version: int | None) -> AliasDrift:
     Nothing of ours ever deletes @champion: a slow writer could hit the one of a later promotion.
     """
     return AliasDrift(
-        f"@champion of {name} was set by hand to version {version or 'none'}, and the ledger knows "
-        "no champion of it: there is nothing to put back.",
+        f"@champion of {name} was set by hand to version {version}, and the ledger knows no "
+        "champion of it: there is nothing to put back.",
         remedy=f'`guardianflow repair {name} --keep mlflow --reason "..."` accepts it; or delete '
         f"@champion of {name} in the MLflow UI, then repair again.",
         name=name,

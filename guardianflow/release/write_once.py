@@ -27,7 +27,7 @@ MAX_VALUE = 5900
 HOLDS_TAG = "guardianflow.write_once.holds."
 FAILS_TAG = "guardianflow.write_once.fails."
 # With four server processes two of 24 rounds of eight showed that a file store keeps both values.
-_ROUNDS = 8
+_ROUNDS = 6
 _WRITERS = 6
 _REPEATED_READS = 3
 _FILE_STORE = "FileStore"
