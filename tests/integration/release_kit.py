@@ -1,9 +1,11 @@
 """Real, measurable versions for tests of promotion and health, without another training."""
 
+import sqlite3
 import tempfile
 from pathlib import Path
 
-from guardianflow.registry import RegisteredModelInfo
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
 from tests.integration.conftest import make_run
 from tests.integration.learned import Learned
@@ -46,3 +48,25 @@ def register_release(learned: Learned, name: str, **settings: object) -> Registe
     base = register_copy(learned, name, **settings)
     register_copy(learned, name, source=base.version, **settings)
     return base
+
+
+def files_on_server(
+    registry: ModelRegistryManager, server_folder: Path, name: str, version: int
+) -> Path:
+    """Where the server keeps the files of a version, for hands that meddle with them."""
+    client = registry.client
+    registered = ModelName.parse(name).registered
+    source = client.get_model_version(registered, str(version)).source
+    model = client.get_logged_model(source.removeprefix("models:/"))
+    return server_folder / "artifacts" / model.artifact_location.removeprefix("mlflow-artifacts:/")
+
+
+def set_status_in_database(
+    server_folder: Path, name: str, version: int, status: str = "PENDING_REGISTRATION"
+) -> None:
+    """Make a version one that was never finished: MLflow's API cannot."""
+    with sqlite3.connect(server_folder / "mlflow.db", timeout=30) as database:
+        database.execute(
+            "UPDATE model_versions SET status = ? WHERE name = ? AND version = ?",
+            (status, ModelName.parse(name).registered, version),
+        )

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 
 import numpy as np
 import pytest
@@ -15,7 +14,11 @@ from guardianflow.errors import DrillFailed, NoRollbackTarget, RegistryUnavailab
 from guardianflow.names import ModelName
 from guardianflow.serving import IrDetector
 from tests.integration.conftest import Factory, make_run
-from tests.integration.release_kit import register_copy
+from tests.integration.release_kit import (
+    files_on_server,
+    register_copy,
+    set_status_in_database,
+)
 
 STEPS = ["version", "files", "load", "predict"]
 
@@ -65,14 +68,6 @@ def last_drill(registry, name):
     return read_last_drill(registry.release(name).inspect().models[name].tags)
 
 
-def files_of(registry, folder, name, version):
-    """Where the server keeps the files of a version."""
-    client = registry.client
-    source = client.get_model_version(registered(name), str(version)).source
-    model = client.get_logged_model(source.removeprefix("models:/"))
-    return folder / "artifacts" / model.artifact_location.removeprefix("mlflow-artifacts:/")
-
-
 def writes(calls):
     return [
         str(call)
@@ -101,7 +96,7 @@ def test_a_drill_proves_the_way_back_and_moves_nothing(learned, released, mlflow
     assert len(told) == 2 * len(tried)
     # Every file came from the server, although a verified copy lies on this machine.
     for name in (released, twin):
-        files = files_of(registry, mlflow_folder, name, 1)
+        files = files_on_server(registry, mlflow_folder, name, 1)
         for file in (path for path in files.rglob("*") if path.is_file()):
             where = file.relative_to(mlflow_folder / "artifacts").as_posix()
             assert any(c.method == "GET" and c.path.endswith(where) for c in calls), where
@@ -120,8 +115,8 @@ def test_a_drill_proves_the_way_back_and_moves_nothing(learned, released, mlflow
 
 def test_every_failure_of_every_name_is_reported(learned, released, mlflow_folder, tmp_path):
     registry, twin = learned.registry, f"{released}__openvino_int8"
-    gone = files_of(registry, mlflow_folder, released, 1) / "artifacts/ir/model.bin"
-    changed = files_of(registry, mlflow_folder, twin, 1) / "artifacts/ir/model.bin"
+    gone = files_on_server(registry, mlflow_folder, released, 1) / "artifacts/ir/model.bin"
+    changed = files_on_server(registry, mlflow_folder, twin, 1) / "artifacts/ir/model.bin"
     for file in (gone, changed):
         shutil.copy(file, tmp_path / file.parents[3].name)
     before = everything(registry, released)
@@ -198,12 +193,7 @@ def test_a_version_that_was_never_finished_is_found(plant, mlflow_folder):
     for _ in range(2):
         plant.base(name)
         registry.promote_to_champion(name)
-    with sqlite3.connect(mlflow_folder / "mlflow.db", timeout=30) as database:
-        database.execute(
-            "UPDATE model_versions SET status = 'PENDING_REGISTRATION' "
-            "WHERE name = ? AND version = 1",
-            (registered(name),),
-        )
+    set_status_in_database(mlflow_folder, name, 1)
     with pytest.raises(DrillFailed, match="not READY"):
         drill(registry, name)
 

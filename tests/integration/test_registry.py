@@ -10,7 +10,6 @@ from guardianflow.errors import (
     ArtifactMissing,
     ChampionChanged,
     InputError,
-    LedgerDamaged,
     ModelUnknown,
     NoCandidate,
     NoRollbackTarget,
@@ -22,9 +21,6 @@ from guardianflow.errors import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
-from guardianflow.release.aliases import set_candidate
-from guardianflow.release.ledger import Ledger
-from tests.integration.conftest import make_run
 from tests.servers import free_port
 
 
@@ -34,82 +30,6 @@ def aliases(registry, name):
 
 def registered(name):
     return ModelName.parse(name).registered
-
-
-def test_a_registration_offers_a_verified_version_and_repeats_to_the_same(registry, factory):
-    name, run_id = factory.name(), factory.run({"MLmodel": b"{}", "artifacts/ir/a.bin": b"abc"})
-    info = registry.register_model(run_id, "model", name, tags={"guardianflow.scenario": "x"})
-    again = registry.register_model(run_id, "model", registered(name))
-    assert (again.version, again.run_id, again.aliases) == (1, run_id, ("candidate",))
-    assert info.tags["guardianflow.size.artifacts/ir/a.bin"] == "3"
-    assert info.tags["guardianflow.sha256.artifacts/ir/a.bin"].startswith("ba7816bf")
-    assert info.tags["guardianflow.scenario"] == "x"
-    assert [v.version for v in registry.list_versions(name)] == [1]
-    summary = next(m for m in registry.list_models() if m.name == name)
-    assert summary.tags["guardianflow.customer"] == "test"
-    folder = registry.download(name, 1)
-    assert (folder / "artifacts/ir/a.bin").read_bytes() == b"abc"
-    assert registry.download(name, 1) == folder
-
-
-def test_raw_weights_become_a_model_that_holds_them(registry, factory):
-    name = factory.name()
-    run_id = make_run(registry.client, {"weights/best.pt": b"weights"}, model=False)
-    info = registry.register_model(run_id, "weights/best.pt", name)
-    assert (registry.download(name, info.version) / "best.pt").read_bytes() == b"weights"
-    assert registry.register_model(run_id, "weights/best.pt", name).version == info.version
-    folder = registry.register_model(run_id, "weights", name)
-    assert (registry.download(name, folder.version) / "best.pt").is_file()
-
-
-def test_what_a_run_does_not_hold_is_not_registered(registry, factory):
-    name = factory.name()
-    with pytest.raises(ArtifactMissing, match="nothing-here"):
-        registry.register_model(factory.run(), "nothing-here", name)
-    with pytest.raises(VersionNotReady, match="no MLflow run"):
-        registry.register_model("0" * 32, "model", name)
-    with pytest.raises(InputError, match="@champion"):
-        registry.register_model(factory.run(), "model", name, alias=ModelAlias.CHAMPION)
-    with pytest.raises(ModelUnknown):
-        registry.list_versions(name)
-
-
-def test_a_variant_knows_its_source(registry, factory):
-    name = factory.name()
-    base = factory.base(name)
-    twin = factory.twin(name, 1)
-    assert twin.source_version == 1
-    assert twin.tags["source_run_id"] == base.run_id
-    assert (twin.tags["backend"], twin.tags["precision"]) == ("openvino", "int8")
-    with pytest.raises(VersionNotReady, match="no version 7"):
-        factory.twin(name, 7)
-    with pytest.raises(InputError, match="source_version"):
-        registry.register_model(factory.run(), "model", f"{name}__openvino_int8")
-
-
-def test_a_registration_never_takes_candidate_from_a_newer_or_a_used_version(registry, factory):
-    name, first, second = factory.name(), factory.run(), factory.run()
-    registry.register_model(first, "model", name)
-    registry.register_model(second, "model", name)
-    assert registry.register_model(first, "model", name).aliases == ()
-    registry.promote_to_champion(name)
-    assert registry.register_model(second, "model", name).aliases == ("champion",)
-    assert aliases(registry, name) == {"champion": 2}
-
-
-def test_of_two_registrations_at_once_the_newer_waits(registry, factory, monkeypatch):
-    name, newer_run = factory.name(), factory.run()
-    other = ModelRegistryManager(registry.client.tracking_uri)
-
-    def overtaken(client, model, version):
-        """The other registration runs as a whole between this one's look and its write."""
-        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
-        assert other.register_model(newer_run, "model", name).aliases == ("candidate",)
-        set_candidate(client, model, version)
-
-    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
-    assert factory.base(name).aliases == ()
-    assert aliases(registry, name) == {"candidate": 2}
 
 
 def test_the_life_of_a_release(registry, factory):
@@ -258,40 +178,6 @@ def test_a_release_whose_files_are_gone_or_differ_does_not_move(registry, factor
         registry.promote_to_champion(name, 99)
     assert aliases(registry, name)["champion"] == 1
     assert len(registry.history(name)) == 1
-
-
-def test_the_ledger_goes_on_in_a_new_run_before_the_old_one_is_long(registry, factory, monkeypatch):
-    monkeypatch.setattr("guardianflow.release.ledger.SEGMENT_LENGTH", 2)
-    name = factory.name()
-    for _ in range(5):
-        factory.base(name)
-        registry.promote_to_champion(name)
-    assert [o.seq for o in registry.history(name)] == [1, 2, 3, 4, 5]
-    for champion in (4, 3, 2, 1):
-        assert dict(registry.rollback(name).after) == {name: champion}
-    with pytest.raises(NoRollbackTarget):
-        registry.rollback(name)
-    with pytest.raises(VersionQuarantined):
-        registry.promote_to_champion(name, 3)
-
-
-def test_a_deleted_ledger_run_is_found(registry, factory):
-    name = factory.name()
-    factory.base(name)
-    registry.promote_to_champion(name)
-    ledger = Ledger(registry.client, ModelName.parse(name))
-    assert ledger.read().seq == 1
-    runs = registry.client.search_runs(
-        [registry.client.get_experiment_by_name("guardianflow.ledger").experiment_id],
-        f"tags.`guardianflow.name` = '{name}'",
-    )
-    registry.client.delete_run(runs[0].info.run_id)
-    with pytest.raises(LedgerDamaged, match="deleted"):
-        registry.history(name)
-    registry.client.restore_run(runs[0].info.run_id)
-    registry.client.set_registered_model_tag(registered(name), "guardianflow.head", '{"seq":7,"digest":"abc","state":{}}')
-    with pytest.raises(LedgerDamaged, match="operation 7"):
-        registry.rollback(name)
 
 
 def test_the_address_of_an_alias_loads_in_mlflow(learned, monkeypatch, mlflow_server):
