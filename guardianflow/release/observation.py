@@ -122,15 +122,19 @@ class Observer:
             )
 
     def decide(self, seen: Inspection, request: Request, rule: Rule) -> Decision:
-        """What the rule says; a way back never leads to a version that was deleted in MLflow."""
+        """What the rule says; a way back never leads to a version that was deleted in MLflow.
+
+        The versions that a rollback moves are looked for, and it is decided again with what they
+        say: that one is gone, or from which version of the base it was made.
+        """
         while True:
             decision = rule(self.situation(seen, request), lambda: self._ledger.past(seen.head))
             if decision.kind is not Kind.ROLLBACK:
                 return decision
-            known = len(self._gone)
+            known = len(self._gone) + len(self._versions)
             for name, (_, version) in decision.moved().items():
                 self.look_for(name, version)
-            if len(self._gone) == known:
+            if len(self._gone) + len(self._versions) == known:
                 return decision
 
     def situation(self, seen: Inspection, request: Request) -> Situation:
@@ -144,7 +148,7 @@ class Observer:
         if request.version is not None:
             wanted.add((request.name.public, request.version))
         state = seen.head.state
-        sources = {
+        sources = {key: info.source_version for key, info in self._versions.items()} | {
             (name, version): self.version(name, version).source_version
             for name, version in wanted
             if request.kind in (Kind.PROMOTE, Kind.ADOPT)

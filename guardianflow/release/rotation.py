@@ -183,15 +183,11 @@ def _rolled_back(
 ) -> Decision:
     """The state after a rollback, with what the next rollback of every name would bring back."""
     before = situation.state
-    after = {
-        other: Place(
-            champion=target[other].champion if other in target else place.champion,
-            rollback=place.rollback,
-            newest=place.newest,
-            source=target[other].source if other in target else place.source,
-        )
-        for other, place in before.items()
-    }
+    after = dict(before)
+    for other, there in target.items():
+        # What was adopted as a way back was never seen in production: MLflow knows its source.
+        source = situation.sources.get((other, there.champion), there.source)
+        after[other] = replace(before[other], champion=there.champion, source=source)
     draft = Record(0, Kind.ROLLBACK, name, before, after, "", "", "", "")
     for other, place in after.items():
         older = _target(_chain(draft, past), replace(situation, state=after), other, only=False)

@@ -176,3 +176,19 @@ def test_a_champion_set_by_hand_on_a_name_that_never_had_one_is_adopted_or_refus
     registry.repair(name, "mlflow", reason="it may stay")
     assert registry.drift(name) == ()
     assert registry.get_champion(twin).version == 1
+
+
+def test_a_way_back_that_was_adopted_says_from_what_it_was_made(registry, factory):
+    name = factory.name()
+    twin = f"{name}__openvino_int8"
+    factory.base(name)
+    registry.promote_to_champion(name)
+    for _ in range(2):
+        factory.twin(name, 1)
+    for alias, version in (("champion", "2"), ("rollback", "1")):
+        registry.client.set_registered_model_alias(registered(twin), alias, version)
+    registry.repair(name, "mlflow", reason="done by hand in the night")
+    done = registry.rollback(twin, reason="it is slow")
+    assert done.after == {name: 1, twin: 1}
+    # It was made from the champion: nobody is to be told that the floor runs an older model.
+    assert not any("older model" in warning for warning in done.warnings)

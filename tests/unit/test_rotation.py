@@ -28,7 +28,7 @@ from guardianflow.release.rotation import (
     rescue,
     roll_back,
 )
-from guardianflow.release.state import Kind, Place, Record
+from guardianflow.release.state import Aliases, Kind, Place, Record
 from tests.unit.rotation_world import BASE, INT4, INT8, World
 
 
@@ -381,6 +381,26 @@ def test_a_rollback_goes_where_the_adopted_alias_says(world):
     world.roll_back()
     assert world.champions == {BASE: 2, INT8: 2}
     assert world.state[BASE].rollback is None
+
+
+def test_an_adopted_way_back_says_from_what_it_was_made(world):
+    world.release()
+    world.register(INT8, 1)
+    world.register(INT8, 1)
+    world.aliases[INT8] = {"champion": 3, "rollback": 2}
+    world.apply(adopt(world.situation, world.past))
+    decision = world.roll_back(INT8)
+    assert world.state[INT8] == Place(2, None, 3, 1)
+    assert not any("older model" in warning for warning in decision.warnings)
+
+
+def test_a_repair_takes_a_rollback_away_that_was_set_on_a_name_without_a_champion(world):
+    world.release()
+    wanted = projected(Kind.REPAIR, world.state, world.state, {BASE: 2, INT8: None, INT4: 1})
+    assert wanted[INT4] == Aliases(None, None, 1)
+    assert wanted[BASE] == Aliases(1, None, 2)
+    for kind in (Kind.PROMOTE, Kind.ROLLBACK, Kind.ADOPT):
+        assert INT4 not in projected(kind, world.state, world.state, {INT4: 1})
 
 
 def test_a_promotion_made_by_hand_keeps_its_way_back(world):
