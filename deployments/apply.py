@@ -1,6 +1,7 @@
 """Bring a Prefect server to the described state; doing it twice changes nothing.
 
     work pools -> block types -> block documents (seeds) -> `prefect deploy --all` -> check
+        -> MLflow: the ledger, and whether its params stay as first written
 
 `prefect.yaml` is the one list of deployments. This module adds what that file cannot say, and
 checks what came out: every deployment typed, every automation there once.
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +22,10 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     WorkPoolFilter,
@@ -36,10 +41,12 @@ from pydantic import ValidationError
 
 from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from guardianflow.connection import connect, server_version
 from guardianflow.errors import GuardianflowError, InputError, Refused
+from guardianflow.release.ledger import prepare_server
 from guardianflow.scenario import ScenarioSpec
 from guardianflow.scenario_file import read_scenario_file
-from guardianflow.servers import without_account
+from guardianflow.servers import find_servers, without_account
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # A training takes the machine for itself; a rollback never queues behind one.
@@ -103,6 +110,28 @@ def crash_orphans(client: SyncPrefectClient, pools: Sequence[str]) -> None:
         state = Crashed(message="Its worker was ended while it ran; start it again.")
         client.set_flow_run_state(run.id, state, force=True)
         print(f"flow run {run.name}: its worker is gone, marked as crashed")
+
+
+def drop_missed_passes(client: SyncPrefectClient) -> None:
+    """Delete the passes of `reconcile` whose time went by while nothing ran: one will do.
+
+    After a day off a hundred of them would wait, each a process to start.
+    """
+    missed = client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=["reconcile"])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            expected_start_time=FlowRunFilterExpectedStartTime.model_validate(
+                {"before_": datetime.now(UTC)}
+            ),
+        ),
+    )
+    # What a person submitted is kept.
+    missed = [run for run in missed if run.auto_scheduled]
+    for run in missed:
+        client.delete_flow_run(run.id)
+    if missed:
+        print(f"dropped {len(missed)} passes of reconcile that were missed")
 
 
 def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
@@ -278,10 +307,34 @@ def apply(*, force: bool = False, former_mlflow: str | None = None) -> None:
     print("applied: pools, blocks, deployments and automations are as described")
 
 
+def apply_mlflow(*, again: bool = False) -> None:
+    """Make the MLflow server of this process's settings ready for rotations, where one is named.
+
+    Args:
+        again: Try out whether params stay as first written although that was done before: its
+            database may be another one now.
+
+    Raises:
+        Refused: They do not, the ledger is damaged, or the account is no administrator.
+    """
+    if not find_servers().mlflow:
+        print("MLflow: no server is named (MLFLOW_TRACKING_URI), nothing was prepared")
+        return
+    client = connect()
+    index = prepare_server(client, again=again)
+    print(
+        f"MLflow {client.tracking_uri}: the ledger is experiment {index.experiment_id}, "
+        f"params stay as first written (MLflow {server_version(client) or 'of unknown version'})"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command `python -m deployments.apply`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.apply", description=__doc__)
     parser.add_argument("--force", action="store_true", help="overwrite edited blocks")
+    parser.add_argument(
+        "--mlflow", action="store_true", help="only make MLflow ready, and check it again"
+    )
     parser.add_argument("--former-mlflow", help=argparse.SUPPRESS)
     parser.add_argument("--prepare", nargs="+", choices=list(POOLS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -290,8 +343,12 @@ def main(arguments: list[str] | None = None) -> int:
             with get_client(sync_client=True) as client:
                 apply_pools(client)
                 crash_orphans(client, options.prepare)
+                drop_missed_passes(client)
+        elif options.mlflow:
+            apply_mlflow(again=True)
         else:
             apply(force=options.force, former_mlflow=options.former_mlflow)
+            apply_mlflow()
     except GuardianflowError as error:
         print(error, file=sys.stderr)
         return error.exit_code

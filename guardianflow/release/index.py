@@ -161,22 +161,26 @@ def create_index(client: MlflowClient, *, anew: bool = False) -> Index:
     return found
 
 
-def prepare_server(client: MlflowClient) -> Index:
+def prepare_server(client: MlflowClient, *, again: bool = True) -> Index:
     """Make an MLflow server ready for rotations: what an administrator does once, and repeats.
 
     It creates the experiments that all accounts share, so that no account of daily work owns them,
-    and tries out whether params stay as first written: again after each change of the database.
+    and tries out whether params stay as first written.
+
+    Args:
+        client: The MLflow server.
+        again: Try it out although that was done: its database may be another one now.
 
     Raises:
         BackendUnfit: They do not.
-        PermissionDenied: The account is no administrator.
+        PermissionDenied: It was not done yet, and the account is no administrator.
         LedgerDamaged: The ledger was deleted, renamed or lost its index.
     """
     index = find_index(client) or create_index(client)
     read_index(client, index)
     for name in (PROMOTIONS, HEALTH):
         experiment_id(client, name)
-    require_write_once(client, index.experiment_id, index.tags, again=True)
+    require_write_once(client, index.experiment_id, index.tags, again=again)
     return index
 
 
