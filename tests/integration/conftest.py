@@ -16,6 +16,8 @@ from tests.servers import mlflow_server_on
 if TYPE_CHECKING:
     from tests.integration.learned import Learned
 
+pytest.register_assert_rewrite("tests.integration.faults")
+
 
 @pytest.fixture(scope="session")
 def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,238 +1,165 @@
 """Killed at every write, raced by others: a rotation happens once or not at all.
 
-A child process is forked from this one, which has imported MLflow, and kills itself before or
-after its n-th write to the server. Then the same command runs again.
+What kills, repeats and looks is in `faults.py`. In CI the phases and who repeats take turns over
+the writes; `make chaos` crosses them all.
 """
 
 import itertools
-import multiprocessing
-import os
-import signal
 
 import pytest
-import requests
-from mlflow.exceptions import MlflowException
 
 from guardianflow.connection import write_repeatably
-from guardianflow.errors import (
-    ChampionChanged,
-    RotationConflict,
-)
+from guardianflow.errors import ChampionChanged, RotationConflict
 from guardianflow.registry import ModelRegistryManager
+from guardianflow.release import index
 from tests.integration.conftest import Factory
+from tests.integration.faults import (
+    CROSSED,
+    DEADLINE_S,
+    FORK,
+    VARIANTS,
+    Again,
+    Death,
+    Phase,
+    Plant,
+    Promote,
+    Reader,
+    Register,
+    Repair,
+    Rescue,
+    RollBack,
+    deaths,
+)
 
 pytestmark = pytest.mark.forks
-FORK = multiprocessing.get_context("fork")
-READS = ("search", "/get", "download", "health")
-DEADLINE_S = 60
+SIZES = pytest.mark.parametrize("variants", [(), VARIANTS], ids=["one name", "three names"])
 
 
-def is_write(method, url):
-    """Whether a request changes something on the server."""
-    return method != "GET" and not any(word in url for word in READS)
+@SIZES
+@CROSSED
+def test_promotions_and_rollbacks_killed_at_any_write_happen_exactly_once(
+    factory: Factory, mlflow_server, variants, crossed
+):
+    plant = Plant(factory, mlflow_server, variants).started()
+    promote, roll_back = Promote(), RollBack()
+    counts = plant.writes_of(promote), plant.writes_of(roll_back)
+    # The commit, two aliases and two tags at least of each name, the mirror, the mark.
+    assert min(counts) >= 3 + 4 * len(plant.names)
+    pairs = itertools.zip_longest(*(deaths(count, crossed=crossed) for count in counts))
+    with Reader(mlflow_server, plant.names) as reader:
+        for of_promotion, of_rollback in pairs:
+            plant.survives(promote, of_promotion)
+            plant.survives(roll_back, of_rollback)
+    reader.confirm(plant.operations)
 
 
-def die_before(write):
-    """Kill this process before its n-th write, counted from 1.
-
-    To the server, death after one write is death before the next: nothing lies between.
-    """
-    counter = itertools.count(1)
-    original = requests.Session.request
-
-    def request(self, method, url, *args, **kwargs):
-        if is_write(method, url) and next(counter) == write:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, method, url, *args, **kwargs)
-
-    requests.Session.request = request
-
-
-def run_child(work):
-    """Run work in a forked process; True if it came to its end."""
-    child = FORK.Process(target=work)
-    child.start()
-    child.join(DEADLINE_S)
-    if child.exitcode is None:
-        child.terminate()
-    assert child.exitcode in (0, -signal.SIGKILL)
-    return child.exitcode == 0
+@SIZES
+@CROSSED
+@pytest.mark.parametrize("keep", ["ledger", "mlflow"])
+def test_a_repair_killed_at_any_write_happens_exactly_once(
+    factory: Factory, mlflow_server, variants, crossed, keep
+):
+    plant = Plant(factory, mlflow_server, variants).started()
+    repair = Repair(keep)
+    with Reader(mlflow_server, plant.names) as reader:
+        # Once before it is counted: the first acceptance has a @candidate to clear.
+        plant.survives(repair, None)
+        for death in deaths(plant.writes_of(repair), crossed=crossed):
+            plant.survives(repair, death)
+    reader.confirm(plant.operations)
 
 
-class Reader:
-    """Looks at @champion all the time, in a process of its own: it must be there at every moment.
-
-    Not a thread: a fork would copy the locks that the thread holds, and the child would hang.
-    """
-
-    def __init__(self, server, names):
-        self.answers, self.theirs = FORK.Pipe()
-        self.ended = FORK.Event()
-        self.process = FORK.Process(target=self.look, args=(server, names))
-        self.looks, self.failures = 0, ["the reader gave no answer"]
-
-    def look(self, server, names):
-        client = ModelRegistryManager(server).client
-        looks, failures = 0, []
-        while not self.ended.wait(0.1):
-            for name in names:
-                try:
-                    client.get_model_version_by_alias(name.replace("/", "."), "champion")
-                    looks += 1
-                except MlflowException as error:
-                    failures.append(repr(error))
-        self.theirs.send((looks, failures))
-
-    def __enter__(self):
-        self.process.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        if self.answers.poll(DEADLINE_S):
-            self.looks, self.failures = self.answers.recv()
-        self.process.join(DEADLINE_S)
+@CROSSED
+def test_a_rescue_killed_at_any_write_happens_exactly_once(
+    factory: Factory, mlflow_server, crossed
+):
+    # Without a reader: it begins with a champion that is gone.
+    plant = Plant(factory, mlflow_server, VARIANTS).started()
+    rescue = Rescue()
+    for death in deaths(plant.writes_of(rescue), crossed=crossed):
+        plant.survives(rescue, death)
 
 
-class Plant:
-    """A release of a base and its INT8 twin, with version 1 of both in production."""
-
-    def __init__(self, factory, server):
-        self.server = server
-        self.registry = factory.registry
-        self.run_id = factory.run({"weights.bin": b"weights"})
-        self.base = factory.name()
-        self.twin = f"{self.base}__openvino_int8"
-        self.operations = 0
-        self.register(1)
-        self.rotate("promote", "first")
-        self.operations = 1
-
-    def register(self, version):
-        for name, tags in (
-            (self.base, {}),
-            (self.twin, {"guardianflow.source_version": str(version)}),
-        ):
-            info = self.registry.register_model(
-                self.run_id, "model", name, tags=tags, token=f"{self.base}-{version}"
-            )
-            assert info.version == version
-
-    def rotate(self, kind, token):
-        """What a command does, as another process would do it."""
-        registry = ModelRegistryManager(self.server)
-        if kind == "promote":
-            return registry.promote_to_champion(self.base, token=token)
-        return registry.rollback(self.base, reason="a test", token=token)
-
-    def repeat_at_a_terminal(self, kind):
-        """What the command line does: it plans first, and acts where something is to do."""
-        registry = ModelRegistryManager(self.server)
-        if kind == "promote":
-            plan = registry.plan_promotion(self.base)
-            if plan.moves:
-                registry.promote_to_champion(
-                    self.base, plan.version, expected_champion=plan.champion[self.base]
-                )
-            return
-        plan = registry.plan_rollback(self.base)
-        if plan.moves:
-            registry.rollback(self.base, expected_champion=plan.champion[self.base])
-
-    def kill_and_repeat(self, kind, write, version):
-        """Kill a rotation before a write, run it again, look at the outcome.
-
-        Returns:
-            Whether the rotation came to its end before it could be killed.
-        """
-        token = f"{kind}-{write}"
-
-        def work():
-            die_before(write)
-            self.rotate(kind, token)
-
-        ended = run_child(work)
-        self.operations += 1
-        # Every second time as a person at a terminal would do it, who knows of no token.
-        if write % 2 and not ended:
-            self.repeat_at_a_terminal(kind)
-        else:
-            assert self.rotate(kind, token).changed
-        self.check(kind, version)
-        return ended
-
-    def check(self, kind, version):
-        """Exactly one operation more, every alias where it belongs, nothing half done."""
-        history = self.registry.history(self.base)
-        assert [operation.seq for operation in history] == list(range(1, self.operations + 1))
-        assert history[-1].kind == kind
-        assert self.registry.drift(self.base) == ()
-        aliases, old, new = (
-            ({"champion": version, "rollback": 1}, "former", "champion")
-            if kind == "promote"
-            else ({"champion": 1, "candidate": version}, "champion", "rolled_back")
-        )
-        for name in (self.base, self.twin):
-            assert self.aliases(name) == aliases
-            versions = {info.version: info for info in self.registry.list_versions(name)}
-            assert (versions[1].status, versions[version].status) == (old, new)
-
-    def aliases(self, name):
-        model = self.registry.client.get_registered_model(name.replace("/", "."))
-        return {alias: int(version) for alias, version in model.aliases.items()}
+def before_its_first_promotion(factory, server):
+    plant = Plant(factory, server)
+    plant.versions = 1
+    plant.register(plant.registry, None)
+    return plant
 
 
-def test_a_rotation_killed_at_any_write_happens_exactly_once(factory: Factory, mlflow_server):
-    plant = Plant(factory, mlflow_server)
-    ended = {"promote": False, "rollback": False}
-    write = 0
-    with Reader(mlflow_server, [plant.base, plant.twin]) as reader:
-        while not all(ended.values()):
-            write += 1
-            plant.register(write + 1)
-            for kind in ended:
-                ended[kind] = plant.kill_and_repeat(kind, write, write + 1)
-    assert reader.failures == []
-    assert reader.looks > write
-    # The commit, six aliases, the tags, the mirror and the mark: each was the last one once.
-    assert write > 12
+@CROSSED
+def test_a_first_promotion_killed_at_any_write_makes_one_ledger(
+    factory: Factory, mlflow_server, crossed
+):
+    Plant(factory, mlflow_server).started()
+    count = before_its_first_promotion(factory, mlflow_server).writes_of(Promote())
+    for death in deaths(count, crossed=crossed):
+        before_its_first_promotion(factory, mlflow_server).survives(Promote(), death)
 
 
-def interrupt(plant, kind):
+@CROSSED
+def test_the_first_promotion_of_a_server_killed_at_its_writes_makes_one_index(
+    factory: Factory, mlflow_server, crossed, monkeypatch
+):
+    """Most of its writes try out the server. In CI some of them, and all before and behind."""
+
+    def fresh():
+        monkeypatch.setattr(index, "LEDGER_EXPERIMENT", f"ledger of {factory.name()}")
+        return before_its_first_promotion(factory, mlflow_server)
+
+    count = fresh().writes_of(Promote())
+    for death in deaths(count, crossed=crossed):
+        if crossed or death.writes < 6 or death.writes % 8 == 0:
+            fresh().survives(Promote(), death)
+
+
+@SIZES
+@CROSSED
+def test_a_registration_killed_at_any_write_gives_one_version(
+    factory: Factory, mlflow_server, variants, crossed
+):
+    """The model made of a file, its version, @candidate; of three names one after the other."""
+    count = Plant(factory, mlflow_server, variants).writes_of(Register())
+    assert count >= 4 + 3 * (1 + len(variants))
+    plant = Plant(factory, mlflow_server, variants).started()
+    with Reader(mlflow_server, plant.names) as reader:
+        for death in deaths(count, crossed=crossed):
+            plant.survives(Register(), death)
+    reader.confirm(len(plant.names))
+
+
+def test_a_rotation_killed_again_and_again_happens_exactly_once(factory: Factory, mlflow_server):
+    plant = Plant(factory, mlflow_server, VARIANTS).started()
+    with Reader(mlflow_server, plant.names) as reader:
+        for command in (Promote(), RollBack()):
+            assert plant.survives_ever_later(command) > 3
+    reader.confirm(plant.operations)
+
+
+def interrupt(plant, command):
     """Kill a rotation between its commit and its first alias."""
-
-    def work():
-        die_before(2)
-        plant.rotate(kind, f"killed-{kind}")
-
-    assert not run_child(work)
-    plant.operations += 1
+    assert plant.dies(command, "killed", Death(1, Phase.AFTER, Again.BY_HAND))
 
 
 def test_a_plan_finishes_what_was_interrupted_and_does_not_do_it_twice(
     factory: Factory, mlflow_server
 ):
-    plant = Plant(factory, mlflow_server)
-    registry, base, twin = plant.registry, plant.base, plant.twin
-    plant.register(2)
-    interrupt(plant, "promote")
-    before = plant.aliases(base)
+    plant = Plant(factory, mlflow_server, VARIANTS[:1]).started()
+    registry, (base, twin) = plant.registry, plant.names
+    interrupt(plant, Promote())
     # Without a write: planned on the state as it will be, and nothing moved.
     dry = registry.plan_rollback(base, write=False)
     assert {(m.name, m.after) for m in dry.moves if m.alias == "champion"} == {(base, 1), (twin, 1)}
     assert registry.plan_promotion(base, write=False).moves == ()
-    assert plant.aliases(base) == before == {"champion": 1, "candidate": 2}
+    assert {model.aliases["champion"] for model in plant.look().values()} == {1}
     plan = registry.plan_promotion(base)
     assert (plan.moves, plan.version) == ((), 2)
     assert "interrupted" in plan.warnings[0]
-    plant.check("promote", 2)
-    plant.register(3)
-    plant.rotate("promote", "third")
-    plant.operations += 1
-    interrupt(plant, "rollback")
+    plant.has_seen(Promote())
+    interrupt(plant, RollBack())
     plan = registry.plan_rollback(base)
     assert plan.moves == ()
-    assert plant.aliases(base) == {"champion": 2, "rollback": 1, "candidate": 3}
+    plant.has_seen(RollBack())
     # Whoever goes on with this plan all the same is refused, not taken back twice.
     with pytest.raises(ChampionChanged):
         registry.rollback(base, expected_champion=plan.champion[base])
@@ -240,13 +167,12 @@ def test_a_plan_finishes_what_was_interrupted_and_does_not_do_it_twice(
 
 
 def test_another_request_is_planned_on_what_was_finished(factory: Factory, mlflow_server):
-    plant = Plant(factory, mlflow_server)
-    plant.register(2)
-    interrupt(plant, "promote")
+    plant = Plant(factory, mlflow_server, VARIANTS[:1]).started()
+    interrupt(plant, Promote())
     plan = plant.registry.plan_rollback(plant.base)
-    assert plan.champion == {plant.base: 2, plant.twin: 2}
+    assert plan.champion == dict.fromkeys(plant.names, 2)
     assert "finished now" in plan.warnings[0]
-    plant.check("promote", 2)
+    plant.has_seen(Promote())
 
 
 def test_two_promotions_at_once_are_put_in_a_row(factory: Factory, mlflow_server):
@@ -334,26 +260,6 @@ def test_the_first_operations_of_two_processes_share_one_ledger(factory: Factory
         child.join(DEADLINE_S)
     assert [child.exitcode for child in children] == [0, 0]
     assert [operation.seq for operation in factory.registry.history(name)] == [1, 2]
-
-
-def test_a_registration_killed_at_any_write_gives_one_version(factory: Factory, mlflow_server):
-    run_id = factory.run()
-    for write in itertools.count(1):
-        name = factory.name()
-
-        def work(name=name, write=write):
-            die_before(write)
-            ModelRegistryManager(mlflow_server).register_model(run_id, "model", name)
-
-        ended = run_child(work)
-        info = factory.registry.register_model(run_id, "model", name)
-        assert info.version == 1
-        assert info.aliases == ("candidate",)
-        assert len(factory.registry.list_versions(name)) == 1
-        if ended:
-            # The name, the version and @candidate.
-            assert write == 4
-            return
 
 
 def test_the_same_write_by_many_at_once_collides_unseen(factory: Factory, mlflow_server):
