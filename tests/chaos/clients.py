@@ -32,9 +32,9 @@ from guardianflow.release.state import Kind, Record
 from tests.chaos.evidence import Journal, read_lines
 
 # What a client asks for, and how often; registrations keep the promotions going.
-_MIX = {"register": 6, "promote": 7, "rollback": 4, "plan": 2, "finish": 1, "repair": 1}
+_MIX = {"register": 4, "promote": 9, "rollback": 5, "plan": 1, "finish": 1, "repair": 1}
 _MIX_OF_HANDS = {**_MIX, "repair": 3, "adopt": 2, "rescue": 3}
-_GLANCE_S = 0.05
+_GLANCE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Client:
         elif kind == "promote":
             asked["force"] = choice.random() < 0.4
             present = read_aliases(self.registry.client, ModelName.parse(asked["name"]))
-            if choice.random() < 0.35:
+            if choice.random() < 0.5:
                 asked["version"] = choice.randint(1, max(present.values(), default=1))
             if choice.random() < 0.3:
                 asked["expected"] = present.get("champion")

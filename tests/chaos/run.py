@@ -64,7 +64,7 @@ class Plan:
     """Entries of the ledgers, at least."""
     kills: int = 100
     """Clients killed, at least."""
-    restarts: int = 10
+    restarts: int = 6
     """Times that the server is killed."""
     minutes: float = 20.0
     seed: int = 1
@@ -199,8 +199,8 @@ class _Director:
         return process
 
     def _doom(self, slot: int) -> tuple[int, float]:
-        # About every fifth request leads to an operation: much is refused, read or registered.
-        mean = 5 * self.plan.operations / max(self.plan.kills, 1)
+        # About every fourth request leads to an operation: much is refused, read or registered.
+        mean = 4 * self.plan.operations / max(self.plan.kills, 1)
         requests = self.scene.asked[slot] + self.choice.randint(1, round(2 * mean))
         return requests, self.choice.uniform(0.0, 0.4)
 

@@ -1,0 +1,27 @@
+"""A short chaos run on both databases: what `make chaos` does for minutes, with a fixed seed."""
+
+import pytest
+
+from tests.chaos.run import Plan, run
+
+pytestmark = pytest.mark.forks
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan("sqlite", operations=40, kills=12, restarts=1, minutes=6, seed=4),
+        Plan("postgres", operations=15, kills=5, restarts=1, minutes=4, seed=4, releases=1),
+        pytest.param(
+            Plan("sqlite", operations=30, kills=10, restarts=1, minutes=5, seed=4, hands=True),
+            marks=pytest.mark.chaos,
+        ),
+    ],
+    ids=["sqlite", "postgres", "hands"],
+)
+def test_a_history_made_under_fire_is_serial_and_legal(plan, tmp_path):
+    report = run(plan, tmp_path)
+    assert report.defects == []
+    assert [str(violation) for violation in report.violations] == []
+    assert report.complete, report.to_json()
+    assert report.counts["looks at a champion"] > plan.operations
