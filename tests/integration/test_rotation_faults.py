@@ -138,7 +138,9 @@ def test_a_rotation_killed_again_and_again_happens_exactly_once(factory: Factory
 
 def interrupt(plant, command):
     """Kill a rotation between its commit and its first alias."""
-    assert plant.dies(command, "killed", Death(1, Phase.AFTER, Again.BY_HAND))
+    assert plant.dies(
+        command, f"killed-{type(command).__name__}", Death(1, Phase.AFTER, Again.BY_HAND)
+    )
 
 
 def test_a_plan_finishes_what_was_interrupted_and_does_not_do_it_twice(
