@@ -1,0 +1,71 @@
+"""The benchmarks at their smallest, so that they do not rot; no time is judged here."""
+
+import json
+
+import pytest
+
+from benchmarks import figures, ledger_growth, listing, rotation
+from benchmarks.figures import PAGE, RESULTS
+from benchmarks.plant import Plant, plant_on
+from guardianflow.release.ledger import SEGMENT_LENGTH
+
+
+@pytest.fixture
+def plant(mlflow_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+    return Plant(mlflow_server, "sqlite:///elsewhere")
+
+
+def test_rotation_compares_times_and_counts_requests(plant, tmp_path):
+    found = rotation.measure(
+        plant,
+        rounds=2,
+        large_rounds=1,
+        large=64 * 1024,
+        models=2,
+        versions=2,
+        history=SEGMENT_LENGTH,
+    )
+    promote = found["small_files"]["promote"]
+    assert promote["guardianflow"]["n"] == 4
+    assert promote["file_checks"]["p50_ms"] > 0
+    assert promote["guardianflow"]["p50_ms"] > promote["bare_request"]["p50_ms"] > 0
+    assert len(found["calls_of_grown_releases"]) == 5
+    assert len(rotation.rows(found)) == 6
+    kept = json.loads(figures.write("rotation", found, tmp_path).read_text("utf-8"))
+    assert kept["calls"]["promote"]["list"]
+    assert kept["machine"]["cores"] >= 1
+
+
+def test_listing_compares_processes_and_memory():
+    with plant_on() as plant:
+        found = listing.measure(plant, models=8, versions=2, rounds=1, command_rounds=1)
+        states = [model.candidate_status for model in plant.registry.list_models()]
+    assert {"rejected", ""} <= set(states)
+    assert found["http_requests"] == 1
+    assert found["commands"]["guardianflow"]["peak_mib"] > 50
+    assert len(listing.rows(found)) == 3
+
+
+def test_ledger_growth_compares_two_histories(plant):
+    found = ledger_growth.measure(plant, long=SEGMENT_LENGTH, pairs=1, rounds=1)
+    assert found["operations"] == {"short": 10, "long": 10 + SEGMENT_LENGTH}
+    assert [one["long"]["n"] for one in found["next_operation"].values()] == [1, 1]
+    assert len(ledger_growth.rows(found)) == 2
+
+
+def test_the_page_says_what_the_result_files_say(tmp_path):
+    copy = tmp_path / "page.md"
+    copy.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
+    figures.write_page(copy, RESULTS)
+    assert copy.read_text("utf-8") == PAGE.read_text("utf-8")
+
+
+def test_a_ratio_is_that_of_the_quantiles_with_its_interval():
+    found = figures.ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0], 0.5)
+    assert found == {"ratio": 2.0, "low": 2.0, "high": 2.0}
+
+
+def test_a_page_without_its_markers_is_refused():
+    with pytest.raises(ValueError, match="lacks the line"):
+        figures.replaced("# A page", "table")
