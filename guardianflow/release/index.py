@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 
 from guardianflow.connection import border
-from guardianflow.errors import LedgerDamaged, PermissionDenied
+from guardianflow.errors import LedgerDamaged
 from guardianflow.names import ModelName
 from guardianflow.records import HEALTH, PROMOTIONS, experiment_id
 from guardianflow.release.mirror import HEAD_TAG
+from guardianflow.release.rights import require_administrator
 from guardianflow.release.write_once import read_run, require_write_once
 
 LEDGER_EXPERIMENT = "guardianflow.ledger"
@@ -135,7 +134,7 @@ def create_index(client: MlflowClient, *, anew: bool = False) -> Index:
         PermissionDenied: The account is no administrator of a server with accounts.
         LedgerDamaged: There was a ledger: models carry its mirror.
     """
-    _refuse_ordinary_account(client)
+    require_administrator(client)
     if not anew:
         _refuse_a_second_ledger(client)
     with border("create the ledger"):
@@ -217,38 +216,6 @@ def _refuse_a_second_ledger(client: MlflowClient) -> None:
             remedy="Restore the back-up of MLflow's database. Without one, `guardianflow repair "
             f'{models[0].name} --keep mlflow --reason "the ledger is lost"` begins a new one with '
             "the aliases as they are now.",
-        )
-
-
-def _refuse_ordinary_account(client: MlflowClient) -> None:
-    """On a server with MLflow's accounts the ledger belongs to an administrator.
-
-    Raises:
-        PermissionDenied: The account of this process is none.
-    """
-    account = get_default_host_creds(client.tracking_uri)
-    if not account.username:
-        return
-    with border(f"look up the account {account.username}"):
-        answer = http_request(
-            account,
-            f"/api/2.0/mlflow/users/get?username={account.username}",
-            "GET",
-            raise_on_status=False,
-        )
-    # A server behind another kind of login knows no such address.
-    if answer is None or answer.status_code != 200:
-        return
-    try:
-        administrator = bool(answer.json()["user"]["is_admin"])
-    except (ValueError, KeyError, TypeError):
-        return
-    if not administrator:
-        raise PermissionDenied(
-            f"This MLflow server is not set up for guardianflow yet, and {account.username} is no "
-            "administrator of it: whoever creates the ledger owns it. Nothing was changed.",
-            remedy="An administrator runs `python -m deployments.apply --mlflow` once; "
-            "docs/operations.md says how.",
         )
 
 

@@ -254,7 +254,7 @@ class Ledger:
                     tags={_NAME_TAG: self._base.public},
                 )
         except PermissionDenied as error:
-            raise no_right(error) from error
+            raise no_right(self._what) from error
         mine = run.info.run_id
         if segment > 0:
             write_once(self._client, mine, _FORMER, former.to_text(), self._what)

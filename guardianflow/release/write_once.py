@@ -80,7 +80,7 @@ def write_once(client: MlflowClient, run_id: str, key: str, value: str, what: st
                 if error.error_code not in ("INVALID_PARAMETER_VALUE", COLLISION):
                     raise
     except PermissionDenied as error:
-        raise no_right(error) from error
+        raise no_right(what) from error
     run = read_run(client, run_id, what)
     if key not in run.data.params:
         raise LedgerDamaged(
@@ -91,10 +91,10 @@ def write_once(client: MlflowClient, run_id: str, key: str, value: str, what: st
     return run
 
 
-def no_right(error: PermissionDenied) -> PermissionDenied:
+def no_right(what: str) -> PermissionDenied:
     """The account may not write the ledger: what that means, and which right it lacks."""
     return PermissionDenied(
-        f"{error.message.removesuffix('.')}: it can neither promote nor roll back. Nothing was "
+        f"This account may not write {what}, so it can neither promote nor roll back. Nothing was "
         "changed.",
         remedy="Use an account that has EDIT on the experiment guardianflow.ledger; "
         "docs/operations.md lists which account needs which right.",
