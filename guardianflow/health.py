@@ -7,9 +7,9 @@ The frozen evaluation set cannot change, so it can never fail; a window can.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,12 +21,30 @@ from guardianflow.evaluation import Evaluation
 from guardianflow.measurement import measure_version, recorded_scenario
 from guardianflow.names import ModelName
 from guardianflow.pictures import contact_sheet
-from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
+from guardianflow.records import (
+    HEALTH,
+    Draft,
+    close_record,
+    find_record,
+    open_record,
+    read_record,
+    read_tags,
+)
 from guardianflow.registry import ModelRegistryManager, Operation, RegisteredModelInfo
+from guardianflow.release.ledger import Ledger
+from guardianflow.release.outcome import champion_of, operation_of
+from guardianflow.release.state import Record
 from guardianflow.scenario import HealthSettings, Scenario
 
 WINDOW_SPLIT = "test"
+MAX_AGE = timedelta(hours=1)
+"""A failing report older than this rolls nothing back."""
+CLOCK_SKEW = timedelta(minutes=2)
+"""How far the clock of whoever measured may be ahead of ours."""
 _PICTURE_FRAMES = 9
+_NAME_TAG = "guardianflow.name"
+_VERSION_TAG = "guardianflow.version"
+_VERDICT_TAG = "guardianflow.verdict"
 
 
 class Verdict(StrEnum):
@@ -140,9 +158,9 @@ def _draft(folder: Path, report: HealthReport, champion: RegisteredModelInfo) ->
     return Draft(
         folder,
         tags={
-            "guardianflow.name": champion.name,
-            "guardianflow.version": str(champion.version),
-            "guardianflow.verdict": report.verdict.value,
+            _NAME_TAG: champion.name,
+            _VERSION_TAG: str(champion.version),
+            _VERDICT_TAG: report.verdict.value,
         },
         metrics={
             "map50": figures.map50,
@@ -176,61 +194,125 @@ def read_report(registry: ModelRegistryManager, report: str) -> HealthReport:
     return read_record(registry.client, report, HealthReport)
 
 
-def _installed(registry: ModelRegistryManager, name: str, version: int) -> datetime | None:
-    """When the version last became champion; None if the ledger knows of no such moment."""
-    times = [
-        operation.time
-        for operation in registry.history(name)
-        if operation.after.get(name) == version and operation.before.get(name) != version
-    ]
-    return max(times, default=None)
-
-
 def roll_back_failing(
-    registry: ModelRegistryManager, model_name: str, failing_version: int, report: str
+    registry: ModelRegistryManager,
+    model_name: str,
+    failing_version: int,
+    report: str,
+    *,
+    max_age: timedelta = MAX_AGE,
 ) -> Reaction:
     """Roll back a champion whose stored report says FAILING; what the caller says is not enough.
 
-    A repeated, late or invented request changes nothing and says so.
+    A repeated, late or invented request changes nothing and says so. Most requests of a burst are
+    of that kind, so the cheap questions come first: what the report is about, then who is champion.
+
+    Args:
+        registry: The registry that knows the champion.
+        model_name: Base or variant.
+        failing_version: The champion that failed; another champion is left alone.
+        report: MLflow run that holds the report.
+        max_age: A report that was made longer ago than this speaks about a past that is over.
 
     Raises:
         ArtifactMissing: The report does not exist.
         NoRollbackTarget: There is no known-good version to go back to.
-        Refused: A rule of the rotation says no.
+        RollbackHeld: The version was itself restored by a rollback: a person has to look.
+        Refused: The report is about something else, or of the future; or a rule says no.
     """
-    found = read_report(registry, report)
     name = ModelName.parse(model_name).public
-    if found.model_name != name or found.version != failing_version:
-        raise Refused(
-            f"Report {report} is about {found.model_name} version {found.version}, not about "
-            f"{name} version {failing_version}.",
-            remedy="Nothing was changed; find out who sent the event.",
-            report=report,
-        )
+    tags = read_tags(registry.client, report, HealthReport)
+    told = f"{tags.get(_NAME_TAG)} version {tags.get(_VERSION_TAG)}"
+    _check_subject(told, f"{name} version {failing_version}", report)
+    verdict = tags.get(_VERDICT_TAG)
+    if verdict != Verdict.FAILING:
+        return Reaction(None, f"Report {report} says {verdict}: nothing to roll back.")
+    ledger = Ledger(registry.client, ModelName.parse(name).base)
+    head = ledger.read()
+    # One incident is one report: however often its event fires, it rolls back once.
+    token = f"incident-{report}"
+    done = ledger.find_token(head, token)
+    # What is only decided has still to be finished, which the rollback does.
+    if head.interrupted is None:
+        if done is not None:
+            operation = operation_of(done, "was done before")
+            return Reaction(operation, operation.message)
+        champion = champion_of(head.state, name)
+        if champion != failing_version:
+            return _not_champion(name, champion, failing_version)
+    found = read_report(registry, report)
+    # The document is what was judged; the tags only say where to look.
+    told = f"{found.model_name} version {found.version}"
+    _check_subject(told, f"{name} version {failing_version}", report)
     if found.verdict is not Verdict.FAILING:
         return Reaction(None, f"Report {report} says {found.verdict}: nothing to roll back.")
-    installed = _installed(registry, name, failing_version)
-    if installed is not None and found.time < installed:
-        return Reaction(
-            None,
-            f"Report {report} of {found.time:%Y-%m-%d %H:%M:%S} is older than the decision of "
-            f"{installed:%Y-%m-%d %H:%M:%S} that made version {failing_version} champion again: "
-            "nothing to roll back.",
-        )
+    installed = _installed(ledger.past(head), name, failing_version)
+    if done is None and (too_late := _too_late(found, max_age, installed)):
+        return Reaction(None, f"{too_late}: nothing to roll back.")
     try:
         operation = registry.rollback(
             name,
             expected_champion=failing_version,
             actor="automation",
             reason=f"health: {found.reason} (report {report})",
-            # One incident is one report: however often its event fires, it rolls back once.
-            token=f"incident-{report}",
+            token=token,
             automatic=True,
         )
     except ChampionChanged as error:
-        return Reaction(
-            None,
-            f"@champion of {name} is version {error.actual or 'none'}, no longer the failing "
-            f"{failing_version}: nothing to roll back.",
-        )
+        return _not_champion(name, error.actual, failing_version)
     return Reaction(operation, operation.message)
+
+
+def _check_subject(told: str, asked: str, report: str) -> None:
+    """Refuse a request about something else than its report."""
+    if told != asked:
+        raise Refused(
+            f"Report {report} is about {told}, not about {asked}.",
+            remedy="Nothing was changed; find out who sent the event.",
+            report=report,
+        )
+
+
+def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
+    return Reaction(
+        None,
+        f"@champion of {name} is version {champion or 'none'}, no longer the failing {failing}: "
+        "nothing to roll back.",
+    )
+
+
+def _installed(past: Iterable[Record], name: str, version: int) -> datetime | None:
+    """When the version last became champion; None if the ledger knows of no such moment."""
+    for record in past:
+        if record.moved().get(name, (None, None))[1] == version:
+            return datetime.fromisoformat(record.time)
+    return None
+
+
+def _too_late(found: HealthReport, max_age: timedelta, installed: datetime | None) -> str:
+    """Why a report says nothing about production as it is now; '' if it does.
+
+    Raises:
+        Refused: It is of the future: the clock of whoever measured cannot be trusted.
+    """
+    now = datetime.now(UTC)
+    made = f"Report {found.report_id} of {_moment(found.time)}"
+    if found.time > now + CLOCK_SKEW:
+        raise Refused(
+            f"{made} is of the future: here it is {_moment(now)}.",
+            remedy="Nothing was changed; set the clock of the machine that measured, then measure "
+            "again.",
+            report=found.report_id,
+        )
+    if installed is not None and found.time < installed:
+        return (
+            f"{made} is older than the decision of {_moment(installed)} that made version "
+            f"{found.version} champion again"
+        )
+    if now - found.time > max_age:
+        return f"{made} is older than {max_age}"
+    return ""
+
+
+def _moment(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -6,6 +6,7 @@ another machine days later, is here and never on a worker's disk. A record count
 """
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -87,23 +88,41 @@ def close_record(client: MlflowClient, run_id: str, document: BaseModel, draft: 
         client.set_tag(run_id, _COMPLETE, "true")
 
 
+def read_tags(client: MlflowClient, run_id: str, kind: type[BaseModel]) -> Mapping[str, str]:
+    """The tags of a record, which say in one call what it is about.
+
+    Raises:
+        ArtifactMissing: There is no such record, or it is not complete.
+    """
+    label = _label(kind, run_id)
+    try:
+        with border(label):
+            tags: dict[str, str] = client.get_run(run_id).data.tags
+    except VersionNotReady as error:
+        raise _unreadable(label, str(error), run_id) from error
+    if tags.get(_COMPLETE) != "true":
+        raise _unreadable(label, "it was never completed", run_id)
+    return tags
+
+
 def read_record(client: MlflowClient, run_id: str, kind: type[Document]) -> Document:
     """Read the document of a record.
 
     Raises:
         ArtifactMissing: There is no such record, or it is not complete or not readable.
     """
-    label = f"{kind.__name__} of MLflow run {run_id!r}"
+    read_tags(client, run_id, kind)
+    label = _label(kind, run_id)
     try:
-        with border(label):
-            complete = client.get_run(run_id).data.tags.get(_COMPLETE) == "true"
-            if not complete:
-                raise _unreadable(label, "it was never completed", run_id)
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", folder))
-                return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        with border(label), tempfile.TemporaryDirectory() as folder:
+            path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", folder))
+            return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (VersionNotReady, OSError, ValidationError) as error:
         raise _unreadable(label, str(error), run_id) from error
+
+
+def _label(kind: type[BaseModel], run_id: str) -> str:
+    return f"{kind.__name__} of MLflow run {run_id!r}"
 
 
 def _unreadable(label: str, why: str, run_id: str) -> ArtifactMissing:

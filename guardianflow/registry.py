@@ -220,8 +220,16 @@ class ModelRegistryManager:
             AliasDrift: Somebody moved an alias by hand.
             RotationConflict: Others kept changing the release.
             ArtifactMissing: A file of the version to restore is gone or differs.
+            InputError: `automatic` without an expected champion.
         """
         name = _parse(model_name)
+        if automatic and not isinstance(expected_champion, int):
+            # What it saw may be long ago: it would take down whatever is champion by now.
+            raise InputError(
+                "An automation has to say which champion failed.",
+                remedy="Give expected_champion, the version that was measured.",
+                name=name.public,
+            )
         request = Request(
             Kind.ROLLBACK,
             name,

@@ -1,0 +1,205 @@
+"""Health events that come twice, late, in any order and from several processes: one rollback.
+
+The reports are real records in MLflow. What they say is written here: nobody measures windows for
+this.
+"""
+
+import random
+import tempfile
+import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from guardianflow.errors import ArtifactMissing, InputError, Refused, RollbackHeld
+from guardianflow.evaluation import Evaluation
+from guardianflow.health import CLOCK_SKEW, MAX_AGE, HealthReport, Verdict, roll_back_failing
+from guardianflow.records import HEALTH, Draft, close_record, open_record
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import HealthSettings
+from tests.integration.faults import (
+    FORK,
+    VARIANTS,
+    Again,
+    Death,
+    Phase,
+    Plant,
+    Promote,
+    Reader,
+    RollBack,
+)
+
+pytestmark = pytest.mark.forks
+EVENTS = 950
+LATER_EVENTS = 50
+SENDERS = 4
+DEADLINE_S = 300
+FIGURES = Evaluation(
+    map50=0.2,
+    map50_95=0.1,
+    per_class={},
+    false_alarms_per_image=0.0,
+    images=32,
+    objects=64,
+    score_threshold=0.5,
+)
+
+
+class Incidents:
+    """A release of two names whose version 2 is champion, and reports about it."""
+
+    def __init__(self, factory, server):
+        self.plant = Plant(factory, server, VARIANTS[:1]).started()
+        self.registry = factory.registry
+        self.base, self.twin = self.plant.names
+        self.plant.writes_of(Promote())
+
+    def report(self, name, version, verdict=Verdict.FAILING, age=timedelta(0)) -> str:
+        """Keep a report, and return its id."""
+        client = self.registry.client
+        run_id = open_record(client, HEALTH, uuid.uuid4().hex, "a test")
+        report = HealthReport(
+            model_name=name,
+            version=version,
+            window="/frames",
+            window_fingerprint="0" * 64,
+            evaluation=FIGURES,
+            settings=HealthSettings(),
+            verdict=verdict,
+            reason="mAP50 0.200 on 32 frames is below 0.400",
+            report_id=run_id,
+            time=datetime.now(UTC) - age,
+        )
+        tags = {
+            "guardianflow.name": name,
+            "guardianflow.version": str(version),
+            "guardianflow.verdict": verdict.value,
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            close_record(client, run_id, report, Draft(Path(folder), tags))
+        return run_id
+
+    def rollbacks(self) -> list[int]:
+        return [op.seq for op in self.registry.history(self.base) if op.kind == "rollback"]
+
+
+@pytest.fixture
+def incidents(factory, mlflow_server):
+    return Incidents(factory, mlflow_server)
+
+
+def send(server, events, answers):
+    """Deliver events as an automation does; say what came of each."""
+    registry = ModelRegistryManager(server)
+    said = Counter()
+    for event in events:
+        try:
+            reaction = roll_back_failing(registry, *event)
+            said["nothing" if reaction.operation is None else reaction.operation.seq] += 1
+        except (ArtifactMissing, Refused) as error:
+            said[type(error).__name__] += 1
+    answers.put(said)
+
+
+def deliver(server, events):
+    """Deliver events from several processes at once, each its share."""
+    answers = FORK.Queue()
+    shares = [events[number::SENDERS] for number in range(SENDERS)]
+    senders = [FORK.Process(target=send, args=(server, share, answers)) for share in shares]
+    for sender in senders:
+        sender.start()
+    said = sum((answers.get(timeout=DEADLINE_S) for _ in senders), Counter())
+    for sender in senders:
+        sender.join(DEADLINE_S)
+    assert said.total() == len(events)
+    return said
+
+
+def test_a_thousand_events_roll_back_once(incidents: Incidents, mlflow_server):
+    plant, base, twin = incidents.plant, incidents.base, incidents.twin
+    # Version 2 failed, was mended, and a person promoted it again.
+    former = incidents.report(base, 2)
+    plant.writes_of(RollBack())
+    early = incidents.report(base, 1)
+    plant.writes_of(Promote())
+    before = incidents.rollbacks()
+    failing = [incidents.report(name, 2) for name in (base, base, twin)]
+    healthy = incidents.report(base, 2, Verdict.HEALTHY)
+    events = [
+        *((base, 2, failing[0]), (base, 2, failing[1]), (twin, 2, failing[2])),
+        *((base, 2, former), (base, 1, early), (base, 2, healthy)),
+        # Invented: no such report, about another name, about another version.
+        *((base, 2, uuid.uuid4().hex), (twin, 2, failing[0]), (base, 1, failing[0])),
+    ]
+    dice = random.Random(4)
+    with Reader(mlflow_server, plant.names) as reader:
+        said = deliver(mlflow_server, dice.choices(events, k=EVENTS))
+        assert len(incidents.rollbacks()) == len(before) + 1
+        made = incidents.rollbacks()[-1]
+        assert set(said) == {"nothing", "ArtifactMissing", "Refused", made}
+        plant.has_seen(RollBack())
+        # What was restored fails too: that is an alarm, and moves nothing.
+        again = incidents.report(base, 1)
+        events += [(base, 1, again)]
+        said = deliver(mlflow_server, [(base, 1, again), *dice.choices(events, k=LATER_EVENTS - 1)])
+        assert said["RollbackHeld"] >= 1
+        assert {seq for seq in said if isinstance(seq, int)} <= {made}
+        plant.check()
+    reader.confirm(EVENTS // 10)
+
+
+def test_an_old_report_and_one_of_the_future_move_nothing(incidents: Incidents):
+    registry, base = incidents.registry, incidents.base
+    report = incidents.report(base, 2)
+    reaction = roll_back_failing(registry, base, 2, report, max_age=timedelta(0))
+    assert reaction.operation is None
+    assert "is older than 0:00:00: nothing to roll back" in reaction.message
+    future = incidents.report(base, 2, age=-2 * CLOCK_SKEW)
+    with pytest.raises(Refused, match="of the future"):
+        roll_back_failing(registry, base, 2, future)
+    incidents.plant.check()
+    # A clock that is a little ahead is no reason to leave a failing champion.
+    ahead = incidents.report(base, 2, age=-CLOCK_SKEW / 2)
+    assert roll_back_failing(registry, base, 2, ahead).operation is not None
+    # Once done, it was done: also for the attempt that comes after the cut-off.
+    late = roll_back_failing(registry, base, 2, ahead, max_age=timedelta(0))
+    assert late.operation is not None
+    assert "was done before" in late.message
+    incidents.plant.has_seen(RollBack())
+    assert timedelta(minutes=10) < MAX_AGE <= timedelta(hours=1)
+
+
+def test_a_restored_version_that_fails_is_left_to_a_person(incidents: Incidents):
+    registry, base = incidents.registry, incidents.base
+    assert roll_back_failing(registry, base, 2, incidents.report(base, 2)).operation is not None
+    incidents.plant.has_seen(RollBack())
+    for _ in range(2):
+        with pytest.raises(RollbackHeld):
+            roll_back_failing(registry, base, 1, incidents.report(base, 1))
+    incidents.plant.check()
+
+
+def test_what_a_killed_rollback_began_its_next_event_finishes(incidents: Incidents):
+    plant, base = incidents.plant, incidents.base
+    report = incidents.report(base, 2)
+
+    class Automation(RollBack):
+        def run(self, registry, plant, token):
+            # The second time as late as it may be: what is decided is finished all the same.
+            return roll_back_failing(registry, base, 2, report, max_age=self.max_age)
+
+    command = Automation()
+    command.max_age = MAX_AGE
+    assert plant.dies(command, "", Death(2, Phase.AFTER, Again.WITH_TOKEN))
+    plant.look()
+    command.max_age = timedelta(0)
+    assert command.run(incidents.registry, plant, "").operation is not None
+    plant.has_seen(command)
+
+
+def test_an_automation_has_to_say_which_champion_failed(incidents: Incidents):
+    with pytest.raises(InputError, match="which champion failed"):
+        incidents.registry.rollback(incidents.base, automatic=True, reason="a test")
+    incidents.plant.check()
