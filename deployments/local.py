@@ -86,6 +86,11 @@ def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
         "PREFECT_HOME": str(prefect_home),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        # In memory a kill -9 of the server would lose who holds the only slot of `reconcile`, and
+        # no pass would ever begin again.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+            "prefect.server.concurrency.lease_storage.filesystem"
+        ),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_CLI_PROMPT": "false",
         "PYTHONUNBUFFERED": "1",

@@ -57,7 +57,7 @@ def reconcile(
     for operation in result.rescued:
         tell_of_rescue(operation)
     show(result)
-    forget_old_runs()
+    forget_old_runs(deployment.id, datetime.now(UTC))
     message = result.message[:2000]
     if result.alarms:
         return Completed(name="Alarm", message=message)
@@ -149,15 +149,14 @@ def show(result: "Reconciliation") -> None:
         show_page(PAGE, page, result.message[:500])
 
 
-def forget_old_runs() -> None:
+def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
     """Delete flow runs of this deployment that nobody will look for: a few, each time."""
-    if deployment.id is None:
+    if deployment_id is None:
         return
-    now = datetime.now(UTC)
     with get_client(sync_client=True) as client:
         for states, kept in ((_QUIET, _QUIET_KEPT), (None, _KEPT)):
             old: dict[str, Any] = {
-                "deployment_id": {"any_": [str(deployment.id)]},
+                "deployment_id": {"any_": [deployment_id]},
                 "end_time": {"before_": (now - kept).isoformat()},
             }
             if states:

@@ -179,6 +179,32 @@ class Orchestrator:
             runs = client.read_flow_runs(flow_run_filter=wanted, limit=1)
         return describe_run(runs[0], self.ui_url) if runs else None
 
+    def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
+        """The flow run of a flow that ended last, and when; cancelled ones do not count."""
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterState,
+            FlowRunFilterStateType,
+        )
+        from prefect.client.schemas.objects import StateType
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]
+        with self._client() as client:
+            runs = client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ended))
+                ),
+                sort=FlowRunSort.END_TIME_DESC,
+                limit=1,
+            )
+        if not runs or runs[0].end_time is None:
+            return None
+        return describe_run(runs[0], self.ui_url), runs[0].end_time
+
     def follow(
         self, run_id: str, on_log: Callable[[str], None], *, timeout_s: float | None = None
     ) -> FlowRunInfo:

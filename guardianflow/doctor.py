@@ -153,6 +153,20 @@ def examine_chart(
     )
 
 
+def standing(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
+    """What a person should know about a release from its ledger alone.
+
+    Raises:
+        LedgerDamaged: The ledger was deleted, cut or edited.
+    """
+    now = datetime.now(UTC)
+    ledger = Ledger(registry.client, base)
+    head = ledger.read()
+    open_end = [found.of_interruption(head.interrupted, now)] if head.interrupted else []
+    past = tuple(ledger.past(head))
+    return worst_first([*open_end, *found.of_state(base.public, head.state, past, now)])
+
+
 def read_chart(registry: ModelRegistryManager, base: ModelName) -> Chart:
     """Read everything that the findings on one release need, but its files.
 

@@ -88,7 +88,8 @@ class Reconciliation:
         said = [finding.message for finding in self.alarms]
         said += [operation.message for operation in (*self.finished, *self.rescued)]
         said += self.mended
-        return " ".join(said) or f"All is well: {len(self.releases)} releases."
+        count = len(self.releases)
+        return " ".join(said) or f"All is well: {count} release{'' if count == 1 else 's'}."
 
 
 def reconcile(

@@ -1,6 +1,8 @@
 """The commands that only look: models, history, status."""
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +14,12 @@ from guardianflow.names import ModelName
 from guardianflow.servers import use_servers
 
 if TYPE_CHECKING:
+    from guardianflow.control import Orchestrator
     from guardianflow.registry import ModelSummary, Operation
+
+_LATE = timedelta(minutes=5)
+_FLOWS = ("promotion", "rollback")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -75,7 +82,9 @@ def models(
 def history(
     name: Annotated[str, typer.Argument(help="Base or variant.")], as_json: JsonFlag = False
 ) -> None:
-    """Who put what into production, when and why; oldest first.
+    """Who put what into production, when, why, on which evidence; oldest first.
+
+    Behind it stands what a person should know: no way back, an older model on the floor, a hold.
 
     [bold]Example[/]
 
@@ -86,7 +95,13 @@ def history(
     operations = registry.history(public)
     if not as_json:
         print_history(public, operations)
-    print_result([op.to_json() for op in operations], as_json=as_json)
+        from guardianflow.doctor import standing
+
+        for finding in standing(registry, ModelName.parse(public).base):
+            say(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")
+    print_result(
+        [{**op.to_json(), "flow_run": flow_run_of(op.token)} for op in operations], as_json=as_json
+    )
 
 
 def status(as_json: JsonFlag = False) -> None:
@@ -111,6 +126,7 @@ def status(as_json: JsonFlag = False) -> None:
             for w in orchestrator.pending()
         ]
         answers["prefect"] = f"answers, {len(waiting)} waiting approvals"
+        answers["reconcile"] = _last_pass(orchestrator)
     except OrchestratorUnavailable as error:
         answers["prefect"], missing = error.message, error
     if not as_json:
@@ -119,6 +135,8 @@ def status(as_json: JsonFlag = False) -> None:
             ("Prefect", ui_address(servers), answers["prefect"]),
         ]
         print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
+        if "reconcile" in answers:
+            say(f"reconcile: {answers['reconcile']}")
         for row in waiting:
             say(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
         if missing:
@@ -132,6 +150,17 @@ def status(as_json: JsonFlag = False) -> None:
     )
     if missing:
         raise typer.Exit(missing.exit_code)
+
+
+def _last_pass(orchestrator: "Orchestrator") -> str:
+    """What the last pass over all releases found, and when."""
+    last = orchestrator.last_ended("reconcile")
+    if last is None:
+        return "no pass yet"
+    info, ended = last
+    age = datetime.now(UTC) - ended
+    late = ": is its schedule paused, or its worker down?" if age > _LATE else ""
+    return f"{info.state} {age.total_seconds():.0f} s ago{late} {info.message}"
 
 
 def print_models(summaries: "Sequence[ModelSummary]") -> None:
@@ -159,7 +188,7 @@ def print_history(name: str, operations: "Sequence[Operation]") -> None:
     """The operations of a release, oldest first."""
     print_table(
         f"History of {ModelName.parse(name).base}",
-        ("#", "time (UTC)", "what", "@champion", "who", "why"),
+        ("#", "time (UTC)", "what", "@champion", "who", "why", "evidence"),
         [
             (
                 op.seq,
@@ -172,7 +201,22 @@ def print_history(name: str, operations: "Sequence[Operation]") -> None:
                 ),
                 op.actor,
                 op.reason,
+                _evidence(op),
             )
             for op in operations
         ],
     )
+
+
+def flow_run_of(token: str) -> str | None:
+    """The id of the flow run that asked for an operation, or None where none did."""
+    kind, _, run = token.partition("-")
+    return run if kind in _FLOWS and _UUID.fullmatch(run) else None
+
+
+def _evidence(operation: "Operation") -> str | None:
+    flow_run = flow_run_of(operation.token)
+    evidence = operation.evidence.partition(":")[0]
+    said = [f"MLflow run {evidence}"] if evidence else []
+    said += [f"flow run {flow_run}"] if flow_run else []
+    return "\n".join(said) or None

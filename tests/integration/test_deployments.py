@@ -6,22 +6,30 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.settings import get_current_settings
-from prefect.states import Suspended
+from prefect.states import Completed, Running, Suspended
 
 from deployments import apply as applying
-from deployments.apply import POOLS, Expected, apply, check
+from deployments.apply import POOLS, Expected, apply, check, drop_missed_passes
+from flows.reconcile import forget_old_runs
 from guardianflow import control
 from guardianflow.control import Orchestrator
 from guardianflow.errors import AnswerInvalid, InputError, Refused
+from guardianflow.reconciliation import PASS_EVERY
 from guardianflow.servers import NO_TELEMETRY
 
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
-FLOWS = {"train", "quantize", "lifecycle", "promote", "rollback", "check-health", "drill"}
+FLOWS = {
+    *("train", "quantize", "lifecycle", "promote", "rollback", "check-health", "drill"),
+    "reconcile",
+}
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +237,61 @@ def test_a_flow_run_is_found_by_its_key_and_followed_for_a_limited_time(applied)
     assert not as_it_stands.final
     with get_client(sync_client=True) as client:
         client.delete_flow_run(started.id)
+
+
+@pytest.fixture
+def passes(applied):
+    """The deployment of `reconcile`, without what its schedule has made."""
+    with get_client(sync_client=True) as client:
+        yield client, client.read_deployment_by_name("reconcile/guardianflow").id
+
+
+def test_a_pass_is_made_every_forty_seconds_and_never_twice_at_once(passes):
+    client, deployment = passes
+    read = client.read_deployment(deployment)
+    assert [s.schedule.interval.total_seconds() for s in read.schedules] == [
+        PASS_EVERY.total_seconds()
+    ]
+    assert read.global_concurrency_limit.limit == 1
+    assert read.concurrency_options.collision_strategy == "CANCEL_NEW"
+
+
+def test_missed_passes_are_dropped_and_what_a_person_submitted_is_kept(passes, applied):
+    client, deployment = passes
+    submitted = applied.submit("reconcile/guardianflow", {"model_name": NAME})
+    ago = datetime.now(UTC) - timedelta(hours=1)
+    client.request(
+        "POST",
+        f"/deployments/{deployment}/schedule",
+        json={"start_time": ago.isoformat(), "end_time": (ago + timedelta(minutes=10)).isoformat()},
+    )
+    assert len(runs_of(client, deployment)) == 1 + 15
+    drop_missed_passes(client)
+    assert [str(run.id) for run in runs_of(client, deployment)] == [submitted.id]
+    client.delete_flow_run(UUID(submitted.id))
+
+
+def test_old_passes_that_found_nothing_are_forgotten(passes):
+    client, deployment = passes
+    for name in ("AllWell", "Alarm"):
+        run = client.create_flow_run_from_deployment(deployment)
+        for state in (Running(), Completed(name=name)):
+            client.set_flow_run_state(run.id, state, force=True)
+
+    def left(age):
+        forget_old_runs(str(deployment), datetime.now(UTC) + age)
+        return sorted(run.state.name for run in runs_of(client, deployment))
+
+    assert left(timedelta(minutes=50)) == ["Alarm", "AllWell"]
+    assert left(timedelta(hours=2)) == ["Alarm"]
+    assert left(timedelta(days=6)) == ["Alarm"]
+    assert left(timedelta(days=8)) == []
+
+
+def runs_of(client, deployment):
+    wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))
+    return [
+        run
+        for run in client.read_flow_runs(flow_run_filter=wanted)
+        if not run.auto_scheduled or run.expected_start_time < datetime.now(UTC)
+    ]

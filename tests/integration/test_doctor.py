@@ -1,20 +1,23 @@
 """What is done by hand in MLflow is found, and the command that doctor names mends it."""
 
+import json
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
-import uuid
+from datetime import timedelta
 
 import pytest
-from mlflow import MlflowClient
 
 from guardianflow.cli import main
 from guardianflow.doctor import examine
 from guardianflow.errors import ModelUnknown
 from guardianflow.findings import FileCheck, Severity
 from guardianflow.names import ModelName
+from guardianflow.release.index import known_bases
 from tests.integration.conftest import make_run
+from tests.integration.releases import FILES, Releases, registered
 from tests.servers import mlflow_server_on
 
 
@@ -30,84 +33,56 @@ def mlflow_server(server):
     return server.uri
 
 
-@pytest.fixture
-def client(registry):
-    """What somebody in the MLflow UI has."""
-    return registry.client
-
-
-class Plant:
-    """Releases of versions that share their files: quick to make."""
-
-    def __init__(self, registry, factory, run_id):
-        self.registry, self.factory, self.run_id = registry, factory, run_id
-
-    def version(self, name, source=None):
-        """A new version, which waits as @candidate."""
-        tags = {} if source is None else {"guardianflow.source_version": str(source)}
-        return self.registry.register_model(
-            self.run_id, "model", name, tags=tags, token=uuid.uuid4().hex
-        ).version
-
-    def release(self, *, variant=False):
-        """Versions 1 and 2, the second in production, with a way back."""
-        name = self.factory.name()
-        for version in (1, 2):
-            self.version(name)
-            if variant:
-                self.version(f"{name}__openvino_int8", version)
-            self.registry.promote_to_champion(name, actor="kim", reason=f"release {version}")
-        return name
-
-
 @pytest.fixture(scope="module")
-def shared_run(server):
-    return make_run(
-        MlflowClient(server.uri, server.uri), {"MLmodel": b"{}", "artifacts/ir/model.bin": b"w"}
-    )
+def releases(mlflow_server, server):
+    return Releases(mlflow_server, server.folder)
 
 
 @pytest.fixture
-def plant(registry, factory, shared_run):
-    return Plant(registry, factory, shared_run)
+def registry(mlflow_server, releases, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+    return releases.registry
 
 
 @pytest.fixture
-def single(plant):
+def client(releases):
+    return releases.client
+
+
+@pytest.fixture
+def single(registry, releases):
     """A base alone, with a way back."""
-    return plant.release()
+    return releases.release()
 
 
 @pytest.fixture
-def twins(plant):
+def twins(registry, releases):
     """A base and its variant, with a way back."""
-    return plant.release(variant=True)
-
-
-def registered(name):
-    return ModelName.parse(name).registered
+    return releases.release(variant=True)
 
 
 def found(registry, name, files=FileCheck.SIZE):
     return [finding.code for finding in examine(registry, name, files=files)]
 
 
+def command_line(*words):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return ended.value.code
+
+
 def carry_out(finding, command=0):
     """Run the remedy as it is printed."""
     words = shlex.split(re.findall(r"`([^`]*)`", finding.remedy)[command])
     if words[0] == "guardianflow":
-        with pytest.raises(SystemExit) as ended:
-            main(words[1:])
-        assert ended.value.code == 0
+        assert command_line(*words[1:]) == 0
         return
-    program = [sys.executable, *words[1:]] if words[0] == "python" else ["-m", *words]
-    if words[0] == "mlflow":
-        program = [sys.executable, "-m", *words]
-    subprocess.run(program, check=True, capture_output=True)
+    program = words[1:] if words[0] == "python" else ["-m", *words]
+    subprocess.run([sys.executable, *program], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("command", [0, 1], ids=["keep ledger", "keep mlflow"])
-@pytest.mark.parametrize("alias", ["champion", "rollback"])
+@pytest.mark.parametrize(("alias", "command"), [("champion", 0), ("champion", 1), ("rollback", 0)])
 def test_an_alias_moved_by_hand_is_found_and_mended(registry, client, single, alias, command):
     client.set_registered_model_alias(
         registered(single), alias, "1" if alias == "champion" else "2"
@@ -118,7 +93,7 @@ def test_an_alias_moved_by_hand_is_found_and_mended(registry, client, single, al
     carry_out(finding, command)
     assert not [f for f in examine(registry, single) if f.severity is Severity.ERROR]
     champion = registry.get_champion(single).version
-    assert champion == (1 if (alias, command) == ("champion", 1) else 2)
+    assert champion == (1 if command == 1 else 2)
 
 
 @pytest.mark.parametrize("alias", ["champion", "rollback"])
@@ -131,9 +106,9 @@ def test_an_alias_deleted_by_hand_is_found_and_mended(registry, client, twins, a
     assert examine(registry, twins) == []
 
 
-def test_a_champion_that_the_ledger_never_heard_of_is_adopted(registry, client, plant):
-    name = plant.factory.name()
-    plant.version(name)
+def test_a_champion_that_the_ledger_never_heard_of_is_adopted(registry, client, releases):
+    name = releases.name()
+    releases.version(name)
     assert examine(registry, name) == []
     client.set_registered_model_alias(registered(name), "champion", "1")
     (finding,) = examine(registry, name)
@@ -151,10 +126,10 @@ def test_a_deleted_champion_is_found_and_a_rollback_mends_it(registry, client, s
     assert not [f for f in examine(registry, single) if f.severity is Severity.ERROR]
 
 
-def test_a_deleted_champion_without_a_way_back_names_what_is_left(registry, client, plant):
-    name = plant.factory.name()
-    plant.version(name)
-    plant.version(name)
+def test_a_deleted_champion_without_a_way_back_names_what_is_left(registry, client, releases):
+    name = releases.name()
+    releases.version(name)
+    releases.version(name)
     registry.promote_to_champion(name, 2)
     client.delete_model_version(registered(name), "2")
     finding = examine(registry, name)[0]
@@ -191,12 +166,12 @@ def test_a_renamed_base_is_found_too(registry, client, twins):
     assert examine(registry, twins) == []
 
 
-def test_a_deleted_model_is_found_and_registered_again(registry, client, plant, twins):
+def test_a_deleted_model_is_found_and_registered_again(registry, client, releases, twins):
     int8 = f"{twins}__openvino_int8"
     client.delete_registered_model(registered(int8))
     (finding,) = examine(registry, twins)
     assert (finding.code, finding.model) == ("model-deleted", int8)
-    again = plant.version(int8, 2)
+    again = releases.version(int8, 2)
     client.set_registered_model_alias(registered(int8), "champion", str(again))
     carry_out(finding, 1)
     assert found(registry, twins) == ["no-way-back"]
@@ -208,3 +183,135 @@ def test_a_release_whose_models_are_all_gone_is_still_known(registry, client, tw
     assert found(registry, twins) == ["model-deleted", "model-deleted"]
     with pytest.raises(ModelUnknown):
         examine(registry, "nobody/knows-this/welding/ppe")
+
+
+def test_a_deleted_run_of_the_ledger_is_found_and_restored(registry, client, single):
+    run = next(iter(known_bases(client)[ModelName.parse(single)]))
+    client.delete_run(run)
+    (finding,) = examine(registry, single)
+    assert (finding.code, finding.model) == ("ledger-damaged", single)
+    carry_out(finding)
+    assert examine(registry, single) == []
+
+
+@pytest.mark.parametrize("seq", [1, 2])
+def test_an_edited_entry_of_the_ledger_is_found(registry, client, server, single, seq):
+    run = next(iter(known_bases(client)[ModelName.parse(single)]))
+    change = "UPDATE params SET value = replace(value, ?, ?) WHERE run_uuid = ? AND key = ?"
+    with sqlite3.connect(server.folder / "mlflow.db") as database:
+        done = database.execute(change, ('"kim"', '"lee"', run, f"op.{seq:06d}"))
+        assert done.rowcount == 1
+    (finding,) = examine(registry, single)
+    assert finding.code == "ledger-damaged"
+    assert "back-up" in finding.remedy
+    with sqlite3.connect(server.folder / "mlflow.db") as database:
+        database.execute(change, ('"lee"', '"kim"', run, f"op.{seq:06d}"))
+    assert examine(registry, single) == []
+
+
+def test_a_renamed_ledger_is_said_once_and_renamed_back(registry, client, single):
+    where = client.get_experiment_by_name("guardianflow.ledger").experiment_id
+    client.rename_experiment(where, "old stuff")
+    findings = examine(registry)
+    assert [(f.code, f.model) for f in findings if f.code == "ledger-damaged"] == [
+        ("ledger-damaged", "")
+    ]
+    carry_out(findings[0])
+    assert examine(registry, single) == []
+
+
+def test_an_interrupted_operation_is_found_and_finished(registry, releases, single):
+    version = releases.interrupt(single)
+    (finding,) = examine(registry, single)
+    assert (finding.code, finding.severity) == ("operation-interrupted", Severity.ERROR)
+    assert "Operation 3 (promote" in finding.message
+    carry_out(finding, 1)
+    assert examine(registry, single) == []
+    assert registry.get_champion(single).version == version
+
+
+def test_an_operation_under_way_is_no_error(registry, releases, single):
+    releases.interrupt(single, age=timedelta(0))
+    (finding,) = examine(registry, single)
+    assert (finding.code, finding.severity) == ("operation-interrupted", Severity.NOTE)
+    assert command_line("doctor", single) == 0
+
+
+def test_a_lost_or_changed_file_is_found(registry, client, releases):
+    name = releases.name()
+    for alias in ("rollback", "champion", "candidate"):
+        releases.version(name, run_id=make_run(client, FILES))
+        if alias != "candidate":
+            registry.promote_to_champion(name)
+    files = [releases.file(name, version, "artifacts/ir/model.bin") for version in (1, 2, 3)]
+    content = files[0].read_bytes()
+    for file in files:
+        file.write_bytes(content[::-1])
+    assert found(registry, name) == []
+    findings = examine(registry, name, files=FileCheck.SHA256)
+    assert {f.code for f in findings} == {"file-changed"}
+    assert [(f.severity, f.message.partition("(")[2]) for f in findings] == [
+        (Severity.ERROR, "@champion is version 2)."),
+        (Severity.ERROR, "@rollback is version 1)."),
+        (Severity.WARNING, "@candidate is version 3)."),
+    ]
+    files[0].write_bytes(content)
+    files[1].write_bytes(content + b"!")
+    files[2].unlink()
+    assert found(registry, name) == ["file-missing", "file-missing"]
+    assert found(registry, name, FileCheck.NONE) == []
+    # What the remedy says first: the files are brought back.
+    for file in files:
+        file.write_bytes(content)
+    assert found(registry, name, FileCheck.SHA256) == []
+
+
+def test_edited_tags_are_found_and_written_again(registry, client, single):
+    registry.rollback(single, reason="misses at night")
+    client.set_model_version_tag(registered(single), "1", "guardianflow.status", "former")
+    client.delete_model_version_tag(registered(single), "2", "guardianflow.status")
+    findings = [f for f in examine(registry, single) if f.code == "tag-wrong"]
+    assert len(findings) == 2
+    carry_out(findings[0])
+    assert "tag-wrong" not in found(registry, single)
+    assert registry.get_version(single, 2).status == "rolled_back"
+
+
+def test_an_edited_mirror_is_found_and_written_again(registry, client, single):
+    for value in (None, "7", '{"seq":1,"digest":"","state":{"":[1,null]}}'):
+        if value is None:
+            client.delete_registered_model_tag(registered(single), "guardianflow.head")
+        else:
+            client.set_registered_model_tag(registered(single), "guardianflow.head", value)
+        (finding,) = examine(registry, single)
+        assert finding.code == "mirror-wrong"
+    carry_out(finding)
+    assert examine(registry, single) == []
+
+
+def test_what_a_person_should_know_is_said(registry, releases, twins):
+    releases.version(twins)
+    registry.promote_to_champion(twins)
+    (older,) = examine(registry, twins)
+    assert (older.code, older.model) == ("floor-runs-older", f"{twins}__openvino_int8")
+    registry.rollback(twins, automatic=True, expected_champion=3, actor="automation", reason="dark")
+    findings = {finding.code: finding for finding in examine(registry, twins)}
+    assert list(findings) == ["on-hold", "candidate-quarantined"]
+    assert "by automation (dark)" in findings["on-hold"].message
+    assert command_line("doctor", twins) == 0
+
+
+def test_the_command_groups_by_release_and_leaves_with_3(registry, client, single, capsys):
+    assert command_line("doctor", single) == 0
+    assert "all is well: 1 release examined" in capsys.readouterr().out
+    client.delete_registered_model_alias(registered(single), "rollback")
+    assert command_line("doctor", single) == 3
+    out = capsys.readouterr().out
+    assert out.startswith(single)
+    assert "rollback-missing" in out
+    assert "1 error; 1 release examined" in out
+    assert command_line("doctor", single, "--json") == 3
+    data = json.loads(capsys.readouterr().out)
+    assert data["releases"] == 1
+    assert data["findings"][0]["remedy"]
+    assert data["findings"][0]["severity"] == "error"

@@ -1,0 +1,233 @@
+"""A pass over all releases: what is ours is finished, the rest is reported, and it is cheap."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+
+from guardianflow.alarms import AlarmBook, compare
+from guardianflow.findings import Code, FileCheck, Finding, Severity
+from guardianflow.names import ModelName
+from guardianflow.reconciliation import BYTES_EVERY, PASS_EVERY, in_turn, reconcile
+from guardianflow.release.index import known_bases
+from tests.integration.conftest import make_run
+from tests.integration.releases import FILES, Releases, registered
+from tests.servers import mlflow_server_on
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(folder):
+    """A server of this module's own: each pass is over all of its releases."""
+    with mlflow_server_on(folder) as server:
+        yield server.uri
+
+
+@pytest.fixture(scope="module")
+def releases(mlflow_server, folder, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
+        yield Releases(mlflow_server, folder)
+
+
+@pytest.fixture
+def registry(releases):
+    return releases.registry
+
+
+@pytest.fixture
+def client(releases):
+    return releases.client
+
+
+@pytest.fixture
+def single(releases):
+    return releases.release()
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts what is asked of the server."""
+    made = []
+    send = requests.Session.request
+
+    def count(session, method, url, **options):
+        made.append(f"{method} {url.partition('/api/')[2]}")
+        return send(session, method, url, **options)
+
+    monkeypatch.setattr(requests.Session, "request", count)
+    return made
+
+
+def at(turn):
+    """A time at which it is turn number `turn`."""
+    return datetime.fromtimestamp(turn * PASS_EVERY.total_seconds(), UTC)
+
+
+def test_an_interrupted_operation_is_finished(registry, releases, single):
+    version = releases.interrupt(single)
+    result = reconcile(registry)
+    assert [operation.name for operation in result.finished] == [single]
+    assert registry.get_champion(single).version == version
+    assert not result.alarms_of(single)
+    assert not reconcile(registry).changed
+
+
+def test_an_operation_that_somebody_carries_out_now_is_left_alone(registry, releases, single):
+    version = releases.interrupt(single, age=timedelta(0))
+    result = reconcile(registry)
+    assert not result.changed
+    assert not result.alarms_of(single)
+    assert registry.get_champion(single).version != version
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert reconcile(registry, now=later).finished
+
+
+def test_a_first_operation_that_was_interrupted_is_finished(registry, releases):
+    name = releases.name()
+    releases.interrupt(name)
+    assert [operation.name for operation in reconcile(registry).finished] == [name]
+    assert registry.get_champion(name).version == 1
+
+
+def test_a_missing_champion_is_put_back(registry, client, single):
+    client.delete_registered_model_alias(registered(single), "champion")
+    result = reconcile(registry)
+    assert [operation.kind for operation in result.rescued] == ["repair"]
+    assert registry.get_champion(single).version == 2
+    assert registry.history(single)[-1].actor == "reconcile"
+    assert not reconcile(registry).changed
+
+
+def test_a_deleted_champion_takes_the_release_back(registry, client, single):
+    client.delete_model_version(registered(single), "2")
+    result = reconcile(registry)
+    assert [operation.kind for operation in result.rescued] == ["rollback"]
+    assert registry.get_champion(single).version == 1
+    assert not result.alarms_of(single)
+
+
+def test_tags_are_written_again(registry, client, single):
+    client.set_model_version_tag(registered(single), "2", "guardianflow.status", "former")
+    client.delete_registered_model_tag(registered(single), "guardianflow.head")
+    result = reconcile(registry)
+    assert len(result.mended) == 2
+    assert registry.get_version(single, 2).status == "champion"
+    assert not reconcile(registry).changed
+
+
+def test_an_alias_moved_by_hand_is_reported_and_left_alone(registry, client, single):
+    client.set_registered_model_alias(registered(single), "champion", "1")
+    result = reconcile(registry)
+    assert [(f.model, f.code) for f in result.alarms_of(single)] == [(single, "champion-moved")]
+    assert registry.get_champion(single).version == 1
+    assert len(registry.history(single)) == 2
+    registry.repair(single, "ledger", reason="a slip")
+    assert not reconcile(registry).alarms_of(single)
+
+
+def test_a_broken_release_keeps_no_other_from_being_looked_at(registry, client, releases):
+    broken, moved, killed = (releases.release() for _ in range(3))
+    runs = known_bases(client)[ModelName.parse(broken)]
+    client.delete_run(runs[0])
+    client.delete_registered_model_tag(registered(broken), "guardianflow.head")
+    client.set_registered_model_alias(registered(moved), "rollback", "2")
+    releases.interrupt(killed)
+    result = reconcile(registry)
+    codes = {base: [f.code for f in result.alarms_of(base)] for base in (broken, moved, killed)}
+    assert codes == {broken: ["ledger-damaged"], moved: ["rollback-moved"], killed: []}
+    assert [operation.name for operation in result.finished] == [killed]
+    client.restore_run(runs[0])
+    registry.repair(moved, "ledger", reason="a slip")
+    after = reconcile(registry)
+    assert not any(after.alarms_of(base) for base in (broken, moved, killed))
+
+
+def test_a_release_without_any_model_is_reported(registry, client, single):
+    client.delete_registered_model(registered(single))
+    alarms = reconcile(registry).alarms_of(single)
+    assert [(f.model, f.code) for f in alarms] == [(single, "model-deleted")]
+
+
+def test_every_file_has_its_turn(registry, client, releases):
+    own = releases.name()
+    releases.version(own, run_id=make_run(client, FILES))
+    registry.promote_to_champion(own)
+    file = releases.file(own, 1, "artifacts/ir/model.bin")
+    content = file.read_bytes()
+    file.write_bytes(content[::-1])
+    bases = sorted(reconcile(registry, now=at(1)).releases)
+    mine, other = bases.index(own), (bases.index(own) + 1) % len(bases)
+    assert not reconcile(registry, now=at(BYTES_EVERY * other)).alarms_of(own)
+    (finding,) = reconcile(registry, now=at(BYTES_EVERY * mine)).alarms_of(own)
+    assert finding.code == "file-changed"
+    file.write_bytes(content)
+
+
+def test_taking_turns_leaves_nobody_out():
+    for many in (1, 3, 7, 50, 51):
+        seen = [item for turn in range(many) for item in in_turn(range(many), 3, turn)]
+        assert set(seen) == set(range(many))
+
+
+def test_a_pass_costs_the_same_however_many_versions_and_models_there_are(
+    registry, client, releases, single, calls
+):
+    run_id = releases.run_id
+
+    def cost():
+        calls.clear()
+        # A turn in which the files of the same releases are looked at, whatever came after them.
+        reconcile(registry, now=at(BYTES_EVERY * 1000 + 1), suspects=[single])
+        return sorted(calls)
+
+    reconcile(registry)
+    before = cost()
+    for number in range(30):
+        client.create_registered_model(f"zz.plant-{number}.welding.ppe")
+        client.create_model_version(registered(single), f"runs:/{run_id}/model", run_id)
+    after = cost()
+    print(f"{len(before)} calls before, {len(after)} after")
+    assert len(after) <= len(before) + 20
+
+
+def test_an_alarm_is_told_once_and_once_more_when_it_is_over(registry, client, single):
+    book = AlarmBook(registry.client)
+    client.set_registered_model_alias(registered(single), "champion", "1")
+    alarms = reconcile(registry).alarms_of(single)
+    change = compare(single, book.read().get(single, {}), alarms, FileCheck.SIZE)
+    assert [f.code for f in change.new] == ["champion-moved"]
+    assert not change.over
+    book.write(change)
+    assert compare(single, book.read()[single], alarms, FileCheck.SIZE) is None
+    registry.repair(single, "ledger", reason="a slip")
+    alarms = reconcile(registry, suspects=book.read()).alarms_of(single)
+    over = compare(single, book.read()[single], alarms, FileCheck.SIZE)
+    assert over.over
+    assert not over.new
+    book.write(over)
+    book.write(over)
+    assert single not in book.read()
+
+
+def test_what_only_a_closer_look_shows_is_not_over_for_a_passing_one():
+    finding = Finding(
+        "a/b-c/d/e", Code.FILE_CHANGED, Severity.ERROR, "differs", "x", FileCheck.SHA256
+    )
+    reported = compare("a/b-c/d/e", {}, [finding], FileCheck.SHA256).memory
+    assert compare("a/b-c/d/e", reported, [], FileCheck.SIZE) is None
+    assert compare("a/b-c/d/e", reported, [], FileCheck.SHA256).over
+
+
+def test_a_deleted_memory_is_brought_back(registry, client, single):
+    book = AlarmBook(registry.client)
+    finding = Finding(single, Code.CHAMPION_MOVED, Severity.ERROR, "moved", "x")
+    change = compare(single, {}, [finding], FileCheck.SIZE)
+    book.write(change)
+    client.delete_experiment(client.get_experiment_by_name("guardianflow.alarms").experiment_id)
+    book.write(change)
+    assert book.read()[single] == change.memory
