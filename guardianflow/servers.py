@@ -15,7 +15,7 @@ from guardianflow.errors import InputError
 
 STATE_FILE = "servers.json"
 # A dead server would otherwise cost minutes of retries (measured: 246 s) before it is reported.
-_QUICK_FAILURE = {
+QUICK_FAILURE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -73,7 +73,7 @@ def find_servers() -> Servers:
 def use_servers() -> Servers:
     """Find the servers and point this process, and those it starts, at them."""
     servers = find_servers()
-    for key, value in {**_QUICK_FAILURE, **NO_TELEMETRY}.items():
+    for key, value in {**QUICK_FAILURE, **NO_TELEMETRY}.items():
         os.environ.setdefault(key, value)
     if servers.mlflow:
         os.environ["MLFLOW_TRACKING_URI"] = servers.mlflow
