@@ -1,0 +1,221 @@
+"""Rights on a real MLflow server with accounts: who may promote and roll back, and who may not."""
+
+from dataclasses import dataclass
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.server.auth.client import AuthServiceClient
+
+from deployments.apply import main
+from guardianflow.connection import connect
+from guardianflow.errors import PermissionDenied
+from guardianflow.names import ModelName
+from guardianflow.records import HEALTH, PROMOTIONS
+from guardianflow.registry import ModelAlias, ModelRegistryManager
+from guardianflow.release.ledger import LEDGER_EXPERIMENT, known_bases, prepare_server
+from guardianflow.release.rights import require_alias_rights
+from tests.integration.conftest import Factory
+from tests.servers import mlflow_server_on
+
+ACCOUNTS = ("engineer", "operator", "halfway")
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory):
+    """A server with accounts, on which nothing was set up for guardianflow yet."""
+    folder = tmp_path_factory.mktemp("rights")
+    settings = folder / "auth.ini"
+    settings.write_text(
+        "[mlflow]\n"
+        "default_permission = READ\n"
+        f"database_uri = sqlite:///{folder}/accounts.db\n"
+        "admin_username = admin\n"
+        f"admin_password = {password('admin')}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        # Without it every request hashes the password once more, which takes most of its time.
+        "auth_cache_ttl_seconds = 600\n"
+    )
+    environment = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of this test",
+    }
+    with mlflow_server_on(
+        folder, options=("--app-name", "basic-auth"), environment=environment
+    ) as server:
+        yield server.uri
+
+
+@dataclass
+class Accounts:
+    """Lets this process be one account after the other."""
+
+    server: str
+    monkeypatch: pytest.MonkeyPatch
+
+    def become(self, account):
+        self.monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", account)
+        self.monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password(account))
+        return ModelRegistryManager(self.server)
+
+
+@pytest.fixture
+def accounts(mlflow_server, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+    return Accounts(mlflow_server, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def known_accounts(mlflow_server):
+    """The accounts of the server, made by its administrator."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        Accounts(mlflow_server, monkeypatch).become("admin")
+        auth = AuthServiceClient(mlflow_server)
+        for account in ACCOUNTS:
+            auth.create_user(account, password(account))
+
+
+def password(account):
+    return f"{account}-has-a-long-one"
+
+
+def name_of(registry):
+    """A name with a version that the engineer registered."""
+    factory = Factory(registry)
+    name = factory.name()
+    factory.base(name)
+    return name
+
+
+def registered(name):
+    return ModelName.parse(name).registered
+
+
+def aliases(registry, name):
+    return next(dict(m.aliases) for m in registry.list_models() if m.name == name)
+
+
+def test_the_first_use_by_an_ordinary_account_makes_it_no_owner(accounts, known_accounts):
+    engineer = accounts.become("engineer")
+    name = name_of(engineer)
+    for act in (engineer.promote_to_champion, lambda _: prepare_server(engineer.client)):
+        with pytest.raises(PermissionDenied, match="no administrator") as refused:
+            act(name)
+        assert "deployments.apply --mlflow" in refused.value.remedy
+    assert main(["--mlflow"]) == 3
+    assert [e.name for e in engineer.client.search_experiments() if "guardianflow" in e.name] == []
+    assert aliases(engineer, name) == {"candidate": 1}
+
+
+@pytest.fixture(scope="module")
+def prepared(mlflow_server, known_accounts):
+    """The server as docs/operations.md wants it: set up by the administrator, rights granted."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        admin = Accounts(mlflow_server, monkeypatch).become("admin")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        assert main(["--mlflow"]) == 0
+        auth = AuthServiceClient(mlflow_server)
+        for experiment in (LEDGER_EXPERIMENT, PROMOTIONS, HEALTH):
+            where = admin.client.get_experiment_by_name(experiment).experiment_id
+            auth.grant_user_permission("operator", "experiment", where, "EDIT")
+            auth.grant_user_permission("halfway", "experiment", where, "EDIT")
+        auth.grant_user_permission("operator", "registered_model", "*", "EDIT")
+
+
+def test_an_account_without_the_ledger_moves_nothing_through_us(accounts, prepared):
+    engineer = accounts.become("engineer")
+    name = name_of(engineer)
+    with pytest.raises(PermissionDenied, match="neither promote nor roll back") as refused:
+        engineer.promote_to_champion(name)
+    assert "EDIT on the experiment guardianflow.ledger" in refused.value.remedy
+    assert aliases(engineer, name) == {"candidate": 1}
+    assert ModelName.parse(name) not in known_bases(engineer.client)
+    operator = accounts.become("operator")
+    operator.promote_to_champion(name)
+    engineer = accounts.become("engineer")
+    Factory(engineer).base(name)
+    operator = accounts.become("operator")
+    operator.promote_to_champion(name)
+    engineer = accounts.become("engineer")
+    with pytest.raises(PermissionDenied, match="neither promote nor roll back"):
+        engineer.rollback(name, reason="not mine to decide")
+    assert aliases(engineer, name)[ModelAlias.CHAMPION] == 2
+    assert [o.seq for o in engineer.history(name)] == [1, 2]
+    assert engineer.drift(name) == ()
+
+
+def test_an_operator_with_edit_alone_leads_the_whole_life(accounts, prepared):
+    """Deleting an alias needs MANAGE: what cannot be taken away names the champion, and is none."""
+    engineer = accounts.become("engineer")
+    name = name_of(engineer)
+    int8 = f"{name}__openvino_int8"
+    Factory(engineer).twin(name, 1)
+    assert accounts.become("operator").promote_to_champion(name).seq == 1
+    for version in (2, 3):
+        engineer = accounts.become("engineer")
+        Factory(engineer).base(name)
+        Factory(engineer).twin(name, version)
+        accounts.become("operator").promote_to_champion(name)
+    operator = accounts.become("operator")
+    assert aliases(operator, int8) == {"champion": 3, "rollback": 2, "candidate": 3}
+    assert operator.drift(name) == ()
+    assert operator.rollback(name, reason="blind at night").changed
+    assert operator.rollback(name, reason="blind by day").changed
+    # There is no way further back, and @rollback could not be taken away.
+    assert aliases(operator, int8) == {"champion": 1, "rollback": 1, "candidate": 3}
+    assert operator.drift(name) == ()
+    with pytest.raises(MlflowException) as denied:
+        operator.client.delete_registered_model_alias(registered(name), "rollback")
+    assert denied.value.error_code == "PERMISSION_DENIED"
+    assert operator.promote_to_champion(name, 3, force=True, reason="it was the lamp").changed
+    assert aliases(operator, int8) == {"champion": 3, "rollback": 1, "candidate": 3}
+    assert operator.drift(name) == ()
+
+
+def test_what_is_moved_by_hand_is_found_and_mended_by_an_operator(accounts, prepared):
+    engineer = accounts.become("engineer")
+    name = name_of(engineer)
+    accounts.become("operator").promote_to_champion(name)
+    engineer = accounts.become("engineer")
+    Factory(engineer).base(name)
+    # The engineer owns the model: MLflow lets its owner move every alias.
+    engineer.client.set_registered_model_alias(registered(name), "champion", "2")
+    (found,) = engineer.drift(name)
+    assert (found.alias, found.expected, found.actual) == (ModelAlias.CHAMPION, 1, 2)
+    with pytest.raises(PermissionDenied):
+        engineer.repair(name, "mlflow", reason="I want it so")
+    operator = accounts.become("operator")
+    operator.repair(name, "ledger", reason="moved by hand")
+    assert aliases(operator, name)["champion"] == 1
+
+
+def test_an_account_that_could_only_begin_is_told_before(accounts, prepared):
+    engineer = accounts.become("engineer")
+    name = ModelName.parse(name_of(engineer))
+    for account in ("engineer", "operator", "admin"):
+        require_alias_rights(accounts.become(account).client, [name])
+    with pytest.raises(PermissionDenied, match=f"halfway has READ on {name}"):
+        require_alias_rights(accounts.become("halfway").client, [name])
+
+
+def test_an_operator_cannot_delete_the_ledger(accounts, prepared):
+    operator = accounts.become("operator")
+    where = operator.client.get_experiment_by_name(LEDGER_EXPERIMENT)
+    for act in (
+        lambda: operator.client.delete_experiment(where.experiment_id),
+        lambda: operator.client.delete_run(where.tags["guardianflow.index_run"]),
+    ):
+        with pytest.raises(MlflowException) as denied:
+            act()
+        assert denied.value.error_code == "PERMISSION_DENIED"
+
+
+def test_a_wrong_password_is_told_as_one(accounts, known_accounts, monkeypatch):
+    accounts.become("operator")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+    with pytest.raises(PermissionDenied, match="list models"):
+        ModelRegistryManager(accounts.server).list_models()
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+    with pytest.raises(PermissionDenied, match="look for the ledger"):
+        known_bases(connect(accounts.server))
