@@ -184,6 +184,8 @@ class _Director:
                 if self._server_is_due():
                     self._restart_server()
                 time.sleep(_LOOK_S)
+        except KeyboardInterrupt:
+            print("interrupted: what has happened until now is judged", flush=True)
         finally:
             self.scene.end.value = 1
             for process in (*self.clients, *onlookers):
@@ -199,8 +201,9 @@ class _Director:
         return process
 
     def _doom(self, slot: int) -> tuple[int, float]:
-        # About every fourth request leads to an operation: much is refused, read or registered.
-        mean = 4 * self.plan.operations / max(self.plan.kills, 1)
+        # About every fourth request leads to an operation: much is refused, read or registered. The
+        # kills are to come somewhat before the operations.
+        mean = 3 * self.plan.operations / max(self.plan.kills, 1)
         requests = self.scene.asked[slot] + self.choice.randint(1, round(2 * mean))
         return requests, self.choice.uniform(0.0, 0.4)
 
