@@ -8,12 +8,15 @@ from mlflow.server.auth.client import AuthServiceClient
 
 from deployments.apply import main
 from guardianflow.connection import connect
-from guardianflow.errors import PermissionDenied
+from guardianflow.drill import drill
+from guardianflow.errors import DrillFailed, PermissionDenied
 from guardianflow.names import ModelName
-from guardianflow.records import HEALTH, PROMOTIONS
+from guardianflow.reconciliation import reconcile
+from guardianflow.records import ALARMS, HEALTH, PROMOTIONS
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.release.ledger import LEDGER_EXPERIMENT, known_bases, prepare_server
 from guardianflow.release.rights import require_alias_rights
+from guardianflow.release.write_once import HOLDS_TAG
 from tests.integration.conftest import Factory
 from tests.servers import mlflow_server_on
 
@@ -115,7 +118,7 @@ def prepared(mlflow_server, known_accounts):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
         assert main(["--mlflow"]) == 0
         auth = AuthServiceClient(mlflow_server)
-        for experiment in (LEDGER_EXPERIMENT, PROMOTIONS, HEALTH):
+        for experiment in (LEDGER_EXPERIMENT, PROMOTIONS, HEALTH, ALARMS):
             where = admin.client.get_experiment_by_name(experiment).experiment_id
             auth.grant_user_permission("operator", "experiment", where, "EDIT")
             auth.grant_user_permission("halfway", "experiment", where, "EDIT")
@@ -185,6 +188,7 @@ def test_what_is_moved_by_hand_is_found_and_mended_by_an_operator(accounts, prep
     with pytest.raises(PermissionDenied):
         engineer.repair(name, "mlflow", reason="I want it so")
     operator = accounts.become("operator")
+    assert [f.code for f in reconcile(operator, name).alarms] == ["champion-moved"]
     operator.repair(name, "ledger", reason="moved by hand")
     assert aliases(operator, name)["champion"] == 1
 
@@ -196,6 +200,40 @@ def test_an_account_that_could_only_begin_is_told_before(accounts, prepared):
         require_alias_rights(accounts.become(account).client, [name])
     with pytest.raises(PermissionDenied, match=f"halfway has READ on {name}"):
         require_alias_rights(accounts.become("halfway").client, [name])
+
+
+def test_a_drill_says_who_could_not_roll_back(accounts, prepared):
+    name = name_of(accounts.become("engineer"))
+    accounts.become("operator").promote_to_champion(name)
+    Factory(accounts.become("engineer")).base(name)
+    accounts.become("operator").promote_to_champion(name)
+    # These models are a few bytes: none of them loads, whoever asks.
+    for account, stopped in (
+        ("engineer", ["load", "ledger"]),
+        ("halfway", ["load", "ledger", "write"]),
+        ("operator", ["load"]),
+    ):
+        with pytest.raises(DrillFailed) as failed:
+            drill(accounts.become(account), name)
+        assert [step.step for step in failed.value.report.failures] == stopped, account
+    operator = accounts.become("operator")
+    assert [o.seq for o in operator.history(name)] == [1, 2]
+    assert operator.drift(name) == ()
+
+
+def test_an_operator_tries_out_a_new_version_of_mlflow(accounts, prepared):
+    """The check needs no right beside EDIT on the ledger; its run stays where it may not delete."""
+    engineer = accounts.become("engineer")
+    name = name_of(engineer)
+    admin = accounts.become("admin")
+    where = admin.client.get_experiment_by_name(LEDGER_EXPERIMENT)
+    (outcome,) = (key for key in where.tags if key.startswith(HOLDS_TAG))
+    admin.client.delete_experiment_tag(where.experiment_id, outcome)
+    with pytest.raises(PermissionDenied, match="not been checked"):
+        accounts.become("engineer").promote_to_champion(name)
+    operator = accounts.become("operator")
+    assert operator.promote_to_champion(name).seq == 1
+    assert outcome in operator.client.get_experiment_by_name(LEDGER_EXPERIMENT).tags
 
 
 def test_an_operator_cannot_delete_the_ledger(accounts, prepared):
