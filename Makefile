@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test unit check fix e2e real screenshots constraints clean
+.PHONY: help setup demo up down test unit check fix e2e real bench chaos mutation screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  make \1\t/' | expand -t 20
@@ -50,6 +50,22 @@ e2e: $(READY) ## the tests in a real browser too (needs Debian's chromium)
 
 real: $(READY) ## train, quantize, promote, roll back on real photographs (GUARDIANFLOW_REAL_DATA)
 	$(BIN)/python -m benchmarks.real_photographs
+
+bench: $(READY) ## what rotations, listings and a long ledger cost, under 10 minutes; writes docs/results
+	$(BIN)/python -m benchmarks.rotation
+	$(BIN)/python -m benchmarks.listing
+	$(BIN)/python -m benchmarks.ledger_growth
+
+chaos: $(READY) ## kill everything for up to an hour, on SQLite and Postgres, then judge the history
+	$(BIN)/python -m pytest -m chaos
+	$(BIN)/python -m pytest tests/unit/test_rotation_schedules.py --hypothesis-profile=chaos
+	$(BIN)/python -m tests.chaos.run --database sqlite --result docs/results/chaos-sqlite.json
+	$(BIN)/python -m tests.chaos.run --database postgres --result docs/results/chaos-postgres.json
+	$(BIN)/python -m tests.chaos.run --database sqlite --hands --operations 100 --kills 30 \
+		--result docs/results/chaos-hands.json
+
+mutation: $(READY) ## mutate the rules of the rotation; each mutant has to be caught by a test
+	$(BIN)/python -m tests.mutation
 
 screenshots: $(READY) ## make the pictures of the README again (needs Debian's chromium)
 	$(BIN)/python -m docs.screenshots
