@@ -35,6 +35,7 @@ from guardianflow.release.ledger import SEGMENT_LENGTH
 
 MIB = 1024 * 1024
 _WARM_UP = 2
+_SHORT = 10
 
 Step = Callable[[], object]
 
@@ -113,8 +114,10 @@ def checks_timed() -> Iterator[list[float]]:
         yield spent
 
 
-def timings(plant: Plant, rounds: int, size: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each operation by each way, in rounds of changing order."""
+def timings(
+    plant: Plant, rounds: int, size: int, warm_up: int = _WARM_UP
+) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each operation by each way, in rounds of changing order; the first warm up."""
     ways: dict[str, Ours | Bare] = {
         "guardianflow": Ours(plant, size),
         "client": Bare(plant, plant.client),
@@ -127,11 +130,11 @@ def timings(plant: Plant, rounds: int, size: int) -> dict[str, dict[str, list[fl
     order = list(ways)
     draw = random.Random(4)
     with checks_timed() as spent:
-        for number in range(_WARM_UP + rounds):
+        for number in range(warm_up + rounds):
             draw.shuffle(order)
             for way in order:
                 release, found = ways[way], series[way]
-                if number == _WARM_UP:
+                if number == warm_up:
                     for seconds in found.values():
                         seconds.clear()
                 for what, step in (
@@ -192,23 +195,22 @@ def counted(calls: Sequence[Call]) -> dict[str, int]:
 
 def grown(plant: Plant, *, models: int, versions: int, history: int) -> dict[str, object]:
     """The requests of each operation on a small release, and on releases grown in one way each."""
-    small = 10
     found: dict[str, ModelName] = {}
-    found[f"{small} operations"] = plant.new_release()
-    plant.write_history(found[f"{small} operations"], small)
+    found[f"{_SHORT} operations"] = plant.new_release()
+    plant.write_history(found[f"{_SHORT} operations"], _SHORT)
     many = plant.new_release()
-    plant.write_history(many, small)
+    plant.write_history(many, _SHORT)
     plant.new_names(ModelName.parse(f"{many}-{number}") for number in range(models))
     found[f"{models} more models whose names begin alike"] = many
     old = plant.new_release()
     for _ in range(versions):
         plant.bare_version(old, SMALL)
         plant.bare_version(old.variant(FLAVOUR), SMALL, {"guardianflow.source_version": "1"})
-    plant.write_history(old, small)
+    plant.write_history(old, _SHORT)
     found[f"{versions} more versions"] = old
     # In the same place of its ledger run as the small one.
     long = plant.new_release()
-    length = small + history // SEGMENT_LENGTH * SEGMENT_LENGTH
+    length = _SHORT + history // SEGMENT_LENGTH * SEGMENT_LENGTH
     plant.write_history(long, length)
     found[f"{length} operations"] = long
     full = plant.new_release()
@@ -225,7 +227,7 @@ def commands(plant: Plant) -> dict[str, object]:
     from guardianflow.cli.app import app
 
     name = plant.new_release()
-    plant.write_history(name, 10)
+    plant.write_history(name, _SHORT)
     found: dict[str, object] = {}
     with patch.dict(os.environ, {"MLFLOW_TRACKING_URI": plant.uri}):
         for command in ("promote", "rollback"):
@@ -248,12 +250,13 @@ def measure(
     models: int,
     versions: int,
     history: int,
+    warm_up: int = _WARM_UP,
 ) -> dict[str, object]:
     """All figures of this benchmark."""
-    series = timings(plant, rounds, SMALL)
-    large_series = timings(plant, large_rounds, large)
+    series = timings(plant, rounds, SMALL, warm_up)
+    large_series = timings(plant, large_rounds, large, warm_up)
     name = plant.new_release()
-    plant.write_history(name, 10)
+    plant.write_history(name, _SHORT)
     lists = calls_of(plant, name)
     return {
         "database": plant.kind,

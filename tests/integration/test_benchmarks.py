@@ -16,18 +16,20 @@ def plant(mlflow_server, tmp_path, monkeypatch):
     return Plant(mlflow_server, "sqlite:///elsewhere")
 
 
-def test_rotation_compares_times_and_counts_requests(plant, tmp_path):
+def test_rotation_compares_times_and_counts_requests(plant, tmp_path, monkeypatch):
+    monkeypatch.setattr(rotation, "_SHORT", 2)
     found = rotation.measure(
         plant,
-        rounds=2,
+        rounds=1,
         large_rounds=1,
+        warm_up=0,
         large=64 * 1024,
         models=2,
         versions=2,
         history=SEGMENT_LENGTH,
     )
     promote = found["small_files"]["promote"]
-    assert promote["guardianflow"]["n"] == 4
+    assert promote["guardianflow"]["n"] == 2
     assert promote["file_checks"]["p50_ms"] > 0
     assert promote["guardianflow"]["p50_ms"] > promote["bare_request"]["p50_ms"] > 0
     assert len(found["calls_of_grown_releases"]) == 5
@@ -47,9 +49,10 @@ def test_listing_compares_processes_and_memory():
     assert len(listing.rows(found)) == 3
 
 
-def test_ledger_growth_compares_two_histories(plant):
+def test_ledger_growth_compares_two_histories(plant, monkeypatch):
+    monkeypatch.setattr(ledger_growth, "SHORT", 2)
     found = ledger_growth.measure(plant, long=SEGMENT_LENGTH, pairs=1, rounds=1)
-    assert found["operations"] == {"short": 10, "long": 10 + SEGMENT_LENGTH}
+    assert found["operations"] == {"short": 2, "long": 2 + SEGMENT_LENGTH}
     assert [one["long"]["n"] for one in found["next_operation"].values()] == [1, 1]
     assert len(ledger_growth.rows(found)) == 2
 
