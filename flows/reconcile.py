@@ -1,4 +1,4 @@
-"""The flow `reconcile`: every 40 s, finish what is provably ours and report the rest once.
+"""The flow `reconcile`: every 30 s, finish what is provably ours and report the rest once.
 
     look at all releases -> alarm or settled, once for each change -> remembered -> page -> tidy up
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PAGE = "guardianflow-reconcile"
 _QUIET = ("AllWell", "Cancelled")
 _QUIET_KEPT = timedelta(hours=1)
-"""Flow runs that found nothing are not kept longer: there are two thousand of them a day."""
+"""Flow runs that found nothing are not kept longer: there are three thousand of them a day."""
 _KEPT = timedelta(days=7)
 # A route of Prefect's API that its own client does not list.
 _BULK_DELETE = cast("Any", "/flow_runs/bulk_delete")

@@ -18,12 +18,11 @@ from typing import cast
 from mlflow import MlflowClient
 
 from guardianflow.connection import border, write_repeatably
-from guardianflow.errors import NameInvalid, VersionNotReady
+from guardianflow.errors import NameInvalid
 from guardianflow.findings import FileCheck, Finding
 from guardianflow.names import ModelName
-from guardianflow.records import experiment_id
+from guardianflow.records import ALARMS, experiment_id
 
-EXPERIMENT = "guardianflow.alarms"
 _TAG = "guardianflow.alarm."
 _CLOSENESS = list(FileCheck)
 
@@ -84,30 +83,25 @@ class AlarmBook:
     def read(self) -> dict[str, Memory]:
         """What was reported of every release that has an alarm, by the public name of its base."""
         with border("read what was reported"):
-            experiment = self._client.get_experiment_by_name(EXPERIMENT)
+            experiment = self._client.get_experiment_by_name(ALARMS)
         reported: dict[str, Memory] = {}
         for key, value in (experiment.tags if experiment else {}).items():
             # Whatever else somebody wrote there is none of ours.
             with suppress(NameInvalid):
-                if key.startswith(_TAG):
-                    name = ModelName.parse(key.removeprefix(_TAG))
-                    reported[name.public] = _decode(value)
+                if key.startswith(_TAG) and (memory := _decode(value)):
+                    reported[ModelName.parse(key.removeprefix(_TAG)).public] = memory
         return reported
 
     def write(self, change: Change) -> None:
         """Remember a change that was told."""
         key = f"{_TAG}{ModelName.parse(change.base).registered}"
         text = json.dumps(dict(change.memory), separators=(",", ":"))
-        where = experiment_id(self._client, EXPERIMENT)
+        where = experiment_id(self._client, ALARMS)
         with border(f"remember the alarms of {change.base}"):
             if self._client.get_experiment(where).lifecycle_stage != "active":
                 self._client.restore_experiment(where)
-            if change.memory:
-                write_repeatably(lambda: self._client.set_experiment_tag(where, key, text))
-                return
-            # Gone already: somebody else forgot it.
-            with suppress(VersionNotReady), border(f"forget the alarms of {change.base}"):
-                self._client.delete_experiment_tag(where, key)
+            # Emptied, never deleted: that may need more rights.
+            write_repeatably(lambda: self._client.set_experiment_tag(where, key, text))
 
 
 def _decode(value: str) -> Memory:

@@ -36,13 +36,13 @@ from guardianflow.release.request import Request
 from guardianflow.release.state import Kind, ModelAlias
 from guardianflow.survey import Sight
 
-PASS_EVERY = timedelta(seconds=40)
+PASS_EVERY = timedelta(seconds=30)
 """How often a pass is made (prefect.yaml); whose turn it is follows from the time alone."""
 ENDS_IN_TURN = 50
 """Releases of which the end of the ledger is read although they look well, in each pass."""
 SIZES_IN_TURN = 3
 """Releases that are read in full, with the sizes of their files, in each pass."""
-BYTES_EVERY = 15
+BYTES_EVERY = 20
 """In one of so many passes the files of one release are fetched and compared byte by byte."""
 ACTOR = "reconcile"
 _UNDER_WAY = timedelta(seconds=10)

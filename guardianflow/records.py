@@ -20,6 +20,8 @@ from guardianflow.errors import ArtifactMissing, VersionNotReady
 
 PROMOTIONS = "guardianflow.promotions"
 HEALTH = "guardianflow.health"
+ALARMS = "guardianflow.alarms"
+"""Holds no records: `alarms.py` keeps there what was reported."""
 _TOKEN = "guardianflow.token"
 _COMPLETE = "guardianflow.complete"
 

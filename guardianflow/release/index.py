@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from guardianflow.connection import border
 from guardianflow.errors import LedgerDamaged
 from guardianflow.names import ModelName
-from guardianflow.records import HEALTH, PROMOTIONS, experiment_id
+from guardianflow.records import ALARMS, HEALTH, PROMOTIONS, experiment_id
 from guardianflow.release.mirror import HEAD_TAG
 from guardianflow.release.rights import require_administrator
 from guardianflow.release.write_once import read_run, require_write_once
@@ -177,7 +177,7 @@ def prepare_server(client: MlflowClient, *, again: bool = True) -> Index:
     """
     index = find_index(client) or create_index(client)
     read_index(client, index)
-    for name in (PROMOTIONS, HEALTH):
+    for name in (PROMOTIONS, HEALTH, ALARMS):
         experiment_id(client, name)
     require_write_once(client, index.experiment_id, index.tags, again=again)
     return index

@@ -40,7 +40,7 @@ def test_an_alias_moved_by_hand_is_reported_within_a_minute(
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
     releases = Releases(servers.mlflow, tmp_path)
     name = releases.release()
-    # The worst case: a pass has just looked, the next one is 40 s away.
+    # The worst case: a pass has just looked, the next one is half a minute away.
     began = datetime.now(UTC)
     until(lambda: (last := plant.orchestrator.last_ended("reconcile")) and last[1] > began)
     releases.client.set_registered_model_alias(registered(name), "champion", "1")
