@@ -4,6 +4,10 @@
     state.py       release state, record, decision, drift   (data)
     rotation.py    the rules: state + request -> next state, or a refusal   (pure; refusals.py)
     ledger.py      the write-once log of operations on MLflow
+    entry.py       one operation as text                    (pure)
+    index.py       where the ledger is, and which run holds whose operations
+    write_once.py  params that are written once, and whether a server keeps them so
+    rights.py      what the account may do on a server with accounts
     mirror.py      what the ledger says, as a tag on the base model
     observation.py reads a release: head, aliases, versions, files
     operations.py  read -> decide -> commit -> project; what is done again after a crash
