@@ -1,4 +1,4 @@
-"""The flow `drill`: rehearses a rollback on a worker, moves nothing, shows what it found."""
+"""The flow `drill`: rehearses a rollback on a worker, moves nothing, alarms where it would fail."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +7,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.connection import connect, worth_retrying
+from flows.connection import connect, run_token, worth_retrying
 from flows.parameters import PublicModelName
-from flows.publishing import ProgressBar, artifact_key, show_page, show_table
+from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_table
 from guardianflow.errors import DrillFailed, Refused
+from guardianflow.events import EventName, ModelEvent
 
 if TYPE_CHECKING:
     from guardianflow.drill_report import DrillReport
@@ -21,13 +22,27 @@ def drill(model_name: PublicModelName) -> State[Any]:
     """Prove that the way back of a model works, and say how long a rollback would take.
 
     Every version that a rollback would bring back is fetched, verified, loaded and shown a frame.
-    No alias moves.
+    No alias moves. Where it would not work the flow run fails and an alarm is sent.
 
     Args:
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
             it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
     """
-    return Completed(name="Drilled", message=rehearse(model_name))
+    try:
+        message = rehearse(model_name)
+    except Refused as refusal:
+        # Found on a quiet day, and to be mended on it: nobody waits for this flow run.
+        send_event(
+            EventName.ALARM,
+            ModelEvent(
+                model=model_name,
+                version=_champion(model_name, refusal),
+                incident=run_token("drill"),
+                message=f"{refusal.message} {refusal.remedy}",
+            ),
+        )
+        raise
+    return Completed(name="Drilled", message=message)
 
 
 @task(
@@ -59,6 +74,14 @@ def rehearse(model_name: str) -> str:
     _show(report)
     get_run_logger().info("%s", report.message)
     return report.message
+
+
+def _champion(model_name: str, refusal: Refused) -> int | None:
+    """The version that could not be rolled back, as far as the refusal says it."""
+    if isinstance(refusal, DrillFailed):
+        return refusal.report.targets.get(model_name, (None, 0))[0]
+    champion = refusal.data.get("champion")
+    return champion if isinstance(champion, int) else None
 
 
 def _show(report: "DrillReport") -> None:

@@ -2,7 +2,8 @@
 
     plan the rollback -> for every name that would move:
         version there and READY -> files from the server, verified -> load -> predict
-    -> one harmless write, timed -> estimate of a real rollback -> mark on the base model
+    -> the ledger takes a write that changes nothing -> a harmless write on the model, timed
+    -> estimate of a real rollback -> mark on the base model
 
 Everything is tried and every failure is reported: whoever reads it at night wants the whole list.
 Files come from the server and not from the local copy, which would prove nothing about them.
@@ -16,13 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from mlflow.entities.model_registry import RegisteredModelTag
+
 from guardianflow.artifacts import verified_files
 from guardianflow.catalog import RegisteredModelInfo
-from guardianflow.connection import border, write_repeatably
+from guardianflow.connection import border, registry_store, write_repeatably
 from guardianflow.drill_report import DRILL_TAG, DrillReport, Estimate, LastDrill, Step, StepName
 from guardianflow.errors import DrillFailed, Refused, VersionNotReady
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
+from guardianflow.release.ledger import Ledger
+from guardianflow.release.rights import require_alias_rights
 from guardianflow.trial import load_served, look_at, trial_frame
 
 Made = TypeVar("Made")
@@ -37,7 +42,7 @@ def drill(
 ) -> DrillReport:
     """Rehearse a rollback: prove that it would work, and say how long it would take.
 
-    No alias moves, no version changes, nothing is written to the ledger; the tag
+    No alias moves, no version changes, no operation is added to the ledger; the tag
     `guardianflow.drill` on the base's registered model keeps what was found.
 
     Args:
@@ -83,6 +88,7 @@ class _Drill:
         targets = _targets(plan)
         for name, (_, version) in sorted(targets.items()):
             self._try_version(ModelName.parse(name), version)
+        self._try(StepName.LEDGER, self._name.base, None, self._touch_ledger)
         # Marked twice: how long a rollback would take is known once a write was timed.
         self._try(StepName.WRITE, self._name.base, None, self._first_mark)
         estimate = self._estimate(plan)
@@ -204,6 +210,21 @@ class _Drill:
             write_s=seconds(StepName.WRITE),
         )
 
+    def _touch_ledger(self) -> tuple[bool, str]:
+        """Write into the ledger what it says already: proves the right to, and changes nothing.
+
+        The aliases of every name have to be this account's to move, too: an operation that is
+        decided and then half moved is worse than one that is refused.
+        """
+        client = self._registry.client
+        ledger = Ledger(client, self._name.base)
+        head = ledger.read()
+        require_alias_rights(client, [ModelName.parse(name) for name in sorted(head.state)])
+        if head.interrupted:
+            return True, f"operation {head.seq} waits to be finished: nothing was written"
+        ledger.mark_done(head.seq)
+        return True, f"operation {head.seq} is the newest; the next may be written"
+
     def _first_mark(self) -> tuple[bool, str]:
         self._mark()
         return True, f"set the tag {DRILL_TAG}"
@@ -213,12 +234,11 @@ class _Drill:
         problems = [step.problem for step in self._steps if not step.ok]
         mark = LastDrill(self._began, not problems, self._name.public, seconds, " ".join(problems))
         base = self._name.base
+        # As a rollback writes, so that the time is that of its writes.
+        store = registry_store(self._registry.client)
+        tag = RegisteredModelTag(DRILL_TAG, mark.to_tag())
         with border(f"set the tag {DRILL_TAG} of {base}"):
-            write_repeatably(
-                lambda: self._registry.client.set_registered_model_tag(
-                    base.registered, DRILL_TAG, mark.to_tag()
-                )
-            )
+            write_repeatably(lambda: store.set_registered_model_tag(base.registered, tag))
 
 
 def _targets(plan: Plan) -> dict[str, tuple[int | None, int]]:

@@ -23,6 +23,7 @@ class StepName(StrEnum):
     FILES = "files"
     LOAD = "load"
     PREDICT = "predict"
+    LEDGER = "ledger"
     WRITE = "write"
 
 

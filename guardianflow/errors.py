@@ -112,7 +112,7 @@ class DrillFailed(Refused):
 
     def __init__(self, report: "DrillReport") -> None:
         failures = report.failures
-        said = "; ".join(f"{step.subject}: {step.problem}" for step in failures)
+        said = " ".join(f"{step.step}: {step.problem}" for step in failures)
         super().__init__(
             f"The way back of {report.model_name} would not work. {said}",
             remedy=" ".join(dict.fromkeys(step.remedy for step in failures if step.remedy)),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -88,6 +89,7 @@ def test_a_drill_proves_the_way_back_and_moves_nothing(learned, released, mlflow
     assert tried == [
         ("plan", released, None),
         *((step, name, 1) for name in (released, twin) for step in STEPS),
+        ("ledger", released, None),
         ("write", released, None),
     ]
     assert all(step.ok and step.seconds > 0 and step.found for step in report.steps)
@@ -109,8 +111,9 @@ def test_a_drill_proves_the_way_back_and_moves_nothing(learned, released, mlflow
     parts = estimate.plan_s + estimate.files_s + estimate.writes * estimate.write_s
     assert estimate.seconds == pytest.approx(parts)
     assert f"{estimate.writes} writes" in report.message
-    # The tag twice, and nothing else: the estimate is known after the first.
-    assert [call.rpartition("/")[2] for call in writes(calls)] == ["set-tag", "set-tag"]
+    # What the ledger says already; the tag twice, because the estimate is known after the first.
+    written = [call.rpartition("/")[2] for call in writes(calls)]
+    assert written == ["log-parameter", "set-tag", "set-tag"]
 
 
 def test_every_failure_of_every_name_is_reported(learned, released, mlflow_folder, tmp_path):
@@ -133,7 +136,7 @@ def test_every_failure_of_every_name_is_reported(learned, released, mlflow_folde
     assert everything(registry, released) == before
     problems = [(step.step, step.name, step.version) for step in failed.value.report.failures]
     assert problems == [("files", released, 1), ("files", twin, 1)]
-    assert f"files of {released} version 1: " in failed.value.message
+    assert f"files: The files of {released} version 1 " in failed.value.message
     assert "model.bin is gone" in failed.value.message
     assert "model.bin differs" in failed.value.message
     assert "artifact store" in failed.value.remedy
@@ -169,7 +172,7 @@ def test_a_version_deleted_during_the_drill_is_found(plant):
         if what.startswith("version of") and not done:
             registry.client.delete_model_version(registered(name), "1")
 
-    with pytest.raises(DrillFailed, match=f"version of {name} version 1: .*no version 1") as failed:
+    with pytest.raises(DrillFailed, match=f"version: {name} has no version 1") as failed:
         drill(registry, name, on_progress=meddle)
     assert "guardianflow doctor" in failed.value.remedy
 
@@ -203,7 +206,7 @@ def test_a_model_that_does_not_load_is_found(plant):
     for _ in range(2):
         plant.base(name)
         registry.promote_to_champion(name)
-    with pytest.raises(DrillFailed, match=f"load of {name} version 1: .* does not load") as failed:
+    with pytest.raises(DrillFailed, match=f"load: {name} version 1 does not load") as failed:
         drill(registry, name)
     assert "guardianflow promote" in failed.value.remedy
     bare = plant.name()
@@ -241,7 +244,7 @@ def test_a_model_that_computes_no_numbers_is_found(learned, plant, tmp_path):
     registry.promote_to_champion(name)
     plant.base(name)
     registry.promote_to_champion(name)
-    with pytest.raises(DrillFailed, match=f"predict of {name} version 1: .* not numbers"):
+    with pytest.raises(DrillFailed, match=f"predict: {name} version 1 .* not numbers"):
         drill(registry, name)
 
 
@@ -341,6 +344,23 @@ def artifacts_of(model_name):
     return {k: [a for a in found if a["key"] == k] for k in (key, f"{key}-steps")}
 
 
+def alarms_about(model_name, count):
+    """The payloads of so many alarms about a model; the server stores events in the background."""
+    from prefect.client.orchestration import get_client
+
+    wanted = {"event": {"name": ["guardianflow.model.alarm"]}}
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with get_client(sync_client=True) as client:
+            answer = client.request("POST", "/events/filter", json={"filter": wanted}).json()
+        payloads = [event["payload"] for event in answer["events"]]
+        found = [payload for payload in payloads if payload["model"] == model_name]
+        if len(found) >= count:
+            return sorted(found, key=lambda payload: payload["time"])
+        time.sleep(0.1)
+    raise AssertionError(f"{len(found)} of {count} alarms came in time")
+
+
 def test_the_flow_says_what_it_found_on_one_page_for_each_model(block, released, plant):
     from flows.drill import drill as drill_flow
 
@@ -352,7 +372,7 @@ def test_the_flow_says_what_it_found_on_one_page_for_each_model(block, released,
     assert (len(page), len(table)) == (2, 2)
     assert "works" in page[-1]["data"]
     rows = json.loads(table[-1]["data"])
-    assert [row["step"] for row in rows] == ["plan", *STEPS, *STEPS, "write"]
+    assert [row["step"] for row in rows] == ["plan", *STEPS, *STEPS, "ledger", "write"]
     bare = plant.name()
     plant.base(bare)
     plant.registry.promote_to_champion(bare)
@@ -363,7 +383,10 @@ def test_the_flow_says_what_it_found_on_one_page_for_each_model(block, released,
     plant.registry.promote_to_champion(bare)
     state = drill_flow(bare, return_state=True)
     assert state.is_failed()
-    assert f"DrillFailed: The way back of {bare} would not work. load of" in state.message
+    assert f"DrillFailed: The way back of {bare} would not work. load: " in state.message
+    alarms = alarms_about(bare, 2)
+    assert [alarm["version"] for alarm in alarms] == [1, 2]
+    assert "would not work" in alarms[1]["message"]
     page, table = artifacts_of(bare).values()
     assert "no earlier good champion" in page[0]["data"]
     assert "does not load" in page[-1]["data"]
