@@ -20,7 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from requests import HTTPError
 
 from guardianflow.catalog import RegisteredModelInfo
-from guardianflow.connection import border, is_absent
+from guardianflow.connection import border, is_absent, registry_store
 from guardianflow.errors import ArtifactMissing
 from guardianflow.names import ModelName
 from guardianflow.servers import home
@@ -78,7 +78,7 @@ def verify_sizes(client: MlflowClient, info: RegisteredModelInfo) -> None:
     expected = _expected(info)
     what = f"{info.name} version {info.version}"
     with border(what):
-        uri = client.get_model_version_download_uri(
+        uri = registry_store(client).get_model_version_download_uri(
             ModelName.parse(info.name).registered, str(info.version)
         )
         try:
@@ -181,7 +181,7 @@ def verified_files(client: MlflowClient, info: RegisteredModelInfo) -> Generator
     what = f"{info.name} version {info.version}"
     registered = ModelName.parse(info.name).registered
     with border(what):
-        uri = client.get_model_version_download_uri(registered, str(info.version))
+        uri = registry_store(client).get_model_version_download_uri(registered, str(info.version))
     with fetched_files(client, uri, what) as folder:
         found = fingerprint(folder)
         for file in sorted(expected.keys() | found.keys()):
