@@ -254,14 +254,14 @@ def test_a_lost_champion_whose_version_exists_is_put_back(world):
     del world.aliases[INT8]["champion"]
     assert world.situation.empty == (INT8,)
     decision = rescued(world)
-    assert (decision.kind, decision.changed) == (Kind.REPAIR, False)
+    assert (decision.kind, decision.name, decision.changed) == (Kind.REPAIR, BASE, False)
 
 
 def test_a_lost_champion_whose_version_is_gone_takes_the_release_back(world):
     for _ in range(3):
         world.release()
     del world.aliases[INT8]["champion"]
-    rescued(world, (INT8, 3))
+    assert rescued(world, (INT8, 3)).name == INT8
     assert world.champions == {BASE: 2, INT8: 2}
     assert world.state[INT8].rollback == 1
 
@@ -275,8 +275,9 @@ def test_a_rescue_never_leads_to_a_version_that_is_gone_or_quarantined(world):
     assert world.champions == {BASE: 1, INT8: 1}
     assert world.state[BASE].rollback is None
     del world.aliases[BASE]["champion"]
-    with pytest.raises(NoRollbackTarget, match="no earlier good"):
+    with pytest.raises(NoRollbackTarget, match="no earlier good") as refused:
         rescued(world, (BASE, 1), (BASE, 2))
+    assert refused.value.data == {"name": BASE, "version": 1}
 
 
 def test_where_no_release_state_is_left_the_name_goes_back_alone(world):
@@ -284,8 +285,39 @@ def test_where_no_release_state_is_left_the_name_goes_back_alone(world):
     world.promote()
     world.release()
     del world.aliases[BASE]["champion"]
-    rescued(world, (BASE, 2))
+    assert rescued(world, (BASE, 2)).name == BASE
     assert world.champions == {BASE: 1, INT8: 1}
+
+
+def test_a_rescue_leads_to_no_state_with_a_quarantined_twin(world):
+    for _ in range(3):
+        world.release()
+    for _ in range(2):
+        world.roll_back(INT8, only=True, reason="slow")
+    assert world.champions == {BASE: 3, INT8: 1}
+    del world.aliases[BASE]["champion"]
+    rescued(world, (BASE, 3))
+    assert world.champions == {BASE: 1, INT8: 1}
+
+
+def test_a_name_that_goes_back_alone_goes_to_its_last_version_whatever_the_twin_was(world):
+    world.register(BASE)
+    world.promote()
+    world.release()
+    world.release()
+    assert world.champions == {BASE: 3, INT8: 2}
+    del world.aliases[BASE]["champion"]
+    rescued(world, (BASE, 3), (INT8, 1))
+    assert world.champions == {BASE: 2, INT8: 2}
+
+
+def test_a_model_that_was_deleted_as_a_whole_is_drift_and_is_not_adopted(world):
+    world.release()
+    del world.aliases[INT8]
+    found = find_drift(world.state, world.aliases)
+    assert [(d.name, d.alias, d.expected, d.actual) for d in found] == [(INT8, "champion", 1, None)]
+    with pytest.raises(AliasDrift, match="--keep ledger"):
+        adopt(world.situation, world.past)
 
 
 def test_a_rollback_passes_over_states_with_a_deleted_version(world):
@@ -323,6 +355,7 @@ def test_the_expected_champion_is_compared(world):
         with pytest.raises(ChampionChanged) as refused:
             check_expected(world.state, BASE, expected)
         assert (refused.value.expected, refused.value.actual) == (expected, 1)
+        assert BASE in refused.value.message
 
 
 def test_drift_names_each_alias_that_is_not_what_it_was_made(world):
@@ -389,6 +422,8 @@ def test_an_adopted_way_back_says_from_what_it_was_made(world):
     world.register(INT8, 1)
     world.aliases[INT8] = {"champion": 3, "rollback": 2}
     world.apply(adopt(world.situation, world.past))
+    unknown = roll_back(replace(world.situation, sources={}), world.past, INT8)
+    assert unknown.after[INT8].source is None
     decision = world.roll_back(INT8)
     assert world.state[INT8] == Place(2, None, 3, 1)
     assert not any("older model" in warning for warning in decision.warnings)
