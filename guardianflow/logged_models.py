@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 
-from guardianflow.connection import border, is_absent
+from guardianflow.connection import COLLISION, border, is_absent
 from guardianflow.errors import ArtifactMissing, VersionNotReady
 
 _SOURCE_TAG = "guardianflow.artifact_path"
@@ -96,8 +96,21 @@ def _wrap_artifacts(
             tags={_SOURCE_TAG: artifact_path},
         )
         client.log_model_artifacts(model.model_id, str(top))
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+        link_output(client, run_id, model.model_id)
         return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def link_output(client: MlflowClient, run_id: str, model_id: str) -> None:
+    """Let a run name a model as what came out of it."""
+    try:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+    except MlflowException as error:
+        # Where the answer was lost, MLflow's client asks again, and MLflow refuses the second link.
+        if error.error_code != COLLISION:
+            raise
+        outputs = client.get_run(run_id).outputs
+        if outputs is None or model_id not in {made.model_id for made in outputs.model_outputs}:
+            raise
 
 
 def _names_nothing(error: MlflowException) -> bool:

@@ -23,7 +23,6 @@ from mlflow.entities import (
 from mlflow.entities import (
     DatasetInput,
     InputTag,
-    LoggedModelOutput,
     LoggedModelStatus,
     Metric,
     Param,
@@ -35,6 +34,7 @@ from guardianflow.connection import border
 from guardianflow.dataset import Dataset
 from guardianflow.errors import ScenarioFrozen
 from guardianflow.evaluation import Evaluation
+from guardianflow.logged_models import link_output
 from guardianflow.records import experiment_id
 from guardianflow.scenario import Scenario
 
@@ -129,7 +129,7 @@ class OpenRun:
             folder = Path(text) / MODEL
             save_pyfunc(folder, ir, weights, run_id=self.run_id, model_id=model.model_id)
             self.client.log_model_artifacts(model.model_id, str(folder))
-            self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, 0)])
+            link_output(self.client, self.run_id, model.model_id)
             self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         return model.model_id
 

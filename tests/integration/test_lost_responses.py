@@ -81,9 +81,13 @@ class Caller:
         token = uuid.uuid4().hex
         answer = self.attempt(command, token, case)
         assert self.proxy.hits >= 1
-        if answer is None and case.again is Again.BY_HAND:
+        # MLflow has no compare-and-swap for versions: one that is made after its client has gone on
+        # is without an alias, and is found and removed by the next attempt alone.
+        unseen = case.fault is Fault.HELD and isinstance(command, Register)
+        failed = answer is None or unseen
+        if failed and case.again is Again.BY_HAND:
             command.repeat_by_hand(ModelRegistryManager(self.proxy.uri), plant)
-        elif answer is None:
+        elif failed:
             answer = command.run(ModelRegistryManager(self.proxy.uri), plant, token)
         plant.has_seen(command)
         if isinstance(answer, Operation):
@@ -141,5 +145,8 @@ def test_a_first_promotion_makes_one_ledger(factory, mlflow_server, proxy, monke
 
 
 def test_registrations_happen_once(caller, crossed):
-    for case in cases(caller.plant.writes_of(Register()), crossed=crossed, first=4):
-        caller.survives(Register(), case)
+    writes = caller.plant.writes_of(Register())
+    # Two turns: in one the answer about the model's link is lost, in one that about the version.
+    for first in (4,) if crossed else (4, 7):
+        for case in cases(writes, crossed=crossed, first=first):
+            caller.survives(Register(), case)
