@@ -37,7 +37,7 @@ CROSSED = pytest.mark.parametrize(
 )
 """In CI what is varied takes turns; `make chaos` crosses everything with everything."""
 _READS = ("search", "/get", "download", "health")
-_PAUSE_S = 0.02
+_PAUSE_S = 0.03
 
 
 class Phase(StrEnum):
@@ -173,6 +173,7 @@ class Plant:
         self.server = server
         self.registry = factory.registry
         self.base = factory.name()
+        self.release = self.registry.release(self.base)
         self.names = [self.base, *(f"{self.base}__{variant}" for variant in variants)]
         self.run_id, self.path = factory.run({"weights.bin": b"weights"}), "model"
         self.versions = self.operations = 0
@@ -273,7 +274,7 @@ class Plant:
 
     def check(self):
         """Compare ledger, mirror, aliases, tags and versions with what they are to be."""
-        found = self.registry.release(self.base).inspect()
+        found = self.release.inspect()
         assert found.head.seq == self.operations
         assert found.head.interrupted is None
         assert found.drift == ()
