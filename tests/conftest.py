@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from guardianflow.servers import NO_TELEMETRY
 
@@ -21,6 +21,10 @@ settings.register_profile(
 )
 settings.register_profile(
     "chaos", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=_CALM
+)
+# A mutant has to be seen, not to be told apart by the smallest example.
+settings.register_profile(
+    "mutation", settings.get_profile("ci"), max_examples=80, phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile("ci")
 

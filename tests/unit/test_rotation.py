@@ -392,6 +392,50 @@ def test_aliases_moved_by_hand_can_be_adopted_but_never_to_an_empty_production(w
         adopt(world.situation, world.past)
 
 
+def test_what_cannot_be_adopted_says_which_version_it_was(world):
+    world.release()
+    del world.aliases[INT8]["champion"]
+    with pytest.raises(AliasDrift, match="to version 1 again") as refused:
+        adopt(world.situation, world.past)
+    assert refused.value.data == {"name": INT8}
+
+
+def test_adopting_remembers_the_highest_version_that_was_ever_named(world):
+    for _ in range(3):
+        world.release()
+    world.aliases[BASE] = {"champion": 1}
+    decision = world.apply(adopt(world.situation, world.past))
+    assert decision.name == BASE
+    assert world.state[BASE] == Place(1, None, 3, None)
+    world.roll_back(INT8, only=True, reason="slow")
+    # What was rolled back before an adoption of older versions is quarantined still.
+    world.aliases[INT8] = {"champion": 1}
+    world.apply(adopt(world.situation, world.past))
+    assert world.state[INT8].newest == 3
+    assert is_quarantined(world.state, world.past, INT8, 3)
+
+
+def test_adopting_aliases_of_a_variant_alone_leaves_the_others_out(world):
+    world.aliases = {BASE: {"candidate": 1}, INT8: {"champion": 2, "rollback": 4}}
+    world.sources = {(INT8, 2): 1}
+    world.apply(adopt(world.situation, world.past))
+    assert world.state == {INT8: Place(2, 4, 4, 1)}
+
+
+def test_a_rollback_alias_on_the_champion_is_adopted_as_none(world):
+    world.aliases = {BASE: {"champion": 2, "rollback": 2}}
+    world.apply(adopt(world.situation, world.past))
+    assert world.state == {BASE: Place(2, None, 2, None)}
+
+
+def test_a_rollback_knows_the_sources_of_what_was_in_production(world):
+    world.release()
+    world.release()
+    # No server was asked: the ledger says it.
+    decision = roll_back(replace(world.situation, sources={}), world.past, BASE)
+    assert decision.after[INT8] == Place(1, None, 2, 1)
+
+
 def test_what_was_taken_out_by_hand_is_no_way_back(world):
     for _ in range(2):
         world.register(BASE)
