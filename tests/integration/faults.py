@@ -12,7 +12,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -22,7 +22,6 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from guardianflow.catalog import read_release_models
-from guardianflow.errors import NoRollbackTarget
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.mirror import read_mirror
@@ -165,8 +164,9 @@ class Reader:
 class Plant:
     """A release of one name or more; it knows what everything is to be, and `check` compares.
 
-    By itself version 1 of each name is champion and version 2 waits. Commands move them to and
-    fro: what was rolled back is promoted again with force, which saves registering others.
+    Started, version 2 of each name is champion after 1, and version 3 waits. Commands move them to
+    and fro: what was rolled back is promoted again with force, which saves registering others. A
+    rollback too far would come to version 1.
     """
 
     def __init__(self, factory: Factory, server: str, variants=()):
@@ -182,15 +182,15 @@ class Plant:
         self.statuses: dict[int, str] = {}
 
     def started(self) -> "Plant":
-        """With version 1 in production and version 2 waiting."""
-        for _ in range(2):
+        """With version 2 in production after 1, and version 3 waiting."""
+        for _ in range(3):
             self.versions += 1
             self.register(self.registry, f"{self.base}-{self.versions}")
-            if self.versions == 1:
+            if self.versions < 3:
                 self.registry.promote_to_champion(self.base)
-        self.operations = 1
-        self.aliases = {"champion": 1, "candidate": 2}
-        self.statuses = {1: "champion"}
+        self.operations = 2
+        self.aliases = {"champion": 2, "rollback": 1, "candidate": 3}
+        self.statuses = {1: "former", 2: "champion"}
         return self
 
     def register(self, registry: ModelRegistryManager, token: str | None):
@@ -334,29 +334,31 @@ class Promote:
         plant.operations += 1
         former = plant.aliases.get("champion")
         plant.aliases = {"champion": plant.versions} | ({"rollback": former} if former else {})
-        plant.statuses = {plant.versions: "champion"} | ({former: "former"} if former else {})
+        plant.statuses |= {plant.versions: "champion"} | ({former: "former"} if former else {})
 
 
 class RollBack:
-    """Version 1 becomes champion again."""
+    """Version 2 becomes champion again."""
 
     def prepare(self, plant):
-        """Version 2 is champion."""
+        """Version 3 is champion."""
 
     def run(self, registry, plant, token):
         return registry.rollback(plant.base, reason="a test", token=token)
 
     def repeat_by_hand(self, registry, plant):
-        # Who is told that there is no way back reads that 1 is champion, which was the wish.
-        with suppress(NoRollbackTarget):
-            plan = registry.plan_rollback(plant.base)
-            if plan.moves:
-                registry.rollback(plant.base, expected_champion=plan.champion[plant.base])
+        head = plant.release.inspect().head
+        if head.seq > plant.operations and head.interrupted is None:
+            # All was done but the last word to the caller: he sees that 2 is champion, his wish.
+            return
+        plan = registry.plan_rollback(plant.base)
+        if plan.moves:
+            registry.rollback(plant.base, expected_champion=plan.champion[plant.base])
 
     def expect(self, plant):
         plant.operations += 1
-        plant.aliases = {"champion": 1, "candidate": 2}
-        plant.statuses = {1: "champion", 2: "rolled_back"}
+        plant.aliases = {"champion": 2, "rollback": 1, "candidate": 3}
+        plant.statuses = {1: "former", 2: "champion", 3: "rolled_back"}
 
 
 class Repair:
@@ -366,7 +368,7 @@ class Repair:
         self.keep = keep
 
     def prepare(self, plant):
-        self.slip = 3 - plant.aliases["champion"]
+        self.slip = 5 - plant.aliases["champion"]
         plant.move_by_hand("champion", self.slip)
         plant.move_by_hand("rollback", self.slip)
 
@@ -380,7 +382,7 @@ class Repair:
         plant.operations += 1
         if self.keep == "mlflow":
             plant.aliases = {"champion": self.slip}
-            plant.statuses = {3 - self.slip: "former", self.slip: "champion"}
+            plant.statuses |= {5 - self.slip: "former", self.slip: "champion"}
 
 
 class Rescue:

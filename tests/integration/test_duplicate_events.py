@@ -48,7 +48,7 @@ FIGURES = Evaluation(
 
 
 class Incidents:
-    """A release of two names whose version 2 is champion, and reports about it."""
+    """A release of two names whose version 3 is champion, and reports about it."""
 
     def __init__(self, factory, server):
         self.plant = Plant(factory, server, VARIANTS[:1]).started()
@@ -119,19 +119,19 @@ def deliver(server, events):
 
 def test_a_thousand_events_roll_back_once(incidents: Incidents, mlflow_server):
     plant, base, twin = incidents.plant, incidents.base, incidents.twin
-    # Version 2 failed, was mended, and a person promoted it again.
-    former = incidents.report(base, 2)
+    # Version 3 failed, was mended, and a person promoted it again.
+    former = incidents.report(base, 3)
     plant.writes_of(RollBack())
-    early = incidents.report(base, 1)
+    early = incidents.report(base, 2)
     plant.writes_of(Promote())
     before = incidents.rollbacks()
-    failing = [incidents.report(name, 2) for name in (base, base, twin)]
-    healthy = incidents.report(base, 2, Verdict.HEALTHY)
+    failing = [incidents.report(name, 3) for name in (base, base, twin)]
+    healthy = incidents.report(base, 3, Verdict.HEALTHY)
     events = [
-        *((base, 2, failing[0]), (base, 2, failing[1]), (twin, 2, failing[2])),
-        *((base, 2, former), (base, 1, early), (base, 2, healthy)),
+        *((base, 3, failing[0]), (base, 3, failing[1]), (twin, 3, failing[2])),
+        *((base, 3, former), (base, 2, early), (base, 3, healthy)),
         # Invented: no such report, about another name, about another version.
-        *((base, 2, uuid.uuid4().hex), (twin, 2, failing[0]), (base, 1, failing[0])),
+        *((base, 3, uuid.uuid4().hex), (twin, 3, failing[0]), (base, 2, failing[0])),
     ]
     dice = random.Random(4)
     with Reader(mlflow_server, plant.names) as reader:
@@ -141,9 +141,9 @@ def test_a_thousand_events_roll_back_once(incidents: Incidents, mlflow_server):
         assert set(said) == {"nothing", "ArtifactMissing", "Refused", made}
         plant.has_seen(RollBack())
         # What was restored fails too: that is an alarm, and moves nothing.
-        again = incidents.report(base, 1)
-        events += [(base, 1, again)]
-        said = deliver(mlflow_server, [(base, 1, again), *dice.choices(events, k=LATER_EVENTS - 1)])
+        again = incidents.report(base, 2)
+        events += [(base, 2, again)]
+        said = deliver(mlflow_server, [(base, 2, again), *dice.choices(events, k=LATER_EVENTS - 1)])
         assert said["RollbackHeld"] >= 1
         assert {seq for seq in said if isinstance(seq, int)} <= {made}
         plant.check()
@@ -152,19 +152,19 @@ def test_a_thousand_events_roll_back_once(incidents: Incidents, mlflow_server):
 
 def test_an_old_report_and_one_of_the_future_move_nothing(incidents: Incidents):
     registry, base = incidents.registry, incidents.base
-    report = incidents.report(base, 2)
-    reaction = roll_back_failing(registry, base, 2, report, max_age=timedelta(0))
+    report = incidents.report(base, 3)
+    reaction = roll_back_failing(registry, base, 3, report, max_age=timedelta(0))
     assert reaction.operation is None
     assert "is older than 0:00:00: nothing to roll back" in reaction.message
-    future = incidents.report(base, 2, age=-2 * CLOCK_SKEW)
+    future = incidents.report(base, 3, age=-2 * CLOCK_SKEW)
     with pytest.raises(Refused, match="of the future"):
-        roll_back_failing(registry, base, 2, future)
+        roll_back_failing(registry, base, 3, future)
     incidents.plant.check()
     # A clock that is a little ahead is no reason to leave a failing champion.
-    ahead = incidents.report(base, 2, age=-CLOCK_SKEW / 2)
-    assert roll_back_failing(registry, base, 2, ahead).operation is not None
+    ahead = incidents.report(base, 3, age=-CLOCK_SKEW / 2)
+    assert roll_back_failing(registry, base, 3, ahead).operation is not None
     # Once done, it was done: also for the attempt that comes after the cut-off.
-    late = roll_back_failing(registry, base, 2, ahead, max_age=timedelta(0))
+    late = roll_back_failing(registry, base, 3, ahead, max_age=timedelta(0))
     assert late.operation is not None
     assert "was done before" in late.message
     incidents.plant.has_seen(RollBack())
@@ -173,22 +173,22 @@ def test_an_old_report_and_one_of_the_future_move_nothing(incidents: Incidents):
 
 def test_a_restored_version_that_fails_is_left_to_a_person(incidents: Incidents):
     registry, base = incidents.registry, incidents.base
-    assert roll_back_failing(registry, base, 2, incidents.report(base, 2)).operation is not None
+    assert roll_back_failing(registry, base, 3, incidents.report(base, 3)).operation is not None
     incidents.plant.has_seen(RollBack())
     for _ in range(2):
         with pytest.raises(RollbackHeld):
-            roll_back_failing(registry, base, 1, incidents.report(base, 1))
+            roll_back_failing(registry, base, 2, incidents.report(base, 2))
     incidents.plant.check()
 
 
 def test_what_a_killed_rollback_began_its_next_event_finishes(incidents: Incidents):
     plant, base = incidents.plant, incidents.base
-    report = incidents.report(base, 2)
+    report = incidents.report(base, 3)
 
     class Automation(RollBack):
         def run(self, registry, plant, token):
             # The second time as late as it may be: what is decided is finished all the same.
-            return roll_back_failing(registry, base, 2, report, max_age=self.max_age)
+            return roll_back_failing(registry, base, 3, report, max_age=self.max_age)
 
     command = Automation()
     command.max_age = MAX_AGE

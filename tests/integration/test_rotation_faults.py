@@ -151,11 +151,11 @@ def test_a_plan_finishes_what_was_interrupted_and_does_not_do_it_twice(
     interrupt(plant, Promote())
     # Without a write: planned on the state as it will be, and nothing moved.
     dry = registry.plan_rollback(base, write=False)
-    assert {(m.name, m.after) for m in dry.moves if m.alias == "champion"} == {(base, 1), (twin, 1)}
+    assert {(m.name, m.after) for m in dry.moves if m.alias == "champion"} == {(base, 2), (twin, 2)}
     assert registry.plan_promotion(base, write=False).moves == ()
-    assert {model.aliases["champion"] for model in plant.look().values()} == {1}
+    assert {model.aliases["champion"] for model in plant.look().values()} == {2}
     plan = registry.plan_promotion(base)
-    assert (plan.moves, plan.version) == ((), 2)
+    assert (plan.moves, plan.version) == ((), 3)
     assert "interrupted" in plan.warnings[0]
     plant.has_seen(Promote())
     interrupt(plant, RollBack())
@@ -172,7 +172,7 @@ def test_another_request_is_planned_on_what_was_finished(factory: Factory, mlflo
     plant = Plant(factory, mlflow_server, VARIANTS[:1]).started()
     interrupt(plant, Promote())
     plan = plant.registry.plan_rollback(plant.base)
-    assert plan.champion == dict.fromkeys(plant.names, 2)
+    assert plan.champion == dict.fromkeys(plant.names, 3)
     assert "finished now" in plan.warnings[0]
     plant.has_seen(Promote())
 
