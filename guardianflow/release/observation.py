@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from guardianflow.artifacts import verify_version
+from guardianflow.artifacts import SHA_TAG, verify_version
 from guardianflow.catalog import (
     ModelSummary,
     RegisteredModelInfo,
@@ -165,12 +165,19 @@ class Observer:
         )
 
     def look_for(self, name: str, version: int | None) -> None:
-        """Remember a version that does not exist any more."""
+        """Remember a version that does not exist any more.
+
+        One without fingerprints is none of ours: MLflow counts from 1 again where a whole model was
+        deleted, so that the number of a champion may come back with another model behind it.
+        """
         if version is None:
             return
         try:
-            self.version(name, version)
+            info = self.version(name, version)
         except VersionNotReady:
+            self._gone.add((name, version))
+            return
+        if not any(tag.startswith(SHA_TAG) for tag in info.tags):
             self._gone.add((name, version))
 
     def version(self, name: str, version: int) -> RegisteredModelInfo:

@@ -30,6 +30,7 @@ from guardianflow.release.outcome import (
 from guardianflow.release.projection import Projector
 from guardianflow.release.refusals import champion_unknown
 from guardianflow.release.request import UNSET, Request
+from guardianflow.release.rights import require_alias_rights
 from guardianflow.release.rotation import check_expected, rescue
 from guardianflow.release.state import Decision, Drift, Kind, ModelAlias, Move, Record
 
@@ -38,6 +39,7 @@ class Release:
     """One release on an MLflow server: a base model and the variants made from it."""
 
     def __init__(self, client: MlflowClient, base: ModelName) -> None:
+        self._client = client
         self._base = base
         self._ledger = Ledger(client, base)
         self._observer = Observer(client, base, self._ledger)
@@ -217,6 +219,9 @@ class Release:
 
     def _commit(self, head: Head, request: Request, decision: Decision) -> Operation | None:
         """Decide it in the ledger, then write the aliases; None if somebody else was faster."""
+        # Decided is decided: an account that could not carry it out is refused before.
+        moving = [n for n, place in decision.after.items() if place != decision.before.get(n)]
+        require_alias_rights(self._client, map(ModelName.parse, moving or decision.after))
         try:
             head = self._ledger.commit(head, _record(request, decision))
         except RotationConflict:

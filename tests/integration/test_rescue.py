@@ -80,6 +80,19 @@ def test_the_way_back_leads_past_versions_that_were_deleted(registry, plant):
     assert registry.drift(name) == ()
 
 
+def test_another_model_under_the_number_of_a_champion_is_not_put_back(registry, plant, factory):
+    name, twin = plant
+    client = registry.client
+    client.delete_registered_model(registered(twin))
+    client.create_registered_model(registered(twin))
+    run_id = factory.run()
+    for _ in range(3):
+        client.create_model_version(registered(twin), f"runs:/{run_id}/model", run_id)
+    with pytest.raises(NoRollbackTarget, match="deleted in MLflow"):
+        registry.rescue(name)
+    assert aliases(registry, twin) == {}
+
+
 def test_a_person_rolls_back_what_lost_its_champion(registry, plant):
     name, twin = plant
     registry.client.delete_model_version(registered(name), "3")

@@ -200,6 +200,10 @@ def test_an_account_that_could_only_begin_is_told_before(accounts, prepared):
         require_alias_rights(accounts.become(account).client, [name])
     with pytest.raises(PermissionDenied, match=f"halfway has READ on {name}"):
         require_alias_rights(accounts.become("halfway").client, [name])
+    # It may write the ledger: what is decided there would have to come to its end.
+    with pytest.raises(PermissionDenied, match=f"halfway has READ on {name}"):
+        accounts.become("halfway").promote_to_champion(name)
+    assert accounts.become("operator").history(name) == []
 
 
 def test_a_drill_says_who_could_not_roll_back(accounts, prepared):
