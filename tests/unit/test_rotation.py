@@ -183,6 +183,43 @@ def test_a_rollback_never_empties_a_name_that_had_no_champion_then(world):
     assert any("older model" in warning for warning in decision.warnings)
 
 
+def test_what_was_quarantined_and_forced_back_is_good_again_wherever_it_stands(world):
+    world.register(BASE)
+    world.promote()
+    world.register(BASE)
+    world.register(INT8, 2)
+    world.promote()
+    world.roll_back(only=True, reason="dark")
+    world.register(INT8, 2)
+    world.promote(BASE, 2, force=True, reason="the camera was dirty")
+    assert world.champions == {BASE: 2, INT8: 2}
+    # The state between, with version 1 of the base, is no way back any more.
+    world.gone.add((BASE, 1))
+    world.roll_back(INT8)
+    assert world.champions == {BASE: 2, INT8: 1}
+
+
+def test_a_refused_rollback_says_of_what(world):
+    with pytest.raises(NoRollbackTarget) as refused:
+        world.roll_back()
+    assert refused.value.data == {"name": BASE}
+    for _ in range(2):
+        world.release()
+    with pytest.raises(InputError) as unreasoned:
+        world.roll_back(only=True, reason=" ")
+    assert (
+        str(unreasoned.value) == 'A rollback of one name alone needs a reason. Add --reason "why".'
+    )
+    assert unreasoned.value.data == {"name": BASE}
+    world.roll_back(automatic=True)
+    with pytest.raises(RollbackHeld) as held:
+        world.roll_back(automatic=True)
+    assert held.value.data == {"name": BASE, "version": 1}
+    with pytest.raises(NoRollbackTarget) as ended:
+        world.roll_back()
+    assert ended.value.data == {"name": BASE, "champion": 1}
+
+
 def test_a_rollback_keeps_a_newer_candidate_waiting(world):
     world.release()
     world.release()
@@ -295,6 +332,11 @@ def test_a_rescue_leads_to_no_state_with_a_quarantined_twin(world):
     for _ in range(2):
         world.roll_back(INT8, only=True, reason="slow")
     assert world.champions == {BASE: 3, INT8: 1}
+    # So does the way back that people see; the name alone could go to 2.
+    assert world.state[BASE].rollback == 1
+    alone = roll_back(world.situation, world.past, BASE, only=True, reason="dark")
+    assert alone.moved() == {BASE: (3, 2)}
+    assert alone.name == BASE
     del world.aliases[BASE]["champion"]
     rescued(world, (BASE, 3))
     assert world.champions == {BASE: 1, INT8: 1}
