@@ -14,7 +14,7 @@ from guardianflow.errors import DrillFailed, Refused
 from guardianflow.events import EventName, ModelEvent
 
 if TYPE_CHECKING:
-    from guardianflow.drill_report import DrillReport
+    from guardianflow.care.drill_report import DrillReport
 
 
 @flow(name="drill", flow_run_name="drill {model_name}")
@@ -58,7 +58,7 @@ def rehearse(model_name: str) -> str:
     Returns:
         What was found, in one sentence.
     """
-    from guardianflow import drill
+    from guardianflow.care import drill
 
     registry = connect()
     try:

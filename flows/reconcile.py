@@ -20,12 +20,12 @@ from prefect.states import Completed
 from flows.connection import connect, worth_retrying
 from flows.parameters import PublicModelName
 from flows.publishing import send_event, show_page
-from guardianflow.alarms import AlarmBook, Change, compare, digest
+from guardianflow.care.alarms import AlarmBook, Change, compare, digest
+from guardianflow.care.findings import FileCheck
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.findings import FileCheck
 
 if TYPE_CHECKING:
-    from guardianflow.reconciliation import Reconciliation
+    from guardianflow.care.reconciliation import Reconciliation
     from guardianflow.registry import Operation
 
 PAGE = "guardianflow-reconcile"
@@ -73,7 +73,7 @@ def reconcile(
 )
 def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliation, list[Change]]":
     """Look, mend, and compare what is found with what was reported before."""
-    from guardianflow import reconciliation
+    from guardianflow.care import reconciliation
 
     registry = connect()
     reported = AlarmBook(registry.client).read()

@@ -38,7 +38,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from guardianflow.drill_report import DrillReport
+    from guardianflow.care.drill_report import DrillReport
 
 
 class GuardianflowError(Exception):

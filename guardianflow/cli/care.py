@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from guardianflow.care.findings import FileCheck, Finding, Severity
 from guardianflow.cli.connection import open_registry
 from guardianflow.cli.output import JsonFlag, actor, meter, print_result, stdout
 from guardianflow.cli.release import NameArgument, ReasonOption, show_moves
 from guardianflow.errors import InputError
-from guardianflow.findings import FileCheck, Finding, Severity
 from guardianflow.names import ModelName
 
 _REFUSED = 3
@@ -55,7 +55,7 @@ def doctor(
     """
     public = ModelName.parse(name).public if name else None
     registry = open_registry(quiet=as_json)
-    from guardianflow.doctor import examine_release, examine_server, find_releases, said_once
+    from guardianflow.care.doctor import examine_release, examine_server, find_releases, said_once
 
     found = examine_server(registry)
     sights = find_releases(registry, public)
@@ -128,7 +128,7 @@ def repair(
     operation = registry.repair(
         public, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
     )
-    from guardianflow.reconciliation import mend_tags
+    from guardianflow.care.reconciliation import mend_tags
 
     tags = mend_tags(registry, ModelName.parse(public).base)
     if not as_json:

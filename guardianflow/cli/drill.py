@@ -10,7 +10,7 @@ from guardianflow.errors import DrillFailed
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.drill_report import DrillReport
+    from guardianflow.care.drill_report import DrillReport
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def drill(
     """
     public = ModelName.parse(name).public
     registry = open_registry(quiet=as_json)
-    from guardianflow.drill import drill as rehearse
+    from guardianflow.care.drill import drill as rehearse
 
     try:
         with meter(quiet=as_json) as show:

@@ -95,7 +95,7 @@ def history(
     operations = registry.history(public)
     if not as_json:
         print_history(public, operations)
-        from guardianflow.doctor import standing
+        from guardianflow.care.doctor import standing
 
         for finding in standing(registry, ModelName.parse(public).base):
             say(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")

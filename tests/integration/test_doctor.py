@@ -10,10 +10,10 @@ from datetime import timedelta
 
 import pytest
 
+from guardianflow.care.doctor import examine
+from guardianflow.care.findings import FileCheck, Severity
 from guardianflow.cli import main
-from guardianflow.doctor import examine
 from guardianflow.errors import ModelUnknown
-from guardianflow.findings import FileCheck, Severity
 from guardianflow.names import ModelName
 from guardianflow.release.index import known_bases
 from tests.integration.conftest import make_run

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.http_calls import recorded
+from guardianflow.care.drill import count_writes, drill
+from guardianflow.care.drill_report import DRILL_TAG, read_last_drill
 from guardianflow.cli import main
-from guardianflow.drill import count_writes, drill
-from guardianflow.drill_report import DRILL_TAG, read_last_drill
 from guardianflow.errors import DrillFailed, NoRollbackTarget, RegistryUnavailable
 from guardianflow.names import ModelName
 from guardianflow.serving import IrDetector

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from guardianflow.alarms import AlarmBook, compare
-from guardianflow.findings import Code, FileCheck, Finding, Severity
+from guardianflow.care.alarms import AlarmBook, compare
+from guardianflow.care.findings import Code, FileCheck, Finding, Severity
+from guardianflow.care.reconciliation import BYTES_EVERY, PASS_EVERY, in_turn, reconcile
 from guardianflow.names import ModelName
-from guardianflow.reconciliation import BYTES_EVERY, PASS_EVERY, in_turn, reconcile
 from guardianflow.release.index import known_bases
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases, registered
@@ -179,8 +179,8 @@ def test_a_pass_costs_the_same_however_many_versions_and_models_there_are(
     registry, client, releases, single, calls, monkeypatch
 ):
     # Those in turn are a fixed number; which ones they are would blur the count.
-    monkeypatch.setattr("guardianflow.reconciliation.SIZES_IN_TURN", 0)
-    monkeypatch.setattr("guardianflow.reconciliation.ENDS_IN_TURN", 0)
+    monkeypatch.setattr("guardianflow.care.reconciliation.SIZES_IN_TURN", 0)
+    monkeypatch.setattr("guardianflow.care.reconciliation.ENDS_IN_TURN", 0)
     run_id = releases.run_id
 
     def cost():

@@ -7,11 +7,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.server.auth.client import AuthServiceClient
 
 from deployments.apply import main
+from guardianflow.care.drill import drill
+from guardianflow.care.reconciliation import reconcile
 from guardianflow.connection import connect
-from guardianflow.drill import drill
 from guardianflow.errors import DrillFailed, PermissionDenied
 from guardianflow.names import ModelName
-from guardianflow.reconciliation import reconcile
 from guardianflow.records import ALARMS, HEALTH, PROMOTIONS
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.release.ledger import LEDGER_EXPERIMENT, known_bases, prepare_server

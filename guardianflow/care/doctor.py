@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from guardianflow import findings as found
 from guardianflow.artifacts import verify_sizes, verify_version
+from guardianflow.care import findings as found
+from guardianflow.care.findings import FileCheck, Finding, worst_first
+from guardianflow.care.survey import Sight, survey
 from guardianflow.catalog import (
     REJECTED,
     ROLLED_BACK,
@@ -27,7 +29,6 @@ from guardianflow.catalog import (
 )
 from guardianflow.connection import server_version
 from guardianflow.errors import ArtifactMissing, LedgerDamaged
-from guardianflow.findings import FileCheck, Finding, worst_first
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.index import find_index
@@ -35,7 +36,6 @@ from guardianflow.release.ledger import Head, Ledger
 from guardianflow.release.mirror import read_mirror
 from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
 from guardianflow.release.write_once import FAILS_TAG
-from guardianflow.survey import Sight, survey
 
 Versions = Mapping[str, Mapping[int, RegisteredModelInfo]]
 """By public name and number; a name without a registered model is absent."""

@@ -17,9 +17,9 @@ from typing import cast
 
 from mlflow import MlflowClient
 
+from guardianflow.care.findings import FileCheck, Finding
 from guardianflow.connection import border, write_repeatably
 from guardianflow.errors import NameInvalid
-from guardianflow.findings import FileCheck, Finding
 from guardianflow.names import ModelName
 from guardianflow.records import ALARMS, experiment_id
 

@@ -17,10 +17,8 @@ from typing import TypeVar
 
 from mlflow.exceptions import MlflowException
 
-from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG
-from guardianflow.doctor import Chart, examine_chart, find_releases, read_chart, wrong_tags
-from guardianflow.errors import InputError, LedgerDamaged, Refused, RotationConflict
-from guardianflow.findings import (
+from guardianflow.care.doctor import Chart, examine_chart, find_releases, read_chart, wrong_tags
+from guardianflow.care.findings import (
     FileCheck,
     Finding,
     Severity,
@@ -28,13 +26,15 @@ from guardianflow.findings import (
     of_unreadable,
     worst_first,
 )
+from guardianflow.care.survey import Sight
+from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG
+from guardianflow.errors import InputError, LedgerDamaged, Refused, RotationConflict
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.ledger import Ledger
 from guardianflow.release.outcome import Operation, operation_of
 from guardianflow.release.request import Request
 from guardianflow.release.state import Kind, ModelAlias
-from guardianflow.survey import Sight
 
 PASS_EVERY = timedelta(seconds=30)
 """How often a pass is made (prefect.yaml); whose turn it is follows from the time alone."""

@@ -20,15 +20,22 @@ from typing import TypeVar
 from mlflow.entities.model_registry import RegisteredModelTag
 
 from guardianflow.artifacts import verified_files
+from guardianflow.care.drill_report import (
+    DRILL_TAG,
+    DrillReport,
+    Estimate,
+    LastDrill,
+    Step,
+    StepName,
+)
+from guardianflow.care.trial import load_served, look_at, trial_frame
 from guardianflow.catalog import RegisteredModelInfo
 from guardianflow.connection import border, registry_store, write_repeatably
-from guardianflow.drill_report import DRILL_TAG, DrillReport, Estimate, LastDrill, Step, StepName
 from guardianflow.errors import DrillFailed, Refused, VersionNotReady
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
 from guardianflow.release.ledger import Ledger
 from guardianflow.release.rights import require_alias_rights
-from guardianflow.trial import load_served, look_at, trial_frame
 
 Made = TypeVar("Made")
 OnProgress = Callable[[str, int, int], None]

@@ -1,0 +1,9 @@
+"""Looks after releases: what is wrong, what is mended without a person, is there a way back.
+
+survey.py          which releases there are: one listing of all models
+findings.py        what can be wrong, in words, with the command that mends it   (pure)
+doctor.py          examines releases and gives findings; writes nothing
+reconciliation.py  one pass over all: mends what is provably ours, reports the rest
+alarms.py          remembers what was reported
+drill.py           rehearses a rollback without moving an alias   (trial.py, drill_report.py)
+"""
