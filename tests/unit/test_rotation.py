@@ -25,6 +25,7 @@ from guardianflow.release.rotation import (
     find_hold,
     is_quarantined,
     projected,
+    promote,
     rescue,
     roll_back,
 )
@@ -67,6 +68,62 @@ def test_promoting_the_champion_again_changes_nothing(world):
     world.release()
     assert not world.promote(BASE, 2).changed
     assert world.aliases[BASE]["rollback"] == 1
+
+
+def test_what_a_promotion_decides_says_of_what(world):
+    world.release()
+    world.release()
+    with pytest.raises(InputError) as unreasoned:
+        world.promote(BASE, 1, force=True)
+    assert str(unreasoned.value) == (
+        'A forced promotion needs a reason. Add --reason "why it is right now".'
+    )
+    idle = world.promote(BASE, 2)
+    assert (idle.kind, idle.name, idle.changed) == (Kind.PROMOTE, BASE, False)
+    world.promote(BASE, 1)
+    assert world.state[BASE] == Place(1, 2, 2, None)
+    world.roll_back()
+    with pytest.raises(VersionQuarantined) as refused:
+        world.promote(BASE, 1)
+    assert refused.value.data == {"name": BASE, "version": 1}
+    world.register(BASE)
+    world.register(INT8, 1)
+    with pytest.raises(SourceNotChampion) as unfit:
+        world.promote(INT8, 3)
+    assert unfit.value.data == {"name": INT8, "version": 3, "source_version": 1}
+
+
+def test_a_decision_says_where_the_candidate_goes(world):
+    world.release()
+    world.register(BASE)
+    world.register(INT8, 2)
+    decision = promote(world.situation, world.past, BASE)
+    assert [(m.name, m.alias.value, m.before, m.after) for m in decision.moves] == [
+        (BASE, "champion", 1, 2),
+        (BASE, "rollback", None, 1),
+        (BASE, "candidate", 2, None),
+        (INT8, "champion", 1, 2),
+        (INT8, "rollback", None, 1),
+        (INT8, "candidate", 2, None),
+    ]
+
+
+def test_the_warnings_in_full(world):
+    world.release()
+    world.register(BASE)
+    decision = world.promote()
+    world.sources.clear()
+    world.aliases[INT8] = {"champion": 1}
+    unknown = adopt(replace(world.situation, sources={}), world.past)
+    lone = (
+        f"{INT8} has no way back: version 1 has no earlier good champion until the next promotion."
+    )
+    older = (
+        f"{INT8} stays at version 1, made from version %s of {BASE}: the floor still runs the "
+        "older model until `guardianflow run SCENARIO --type quant --version vN` and a promotion of it."
+    )
+    assert decision.warnings == (lone, older % 1)
+    assert unknown.warnings == (lone, older % "unknown")
 
 
 def test_nothing_waiting_is_refused_and_names_what_waits_elsewhere(world):
@@ -266,6 +323,18 @@ def test_a_hold_ends_by_itself_after_a_day(world, hours, held):
     rolled_back_by_an_automation(world)
     now = datetime(2026, 11, 23, 10, tzinfo=UTC) + timedelta(hours=hours)
     assert bool(find_hold(world.past(), now)) is held
+
+
+def test_a_promotion_a_day_after_an_automatic_rollback_needs_no_force(world):
+    rolled_back_by_an_automation(world)
+    for hour, held in ((9, True), (11, False)):
+        now = datetime(2026, 11, 24, hour, tzinfo=UTC)
+        situation = replace(world.situation, now=now)
+        if held:
+            with pytest.raises(ReleaseOnHold):
+                promote(situation, world.past, BASE)
+        else:
+            assert promote(situation, world.past, BASE).changed
 
 
 def test_a_persons_act_ends_a_hold_but_what_is_put_back_by_itself_does_not(world):
