@@ -120,7 +120,8 @@ def test_the_warnings_in_full(world):
     )
     older = (
         f"{INT8} stays at version 1, made from version %s of {BASE}: the floor still runs the "
-        "older model until `guardianflow run SCENARIO --type quant --version vN` and a promotion of it."
+        "older model until `guardianflow run SCENARIO --type quant --version vN` and a promotion "
+        "of it."
     )
     assert decision.warnings == (lone, older % 1)
     assert unknown.warnings == (lone, older % "unknown")
