@@ -34,6 +34,7 @@ from tests.chaos.evidence import Journal, read_lines
 # What a client asks for, and how often; registrations keep the promotions going.
 _MIX = {"register": 4, "promote": 9, "rollback": 5, "plan": 1, "finish": 1, "repair": 1}
 _MIX_OF_HANDS = {**_MIX, "repair": 3, "adopt": 2, "rescue": 3}
+_WITH_TOKEN = ("register", "promote", "rollback", "repair", "adopt")
 _GLANCE_S = 0.1
 
 
@@ -90,13 +91,16 @@ class Client:
                 connect(self.scene, self.patience)
                 continue
             self.ask(asked)
+            if kind in _WITH_TOKEN and self.choice.random() < 0.15:
+                # An event comes twice, an answer was lost: the same token, the same operation.
+                self.ask(asked)
 
     def repeat_what_was_lost(self) -> None:
         """Ask again, with the same token, for what the life before was killed over."""
         former = journal_of(self.scene, self.slot, self.life - 1)
         lines = read_lines(former) if former.exists() else []
-        # A rescue has no token of its own: it looks at what is missing.
-        if lines and lines[-1]["event"] == "invoke" and lines[-1]["kind"] != "rescue":
+        # Only what has a token is the same request when it is asked again.
+        if lines and lines[-1]["event"] == "invoke" and lines[-1]["kind"] in _WITH_TOKEN:
             self.ask({k: v for k, v in lines[-1].items() if k not in ("event", "start")})
 
     def draw(self, kind: str) -> dict[str, Any]:

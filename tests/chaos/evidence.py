@@ -158,7 +158,9 @@ def calls_of(lines: Iterable[Mapping[str, Any]]) -> list[Call]:
     for token, invoked in attempts.items():
         told = sorted(answers.get(token, []), key=lambda line: line["end"])
         known = [line for line in told if line["outcome"] != "unknown"]
-        last = known[-1] if known else None
+        # A success stays one, whatever a later attempt was told; its effect was there from then on.
+        done = [line for line in known if line["outcome"] == "ok"]
+        last = done[0] if done else known[-1] if known else None
         asked = min(invoked, key=lambda line: line["start"])
         calls.append(
             Call(

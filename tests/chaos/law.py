@@ -97,13 +97,16 @@ class Law:
 
     def rolled_back(self, name: str, *, only: bool, automatic: bool) -> State | None:
         """The champions after a rollback."""
-        if name not in self.champions or (automatic and name in self.restored):
+        if name not in self.champions or (automatic and self.held):
             return None
         target = self.way_back(name, only=only)
         names = {name} if only else self.champions.keys()
         if target is None or not names <= target.keys():
             return None
-        return {**self.champions, **{other: target[other] for other in names}}
+        after = {**self.champions, **{other: target[other] for other in names}}
+        if automatic and any(after[n] != self.champions[n] for n in self.restored):
+            return None
+        return after
 
     def rescued(self, empty: list[str]) -> State | None:
         """The champions after a rescue of names without an alias."""

@@ -399,3 +399,16 @@ def test_the_attempts_of_one_token_are_one_call(tmp_path):
     (call,) = calls_of(lines)
     assert (call.start, call.end, call.outcome, call.error) == (1.0, 6.0, "refused", "no")
     assert call.lost_attempts == 1
+
+
+def test_a_success_that_is_asked_for_again_stays_the_success_that_it_was():
+    asked = {"event": "invoke", "token": "a", "kind": "promote", "name": BASE}
+    told = {"event": "answer", "token": "a", "outcome": "ok"}
+    lines = [
+        {**asked, "start": 1.0},
+        {**told, "end": 2.0, "answer": {"seq": 1, "token": "a", "after": {BASE: 1}}},
+        {**asked, "start": 5.0},
+        {**told, "end": 6.0, "outcome": "refused", "error": "no"},
+    ]
+    (call,) = calls_of(lines)
+    assert (call.end, call.outcome, call.lost_attempts) == (2.0, "ok", 0)
