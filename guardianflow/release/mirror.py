@@ -14,7 +14,8 @@ from typing import cast
 
 from guardianflow.catalog import ModelSummary
 from guardianflow.names import ModelName
-from guardianflow.release.state import ModelAlias, ReleaseState
+from guardianflow.release.rotation import find_drift
+from guardianflow.release.state import Place, ReleaseState
 
 HEAD_TAG = "guardianflow.head"
 
@@ -33,15 +34,11 @@ class Mirror:
 
     def agrees(self, models: Mapping[str, ModelSummary]) -> bool:
         """Whether the aliases of a release are as the mirror says; @candidate is not part of it."""
-        for name, model in models.items():
-            champion = model.aliases.get(ModelAlias.CHAMPION)
-            rollback = model.aliases.get(ModelAlias.ROLLBACK)
-            if champion != self.champions.get(name):
-                return False
-            # Left over where deleting was not allowed: it names the champion and means nothing.
-            if rollback != self.rollbacks.get(name) and rollback != champion:
-                return False
-        return self.champions.keys() <= models.keys()
+        state = {
+            name: Place(champion, self.rollbacks.get(name), champion)
+            for name, champion in self.champions.items()
+        }
+        return not find_drift(state, {name: model.aliases for name, model in models.items()})
 
 
 def encode_mirror(base: ModelName, seq: int, digest: str, state: ReleaseState) -> str:
@@ -66,5 +63,5 @@ def read_mirror(model: ModelSummary) -> Mirror | None:
         return Mirror(
             int(cast("int", content["seq"])), str(content["digest"]), champions, rollbacks
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
