@@ -11,6 +11,7 @@ Order of writes, so that @champion is never absent and the way back is never los
 a promotion writes @rollback, @champion, @candidate; a rollback writes @champion first. Every
 write says what an alias is to be, so repeating them all after a crash is harmless. An alias that
 names the champion of its own name counts as none: deleting may need more rights than setting.
+@candidate belongs to registration, which may set it at any moment: it is read again right before.
 """
 
 from collections.abc import Mapping
@@ -23,10 +24,10 @@ from guardianflow.names import ModelName
 from guardianflow.release.state import Aliases, Kind, ModelAlias
 
 _ORDER = {
-    Kind.PROMOTE: (ModelAlias.ROLLBACK, ModelAlias.CHAMPION, ModelAlias.CANDIDATE),
-    Kind.ROLLBACK: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
-    Kind.ADOPT: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
-    Kind.REPAIR: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE),
+    Kind.PROMOTE: (ModelAlias.ROLLBACK, ModelAlias.CHAMPION),
+    Kind.ROLLBACK: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
+    Kind.ADOPT: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
+    Kind.REPAIR: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
 }
 
 
@@ -39,13 +40,13 @@ def set_candidate(client: MlflowClient, name: ModelName, version: int) -> None:
     _set(client, name, ModelAlias.CANDIDATE, version)
 
 
-def write_aliases(
+def write_production(
     client: MlflowClient,
     kind: Kind,
     wanted: Mapping[str, Aliases],
     present: Mapping[str, Mapping[str, int]],
 ) -> list[str]:
-    """Make the aliases of a release what an operation says; only what differs is written.
+    """Make @champion and @rollback of a release what an operation says, where they differ.
 
     A version that was deleted in MLflow meanwhile can have no alias: the others are written all
     the same, so that a deletion never holds up the rest of a release.
@@ -64,17 +65,42 @@ def write_aliases(
     """
     lost: list[str] = []
     for alias in _ORDER[kind]:
-        for public, aliases in wanted.items():
-            version, now = aliases.get(alias), present.get(public, {}).get(alias)
-            if version is not None and version != now:
-                try:
-                    _set(client, ModelName.parse(public), alias, version)
-                except VersionNotReady:
-                    if alias is ModelAlias.CHAMPION:
-                        lost.append(public)
-            elif version is None and now is not None and alias is not ModelAlias.CHAMPION:
-                _clear(client, ModelName.parse(public), alias, now, aliases.champion)
+        gone = _write(client, alias, wanted, present)
+        lost += gone if alias is ModelAlias.CHAMPION else []
     return lost
+
+
+def write_candidates(
+    client: MlflowClient,
+    wanted: Mapping[str, Aliases],
+    present: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Make @candidate of a release what an operation says, where it differs.
+
+    Raises:
+        PermissionDenied: The account may not set aliases of one of the models.
+    """
+    _write(client, ModelAlias.CANDIDATE, wanted, present)
+
+
+def _write(
+    client: MlflowClient,
+    alias: ModelAlias,
+    wanted: Mapping[str, Aliases],
+    present: Mapping[str, Mapping[str, int]],
+) -> list[str]:
+    """Write one alias of every name; the names whose version does not exist any more."""
+    gone: list[str] = []
+    for public, aliases in wanted.items():
+        version, now = aliases.get(alias), present.get(public, {}).get(alias)
+        if version is not None and version != now:
+            try:
+                _set(client, ModelName.parse(public), alias, version)
+            except VersionNotReady:
+                gone.append(public)
+        elif version is None and now is not None and alias is not ModelAlias.CHAMPION:
+            _clear(client, ModelName.parse(public), alias, now, aliases.champion)
+    return gone
 
 
 def _set(client: MlflowClient, name: ModelName, alias: ModelAlias, version: int) -> None:
@@ -93,9 +119,11 @@ def _clear(
         with border(f"take @{alias} of {name} away"):
             write_repeatably(lambda: store.delete_registered_model_alias(name.registered, alias))
     except PermissionDenied:
-        # Left where it names the champion, which everybody reads as "none".
-        if version != champion:
+        # Deleting needs more rights than setting: an alias that names the champion counts as none.
+        if champion is None:
             raise
+        if version != champion:
+            _set(client, name, alias, champion)
     except VersionNotReady:
         # Gone already: that is what was wanted.
         return

@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import cast
 
-from guardianflow.errors import InputError
+from guardianflow.errors import InputError, NameInvalid
 from guardianflow.names import ModelName
 from guardianflow.release.state import Kind, Place, Record, ReleaseState
 from guardianflow.release.write_once import MAX_VALUE
@@ -123,11 +124,17 @@ def decode(base: ModelName, seq: int, entry: str) -> tuple[Record, str]:
             automatic=bool(content["automatic"]),
             nonce=str(content["nonce"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+        number, previous = content["seq"], str(content["previous"])
+        for name in (record.name, *record.before, *record.after):
+            ModelName.parse(name)
+    except (KeyError, TypeError, AttributeError, RecursionError, NameInvalid) as error:
         raise ValueError(repr(error)) from error
-    if content["seq"] != seq:
-        raise ValueError(f"it calls itself {content['seq']}")
-    return record, str(content["previous"])
+    if number != seq:
+        raise ValueError(f"it calls itself {number}")
+    # Whoever reads it compares times of several zones.
+    if datetime.fromisoformat(record.time).tzinfo is None:
+        raise ValueError(f"its time {record.time} is of no zone")
+    return record, previous
 
 
 def _encode_state(base: ModelName, state: ReleaseState) -> dict[str, list[int | None]]:
@@ -143,5 +150,8 @@ def _decode_state(base: ModelName, content: object) -> ReleaseState:
     for short, (champion, rollback, newest, source) in places.items():
         if champion is None or newest is None:
             raise ValueError(f"a champion of {short!r} is missing")
+        numbers = (number for number in (champion, rollback, newest, source) if number is not None)
+        if not all(type(number) is int for number in numbers):
+            raise ValueError(f"a version of {short!r} is no number")
         state[base.long(short)] = Place(champion, rollback, newest, source)
     return state

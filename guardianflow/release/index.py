@@ -11,6 +11,7 @@ so on a server with accounts only an administrator may.
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -18,7 +19,7 @@ from mlflow.entities import Experiment, ViewType
 from mlflow.exceptions import MlflowException
 
 from guardianflow.connection import border
-from guardianflow.errors import LedgerDamaged
+from guardianflow.errors import LedgerDamaged, NameInvalid
 from guardianflow.names import ModelName
 from guardianflow.records import ALARMS, HEALTH, PROMOTIONS, experiment_id
 from guardianflow.release.mirror import HEAD_TAG
@@ -89,8 +90,7 @@ def runs_of(index: Index, entries: Mapping[str, str], base: ModelName) -> list[s
     Raises:
         LedgerDamaged: An entry of the index was deleted.
     """
-    prefix = f"{base.registered}/"
-    segments = {int(key.removeprefix(prefix)): key for key in entries if key.startswith(prefix)}
+    segments = {segment: key for key in entries if (segment := _segment(base, key)) is not None}
     for segment in range(len(segments)):
         if segment not in segments:
             raise LedgerDamaged(
@@ -108,6 +108,14 @@ def key_of(base: ModelName, segment: int) -> str:
     return f"{base.registered}/{segment}"
 
 
+def _segment(base: ModelName, key: str) -> int | None:
+    """The segment that a param of the index is about; None where it is not one of this base."""
+    number = key.rpartition("/")[2]
+    if not number.isdecimal() or key != key_of(base, int(number)):
+        return None
+    return int(number)
+
+
 def known_bases(client: MlflowClient) -> dict[ModelName, tuple[str, ...]]:
     """The bases that have a ledger, also those whose model is gone, with the ids of its runs.
 
@@ -119,7 +127,11 @@ def known_bases(client: MlflowClient) -> dict[ModelName, tuple[str, ...]]:
     index = find_index(client)
     found: dict[ModelName, list[str]] = {}
     for key, run_id in sorted(read_index(client, index).items()) if index else ():
-        found.setdefault(ModelName.parse(key.rpartition("/")[0]), []).append(run_id)
+        # Whatever else somebody wrote there is no entry.
+        with suppress(NameInvalid):
+            base = ModelName.parse(key.rpartition("/")[0]).base
+            if _segment(base, key) is not None:
+                found.setdefault(base, []).append(run_id)
     return {base: tuple(runs) for base, runs in found.items()}
 
 

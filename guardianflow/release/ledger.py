@@ -12,6 +12,7 @@ answer to a write is never trusted: the param is read back. Every entry repeats 
 one before; that of the newest stands on the base model (`mirror.py`).
 """
 
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -298,4 +299,6 @@ class Ledger:
 
 
 def _numbered(params: "dict[str, str]", prefix: str) -> dict[int, str]:
-    return {int(k.removeprefix(prefix)): v for k, v in params.items() if k.startswith(prefix)}
+    """The params of a kind by number; what somebody else wrote there has none and says nothing."""
+    key = re.compile(rf"{re.escape(prefix)}([0-9]{{6,}})")
+    return {int(found[1]): text for name, text in params.items() if (found := key.fullmatch(name))}

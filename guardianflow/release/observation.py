@@ -18,13 +18,19 @@ from guardianflow.catalog import (
     read_release_models,
     read_version,
 )
-from guardianflow.errors import AliasDrift, LedgerDamaged, RotationConflict, VersionNotReady
+from guardianflow.errors import (
+    AliasDrift,
+    ArtifactMissing,
+    LedgerDamaged,
+    RotationConflict,
+    VersionNotReady,
+)
 from guardianflow.names import ModelName
 from guardianflow.release.ledger import Head, Ledger
 from guardianflow.release.mirror import HEAD_TAG, read_mirror
 from guardianflow.release.outcome import champion_of
 from guardianflow.release.request import Request
-from guardianflow.release.rotation import Past, find_drift
+from guardianflow.release.rotation import Past, find_drift, unguarded
 from guardianflow.release.state import Decision, Drift, Kind, ModelAlias, Situation
 
 ATTEMPTS = 6
@@ -117,7 +123,7 @@ class Observer:
                 f"{'; '.join(str(found) for found in seen.drift)}. Somebody moved it without "
                 "guardianflow; nothing was changed.",
                 remedy=f"`guardianflow repair {self._base} --keep ledger` puts it back, "
-                "`--keep mlflow` accepts it.",
+                f"`--keep mlflow` accepts it; `guardianflow doctor {self._base}` says more.",
                 drift=[asdict(found) for found in seen.drift],
             )
 
@@ -190,6 +196,25 @@ class Observer:
             info = read_version(self._client, ModelName.parse(name), version)
             self._versions[name, version] = info
         return self._versions[name, version]
+
+    def unguarded(self, seen: Inspection, request: Request) -> tuple[str, ...]:
+        """The names that have no @champion in MLflow, or one that was rolled back before."""
+        return unguarded(self.situation(seen, request), lambda: self._ledger.past(seen.head))
+
+    def look_for_retired(self, seen: Inspection) -> None:
+        """Remember the names whose whole registered model is gone."""
+        for name in seen.head.state.keys() - seen.models.keys():
+            self.look_for(name, seen.head.state[name].champion)
+
+    def skip_unusable(self, decision: Decision) -> bool:
+        """Whether a version that is to come back lacks a file; it counts as gone from now on."""
+        for name, (_, version) in decision.moved().items():
+            try:
+                verify_version(self._client, self.version(name, version))
+            except ArtifactMissing:
+                self._gone.add((name, version))
+                return True
+        return False
 
     def verify(self, decision: Decision) -> None:
         """Check that every version that becomes champion is there, whole and READY.

@@ -132,7 +132,9 @@ class Release:
                 return operation_of(done, "was done before")
             if finished is not None and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
-            if request.kind is not Kind.ADOPT:
+            if request.kind is Kind.ADOPT:
+                self._observer.look_for_retired(seen)
+            else:
                 self._observer.check_drift(seen, request)
             if request.expected_champion is not UNSET:
                 check_expected(head.state, request.name.public, request.expected_champion)
@@ -156,53 +158,54 @@ class Release:
             VersionNotReady: A version that an alias is to name was deleted.
         """
         request.check()
-        finished = self.finish()
-        seen = self._observer.inspect(trusting_ledger=True)
-        head = seen.head
-        if head.record is None:
-            raise AliasDrift(
-                f"The ledger knows no operation of {self._base}.",
-                remedy=f"`guardianflow repair {self._base} --keep mlflow --reason ...` adopts the "
-                "aliases.",
-                name=self._base.public,
-            )
-        if request.token and (done := self._ledger.find_token(head, request.token)):
-            return operation_of(done, "was done before")
-        decision = Decision(Kind.REPAIR, self._base.public, head.state, head.state)
-        if not seen.drift and self._is_mirrored(seen):
-            message = f"The aliases of {self._base} are as the ledger says: nothing was to mend"
-            if finished:
-                message += f"; operation {finished.seq} was interrupted and is finished now"
-            record = _record(request, decision)
-            return replace(operation_of(record), changed=False, message=f"{message}.")
-        self._check_existence(seen.drift)
-        operation = self._commit(head, request, decision)
-        if operation is None:
-            raise conflict(self._base)
-        return _mended(operation, seen.drift)
+        finished: Record | None = None
+        for _ in range(ATTEMPTS):
+            seen = self._observer.inspect(trusting_ledger=True)
+            head = seen.head
+            if head.interrupted:
+                self._projector.project(head)
+                finished = head.record
+                continue
+            if head.record is None:
+                raise AliasDrift(
+                    f"The ledger knows no operation of {self._base}.",
+                    remedy=f"`guardianflow repair {self._base} --keep mlflow --reason ...` adopts "
+                    "the aliases.",
+                    name=self._base.public,
+                )
+            if request.token and (done := self._ledger.find_token(head, request.token)):
+                return operation_of(done, "was done before")
+            decision = Decision(Kind.REPAIR, self._base.public, head.state, head.state)
+            if not seen.drift and self._is_mirrored(seen):
+                return self._nothing_to_mend(_record(request, decision), finished)
+            self._check_existence(seen.drift)
+            if operation := self._commit(head, request, decision):
+                return _mended(operation, seen.drift)
+        raise conflict(self._base)
 
     def rescue(self, request: Request) -> Operation | None:
-        """Give every name its @champion back that has none in MLflow any more; None if all have.
+        """Give every name its @champion back that has none in MLflow, or a quarantined one.
 
         An alias that was deleted by hand is put back where the ledger says, with the others of the
-        release; where the version itself was deleted, the release goes back to the last good state.
+        release; where the version itself was deleted, the release goes back to the last good state
+        whose files are whole. None where nothing is to be done.
 
         Raises:
             NoRollbackTarget: The version was deleted, and no former champion is left.
-            ArtifactMissing: A file of the version to restore is gone or differs.
         """
         for _ in range(ATTEMPTS):
             seen = self._observer.inspect()
             if seen.head.interrupted:
                 self._projector.project(seen.head)
                 continue
-            empty = self._observer.situation(seen, request).empty
-            if not empty:
+            names = self._observer.unguarded(seen, request)
+            if not names:
                 return None
-            for name in empty:
+            for name in names:
                 self._observer.look_for(name, champion_of(seen.head.state, name))
             decision = self._observer.decide(seen, request, rescue)
-            self._observer.verify(decision)
+            while self._observer.skip_unusable(decision):
+                decision = self._observer.decide(seen, request, rescue)
             # What was found is part of the record: it may mend what somebody moved by hand, too.
             told = replace(request, reason=f"{request.reason}: {_in_words(seen.drift)}"[:1000])
             if operation := self._commit(seen.head, told, decision):
@@ -228,6 +231,12 @@ class Release:
             return None
         self._projector.project(head)
         return operation_of(head.records[0])
+
+    def _nothing_to_mend(self, record: Record, finished: Record | None) -> Operation:
+        message = f"The aliases of {self._base} are as the ledger says: nothing was to mend"
+        if finished:
+            message += f"; operation {finished.seq} was interrupted and is finished now"
+        return replace(operation_of(record), changed=False, message=f"{message}.")
 
     def _check_existence(self, drift: tuple[Drift, ...]) -> None:
         """Refuse what cannot come to its end: once committed, it would have to."""

@@ -6,6 +6,8 @@ Until `done` is written the operation counts as interrupted, and the next comman
 all of this again.
 """
 
+from collections.abc import Mapping
+
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
@@ -13,11 +15,11 @@ from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_relea
 from guardianflow.connection import border, registry_store, write_repeatably
 from guardianflow.errors import PermissionDenied, RegistryUnavailable, VersionNotReady
 from guardianflow.names import ModelName
-from guardianflow.release.aliases import write_aliases
+from guardianflow.release.aliases import write_candidates, write_production
 from guardianflow.release.ledger import Head, Ledger
 from guardianflow.release.mirror import HEAD_TAG, encode_mirror
 from guardianflow.release.rotation import projected
-from guardianflow.release.state import Kind, ModelAlias, Record
+from guardianflow.release.state import Aliases, Kind, ModelAlias, Record
 
 
 class Projector:
@@ -74,18 +76,25 @@ class Projector:
         return encode_mirror(self._base, head.seq, head.digest, head.state)
 
     def _write_aliases(self, head: Head, record: Record) -> tuple[Head, Record, list[str]]:
-        """Write the aliases; the operation that they are of, and the names without a version."""
+        """Write the aliases; whose operation they are, and the names that lack their version."""
         while True:
-            models = read_release_models(self._client, self._base)
-            aliases = {name: model.aliases for name, model in models.items()}
-            candidates = {n: a.get(ModelAlias.CANDIDATE) for n, a in aliases.items()}
-            wanted = projected(record.kind, record.before, record.after, candidates)
-            lost = write_aliases(self._client, record.kind, wanted, aliases)
+            wanted, present = self._wanted(record)
+            lost = write_production(self._client, record.kind, wanted, present)
+            # A registration may have come between: it is asked as late as can be.
+            wanted, present = self._wanted(record)
+            write_candidates(self._client, wanted, present)
             newest = self._ledger.read()
             if newest.record is None or newest.seq == record.seq:
-                return head, record, lost
+                return head, record, [name for name in lost if name in record.moved()]
             # Somebody went on while we wrote: what we wrote may be stale, theirs counts.
             head, record = newest, newest.record
+
+    def _wanted(self, record: Record) -> tuple[dict[str, Aliases], dict[str, Mapping[str, int]]]:
+        """What the aliases are to name after an operation, and what they name now."""
+        models = read_release_models(self._client, self._base)
+        aliases = {name: model.aliases for name, model in models.items()}
+        candidates = {name: now.get(ModelAlias.CANDIDATE) for name, now in aliases.items()}
+        return projected(record.kind, record.before, record.after, candidates), aliases
 
     def _tag_versions(self, record: Record) -> None:
         """Say on the versions what happened to them: for people, and as a cross-check."""

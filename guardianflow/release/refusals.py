@@ -96,8 +96,9 @@ def nothing_to_roll_back(name: str) -> NoRollbackTarget:
 def rollback_held(name: str, champion: int) -> RollbackHeld:
     """An automation would take back what a rollback restored."""
     return RollbackHeld(
-        f"{name} version {champion} was itself restored by a rollback; an automation goes back "
-        "once and then leaves it to a person. Nothing was changed.",
+        f"{name} version {champion} was itself restored by a rollback, or its release is on hold "
+        "after one: an automation goes back once and then leaves it to a person. Nothing was "
+        "changed.",
         remedy=f"Look at it now: `guardianflow history {name}`, then `guardianflow rollback "
         f"{name}` or a promotion.",
         name=name,
@@ -130,7 +131,7 @@ def champion_gone(name: str, former: int) -> AliasDrift:
         f"@champion of {name} is gone in MLflow, so MLflow's aliases cannot be kept.",
         remedy=f"`guardianflow repair {name} --keep ledger --reason ...` sets it to version "
         f"{former} again; if that version was deleted, `guardianflow rollback {name}` goes back to "
-        "the last good release.",
+        f"the last good release. `guardianflow doctor {name}` says which.",
         name=name,
     )
 

@@ -153,7 +153,8 @@ def roll_back(
 
     Raises:
         NoRollbackTarget: There is no such state, or a name had no champion in it.
-        RollbackHeld: An automation asked, and the champion was restored by a rollback.
+        RollbackHeld: An automation asked, and a rollback restored what would move, or the release
+            is on hold.
         InputError: `only` without a reason.
     """
     if only and not reason.strip():
@@ -163,7 +164,7 @@ def roll_back(
     place = situation.state.get(name)
     if place is None:
         raise nothing_to_roll_back(name)
-    if automatic and _restored(past(), name):
+    if automatic and (_restored(past(), name) or find_hold(past(), situation.now)):
         raise rollback_held(name, place.champion)
     target = _target(past(), situation, name, only=only)
     if target is None:
@@ -172,7 +173,11 @@ def roll_back(
     missing = [other for other in names if other not in target]
     if missing:
         raise had_none(name, target[name].champion, missing)
-    return _rolled_back(situation, past, name, {other: target[other] for other in names})
+    decision = _rolled_back(situation, past, name, {other: target[other] for other in names})
+    for other, (former, _) in decision.moved().items() if automatic else ():
+        if former is not None and _restored(past(), other):
+            raise rollback_held(other, former)
+    return decision
 
 
 def _rolled_back(
@@ -201,17 +206,18 @@ def _rolled_back(
 
 
 def rescue(situation: Situation, past: Past) -> Decision:
-    """Decide how a name gets its @champion back that has none in MLflow any more.
+    """Decide how a name gets its @champion back that has none in MLflow any more, or a bad one.
 
     Where its version still exists, the state stays and the aliases are put back. Where it was
     deleted, the release goes back to the last good state; if there is none for all of it, those
-    names alone go back whose version was deleted.
+    names alone go back whose version was deleted. Nothing moves where no name is `unguarded`.
 
     Raises:
         NoRollbackTarget: The version was deleted, and no former champion is left.
     """
     state = situation.state
-    lost = [name for name in situation.empty if (name, state[name].champion) in situation.gone]
+    suspects = unguarded(situation, past)
+    lost = [name for name in suspects if (name, state[name].champion) in situation.gone]
     if not lost:
         return Decision(Kind.REPAIR, situation.base, state, state)
     target = _target(past(), situation, lost[0], only=False)
@@ -224,6 +230,20 @@ def rescue(situation: Situation, past: Past) -> Decision:
             raise nothing_left(name, state[name].champion)
         places[name] = former[name]
     return _rolled_back(situation, past, lost[0], places)
+
+
+def unguarded(situation: Situation, past: Past) -> tuple[str, ...]:
+    """The names whose @champion in MLflow is absent, or a version that was rolled back before.
+
+    Whoever set it, a hand or a process that was stopped for too long: neither is what anybody
+    decided, and neither can wait for a person.
+    """
+    return tuple(
+        name
+        for name, place in sorted(situation.state.items())
+        if (now := situation.aliases.get(name, {}).get(ModelAlias.CHAMPION)) != place.champion
+        and (now is None or is_quarantined(situation.state, past, name, now))
+    )
 
 
 def find_hold(past: Iterable[Record], now: datetime | None) -> Record | None:
@@ -255,7 +275,9 @@ def adopt(situation: Situation, past: Past) -> Decision:
         champion = aliases.get(name, {}).get(ModelAlias.CHAMPION)
         former = situation.state.get(name)
         if champion is None:
-            if former is None:
+            retired = former and name != situation.base and name not in aliases
+            if former is None or (retired and (name, former.champion) in situation.gone):
+                # Never in production, or a variant whose whole model was deleted.
                 continue
             raise champion_gone(name, former.champion)
         rollback = aliases[name].get(ModelAlias.ROLLBACK)

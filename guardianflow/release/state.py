@@ -100,15 +100,6 @@ class Situation:
     """What time it is, UTC; without it a hold does not end by itself."""
 
     @property
-    def empty(self) -> tuple[str, ...]:
-        """The names whose @champion is absent in MLflow although they have one."""
-        return tuple(
-            name
-            for name in sorted(self.state)
-            if ModelAlias.CHAMPION not in self.aliases.get(name, {})
-        )
-
-    @property
     def candidates(self) -> dict[str, int]:
         """@candidate by public name."""
         return {

@@ -271,7 +271,7 @@ def test_an_interrupted_rollback_has_to_be_finished_first(plant, monkeypatch):
         raise RegistryUnavailable("the connection is cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("guardianflow.release.projection.write_aliases", cut)
+        patch.setattr("guardianflow.release.projection.write_production", cut)
         with pytest.raises(RegistryUnavailable):
             registry.rollback(name)
     with pytest.raises(DrillFailed, match="interrupted") as failed:

@@ -10,6 +10,7 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.names import ModelName
+from guardianflow.release.aliases import write_production
 from guardianflow.release.mirror import HEAD_TAG, read_mirror
 
 
@@ -78,6 +79,48 @@ def test_the_way_back_leads_past_versions_that_were_deleted(registry, plant):
     assert dict(registry.rescue(name).after) == {name: 1, twin: 1}
     assert aliases(registry, twin) == {"champion": 1}
     assert registry.drift(name) == ()
+
+
+def test_a_quarantined_version_set_by_hand_is_taken_out_again(registry, plant):
+    name, twin = plant
+    registry.rollback(name, reason="blind at night")
+    registry.client.set_registered_model_alias(registered(twin), "champion", "3")
+    mended = registry.rescue(name)
+    assert [(m.name, m.before, m.after) for m in mended.moves] == [(twin, 3, 2)]
+    assert registry.drift(name) == ()
+
+
+def test_a_way_back_without_its_files_is_passed_over(registry, plant):
+    name, twin = plant
+    registry.set_version_tag(twin, 2, "guardianflow.sha256.MLmodel", "0" * 64)
+    registry.client.delete_model_version(registered(name), "3")
+    assert dict(registry.rescue(name).after) == {name: 1, twin: 1}
+
+
+def test_a_variant_that_was_deleted_as_a_whole_no_longer_stops_its_base(registry, plant, factory):
+    name, twin = plant
+    registry.client.delete_registered_model(registered(twin))
+    factory.base(name)
+    with pytest.raises(AliasDrift, match="guardianflow doctor"):
+        registry.promote_to_champion(name)
+    registry.repair(name, "mlflow", reason="nobody wants the twin any more")
+    assert registry.drift(name) == ()
+    assert dict(registry.promote_to_champion(name).after) == {name: 4}
+
+
+def test_a_candidate_that_comes_while_aliases_are_written_stays(registry, plant, factory):
+    name, _ = plant
+    factory.base(name)
+    newer = []
+
+    def production(*arguments):
+        newer.append(factory.base(name).version)
+        return write_production(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("guardianflow.release.projection.write_production", production)
+        registry.promote_to_champion(name, 4)
+    assert aliases(registry, name)["candidate"] == newer[0] == 5
 
 
 def test_another_model_under_the_number_of_a_champion_is_not_put_back(registry, plant, factory):

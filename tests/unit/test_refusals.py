@@ -89,8 +89,8 @@ CASES = {
     ),
     "rollback held": (
         lambda: refusals.rollback_held(BASE, 1),
-        f"{BASE} version 1 was itself restored by a rollback; an automation goes back once and "
-        "then leaves it to a person. Nothing was changed. Look at it now: `guardianflow history "
+        f"{BASE} version 1 was itself restored by a rollback, or its release is on hold after one: "
+        "an automation goes back once and then leaves it to a person. Nothing was changed. Look at it now: `guardianflow history "
         f"{BASE}`, then `guardianflow rollback {BASE}` or a promotion.",
         {"name": BASE, "version": 1},
     ),
@@ -113,7 +113,7 @@ CASES = {
         f"@champion of {BASE} is gone in MLflow, so MLflow's aliases cannot be kept. "
         f"`guardianflow repair {BASE} --keep ledger --reason ...` sets it to version 2 again; if "
         f"that version was deleted, `guardianflow rollback {BASE}` goes back to the last good "
-        "release.",
+        f"release. `guardianflow doctor {BASE}` says which.",
         {"name": BASE},
     ),
     "champion unknown": (

@@ -28,6 +28,7 @@ from guardianflow.release.rotation import (
     promote,
     rescue,
     roll_back,
+    unguarded,
 )
 from guardianflow.release.state import Aliases, Kind, Place, Record
 from tests.unit.rotation_world import BASE, INT4, INT8, World
@@ -310,6 +311,23 @@ def rolled_back_by_an_automation(world, at="2026-11-23T10:00:00.000+00:00"):
     world.register(BASE)
 
 
+def test_an_automation_leaves_a_release_on_hold_alone_whichever_name_fails(world):
+    for _ in range(2):
+        world.release()
+    world.register(BASE)
+    world.promote()
+    world.roll_back(automatic=True)
+    assert world.champions == {BASE: 2, INT8: 2}
+    # INT8 was never rolled back itself, but its way back takes the restored base along.
+    with pytest.raises(RollbackHeld, match="on hold"):
+        world.roll_back(INT8, automatic=True)
+    a_day_later = replace(world.situation, now=datetime(2030, 1, 1, tzinfo=UTC))
+    world.records[-1] = replace(world.records[-1], time="2026-11-23T10:00:00+00:00")
+    with pytest.raises(RollbackHeld, match=f"{BASE} version 2"):
+        roll_back(a_day_later, world.past, INT8, automatic=True)
+    assert world.roll_back(INT8).changed
+
+
 def test_after_an_automatic_rollback_nothing_is_promoted_by_the_way(world):
     rolled_back_by_an_automation(world)
     with pytest.raises(ReleaseOnHold, match="--force") as refused:
@@ -360,7 +378,7 @@ def rescued(world, *gone):
 def test_a_lost_champion_whose_version_exists_is_put_back(world):
     world.release()
     del world.aliases[INT8]["champion"]
-    assert world.situation.empty == (INT8,)
+    assert unguarded(world.situation, world.past) == (INT8,)
     decision = rescued(world)
     assert (decision.kind, decision.name, decision.changed) == (Kind.REPAIR, BASE, False)
 
@@ -431,6 +449,33 @@ def test_a_model_that_was_deleted_as_a_whole_is_drift_and_is_not_adopted(world):
     assert [(d.name, d.alias, d.expected, d.actual) for d in found] == [(INT8, "champion", 1, None)]
     with pytest.raises(AliasDrift, match="--keep ledger"):
         adopt(world.situation, world.past)
+
+
+def test_a_quarantined_version_that_came_back_by_hand_is_taken_out_again(world):
+    for _ in range(3):
+        world.release()
+    world.roll_back()
+    world.aliases[BASE]["champion"] = 1
+    assert unguarded(world.situation, world.past) == ()
+    world.aliases[BASE]["champion"] = 3
+    assert unguarded(world.situation, world.past) == (BASE,)
+    decision = rescued(world)
+    assert (decision.kind, decision.changed) == (Kind.REPAIR, False)
+
+
+def test_a_variant_whose_model_was_deleted_is_given_up_where_a_person_adopts(world):
+    for _ in range(2):
+        world.release()
+    del world.aliases[INT8]
+    situation = replace(world.situation, gone=frozenset({(INT8, 2)}))
+    world.apply(adopt(situation, world.past))
+    assert world.champions == {BASE: 2}
+    world.register(BASE)
+    world.promote()
+    assert world.champions == {BASE: 3}
+    del world.aliases[BASE]
+    with pytest.raises(AliasDrift, match="doctor"):
+        adopt(replace(world.situation, gone=frozenset({(BASE, 3)})), world.past)
 
 
 def test_a_rollback_passes_over_states_with_a_deleted_version(world):

@@ -20,6 +20,7 @@ from guardianflow.release.rotation import (
     promote,
     rescue,
     roll_back,
+    unguarded,
 )
 from guardianflow.release.state import Decision, Kind, Record
 from tests.chaos.evidence import Entry
@@ -57,6 +58,10 @@ class Schedule(RuleBasedStateMachine):
     @property
     def drift(self):
         return find_drift(self.world.state, self.world.aliases)
+
+    @property
+    def unguarded(self):
+        return unguarded(self.world.situation, self.world.past)
 
     def decide(self, rules, foretold):
         """What the rules say; they have to refuse just where the law does."""
@@ -151,7 +156,7 @@ class Schedule(RuleBasedStateMachine):
     @precondition(lambda self: self.drift)
     def adopt(self):
         aliases = {name: dict(present) for name, present in self.world.aliases.items()}
-        empty = self.world.situation.empty
+        empty = [n for n in self.world.state if "champion" not in aliases.get(n, {})]
         champions = {n: a["champion"] for n, a in aliases.items() if "champion" in a}
         decision = self.decide(
             lambda: adopt(self.world.situation, self.world.past), None if empty else champions
@@ -160,15 +165,15 @@ class Schedule(RuleBasedStateMachine):
             self.carry_out(decision)
 
     @rule()
-    @precondition(lambda self: self.world.situation.empty)
+    @precondition(lambda self: self.unguarded)
     def rescue(self):
         situation = self.world.situation
         decision = self.decide(
-            lambda: rescue(situation, self.world.past), self.law.rescued([*situation.empty])
+            lambda: rescue(situation, self.world.past), self.law.rescued(self.unguarded)
         )
         if decision:
             self.carry_out(decision, automatic=True, judged=False)
-            assert not self.world.situation.empty
+            assert not self.unguarded
             for moved in decision.moved().items():
                 assert (moved[0], moved[1][1]) not in self.law.unfit | self.law.gone
 
