@@ -87,7 +87,9 @@ def propose(
     if done := find_record(client, PROMOTIONS, token):
         proposal = read_record(client, done, Proposal)
     else:
-        plan = registry.plan_promotion(model_name, version, force=force, write=keep)
+        plan = registry.plan_promotion(
+            model_name, version, force=force, actor=requested_by, write=keep
+        )
         proposal = _examine(
             registry, plan, token if keep else None, requested_by, on_progress, force=force
         )

@@ -106,18 +106,20 @@ class ModelRegistryManager:
         *,
         force: bool = False,
         reason: str = "",
+        actor: str = "",
         write: bool = True,
     ) -> Plan:
         """Say what a promotion would move; an operation that was interrupted is finished before.
 
         No moves mean that nothing is to do, which the warnings say. With `write` off nothing is
-        written: the plan is made on what will be when the interrupted operation is finished.
+        written: the plan is made on what will be when the interrupted operation is finished. With
+        `actor` it is known that the newest operation may be this request, whose answer was lost.
 
         Raises:
             Refused: A rule says no: see `promote_to_champion`.
         """
         name = _parse(model_name)
-        request = Request(Kind.PROMOTE, name, version)
+        request = Request(Kind.PROMOTE, name, version, actor=actor)
         # A plan is no decision: the reason that force wants is asked for when it is one.
         rule = _promotion(request, force=force, reason=reason or "planned")
         return self.release(name).plan(request, rule, write=write)
@@ -175,18 +177,24 @@ class ModelRegistryManager:
         return self.release(name).perform(request, rule)
 
     def plan_rollback(
-        self, model_name: str | ModelName, *, only: bool = False, write: bool = True
+        self,
+        model_name: str | ModelName,
+        *,
+        only: bool = False,
+        actor: str = "",
+        write: bool = True,
     ) -> Plan:
         """Say what a rollback would move; an operation that was interrupted is finished before.
 
         No moves mean that nothing is to do, which the warnings say: the rollback that was
-        interrupted is the one asked for. `write` is that of `plan_promotion`.
+        interrupted is the one asked for. `actor` and `write` are those of `plan_promotion`;
+        `Plan.repeats` names the rollback of the same actor that was done a short time ago.
 
         Raises:
             Refused: A rule says no: see `rollback`.
         """
         name = _parse(model_name)
-        request = Request(Kind.ROLLBACK, name, reason="planned")
+        request = Request(Kind.ROLLBACK, name, actor=actor, reason="planned")
         return self.release(name).plan(request, _rollback(request, only=only), write=write)
 
     def rollback(

@@ -11,6 +11,7 @@ from guardianflow.cli.output import (
     JsonFlag,
     YesFlag,
     actor,
+    at_terminal,
     confirmed,
     meter,
     print_result,
@@ -311,6 +312,9 @@ def rollback(
     [bold]Example[/]
 
     guardianflow rollback donghwa-entec/busan-plant1/welding/ppe --reason "misses at night"
+
+    In a script the same command again within a quarter of an hour is taken for a repetition and
+    changes nothing; --expected-champion goes further back.
     """
     public = ModelName.parse(name).public
     if only and len(reason.strip()) < 3:
@@ -319,16 +323,23 @@ def rollback(
             remedy='Say why: --reason "..."',
         )
     registry = open_registry(quiet=as_json)
-    plan = registry.plan_rollback(public, only=only)
+    plan = registry.plan_rollback(public, only=only, actor=actor())
     if not as_json:
         show_moves(f"roll back {public}", plan.moves)
         for warning in plan.warnings:
             say(f"  note: {warning}", style="yellow")
-    if not plan.moves:
-        # What was interrupted before has just been finished: asking for it again is no new request.
+    asked = not (yes or as_json) and at_terminal()
+    repeated = plan.repeats is not None and expected_champion is None and not asked
+    if repeated or not plan.moves:
+        # Asked for again, it may be the request whose answer was lost: nobody wants it twice.
         message = f"{public}: nothing to do"
+        if repeated:
+            message += (
+                f", operation {plan.repeats} rolled it back a short time ago; to go further back "
+                f"name the champion of now: --expected-champion {plan.champion[public]}"
+            )
         if not as_json:
-            stdout.print(message, soft_wrap=True)
+            stdout.print(message, soft_wrap=True, markup=False)
         print_result(
             {"changed": False, "message": message, "warnings": plan.warnings}, as_json=as_json
         )

@@ -8,12 +8,16 @@ the same a second time, which for a rollback would be one version too far.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from guardianflow.catalog import ModelSummary
 from guardianflow.release.outcome import Plan, champion_of
 from guardianflow.release.request import UNSET, Request
 from guardianflow.release.rotation import projected
 from guardianflow.release.state import ModelAlias, Record
+
+REPEATED_WITHIN = timedelta(minutes=15)
+"""How long the same request of the same actor may be one whose answer was lost."""
 
 
 def when_finished(record: Record, models: Mapping[str, ModelSummary]) -> dict[str, ModelSummary]:
@@ -54,3 +58,15 @@ def answers(record: Record, request: Request) -> bool:
     if request.expected_moves is not None and record.moved() != dict(request.expected_moves):
         return False
     return request.version in (None, champion_of(record.after, record.name))
+
+
+def may_repeat(record: Record | None, request: Request, now: datetime) -> bool:
+    """Whether a request may be the newest operation again, whose answer its actor never saw.
+
+    Somebody else, the reconcile flow for one, may have finished it meanwhile: nothing is
+    interrupted then, and yet the one who asked knows of no success.
+    """
+    if record is None or not request.actor or record.actor != request.actor:
+        return False
+    age = now - datetime.fromisoformat(record.time)
+    return answers(record, request) and abs(age) < REPEATED_WITHIN

@@ -14,9 +14,16 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from guardianflow.errors import AliasDrift, ReleaseChanged, RotationConflict, VersionNotReady
+from guardianflow.errors import (
+    AliasDrift,
+    NoCandidate,
+    NoRollbackTarget,
+    ReleaseChanged,
+    RotationConflict,
+    VersionNotReady,
+)
 from guardianflow.names import ModelName
-from guardianflow.release.interruption import answered, answers, when_finished
+from guardianflow.release.interruption import answered, answers, may_repeat, when_finished
 from guardianflow.release.ledger import Head, Ledger
 from guardianflow.release.mirror import HEAD_TAG
 from guardianflow.release.observation import ATTEMPTS, Inspection, Observer, Rule, conflict
@@ -98,7 +105,18 @@ class Release:
             warnings.append(f"{operation_of(finished, f'was interrupted and {done}').message}")
             if answers(finished, request):
                 return answered(finished, request, warnings)
-        decision = self._observer.decide(seen, request, rule)
+        newest = seen.head.record
+        repeated = newest if may_repeat(newest, request, datetime.now(UTC)) else None
+        said = [f"{operation_of(repeated).message} That was a short time ago."] if repeated else []
+        try:
+            decision = self._observer.decide(seen, request, rule)
+        except (NoCandidate, NoRollbackTarget):
+            if repeated is None:
+                raise
+            return answered(repeated, request, [*warnings, *said])
+        if repeated and request.kind is Kind.ROLLBACK:
+            # A promotion that was repeated finds nothing to do; a rollback would go back twice.
+            warnings += said
         moved = decision.moved().get(request.name.public)
         names = sorted(decision.after)
         return Plan(
@@ -108,6 +126,7 @@ class Release:
             champion={name: champion_of(decision.before, name) for name in names},
             moves=decision.moves,
             warnings=(*warnings, *decision.warnings),
+            repeats=repeated.seq if repeated and request.kind is Kind.ROLLBACK else None,
         )
 
     def perform(self, request: Request, rule: Rule) -> Operation:

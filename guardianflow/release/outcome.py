@@ -44,6 +44,8 @@ class Plan:
     champion: Mapping[str, int | None]
     moves: tuple[Move, ...]
     warnings: tuple[str, ...]
+    repeats: int | None = None
+    """The operation that did just this for the same actor a short time ago, if there is one."""
 
     def to_json(self) -> dict[str, object]:
         """The plan as data, for `--json`."""

@@ -1,0 +1,91 @@
+"""A command whose answer was lost is given again: nobody wants it twice."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from guardianflow.cli.app import main
+from guardianflow.cli.output import actor
+from guardianflow.names import ModelName
+from guardianflow.release.interruption import REPEATED_WITHIN, may_repeat
+from guardianflow.release.request import Request
+from guardianflow.release.state import Kind, Place, Record
+
+NAME = "a/b-c/d/e"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def plant(factory):
+    """A base with three champions one after the other."""
+    name = factory.name()
+    for _ in range(3):
+        factory.base(name)
+        factory.registry.promote_to_champion(name)
+    return name
+
+
+@pytest.fixture
+def cli(capsys, mlflow_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+
+    def run(*words, expect=0):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--json"])
+        assert ended.value.code == expect
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_a_rollback_whose_answer_was_lost_is_not_done_twice(registry, plant, cli):
+    # Killed right after its last write, or finished by the reconcile flow: nothing is open.
+    registry.rollback(plant, actor=actor(), reason="the answer to this one was lost")
+    again = cli("rollback", plant, "--reason", "misses at night")
+    assert again["changed"] is False
+    assert "--expected-champion 2" in again["message"]
+    assert registry.get_champion(plant).version == 2
+    back = cli("rollback", plant, "--expected-champion", "2", "--reason", "further")
+    assert back["after"] == {plant: 1}
+    # The way ends here, but whoever repeats the last command is told that it was done.
+    assert "operation 5" in cli("rollback", plant)["warnings"][0]
+    assert len(registry.history(plant)) == 5
+
+
+def test_somebody_elses_rollback_goes_further_back(registry, plant, cli):
+    registry.rollback(plant, actor="the shift before", reason="blind")
+    assert cli("rollback", plant, "--reason", "blind too")["after"] == {plant: 1}
+
+
+def test_a_promotion_whose_answer_was_lost_is_said_to_be_done(registry, plant, factory):
+    factory.base(plant)
+    registry.promote_to_champion(plant, actor="kim")
+    plan = registry.plan_promotion(plant, actor="kim")
+    assert (plan.moves, plan.version) == ((), 4)
+    assert "operation 4" in plan.warnings[0]
+    factory.base(plant)
+    assert registry.plan_promotion(plant, actor="kim").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"actor": "lee"}, False),
+        ({"kind": Kind.PROMOTE}, False),
+        ({"name": ModelName.parse(f"{NAME}__openvino_int8")}, False),
+        ({"expected_champion": 2}, True),
+        ({"expected_champion": 1}, False),
+    ],
+)
+def test_only_the_same_request_of_the_same_actor_is_a_repetition(change, expected):
+    state = {NAME: Place(2, 1, 2)}
+    record = Record(
+        4, Kind.ROLLBACK, NAME, state, {NAME: Place(1, None, 2)}, "kim", "", NOW.isoformat(), "t"
+    )
+    request = replace(Request(Kind.ROLLBACK, ModelName.parse(NAME), actor="kim"), **change)
+    assert may_repeat(record, request, NOW + timedelta(minutes=1)) is expected
+    assert not may_repeat(record, request, NOW + REPEATED_WITHIN)
+    assert not may_repeat(None, request, NOW)
