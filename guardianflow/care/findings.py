@@ -15,8 +15,8 @@ from guardianflow.names import ModelName
 from guardianflow.release.rotation import find_hold
 from guardianflow.release.state import Drift, Kind, ModelAlias, Record, ReleaseState
 
-_UNDER_WAY = timedelta(seconds=30)
-"""An operation younger than this is taken for one that somebody carries out just now."""
+UNDER_WAY = timedelta(seconds=60)
+"""An operation younger than this is left to whoever carries it out just now."""
 
 
 class Severity(StrEnum):
@@ -123,10 +123,9 @@ def of_unreadable(base: ModelName, error: str) -> Finding:
 
 def of_interruption(record: Record, now: datetime) -> Finding:
     """An operation that was decided, and whose aliases may be only half moved."""
-    age = now - datetime.fromisoformat(record.time)
     said = f"Operation {record.seq} ({record.kind} of {record.name}) was decided at {when(record)}"
     base = ModelName.parse(record.name).base.public
-    if timedelta(0) <= age < _UNDER_WAY:
+    if under_way(record, now):
         return Finding(
             base,
             Code.OPERATION_INTERRUPTED,
@@ -142,6 +141,11 @@ def of_interruption(record: Record, now: datetime) -> Finding:
         "The next command on this release finishes it, and so does the flow `reconcile`: "
         + _repair(base, "ledger", "finish what was interrupted"),
     )
+
+
+def under_way(record: Record, now: datetime) -> bool:
+    """Whether an operation that is not finished yet may be carried out by somebody just now."""
+    return timedelta(0) <= now - datetime.fromisoformat(record.time) < UNDER_WAY
 
 
 def of_drift(
@@ -165,7 +169,10 @@ def of_drift(
         code = Code.NOT_IN_LEDGER if champion else Code.ROLLBACK_MOVED
         known = "the ledger knows no champion of it" if champion else "the ledger says none"
         message = f"@{drift.alias} of {name} was set by hand to version {actual}; {known}."
-        return Finding(name, code, Severity.ERROR, message, f"Accept it: {accept}")
+        remedy = f"Accept it: {accept}"
+        if not champion:
+            remedy = f"Take it away: {_repair(base, 'ledger', 'a slip')} or accept it: {accept}"
+        return Finding(name, code, Severity.ERROR, message, remedy)
     if expected not in versions[name]:
         return _deleted(drift, accept, way_back=way_back)
     if actual is None:
@@ -225,9 +232,10 @@ def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding
         name,
         Code.MODEL_DELETED,
         Severity.ERROR,
-        f"The registered model {registered} was deleted in MLflow; its champion was version "
-        f"{champion}.",
-        "Bring it back from a backup of MLflow's database. Or register it again with "
+        f"The registered model {registered} was deleted in MLflow, or this account may not read "
+        f"it; its champion was version {champion}.",
+        "If only this account does not see it, give it READ on the model in MLflow. Else bring it "
+        "back from a backup of MLflow's database, or register it again with "
         "`guardianflow run SCENARIO --type train --version vN` (or --type quant), set @champion in "
         f"MLflow, then {_repair(ModelName.parse(name).base.public, 'mlflow', 'it was deleted')}",
     )
