@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from guardianflow.registry import Operation
 
 PAGE = "guardianflow-reconcile"
+_SERVER = "the MLflow server"
 _QUIET = ("AllWell", "Cancelled")
 _QUIET_KEPT = timedelta(hours=1)
 """Flow runs that found nothing are not kept longer: there are three thousand of them a day."""
@@ -43,8 +44,8 @@ def reconcile(
 ) -> State[Any]:
     """Compare ledger, aliases, files and tags; finish what was interrupted, report the rest.
 
-    It puts back an @champion that is missing. An alias that somebody moved by hand is reported and
-    left alone.
+    It puts back an @champion that is missing or quarantined. An alias that somebody moved by hand
+    is reported and left alone.
 
     Args:
         model_name: One model, whose release is read in full; without it all are looked at.
@@ -83,9 +84,10 @@ def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliati
     for finding in result.alarms:
         get_run_logger().error("%s: %s %s", finding.code, finding.message, finding.remedy)
     looked = dict(result.examined)
-    if model_name is None:
+    if model_name is None and not result.alarms_of(""):
         # Neither a model nor the ledger knows them any more: there is nothing left to report.
-        looked |= dict.fromkeys(reported.keys() - result.releases, FileCheck.SHA256)
+        gone = reported.keys() - result.releases - {""}
+        looked |= dict.fromkeys(gone, FileCheck.SHA256)
     changes = [
         compare(base, reported.get(base, {}), result.alarms_of(base), closeness)
         for base, closeness in looked.items()
@@ -118,19 +120,34 @@ def tell(change: Change, result: "Reconciliation") -> None:
             ModelEvent(
                 model=change.base,
                 version=result.champions.get(change.base),
-                message=f"What was reported about {change.base} is over.",
+                message=f"What was reported about {change.base or _SERVER} is over.",
             ),
         )
     AlarmBook(connect().client).write(change)
 
 
 def tell_of_rescue(operation: "Operation") -> None:
-    """Send what every rollback sends, where a deleted champion made one necessary."""
-    if operation.kind != "rollback":
-        return
+    """Say what was put back, for it may be what somebody moved on purpose; and where it went back.
+
+    An alias that was moved by hand is put back along with one that was missing.
+    """
+    incident = f"operation-{operation.seq}"
+    moves = "; ".join(
+        f"@{m.alias} of {m.name} from {m.before or 'none'} to {m.after or 'none'}"
+        for m in operation.moves
+    )
+    alarm = ModelEvent(
+        model=operation.name,
+        version=operation.after.get(operation.name),
+        incident=incident,
+        message=f"{operation.message} Moved: {moves or 'nothing'}.",
+    )
+    send_event(EventName.ALARM, alarm)
     for name, version in operation.after.items():
-        if version is not None and operation.before.get(name) != version:
-            payload = ModelEvent(model=name, version=version, message=operation.message)
+        if operation.kind == "rollback" and operation.before.get(name) != version:
+            payload = ModelEvent(
+                model=name, version=version, incident=incident, message=operation.message
+            )
             send_event(EventName.ROLLED_BACK, payload)
 
 
@@ -138,7 +155,7 @@ def show(result: "Reconciliation") -> None:
     """Keep one page in the Prefect UI that says how things stand; written when that changes."""
     lines = ["# Releases"]
     for finding in result.alarms:
-        lines += [f"**{finding.model}**: {finding.message}", finding.remedy]
+        lines += [f"**{finding.model or _SERVER}**: {finding.message}", finding.remedy]
     lines += [o.message for o in (*result.finished, *result.rescued)]
     lines += result.mended
     if len(lines) == 1:

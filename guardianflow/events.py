@@ -32,10 +32,12 @@ class ModelEvent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = Field(default=1, description="Version of this payload.")
-    model: str = Field(description="Public name of the model.")
+    model: str = Field(
+        description="Public name of the model; empty in an alarm about the MLflow server."
+    )
     version: int | None = Field(
         description="The version of the model that the event is about; null only in an alarm about "
-        "a model without any champion."
+        "a model without any champion, or about the server."
     )
     incident: str = Field(default="", description="Same for everything that one cause set off.")
     report: str = Field(default="", description="MLflow run that holds the report or evidence.")
@@ -46,7 +48,15 @@ class ModelEvent(BaseModel):
 
 
 def resource(model_name: str) -> dict[str, str]:
-    """The resource of an event about a model, with the label that automations match on."""
+    """The resource of an event about a model, with the label that automations match on.
+
+    Without a name it is the MLflow server, on which all models rest.
+    """
+    if not model_name:
+        return {
+            "prefect.resource.id": "guardianflow.server",
+            "prefect.resource.name": "MLflow server",
+        }
     name = ModelName.parse(model_name)
     return {
         "prefect.resource.id": f"guardianflow.model.{name.registered}",

@@ -3,9 +3,9 @@
     new finding -> event sent -> remembered -> still found: nothing is sent
                                             -> not found any more: forgotten, and that is sent too
 
-The memory is in MLflow: tags of an experiment of its own, one for each release, because a model
-that was deleted has no tags. Events are sent before they are remembered, so that a process that is
-killed between the two sends one twice rather than never.
+The memory is in MLflow: tags of an experiment of its own, one for each release and one for the
+server, because a model that was deleted has no tags. Events are sent before they are remembered,
+so that a process that is killed between the two sends one twice rather than never.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from guardianflow.names import ModelName
 from guardianflow.records import ALARMS, experiment_id
 
 _TAG = "guardianflow.alarm."
+_SERVER = "server"
 _CLOSENESS = list(FileCheck)
 
 Memory = Mapping[str, FileCheck]
@@ -35,6 +36,7 @@ class Change:
     """How the alarms of one release differ from what was reported."""
 
     base: str
+    """Public name; empty where it is the server."""
     new: tuple[Finding, ...]
     """What nobody was told yet, the worst first."""
     memory: Memory
@@ -52,7 +54,7 @@ def compare(
     """What is to be told of a release that was examined; None where nothing is.
 
     Args:
-        base: Public name of its base.
+        base: Public name of its base; empty for the server.
         reported: What was told before.
         alarms: What was found.
         looked: How closely its files were compared: what only a closer look shows is kept.
@@ -81,7 +83,7 @@ class AlarmBook:
         self._client = client
 
     def read(self) -> dict[str, Memory]:
-        """What was reported of every release that has an alarm, by the public name of its base."""
+        """What was reported, by the public name of a release's base; under "" of the server."""
         with border("read what was reported"):
             experiment = self._client.get_experiment_by_name(ALARMS)
         reported: dict[str, Memory] = {}
@@ -89,15 +91,18 @@ class AlarmBook:
             # Whatever else somebody wrote there is none of ours.
             with suppress(NameInvalid):
                 if key.startswith(_TAG) and (memory := _decode(value)):
-                    reported[ModelName.parse(key.removeprefix(_TAG)).public] = memory
+                    about = key.removeprefix(_TAG)
+                    base = "" if about == _SERVER else ModelName.parse(about).public
+                    reported[base] = memory
         return reported
 
     def write(self, change: Change) -> None:
         """Remember a change that was told."""
-        key = f"{_TAG}{ModelName.parse(change.base).registered}"
+        about = ModelName.parse(change.base).registered if change.base else _SERVER
+        key = f"{_TAG}{about}"
         text = json.dumps(dict(change.memory), separators=(",", ":"))
         where = experiment_id(self._client, ALARMS)
-        with border(f"remember the alarms of {change.base}"):
+        with border(f"remember the alarms of {change.base or 'the server'}"):
             if self._client.get_experiment(where).lifecycle_stage != "active":
                 self._client.restore_experiment(where)
             # Emptied, never deleted: that may need more rights.
@@ -108,6 +113,6 @@ def _decode(value: str) -> Memory:
     try:
         content = cast("dict[str, str]", json.loads(value))
         return {known: FileCheck(seen_by) for known, seen_by in content.items()}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         # Edited by hand: told again is better than never.
         return {}

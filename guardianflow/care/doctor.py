@@ -31,9 +31,10 @@ from guardianflow.connection import server_version
 from guardianflow.errors import ArtifactMissing, LedgerDamaged
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.index import find_index
+from guardianflow.release.index import find_index, read_index
 from guardianflow.release.ledger import Head, Ledger
 from guardianflow.release.mirror import read_mirror
+from guardianflow.release.observation import ATTEMPTS, conflict
 from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
 from guardianflow.release.write_once import FAILS_TAG
 
@@ -103,7 +104,8 @@ def find_releases(
 def examine_server(registry: ModelRegistryManager) -> list[Finding]:
     """What is wrong with the server itself, on which everything else rests."""
     try:
-        index = find_index(registry.client)
+        if index := find_index(registry.client):
+            read_index(registry.client, index)
     except LedgerDamaged as error:
         return [found.of_ledger(None, error)]
     # How it came out when it was tried, before the first operation; a doctor tries nothing.
@@ -174,17 +176,24 @@ def read_chart(registry: ModelRegistryManager, base: ModelName) -> Chart:
         LedgerDamaged: The ledger was deleted, cut or edited.
         RotationConflict: Others kept changing the release while it was read.
     """
-    inspection = registry.release(base).inspect()
-    ledger = Ledger(registry.client, base)
-    past = ledger.past(ledger.verify())
-    versions = {
-        name: {info.version: info for info in read_versions(registry.client, ModelName.parse(name))}
-        for name in inspection.models
-    }
-    head = inspection.head
-    # What came after the aliases were read is the next examination's business.
-    known = tuple(record for record in past if record.seq <= head.seq)
-    return Chart(base, head, known, inspection.models, versions, inspection.drift)
+    for _ in range(ATTEMPTS):
+        inspection = registry.release(base).inspect()
+        head, ledger = inspection.head, Ledger(registry.client, base)
+        past = tuple(ledger.past(ledger.verify()))
+        versions = {
+            name: {i.version: i for i in read_versions(registry.client, ModelName.parse(name))}
+            for name in inspection.models
+        }
+        # An operation that came between would have tagged what is compared with the one before.
+        if is_newest(registry, base, head):
+            return Chart(base, head, past, inspection.models, versions, inspection.drift)
+    raise conflict(base)
+
+
+def is_newest(registry: ModelRegistryManager, base: ModelName, head: Head) -> bool:
+    """Whether a head is still the newest operation, and as far as it was."""
+    now = Ledger(registry.client, base).read()
+    return (now.seq, now.interrupted) == (head.seq, head.interrupted)
 
 
 def wrong_tags(chart: Chart) -> list[tuple[str, int, str, str]]:

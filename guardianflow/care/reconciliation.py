@@ -1,7 +1,8 @@
 """Finishes what is provably ours, and reports the rest: one cheap pass over all releases.
 
     one listing -> looks wrong?  yes -> read it -> interrupted:         finish it
-         |                                      -> @champion missing:   put it back (rescue)
+         |                                      -> @champion missing
+         |                                         or quarantined:      put it back (rescue)
          |                                      -> tags edited:         write them again
          |                                      -> moved by hand, ...:  report it
          +-> others in turn: the end of their ledger, a few with their files
@@ -17,18 +18,34 @@ from typing import TypeVar
 
 from mlflow.exceptions import MlflowException
 
-from guardianflow.care.doctor import Chart, examine_chart, find_releases, read_chart, wrong_tags
+from guardianflow.care.doctor import (
+    Chart,
+    examine_chart,
+    examine_server,
+    find_releases,
+    is_newest,
+    read_chart,
+    wrong_tags,
+)
 from guardianflow.care.findings import (
     FileCheck,
     Finding,
     Severity,
     of_ledger,
     of_unreadable,
+    quarantined,
+    under_way,
     worst_first,
 )
 from guardianflow.care.survey import Sight
-from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG
-from guardianflow.errors import InputError, LedgerDamaged, Refused, RotationConflict
+from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_version
+from guardianflow.errors import (
+    InputError,
+    LedgerDamaged,
+    Refused,
+    RotationConflict,
+    VersionNotReady,
+)
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.ledger import Ledger
@@ -45,8 +62,6 @@ SIZES_IN_TURN = 3
 BYTES_EVERY = 20
 """In one of so many passes the files of one release are fetched and compared byte by byte."""
 ACTOR = "reconcile"
-_UNDER_WAY = timedelta(seconds=10)
-"""An operation younger than this is left to whoever carries it out just now."""
 
 Item = TypeVar("Item")
 
@@ -58,7 +73,8 @@ class Reconciliation:
     releases: frozenset[str]
     """All there are, by the public name of their base."""
     examined: dict[str, FileCheck] = field(default_factory=dict[str, FileCheck])
-    """The releases that were read in full, by the public name of their base, and how closely."""
+    """The releases that were read in full, by the public name of their base, and how closely; the
+    server, which always is, has the name ""."""
     finished: list[Operation] = field(default_factory=list[Operation])
     rescued: list[Operation] = field(default_factory=list[Operation])
     mended: list[str] = field(default_factory=list[str])
@@ -79,7 +95,7 @@ class Reconciliation:
         return worst_first(f for f in self.findings if f.severity is Severity.ERROR)
 
     def alarms_of(self, base: str) -> list[Finding]:
-        """Those of one release."""
+        """Those of one release; of the server, where the name is empty."""
         return [finding for finding in self.alarms if finding.base == base]
 
     @property
@@ -117,6 +133,7 @@ def reconcile(
         ModelUnknown: No model of that name is registered.
     """
     now = now or datetime.now(UTC)
+    server = examine_server(registry)
     sights = find_releases(registry, name)
     turn = int(now.timestamp() // PASS_EVERY.total_seconds())
     check = files or FileCheck.SIZE
@@ -141,7 +158,8 @@ def reconcile(
         if ModelAlias.CHAMPION in model.aliases
     }
     bases = frozenset(sight.base.public for sight in sights)
-    result = Reconciliation(bases, champions=champions)
+    examined = {"": FileCheck.NONE}
+    result = Reconciliation(bases, examined=examined, findings=server, champions=champions)
     for base, closeness in full.items():
         _look_at(registry, base, closeness, now, result)
     return result
@@ -170,7 +188,8 @@ def _ends_well(registry: ModelRegistryManager, sight: Sight) -> bool:
         return True
     try:
         head = Ledger(registry.client, sight.base).read()
-    except LedgerDamaged:
+    except (Refused, InputError, MlflowException):
+        # Read in full it is told what is wrong, and only of this release.
         return False
     mirror = sight.mirror
     ends = (mirror.seq, mirror.digest) if mirror else (0, "")
@@ -192,6 +211,9 @@ def _look_at(
         # Others are at work on it: the next pass looks again.
         return
     except LedgerDamaged as error:
+        if error.message in (finding.message for finding in result.alarms_of("")):
+            # Said once, for the server; of the release nothing new is known.
+            return
         findings = [of_ledger(base, error)]
     except (Refused, InputError, MlflowException) as error:
         findings = [of_unreadable(base, str(error))]
@@ -207,19 +229,22 @@ def _mend(
     before = len(result.finished) + len(result.rescued)
     try:
         if record := chart.head.interrupted:
-            age = now - datetime.fromisoformat(record.time)
-            if timedelta(0) <= age < _UNDER_WAY:
+            if under_way(record, now):
                 return chart
             if finished := release.finish():
                 result.finished.append(
                     operation_of(finished, "was interrupted and is finished now")
                 )
-        if any(d.alias is ModelAlias.CHAMPION and d.actual is None for d in chart.drift):
+        bad = quarantined(chart.past)
+        if any(
+            d.alias is ModelAlias.CHAMPION and (d.actual is None or (d.name, d.actual) in bad)
+            for d in chart.drift
+        ):
             request = Request(
                 Kind.REPAIR,
                 chart.base,
                 actor=ACTOR,
-                reason="@champion was missing in MLflow",
+                reason="@champion was missing or quarantined in MLflow",
                 automatic=True,
             )
             if rescued := release.rescue(request):
@@ -242,6 +267,9 @@ def _mend(
 def _mend_tags(registry: ModelRegistryManager, chart: Chart) -> list[str]:
     said: list[str] = []
     for name, version, found, wanted in wrong_tags(chart):
+        if not _is_still(registry, chart, name, version, found):
+            # Promoted, rolled back or rejected since: the next pass judges that.
+            continue
         registry.set_version_tag(name, version, STATUS_TAG, wanted)
         if wanted == ROLLED_BACK:
             reason = next(
@@ -259,3 +287,14 @@ def _mend_tags(registry: ModelRegistryManager, chart: Chart) -> list[str]:
             f"{found or 'absent'})."
         )
     return said
+
+
+def _is_still(
+    registry: ModelRegistryManager, chart: Chart, name: str, version: int, status: str
+) -> bool:
+    """Whether a version has the status that was judged, and nobody moved the release since."""
+    try:
+        now = read_version(registry.client, ModelName.parse(name), version).status
+    except VersionNotReady:
+        return False
+    return now == status and is_newest(registry, chart.base, chart.head)

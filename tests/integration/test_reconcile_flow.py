@@ -36,9 +36,10 @@ def run(name):
 
 def events(name, kind):
     """The events of a kind about a model; they reach the list a moment after they are sent."""
+    about = f"guardianflow.model.{registered(name)}" if name else "guardianflow.server"
     wanted = {
         "event": {"name": [f"guardianflow.model.{kind}"]},
-        "resource": {"id": [f"guardianflow.model.{registered(name)}"]},
+        "resource": {"id": [about]},
     }
     with get_client(sync_client=True) as client:
         answer = client.request("POST", "/events/filter", json={"filter": wanted}).json()
@@ -91,3 +92,34 @@ def test_a_champion_that_was_deleted_is_told_as_the_rollback_that_it_makes(relea
     assert run(single).name == "Mended"
     (event,) = until(lambda: events(single, "rolled-back"))
     assert event["payload"]["version"] == 1
+    (alarm,) = until(lambda: events(single, "alarm"))
+    assert alarm["payload"]["incident"] == event["payload"]["incident"] == "operation-3"
+
+
+def test_a_rescue_is_told_with_all_that_it_moved(releases, single):
+    releases.client.set_registered_model_alias(registered(single), "rollback", "2")
+    releases.client.delete_registered_model_alias(registered(single), "champion")
+    assert run(single).name == "Mended"
+    (alarm,) = until(lambda: events(single, "alarm"))
+    said = alarm["payload"]["message"]
+    assert f"@champion of {single} from none to 2" in said
+    assert f"@rollback of {single} from 2 to 1" in said
+    assert alarm["payload"]["version"] == 2
+    assert not events(single, "rolled-back")
+
+
+def test_a_renamed_ledger_is_told_once_and_of_the_server(releases, single):
+    where = releases.client.get_experiment_by_name("guardianflow.ledger").experiment_id
+    releases.client.rename_experiment(where, "old stuff")
+    for _ in range(2):
+        state = run(single)
+        assert state.name == "Alarm"
+    assert "the MLflow server" in Artifact.get(PAGE).data
+    releases.client.rename_experiment(where, "guardianflow.ledger")
+    assert run(single).name == "AllWell"
+    (settled,) = until(lambda: events("", "settled"))
+    (alarm,) = events("", "alarm")
+    assert (alarm["payload"]["model"], alarm["payload"]["version"]) == ("", None)
+    assert "mlflow experiments rename" in alarm["payload"]["message"]
+    assert settled["payload"]["message"] == "What was reported about the MLflow server is over."
+    assert not events(single, "alarm")

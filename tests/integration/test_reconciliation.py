@@ -1,15 +1,19 @@
 """A pass over all releases: what is ours is finished, the rest is reported, and it is cheap."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 
+from guardianflow import catalog
+from guardianflow.care import doctor, reconciliation
 from guardianflow.care.alarms import AlarmBook, compare
 from guardianflow.care.findings import Code, FileCheck, Finding, Severity
 from guardianflow.care.reconciliation import BYTES_EVERY, PASS_EVERY, in_turn, reconcile
 from guardianflow.names import ModelName
-from guardianflow.release.index import known_bases
+from guardianflow.release.entry import digest_of
+from guardianflow.release.index import find_index, known_bases
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases, registered
 from tests.servers import mlflow_server_on
@@ -78,7 +82,7 @@ def test_an_interrupted_operation_is_finished(registry, releases, single):
 
 
 def test_an_operation_that_somebody_carries_out_now_is_left_alone(registry, releases, single):
-    version = releases.interrupt(single, age=timedelta(0))
+    version = releases.interrupt(single, age=timedelta(seconds=30))
     result = reconcile(registry)
     assert not result.changed
     assert not result.alarms_of(single)
@@ -103,6 +107,15 @@ def test_a_missing_champion_is_put_back(registry, client, single):
     assert not reconcile(registry).changed
 
 
+def test_a_quarantined_version_is_taken_out_of_production(registry, client, single):
+    registry.rollback(single, reason="misses at night")
+    client.set_registered_model_alias(registered(single), "champion", "2")
+    result = reconcile(registry)
+    assert [operation.kind for operation in result.rescued] == ["repair"]
+    assert registry.get_champion(single).version == 1
+    assert not result.alarms_of(single)
+
+
 def test_a_deleted_champion_takes_the_release_back(registry, client, single):
     client.delete_model_version(registered(single), "2")
     result = reconcile(registry)
@@ -118,6 +131,52 @@ def test_tags_are_written_again(registry, client, single):
     assert len(result.mended) == 2
     assert registry.get_version(single, 2).status == "champion"
     assert not reconcile(registry).changed
+
+
+def test_the_tags_of_an_operation_that_comes_between_are_not_undone(
+    registry, releases, single, monkeypatch
+):
+    releases.version(single)
+    others = [lambda: registry.promote_to_champion(single)]
+
+    def read_versions(client, name):
+        # Ledger and aliases are read already.
+        while others:
+            others.pop()()
+        return catalog.read_versions(client, name)
+
+    monkeypatch.setattr(doctor, "read_versions", read_versions)
+    result = reconcile(registry, single)
+    assert not result.mended
+    assert not result.alarms
+    assert [registry.get_version(single, n).status for n in (2, 3)] == ["former", "champion"]
+
+
+@pytest.mark.parametrize("act", ["promote", "reject"])
+def test_a_status_that_changes_while_tags_are_mended_is_left_alone(
+    registry, client, releases, single, monkeypatch, act
+):
+    def set_status(status):
+        client.set_model_version_tag(registered(single), "2", "guardianflow.status", status)
+
+    if act == "promote":
+        releases.version(single)
+        others, status = [lambda: registry.promote_to_champion(single)], "former"
+    else:
+        registry.rollback(single, reason="misses at night")
+        others, status = [lambda: set_status("rejected")], "rejected"
+    set_status("")
+
+    def wrong_tags(chart):
+        found = doctor.wrong_tags(chart)
+        assert [wrong[:2] for wrong in found] == [(single, 2)]
+        while others:
+            others.pop()()
+        return found
+
+    monkeypatch.setattr(reconciliation, "wrong_tags", wrong_tags)
+    assert not reconcile(registry, single).mended
+    assert registry.get_version(single, 2).status == status
 
 
 def test_an_alias_moved_by_hand_is_reported_and_left_alone(registry, client, single):
@@ -145,6 +204,45 @@ def test_a_broken_release_keeps_no_other_from_being_looked_at(registry, client, 
     registry.repair(moved, "ledger", reason="a slip")
     after = reconcile(registry)
     assert not any(after.alarms_of(base) for base in (broken, moved, killed))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time": "yesterday"},
+        {"time": "2026-11-23T10:00:00.000"},
+        {"previous": None},
+        {"seq": None},
+        {"name": "Not A Variant"},
+        {"after": {"": ["2", 1, 2, None]}},
+    ],
+)
+def test_a_planted_entry_stops_the_pass_for_no_other_release(registry, client, releases, change):
+    planted, killed = releases.release(), releases.release()
+    version = releases.interrupt(killed)
+    (run,) = known_bases(client)[ModelName.parse(planted)]
+    newest = client.get_run(run).data.params["op.000002"]
+    content = {**json.loads(newest), "seq": 3, "previous": digest_of(newest), **change}
+    entry = json.dumps({key: value for key, value in content.items() if value is not None})
+    client.log_param(run, "op.000003", entry)
+    result = reconcile(registry)
+    assert [f.code for f in result.alarms_of(planted)] == ["ledger-damaged"]
+    assert [operation.name for operation in result.finished] == [killed]
+    assert registry.get_champion(killed).version == version
+    assert "ledger-damaged" in [f.code for f in doctor.examine(registry) if f.model == planted]
+
+
+def test_what_is_no_entry_says_nothing(registry, client, single):
+    (run,) = known_bases(client)[ModelName.parse(single)]
+    for key in ("op.last", "op.7", "done.3", "done.", "op.-00001"):
+        client.log_param(run, key, "x")
+    base = registered(single)
+    for key in ("a note", f"{base}/x", f"{base}/00", single, f"{single}/0", f"{base}__a_b/0"):
+        client.log_param(find_index(client).run_id, key, "x")
+    result = reconcile(registry)
+    assert single in result.releases
+    assert not result.alarms_of(single)
+    assert not result.changed
 
 
 def test_a_release_without_any_model_is_reported(registry, client, single):
@@ -215,6 +313,40 @@ def test_an_alarm_is_told_once_and_once_more_when_it_is_over(registry, client, s
     book.write(over)
     book.write(over)
     assert single not in book.read()
+
+
+def test_what_is_wrong_with_the_server_is_told_once_and_settles_nothing(registry, client, releases):
+    moved, fine = releases.release(), releases.release()
+    client.set_registered_model_alias(registered(moved), "champion", "1")
+    book = AlarmBook(registry.client)
+    reported = compare(moved, {}, reconcile(registry).alarms_of(moved), FileCheck.SIZE)
+    book.write(reported)
+    where = client.get_experiment_by_name("guardianflow.ledger").experiment_id
+    client.rename_experiment(where, "old stuff")
+    result = reconcile(registry, suspects=book.read())
+    assert [(f.model, f.code) for f in result.alarms] == [("", "ledger-damaged")]
+    assert not {moved, fine} & result.examined.keys()
+    change = compare("", {}, result.alarms_of(""), result.examined[""])
+    book.write(change)
+    assert book.read() | {"": change.memory, moved: reported.memory} == book.read()
+    client.rename_experiment(where, "guardianflow.ledger")
+    result = reconcile(registry, suspects=book.read())
+    over = compare("", book.read()[""], result.alarms_of(""), result.examined[""])
+    assert over.over
+    book.write(over)
+    assert "" not in book.read()
+    assert [f.code for f in result.alarms_of(moved)] == ["champion-moved"]
+    registry.repair(moved, "ledger", reason="the test is over")
+
+
+def test_a_lost_index_is_told_once(registry, client, releases):
+    both = {releases.release(), releases.release()}
+    run = find_index(client).run_id
+    client.delete_run(run)
+    (alarm,) = reconcile(registry).alarms
+    assert (alarm.model, alarm.code) == ("", "ledger-damaged")
+    client.restore_run(run)
+    assert both <= reconcile(registry).releases
 
 
 def test_what_only_a_closer_look_shows_is_not_over_for_a_passing_one():
