@@ -6,7 +6,7 @@
     │   ├── ScenarioInvalid                         YAML, key, segment, version, path
     │   ├── DatasetInvalid                          images, labels, data.yaml
     │   └── AnswerInvalid                           an answer to an approval that is no answer
-    ├── Refused ................................ 3   a rule says no; nothing was changed
+    ├── Refused ................................ 3   a rule says no
     │   ├── NoCandidate                             nothing to promote or to quantize
     │   │   └── ModelUnknown                        no model of that name is registered
     │   ├── NoRollbackTarget                        no way back
@@ -27,7 +27,7 @@
     │   ├── ScenarioFrozen                          a trained scenario version was edited
     │   ├── NothingWaiting                          no (single) approval to answer
     │   └── PermissionDenied                        the account may not do this
-    └── ServerUnreachable ...................... 4   nothing was done; try again
+    └── ServerUnreachable ...................... 4   try again; nothing was done but what it says
         ├── RegistryUnavailable                     MLflow
         └── OrchestratorUnavailable                 Prefect
 
@@ -94,7 +94,11 @@ class AnswerInvalid(InputError):
 
 
 class Refused(GuardianflowError):
-    """A rule says no; nothing was changed."""
+    """A rule says no; nothing was changed.
+
+    But for a PermissionDenied or VersionNotReady that says `is decided, but`: it came after the
+    commit to the ledger, so the operation stands. What is left of it the next command finishes.
+    """
 
     exit_code = 3
 
@@ -229,7 +233,7 @@ class PermissionDenied(Refused):
 
 
 class ServerUnreachable(GuardianflowError):
-    """A server did not answer; nothing was done."""
+    """A server did not answer; nothing was done, unless the message says `is decided, but`."""
 
     exit_code = 4
 
