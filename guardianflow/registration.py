@@ -195,10 +195,12 @@ def _offer(client: MlflowClient, name: ModelName, info: RegisteredModelInfo) -> 
 
 
 def _settle(client: MlflowClient, name: ModelName, info: RegisteredModelInfo) -> dict[str, int]:
-    """Give @candidate to a newer version whose registration came between reading and setting.
+    """Give @candidate to the newest version that waits, whatever came between reading and setting.
 
-    Aliases have no compare-and-swap; but a newer version exists before its own alias is set, so
-    whoever sets @candidate last also sees it.
+    Aliases have no compare-and-swap. Another registration may have set an older version after us:
+    but a newer version exists before its own alias is set, so whoever sets @candidate last also
+    sees it. A promotion may have taken away what it saw, which was no longer there: then it is set
+    once more.
     """
     while True:
         # Oldest first: of the versions of one registration the first counts, the rest are repeats.
@@ -209,9 +211,9 @@ def _settle(client: MlflowClient, name: ModelName, info: RegisteredModelInfo) ->
         waiting = [
             v.version
             for v in originals.values()
-            if v.version > info.version and not v.status and v.version not in production
+            if v.version >= info.version and not v.status and v.version not in production
         ]
-        if current is None or not waiting or current >= max(waiting):
+        if not waiting or (current is not None and current >= max(waiting)):
             return aliases
         set_candidate(client, name, max(waiting))
 

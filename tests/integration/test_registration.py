@@ -122,6 +122,37 @@ def test_of_two_registrations_at_once_the_newer_waits(registry, factory, monkeyp
     assert aliases(registry, name) == {"candidate": 2}
 
 
+def test_what_a_promotion_takes_away_at_the_same_moment_waits_again(registry, factory, monkeypatch):
+    name, other = factory.name(), ModelRegistryManager(registry.client.tracking_uri)
+    factory.base(name)
+
+    def overtaken(client, model, version):
+        """A promotion that saw version 1 wait takes @candidate away after version 2 has it."""
+        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
+        other.promote_to_champion(name, 1)
+        set_candidate(client, model, version)
+        client.delete_registered_model_alias(registered(name), ModelAlias.CANDIDATE)
+
+    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
+    assert factory.base(name).aliases == ("candidate",)
+    assert aliases(registry, name) == {"candidate": 2, "champion": 1}
+
+
+def test_a_version_that_was_promoted_at_the_same_moment_waits_no_more(
+    registry, factory, monkeypatch
+):
+    name, other = factory.name(), ModelRegistryManager(registry.client.tracking_uri)
+
+    def overtaken(client, model, version):
+        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
+        set_candidate(client, model, version)
+        other.promote_to_champion(name)
+
+    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
+    assert factory.base(name).aliases == ("champion",)
+    assert aliases(registry, name) == {"champion": 1}
+
+
 @pytest.mark.parametrize(
     ("tag", "value"),
     [
