@@ -1,7 +1,8 @@
 """The flow `rollback`: back to the last-known-good release, for a person or an automation.
 
-With a health report it trusts nothing but that report, which it reads again from MLflow; without
-one it is a person's own act and needs a reason.
+With a health report it trusts nothing but that report, which it reads again from MLflow, and
+sends an alarm where it may not or cannot go back. Without one it is a person's own act and needs a
+reason.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from prefect.states import Completed
 from flows.connection import connect, run_token, worth_retrying
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page, show_table
-from guardianflow.errors import InputError
+from guardianflow.errors import InputError, Refused
 from guardianflow.events import EventName, ModelEvent
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def rollback(
 ) -> State[Any]:
     """Go back to the last-known-good release of a model.
 
-    A repeated or late request changes nothing and says so.
+    A repeated or late request changes nothing and says so. Where a health report asks for what
+    is refused, the flow run fails and an alarm is sent.
 
     Args:
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
@@ -52,7 +54,22 @@ def rollback(
         raise InputError(
             "A rollback without a health report needs a reason.", remedy="Fill in the reason."
         )
-    operation, message = roll_back(model_name, failing_version, report, reason)
+    try:
+        operation, message = roll_back(model_name, failing_version, report, reason)
+    except Refused as refusal:
+        if report:
+            # A person reads why it was refused; an automation does not, and the champion fails on.
+            send_event(
+                EventName.ALARM,
+                ModelEvent(
+                    model=model_name,
+                    version=failing_version,
+                    incident=incident or report,
+                    report=report,
+                    message=str(refusal),
+                ),
+            )
+        raise
     if operation is None:
         return Completed(name="NothingToDo", message=message)
     for move in operation.moves:
@@ -90,7 +107,7 @@ def roll_back(
     first = task_run.run_count <= 1
     earlier = {past.token for past in registry.history(model_name)} if first else set[str]()
     if report and failing_version is not None:
-        from guardianflow.health import roll_back_failing
+        from guardianflow.reaction import roll_back_failing
 
         reaction = roll_back_failing(registry, model_name, failing_version, report)
         operation, message = reaction.operation, reaction.message

@@ -1,22 +1,22 @@
-"""Health: measures a champion on recent labelled frames, keeps the report, acts on it.
+"""Health: measures a champion on recent labelled frames and keeps the report.
 
-    window of frames -> measure -> HealthReport in MLflow -> event -> roll_back_failing
+    window of frames -> measure -> HealthReport in MLflow -> event -> reaction.py
                                                               (reads the report again)
 
 The frozen evaluation set cannot change, so it can never fail; a window can.
 """
 
+import logging
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.dataset import Dataset, Sample, open_dataset
-from guardianflow.errors import ChampionChanged, DatasetInvalid, NoCandidate, Refused
+from guardianflow.errors import DatasetInvalid, LedgerDamaged, NoCandidate, PermissionDenied
 from guardianflow.evaluation import Evaluation
 from guardianflow.measurement import measure_version, recorded_scenario
 from guardianflow.names import ModelName
@@ -28,23 +28,18 @@ from guardianflow.records import (
     find_record,
     open_record,
     read_record,
-    read_tags,
 )
-from guardianflow.registry import ModelRegistryManager, Operation, RegisteredModelInfo
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.release.ledger import Ledger
-from guardianflow.release.outcome import champion_of, operation_of
-from guardianflow.release.state import Record
 from guardianflow.scenario import HealthSettings, Scenario
 
 WINDOW_SPLIT = "test"
-MAX_AGE = timedelta(hours=1)
-"""A failing report older than this rolls nothing back."""
-CLOCK_SKEW = timedelta(minutes=2)
-"""How far the clock of whoever measured may be ahead of ours."""
+NAME_TAG = "guardianflow.name"
+VERSION_TAG = "guardianflow.version"
+VERDICT_TAG = "guardianflow.verdict"
+"""They say on the MLflow run what its report is about, so that most events need no download."""
 _PICTURE_FRAMES = 9
-_NAME_TAG = "guardianflow.name"
-_VERSION_TAG = "guardianflow.version"
-_VERDICT_TAG = "guardianflow.verdict"
+log = logging.getLogger(__name__)
 
 
 class Verdict(StrEnum):
@@ -70,14 +65,11 @@ class HealthReport(BaseModel):
     reason: str = Field(description="One sentence for people.")
     report_id: str = Field(description="The MLflow run that holds this report.")
     time: datetime = Field(description="When it was measured, UTC.")
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """What came of a failing report: an operation, or the reason why nothing moved."""
-
-    operation: Operation | None
-    message: str
+    operation: int | None = Field(
+        default=None,
+        description="Number of the newest operation of the release when measuring began: it tells "
+        "without any clock what came first. None where the account may not read the ledger.",
+    )
 
 
 def check_health(
@@ -111,6 +103,7 @@ def check_health(
             remedy=f"guardianflow promote {model_name}",
             name=model_name,
         )
+    operation = _newest_operation(registry, champion)
     scenario = recorded_scenario(registry, champion)
     dataset, samples = _open_window(window, scenario)
     thresholds = settings or (scenario.health if scenario else HealthSettings())
@@ -128,6 +121,7 @@ def check_health(
         reason=reason,
         report_id=run_id,
         time=datetime.now(UTC),
+        operation=operation,
     )
     with tempfile.TemporaryDirectory() as folder:
         contact_sheet(
@@ -139,6 +133,16 @@ def check_health(
         )
         close_record(client, run_id, report, _draft(Path(folder), report, champion))
     return report
+
+
+def _newest_operation(registry: ModelRegistryManager, champion: RegisteredModelInfo) -> int | None:
+    base = ModelName.parse(champion.name).base
+    try:
+        return Ledger(registry.client, base).read().seq
+    except (LedgerDamaged, PermissionDenied) as error:
+        # Measuring goes on; which came first is then told by the clocks.
+        log.warning("%s", error)
+        return None
 
 
 def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequence[Sample]]:
@@ -158,9 +162,9 @@ def _draft(folder: Path, report: HealthReport, champion: RegisteredModelInfo) ->
     return Draft(
         folder,
         tags={
-            _NAME_TAG: champion.name,
-            _VERSION_TAG: str(champion.version),
-            _VERDICT_TAG: report.verdict.value,
+            NAME_TAG: champion.name,
+            VERSION_TAG: str(champion.version),
+            VERDICT_TAG: report.verdict.value,
         },
         metrics={
             "map50": figures.map50,
@@ -192,127 +196,3 @@ def read_report(registry: ModelRegistryManager, report: str) -> HealthReport:
         ArtifactMissing: There is no such complete report.
     """
     return read_record(registry.client, report, HealthReport)
-
-
-def roll_back_failing(
-    registry: ModelRegistryManager,
-    model_name: str,
-    failing_version: int,
-    report: str,
-    *,
-    max_age: timedelta = MAX_AGE,
-) -> Reaction:
-    """Roll back a champion whose stored report says FAILING; what the caller says is not enough.
-
-    A repeated, late or invented request changes nothing and says so. Most requests of a burst are
-    of that kind, so the cheap questions come first: what the report is about, then who is champion.
-
-    Args:
-        registry: The registry that knows the champion.
-        model_name: Base or variant.
-        failing_version: The champion that failed; another champion is left alone.
-        report: MLflow run that holds the report.
-        max_age: A report that was made longer ago than this speaks about a past that is over.
-
-    Raises:
-        ArtifactMissing: The report does not exist.
-        NoRollbackTarget: There is no known-good version to go back to.
-        RollbackHeld: The version was itself restored by a rollback: a person has to look.
-        Refused: The report is about something else, or of the future; or a rule says no.
-    """
-    name = ModelName.parse(model_name).public
-    tags = read_tags(registry.client, report, HealthReport)
-    told = f"{tags.get(_NAME_TAG)} version {tags.get(_VERSION_TAG)}"
-    _check_subject(told, f"{name} version {failing_version}", report)
-    verdict = tags.get(_VERDICT_TAG)
-    if verdict != Verdict.FAILING:
-        return Reaction(None, f"Report {report} says {verdict}: nothing to roll back.")
-    ledger = Ledger(registry.client, ModelName.parse(name).base)
-    head = ledger.read()
-    # One incident is one report: however often its event fires, it rolls back once.
-    token = f"incident-{report}"
-    done = ledger.find_token(head, token)
-    # What is only decided has still to be finished, which the rollback does.
-    if head.interrupted is None:
-        if done is not None:
-            operation = operation_of(done, "was done before")
-            return Reaction(operation, operation.message)
-        champion = champion_of(head.state, name)
-        if champion != failing_version:
-            return _not_champion(name, champion, failing_version)
-    found = read_report(registry, report)
-    # The document is what was judged; the tags only say where to look.
-    told = f"{found.model_name} version {found.version}"
-    _check_subject(told, f"{name} version {failing_version}", report)
-    if found.verdict is not Verdict.FAILING:
-        return Reaction(None, f"Report {report} says {found.verdict}: nothing to roll back.")
-    installed = _installed(ledger.past(head), name, failing_version)
-    if done is None and (too_late := _too_late(found, max_age, installed)):
-        return Reaction(None, f"{too_late}: nothing to roll back.")
-    try:
-        operation = registry.rollback(
-            name,
-            expected_champion=failing_version,
-            actor="automation",
-            reason=f"health: {found.reason} (report {report})",
-            token=token,
-            automatic=True,
-        )
-    except ChampionChanged as error:
-        return _not_champion(name, error.actual, failing_version)
-    return Reaction(operation, operation.message)
-
-
-def _check_subject(told: str, asked: str, report: str) -> None:
-    """Refuse a request about something else than its report."""
-    if told != asked:
-        raise Refused(
-            f"Report {report} is about {told}, not about {asked}.",
-            remedy="Nothing was changed; find out who sent the event.",
-            report=report,
-        )
-
-
-def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
-    return Reaction(
-        None,
-        f"@champion of {name} is version {champion or 'none'}, no longer the failing {failing}: "
-        "nothing to roll back.",
-    )
-
-
-def _installed(past: Iterable[Record], name: str, version: int) -> datetime | None:
-    """When the version last became champion; None if the ledger knows of no such moment."""
-    for record in past:
-        if record.moved().get(name, (None, None))[1] == version:
-            return datetime.fromisoformat(record.time)
-    return None
-
-
-def _too_late(found: HealthReport, max_age: timedelta, installed: datetime | None) -> str:
-    """Why a report says nothing about production as it is now; '' if it does.
-
-    Raises:
-        Refused: It is of the future: the clock of whoever measured cannot be trusted.
-    """
-    now = datetime.now(UTC)
-    made = f"Report {found.report_id} of {_moment(found.time)}"
-    if found.time > now + CLOCK_SKEW:
-        raise Refused(
-            f"{made} is of the future: here it is {_moment(now)}.",
-            remedy="Nothing was changed; set the clock of the machine that measured, then measure "
-            "again.",
-            report=found.report_id,
-        )
-    if installed is not None and found.time < installed:
-        return (
-            f"{made} is older than the decision of {_moment(installed)} that made version "
-            f"{found.version} champion again"
-        )
-    if now - found.time > max_age:
-        return f"{made} is older than {max_age}"
-    return ""
-
-
-def _moment(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -5,20 +5,16 @@ this.
 """
 
 import random
-import tempfile
 import uuid
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 
 from guardianflow.errors import ArtifactMissing, InputError, Refused, RollbackHeld
-from guardianflow.evaluation import Evaluation
-from guardianflow.health import CLOCK_SKEW, MAX_AGE, HealthReport, Verdict, roll_back_failing
-from guardianflow.records import HEALTH, Draft, close_record, open_record
+from guardianflow.health import Verdict
+from guardianflow.reaction import CLOCK_SKEW, MAX_AGE, roll_back_failing
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.scenario import HealthSettings
 from tests.integration.faults import (
     FORK,
     VARIANTS,
@@ -30,21 +26,13 @@ from tests.integration.faults import (
     Reader,
     RollBack,
 )
+from tests.integration.reports import keep_report
 
 pytestmark = pytest.mark.forks
 EVENTS = 950
 LATER_EVENTS = 50
 SENDERS = 4
 DEADLINE_S = 300
-FIGURES = Evaluation(
-    map50=0.2,
-    map50_95=0.1,
-    per_class={},
-    false_alarms_per_image=0.0,
-    images=32,
-    objects=64,
-    score_threshold=0.5,
-)
 
 
 class Incidents:
@@ -56,30 +44,8 @@ class Incidents:
         self.base, self.twin = self.plant.names
         self.plant.writes_of(Promote())
 
-    def report(self, name, version, verdict=Verdict.FAILING, age=timedelta(0)) -> str:
-        """Keep a report, and return its id."""
-        client = self.registry.client
-        run_id = open_record(client, HEALTH, uuid.uuid4().hex, "a test")
-        report = HealthReport(
-            model_name=name,
-            version=version,
-            window="/frames",
-            window_fingerprint="0" * 64,
-            evaluation=FIGURES,
-            settings=HealthSettings(),
-            verdict=verdict,
-            reason="mAP50 0.200 on 32 frames is below 0.400",
-            report_id=run_id,
-            time=datetime.now(UTC) - age,
-        )
-        tags = {
-            "guardianflow.name": name,
-            "guardianflow.version": str(version),
-            "guardianflow.verdict": verdict.value,
-        }
-        with tempfile.TemporaryDirectory() as folder:
-            close_record(client, run_id, report, Draft(Path(folder), tags))
-        return run_id
+    def report(self, name, version, verdict=Verdict.FAILING, **said) -> str:
+        return keep_report(self.registry.client, name, version, verdict, **said)
 
     def rollbacks(self) -> list[int]:
         return [op.seq for op in self.registry.history(self.base) if op.kind == "rollback"]

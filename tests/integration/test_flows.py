@@ -14,13 +14,23 @@ from flows.health import check_health
 from flows.lifecycle import lifecycle
 from flows.promotion import promote
 from flows.quantization import quantize
-from flows.rollback import rollback
+from flows.rollback import roll_back, rollback
 from flows.training import train
 from guardianflow.control import Orchestrator
-from guardianflow.errors import AnswerInvalid, InputError, NothingWaiting, Refused
+from guardianflow.errors import (
+    AnswerInvalid,
+    InputError,
+    NoRollbackTarget,
+    NothingWaiting,
+    Refused,
+    RegistryUnavailable,
+    RollbackHeld,
+)
+from guardianflow.reaction import roll_back_failing
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window
+from tests.integration.reports import keep_report
 from tests.integration.tiny import CLASSES, save_scenario
 
 SECRET = "planted-91d4-secret"
@@ -210,13 +220,83 @@ def test_failing_health_rolls_back_once_and_trusts_only_the_report(plant, champi
 
 
 def failing_report(plant):
-    wanted = {"event": {"name": ["guardianflow.health.failing"]}}
+    found = events("guardianflow.health.failing", plant.name)
+    return found[0]["report"] if found else None
+
+
+def events(event, model_name):
+    """What the payloads of the events about a model say."""
+    wanted = {"event": {"name": [event]}}
     with get_client(sync_client=True) as client:
         answer = client.request("POST", "/events/filter", json={"filter": wanted}).json()
-    for event in answer["events"]:
-        if event["resource"]["guardianflow.model.name"] == plant.name:
-            return event["payload"]["report"]
-    return None
+    return [
+        found["payload"]
+        for found in answer["events"]
+        if found["resource"]["guardianflow.model.name"] == model_name
+    ]
+
+
+def alarms(model_name):
+    return events("guardianflow.model.alarm", model_name)
+
+
+def test_a_restored_version_that_fails_too_is_an_alarm(plant, factory, monkeypatch):
+    name, client = factory.name(), plant.registry.client
+    for _ in range(2):
+        factory.base(name)
+        factory.registry.promote_to_champion(name)
+    first = keep_report(client, name, 2)
+    assert rollback(name, 2, first, "incident-1", return_state=True).name == "RolledBack"
+    assert alarms(name) == []
+
+    # However often the task is tried, the flow run alarms once.
+    answers = iter([RegistryUnavailable("MLflow server does not answer")])
+    monkeypatch.setattr("flows.rollback.roll_back", roll_back.with_options(retry_delay_seconds=0))
+    monkeypatch.setattr("guardianflow.reaction.roll_back_failing", lost_once(answers))
+    second = keep_report(client, name, 1)
+    state = rollback(name, 1, second, "incident-2", return_state=True)
+    assert state.is_failed()
+    with pytest.raises(RollbackHeld):
+        state.result()
+    assert next(answers, None) is None
+    [alarm] = until(lambda: alarms(name))
+    assert (alarm["model"], alarm["version"]) == (name, 1)
+    assert (alarm["report"], alarm["incident"]) == (second, "incident-2")
+    assert "restored by a rollback" in alarm["message"]
+    assert f"guardianflow rollback {name}" in alarm["message"]
+    # Events come in the order in which they were sent: a second alarm would be here before this.
+    rollback(name, 1, second, "incident-3", return_state=True)
+    until(lambda: any(found["incident"] == "incident-3" for found in alarms(name)))
+    assert [found["incident"] for found in alarms(name)] == ["incident-3", "incident-2"]
+
+
+def lost_once(errors):
+    """The real reaction, whose first answers are lost."""
+
+    def react(*arguments):
+        for error in errors:
+            raise error
+        return roll_back_failing(*arguments)
+
+    return react
+
+
+def test_a_failing_champion_without_a_way_back_is_an_alarm(plant, factory):
+    name = factory.name()
+    factory.base(name)
+    factory.registry.promote_to_champion(name)
+    report = keep_report(plant.registry.client, name, 1)
+    with pytest.raises(NoRollbackTarget) as refused:
+        rollback(name, failing_version=1, report=report)
+    [alarm] = until(lambda: alarms(name))
+    assert (alarm["version"], alarm["report"], alarm["incident"]) == (1, report, report)
+    assert alarm["message"] == str(refused.value)
+    # A person is told by the refusal itself.
+    with pytest.raises(NoRollbackTarget):
+        rollback(name, failing_version=1, reason="a test")
+    rollback(name, 1, report, "later", return_state=True)
+    until(lambda: any(found["incident"] == "later" for found in alarms(name)))
+    assert len(alarms(name)) == 2
 
 
 def test_a_rollback_by_hand_needs_a_reason(plant, champion):

@@ -3,10 +3,12 @@ import uuid
 import pytest
 
 from guardianflow.errors import ArtifactMissing, DatasetInvalid, NoCandidate, Refused
-from guardianflow.health import Verdict, check_health, read_report, roll_back_failing
+from guardianflow.health import Verdict, check_health, read_report
+from guardianflow.reaction import CLOCK_SKEW, roll_back_failing
 from guardianflow.scenario import GateSettings, HealthSettings, Light
 from guardianflow.synthetic import draw_window
 from tests.integration.release_kit import register_release
+from tests.integration.reports import keep_report
 
 OPEN_GATE = GateSettings(min_map50=0.0, max_regression=1.0)
 STRICT = HealthSettings(min_map50=1.0, min_images=4, min_objects=4)
@@ -116,6 +118,50 @@ def test_a_report_from_before_a_person_insisted_moves_nothing(registry, learned,
     reaction = roll_back_failing(registry, name, 2, late.report_id)
     assert reaction.operation is None
     assert "older than the decision" in reaction.message
+    assert registry.get_champion(name).version == 2
+
+
+def test_a_report_says_what_was_decided_before_it_was_measured(registry, learned, name, window):
+    two_champions(registry, learned, name)
+    report = check_health(registry, name, window, token=token(), settings=STRICT)
+    assert report.operation == registry.history(name)[-1].seq == 2
+
+
+def two_champions_of_bytes(registry, factory, name):
+    for _ in range(2):
+        factory.base(name)
+        registry.promote_to_champion(name)
+
+
+def test_a_slow_clock_does_not_silence_a_report(registry, factory, name):
+    two_champions_of_bytes(registry, factory, name)
+    slow = keep_report(registry.client, name, 2, age=10 * CLOCK_SKEW, operation=2)
+    assert roll_back_failing(registry, name, 2, slow).operation is not None
+    assert registry.get_champion(name).version == 1
+
+
+def test_a_fast_clock_does_not_make_an_old_report_speak_of_what_came_after(registry, factory, name):
+    two_champions_of_bytes(registry, factory, name)
+    fast = keep_report(registry.client, name, 2, age=-CLOCK_SKEW / 2, operation=2)
+    registry.rollback(name, reason="a test")
+    registry.promote_to_champion(name, 2, force=True, reason="the lamp was mended")
+    reaction = roll_back_failing(registry, name, 2, fast)
+    assert reaction.operation is None
+    assert "(operation 4)" in reaction.message
+    assert "clocks" not in reaction.message
+    assert registry.get_champion(name).version == 2
+
+
+@pytest.mark.parametrize(("age", "doubtful"), [(CLOCK_SKEW / 2, True), (4 * CLOCK_SKEW, False)])
+def test_a_report_that_knows_only_its_time_is_judged_by_it_and_doubts_the_clocks(
+    registry, factory, name, caplog, age, doubtful
+):
+    two_champions_of_bytes(registry, factory, name)
+    reaction = roll_back_failing(registry, name, 2, keep_report(registry.client, name, 2, age=age))
+    assert reaction.operation is None
+    assert "older than the decision" in reaction.message
+    assert ("clocks of the two machines may differ" in reaction.message) is doubtful
+    assert any("clocks" in record.message for record in caplog.records) is doubtful
     assert registry.get_champion(name).version == 2
 
 
