@@ -20,7 +20,12 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from requests import HTTPError
 
 from guardianflow.catalog import RegisteredModelInfo
-from guardianflow.connection import border, is_absent, registry_store
+from guardianflow.connection import (
+    border,
+    check_that_it_answers,
+    is_absent,
+    registry_store,
+)
 from guardianflow.errors import ArtifactMissing
 from guardianflow.names import ModelName
 from guardianflow.servers import home
@@ -155,6 +160,8 @@ def fetched_files(client: MlflowClient, uri: str, what: str) -> Generator[Path]:
                 repository.download_artifacts("", str(folder))
             except (MlflowException, HTTPError, FileNotFoundError) as error:
                 if not _says_absent(error):
+                    # Of a download that broke off MLflow tells in words alone: is it still there?
+                    check_that_it_answers(client.tracking_uri)
                     raise
                 raise _missing(what, "MLflow has no files for it") from error
         if not any(file.is_file() for file in folder.rglob("*")):

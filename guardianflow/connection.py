@@ -59,7 +59,7 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
     # What MLflow prints would stand between ours, and in the JSON of --json.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    _check_that_it_answers(uri)
+    check_that_it_answers(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -76,12 +76,16 @@ def server_version(client: MlflowClient) -> str:
     """Which MLflow the server runs, as it said when it was connected to; '' if it did not say."""
     uri = client.tracking_uri
     if uri not in _versions:
-        _check_that_it_answers(uri)
+        check_that_it_answers(uri)
     return _versions.get(uri, "")
 
 
-def _check_that_it_answers(uri: str) -> None:
-    """Ask once without MLflow's retries, which would take minutes; any answer will do."""
+def check_that_it_answers(uri: str) -> None:
+    """Ask once without MLflow's retries, which would take minutes; any answer will do.
+
+    Raises:
+        RegistryUnavailable: Nobody answers within seconds.
+    """
     with border(f"MLflow server {uri}"):
         answer = http_request(
             get_default_host_creds(uri),

@@ -35,7 +35,7 @@ class Former:
     @classmethod
     def after(cls, digest: str, former: "Former", records: Sequence[Record]) -> "Former":
         """What is to be known after the records of one more ledger run."""
-        tokens = {**former.tokens, **{_short(r.token): r.seq for r in records if r.token}}
+        tokens = {**former.tokens, **{short_token(r.token): r.seq for r in records if r.token}}
         newest = sorted(tokens.items(), key=lambda item: item[1])[-_FORMER_TOKENS:]
         return cls(digest, dict(newest))
 
@@ -60,10 +60,11 @@ class Former:
 
     def find(self, token: str) -> int | None:
         """The number of the operation with a token, if it was a recent one."""
-        return self.tokens.get(_short(token))
+        return self.tokens.get(short_token(token))
 
 
-def _short(token: str) -> str:
+def short_token(token: str) -> str:
+    """A token as keys hold it."""
     return hashlib.sha256(token.encode()).hexdigest()[:10]
 
 

@@ -4,6 +4,7 @@
       index run      <registered base>/<segment> -> id of a ledger run     (write-once params)
       ledger run     op.000007 -> the operation as JSON, done.000007       (write-once params)
                      former -> digest and tokens of the runs before        (from the second run on)
+                     also.<token> -> number of the operation that it asked for, too
 
 Aliases have no compare-and-swap, but a param of a run is write-once: whoever writes `op.000007`
 first has made operation 7, and everybody else reads that. Which entry goes into which ledger run
@@ -14,7 +15,7 @@ one before; that of the newest stands on the base model (`mirror.py`).
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mlflow import MlflowClient
@@ -23,7 +24,7 @@ from mlflow.entities import Run, ViewType
 from guardianflow.connection import border, write_repeatably
 from guardianflow.errors import LedgerDamaged, PermissionDenied, RotationConflict
 from guardianflow.names import ModelName
-from guardianflow.release.entry import Former, decode, digest_of, encode
+from guardianflow.release.entry import Former, decode, digest_of, encode, short_token
 from guardianflow.release.index import (
     LEDGER_EXPERIMENT,
     Index,
@@ -44,6 +45,7 @@ SEGMENT_LENGTH = 50
 """Operations in one ledger run: reading the head costs the same after thousands of them."""
 _NAME_TAG = "guardianflow.name"
 _FORMER = "former"
+_ALSO = "also."
 _PAGE = 1000
 
 
@@ -62,6 +64,8 @@ class Head:
     """What the oldest of the records says to be the digest of the one before it."""
     former: Former = field(default_factory=Former)
     """What is known of the ledger runs before."""
+    also: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Operations by the shortened tokens of others who asked for just them."""
 
     @property
     def record(self) -> Record | None:
@@ -153,6 +157,8 @@ class Ledger:
     def find_token(self, head: Head, token: str) -> Record | None:
         """The operation with a token among the recent ones (at least two hundred)."""
         records = head.records
+        if (seq := head.also.get(short_token(token))) is not None:
+            return next((record for record in records if record.seq == seq), None)
         if (seq := head.former.find(token)) is not None:
             records += self._read_full((seq - 1) // SEGMENT_LENGTH).records
         return next((record for record in records if record.token == token), None)
@@ -187,6 +193,15 @@ class Ledger:
         if segment == head.segment:
             return replace(head, records=(record, *head.records), digest=digest_of(entry))
         return Head((record,), head.done, segment, digest_of(entry), head.digest, former)
+
+    def bind(self, head: Head, token: str) -> None:
+        """Let a second token stand for the newest operation: its request is answered by it.
+
+        Written before that operation is finished, so that whoever repeats the request finds it.
+        """
+        run_id = self._runs[head.segment]
+        key = f"{_ALSO}{short_token(token)}"
+        write_once(self._client, run_id, key, str(head.seq), self._what)
 
     def mark_done(self, seq: int) -> None:
         """Remember that every alias of an operation is where it belongs."""
@@ -243,7 +258,12 @@ class Ledger:
         done = frozenset({0, *_numbered(params, "done.")})
         if max(done) >= first + len(records):
             raise self._damaged(f"operation {max(done)} was done and is missing", run_id)
-        return Head(tuple(reversed(records)), done, segment, digest, previous, former)
+        also = {
+            key.removeprefix(_ALSO): int(seq)
+            for key, seq in params.items()
+            if key.startswith(_ALSO) and seq.isdecimal()
+        }
+        return Head(tuple(reversed(records)), done, segment, digest, previous, former, also)
 
     def _create_run(self, index: Index, segment: int, former: Former) -> str:
         """Make the ledger run of a segment, or take the one that another process made."""

@@ -144,12 +144,16 @@ class Release:
             seen = self._observer.inspect(trusting_ledger=request.kind is Kind.ADOPT)
             head = seen.head
             if head.interrupted:
+                if given and answers(head.interrupted, request):
+                    self._ledger.bind(head, given)
                 self._projector.project(head)
                 finished = head.record
                 continue
             if given and (done := self._ledger.find_token(head, given)):
                 return operation_of(done, "was done before")
-            if finished is not None and answers(finished, request):
+            # A token says whose operation it is: what another began is no answer to it, or the same
+            # token given again would make one more.
+            if finished is not None and not given and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
             if request.kind is Kind.ADOPT:
                 self._observer.look_for_retired(seen)

@@ -8,6 +8,7 @@ import pytest
 
 from guardianflow.cli.app import main
 from guardianflow.cli.output import actor
+from guardianflow.errors import RegistryUnavailable
 from guardianflow.names import ModelName
 from guardianflow.release.interruption import REPEATED_WITHIN, may_repeat
 from guardianflow.release.request import Request
@@ -52,6 +53,22 @@ def test_a_rollback_whose_answer_was_lost_is_not_done_twice(registry, plant, cli
     # The way ends here, but whoever repeats the last command is told that it was done.
     assert "operation 5" in cli("rollback", plant)["warnings"][0]
     assert len(registry.history(plant)) == 5
+
+
+def test_a_token_that_finished_anothers_rollback_stands_for_it(registry, plant, monkeypatch):
+    def cut(*_arguments):
+        raise RegistryUnavailable("the connection is cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("guardianflow.release.projection.write_production", cut)
+        with pytest.raises(RegistryUnavailable):
+            registry.rollback(plant, token="first", reason="blind")
+        # The second one dies as well, after it has said what it stands for.
+        with pytest.raises(RegistryUnavailable):
+            registry.rollback(plant, token="second", reason="blind")
+    for token in ("second", "second", "first"):
+        assert registry.rollback(plant, token=token, reason="blind").seq == 4
+    assert len(registry.history(plant)) == 4
 
 
 def test_somebody_elses_rollback_goes_further_back(registry, plant, cli):
