@@ -37,6 +37,7 @@ CROSSED = pytest.mark.parametrize(
 """In CI what is varied takes turns; `make chaos` crosses everything with everything."""
 _READS = ("search", "/get", "download", "health")
 _PAUSE_S = 0.04
+ACTOR = "the night shift"
 
 
 class Phase(StrEnum):
@@ -53,6 +54,8 @@ class Again(StrEnum):
     """A person at a terminal: plans first, acts where something is to do, knows of no token."""
     WITH_TOKEN = "with its token"
     """A flow run that is tried again."""
+    AFTER_ANOTHER = "by hand, after somebody else"
+    """As by hand, but the reconcile flow has finished meanwhile what was begun."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,12 @@ class Death:
 def deaths(writes: int, *, crossed: bool) -> Iterator[Death]:
     """The deaths of a command with so many writes: with 0, 1, 2 ... all of them done.
 
-    Crossed, each in both phases and with both who run it again; else these take turns, so that
-    four deaths in a row have all four combinations. All writes done is always after the last.
+    Crossed, each in both phases and with all who run it again; else these take turns, so that six
+    deaths in a row have all six combinations. All writes done is always after the last.
     """
     combinations = [(phase, again) for again in Again for phase in Phase]
     for done in range(writes + 1):
-        for phase, again in combinations if crossed else [combinations[done % 4]]:
+        for phase, again in combinations if crossed else [combinations[done % len(combinations)]]:
             if done == writes:
                 if phase is Phase.AFTER or not crossed:
                     yield Death(done, Phase.AFTER, again)
@@ -228,10 +231,12 @@ class Plant:
             self.look()
             # A new process would have a new client, too.
             again = ModelRegistryManager(self.server)
-            if death.again is Again.BY_HAND:
-                command.repeat_by_hand(again, self)
-            else:
+            if death.again is Again.AFTER_ANOTHER:
+                again.release(self.base).finish()
+            if death.again is Again.WITH_TOKEN:
                 command.run(again, self, token)
+            else:
+                command.repeat_by_hand(again, self)
         self.has_seen(command)
 
     def survives_ever_later(self, command: "Command") -> int:
@@ -357,16 +362,12 @@ class RollBack:
         """Version 3 is champion."""
 
     def run(self, registry, plant, token):
-        return registry.rollback(plant.base, reason="a test", token=token)
+        return registry.rollback(plant.base, actor=ACTOR, reason="a test", token=token)
 
     def repeat_by_hand(self, registry, plant):
-        head = plant.release.inspect().head
-        if head.seq > plant.operations and head.interrupted is None:
-            # All was done but the last word to the caller: he sees that 2 is champion, his wish.
-            return
-        plan = registry.plan_rollback(plant.base)
-        if plan.moves:
-            registry.rollback(plant.base, expected_champion=plan.champion[plant.base])
+        plan = registry.plan_rollback(plant.base, actor=ACTOR)
+        if plan.moves and plan.repeats is None:
+            registry.rollback(plant.base, actor=ACTOR, expected_champion=plan.champion[plant.base])
 
     def expect(self, plant):
         plant.operations += 1

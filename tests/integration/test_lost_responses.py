@@ -50,7 +50,7 @@ def cases(writes: int, *, crossed: bool, first: int = 0) -> Iterator[Case]:
     for write in range(1, writes + 1):
         turn = quick[(write + first) % len(quick)]
         for fault, times in faults if crossed else [turn]:
-            yield Case(write, fault, times, list(Again)[write % 2])
+            yield Case(write, fault, times, (Again.BY_HAND, Again.WITH_TOKEN)[write % 2])
 
 
 @pytest.fixture(scope="module")
