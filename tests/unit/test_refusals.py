@@ -91,8 +91,8 @@ CASES = {
         lambda: refusals.rollback_held(BASE, 1),
         f"{BASE} version 1 was itself restored by a rollback, or its release is on hold after one: "
         "an automation goes back once and then leaves it to a person. Nothing was changed. "
-        "Look at "
-        f"it now: `guardianflow history {BASE}`, then `guardianflow rollback {BASE}` or a promotion.",
+        f"Look at it now: `guardianflow history {BASE}`, then `guardianflow rollback {BASE}` or a "
+        "promotion.",
         {"name": BASE, "version": 1},
     ),
     "source not champion": (
