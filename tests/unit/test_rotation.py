@@ -259,6 +259,16 @@ def test_what_was_quarantined_and_forced_back_is_good_again_wherever_it_stands(w
     assert world.champions == {BASE: 2, INT8: 1}
 
 
+def test_an_automation_leaves_what_a_person_brought_back_even_where_no_way_leads_on(world):
+    world.release()
+    world.release()
+    world.roll_back()
+    with pytest.raises(RollbackHeld):
+        world.roll_back(automatic=True)
+    with pytest.raises(NoRollbackTarget):
+        world.roll_back()
+
+
 def test_a_refused_rollback_says_of_what(world):
     with pytest.raises(NoRollbackTarget) as refused:
         world.roll_back()
@@ -447,6 +457,7 @@ def test_a_model_that_was_deleted_as_a_whole_is_drift_and_is_not_adopted(world):
     del world.aliases[INT8]
     found = find_drift(world.state, world.aliases)
     assert [(d.name, d.alias, d.expected, d.actual) for d in found] == [(INT8, "champion", 1, None)]
+    assert unguarded(world.situation, world.past) == (INT8,)
     with pytest.raises(AliasDrift, match="--keep ledger"):
         adopt(world.situation, world.past)
 
