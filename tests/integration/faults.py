@@ -32,7 +32,10 @@ DEADLINE_S = 60
 VARIANTS = ("openvino_int8", "openvino_fp16")
 CROSSED = pytest.mark.parametrize(
     "crossed",
-    [pytest.param(False, id="in turns"), pytest.param(True, id="all", marks=pytest.mark.chaos)],
+    [
+        pytest.param(False, id="in turns"),
+        pytest.param(True, id="all", marks=[pytest.mark.chaos, pytest.mark.timeout(1800)]),
+    ],
 )
 """In CI what is varied takes turns; `make chaos` crosses everything with everything."""
 _READS = ("search", "/get", "download", "health")
