@@ -55,6 +55,7 @@ bench: $(READY) ## what rotations, listings and a long ledger cost, under 10 min
 	$(BIN)/python -m benchmarks.rotation
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.ledger_growth
+	$(BIN)/python -m benchmarks.page
 
 chaos: $(READY) ## kill everything for up to an hour, on SQLite and Postgres, then judge the history
 	$(BIN)/python -m pytest -m chaos

@@ -1,14 +1,13 @@
 """Figures: quantiles and ratios of what was timed, the machine, and where they are written.
 
-Each benchmark writes its figures to docs/results/NAME.json; the table in docs/benchmarks.md between
-the two markers is made of those files, so that it never says anything else than they do.
+Each benchmark writes its figures to docs/results/NAME.json; `page.py` makes a table of the files.
 """
 
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +15,10 @@ import numpy as np
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = CHECKOUT / "docs" / "results"
-PAGE = CHECKOUT / "docs" / "benchmarks.md"
-_BEGIN = "<!-- releases: written by `make bench` -->"
-_END = "<!-- end of releases -->"
 _DRAWS = 2000
+
+Row = tuple[str, str, str, str]
+"""What was measured, the goal, the figure, the command."""
 
 
 def summary(seconds: Sequence[float]) -> dict[str, float]:
@@ -84,65 +83,9 @@ def _processor() -> dict[str, str]:
 
 
 def write(name: str, figures: Mapping[str, object], folder: Path = RESULTS) -> Path:
-    """Write figures, with the machine, to NAME.json and bring the page's table up to date."""
+    """Write figures, with the machine, to NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.json"
     content = {"machine": machine(), **figures}
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if folder == RESULTS:
-        write_page()
     return file
-
-
-Row = tuple[str, str, str, str]
-"""What was measured, the goal, the figure, the command."""
-
-
-def markdown(rows: Sequence[Row], machines: Sequence[Mapping[str, object]]) -> str:
-    """One table of all rows, and below it the machine."""
-    lines = ["| what | goal | figure | command |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    for words in dict.fromkeys(_machine(one) for one in machines):
-        lines += ["", words]
-    return "\n".join(lines)
-
-
-def _machine(one: Mapping[str, object]) -> str:
-    instructions = ", ".join(str(name) for name in one["instructions"])  # type: ignore[attr-defined]
-    return (
-        f"{one['date']}, {one['cpu']}, {one['cores']} cores ({instructions}), Python "
-        f"{one['python']}, MLflow {one['mlflow']}, server and client on the same machine."
-    )
-
-
-def replaced(page: str, table: str) -> str:
-    """The page with another table between its two markers.
-
-    Raises:
-        ValueError: A marker is missing.
-    """
-    head, begin, rest = page.partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE} lacks the line {_BEGIN} or {_END}")
-    return f"{head}{_BEGIN}\n{table}\n{_END}{tail}"
-
-
-def write_page(page: Path = PAGE, folder: Path = RESULTS) -> None:
-    """Make the page's table of the result files that are there."""
-    # They import this module: what a row says belongs to the benchmark that took the figure.
-    from benchmarks import ledger_growth, listing, rotation
-
-    makers: dict[str, Callable[[Mapping[str, object]], list[Row]]] = {
-        "rotation": rotation.rows,
-        "rotation-postgres": rotation.rows,
-        "listing": listing.rows,
-        "ledger-growth": ledger_growth.rows,
-    }
-    found = {name: folder / f"{name}.json" for name in makers}
-    contents = {
-        name: json.loads(file.read_text("utf-8")) for name, file in found.items() if file.is_file()
-    }
-    rows = [row for name, content in contents.items() for row in makers[name](content)]
-    machines = [content["machine"] for content in contents.values()]
-    page.write_text(replaced(page.read_text("utf-8"), markdown(rows, machines)), encoding="utf-8")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from benchmarks import figures, ledger_growth, listing, rotation
-from benchmarks.figures import PAGE, RESULTS
+from benchmarks.figures import RESULTS
+from benchmarks.page import PAGE, replaced, write_page
 from benchmarks.plant import Plant, plant_on
 from guardianflow.release.ledger import SEGMENT_LENGTH
 
@@ -60,7 +61,7 @@ def test_ledger_growth_compares_two_histories(plant, monkeypatch):
 def test_the_page_says_what_the_result_files_say(tmp_path):
     copy = tmp_path / "page.md"
     copy.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
-    figures.write_page(copy, RESULTS)
+    write_page(copy, RESULTS)
     assert copy.read_text("utf-8") == PAGE.read_text("utf-8")
 
 
@@ -71,4 +72,4 @@ def test_a_ratio_is_that_of_the_quantiles_with_its_interval():
 
 def test_a_page_without_its_markers_is_refused():
     with pytest.raises(ValueError, match="lacks the line"):
-        figures.replaced("# A page", "table")
+        replaced("# A page", "table")
