@@ -57,7 +57,7 @@ bench: $(READY) ## what rotations, listings and a long ledger cost, under 10 min
 	$(BIN)/python -m benchmarks.ledger_growth
 	$(BIN)/python -m benchmarks.page
 
-chaos: $(READY) ## kill everything for up to an hour, on SQLite and Postgres, then judge the history
+chaos: $(READY) ## kill everything for one to two hours, on SQLite and Postgres, and judge the history
 	$(BIN)/python -m pytest -m chaos
 	$(BIN)/python -m pytest tests/unit/test_rotation_schedules.py --hypothesis-profile=chaos
 	$(BIN)/python -m tests.chaos.run --database sqlite --result docs/results/chaos-sqlite.json
