@@ -98,8 +98,8 @@ class Report:
         return {
             "command": f"python -m tests.chaos.run --database {plan.database} --operations "
             f"{plan.operations} --kills {plan.kills} --restarts {plan.restarts} --minutes "
-            f"{plan.minutes:g} --seed {plan.seed} --clients {plan.clients} --releases {plan.releases}"
-            + (" --hands" if plan.hands else ""),
+            f"{plan.minutes:g} --seed {plan.seed} --clients {plan.clients} --releases "
+            f"{plan.releases}" + (" --hands" if plan.hands else ""),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} "
             f"{platform.release()}, Python {platform.python_version()}, "
             f"mlflow {version_of('mlflow')}",
