@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from guardianflow.connection import ABSENT, COLLISION, border, server_version
+from guardianflow.connection import ABSENT, COLLISION, border, server_version, write_repeatably
 from guardianflow.errors import BackendUnfit, LedgerDamaged, PermissionDenied
 
 MAX_VALUE = 5900
@@ -126,7 +126,12 @@ def require_write_once(
     why = _try_out(client, experiment_id)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with border("keep how the check of write-once params came out"):
-        client.set_experiment_tag(experiment_id, fails if why else holds, why or f"since {now}")
+        # Others try the server out at the same moment, and say the same of it.
+        write_repeatably(
+            lambda: client.set_experiment_tag(
+                experiment_id, fails if why else holds, why or f"since {now}"
+            )
+        )
         if not why and tags.get(fails):
             client.delete_experiment_tag(experiment_id, fails)
     if why:
