@@ -89,3 +89,11 @@ def write(name: str, figures: Mapping[str, object], folder: Path = RESULTS) -> P
     content = {"machine": machine(), **figures}
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return file
+
+
+def tell(name: str, figures: Mapping[str, object], rows: Sequence[Row], folder: Path) -> None:
+    """Write figures, and print what the page says of them."""
+    file = write(name, figures, folder)
+    for row in rows:
+        print(" | ".join(row[:3]))
+    print(f"figures: {file}")

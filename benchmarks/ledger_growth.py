@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import RESULTS, Row, ratio, summary, told, write
+from benchmarks.figures import RESULTS, Row, ratio, summary, tell, told
 from benchmarks.http_calls import recorded
 from benchmarks.plant import Plant, plant_on
 from guardianflow.names import ModelName
@@ -122,10 +122,7 @@ def main(words: Sequence[str] | None = None) -> int:
             plant, long=options.operations, pairs=options.pairs, rounds=options.rounds
         )
     name = "ledger-growth-postgres" if options.postgres else "ledger-growth"
-    file = write(name, figures, options.out)
-    for row in rows(figures):
-        print(" | ".join(row[:3]))
-    print(f"figures: {file}")
+    tell(name, figures, rows(figures), options.out)
     return 0
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from benchmarks.figures import RESULTS, Row, ratio, summary, told, write
+from benchmarks.figures import RESULTS, Row, ratio, summary, tell, told
 from benchmarks.http_calls import recorded
 from benchmarks.plant import Plant, fill_listing, plant_on
 
@@ -205,10 +205,8 @@ def main(words: Sequence[str] | None = None) -> int:
             rounds=options.rounds,
             command_rounds=options.command_rounds,
         )
-    file = write("listing-postgres" if options.postgres else "listing", figures, options.out)
-    for row in rows(figures):
-        print(" | ".join(row[:3]))
-    print(f"figures: {file}")
+    name = "listing-postgres" if options.postgres else "listing"
+    tell(name, figures, rows(figures), options.out)
     return 0
 
 

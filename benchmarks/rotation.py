@@ -25,7 +25,7 @@ from mlflow.store.model_registry.rest_store import RestStore
 from mlflow.utils.credentials import get_default_host_creds
 from typer.testing import CliRunner
 
-from benchmarks.figures import RESULTS, Row, quantile, ratio, summary, told, write
+from benchmarks.figures import RESULTS, Row, quantile, ratio, summary, tell, told
 from benchmarks.http_calls import Call, recorded, table
 from benchmarks.plant import FLAVOUR, SMALL, Plant, plant_on
 from guardianflow.artifacts import verify_version
@@ -345,10 +345,7 @@ def main(words: Sequence[str] | None = None) -> int:
             history=500,
         )
     name = "rotation-postgres" if options.postgres else "rotation"
-    file = write(name, figures, options.out)
-    for row in rows(figures):
-        print(" | ".join(row[:3]))
-    print(f"figures: {file}")
+    tell(name, figures, rows(figures), options.out)
     return 0
 
 

@@ -105,7 +105,7 @@ def roll_back(
     registry = connect()
     # On a second attempt the operation that is found may well be our own, whose answer was lost.
     first = task_run.run_count <= 1
-    earlier = {past.token for past in registry.history(model_name)} if first else set[str]()
+    before = registry.release(model_name).inspect().head.seq if first else 0
     if report and failing_version is not None:
         from guardianflow.reaction import roll_back_failing
 
@@ -124,7 +124,7 @@ def roll_back(
         message = operation.message
     get_run_logger().info("%s", message)
     show_page(artifact_key("rollback", model_name), f"**{message}**\n", message)
-    if operation is None or not operation.changed or operation.token in earlier:
+    if operation is None or not operation.changed or operation.seq <= before:
         return None, message
     show_table(
         artifact_key("rollback", model_name, "moves"),

@@ -6,11 +6,11 @@ The page lies in MLflow as the record and is shown in the Prefect UI with the sa
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guardianflow.evaluation import Detections, Evaluation
+from guardianflow.edge.serving import SHOWN_THRESHOLD
 from guardianflow.gate import GateReport, Subject
-from guardianflow.measurement import Measured
+from guardianflow.measuring.evaluation import Detections, Evaluation
+from guardianflow.measuring.measurement import Measured
 from guardianflow.proposal import Proposal
-from guardianflow.serving import SHOWN_THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.evaluation import Evaluation
+from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.scenario import GateSettings
 
 

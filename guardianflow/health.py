@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.dataset import Dataset, Sample, open_dataset
+from guardianflow.data.dataset import Dataset, Sample, open_dataset
 from guardianflow.errors import DatasetInvalid, LedgerDamaged, NoCandidate, PermissionDenied
-from guardianflow.evaluation import Evaluation
-from guardianflow.measurement import measure_version, recorded_scenario
+from guardianflow.measuring.evaluation import Evaluation
+from guardianflow.measuring.measurement import measure_version, recorded_scenario
+from guardianflow.measuring.pictures import contact_sheet
 from guardianflow.names import ModelName
-from guardianflow.pictures import contact_sheet
 from guardianflow.records import (
     HEALTH,
     Draft,

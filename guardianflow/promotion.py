@@ -14,18 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from guardianflow.catalog import REASON_TAG, REJECTED, STATUS_TAG
-from guardianflow.dataset import Sample
+from guardianflow.data.dataset import Sample
 from guardianflow.errors import ArtifactMissing, ChampionChanged, GateFailed
 from guardianflow.evidence import Comparison, evidence_markdown, headline
 from guardianflow.gate import GateOutcome, Subject, judge
-from guardianflow.measurement import (
+from guardianflow.measuring.measurement import (
     Measured,
     evaluation_digest,
     evaluation_set,
     measure_version,
     recorded_scenario,
 )
-from guardianflow.pictures import comparison_sheet
+from guardianflow.measuring.pictures import comparison_sheet
 from guardianflow.proposal import Answer, Choice, Proposal
 from guardianflow.records import (
     PROMOTIONS,

@@ -17,17 +17,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow import ir
-from guardianflow.dataset import Dataset, load_image, prepare_dataset
+from guardianflow.data.dataset import Dataset, load_image, prepare_dataset
+from guardianflow.edge import ir
+from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
-from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
-from guardianflow.latency import Latency, instruction_set, measure_latency
-from guardianflow.measurement import ir_folder
-from guardianflow.pictures import comparison_sheet
+from guardianflow.measuring.evaluation import Detections, Evaluation, detect, evaluate
+from guardianflow.measuring.latency import Latency, instruction_set, measure_latency
+from guardianflow.measuring.measurement import ir_folder
+from guardianflow.measuring.pictures import comparison_sheet
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
-from guardianflow.serving import IrDetector, letterbox
 from guardianflow.tracking import (
     EVALUATION_FILE,
     MODEL,

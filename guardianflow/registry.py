@@ -283,9 +283,9 @@ class ModelRegistryManager:
     def rescue(
         self, model_name: str | ModelName, *, reason: str = "", actor: str = ""
     ) -> Operation | None:
-        """Give the release its @champion back where it has none in MLflow any more.
+        """Give the release its @champion back where MLflow has none, or a quarantined one.
 
-        It needs no person: production is never left empty. None where nothing was missing.
+        It needs no person: production is never left empty. None where nothing was to be done.
 
         Raises:
             NoRollbackTarget: The version was deleted, and no former champion is left.
@@ -294,7 +294,7 @@ class ModelRegistryManager:
             Kind.REPAIR,
             _parse(model_name).base,
             actor=actor or _whoami(),
-            reason=reason or "@champion was gone in MLflow",
+            reason=reason or "@champion was missing or quarantined in MLflow",
             automatic=True,
         )
         return self.release(model_name).rescue(request)

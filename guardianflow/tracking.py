@@ -29,12 +29,12 @@ from mlflow.entities import (
     Run,
 )
 
-from guardianflow import serving
 from guardianflow.connection import border
-from guardianflow.dataset import Dataset
+from guardianflow.data.dataset import Dataset
+from guardianflow.edge import serving
 from guardianflow.errors import ScenarioFrozen
-from guardianflow.evaluation import Evaluation
 from guardianflow.logged_models import link_output
+from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.records import experiment_id
 from guardianflow.scenario import Scenario
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from guardianflow import ir, weights
-from guardianflow.dataset import Dataset, prepare_dataset
-from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
-from guardianflow.fitting import RECIPE, EpochFigures, FittedDetector, fit
-from guardianflow.pictures import contact_sheet, training_curves
+from guardianflow.data.dataset import Dataset, prepare_dataset
+from guardianflow.edge import ir
+from guardianflow.edge.serving import IrDetector
+from guardianflow.measuring.evaluation import Detections, Evaluation, detect, evaluate
+from guardianflow.measuring.pictures import contact_sheet, training_curves
+from guardianflow.network import weights
+from guardianflow.network.fitting import RECIPE, EpochFigures, FittedDetector, fit
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
-from guardianflow.serving import IrDetector
 from guardianflow.tracking import (
     EVALUATION_FILE,
     MODEL,

@@ -35,6 +35,7 @@ from guardianflow.release.index import find_index, read_index
 from guardianflow.release.ledger import Head, Ledger
 from guardianflow.release.mirror import read_mirror
 from guardianflow.release.observation import ATTEMPTS, conflict
+from guardianflow.release.rotation import all_quarantined
 from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
 from guardianflow.release.write_once import FAILS_TAG
 
@@ -204,7 +205,7 @@ def wrong_tags(chart: Chart) -> list[tuple[str, int, str, str]]:
     wanted: dict[tuple[str, int], tuple[str, ...]] = {
         (name, place.champion): ("champion",) for name, place in chart.state.items()
     }
-    for key in found.quarantined(chart.past):
+    for key in all_quarantined(chart.past):
         # A person may have rejected it after the rollback.
         wanted.setdefault(key, (ROLLED_BACK, REJECTED))
     wrong: list[tuple[str, int, str, str]] = []
@@ -231,7 +232,7 @@ def _aliases(client: MlflowClient, chart: Chart, now: datetime) -> Iterator[Find
 
 
 def _versions(client: MlflowClient, chart: Chart, files: FileCheck) -> Iterator[Finding]:
-    bad = found.quarantined(chart.past)
+    bad = all_quarantined(chart.past)
     for name, version, alias in _used(chart):
         info = chart.versions.get(name, {}).get(version)
         if info is None:

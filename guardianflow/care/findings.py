@@ -13,7 +13,7 @@ from enum import StrEnum
 from guardianflow.errors import ArtifactMissing, LedgerDamaged
 from guardianflow.names import ModelName
 from guardianflow.release.rotation import find_hold
-from guardianflow.release.state import Drift, Kind, ModelAlias, Record, ReleaseState
+from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
 
 UNDER_WAY = timedelta(seconds=60)
 """An operation younger than this is left to whoever carries it out just now."""
@@ -346,17 +346,6 @@ def of_candidate(name: str, version: int) -> Finding:
         "Register a better one with `guardianflow run SCENARIO --type train --version vN`, or "
         f'promote it against the quarantine: `guardianflow promote {name} --force --reason "..."`',
     )
-
-
-def quarantined(past: Sequence[Record]) -> set[tuple[str, int]]:
-    """The versions that were rolled back and never put into production again."""
-    said: dict[tuple[str, int], bool] = {}
-    for record in past:
-        for name, (before, after) in record.moved().items():
-            said.setdefault((name, after), False)
-            if before is not None and record.kind is Kind.ROLLBACK:
-                said.setdefault((name, before), True)
-    return {key for key, bad in said.items() if bad}
 
 
 def when(record: Record) -> str:

@@ -33,7 +33,6 @@ from guardianflow.care.findings import (
     Severity,
     of_ledger,
     of_unreadable,
-    quarantined,
     under_way,
     worst_first,
 )
@@ -50,7 +49,6 @@ from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.ledger import Ledger
 from guardianflow.release.outcome import Operation, operation_of
-from guardianflow.release.request import Request
 from guardianflow.release.state import Kind, ModelAlias
 
 PASS_EVERY = timedelta(seconds=30)
@@ -235,20 +233,11 @@ def _mend(
                 result.finished.append(
                     operation_of(finished, "was interrupted and is finished now")
                 )
-        bad = quarantined(chart.past)
-        if any(
-            d.alias is ModelAlias.CHAMPION and (d.actual is None or (d.name, d.actual) in bad)
-            for d in chart.drift
+        if any(drift.alias is ModelAlias.CHAMPION for drift in chart.drift) and (
+            # It leaves alone what was moved to a version that may be right.
+            rescued := registry.rescue(chart.base, actor=ACTOR)
         ):
-            request = Request(
-                Kind.REPAIR,
-                chart.base,
-                actor=ACTOR,
-                reason="@champion was missing or quarantined in MLflow",
-                automatic=True,
-            )
-            if rescued := release.rescue(request):
-                result.rescued.append(rescued)
+            result.rescued.append(rescued)
         if release.refresh_mirror():
             result.mended.append(f"Wrote the tag guardianflow.head of {chart.base} again.")
     except RotationConflict:

@@ -14,15 +14,15 @@ from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from guardianflow import serving
 from guardianflow.catalog import RegisteredModelInfo
-from guardianflow.dataset import IMAGE_SUFFIXES, load_image
+from guardianflow.data.dataset import IMAGE_SUFFIXES, load_image
+from guardianflow.data.yolo import read_description
+from guardianflow.edge import serving
 from guardianflow.errors import DatasetInvalid, Refused, ScenarioInvalid, VersionNotReady
-from guardianflow.measurement import recorded_scenario
+from guardianflow.measuring.measurement import recorded_scenario
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import FolderData, SyntheticData
 from guardianflow.synthetic import draw_frame
-from guardianflow.yolo import read_description
 
 _TEST_SPLIT = "test"
 # Where no scenario was recorded; a detector letterboxes whatever it is shown.

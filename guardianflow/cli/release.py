@@ -25,7 +25,7 @@ from guardianflow.names import ModelName
 if TYPE_CHECKING:
     from guardianflow.control import WaitingApproval
     from guardianflow.proposal import Proposal
-    from guardianflow.registry import ModelRegistryManager, Move
+    from guardianflow.registry import ModelRegistryManager, Move, Plan
 
 
 NameArgument = Annotated[
@@ -331,18 +331,7 @@ def rollback(
     asked = not (yes or as_json) and at_terminal()
     repeated = plan.repeats is not None and expected_champion is None and not asked
     if repeated or not plan.moves:
-        # Asked for again, it may be the request whose answer was lost: nobody wants it twice.
-        message = f"{public}: nothing to do"
-        if repeated:
-            message += (
-                f", operation {plan.repeats} rolled it back a short time ago; to go further back "
-                f"name the champion of now: --expected-champion {plan.champion[public]}"
-            )
-        if not as_json:
-            stdout.print(message, soft_wrap=True, markup=False)
-        print_result(
-            {"changed": False, "message": message, "warnings": plan.warnings}, as_json=as_json
-        )
+        _say_nothing_to_do(plan, as_json=as_json)
         return
     if not confirmed(f"Roll back {public}?", yes=yes or as_json):
         say("nothing was changed")
@@ -359,3 +348,16 @@ def rollback(
     if not as_json:
         stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
     print_result(operation.to_json(), as_json=as_json)
+
+
+def _say_nothing_to_do(plan: "Plan", *, as_json: bool) -> None:
+    """Asked for again, it may be the request whose answer was lost: nobody wants it twice."""
+    message = f"{plan.model_name}: nothing to do"
+    if plan.repeats is not None:
+        message += (
+            f", operation {plan.repeats} rolled it back a short time ago; to go further back name "
+            f"the champion of now: --expected-champion {plan.champion[plan.model_name]}"
+        )
+    if not as_json:
+        stdout.print(message, soft_wrap=True, markup=False)
+    print_result({"changed": False, "message": message, "warnings": plan.warnings}, as_json=as_json)

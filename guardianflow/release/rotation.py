@@ -358,6 +358,17 @@ def is_quarantined(state: ReleaseState, past: Past, name: str, version: int) -> 
     return False
 
 
+def all_quarantined(past: Iterable[Record]) -> set[tuple[str, int]]:
+    """Every name and version that was rolled back and never put into production again."""
+    said: dict[tuple[str, int], bool] = {}
+    for record in past:
+        for name, (before, after) in record.moved().items():
+            said.setdefault((name, after), False)
+            if before is not None and record.kind is Kind.ROLLBACK:
+                said.setdefault((name, before), True)
+    return {key for key, bad in said.items() if bad}
+
+
 def _target(
     past: Iterable[Record], situation: Situation, name: str, *, only: bool
 ) -> ReleaseState | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from guardianflow.evaluation import Evaluation
 from guardianflow.health import HealthReport, Verdict
+from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.records import HEALTH, Draft, close_record, open_record
 from guardianflow.scenario import HealthSettings
 

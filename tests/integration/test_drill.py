@@ -11,9 +11,9 @@ from benchmarks.http_calls import recorded
 from guardianflow.care.drill import count_writes, drill
 from guardianflow.care.drill_report import DRILL_TAG, read_last_drill
 from guardianflow.cli import main
+from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import DrillFailed, NoRollbackTarget, RegistryUnavailable
 from guardianflow.names import ModelName
-from guardianflow.serving import IrDetector
 from tests.integration.conftest import Factory, make_run
 from tests.integration.release_kit import (
     files_on_server,

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from guardianflow.dataset import prepare_dataset
+from guardianflow.data.dataset import prepare_dataset
 from guardianflow.errors import ArtifactMissing
-from guardianflow.measurement import (
+from guardianflow.measuring.measurement import (
     evaluation_digest,
     evaluation_set,
     measure_version,

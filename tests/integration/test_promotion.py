@@ -2,7 +2,7 @@ import uuid
 
 import pytest
 
-from guardianflow.dataset import prepare_dataset
+from guardianflow.data.dataset import prepare_dataset
 from guardianflow.errors import ChampionChanged, GateFailed, NoCandidate, ReleaseChanged
 from guardianflow.gate import GateOutcome
 from guardianflow.promotion import decide, propose

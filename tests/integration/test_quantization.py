@@ -2,6 +2,7 @@
 
 import pytest
 
+from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import (
     ArtifactMissing,
     NoCandidate,
@@ -11,7 +12,6 @@ from guardianflow.errors import (
 )
 from guardianflow.quantization import QuantizationRunner, choose_source
 from guardianflow.scenario import QuantizationSettings
-from guardianflow.serving import IrDetector
 from guardianflow.training import TrainingRunner
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.dataset import load_image, prepare_dataset
+from guardianflow.data.dataset import load_image, prepare_dataset
 from guardianflow.registry import ModelAlias
 from guardianflow.servers import NO_TELEMETRY
 from tests.servers import free_port, restore_sigint, stop, wait_until_it_answers

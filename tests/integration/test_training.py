@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from guardianflow.dataset import load_image, prepare_dataset
+from guardianflow.data.dataset import load_image, prepare_dataset
+from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import DatasetInvalid, ScenarioFrozen
-from guardianflow.evaluation import detect, evaluate
-from guardianflow.fitting import fit
-from guardianflow.measurement import ir_folder
+from guardianflow.measuring.evaluation import detect, evaluate
+from guardianflow.measuring.measurement import ir_folder
+from guardianflow.network.fitting import fit
+from guardianflow.network.weights import load_weights
 from guardianflow.scenario import FolderData, ScenarioSpec
 from guardianflow.scenario_file import load_spec
-from guardianflow.serving import IrDetector
 from guardianflow.training import TrainingRunner
-from guardianflow.weights import load_weights
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.dataset import load_image, open_dataset, prepare_dataset
+from guardianflow.data.dataset import load_image, open_dataset, prepare_dataset
 from guardianflow.errors import DatasetInvalid, ScenarioInvalid
 from guardianflow.scenario import FolderData, SyntheticData
 
@@ -326,7 +326,7 @@ def test_prepare_draws_once_and_opens_folders(
 
 def test_two_processes_that_draw_at_once_agree(tmp_path: Path) -> None:
     code = (
-        "from guardianflow.dataset import prepare_dataset\n"
+        "from guardianflow.data.dataset import prepare_dataset\n"
         "from guardianflow.scenario import SyntheticData\n"
         "settings = SyntheticData(kind='synthetic', image_size=64)\n"
         "print(prepare_dataset(settings, ['person']).fingerprint)\n"

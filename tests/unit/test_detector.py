@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from guardianflow import weights
-from guardianflow.assignment import (
+from guardianflow.network import weights
+from guardianflow.network.assignment import (
     Truth,
     assign,
     detection_loss,
     generalized_iou,
     pairwise_iou,
 )
-from guardianflow.batches import Fitted, augment, pad_truth
-from guardianflow.detector import (
+from guardianflow.network.batches import Fitted, augment, pad_truth
+from guardianflow.network.detector import (
     Detector,
     DetectorShape,
     ExportedDetector,
@@ -179,7 +179,7 @@ def test_weights_that_would_run_code_are_refused(tmp_path):
 
 
 def test_the_export_warns_about_nothing(detector):
-    from guardianflow import ir
+    from guardianflow.edge import ir
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guardianflow.dataset import Sample
-from guardianflow.evaluation import Detections, detections_of, evaluate
+from guardianflow.data.dataset import Sample
+from guardianflow.measuring.evaluation import Detections, detections_of, evaluate
 
 CLASSES = ("person", "helmet")
 

@@ -2,9 +2,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from guardianflow.evaluation import ClassFigures, Evaluation
 from guardianflow.evidence import evidence_markdown, false_alarms_per_100, headline, missed_per_100
 from guardianflow.gate import Subject, judge
+from guardianflow.measuring.evaluation import ClassFigures, Evaluation
 from guardianflow.proposal import Proposal
 from guardianflow.registry import ModelAlias, Move
 from guardianflow.scenario import GateSettings

@@ -1,7 +1,7 @@
 import pytest
 
-from guardianflow.evaluation import ClassFigures, Evaluation
 from guardianflow.gate import GateOutcome, Subject, judge
+from guardianflow.measuring.evaluation import ClassFigures, Evaluation
 from guardianflow.scenario import GateSettings
 
 SETTINGS = GateSettings(min_map50=0.4, max_regression=0.05)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.dataset import Sample
-from guardianflow.evaluation import Detections
-from guardianflow.fitting import EpochFigures
-from guardianflow.pictures import (
+from guardianflow.data.dataset import Sample
+from guardianflow.measuring.evaluation import Detections
+from guardianflow.measuring.pictures import (
     comparison_sheet,
     contact_sheet,
     draw_detections,
     training_curves,
 )
+from guardianflow.network.fitting import EpochFigures
 
 CLASSES = ("person", "helmet")
 

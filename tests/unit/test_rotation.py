@@ -20,6 +20,7 @@ from guardianflow.errors import (
 )
 from guardianflow.release.rotation import (
     adopt,
+    all_quarantined,
     check_expected,
     find_drift,
     find_hold,
@@ -725,3 +726,20 @@ def test_a_plan_says_each_alias_that_moves(world):
             ("candidate", None, 2),
         )
     }
+
+
+def test_all_that_is_quarantined_is_what_each_question_alone_says(world):
+    for _ in range(4):
+        world.release()
+    world.roll_back()
+    world.roll_back()
+    world.promote(BASE, 4, force=True, reason="looked at it")
+    expected = {
+        (name, version)
+        for name in (BASE, INT8)
+        for version in range(1, 5)
+        if is_quarantined(world.state, world.past, name, version)
+    }
+    assert all_quarantined(world.past()) == expected
+    assert (BASE, 3) in expected
+    assert (BASE, 4) not in expected

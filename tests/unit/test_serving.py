@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from guardianflow import ir, serving
-from guardianflow.batches import Batches
-from guardianflow.dataset import Sample
-from guardianflow.detector import Detector, DetectorShape
-from guardianflow.evaluation import detections_of
-from guardianflow.fitting import detect_samples
-from guardianflow.latency import instruction_set, measure_latency
-from guardianflow.serving import IrDetector, letterbox, select
+from guardianflow.data.dataset import Sample
+from guardianflow.edge import ir, serving
+from guardianflow.edge.serving import IrDetector, letterbox, select
+from guardianflow.measuring.evaluation import detections_of
+from guardianflow.measuring.latency import instruction_set, measure_latency
+from guardianflow.network.batches import Batches
+from guardianflow.network.detector import Detector, DetectorShape
+from guardianflow.network.fitting import detect_samples
 
 CLASSES = ("person", "helmet", "vest")
 
@@ -165,8 +165,9 @@ import numpy as np
 seen = []
 sys.addaudithook(lambda event, args: seen.append((event, args)) if event in (
     "socket.connect", "socket.getaddrinfo", "socket.sendto") else None)
-from guardianflow import ir, quantization, training
-from guardianflow.detector import Detector, DetectorShape
+from guardianflow import quantization, training
+from guardianflow.edge import ir
+from guardianflow.network.detector import Detector, DetectorShape
 model = ir.convert(Detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
 folder = ir.save(model, Path({str(tmp_path)!r}))
 ir.quantize(folder, [np.zeros((64, 64, 3), np.uint8)] * 2, 2, ir.Preset.MIXED)

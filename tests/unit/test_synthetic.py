@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guardianflow.dataset import Dataset, load_image, open_dataset
+from guardianflow.data.dataset import Dataset, load_image, open_dataset
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario import Light, SyntheticData
 from guardianflow.synthetic import draw_dataset, draw_window

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from guardianflow.assignment import Truth
-from guardianflow.dataset import Sample, load_image
-from guardianflow.serving import letterbox
+from guardianflow.data.dataset import Sample, load_image
+from guardianflow.edge.serving import letterbox
+from guardianflow.network.assignment import Truth
 
 # Decoded images stay in memory up to this size; beyond it they are decoded again.
 _MEMORY_BYTES = 2 * 1024**3

@@ -21,11 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from guardianflow.errors import DatasetInvalid
-from guardianflow.scenario import DatasetSettings, FolderData
-from guardianflow.servers import home
-from guardianflow.synthetic import draw_dataset, drawing_digest
-from guardianflow.yolo import (
+from guardianflow.data.yolo import (
     Description,
     invalid,
     label_file,
@@ -33,6 +29,10 @@ from guardianflow.yolo import (
     read_description,
     read_labels,
 )
+from guardianflow.errors import DatasetInvalid
+from guardianflow.scenario import DatasetSettings, FolderData
+from guardianflow.servers import home
+from guardianflow.synthetic import draw_dataset, drawing_digest
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 # Written beside images by annotation tools and operating systems; nobody needs to hear of them.

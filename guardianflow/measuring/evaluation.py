@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.dataset import Sample, load_image
-from guardianflow.serving import SHOWN_THRESHOLD, FrameDetections, IrDetector
+from guardianflow.data.dataset import Sample, load_image
+from guardianflow.edge.serving import SHOWN_THRESHOLD, FrameDetections, IrDetector
 
 _MATCH_IOU = 0.5
 _MAX_DETECTIONS = 100

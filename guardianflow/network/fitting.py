@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from guardianflow.assignment import detection_loss
-from guardianflow.batches import Batches
-from guardianflow.dataset import Sample
-from guardianflow.detector import Detector, DetectorShape, ExportedDetector, make_grid
-from guardianflow.evaluation import Detections, Evaluation, evaluate
+from guardianflow.data.dataset import Sample
+from guardianflow.edge.serving import MEASURING_THRESHOLD, select
+from guardianflow.measuring.evaluation import Detections, Evaluation, evaluate
+from guardianflow.network.assignment import detection_loss
+from guardianflow.network.batches import Batches
+from guardianflow.network.detector import Detector, DetectorShape, ExportedDetector, make_grid
 from guardianflow.scenario import TrainingSettings
-from guardianflow.serving import MEASURING_THRESHOLD, select
 
 # Part of a training's identity: raise it when the same settings would now give other weights.
 RECIPE = "1"

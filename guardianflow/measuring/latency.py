@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.serving import SHOWN_THRESHOLD, IrDetector
+from guardianflow.edge.serving import SHOWN_THRESHOLD, IrDetector
 
 _WARM_UP = 3
 # What decides the speed of INT8 and BF16 on a CPU, the fastest first (Linux's names of the flags).

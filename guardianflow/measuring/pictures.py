@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from guardianflow.dataset import Sample, load_image
-from guardianflow.evaluation import Detections
-from guardianflow.serving import SHOWN_THRESHOLD
+from guardianflow.data.dataset import Sample, load_image
+from guardianflow.edge.serving import SHOWN_THRESHOLD
+from guardianflow.measuring.evaluation import Detections
 
 if TYPE_CHECKING:
-    from guardianflow.fitting import EpochFigures
+    from guardianflow.network.fitting import EpochFigures
 
 _TILE = 320
 _GAP = 6

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import openvino as ov
 
-    from guardianflow.detector import Detector
+    from guardianflow.network.detector import Detector
 
 FILE = "model.xml"
 
@@ -55,7 +55,7 @@ def convert(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
     import openvino as ov
     import torch
 
-    from guardianflow.detector import ExportedDetector
+    from guardianflow.network.detector import ExportedDetector
 
     size = detector.shape.image_size
     frames = torch.zeros(1, size, size, 3, dtype=torch.uint8)

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guardianflow import ir
 from guardianflow.connection import border
-from guardianflow.dataset import Dataset, Sample, prepare_dataset
+from guardianflow.data.dataset import Dataset, Sample, prepare_dataset
+from guardianflow.edge import ir
+from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ArtifactMissing
-from guardianflow.evaluation import Detections, Evaluation, detect, evaluate
+from guardianflow.measuring.evaluation import Detections, Evaluation, detect, evaluate
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
-from guardianflow.serving import IrDetector
 from guardianflow.tracking import SCENARIO_FILE, recorded_digest, split_digest
 
 _IR_FOLDER = Path("artifacts/ir")

@@ -7,8 +7,8 @@ from typing import cast
 
 import torch
 
-from guardianflow.detector import Detector, DetectorShape
 from guardianflow.errors import ArtifactMissing
+from guardianflow.network.detector import Detector, DetectorShape
 
 FILE = "best.pt"
 _FORMAT = 1

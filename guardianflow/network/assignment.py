@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from guardianflow.detector import Grid, RawOutput, decode_boxes
+from guardianflow.network.detector import Grid, RawOutput, decode_boxes
 
 TOP_CELLS = 10
 ALPHA = 0.5
