@@ -6,9 +6,8 @@ The page lies in MLflow as the record and is shown in the Prefect UI with the sa
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guardianflow.edge.serving import SHOWN_THRESHOLD
 from guardianflow.gate import GateReport, Subject
-from guardianflow.measuring.evaluation import Detections, Evaluation
+from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.measuring.measurement import Measured
 from guardianflow.proposal import Proposal
 
@@ -25,15 +24,15 @@ class Comparison:
         """Indices of the frames on which the two saw the most different number of things."""
         if self.candidate is None:
             return []
-        ours = [_shown(d) for d in self.candidate.detections]
-        theirs = [_shown(d) for d in self.champion.detections] if self.champion else ours
+        ours = _shown(self.candidate)
+        theirs = _shown(self.champion) if self.champion else ours
         gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
         return sorted(range(len(gaps)), key=lambda index: (-gaps[index], index))[:count]
 
 
-def _shown(found: Detections) -> int:
-    """How many boxes an operator would be shown."""
-    return len(found.above(SHOWN_THRESHOLD).scores)
+def _shown(measured: Measured) -> list[int]:
+    """How many boxes an operator would be shown in each frame."""
+    return [len(found.scores) for found in measured.shown()]
 
 
 def missed_per_100(evaluation: Evaluation) -> float:

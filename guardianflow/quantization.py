@@ -21,10 +21,12 @@ from guardianflow.data.dataset import Dataset, load_image, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
-from guardianflow.measuring.evaluation import Detections, Evaluation, detect, evaluate
+from guardianflow.measuring.detections import Detections, detect
+from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.latency import Latency, instruction_set, measure_latency
 from guardianflow.measuring.measurement import ir_folder
 from guardianflow.measuring.pictures import comparison_sheet
+from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
@@ -42,7 +44,7 @@ from guardianflow.tracking import (
 )
 
 # Part of a quantization's identity: raise it when the same source would now give another IR.
-RECIPE = "1"
+RECIPE = "2"
 _FIGURES_FILE = "quantization.json"
 _PICTURED = 6
 _TIMED_FRAMES = 16
@@ -121,7 +123,7 @@ class QuantizationRunner:
         """Quantize without registering; raises what `run` raises."""
         self._report("data", 0, 1)
         dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
-        for split in ("train", "test"):
+        for split in ("train", "val", "test"):
             dataset.samples(split)
         self._report("data", 1, 1)
         refuse_edited(self.registry.client, self.scenario)
@@ -192,8 +194,9 @@ class QuantizationRunner:
         ):
             folder = Path(text)
             run.log_params(scenario.quantization.model_dump())
-            run.log_splits({"train": "calibration", "test": "evaluation"})
+            run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
             int8 = self._calibrate(dataset, fp32, folder / "ir")
+            self._choose_thresholds(run, dataset, int8)
             figures = self._measure(run, dataset, fp32, int8, folder / "papers")
             self._report("upload", 0, 1)
             run.log_files(folder / "papers")
@@ -220,6 +223,18 @@ class QuantizationRunner:
         self._report("quantize", 1, 1)
         return saved
 
+    def _choose_thresholds(self, run: OpenRun, dataset: Dataset, int8: Path) -> None:
+        """Thresholds of the variant's own: quantization moves scores."""
+        val, beta = dataset.samples("val"), self.scenario.evaluation.beta
+        found = detect(
+            IrDetector(int8),
+            val,
+            on_progress=lambda done, total: self._report("thresholds", done, total),
+        )
+        thresholds = choose_thresholds(found, val, dataset.classes, beta=beta)
+        ir.set_thresholds(int8, thresholds)
+        run.log_params({"beta": beta, "thresholds": thresholds})
+
     def _measure(
         self, run: OpenRun, dataset: Dataset, fp32: Path, int8: Path, folder: Path
     ) -> dict[str, object]:
@@ -230,15 +245,17 @@ class QuantizationRunner:
             "int8": IrDetector(int8),
         }
         samples = dataset.samples("test")
-        found: dict[str, list[Detections]] = {}
+        shown: dict[str, list[Detections]] = {}
         evaluations: dict[str, Evaluation] = {}
         for name in ("fp32", "int8"):
-            found[name] = detect(
-                detectors[name],
+            detector = detectors[name]
+            found = detect(
+                detector,
                 samples,
                 on_progress=lambda done, total: self._report("evaluate", done, total),
             )
-            evaluations[name] = evaluate(found[name], samples, dataset.classes)
+            evaluations[name] = evaluate(found, samples, dataset.classes, detector.thresholds)
+            shown[name] = [entry.above(detector.thresholds) for entry in found]
         self._report("latency", 0, 1)
         frames = [load_image(sample.image) for sample in samples[:_TIMED_FRAMES]]
         latencies = measure_latency(detectors, frames)
@@ -246,8 +263,8 @@ class QuantizationRunner:
         comparison_sheet(
             samples[:_PICTURED],
             {
-                f"{name} mAP50 {evaluations[name].map50:.3f}": found[name][:_PICTURED]
-                for name in found
+                f"{name} mAP50 {evaluations[name].map50:.3f}": shown[name][:_PICTURED]
+                for name in shown
             },
             dataset.classes,
             folder / "pictures" / "fp32-int8.png",

@@ -114,6 +114,18 @@ class TrainingSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
 
 
+class EvaluationSettings(Settings):
+    """What a miss costs against a false alarm."""
+
+    beta: float = Field(
+        default=1.5,
+        ge=0.25,
+        le=4,
+        description="From which score a box is shown: where F-beta is highest on val; above 1 a "
+        "missed object costs more than a false alarm.",
+    )
+
+
 class QuantizationSettings(Settings):
     """How the FP32 IR becomes the variant for the edge box."""
 
@@ -162,6 +174,7 @@ class Scenario(Settings):
     classes: tuple[ClassName, ...] = Field(min_length=1, max_length=200, description="In order.")
     dataset: DatasetSettings = Field(description="What to learn from.")
     training: TrainingSettings = Field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     quantization: QuantizationSettings = Field(default_factory=QuantizationSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)

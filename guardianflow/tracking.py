@@ -261,11 +261,8 @@ def save_pyfunc(
             signature=ModelSignature(inputs=Schema([frames])),
             # Inferring them would cost seconds and import the model once more.
             pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],
-            model_config={
-                "inference_precision": "f32",
-                "threads": 1,
-                "score_threshold": serving.SHOWN_THRESHOLD,
-            },
+            # None: the thresholds that the IR carries; only what is named can be overridden.
+            model_config={"inference_precision": "f32", "threads": 1, "score_threshold": None},
             mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
         )
 

@@ -17,8 +17,10 @@ from tempfile import TemporaryDirectory
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector
-from guardianflow.measuring.evaluation import Detections, Evaluation, detect, evaluate
+from guardianflow.measuring.detections import Detections, detect
+from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.pictures import contact_sheet, training_curves
+from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.network import weights
 from guardianflow.network.fitting import RECIPE, EpochFigures, FittedDetector, fit
 from guardianflow.progress import Progress, Reporter
@@ -178,16 +180,19 @@ class TrainingRunner:
         # Exported from what is kept: the IR and best.pt of a version can never disagree.
         detector, classes = weights.load_weights(best)
         exported = ir.save(ir.convert(detector, classes), folder / "ir")
+        self._choose_thresholds(run, dataset, exported)
         samples = dataset.samples("test")
+        deployed = IrDetector(exported)
         found = detect(
-            IrDetector(exported),
+            deployed,
             samples,
             on_progress=lambda done, total: self._report("evaluate", done, total),
         )
-        evaluation = evaluate(found, samples, dataset.classes)
+        evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds)
         self._report("upload", 0, 1)
         papers = folder / "papers"
-        _draw(papers / "pictures", dataset, found, fitted)
+        shown = [entry.above(deployed.thresholds) for entry in found]
+        _draw(papers / "pictures", dataset, shown, fitted)
         (papers / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
         run.log_files(papers)
         run.log_files(best.parent, "weights")
@@ -195,6 +200,18 @@ class TrainingRunner:
         run.log_metrics(evaluation.metrics("test."), split="test", model_id=model_id)
         self._report("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
         return evaluation
+
+    def _choose_thresholds(self, run: OpenRun, dataset: Dataset, exported: Path) -> None:
+        """Let the IR say from which score a box is shown, as the val split has it best."""
+        val, beta = dataset.samples("val"), self.scenario.evaluation.beta
+        found = detect(
+            IrDetector(exported),
+            val,
+            on_progress=lambda done, total: self._report("thresholds", done, total),
+        )
+        thresholds = choose_thresholds(found, val, dataset.classes, beta=beta)
+        ir.set_thresholds(exported, thresholds)
+        run.log_params({"beta": beta, "thresholds": thresholds})
 
 
 def _epoch_metrics(figures: EpochFigures) -> Mapping[str, float]:
@@ -211,11 +228,11 @@ def _describe(figures: EpochFigures) -> str:
     return f"{text}, val mAP50 {figures.val.map50:.3f}" if figures.val else text
 
 
-def _draw(folder: Path, dataset: Dataset, found: list[Detections], fitted: FittedDetector) -> None:
+def _draw(folder: Path, dataset: Dataset, shown: list[Detections], fitted: FittedDetector) -> None:
     training_curves(fitted.history, folder / "curves.png")
     contact_sheet(
         dataset.samples("test")[:_PICTURED],
-        found[:_PICTURED],
+        shown[:_PICTURED],
         dataset.classes,
         folder / "detections.png",
         title="held-out test split: labels white, detections coloured",

@@ -2,8 +2,8 @@
 
     Detector --convert--> FP32 IR --quantize--> INT8 IR        model.xml + model.bin
 
-The IR carries its class names and the precision of its weights (`rt_info` group `guardianflow`),
-so that a served model needs no other file.
+The IR carries its class names, the precision of its weights and the score from which a box of each
+class is shown (`rt_info` group `guardianflow`), so that a served model needs no other file.
 """
 
 import logging
@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from enum import StrEnum
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,7 +69,7 @@ def convert(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
         model = ov.convert_model(
             ExportedDetector(detector).eval(), example_input=frames, input=[1, size, size, 3]
         )
-    _describe(model, classes, "fp32")
+    describe(model, classes=classes, precision="fp32")
     return model
 
 
@@ -96,7 +97,8 @@ def quantize(
             preset=nncf.QuantizationPreset(preset.value),
             subset_size=count,
         )
-    _describe(quantized, classes, "int8")
+    # Thresholds are those of the FP32 scores: INT8 gets its own from whoever measures it.
+    describe(quantized, classes=classes, precision="int8")
     return quantized
 
 
@@ -110,9 +112,37 @@ def save(model: "ov.Model", folder: Path) -> Path:
     return folder
 
 
-def _describe(model: "ov.Model", classes: Sequence[str], precision: str) -> None:
+def describe(
+    model: "ov.Model",
+    *,
+    classes: Sequence[str],
+    precision: str,
+    thresholds: Sequence[float] | None = None,
+) -> None:
+    """Write into a model what it is.
+
+    Args:
+        model: Takes uint8 frames; answers boxes and scores.
+        classes: Class names in the order of their indices.
+        precision: Of the weights, e.g. `int8`.
+        thresholds: From which score a box of each class is shown; None leaves them as they are.
+    """
     model.set_rt_info(",".join(classes), ["guardianflow", "classes"])
     model.set_rt_info(precision, ["guardianflow", "precision"])
+    if thresholds is not None:
+        model.set_rt_info(",".join(map(str, thresholds)), ["guardianflow", "thresholds"])
+
+
+def set_thresholds(folder: Path, thresholds: Sequence[float]) -> None:
+    """Write into a saved IR from which score a box of each class is shown."""
+    import openvino as ov
+
+    model = ov.Core().read_model(folder / FILE)
+    model.set_rt_info(",".join(map(str, thresholds)), ["guardianflow", "thresholds"])
+    with TemporaryDirectory(dir=folder) as text:
+        # The model's weights lie in the very file: it is replaced, never written into.
+        for file in sorted(save(model, Path(text)).iterdir()):
+            file.replace(folder / file.name)
 
 
 @contextmanager

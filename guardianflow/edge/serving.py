@@ -28,6 +28,7 @@ import openvino as ov  # noqa: E402
 
 # AP integrates over all scores, so measuring keeps also what an operator would never be shown.
 MEASURING_THRESHOLD = 0.01
+# For a detector that carries no thresholds of its own.
 SHOWN_THRESHOLD = 0.4
 OVERLAP = 0.6
 MAX_DETECTIONS = 100
@@ -73,19 +74,19 @@ def letterbox(frame: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], f
 
 
 def select(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float | Sequence[float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Non-maximum suppression within each class.
 
     Args:
         boxes: x1, y1, x2, y2 of every cell, shape (A, 4).
         scores: One probability per class, shape (A, C).
-        threshold: Scores below it are nothing.
+        threshold: Scores below it are nothing; one for all classes, or one per class.
 
     Returns:
         Boxes (N, 4), scores (N,) and class indices (N,), best first.
     """
-    cells, labels = np.nonzero(scores >= threshold)
+    cells, labels = np.nonzero(scores >= np.asarray(threshold))
     found = scores[cells, labels]
     order = np.argsort(-found, kind="stable")[:_MAX_COMPARED]
     cells, labels, found = cells[order], labels[order], found[order]
@@ -113,7 +114,8 @@ class IrDetector:
     """An OpenVINO IR that looks at frames, one at a time, as a camera delivers them.
 
     Args:
-        ir: The folder with model.xml and model.bin; the IR itself carries the class names.
+        ir: The folder with model.xml and model.bin; the IR itself carries the class names, and
+            the score from which a box of each class is shown (`thresholds`).
         inference_precision: "f32", "bf16" or "default". OpenVINO's own default is bf16 on some
             processors and f32 on others, silently: pinned, a figure means the same everywhere.
         threads: CPU threads; 0 leaves it to OpenVINO.
@@ -124,6 +126,7 @@ class IrDetector:
         model = core.read_model(ir / "model.xml")
         self.classes = tuple(str(model.get_rt_info(["guardianflow", "classes"]).value).split(","))
         self.weights_precision = str(model.get_rt_info(["guardianflow", "precision"]).value)
+        self.thresholds = _thresholds(model, len(self.classes))
         self.image_size = int(model.inputs[0].shape[1])
         self.threads = threads
         config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -138,17 +141,21 @@ class IrDetector:
         self._lock = Lock()
 
     def predict(
-        self, frames: Sequence[NDArray[np.uint8]], score_threshold: float = MEASURING_THRESHOLD
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        score_threshold: float | Sequence[float] = MEASURING_THRESHOLD,
     ) -> list[FrameDetections]:
         """Detect in each frame.
 
         Args:
             frames: RGB, each of shape (H, W, 3), uint8.
-            score_threshold: Scores below it are left out.
+            score_threshold: Scores below it are left out; one for all classes, or one per class.
         """
         return [self._detect(frame, score_threshold) for frame in frames]
 
-    def _detect(self, frame: NDArray[np.uint8], threshold: float) -> FrameDetections:
+    def _detect(
+        self, frame: NDArray[np.uint8], threshold: float | Sequence[float]
+    ) -> FrameDetections:
         square, scale = letterbox(frame, self.image_size)
         # A server answers several requests at once, and an infer request serves one of them.
         with self._lock:
@@ -168,21 +175,31 @@ class IrDetector:
         )
 
 
+def _thresholds(model: ov.Model, count: int) -> tuple[float, ...]:
+    """What the IR carries; `SHOWN_THRESHOLD` for every class where it carries nothing."""
+    key = ["guardianflow", "thresholds"]
+    if not model.has_rt_info(key):
+        return (SHOWN_THRESHOLD,) * count
+    return tuple(float(part) for part in str(model.get_rt_info(key).value).split(","))
+
+
 class ServedDetector(PythonModel):
     """The pyfunc of `mlflow.pyfunc.load_model` and `mlflow models serve`.
 
-    `model_config` may override `inference_precision`, `threads` and `score_threshold` at loading.
+    `model_config` may override `inference_precision`, `threads` and `score_threshold` at loading;
+    without the last, a box is shown from the score that the IR carries for its class.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Open the IR among the artifacts."""
         config = context.model_config or {}
-        self.score_threshold = float(config.get("score_threshold", SHOWN_THRESHOLD))
         self.detector = IrDetector(
             Path(str(context.artifacts["ir"])),
             inference_precision=str(config.get("inference_precision", "f32")),
             threads=int(config.get("threads", 1)),
         )
+        wanted = config.get("score_threshold")
+        self.score_threshold = self.detector.thresholds if wanted is None else float(wanted)
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride] - MLflow declares None
         self,

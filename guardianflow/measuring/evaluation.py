@@ -1,41 +1,21 @@
 """How good detections are: average precision, recall and precision per class, false alarms.
 
 Average precision comes from faster-coco-eval (COCO's definition); recall, precision and false
-alarms are counted at one score threshold, the one at which an operator would be shown a box.
+alarms are counted at the operating thresholds, at which an operator would be shown a box.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.data.dataset import Sample, load_image
-from guardianflow.edge.serving import SHOWN_THRESHOLD, FrameDetections, IrDetector
+from guardianflow.data.dataset import Sample
+from guardianflow.edge.serving import SHOWN_THRESHOLD
+from guardianflow.measuring.detections import Detections, Thresholds, limits
+from guardianflow.measuring.matching import lay_out, meet
 
-_MATCH_IOU = 0.5
 _MAX_DETECTIONS = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """What was found in one image, best first.
-
-    Attributes:
-        boxes: x1, y1, x2, y2 in pixels of the image, shape (N, 4), float32.
-        scores: Probabilities, shape (N,), float32.
-        classes: Class indices, shape (N,), int64.
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    classes: NDArray[np.int64]
-
-    def above(self, threshold: float) -> "Detections":
-        """Those with at least this score."""
-        keep = self.scores >= threshold
-        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
 
 
 class ClassFigures(BaseModel):
@@ -60,7 +40,12 @@ class Evaluation(BaseModel):
     false_alarms_per_image: float = Field(description="Boxes shown where no such object is.")
     images: int = Field(description="Images in the set.")
     objects: int = Field(description="Labelled objects in the set.")
-    score_threshold: float = Field(description="From which score a box is shown.")
+    score_threshold: float = Field(
+        description="From which score a box is shown, of the class that is shown earliest."
+    )
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="From which score a box of each class is shown."
+    )
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
         """The figures as flat metrics, e.g. `test.map50` and `test.recall.helmet`."""
@@ -76,38 +61,11 @@ class Evaluation(BaseModel):
         return flat
 
 
-def detections_of(frames: Sequence[FrameDetections]) -> list[Detections]:
-    """Turn what a detector returned into arrays."""
-    return [
-        Detections(
-            boxes=np.asarray(frame["boxes"], dtype=np.float32).reshape(-1, 4),
-            scores=np.asarray(frame["scores"], dtype=np.float32),
-            classes=np.asarray(frame["class_ids"], dtype=np.int64),
-        )
-        for frame in frames
-    ]
-
-
-def detect(
-    detector: IrDetector,
-    samples: Sequence[Sample],
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> list[Detections]:
-    """Run a deployed detector over samples, low scores kept."""
-    found: list[Detections] = []
-    for index, sample in enumerate(samples):
-        found += detections_of(detector.predict([load_image(sample.image)]))
-        if on_progress:
-            on_progress(index + 1, len(samples))
-    return found
-
-
 def evaluate(
     detections: Sequence[Detections],
     samples: Sequence[Sample],
     classes: Sequence[str],
-    score_threshold: float = SHOWN_THRESHOLD,
+    thresholds: Thresholds = SHOWN_THRESHOLD,
 ) -> Evaluation:
     """Compare detections with labels.
 
@@ -115,16 +73,18 @@ def evaluate(
         detections: One per sample, in the same order, with low scores kept.
         samples: The labelled images.
         classes: Class names in the order of their indices.
-        score_threshold: Where recall, precision and false alarms are counted.
+        thresholds: Where recall, precision and false alarms are counted.
     """
     precisions = _average_precisions(detections, samples, len(classes))
-    shown = [found.above(score_threshold) for found in detections]
-    right = np.zeros(len(classes), dtype=np.int64)
-    for found, sample in zip(shown, samples, strict=True):
-        right += _matches(found, sample, len(classes))
-    total = _count([found.classes for found in shown], len(classes))
-    objects = _count([sample.classes for sample in samples], len(classes))
+    layout = lay_out(detections, samples)
+    found = layout.found
+    shown = layout.scores >= limits(thresholds, found.classes)
+    hit = shown & (meet(layout)[:, 0] >= 0)
+    right = np.bincount(found.classes[hit], minlength=len(classes))
+    total = np.bincount(found.classes[shown], minlength=len(classes))
+    objects = np.bincount(layout.objects.classes, minlength=len(classes))
     present = np.flatnonzero(objects)
+    limit_of = np.broadcast_to(thresholds, len(classes)).tolist()
     return Evaluation(
         map50=float(precisions[present, 0].mean()) if len(present) else 0.0,
         map50_95=float(precisions[present].mean()) if len(present) else 0.0,
@@ -140,13 +100,9 @@ def evaluate(
         false_alarms_per_image=float((total.sum() - right.sum()) / max(1, len(samples))),
         images=len(samples),
         objects=int(objects.sum()),
-        score_threshold=score_threshold,
+        score_threshold=min(limit_of),
+        thresholds=dict(zip(classes, limit_of, strict=True)),
     )
-
-
-def _count(labels: Sequence[NDArray[np.int64]], classes: int) -> NDArray[np.int64]:
-    every = np.concatenate(labels) if labels else np.zeros(0, dtype=np.int64)
-    return np.bincount(every, minlength=classes).astype(np.int64)
 
 
 def _average_precisions(
@@ -202,28 +158,3 @@ def _annotation(image: int, box: NDArray[np.float32], label: int) -> dict[str, o
         "area": (x2 - x1) * (y2 - y1),
         "iscrowd": 0,
     }
-
-
-def _matches(found: Detections, sample: Sample, classes: int) -> NDArray[np.int64]:
-    """How many detections of each class meet an object that no better one has met, shape (C,)."""
-    right = np.zeros(classes, dtype=np.int64)
-    if not len(sample.boxes):
-        return right
-    free = np.ones(len(sample.boxes), dtype=bool)
-    for index in np.argsort(-found.scores, kind="stable"):
-        label = found.classes[index]
-        overlap = _overlap(found.boxes[index], sample.boxes) * (free & (sample.classes == label))
-        best = int(overlap.argmax())
-        if overlap[best] >= _MATCH_IOU:
-            free[best] = False
-            right[label] += 1
-    return right
-
-
-def _overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of one box with each of (N, 4), shape (N,)."""
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(box[2:], boxes[:, 2:])
-    common = np.clip(high - low, 0, None).prod(1)
-    area = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - common
-    return common / np.maximum(area, 1e-9)

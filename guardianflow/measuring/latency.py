@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.edge.serving import SHOWN_THRESHOLD, IrDetector
+from guardianflow.edge.serving import IrDetector
 
 _WARM_UP = 3
 # What decides the speed of INT8 and BF16 on a CPU, the fastest first (Linux's names of the flags).
@@ -63,7 +63,7 @@ def measure_latency(
         frame = frames[index % len(frames)]
         for name, detector in detectors.items():
             start = time.perf_counter()
-            detector.predict([frame], SHOWN_THRESHOLD)
+            detector.predict([frame], detector.thresholds)
             if index >= _WARM_UP:
                 times[name].append((time.perf_counter() - start) * 1000)
     return {

@@ -10,7 +10,8 @@ from guardianflow.data.dataset import Dataset, Sample, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ArtifactMissing
-from guardianflow.measuring.evaluation import Detections, Evaluation, detect, evaluate
+from guardianflow.measuring.detections import Detections, detect
+from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
 from guardianflow.tracking import SCENARIO_FILE, recorded_digest, split_digest
@@ -20,11 +21,23 @@ _IR_FOLDER = Path("artifacts/ir")
 
 @dataclass(frozen=True)
 class Measured:
-    """One version on one set of frames."""
+    """One version on one set of frames.
+
+    Attributes:
+        version: The version.
+        evaluation: Its figures at its own thresholds.
+        detections: One per frame, low scores kept.
+        thresholds: From which score a box of each class is shown.
+    """
 
     version: int
     evaluation: Evaluation
     detections: tuple[Detections, ...]
+    thresholds: tuple[float, ...]
+
+    def shown(self) -> list[Detections]:
+        """What an operator would be shown in each frame."""
+        return [found.above(self.thresholds) for found in self.detections]
 
 
 def recorded_scenario(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Scenario | None:
@@ -131,4 +144,5 @@ def measure_version(
             version=version,
         )
     found = detect(detector, samples, on_progress=on_progress)
-    return Measured(version, evaluate(found, samples, classes), tuple(found))
+    evaluation = evaluate(found, samples, classes, detector.thresholds)
+    return Measured(version, evaluation, tuple(found), detector.thresholds)

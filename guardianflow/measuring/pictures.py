@@ -1,6 +1,7 @@
 """Pictures for people: detections beside labels, versions side by side, training curves.
 
 Colours: a class has its colour everywhere; a label is a thin white box, a detection a thick one.
+What is given is drawn: the caller says by `Detections.above` what an operator would be shown.
 """
 
 import math
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from guardianflow.data.dataset import Sample, load_image
-from guardianflow.edge.serving import SHOWN_THRESHOLD
-from guardianflow.measuring.evaluation import Detections
+from guardianflow.measuring.detections import Detections
 
 if TYPE_CHECKING:
     from guardianflow.network.fitting import EpochFigures
@@ -44,17 +44,15 @@ def draw_detections(
     truth: Sample | None = None,
     *,
     side: int = _TILE,
-    score_threshold: float = SHOWN_THRESHOLD,
 ) -> Image.Image:
     """One frame with its boxes.
 
     Args:
         frame: RGB, shape (H, W, 3), uint8.
-        found: Detections in pixels of the frame; those below the threshold are not drawn.
+        found: Detections in pixels of the frame.
         classes: Class names in the order of their indices.
         truth: The labels, drawn thin and white.
         side: The longer side of the picture.
-        score_threshold: From which score a box is drawn.
     """
     height, width = frame.shape[:2]
     scale = side / max(height, width)
@@ -64,9 +62,8 @@ def draw_detections(
     if truth is not None:
         for box in truth.boxes * scale:
             pen.rectangle(_corners(box), outline=(255, 255, 255), width=1)
-    shown = found.above(score_threshold)
     font = ImageFont.load_default(11)
-    for box, score, label in zip(shown.boxes * scale, shown.scores, shown.classes, strict=True):
+    for box, score, label in zip(found.boxes * scale, found.scores, found.classes, strict=True):
         colour = _COLOURS[int(label) % len(_COLOURS)]
         pen.rectangle(_corners(box), outline=colour, width=2)
         text = f"{classes[int(label)]} {score:.2f}"

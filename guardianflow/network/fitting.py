@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from guardianflow.data.dataset import Sample
 from guardianflow.edge.serving import MEASURING_THRESHOLD, select
-from guardianflow.measuring.evaluation import Detections, Evaluation, evaluate
+from guardianflow.measuring.detections import Detections
+from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.network.assignment import detection_loss
 from guardianflow.network.batches import Batches
 from guardianflow.network.detector import Detector, DetectorShape, ExportedDetector, make_grid

@@ -91,7 +91,9 @@ print(json.dumps(model.predict(np.load("frame.npy")[None])))
     assert found["scores"][0] >= 0.05
 
 
-def test_the_champion_is_served_over_http(champion, frame, edge_box, environment, tmp_path):
+def test_the_champion_is_served_over_http(
+    learned, champion, frame, edge_box, environment, tmp_path
+):
     port = free_port()
     with (tmp_path / "serve.log").open("w") as log:
         server = subprocess.Popen(
@@ -119,4 +121,8 @@ def test_the_champion_is_served_over_http(champion, frame, edge_box, environment
         stop(server)
     assert set(found) == {"boxes", "scores", "classes", "class_ids"}
     # what is served is what an operator is shown
-    assert all(score >= 0.4 for score in found["scores"])
+    limits = learned.quantized.int8.thresholds
+    assert all(
+        score >= limits[name] - 1e-5
+        for score, name in zip(found["scores"], found["classes"], strict=True)
+    )

@@ -11,7 +11,8 @@ import torch
 from guardianflow.data.dataset import load_image, prepare_dataset
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import DatasetInvalid, ScenarioFrozen
-from guardianflow.measuring.evaluation import detect, evaluate
+from guardianflow.measuring.detections import detect
+from guardianflow.measuring.evaluation import evaluate
 from guardianflow.measuring.measurement import ir_folder
 from guardianflow.network.fitting import fit
 from guardianflow.network.weights import load_weights
@@ -67,7 +68,8 @@ def test_the_version_holds_the_ir_and_the_weights_and_they_agree(learned):
     dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
     ir = IrDetector(folder / "artifacts" / "ir")
     found = detect(ir, dataset.samples("test"))
-    again = evaluate(found, dataset.samples("test"), dataset.classes)
+    again = evaluate(found, dataset.samples("test"), dataset.classes, ir.thresholds)
+    assert again.thresholds == learned.trained.evaluation.thresholds
     assert again.map50 == pytest.approx(learned.trained.evaluation.map50, abs=1e-6)
     assert ir.image_size == detector.shape.image_size
 

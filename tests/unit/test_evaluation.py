@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from guardianflow.data.dataset import Sample
-from guardianflow.measuring.evaluation import Detections, detections_of, evaluate
+from guardianflow.measuring.detections import Detections, detections_of
+from guardianflow.measuring.evaluation import evaluate
 
 CLASSES = ("person", "helmet")
 
@@ -86,6 +87,15 @@ def test_a_box_that_is_half_right_counts_at_half_overlap_only():
     result = evaluate([found(([10, 10, 40, 40], 0, 0.9))], [sample((LEFT, 0))], CLASSES)
     assert result.map50 == pytest.approx(1.0)
     assert result.map50_95 == pytest.approx(0.3)
+
+
+def test_each_class_has_a_threshold_of_its_own():
+    detections = found((LEFT, 0, 0.3), (RIGHT, 1, 0.3))
+    result = evaluate([detections], [sample((LEFT, 0), (RIGHT, 1))], CLASSES, (0.2, 0.5))
+    assert result.per_class["person"].recall == 1.0
+    assert result.per_class["helmet"].recall == 0.0
+    assert result.thresholds == {"person": 0.2, "helmet": 0.5}
+    assert result.score_threshold == 0.2
 
 
 def test_what_a_detector_returns_becomes_arrays():

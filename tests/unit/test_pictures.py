@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from guardianflow.data.dataset import Sample
-from guardianflow.measuring.evaluation import Detections
+from guardianflow.measuring.detections import Detections
 from guardianflow.measuring.pictures import (
     comparison_sheet,
     contact_sheet,
@@ -43,7 +43,8 @@ def test_boxes_are_drawn_where_they_are(sample):
 
 def test_what_is_not_shown_to_an_operator_is_not_drawn():
     frame = np.zeros((80, 160, 3), np.uint8)
-    assert not np.asarray(draw_detections(frame, found(0.1), CLASSES)).any()
+    assert not np.asarray(draw_detections(frame, found(0.1).above(0.4), CLASSES)).any()
+    assert np.asarray(draw_detections(frame, found(0.1).above((0.4, 0.1)), CLASSES)).any()
 
 
 def test_sheets_of_any_length_are_written(sample, tmp_path):

@@ -1,5 +1,6 @@
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import torch
 from guardianflow.data.dataset import Sample
 from guardianflow.edge import ir, serving
 from guardianflow.edge.serving import IrDetector, letterbox, select
-from guardianflow.measuring.evaluation import detections_of
+from guardianflow.measuring.detections import detections_of
 from guardianflow.measuring.latency import instruction_set, measure_latency
 from guardianflow.network.batches import Batches
 from guardianflow.network.detector import Detector, DetectorShape
@@ -118,6 +119,25 @@ def test_several_requests_at_once_get_their_own_answers(fp32):
 def test_the_precision_is_pinned_unless_asked_otherwise(fp32):
     assert IrDetector(fp32).inference_precision == "f32"
     assert IrDetector(fp32, inference_precision="default").inference_precision in ("f32", "bf16")
+
+
+def test_the_ir_carries_from_which_score_a_box_is_shown(fp32, frame, tmp_path):
+    folder = tmp_path / "ir"
+    shutil.copytree(fp32, folder)
+    before = IrDetector(folder)
+    assert before.thresholds == (serving.SHOWN_THRESHOLD,) * len(CLASSES)
+    (found,) = detections_of(before.predict([frame]))
+    limits = [0.875] * len(CLASSES)
+    limits[int(found.classes[0])] = round(float(np.median(found.scores)), 4)
+    ir.set_thresholds(folder, limits)
+    after = IrDetector(folder)
+    assert after.thresholds == tuple(limits)
+    assert (after.classes, after.weights_precision) == (CLASSES, "fp32")
+    assert after.predict([frame]) == before.predict([frame])
+    assert sorted(file.name for file in folder.iterdir()) == ["model.bin", "model.xml"]
+    (shown,) = detections_of(after.predict([frame], after.thresholds))
+    assert shown.scores.tolist() == found.above(after.thresholds).scores.tolist()
+    assert 0 < len(shown.scores) < len(found.scores)
 
 
 def test_int8_answers_nearly_like_fp32_and_says_what_it_is(fp32, frame, tmp_path):

@@ -1,0 +1,125 @@
+"""Matching, against hand-computed cases and against COCO's own code."""
+
+import numpy as np
+import pytest
+from faster_coco_eval import COCO, COCOeval_faster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guardianflow.measuring.matching import IOUS, lay_out, meet
+from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
+
+
+def met(detections, *objects, **options):
+    return meet(lay_out([detections], [sample(*objects)]), **options)[:, 0].tolist()
+
+
+def test_the_best_takes_the_object_and_the_second_gets_none():
+    assert met(found((LEFT, 0, 0.5), (LEFT, 0, 0.9)), (LEFT, 0)) == [-1, 0]
+
+
+def test_each_takes_what_it_overlaps_most():
+    near = [12, 10, 42, 60]
+    assert met(found((near, 0, 0.9), (LEFT, 0, 0.8)), (LEFT, 0), (near, 0)) == [1, 0]
+
+
+def test_another_class_is_no_match_unless_asked_for():
+    assert met(found((LEFT, 1, 0.9)), (LEFT, 0)) == [-1]
+    assert met(found((LEFT, 1, 0.9)), (LEFT, 0), any_class=True) == [0]
+
+
+def test_what_is_not_shown_leaves_the_object_to_others():
+    both = found((LEFT, 0, 0.9), (LEFT, 0, 0.5))
+    assert met(both, (LEFT, 0), shown=np.array([False, True])) == [-1, 0]
+
+
+def test_an_ignored_object_is_taken_only_where_no_other_can_be():
+    near = [11, 10, 41, 60]
+    ignored = np.array([True, False])
+    assert met(found((LEFT, 0, 0.9)), (LEFT, 0), (near, 0), ignored=ignored) == [1]
+    assert met(found((LEFT, 0, 0.9)), (LEFT, 0), (RIGHT, 0), ignored=ignored) == [0]
+
+
+def test_the_overlap_decides_up_to_which_iou_it_counts():
+    # IoU 0.6
+    layout = lay_out([found(([10, 10, 40, 40], 0, 0.9))], [sample((LEFT, 0))])
+    assert (meet(layout)[0] >= 0).tolist() == [True] * 3 + [False] * 7
+
+
+def test_nothing_anywhere_is_no_error():
+    assert meet(lay_out([], [])).shape == (0, len(IOUS))
+    assert meet(lay_out([found()], [sample((LEFT, 0))])).shape == (0, len(IOUS))
+    assert met(found((LEFT, 0, 0.9))) == [-1]
+
+
+def test_areas_count_as_if_the_longer_side_had_640_pixels():
+    layout = lay_out([found((LEFT, 0, 0.9))], [sample((LEFT, 0), size=(1280, 720))])
+    assert layout.objects.areas.tolist() == layout.found.areas.tolist() == [15 * 25]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_right_and_wrong_are_those_of_coco(seed):
+    detections, samples = random_set(np.random.default_rng(seed), images=3, classes=2)
+    layout = lay_out(detections, samples)
+    assert (meet(layout) >= 0).sum(0).tolist() == coco_hits(detections, samples, 2)
+
+
+def coco_hits(detections, samples, classes):
+    """How many detections are right at each IoU, as faster-coco-eval counts them."""
+    run = coco_run(detections, samples, classes, [[0.0, 1e10]])
+    # recall is hits over objects
+    recall = np.asarray(run.eval["recall"])[:, :, 0, 0]
+    counts = np.array(
+        [sum((s.classes == label).sum() for s in samples) for label in range(classes)]
+    )
+    return (recall.clip(0) * counts).sum(1).round().astype(int).tolist()
+
+
+def coco_run(detections, samples, classes, ranges):
+    def entry(image, box, label):
+        x1, y1, x2, y2 = map(float, box)
+        return {
+            "image_id": image,
+            "category_id": int(label),
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": (x2 - x1) * (y2 - y1),
+            "iscrowd": 0,
+        }
+
+    truth = COCO(
+        {
+            "info": {},
+            "images": [
+                {"id": i, "width": s.size[0], "height": s.size[1]} for i, s in enumerate(samples)
+            ],
+            "annotations": [
+                {**entry(i, box, label), "id": i * 1000 + j + 1}
+                for i, s in enumerate(samples)
+                for j, (box, label) in enumerate(zip(s.boxes, s.classes, strict=True))
+            ],
+            "categories": [{"id": label, "name": str(label)} for label in range(classes)],
+        }
+    )
+    results = [
+        {**entry(i, box, label), "score": float(score)}
+        for i, d in enumerate(detections)
+        for box, label, score in zip(d.boxes, d.classes, d.scores, strict=True)
+    ]
+    run = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox", print_function=print)
+    run.params.maxDets = [100]
+    run.params.areaRng = ranges
+    run.params.areaRngLbl = [str(index) for index in range(len(ranges))]
+    run.evaluate()
+    run.accumulate()
+    return run
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_the_images_changes_nothing(seed):
+    random = np.random.default_rng(seed)
+    detections, samples = random_set(random, images=12, classes=3)
+    order = random.permutation(12)
+    hits = (meet(lay_out(detections, samples)) >= 0).sum(0)
+    moved = meet(lay_out([detections[i] for i in order], [samples[i] for i in order]))
+    assert hits.tolist() == (moved >= 0).sum(0).tolist()
