@@ -112,6 +112,14 @@ class TrainingSettings(Settings):
     seed: int = Field(default=0, ge=0, description="Seed of weights, order and augmentation.")
     threads: int = Field(default=1, ge=0, le=256, description="CPU threads; 0 = all of them.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Format of the forward pass; auto: 16 bits on a GPU alone."
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="Looks at val without anything better until the training stops; 0 = never.",
+    )
 
 
 class EvaluationSettings(Settings):

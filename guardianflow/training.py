@@ -22,7 +22,8 @@ from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.pictures import contact_sheet, training_curves
 from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.network import weights
-from guardianflow.network.fitting import RECIPE, EpochFigures, FittedDetector, fit
+from guardianflow.network.fitting import RECIPE, FittedDetector, fit
+from guardianflow.network.history import EpochFigures
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario

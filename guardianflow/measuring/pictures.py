@@ -17,7 +17,7 @@ from guardianflow.data.dataset import Sample, load_image
 from guardianflow.measuring.detections import Detections
 
 if TYPE_CHECKING:
-    from guardianflow.network.fitting import EpochFigures
+    from guardianflow.network.history import EpochFigures
 
 _TILE = 320
 _GAP = 6

@@ -1,10 +1,13 @@
 """Labelled images as tensors: letterboxed once, augmented anew in every epoch.
 
-Same seed and epoch, same batches: the only source of randomness is the generator handed in.
+A batch is a function of the seed and the step's number alone: it is the same whichever thread makes
+it, and whether or not the training was interrupted before.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -69,23 +72,36 @@ class Batches:
             self._memory[index] = fitted
         return fitted
 
-    def epoch(
-        self, batch_size: int, random: np.random.Generator
-    ) -> Iterator[tuple[torch.Tensor, Truth]]:
-        """All samples once, in random order, augmented.
+    def steps(self, batch_size: int) -> int:
+        """Batches in one epoch, in which every sample comes once."""
+        return math.ceil(len(self._samples) / batch_size)
 
-        Yields:
-            images: RGB in 0..1, shape (B, 3, S, S), float32, channels last in memory.
+    def batch(self, step: int, batch_size: int, seed: int) -> tuple[torch.Tensor, Truth]:
+        """The augmented samples of one step of the training, counted from 0 over all epochs.
+
+        Returns:
+            images: RGB, shape (B, 3, S, S), uint8, channels last in memory.
             truth: The objects in them.
+
+        Raises:
+            DatasetInvalid: An image cannot be read any more; the message names its file.
         """
-        order = random.permutation(len(self._samples))
-        for start in range(0, len(order), batch_size):
-            chosen = [
-                augment(self.fitted(int(i)), random) for i in order[start : start + batch_size]
-            ]
-            # NHWC bytes seen as NCHW are the channels-last layout already: no copy.
-            stack = torch.from_numpy(np.stack([one.image for one in chosen]))
-            yield stack.permute(0, 3, 1, 2).float().div_(255.0), pad_truth(chosen)
+        epoch, place = divmod(step, self.steps(batch_size))
+        order = _order(seed, epoch, len(self._samples))
+        chosen = [
+            # A generator for each: it does not matter what was drawn before, or by whom.
+            augment(self.fitted(int(index)), np.random.default_rng((seed, epoch, int(index))))
+            for index in order[place * batch_size : (place + 1) * batch_size]
+        ]
+        # NHWC bytes seen as NCHW are the channels-last layout already: no copy.
+        stack = torch.from_numpy(np.stack([one.image for one in chosen]))
+        return stack.permute(0, 3, 1, 2), pad_truth(chosen)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """In which order the samples come in one epoch."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def pad_truth(samples: Sequence[Fitted]) -> Truth:

@@ -1,13 +1,21 @@
 """The training loop: settings and samples in, the weights that did best on the val split out.
 
+    start --> epoch 1 --> checkpoint --> epoch 2 --> checkpoint ... --> best of the looks at val
+                              |                          ^
+                              +---- killed, begun again -+
+
 Nothing here knows MLflow or scenarios' names; the loop runs the same on a CPU thread and a GPU.
+What an epoch does depends on the checkpoint before it and on its own number, on nothing else: a
+training that was killed ends, on the same kind of CPU with as many threads, in the same bits.
 """
 
 import copy
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,38 +25,21 @@ from guardianflow.data.dataset import Sample
 from guardianflow.edge.serving import MEASURING_THRESHOLD, select
 from guardianflow.measuring.detections import Detections
 from guardianflow.measuring.evaluation import Evaluation, evaluate
-from guardianflow.network.assignment import detection_loss
+from guardianflow.network.assignment import Truth, detection_loss
 from guardianflow.network.batches import Batches
+from guardianflow.network.checkpoint import Checkpoint, Checkpoints
 from guardianflow.network.detector import Detector, DetectorShape, ExportedDetector, make_grid
+from guardianflow.network.device import Precision, choose_device, cpu_threads
+from guardianflow.network.history import EpochFigures
+from guardianflow.network.loading import made_ahead, spare_workers
 from guardianflow.scenario import TrainingSettings
 
 # Part of a training's identity: raise it when the same settings would now give other weights.
-RECIPE = "1"
+RECIPE = "2"
 # The val split is looked at this often, and after the last epoch.
 _LOOKS = 8
 _MAX_GRADIENT = 10.0
 _FINAL_RATE = 0.02
-
-
-@dataclass(frozen=True)
-class EpochFigures:
-    """One pass over the train split.
-
-    Attributes:
-        epoch: Counted from 1.
-        loss: Mean of the total loss over the steps.
-        box_loss: Its GIoU part, unweighted.
-        label_loss: Its classification part.
-        learning_rate: At the end of the epoch.
-        val: Figures of the averaged weights on the val split, where it was looked at.
-    """
-
-    epoch: int
-    loss: float
-    box_loss: float
-    label_loss: float
-    learning_rate: float
-    val: Evaluation | None
 
 
 @dataclass(frozen=True)
@@ -67,29 +58,42 @@ def fit(
     val: Sequence[Sample],
     classes: Sequence[str],
     *,
+    start: Detector | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_resume: Callable[[Sequence[EpochFigures]], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[EpochFigures], None] | None = None,
 ) -> FittedDetector:
-    """Train a detector from scratch.
+    """Train a detector, or go on with a training that was killed.
 
     Args:
         settings: How.
         train: What to learn from.
         val: What chooses the best weights.
         classes: Class names, in the order of their indices.
+        start: Weights to begin with, of the shape that settings and classes ask for; None begins
+            with random ones.
+        checkpoints: Where an epoch is kept once it is done; None keeps nothing.
+        on_resume: Called once with what was done before, where there is a checkpoint.
         on_step: Called with steps done and steps in all.
-        on_epoch: Called after every epoch.
+        on_epoch: Called after every epoch, once it is kept.
+
+    Raises:
+        DatasetInvalid: An image cannot be read any more; the message names its file.
     """
     device = choose_device(settings.device)
-    with _threads(settings.threads):
-        return _Fit(settings, train, val, classes, device).run(on_step, on_epoch)
-
-
-def choose_device(wanted: str) -> torch.device:
-    """`auto` is a GPU where there is one."""
-    return torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-    )
+    with cpu_threads(settings.threads):
+        training = _Fit(settings, train, val, classes, device, start)
+        if checkpoints and (checkpoint := checkpoints.load()):
+            training.restore(checkpoint.state)
+            if on_resume:
+                on_resume(training.history)
+        for figures in training.run(on_step):
+            if checkpoints:
+                checkpoints.save(Checkpoint(figures.epoch, training.state()))
+            if on_epoch:
+                on_epoch(figures)
+        return training.result()
 
 
 def detect_samples(
@@ -122,15 +126,19 @@ class _Fit:
         val: Sequence[Sample],
         classes: Sequence[str],
         device: torch.device,
+        start: Detector | None,
     ) -> None:
         self.settings, self.device = settings, device
         self.val, self.classes = val, classes
         self.batches = Batches(train, settings.image_size)
         self.val_batches = Batches(val, settings.image_size)
-        self.steps = math.ceil(len(train) / settings.batch_size) * settings.epochs
+        self.steps = self.batches.steps(settings.batch_size) * settings.epochs
+        self.precision = Precision(device, settings.precision)
         torch.manual_seed(settings.seed)
         shape = DetectorShape(len(classes), settings.width, settings.image_size)
         self.detector = Detector(shape).to(device)
+        if start:
+            self.detector.load_state_dict(start.state_dict())
         # torch's stub of Module.to knows no memory format
         self.detector.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.averaged = copy.deepcopy(self.detector).requires_grad_(requires_grad=False)
@@ -138,61 +146,118 @@ class _Fit:
         self.optimizer = _optimizer(self.detector, settings)
         self.grid = make_grid(settings.image_size, device)
         self.step = 0
+        self.history: list[EpochFigures] = []
+        self.best, self.best_epoch = self.averaged, 0
 
-    def run(
-        self,
-        on_step: Callable[[int, int], None] | None,
-        on_epoch: Callable[[EpochFigures], None] | None,
-    ) -> FittedDetector:
+    def run(self, on_step: Callable[[int, int], None] | None) -> Iterator[EpochFigures]:
+        """The epochs that are left; the state after each is whole when it is yielded."""
         epochs = self.settings.epochs
         every = max(1, epochs // _LOOKS)
-        history: list[EpochFigures] = []
-        best, best_epoch, best_score = self.averaged, 0, -1.0
-        for epoch in range(1, epochs + 1):
-            losses = self._pass(epoch, on_step)
-            look = epoch == epochs or (epochs - epoch) % every == 0
-            figures = EpochFigures(
-                epoch, *losses, self._rate(self.step), self._look() if look else None
-            )
-            history.append(figures)
-            if figures.val and figures.val.map50 >= best_score:
-                best, best_epoch = copy.deepcopy(self.averaged), epoch
-                best_score = figures.val.map50
-            if on_epoch:
-                on_epoch(figures)
-        return FittedDetector(best.to("cpu").eval(), best_epoch, tuple(history), str(self.device))
+        ahead = made_ahead(
+            self._batch, range(self.step, self.steps), spare_workers(torch.get_num_threads())
+        )
+        with closing(ahead) as batches:
+            for epoch in range(len(self.history) + 1, epochs + 1):
+                if self._patience_is_over():
+                    return
+                losses, wait_share = self._pass(batches, on_step)
+                look = epoch == epochs or (epochs - epoch) % every == 0
+                val = self._look() if look else None
+                if val and val.map50 >= self._best_score():
+                    self.best, self.best_epoch = copy.deepcopy(self.averaged), epoch
+                rate, now = self._rate(self.step), int(time.time() * 1000)
+                self.history.append(EpochFigures(epoch, *losses, rate, val, wait_share, now))
+                yield self.history[-1]
+
+    def result(self) -> FittedDetector:
+        """The best weights so far."""
+        best = copy.deepcopy(self.best).to("cpu").eval()
+        return FittedDetector(best, self.best_epoch, tuple(self.history), str(self.device))
+
+    def state(self) -> dict[str, object]:
+        """All that the next epoch depends on, as plain tensors and values."""
+        return {
+            "history": [figures.to_plain() for figures in self.history],
+            "step": self.step,
+            "detector": self.detector.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "best": self.best.state_dict(),
+            "best_epoch": self.best_epoch,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the training was that `state` was taken of."""
+        self.history = [EpochFigures.from_plain(plain) for plain in state["history"]]
+        self.step, self.best_epoch = state["step"], state["best_epoch"]
+        self.detector.load_state_dict(state["detector"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.best = copy.deepcopy(self.averaged)
+        self.best.load_state_dict(state["best"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+
+    def _batch(self, step: int) -> tuple[Tensor, Truth]:
+        images, truth = self.batches.batch(step, self.settings.batch_size, self.settings.seed)
+        if self.device.type != "cuda":
+            return images, truth
+        # Only from pinned memory is a copy to the GPU made while it computes.
+        return images.pin_memory(), Truth(*(part.pin_memory() for part in truth))
 
     def _pass(
-        self, epoch: int, on_step: Callable[[int, int], None] | None
-    ) -> tuple[float, float, float]:
-        # A generator of its own per epoch: an epoch's batches do not depend on what came before.
-        random = np.random.default_rng((self.settings.seed, epoch))
+        self, batches: Iterator[tuple[Tensor, Truth]], on_step: Callable[[int, int], None] | None
+    ) -> tuple[tuple[float, float, float], float]:
+        """One epoch: the means of the three losses, and the share of its time spent waiting."""
         self.detector.train()
         sums = torch.zeros(3, device=self.device)
-        count = 0
-        for images, truth in self.batches.epoch(self.settings.batch_size, random):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._rate(self.step)
-            images = images.to(self.device, non_blocking=True)
-            truth = type(truth)(*(part.to(self.device) for part in truth))
-            with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                raw = self.detector(images)
-            loss = detection_loss(raw, truth, self.grid)
-            loss.total.backward()
-            nn.utils.clip_grad_norm_(self.detector.parameters(), _MAX_GRADIENT)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.step += 1
-            self._average()
-            sums += torch.stack((loss.total.detach(), loss.box, loss.label))
-            count += 1
+        began, waited = time.perf_counter(), 0.0
+        count = self.batches.steps(self.settings.batch_size)
+        for _ in range(count):
+            asked = time.perf_counter()
+            images, truth = next(batches)
+            waited += time.perf_counter() - asked
+            sums += self._learn(images, truth)
             if on_step:
                 on_step(self.step, self.steps)
         total, box, label = (sums / count).tolist()
-        return total, box, label
+        return (total, box, label), waited / (time.perf_counter() - began)
+
+    def _learn(self, images: Tensor, truth: Truth) -> Tensor:
+        """One step of the optimizer; the total loss, its box part and its label part."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(self.step)
+        inputs = images.to(self.device, non_blocking=True).float().div_(255.0)
+        truth = Truth(*(part.to(self.device, non_blocking=True) for part in truth))
+        with self.precision.autocast():
+            raw = self.detector(inputs)
+        loss = detection_loss(raw, truth, self.grid)
+        scaler = self.precision.scaler
+        scaler.scale(loss.total).backward()
+        scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.detector.parameters(), _MAX_GRADIENT)
+        scaler.step(self.optimizer)
+        scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._average()
+        return torch.stack((loss.total.detach(), loss.box, loss.label))
+
+    def _best_score(self) -> float:
+        scores = (one.val.map50 for one in self.history if one.val and one.epoch == self.best_epoch)
+        return next(scores, -1.0)
+
+    def _patience_is_over(self) -> bool:
+        """Whether the last looks at val, as many as there is patience, brought nothing better."""
+        since = [one for one in self.history if one.val and one.epoch > self.best_epoch]
+        return 0 < self.settings.patience <= len(since)
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to a fiftieth."""
+        """Linear warm-up, then half a cosine down to a fiftieth.
+
+        Over the steps that were planned: a training that runs out of patience was, until then, the
+        same as one that does not.
+        """
         peak = self.settings.learning_rate
         warmup = max(1, round(self.settings.warmup_fraction * self.steps))
         if step < warmup:
@@ -228,15 +293,3 @@ def _optimizer(detector: Detector, settings: TrainingSettings) -> torch.optim.Ad
         lr=settings.learning_rate,
         fused=True,
     )
-
-
-@contextmanager
-def _threads(count: int) -> Generator[None]:
-    """Use this many CPU threads; tiny networks are slower on several (measured)."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,6 +1,6 @@
 """best.pt: trained weights as plain tensors and plain values, read without running any code."""
 
-import os
+import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
@@ -8,6 +8,7 @@ from typing import cast
 import torch
 
 from guardianflow.errors import ArtifactMissing
+from guardianflow.network.checkpoint import write_whole
 from guardianflow.network.detector import Detector, DetectorShape
 
 FILE = "best.pt"
@@ -17,18 +18,15 @@ _FORMAT = 1
 def save_weights(detector: Detector, classes: tuple[str, ...], folder: Path) -> Path:
     """Write best.pt into a folder: complete, or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, draft = folder / FILE, folder / f".{FILE}.draft"
+    path, buffer = folder / FILE, io.BytesIO()
     content = {
         "format": _FORMAT,
         "shape": asdict(detector.shape),
         "classes": list(classes),
         "state": {key: value.contiguous() for key, value in detector.state_dict().items()},
     }
-    with draft.open("wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.rename(path)
+    torch.save(content, buffer)
+    write_whole(path, buffer.getbuffer())
     return path
 
 

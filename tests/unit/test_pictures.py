@@ -12,7 +12,7 @@ from guardianflow.measuring.pictures import (
     draw_detections,
     training_curves,
 )
-from guardianflow.network.fitting import EpochFigures
+from guardianflow.network.history import EpochFigures
 
 CLASSES = ("person", "helmet")
 

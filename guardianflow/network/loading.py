@@ -1,0 +1,52 @@
+"""What the next steps need, made in background threads while the present step computes.
+
+Threads, not processes: decoding, resizing and the large array operations release Python's lock, a
+pool of processes would copy every image once more, and starting one costs seconds.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+_MOST_WORKERS = 8
+
+
+def spare_workers(busy: int) -> int:
+    """How many background threads suit this machine beside so many that compute; at least one."""
+    return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) - busy))
+
+
+def made_ahead(
+    make: Callable[[int], Item], numbers: Iterable[int], workers: int
+) -> Generator[Item]:
+    """The items of these numbers, in their order, however many threads make them.
+
+    At most `workers + 1` items wait to be taken, which bounds the memory. An error of `make` is
+    raised where its item would have come.
+
+    Args:
+        make: Makes the item of one number; called by several threads at once.
+        numbers: Of which items.
+        workers: How many threads.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="loading")
+    upcoming = iter(numbers)
+    waiting = deque[Future[Item]]()
+
+    def order_next() -> None:
+        for number in upcoming:
+            waiting.append(pool.submit(make, number))
+            return
+
+    try:
+        for _ in range(workers + 1):
+            order_next()
+        while waiting:
+            item = waiting.popleft().result()
+            order_next()
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
