@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from guardianflow.catalog import RegisteredModelInfo
-from guardianflow.data.dataset import IMAGE_SUFFIXES, load_image
-from guardianflow.data.yolo import read_description
+from guardianflow.data.dataset import load_image
+from guardianflow.data.listing import find_images
 from guardianflow.edge import serving
 from guardianflow.errors import DatasetInvalid, Refused, ScenarioInvalid, VersionNotReady
 from guardianflow.measuring.measurement import recorded_scenario
@@ -62,9 +62,7 @@ def trial_frame(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Fr
 def _photograph(data: FolderData) -> Frame | None:
     """The first readable image of a folder's test split; None where the folder is elsewhere."""
     try:
-        folders = read_description(data.resolve()).folders.get(_TEST_SPLIT, ())
-        files = sorted(file for folder in folders for file in folder.rglob("*"))
-        image = next(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+        image = next(iter(find_images(data.resolve(), _TEST_SPLIT)))
         return Frame(load_image(image), f"{image.name} of its evaluation set")
     except (ScenarioInvalid, DatasetInvalid, StopIteration):
         return None

@@ -1,4 +1,8 @@
 """Data sets: read, checked, fingerprinted; nothing else opens an image or a label.
 
-yolo -> dataset     the YOLO format on disk, and what is read from it
+dataset -> checker -> description -> listing     data.yaml, and which files a split is made of
+                   -> examination -> cache       what one image and one label file say, kept
+                      -> decoding, labels        the one decoder; rows become boxes
+                   -> neighbours                 what shows only beside other files
+rules, findings                                  what can be found, and what was
 """

@@ -23,6 +23,11 @@ def write_image(path: Path, shade: int, size: tuple[int, int] = (40, 20)) -> Non
     Image.fromarray(ramp.astype(np.uint8)).save(path)
 
 
+@pytest.fixture(autouse=True)
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A good data set: two images to learn from, one to choose, one to measure."""
@@ -140,7 +145,6 @@ def test_a_class_without_a_box_and_a_stray_file_are_warnings(root: Path) -> None
         ("2 0.5 0.5 0.1 0.1", "class id 2, but data.yaml names 2 classes"),
         ("-1 0.5 0.5 0.1 0.1", "class id -1"),
         ("person 0.5 0.5 0.1 0.1", "'person' is no whole number"),
-        ("0 0.431 0.493 0 0", "no area"),
         ("0 0.5 0.5 -0.1 0.1", "no area"),
         ("0 nan 0.5 0.1 0.1", "not finite"),
         ("0 0.5 0.5 inf 0.1", "not finite"),
@@ -149,7 +153,6 @@ def test_a_class_without_a_box_and_a_stray_file_are_warnings(root: Path) -> None
         ("0 0,5 0,5 0,1 0,1", "could not convert"),
         ("0 0.5 0.5 0.1", "4 columns, not 5"),
         ("0 0.5 0.5 0.1 0.1 0.93", "6 columns, not 5"),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "7 columns, not 5"),
     ],
 )
 def test_a_bad_row_is_named_with_file_line_and_value(root: Path, row: str, message: str) -> None:
@@ -161,12 +164,12 @@ def test_a_bad_row_is_named_with_file_line_and_value(root: Path, row: str, messa
     assert error.data["file"] == str(root / "labels/val/c.txt")
 
 
-def test_the_remedy_knows_polygons_scores_and_pixels(root: Path) -> None:
+def test_the_remedy_knows_scores_pixels_and_corners(root: Path) -> None:
     label = root / "labels/val/c.txt"
     for row, hint in (
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "polygon"),
         ("0 0.5 0.5 0.1 0.1 0.93", "confidence"),
         ("0 120 80 40 60", "pixels"),
+        ("0 0.6 0.6 0.9 0.9", "corners"),
     ):
         label.write_text(row)
         assert hint in refusal(root).remedy
@@ -350,14 +353,21 @@ def real_data(name: str) -> Path:
 
 
 @pytest.mark.real_data
-def test_real_photographs_open_without_a_complaint() -> None:
+def test_real_photographs_open_with_few_words() -> None:
     dataset = open_dataset(real_data("ppe-real-small"), ["person", "helmet", "no_helmet"])
     assert {split: len(samples) for split, samples in dataset.splits.items()} == {
         "train": 336,
         "val": 72,
         "test": 72,
     }
-    assert dataset.warnings == ()
+    # What was looked at and is true: a contradiction, a full frame, grey photographs.
+    assert [warning.partition(": ")[2] for warning in dataset.warnings] == [
+        "one box has two classes 2 and 0 (1 such boxes)",
+        "3 of 336 images of train have no colour, this is the first",
+        "1 of 72 images of val have no colour, this is the first",
+        "2 of 72 images of test have no colour, this is the first",
+        f"1 boxes are as large as the image, e.g. {dataset.root}/labels/test/esp_9f3cf0f99a.txt",
+    ]
 
 
 @pytest.mark.real_data
@@ -380,8 +390,8 @@ def test_descriptions_found_in_public_data_sets_are_refused(case: str, message: 
     ("case", "message"),
     [
         ("y03-nc-smaller-than-labels", r"\.txt:\d+: class id \d, but data.yaml names 3 classes"),
-        ("l01-zero-size-box", r"\.txt:\d+: box .* has no area"),
-        ("l03-box-and-polygon-mixed", r"\.txt:\d+: \d+ columns, not 5"),
+        ("l01-zero-size-box", None),
+        ("l03-box-and-polygon-mixed", None),
         ("l05-empty-label-true-negative", None),
         ("l07-duplicate-rows", None),
         ("l09-label-without-image", "has no image"),

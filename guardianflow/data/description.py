@@ -1,0 +1,393 @@
+"""`data.yaml`: the classes, and where the images of each split lie; all its faults at once.
+
+path             the folder that the splits are seen from; another one can be given in its place
+train val test   a folder of images, a .txt file with one image in a line, or a list of these
+names  nc        the classes, as a list or numbered, and how many there are
+"""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from guardianflow.data.findings import Fault, Finding, quoted, short
+from guardianflow.data.rules import Code
+from guardianflow.data.texts import read_text
+from guardianflow.yaml_lines import NoYaml, line_of, parse
+
+SPLITS = ("train", "val", "test")
+_FILES = ("data.yaml", "data.yml")
+_FOREIGN = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
+_MAX_CLASSES = 10_000
+_MAX_BYTES = 512 * 2**10
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `data.yaml` says, as far as it can be used.
+
+    Attributes:
+        file: The file.
+        root: The folder that the data set is.
+        base: The folder that the splits are seen from.
+        classes: Class names in order; empty where they cannot be used.
+        sources: Folders and lists of images of each split, resolved; empty where none was found.
+        lines: The line of each split.
+    """
+
+    file: Path
+    root: Path
+    base: Path
+    classes: tuple[str, ...]
+    sources: Mapping[str, tuple[Path, ...]]
+    lines: Mapping[str, int | None]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A parsed data.yaml, and where its faults are collected."""
+
+    file: Path
+    tree: yaml.Node | None
+    content: Mapping[str, object]
+    findings: list[Finding]
+
+    def add(self, fault: Fault, key: str | None = None) -> None:
+        line = line_of(self.tree, [key]) if key else None
+        split = key if key in SPLITS else None
+        self.findings.append(fault.at(self.file, line=line, split=split))
+
+
+def read_description(
+    place: Path, findings: list[Finding], base: Path | None = None
+) -> Description | None:
+    """Read the description of a data set.
+
+    Args:
+        place: The folder with data.yaml, or the YAML file itself.
+        findings: What is wrong is added here.
+        base: Stands in for `path` of data.yaml.
+
+    Returns:
+        What can be used of it; None where nothing can.
+    """
+    file = _find(place)
+    if file is None:
+        fault = Fault(
+            Code.YAML_MISSING,
+            "does not exist",
+            "A data set is a folder with data.yaml (names, train, val, test), images and labels.",
+        )
+        findings.append(fault.at(place / _FILES[0]))
+        return None
+    try:
+        reader = _parse(file, findings)
+    except Fault as fault:
+        findings.append(fault.at(file))
+        return None
+    classes = _read_names(reader)
+    folder = base.absolute() if base else _read_base(reader)
+    if base and not os.path.isdir(base):
+        fault = Fault(
+            Code.PATH_MISSING,
+            f"the folder {base} given in place of `path` does not exist",
+            "Give the folder that train, val and test are seen from.",
+            value=str(base),
+        )
+        reader.add(fault, "path")
+        folder = None
+    sources = _read_splits(reader, folder)
+    return Description(
+        file=file,
+        root=file.parent,
+        base=folder or file.parent,
+        classes=classes,
+        sources=sources,
+        lines={split: line_of(reader.tree, [split]) for split in SPLITS},
+    )
+
+
+def _find(place: Path) -> Path | None:
+    if place.suffix.lower() in (".yaml", ".yml") and place.exists() and not place.is_dir():
+        return place
+    # Not `is_file`: a pipe or a folder of that name has to be told, not overlooked.
+    return next((place / name for name in _FILES if os.path.lexists(place / name)), None)
+
+
+def _parse(file: Path, findings: list[Finding]) -> _Reader:
+    """Parse the file.
+
+    Raises:
+        Fault: Nothing of it can be used.
+    """
+    try:
+        text = read_text(file, _MAX_BYTES)
+    except Fault as fault:
+        if fault.code is Code.FILE_UNREADABLE:
+            fault.code = Code.YAML_UNREADABLE
+        raise
+    if text.fault:
+        findings.append(text.fault.at(file))
+    try:
+        content, tree = parse(text.text, merge_keys=False)
+    except NoYaml as error:
+        remedy = "Correct the line." if error.line else "Write it anew, or take the exporter's."
+        what = f"is no YAML: {short(str(error))}"
+        raise Fault(Code.YAML_SYNTAX, what, remedy, line=error.line) from error
+    if not isinstance(content, dict):
+        raise Fault(Code.YAML_NO_MAPPING, "is no mapping", "It has keys such as names and train.")
+    reader = _Reader(file, tree, cast("Mapping[str, object]", content), findings)
+    if not text.text.endswith("\n"):
+        fault = Fault(
+            Code.YAML_NO_NEWLINE,
+            "has no newline at its end",
+            "See whether something is missing there; then end the last line.",
+        )
+        reader.add(fault)
+    _refuse_keys(reader)
+    return reader
+
+
+def _refuse_keys(reader: _Reader) -> None:
+    pairs = reader.tree.value if isinstance(reader.tree, yaml.MappingNode) else []
+    keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
+    for key, count in Counter(keys).items():
+        if count > 1:
+            fault = Fault(
+                Code.YAML_KEY_TWICE,
+                f"{short(key)} stands there {count} times",
+                "Keep the one that is meant.",
+                value=key,
+            )
+            reader.add(fault, key)
+    if "kpt_shape" in reader.content:
+        fault = Fault(
+            Code.YAML_POSE,
+            "describes key points (kpt_shape); their rows look like polygons",
+            "Export the data set for detection.",
+        )
+        reader.add(fault, "kpt_shape")
+
+
+def _read_names(reader: _Reader) -> tuple[str, ...]:
+    names = reader.content.get("names")
+    try:
+        classes = _listed_names(names)
+    except Fault as fault:
+        reader.add(fault, "names")
+        return ()
+    for name, count in Counter(classes).items():
+        if count > 1:
+            what = f"class {short(name)!r} is named twice"
+            fault = Fault(Code.NAMES_TWICE, what, "Merge the two.", value=name)
+            reader.add(fault, "names")
+    _warn_of_names(reader, classes)
+    nc = reader.content.get("nc")
+    if nc is not None and (isinstance(nc, bool) or nc != len(classes)):
+        fault = Fault(
+            Code.NC_DIFFERS,
+            f"nc is {quoted(nc)}, but names has {len(classes)} classes",
+            "Make the two agree; nc may be left out.",
+            value=nc,
+        )
+        reader.add(fault, "nc")
+    return classes
+
+
+def _listed_names(names: object) -> tuple[str, ...]:
+    """The class names in order.
+
+    Raises:
+        Fault: They cannot be used.
+    """
+    if isinstance(names, dict):
+        names = _numbered(cast("dict[object, object]", names))
+    if not isinstance(names, list) or not names:
+        what = "names is missing or empty" if not names else f"names is {quoted(names)}"
+        remedy = "List the class names in the order of their ids."
+        code = Code.NAMES_INVALID if names else Code.NAMES_MISSING
+        raise Fault(code, what, remedy, value=names)
+    listed = cast("list[object]", names)
+    if len(listed) > _MAX_CLASSES:
+        what = f"names has {len(listed)} entries, more than {_MAX_CLASSES}"
+        raise Fault(Code.NAMES_INVALID, what, "Name the classes alone.", value=len(listed))
+    return tuple(_read_name(name) for name in listed)
+
+
+def _numbered(keyed: dict[object, object]) -> list[object]:
+    by_number: dict[int, object] = {}
+    for key, name in keyed.items():
+        if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 6:
+            by_number[int(key)] = name
+        elif isinstance(key, int) and not isinstance(key, bool):
+            by_number[key] = name
+    if sorted(by_number) != list(range(len(keyed))):
+        raise Fault(
+            Code.NAMES_GAP,
+            f"the keys of names are {short(list(keyed))}, not 0 to {len(keyed) - 1} in order",
+            "Number the classes from 0 without a gap.",
+            value=list(keyed),
+        )
+    return [by_number[number] for number in range(len(keyed))]
+
+
+def _read_name(name: object) -> str:
+    if isinstance(name, int) and not isinstance(name, bool) and abs(name) < 10**9:
+        return str(name)
+    if isinstance(name, str) and name.strip():
+        return name.strip()
+    what = f"class name {quoted(name)} is no text"
+    raise Fault(Code.NAMES_INVALID, what, "Put it in quotes.", value=name)
+
+
+def _warn_of_names(reader: _Reader, classes: tuple[str, ...]) -> None:
+    first: dict[str, str] = {}
+    for name in dict.fromkeys(classes):
+        if name.isdigit():
+            what = f"class name {short(name)!r} is a number"
+            remedy = "Call it by what it is: people read it in reports and on the screen."
+            fault = Fault(Code.NAMES_NUMBER, what, remedy, value=name)
+            reader.add(fault, "names")
+        key = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
+        if first.setdefault(key, name) != name:
+            what = f"class {short(name)!r} looks like class {short(first[key])!r}"
+            fault = Fault(Code.NAMES_ALIKE, what, "Merge the two if they are one.", value=name)
+            reader.add(fault, "names")
+
+
+def _read_base(reader: _Reader) -> Path | None:
+    """The folder in which the splits lie: `path` of data.yaml, seen from data.yaml."""
+    given = reader.content.get("path")
+    if given is None:
+        return reader.file.parent
+    found = None if _foreign(given) else _resolve(reader.file.parent, given)
+    if found is None or not found.is_dir():
+        fault = Fault(
+            Code.PATH_MISSING,
+            f"path {quoted(given)} does not exist on this machine",
+            "Remove `path`, then the splits are looked for beside data.yaml; or give the folder "
+            "with --root.",
+            value=given,
+        )
+        reader.add(fault, "path")
+        return None
+    return found
+
+
+def _read_splits(reader: _Reader, base: Path | None) -> Mapping[str, tuple[Path, ...]]:
+    named = [split for split in SPLITS if reader.content.get(split) is not None]
+    if not named:
+        what = "has none of the keys train, val, test"
+        reader.add(Fault(Code.SPLITS_MISSING, what, "Name at least one folder."))
+    if base is None:
+        # Where they would be seen from is unknown; one finding says so.
+        return dict.fromkeys(named, ())
+    sources = {split: _read_sources(reader, base, split) for split in named}
+    owner: dict[Path, str] = {}
+    for split, paths in sources.items():
+        for path in paths:
+            if owner.setdefault(path, split) != split:
+                fault = Fault(
+                    Code.SPLIT_SHARED,
+                    f"{split} and {owner[path]} are the same folder {path}",
+                    "A model must be measured on images that it did not learn from: split them.",
+                    value=str(path),
+                )
+                reader.add(fault, split)
+    for split in ("val", "test"):
+        if "train" in named and split not in named:
+            _warn_unnamed(reader, split)
+    return sources
+
+
+def _warn_unnamed(reader: _Reader, split: str) -> None:
+    synonyms = {"val": ("valid", "validation", "dev"), "test": ("testing", "eval")}[split]
+    written = next((key for key in synonyms if key in reader.content), None)
+    fault = Fault(
+        Code.SPLIT_UNNAMED,
+        f"has no key {split}" + (f", but {written}" if written else ""),
+        f"Rename {written} to {split}."
+        if written
+        else f"Name a folder of images that is kept for {split}; training needs all three.",
+        value=written,
+    )
+    reader.add(fault, written)
+
+
+def _read_sources(reader: _Reader, base: Path, split: str) -> tuple[Path, ...]:
+    value = reader.content[split]
+    entries = cast("list[object]", value) if isinstance(value, list) else [value]
+    sources: list[Path] = []
+    # A list that holds itself ends in entries that are no text; a long one is cut.
+    for entry in entries[:_MAX_CLASSES]:
+        try:
+            source = _read_source(reader, base, split, entry)
+        except Fault as fault:
+            reader.add(fault, split)
+        else:
+            sources.append(source)
+    return tuple(dict.fromkeys(sources))
+
+
+def _read_source(reader: _Reader, base: Path, split: str, entry: object) -> Path:
+    """A folder or a list of images.
+
+    Raises:
+        Fault: It does not exist here, or lies around the data set.
+    """
+    found = None if _foreign(entry) else _resolve(base, entry)
+    if found is None and isinstance(entry, str) and entry.startswith("../"):
+        # A well-known exporter writes `../train/images` for a folder beside data.yaml.
+        found = _resolve(base, entry.removeprefix("../"))
+        if found is not None:
+            what = f"{split} {quoted(entry)} was read as {short(entry[3:])!r}"
+            fault = Fault(Code.SPLIT_MOVED, what, "Take `../` out.", value=entry)
+            reader.add(fault, split)
+    if found is None or not (found.is_dir() or found.suffix.lower() == ".txt"):
+        ours = isinstance(entry, str) and not _foreign(entry)
+        looked = short(f" (looked for {base / str(entry)})") if ours else ""
+        raise Fault(
+            Code.SPLIT_MISSING,
+            f"{split} {quoted(entry)} is no folder on this machine{looked}",
+            "Name the folder of images as seen from data.yaml, e.g. images/train.",
+            value=entry,
+        )
+    own = reader.file.parent.resolve()
+    if found != own and own.is_relative_to(found):
+        raise Fault(
+            Code.SPLIT_OUTSIDE,
+            f"{split} {quoted(entry)} is {found}, a folder around the data set",
+            "Name the folder of images alone.",
+            value=entry,
+        )
+    if isinstance(entry, str) and os.path.isabs(entry):
+        fault = Fault(
+            Code.SPLIT_ABSOLUTE,
+            f"{split} {quoted(entry)} is an absolute path",
+            "Name the folder as seen from data.yaml.",
+            value=entry,
+        )
+        reader.add(fault, split)
+    return found
+
+
+def _foreign(entry: object) -> bool:
+    return isinstance(entry, str) and bool(_FOREIGN.match(entry)) and os.sep == "/"
+
+
+def _resolve(base: Path, entry: object) -> Path | None:
+    """What an entry names where it exists; any text may stand there, also one that is no path."""
+    if not isinstance(entry, str) or not entry or "\0" in entry:
+        return None
+    try:
+        path = os.path.realpath(os.path.join(base, entry))
+    except (OSError, ValueError):
+        return None
+    # Not Path.exists: it raises on names that are too long.
+    return Path(path) if os.path.exists(path) else None

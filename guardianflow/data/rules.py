@@ -1,0 +1,237 @@
+"""What a check can find: one code per kind of fault, how grave it is, and what is done about it.
+
+An error keeps a data set out of training. A warning lets it in; where the rule says how it was
+mended, only what is loaded was changed, never a file. `docs/datasets.md` shows this table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """Whether a data set with the finding can be used."""
+
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+
+
+class Code(StrEnum):
+    """The kinds of fault, in the order in which they are told."""
+
+    YAML_MISSING = "yaml-missing"
+    YAML_UNREADABLE = "yaml-unreadable"
+    YAML_SYNTAX = "yaml-syntax"
+    YAML_NO_MAPPING = "yaml-no-mapping"
+    YAML_KEY_TWICE = "yaml-key-twice"
+    YAML_NO_NEWLINE = "yaml-no-newline"
+    YAML_POSE = "yaml-pose"
+    TEXT_ENCODING = "text-encoding"
+    TEXT_RECODED = "text-recoded"
+    NAMES_MISSING = "names-missing"
+    NAMES_INVALID = "names-invalid"
+    NAMES_GAP = "names-gap"
+    NAMES_TWICE = "names-twice"
+    NAMES_ALIKE = "names-alike"
+    NAMES_NUMBER = "names-number"
+    NAMES_DIFFER = "names-differ"
+    NC_DIFFERS = "nc-differs"
+    PATH_MISSING = "path-missing"
+    SPLITS_MISSING = "splits-missing"
+    SPLIT_UNNAMED = "split-unnamed"
+    SPLIT_MISSING = "split-missing"
+    SPLIT_OUTSIDE = "split-outside"
+    SPLIT_SHARED = "split-shared"
+    SPLIT_EMPTY = "split-empty"
+    SPLIT_MOVED = "split-moved"
+    SPLIT_ABOVE = "split-above"
+    SPLIT_ABSOLUTE = "split-absolute"
+    LIST_ENTRY_MISSING = "list-entry-missing"
+    LIST_ENTRY_TWICE = "list-entry-twice"
+    FOLDER_UNREADABLE = "folder-unreadable"
+    FILE_UNREADABLE = "file-unreadable"
+    FILE_IRREGULAR = "file-irregular"
+    FILE_POINTER = "file-pointer"
+    FILE_HUGE = "file-huge"
+    FILE_STRAY = "file-stray"
+    FILE_UNSUPPORTED = "file-unsupported"
+    FILE_NAMES_COLLIDE = "file-names-collide"
+    LINK_BROKEN = "link-broken"
+    LINK_LOOP = "link-loop"
+    LINK_OUTSIDE = "link-outside"
+    IMAGE_EMPTY = "image-empty"
+    IMAGE_BROKEN = "image-broken"
+    IMAGE_TRUNCATED = "image-truncated"
+    IMAGE_BOMB = "image-bomb"
+    IMAGE_DEEP = "image-deep"
+    IMAGE_MISNAMED = "image-misnamed"
+    IMAGE_MODE = "image-mode"
+    IMAGE_ANIMATED = "image-animated"
+    IMAGE_ROTATED = "image-rotated"
+    IMAGE_HUGE = "image-huge"
+    IMAGE_TINY = "image-tiny"
+    IMAGES_GREY = "images-grey"
+    IMAGE_TWICE = "image-twice"
+    IMAGE_IN_TWO_SPLITS = "image-in-two-splits"
+    IMAGE_NEARLY_TWICE = "image-nearly-twice"
+    LABEL_MISSING = "label-missing"
+    LABEL_ORPHAN = "label-orphan"
+    LABEL_SHARED = "label-shared"
+    LABEL_HOPELESS = "label-hopeless"
+    CLASSES_FILE = "classes-file"
+    ROW_COLUMNS = "row-columns"
+    ROW_CLASS_TEXT = "row-class-text"
+    ROW_CLASS_UNKNOWN = "row-class-unknown"
+    ROW_CLASS_DECIMAL = "row-class-decimal"
+    ROW_NUMBER = "row-number"
+    ROW_NOT_FINITE = "row-not-finite"
+    ROW_NEGATIVE = "row-negative"
+    ROW_OUTSIDE = "row-outside"
+    ROW_CLIPPED = "row-clipped"
+    ROW_EMPTY = "row-empty"
+    ROW_TWICE = "row-twice"
+    ROW_POLYGON = "row-polygon"
+    BOX_TWO_CLASSES = "box-two-classes"
+    BOX_EVERYTHING = "box-everything"
+    BOX_TINY = "box-tiny"
+    CLASS_UNSEEN = "class-unseen"
+    CLASS_RARE = "class-rare"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a code stands for.
+
+    Attributes:
+        severity: Whether the data set can be used all the same.
+        title: What it is, for people.
+        repair: What is done about it in what is loaded, or ''.
+        summary: How many of them there are in a split, with `{count}` and `{file}`; '' where each
+            is told by itself.
+    """
+
+    severity: Severity
+    title: str
+    repair: str = ""
+    summary: str = ""
+
+
+def _error(title: str) -> Rule:
+    return Rule(Severity.ERROR, title)
+
+
+def _warning(title: str, repair: str = "", summary: str = "") -> Rule:
+    return Rule(Severity.WARNING, title, repair, summary)
+
+
+RULES: Mapping[Code, Rule] = {
+    Code.YAML_MISSING: _error("the folder has no data.yaml"),
+    Code.YAML_UNREADABLE: _error("data.yaml cannot be read"),
+    Code.YAML_SYNTAX: _error("data.yaml is no YAML"),
+    Code.YAML_NO_MAPPING: _error("data.yaml has no keys"),
+    Code.YAML_KEY_TWICE: _error("a key stands twice in data.yaml: which one counts is a guess"),
+    Code.YAML_NO_NEWLINE: _warning("data.yaml does not end with a newline: it may have been cut"),
+    Code.YAML_POSE: _error("key points (kpt_shape), not boxes"),
+    Code.TEXT_ENCODING: _error("a text that is not UTF-8"),
+    Code.TEXT_RECODED: _warning(
+        "a text with a byte order mark, or in UTF-16", "read as what the mark says"
+    ),
+    Code.NAMES_MISSING: _error("data.yaml names no class"),
+    Code.NAMES_INVALID: _error("names, or one of them, is no text"),
+    Code.NAMES_GAP: _error("the classes are not numbered from 0 without a gap"),
+    Code.NAMES_TWICE: _error("a class is named twice"),
+    Code.NAMES_ALIKE: _warning("two classes differ only by case, space, '-' or '_'"),
+    Code.NAMES_NUMBER: _warning("the name of a class is a number"),
+    Code.NAMES_DIFFER: _error("the classes are not those of the scenario"),
+    Code.NC_DIFFERS: _error("nc is not the number of names"),
+    Code.PATH_MISSING: _error("`path` does not exist on this machine"),
+    Code.SPLITS_MISSING: _error("data.yaml names no train, val or test"),
+    Code.SPLIT_UNNAMED: _warning("there is something to train on, but no val or test"),
+    Code.SPLIT_MISSING: _error("a split does not exist on this machine"),
+    Code.SPLIT_OUTSIDE: _error("a split is a folder around the data set itself"),
+    Code.SPLIT_SHARED: _error("two splits are the same folder"),
+    Code.SPLIT_EMPTY: _error("a split has no image"),
+    Code.SPLIT_MOVED: _warning("`../` of a well-known exporter", "read beside data.yaml"),
+    Code.SPLIT_ABOVE: _warning(
+        "a split names the folder above images/", "the images below it are read"
+    ),
+    Code.SPLIT_ABSOLUTE: _warning("an absolute path: it works on this machine alone"),
+    Code.LIST_ENTRY_MISSING: _error("a list of images names a file that is not there"),
+    Code.LIST_ENTRY_TWICE: _warning("a list of images names a file twice", "it counts once"),
+    Code.FOLDER_UNREADABLE: _error("a folder may not be read"),
+    Code.FILE_UNREADABLE: _error("a file may not be read"),
+    Code.FILE_IRREGULAR: _error("a folder, pipe, socket or device with the name of a file"),
+    Code.FILE_POINTER: _error("a Git LFS pointer instead of the file"),
+    Code.FILE_HUGE: _error("a file too large to be what its name says"),
+    Code.FILE_STRAY: _warning(
+        "a file that is no image", "left out", "{count} files are no images, e.g. {file}"
+    ),
+    Code.FILE_UNSUPPORTED: _warning("an image in a format that is not read", "left out"),
+    Code.FILE_NAMES_COLLIDE: _warning(
+        "names that other systems take for the same (case, composed letters)"
+    ),
+    Code.LINK_BROKEN: _error("a link to nothing"),
+    Code.LINK_LOOP: _warning(
+        "a link to a folder that is read anyway, or that holds it", "not followed"
+    ),
+    Code.LINK_OUTSIDE: _warning("a link out of the data set: a copy of the folder lacks the file"),
+    Code.IMAGE_EMPTY: _error("an image of 0 bytes"),
+    Code.IMAGE_BROKEN: _error("a file that is no image, or a broken one"),
+    Code.IMAGE_TRUNCATED: _error("an image that ends too early"),
+    Code.IMAGE_BOMB: _error("an image that says it has too many pixels; it is not decoded"),
+    Code.IMAGE_DEEP: _error("one channel with more than 8 bits"),
+    Code.IMAGE_MISNAMED: _warning("the suffix names another format", "read by its content"),
+    Code.IMAGE_MODE: _warning(
+        "not 8-bit RGB (grey, palette, CMYK, transparency, 16 bits)", "converted to RGB"
+    ),
+    Code.IMAGE_ANIMATED: _warning("more than one frame", "the first one is read"),
+    Code.IMAGE_ROTATED: _warning(
+        "the EXIF tag turns the image: labels have to fit the upright one", "turned upright"
+    ),
+    Code.IMAGE_HUGE: _warning("a very large image: each epoch decodes it again"),
+    Code.IMAGE_TINY: _warning("a very small image"),
+    Code.IMAGES_GREY: _warning("images without any colour: what is told by colour is lost"),
+    Code.IMAGE_TWICE: _warning("the same image twice in one split"),
+    Code.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
+    Code.IMAGE_NEARLY_TWICE: _warning("almost the same image in two splits"),
+    Code.LABEL_MISSING: _error("an image without a label file"),
+    Code.LABEL_ORPHAN: _error("label files without an image"),
+    Code.LABEL_SHARED: _error("two images with one label file"),
+    Code.LABEL_HOPELESS: _error("a label file with more wrong rows than are worth listing"),
+    Code.CLASSES_FILE: _warning("classes.txt beside the labels names other classes"),
+    Code.ROW_COLUMNS: _error("a row that is neither a box nor a polygon"),
+    Code.ROW_CLASS_TEXT: _error("a class id that is no whole number"),
+    Code.ROW_CLASS_UNKNOWN: _error("a class id without a name"),
+    Code.ROW_CLASS_DECIMAL: _warning("a class id written as 1.0", "read as the whole number"),
+    Code.ROW_NUMBER: _error("a coordinate that is no number"),
+    Code.ROW_NOT_FINITE: _error("a coordinate that is infinite or nan"),
+    Code.ROW_NEGATIVE: _error("a box of negative size"),
+    Code.ROW_OUTSIDE: _error("a box that leaves the image"),
+    Code.ROW_CLIPPED: _warning(
+        "a box that rounding pushed over the border",
+        "cut at the border",
+        "{count} boxes stood over the border by a rounding error and are cut there",
+    ),
+    Code.ROW_EMPTY: _warning(
+        "a box without area", "left out", "{count} boxes have no area and are left out"
+    ),
+    Code.ROW_TWICE: _warning(
+        "a row that is there twice",
+        "it counts once",
+        "{count} label rows were there twice and count once",
+    ),
+    Code.ROW_POLYGON: _warning(
+        "a polygon",
+        "its bounding box is read",
+        "{count} label rows are polygons and are read as their bounding boxes",
+    ),
+    Code.BOX_TWO_CLASSES: _warning("the same box with two classes"),
+    Code.BOX_EVERYTHING: _warning(
+        "a box around the whole image", "", "{count} boxes are as large as the image, e.g. {file}"
+    ),
+    Code.BOX_TINY: _warning(
+        "a box thinner than 2 pixels", "", "{count} boxes are thinner than 2 pixels, e.g. {file}"
+    ),
+    Code.CLASS_UNSEEN: _warning("a class without a box in a split"),
+    Code.CLASS_RARE: _warning("a class with fewer than 10 boxes to learn from"),
+}
