@@ -257,7 +257,7 @@ class Story:
             path.parent.mkdir(parents=True, exist_ok=True)
             comparison_sheet(
                 samples[:_PICTURED],
-                {title: m.shown()[:_PICTURED] for title, m in seen.items()},
+                {title: m.seen.shown()[:_PICTURED] for title, m in seen.items()},
                 dataset.classes,
                 path,
             )

@@ -32,7 +32,7 @@ class Comparison:
 
 def _shown(measured: Measured) -> list[int]:
     """How many boxes an operator would be shown in each frame."""
-    return [len(found.scores) for found in measured.shown()]
+    return [len(found.scores) for found in measured.seen.shown()]
 
 
 def missed_per_100(evaluation: Evaluation) -> float:

@@ -126,7 +126,7 @@ def check_health(
     with tempfile.TemporaryDirectory() as folder:
         contact_sheet(
             samples[:_PICTURE_FRAMES],
-            measured.shown()[:_PICTURE_FRAMES],
+            measured.seen.shown()[:_PICTURE_FRAMES],
             dataset.classes,
             Path(folder) / "window.png",
             title=f"{champion.name} version {champion.version} on {Path(window).name}: {verdict}",

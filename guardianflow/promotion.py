@@ -289,7 +289,7 @@ def _draw(
         columns = {**before, **columns}
     comparison_sheet(
         [samples[index] for index in chosen],
-        {title: [m.shown()[index] for index in chosen] for title, m in columns.items()},
+        {title: [m.seen.shown()[index] for index in chosen] for title, m in columns.items()},
         classes,
         folder / f"{comparison.subject.model_name.rpartition('/')[2]}.png",
     )

@@ -21,8 +21,10 @@ from guardianflow.data.dataset import Dataset, load_image, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
-from guardianflow.measuring.detections import Detections, detect
+from guardianflow.measuring.comparison import PairedComparison, compare
+from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
+from guardianflow.measuring.intervals import DRAWS
 from guardianflow.measuring.latency import Latency, instruction_set, measure_latency
 from guardianflow.measuring.measurement import ir_folder
 from guardianflow.measuring.pictures import comparison_sheet
@@ -62,6 +64,7 @@ class QuantizedModel:
         artifact_path: Name of the run's LoggedModel.
         fp32: The source on the held-out test split.
         int8: The variant on the same images.
+        difference: What quantization cost on them, paired.
         fp32_latency: The source, computed in float32.
         default_latency: The source in the precision that OpenVINO would choose on this CPU: what
             INT8 has to beat.
@@ -75,6 +78,7 @@ class QuantizedModel:
     artifact_path: str
     fp32: Evaluation
     int8: Evaluation
+    difference: PairedComparison
     fp32_latency: Latency
     default_latency: Latency
     int8_latency: Latency
@@ -245,7 +249,7 @@ class QuantizationRunner:
             "int8": IrDetector(int8),
         }
         samples = dataset.samples("test")
-        shown: dict[str, list[Detections]] = {}
+        seen: dict[str, Seen] = {}
         evaluations: dict[str, Evaluation] = {}
         for name in ("fp32", "int8"):
             detector = detectors[name]
@@ -254,8 +258,10 @@ class QuantizationRunner:
                 samples,
                 on_progress=lambda done, total: self._report("evaluate", done, total),
             )
-            evaluations[name] = evaluate(found, samples, dataset.classes, detector.thresholds)
-            shown[name] = [entry.above(detector.thresholds) for entry in found]
+            evaluations[name] = evaluate(
+                found, samples, dataset.classes, detector.thresholds, draws=DRAWS
+            )
+            seen[name] = Seen(found, detector.thresholds)
         self._report("latency", 0, 1)
         frames = [load_image(sample.image) for sample in samples[:_TIMED_FRAMES]]
         latencies = measure_latency(detectors, frames)
@@ -263,8 +269,8 @@ class QuantizationRunner:
         comparison_sheet(
             samples[:_PICTURED],
             {
-                f"{name} mAP50 {evaluations[name].map50:.3f}": shown[name][:_PICTURED]
-                for name in shown
+                f"{name} mAP50 {evaluations[name].map50:.3f}": seen[name].shown()[:_PICTURED]
+                for name in seen
             },
             dataset.classes,
             folder / "pictures" / "fp32-int8.png",
@@ -272,6 +278,9 @@ class QuantizationRunner:
         figures: dict[str, object] = {
             **{key: value.model_dump() for key, value in evaluations.items()},
             **{f"{key}_latency": value.model_dump() for key, value in latencies.items()},
+            "difference": compare(
+                seen["fp32"], seen["int8"], samples, dataset.classes
+            ).model_dump(),
         }
         (folder / _FIGURES_FILE).write_text(json.dumps(figures, indent=1), "utf-8")
         (folder / EVALUATION_FILE).write_text(
@@ -294,6 +303,7 @@ class QuantizationRunner:
             artifact_path=MODEL,
             fp32=Evaluation.model_validate(figures["fp32"]),
             int8=Evaluation.model_validate(figures["int8"]),
+            difference=PairedComparison.model_validate(figures["difference"]),
             fp32_latency=Latency.model_validate(figures["fp32_latency"]),
             default_latency=Latency.model_validate(figures["default_latency"]),
             int8_latency=Latency.model_validate(figures["int8_latency"]),
@@ -337,6 +347,7 @@ def _metrics(result: QuantizedModel, fp32: Path, int8: Path) -> dict[str, float]
     return {
         **result.int8.metrics("test."),
         **result.fp32.metrics("test.fp32."),
+        **result.difference.metrics("difference."),
         **result.fp32_latency.metrics("latency.fp32."),
         **result.default_latency.metrics("latency.default."),
         **result.int8_latency.metrics("latency.int8."),

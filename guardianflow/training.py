@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector
-from guardianflow.measuring.detections import Detections, detect
+from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
+from guardianflow.measuring.intervals import DRAWS
 from guardianflow.measuring.pictures import contact_sheet, training_curves
 from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.network import weights
@@ -189,11 +190,11 @@ class TrainingRunner:
             samples,
             on_progress=lambda done, total: self._report("evaluate", done, total),
         )
-        evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds)
+        evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds, draws=DRAWS)
         self._report("upload", 0, 1)
         papers = folder / "papers"
-        shown = [entry.above(deployed.thresholds) for entry in found]
-        _draw(papers / "pictures", dataset, shown, fitted)
+        seen = Seen(found, deployed.thresholds)
+        _draw(papers / "pictures", dataset, seen, fitted)
         (papers / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
         run.log_files(papers)
         run.log_files(best.parent, "weights")
@@ -229,11 +230,11 @@ def _describe(figures: EpochFigures) -> str:
     return f"{text}, val mAP50 {figures.val.map50:.3f}" if figures.val else text
 
 
-def _draw(folder: Path, dataset: Dataset, shown: list[Detections], fitted: FittedDetector) -> None:
+def _draw(folder: Path, dataset: Dataset, seen: Seen, fitted: FittedDetector) -> None:
     training_curves(fitted.history, folder / "curves.png")
     contact_sheet(
         dataset.samples("test")[:_PICTURED],
-        shown[:_PICTURED],
+        seen.shown()[:_PICTURED],
         dataset.classes,
         folder / "detections.png",
         title="held-out test split: labels white, detections coloured",

@@ -33,6 +33,23 @@ class Detections:
         return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a detector saw in a set of images.
+
+    Attributes:
+        detections: One per image, low scores kept.
+        thresholds: From which score a box of each class is shown.
+    """
+
+    detections: Sequence[Detections]
+    thresholds: tuple[float, ...]
+
+    def shown(self) -> list[Detections]:
+        """What an operator would be shown in each image."""
+        return [found.above(self.thresholds) for found in self.detections]
+
+
 def limits(thresholds: Thresholds, classes: NDArray[np.int64]) -> NDArray[np.float64]:
     """The threshold of each detection, shape (N,)."""
     values = np.asarray(thresholds, dtype=np.float64)

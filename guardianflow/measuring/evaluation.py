@@ -1,7 +1,8 @@
-"""How good detections are: average precision, recall and precision per class, false alarms.
+"""How good detections are: average precision, recall and precision, false alarms, how sure.
 
-Average precision comes from faster-coco-eval (COCO's definition); recall, precision and false
-alarms are counted at the operating thresholds, at which an operator would be shown a box.
+Average precision comes from faster-coco-eval (COCO's definition), of one size and of draws from
+precision.py, which agrees with it; recall, precision and false alarms are counted at the operating
+thresholds, at which an operator would be shown a box.
 """
 
 from collections.abc import Sequence
@@ -12,27 +13,69 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.data.dataset import Sample
 from guardianflow.edge.serving import SHOWN_THRESHOLD
-from guardianflow.measuring.detections import Detections, Thresholds, limits
-from guardianflow.measuring.matching import lay_out, meet
+from guardianflow.measuring.detections import Detections, Thresholds
+from guardianflow.measuring.intervals import (
+    CONFIDENCE,
+    Counts,
+    Draws,
+    Interval,
+    at_least,
+    at_most,
+    bootstrap,
+    count,
+    interval,
+)
+from guardianflow.measuring.matching import Layout, lay_out
+from guardianflow.measuring.precision import ALL, SIZES, average_precisions, curves
 
 _MAX_DETECTIONS = 100
 
 
-class ClassFigures(BaseModel):
-    """One class, over all images."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class ClassFigures(_Record):
+    """One class, over all images. Bounds are there where they were asked for."""
+
     ap50: float = Field(description="Average precision at IoU 0.5.")
+    ap50_95: float | None = Field(
+        default=None, description="The same, averaged over IoU 0.50, 0.55, ..., 0.95."
+    )
     recall: float = Field(description="Share of the objects that were found, at the threshold.")
     precision: float = Field(description="Share of what was shown that is right; 1 if nothing was.")
     objects: int = Field(description="Labelled objects of the class.")
+    false_alarms_per_image: float | None = Field(
+        default=None, description="Boxes of the class shown where no such object is."
+    )
+    ap50_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    ap50_95_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    recall_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    recall_at_least: float | None = Field(
+        default=None,
+        description="One-sided Clopper-Pearson bound, objects independent: the miss rate is at "
+        "most 1 minus it. Too sure where misses come together in one image; `recall_bounds` knows.",
+    )
+    false_alarms_bounds: Interval | None = Field(
+        default=None, description="By drawing images anew."
+    )
 
 
-class Evaluation(BaseModel):
-    """One detector on one set of labelled images."""
+class SizeFigures(_Record):
+    """Objects of one size, of all classes. Bounds are there where they were asked for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    ap50: float = Field(description="Mean over the classes with such objects, at IoU 0.5.")
+    ap50_95: float = Field(description="The same, averaged over IoU 0.50, 0.55, ..., 0.95.")
+    recall: float = Field(description="Share of the objects that were found, at the thresholds.")
+    objects: int = Field(description="Labelled objects of the size.")
+    ap50_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    ap50_95_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    recall_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    recall_at_least: float | None = Field(default=None, description="As of a class.")
+
+
+class Evaluation(_Record):
+    """One detector on one set of labelled images. Bounds are there where they were asked for."""
 
     map50: float = Field(description="Mean over the classes of the average precision at IoU 0.5.")
     map50_95: float = Field(description="The same, averaged over IoU 0.50, 0.55, ..., 0.95.")
@@ -46,6 +89,24 @@ class Evaluation(BaseModel):
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="From which score a box of each class is shown."
     )
+    per_size: dict[str, SizeFigures] = Field(
+        default_factory=dict,
+        description="COCO's sizes with objects (below 32, to 96, above, each squared), in pixels "
+        "of the image as if its longer side had 640.",
+    )
+    map50_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    map50_95_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    false_alarms_bounds: Interval | None = Field(
+        default=None, description="By drawing images anew."
+    )
+    false_alarms_at_most: float | None = Field(
+        default=None,
+        description="One-sided exact Poisson bound, alarms independent: also 0 alarms have one.",
+    )
+    confidence: float | None = Field(
+        default=None, description="Of every bound; both ends of an interval together."
+    )
+    draws: int = Field(default=0, description="How often the images were drawn anew; 0: no bounds.")
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
         """The figures as flat metrics, e.g. `test.map50` and `test.recall.helmet`."""
@@ -54,10 +115,22 @@ class Evaluation(BaseModel):
             f"{prefix}map50_95": self.map50_95,
             f"{prefix}false_alarms_per_image": self.false_alarms_per_image,
         }
+        for name, bounds in (
+            ("map50", self.map50_bounds),
+            ("map50_95", self.map50_95_bounds),
+            ("false_alarms_per_image", self.false_alarms_bounds),
+        ):
+            if bounds:
+                flat |= {f"{prefix}{name}_low": bounds.low, f"{prefix}{name}_high": bounds.high}
         for name, figures in self.per_class.items():
             flat[f"{prefix}ap50.{name}"] = figures.ap50
             flat[f"{prefix}recall.{name}"] = figures.recall
             flat[f"{prefix}precision.{name}"] = figures.precision
+            if figures.recall_at_least is not None:
+                flat[f"{prefix}recall_at_least.{name}"] = figures.recall_at_least
+        for size, figures in self.per_size.items():
+            flat[f"{prefix}ap50_95.{size}"] = figures.ap50_95
+            flat[f"{prefix}recall.{size}"] = figures.recall
         return flat
 
 
@@ -66,6 +139,8 @@ def evaluate(
     samples: Sequence[Sample],
     classes: Sequence[str],
     thresholds: Thresholds = SHOWN_THRESHOLD,
+    *,
+    draws: int = 0,
 ) -> Evaluation:
     """Compare detections with labels.
 
@@ -74,35 +149,95 @@ def evaluate(
         samples: The labelled images.
         classes: Class names in the order of their indices.
         thresholds: Where recall, precision and false alarms are counted.
+        draws: How often the images are drawn anew for the bounds; 0 leaves the bounds out.
     """
     precisions = _average_precisions(detections, samples, len(classes))
     layout = lay_out(detections, samples)
-    found = layout.found
-    shown = layout.scores >= limits(thresholds, found.classes)
-    hit = shown & (meet(layout)[:, 0] >= 0)
-    right = np.bincount(found.classes[hit], minlength=len(classes))
-    total = np.bincount(found.classes[shown], minlength=len(classes))
-    objects = np.bincount(layout.objects.classes, minlength=len(classes))
-    present = np.flatnonzero(objects)
+    counts = count(layout, len(classes), thresholds)
+    drawn = bootstrap(layout, len(classes), thresholds, draws=draws) if draws and samples else None
+    present = np.flatnonzero(counts.objects.sum(axis=0))
+    alarms = int(counts.alarms.sum())
     limit_of = np.broadcast_to(thresholds, len(classes)).tolist()
     return Evaluation(
         map50=float(precisions[present, 0].mean()) if len(present) else 0.0,
         map50_95=float(precisions[present].mean()) if len(present) else 0.0,
         per_class={
-            classes[int(index)]: ClassFigures(
-                ap50=float(precisions[index, 0]),
-                recall=float(right[index] / objects[index]),
-                precision=float(right[index] / total[index]) if total[index] else 1.0,
-                objects=int(objects[index]),
-            )
-            for index in present
+            classes[label]: _class_figures(label, precisions[label], counts, drawn)
+            for label in present.tolist()
         },
-        false_alarms_per_image=float((total.sum() - right.sum()) / max(1, len(samples))),
+        per_size=_size_figures(layout, len(classes), counts, drawn),
+        false_alarms_per_image=alarms / max(1, len(samples)),
         images=len(samples),
-        objects=int(objects.sum()),
+        objects=len(layout.objects.images),
         score_threshold=min(limit_of),
         thresholds=dict(zip(classes, limit_of, strict=True)),
+        map50_bounds=interval(drawn.map50()) if drawn else None,
+        map50_95_bounds=interval(drawn.map50_95()) if drawn else None,
+        false_alarms_bounds=interval(drawn.false_alarms.sum(axis=1)) if drawn else None,
+        false_alarms_at_most=at_most(alarms, len(samples)) if drawn else None,
+        confidence=CONFIDENCE if drawn else None,
+        draws=draws if drawn else 0,
     )
+
+
+def _class_figures(
+    label: int, precisions: NDArray[np.float64], counts: Counts, drawn: Draws | None
+) -> ClassFigures:
+    objects, hits, alarms = (
+        int(table[:, label].sum()) for table in (counts.objects, counts.hits, counts.alarms)
+    )
+    figures = ClassFigures(
+        ap50=float(precisions[0]),
+        ap50_95=float(precisions.mean()),
+        recall=hits / objects,
+        precision=hits / (hits + alarms) if hits + alarms else 1.0,
+        objects=objects,
+        false_alarms_per_image=alarms / len(counts.alarms),
+    )
+    if drawn is None:
+        return figures
+    precision = drawn.precision[ALL][:, label]
+    return figures.model_copy(
+        update={
+            "ap50_bounds": interval(precision[:, 0]),
+            "ap50_95_bounds": interval(precision.mean(axis=1)),
+            "recall_bounds": interval(drawn.recall[:, label]),
+            "recall_at_least": at_least(hits, objects),
+            "false_alarms_bounds": interval(drawn.false_alarms[:, label]),
+        }
+    )
+
+
+def _size_figures(
+    layout: Layout, class_count: int, counts: Counts, drawn: Draws | None
+) -> dict[str, SizeFigures]:
+    once = np.ones((1, layout.image_count))
+    figures: dict[str, SizeFigures] = {}
+    for column, size in enumerate(SIZES):
+        objects, hits = (
+            int(table[:, column].sum()) for table in (counts.size_objects, counts.size_hits)
+        )
+        if not objects:
+            continue
+        precisions = average_precisions(curves(layout, class_count, size), once)[0]
+        plain = SizeFigures(
+            ap50=float(np.nanmean(precisions[:, 0])),
+            ap50_95=float(np.nanmean(precisions)),
+            recall=hits / objects,
+            objects=objects,
+        )
+        bounds = (
+            {}
+            if drawn is None
+            else {
+                "ap50_bounds": interval(drawn.map50(size)),
+                "ap50_95_bounds": interval(drawn.map50_95(size)),
+                "recall_bounds": interval(drawn.size_recall[:, column]),
+                "recall_at_least": at_least(hits, objects),
+            }
+        )
+        figures[size] = plain.model_copy(update=bounds)
+    return figures
 
 
 def _average_precisions(

@@ -10,8 +10,9 @@ from guardianflow.data.dataset import Dataset, Sample, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ArtifactMissing
-from guardianflow.measuring.detections import Detections, detect
+from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
+from guardianflow.measuring.intervals import DRAWS
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
 from guardianflow.tracking import SCENARIO_FILE, recorded_digest, split_digest
@@ -26,18 +27,12 @@ class Measured:
     Attributes:
         version: The version.
         evaluation: Its figures at its own thresholds.
-        detections: One per frame, low scores kept.
-        thresholds: From which score a box of each class is shown.
+        seen: What they come from.
     """
 
     version: int
     evaluation: Evaluation
-    detections: tuple[Detections, ...]
-    thresholds: tuple[float, ...]
-
-    def shown(self) -> list[Detections]:
-        """What an operator would be shown in each frame."""
-        return [found.above(self.thresholds) for found in self.detections]
+    seen: Seen
 
 
 def recorded_scenario(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Scenario | None:
@@ -144,5 +139,5 @@ def measure_version(
             version=version,
         )
     found = detect(detector, samples, on_progress=on_progress)
-    evaluation = evaluate(found, samples, classes, detector.thresholds)
-    return Measured(version, evaluation, tuple(found), detector.thresholds)
+    evaluation = evaluate(found, samples, classes, detector.thresholds, draws=DRAWS)
+    return Measured(version, evaluation, Seen(found, detector.thresholds))

@@ -32,6 +32,12 @@ def test_accuracy_is_measured_before_and_after_on_held_out_images(learned):
     assert made.fp32 == learned.trained.evaluation
     assert made.int8.images == 12
     assert made.int8.map50 > made.fp32.map50 - 0.1
+    assert made.int8.map50 in made.int8.map50_bounds
+    lost = made.difference.map50
+    assert lost.value == pytest.approx(made.int8.map50 - made.fp32.map50, abs=1e-6)
+    assert lost.low <= lost.value <= lost.high
+    run = learned.registry.client.get_run(made.run_id)
+    assert run.data.metrics["difference.map50_low"] == pytest.approx(lost.low)
 
 
 def test_latency_names_precision_and_processor(learned):

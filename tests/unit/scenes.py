@@ -29,7 +29,7 @@ def found(*entries):
     )
 
 
-def random_set(random, *, images, classes, side=640, objects=6, strays=6):
+def random_set(random, *, images, classes, side=640, objects=6, strays=6, distinct=False):
     """Images with objects of all sizes, most of them found more or less, and wrong detections."""
     detections, samples = [], []
     for _ in range(images):
@@ -47,8 +47,9 @@ def random_set(random, *, images, classes, side=640, objects=6, strays=6):
         wrong = _boxes(random, random.integers(0, strays + 1), side)
         boxes = np.concatenate([near, wrong]).clip(0, side).astype(np.float32)
         label = np.concatenate([swapped, random.integers(0, classes, len(wrong))])
-        # few distinct values: equal scores are the interesting ones
-        scores = np.sort(random.integers(1, 40, len(boxes)) / 40)[::-1].astype(np.float32)
+        # few values, unless asked otherwise: equal scores are the interesting ones
+        steps = 2**20 if distinct else 40
+        scores = np.sort(random.integers(1, steps, len(boxes)) / steps)[::-1].astype(np.float32)
         order = random.permutation(len(boxes))
         detections.append(Detections(boxes[order], scores, label[order].astype(np.int64)))
         samples.append(

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from faster_coco_eval import COCO, COCOeval_faster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardianflow.measuring.matching import IOUS, lay_out, meet
+from tests.unit.coco import coco_hits
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 
 
@@ -63,56 +63,6 @@ def test_right_and_wrong_are_those_of_coco(seed):
     detections, samples = random_set(np.random.default_rng(seed), images=3, classes=2)
     layout = lay_out(detections, samples)
     assert (meet(layout) >= 0).sum(0).tolist() == coco_hits(detections, samples, 2)
-
-
-def coco_hits(detections, samples, classes):
-    """How many detections are right at each IoU, as faster-coco-eval counts them."""
-    run = coco_run(detections, samples, classes, [[0.0, 1e10]])
-    # recall is hits over objects
-    recall = np.asarray(run.eval["recall"])[:, :, 0, 0]
-    counts = np.array(
-        [sum((s.classes == label).sum() for s in samples) for label in range(classes)]
-    )
-    return (recall.clip(0) * counts).sum(1).round().astype(int).tolist()
-
-
-def coco_run(detections, samples, classes, ranges):
-    def entry(image, box, label):
-        x1, y1, x2, y2 = map(float, box)
-        return {
-            "image_id": image,
-            "category_id": int(label),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": (x2 - x1) * (y2 - y1),
-            "iscrowd": 0,
-        }
-
-    truth = COCO(
-        {
-            "info": {},
-            "images": [
-                {"id": i, "width": s.size[0], "height": s.size[1]} for i, s in enumerate(samples)
-            ],
-            "annotations": [
-                {**entry(i, box, label), "id": i * 1000 + j + 1}
-                for i, s in enumerate(samples)
-                for j, (box, label) in enumerate(zip(s.boxes, s.classes, strict=True))
-            ],
-            "categories": [{"id": label, "name": str(label)} for label in range(classes)],
-        }
-    )
-    results = [
-        {**entry(i, box, label), "score": float(score)}
-        for i, d in enumerate(detections)
-        for box, label, score in zip(d.boxes, d.classes, d.scores, strict=True)
-    ]
-    run = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox", print_function=print)
-    run.params.maxDets = [100]
-    run.params.areaRng = ranges
-    run.params.areaRngLbl = [str(index) for index in range(len(ranges))]
-    run.evaluate()
-    run.accumulate()
-    return run
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -58,7 +58,7 @@ def test_where_nothing_is_right_there_is_nothing_to_choose():
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0, 1.5, 3.0]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_no_other_threshold_is_better(seed, beta):
     detections, samples = random_set(np.random.default_rng(seed), images=12, classes=1)
 
