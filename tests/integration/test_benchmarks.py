@@ -72,4 +72,4 @@ def test_a_ratio_is_that_of_the_quantiles_with_its_interval():
 
 def test_a_page_without_its_markers_is_refused():
     with pytest.raises(ValueError, match="lacks the line"):
-        replaced("# A page", "table")
+        replaced("# A page", "releases", "table")
