@@ -5,6 +5,7 @@
     │   ├── NameInvalid                             a model name that cannot be registered
     │   ├── ScenarioInvalid                         YAML, key, segment, version, path
     │   ├── DatasetInvalid                          images, labels, data.yaml
+    │   ├── ModelInvalid                            a file of another trainer that cannot be read
     │   └── AnswerInvalid                           an answer to an approval that is no answer
     ├── Refused ................................ 3   a rule says no
     │   ├── NoCandidate                             nothing to promote or to quantize
@@ -87,6 +88,10 @@ class ScenarioInvalid(InputError):
 
 class DatasetInvalid(InputError):
     """A data set that cannot be trusted; the message names file, line and value."""
+
+
+class ModelInvalid(InputError):
+    """A model of another trainer that cannot be used; the message says what was found in it."""
 
 
 class AnswerInvalid(InputError):
