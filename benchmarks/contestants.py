@@ -20,6 +20,7 @@ from benchmarks.our_training import write_request
 from benchmarks.processor_time import Cost, Spent, charged, probe
 from benchmarks.rival import MODEL, ULTRALYTICS, Recipe, Rival, canonical_ir
 from guardianflow.edge import ir
+from guardianflow.measuring.latency import cpu_name
 from guardianflow.network import weights
 from guardianflow.network.fitting import RECIPE
 from guardianflow.scenario import TrainingSettings
@@ -34,7 +35,7 @@ class Contestant(Protocol):
     probes: tuple[int, int]
 
     def identity(self) -> dict[str, object]:
-        """What a kept run has to agree with to be taken for this one."""
+        """What makes its runs what they are, but for budget and seed."""
         ...
 
     def train(self, run: Path, epochs: int, seed: int) -> Spent:
@@ -113,7 +114,7 @@ class Ultralytics:
 
     def finish(self, run: Path) -> dict[str, object]:
         onnx = self.rival.export(run, self.image_size)
-        ir.save(canonical_ir(onnx, self.classes), run / "ir")
+        ir.save(canonical_ir(onnx, self.classes, self.image_size), run / "ir")
         return {"own_evaluator": self.rival.own_figures(self.data, run, self.image_size)}
 
 
@@ -145,7 +146,12 @@ def run_within(one: Contestant, folder: Path, budget_s: float, seed: int) -> dic
             "machine": machine(),
         }
 
-    return _kept(folder, name, one.identity(), make)
+    return _kept(folder, name, identity_of(one), make)
+
+
+def identity_of(one: Contestant) -> dict[str, object]:
+    """What a kept run has to agree with: a budget of seconds is one of this processor."""
+    return json.loads(json.dumps({**one.identity(), "processor": cpu_name()}))
 
 
 def versions() -> dict[str, str]:
@@ -168,7 +174,7 @@ def versions() -> dict[str, str]:
 def kept_runs(those: Sequence[Contestant], folder: Path) -> list[dict]:
     """The finished runs of some contestants; those of another recipe or version are left out."""
     runs = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("*-seed*.json"))]
-    wanted = {one.name: _plain(one.identity()) for one in those}
+    wanted = {one.name: identity_of(one) for one in those}
     return [run for run in runs if wanted.get(run["contestant"]) == run["identity"]]
 
 
@@ -180,7 +186,7 @@ def _cost(one: Contestant, folder: Path) -> Cost:
         )
         return {**asdict(cost), "probes": runs, "machine": machine()}
 
-    found = _kept(folder, f"cost-{one.name}", one.identity(), make)
+    found = _kept(folder, f"cost-{one.name}", identity_of(one), make)
     return Cost(found["start_s"], found["epoch_s"])
 
 
@@ -196,16 +202,11 @@ def _kept(
     file = folder / f"{name}.json"
     if file.is_file():
         content = json.loads(file.read_text("utf-8"))
-        if content["identity"] == _plain(identity):
+        if content["identity"] == identity:
             return content
-    content = {"identity": _plain(identity), **make()}
+    content = {"identity": identity, **make()}
     folder.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")
     draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     draft.rename(file)
     return content
-
-
-def _plain(identity: Mapping[str, object]) -> dict:
-    """As JSON gives it back: tuples are lists."""
-    return json.loads(json.dumps(identity))

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmarks.processor_time import Spent, charged
-from guardianflow.edge.ir import describe, forbid_telemetry
+from guardianflow.edge.adaptation import adapt
+from guardianflow.edge.foreign import open_foreign
+from guardianflow.edge.ir import describe
+from guardianflow.edge.reading import Reading, match_classes
 from guardianflow.errors import GuardianflowError
 
 if TYPE_CHECKING:
@@ -186,34 +187,13 @@ class Rival:
         )
 
 
-def canonical_ir(onnx: Path, classes: Sequence[str]) -> "ov.Model":
-    """The rival's network as the IR that everything here speaks (`edge/ir.py`).
-
-    Its ONNX takes one RGB square of 0..1, (1, 3, S, S), and gives centre, width, height in input
-    pixels and a probability per class for each place, (1, 4 + C, A).
-    """
-    forbid_telemetry()
-    import openvino as ov
-    from openvino import opset13 as op
-    from openvino.preprocess import ColorFormat, PrePostProcessor
-
-    model = ov.Core().read_model(onnx)
-    table = op.transpose(model.outputs[0].get_node().input_value(0), [0, 2, 1])
-    middle, size, scores = op.variadic_split(table, 2, [2, 2, len(classes)]).outputs()
-    half = op.multiply(size, np.float32(0.5))
-    boxes = op.concat([op.subtract(middle, half), op.add(middle, half)], 2)
-    model = ov.Model([op.result(boxes), op.result(scores)], model.get_parameters(), MODEL)
-    steps = PrePostProcessor(model)
-    frames = steps.input().tensor()
-    frames.set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    frames.set_color_format(ColorFormat.RGB)
-    steps.input().model().set_layout(ov.Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
-    model = steps.build()
-    model.outputs[0].set_names({"boxes"})
-    model.outputs[1].set_names({"scores"})
-    describe(model, classes=classes, precision="fp32", thresholds=None)
-    return model
+def canonical_ir(onnx: Path, classes: Sequence[str], image_size: int) -> "ov.Model":
+    """The rival's network as `guardianflow import` would take it."""
+    foreign = open_foreign(onnx)
+    rows = match_classes(foreign.names, classes, {}, str(onnx))
+    adapted = adapt(foreign, Reading(foreign.names, rows, image_size))
+    describe(adapted.model, classes=classes, precision=adapted.precision)
+    return adapted.model
 
 
 def write_dataset(root: Path, classes: Sequence[str], folder: Path) -> Path:

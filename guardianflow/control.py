@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROMOTION",
-    "ROLLBACK",
     "FlowRunInfo",
     "Orchestrator",
     "WaitingApproval",
@@ -45,7 +44,6 @@ __all__ = [
 ]
 
 PROMOTION = "promote/guardianflow"
-ROLLBACK = "rollback/guardianflow"
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 1.0

@@ -24,7 +24,6 @@ class EventName(StrEnum):
     HEALTH_FAILING = "guardianflow.health.failing"
     HEALTH_HEALTHY = "guardianflow.health.healthy"
     HEALTH_INCONCLUSIVE = "guardianflow.health.inconclusive"
-    CAMERA_FAULT = "guardianflow.camera.fault"
 
 
 class ModelEvent(BaseModel):

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from guardianflow.health.report import Fallback, HealthReport
-from guardianflow.health.verdict import Figure, Verdict
+from guardianflow.health import HealthReport, Verdict
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.records import HEALTH, Draft, close_record, open_record
-from guardianflow.scenario import HealthPolicy
+from guardianflow.scenario import HealthSettings
 
 _FIGURES = Evaluation(
     map50=0.2,
@@ -32,7 +31,6 @@ def keep_report(
     *,
     age: timedelta = timedelta(0),
     operation: int | None = None,
-    fallback: Fallback | None = None,
 ) -> str:
     """Keep a report about a version, and return its id.
 
@@ -43,7 +41,6 @@ def keep_report(
         verdict: What it says.
         age: How long ago it was measured, by the clock of whoever measured.
         operation: The newest operation that was known then.
-        fallback: How the way back did on the same frames.
     """
     run_id = open_record(client, HEALTH, uuid.uuid4().hex, "a test")
     report = HealthReport(
@@ -52,17 +49,18 @@ def keep_report(
         window="/frames",
         window_fingerprint="0" * 64,
         evaluation=_FIGURES,
-        figures={"map50": Figure(value=0.2)},
-        policy=HealthPolicy(),
-        window_verdict=verdict,
-        in_a_row=1,
-        fallback=fallback,
+        settings=HealthSettings(),
         verdict=verdict,
         reason="mAP50 0.200 on 32 frames is below 0.400",
         report_id=run_id,
         time=datetime.now(UTC) - age,
         operation=operation,
     )
+    tags = {
+        "guardianflow.name": name,
+        "guardianflow.version": str(version),
+        "guardianflow.verdict": verdict.value,
+    }
     with tempfile.TemporaryDirectory() as folder:
-        close_record(client, run_id, report, Draft(Path(folder), report.tags()))
+        close_record(client, run_id, report, Draft(Path(folder), tags))
     return run_id
