@@ -7,9 +7,10 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.connection import connect, picture_links, run_link, run_token, worth_retrying
-from flows.parameters import Folder, PublicModelName, Text
+from flows.parameters import CameraName, Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.health.report import HealthReport, label
 
 _EVENTS = {
     "HEALTHY": EventName.HEALTH_HEALTHY,
@@ -19,25 +20,46 @@ _EVENTS = {
 
 
 @flow(name="check-health", flow_run_name="check-health {model_name}")
-def check_health(model_name: PublicModelName, window: Folder, incident: Text = "") -> str:
+def check_health(
+    model_name: PublicModelName, window: Folder, incident: Text = "", camera: CameraName = ""
+) -> str:
     """Measure @champion on a window of recent labelled frames and say how it does.
 
-    It moves nothing: a failing report is an event, on which the automation starts `rollback`.
+    It moves nothing: a failing report is an event, on which the automation starts `rollback`. A
+    faulty camera is an event of its own, and no model is blamed.
 
     Args:
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
             it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
         window: Folder with recent labelled frames (YOLO, split test), as a worker sees it.
         incident: What this belongs to; without it the report's id.
+        camera: Which camera took the frames; failing windows in a row are counted by camera.
 
     Returns:
         HEALTHY, FAILING or INCONCLUSIVE.
     """
-    event = measure(model_name, window)
-    verdict: str = event.pop("verdict")
-    payload = ModelEvent(**event, incident=incident or event["report"])
-    send_event(_EVENTS[verdict], payload)
-    return verdict
+    told = measure(model_name, window, camera)
+    tell_of_health(told, incident)
+    return told["verdict"]
+
+
+def tell_of_health(told: dict[str, Any], incident: str = "") -> None:
+    """Send the event of a report: what ails the camera, or how the champion does."""
+    event = EventName.CAMERA_FAULT if told["faulty"] else _EVENTS[told["verdict"]]
+    payload = {key: told[key] for key in ("model", "version", "report", "message")}
+    send_event(event, ModelEvent(**payload, incident=incident or told["report"]))
+
+
+def described(report: HealthReport) -> dict[str, Any]:
+    """What an event says about a report, in plain values."""
+    return {
+        "verdict": report.verdict.value,
+        "faulty": bool(report.faults),
+        "model": report.model_name,
+        "version": report.version,
+        "report": report.report_id,
+        "message": f"{label(report)} is {report.verdict}: {report.reason}",
+    }
 
 
 @task(
@@ -47,13 +69,16 @@ def check_health(model_name: PublicModelName, window: Folder, incident: Text = "
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,
 )
-def measure(model_name: str, window: str) -> dict[str, Any]:
+def measure(model_name: str, window: str, camera: str) -> dict[str, Any]:
     """Measure, keep the report in MLflow and show it."""
-    from guardianflow import health
+    from guardianflow.health import window as windows
 
     registry = connect()
-    report = health.check_health(registry, model_name, Path(window), token=run_token("health"))
-    message = f"{report.model_name} version {report.version} is {report.verdict}: {report.reason}"
+    report = windows.check_health(
+        registry, model_name, Path(window), token=run_token("health"), camera=camera
+    )
+    told = described(report)
+    message = told["message"]
     get_run_logger().info("%s", message)
     key = artifact_key("health", report.model_name)
     show_page(
@@ -62,18 +87,12 @@ def measure(model_name: str, window: str) -> dict[str, Any]:
         message,
     )
     show_table(
-        f"{key}-classes",
+        f"{key}-figures",
         [
-            {"class": label, **figures.model_dump()}
-            for label, figures in report.evaluation.per_class.items()
+            {"figure": metric, **figure.model_dump()}
+            for metric, figure in sorted(report.figures.items())
         ],
-        f"Per class, on {window}.",
+        f"On {window}; low and high hold with {report.policy.confidence:.0%} confidence each.",
     )
     show_pictures(key, picture_links(registry, report.report_id))
-    return {
-        "verdict": report.verdict.value,
-        "model": report.model_name,
-        "version": report.version,
-        "report": report.report_id,
-        "message": message,
-    }
+    return told

@@ -23,5 +23,7 @@ PublicModelName = Annotated[
 ModelVersion = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(max_length=500)]
 Folder = Annotated[str, Field(min_length=1, max_length=1000)]
+# Which camera or box, or '' where nobody says.
+CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=80)]
 # An MLflow run id, or '' for none.
 ReportId = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]

@@ -18,10 +18,12 @@ from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.connection import connect, worth_retrying
+from flows.health import described, tell_of_health
 from flows.parameters import PublicModelName
 from flows.publishing import send_event, show_page
 from guardianflow.care.alarms import AlarmBook, Change, compare, digest
 from guardianflow.care.findings import FileCheck
+from guardianflow.control import ROLLBACK, Orchestrator
 from guardianflow.events import EventName, ModelEvent
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ def reconcile(
         tell(change, result)
     for operation in result.rescued:
         tell_of_rescue(operation)
+    if model_name is None:
+        watch_health(result.champions)
     show(result)
     forget_old_runs(deployment.id, datetime.now(UTC))
     message = result.message[:2000]
@@ -124,6 +128,38 @@ def tell(change: Change, result: "Reconciliation") -> None:
             ),
         )
     AlarmBook(connect().client).write(change)
+
+
+@task(
+    name="watch-health",
+    retries=1,
+    retry_delay_seconds=3,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def watch_health(champions: dict[str, int]) -> None:
+    """Judge what edge boxes posted, and start the rollbacks whose events were lost.
+
+    Each is started once, by the report's id: whether it is still right is asked by `rollback`.
+    """
+    from guardianflow.health.box import judge_new
+    from guardianflow.health.watch import unanswered
+
+    registry = connect()
+    for report in judge_new(registry):
+        tell_of_health(described(report))
+    for failing in unanswered(registry, champions):
+        get_run_logger().warning("report %s was answered by nobody", failing.report_id)
+        Orchestrator().submit(
+            ROLLBACK,
+            {
+                "model_name": failing.model_name,
+                "failing_version": failing.version,
+                "report": failing.report_id,
+                "incident": failing.report_id,
+            },
+            idempotency_key=f"unanswered-{failing.report_id}",
+        )
 
 
 def tell_of_rescue(operation: "Operation") -> None:

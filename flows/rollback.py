@@ -5,6 +5,7 @@ sends an alarm where it may not or cannot go back. Without one it is a person's 
 reason.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
@@ -16,7 +17,7 @@ from prefect.states import Completed
 from flows.connection import connect, run_token, worth_retrying
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page, show_table
-from guardianflow.errors import InputError, Refused
+from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def rollback(
         operation, message = roll_back(model_name, failing_version, report, reason)
     except Refused as refusal:
         if report:
+            answer(report, refusal.message)
             # A person reads why it was refused; an automation does not, and the champion fails on.
             send_event(
                 EventName.ALARM,
@@ -88,6 +90,21 @@ def rollback(
 
 
 @task(
+    name="answer",
+    retries=2,
+    retry_delay_seconds=3,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def answer(report: str, message: str) -> None:
+    """Remember that a report was answered by a refusal; one that nobody wrote needs no answer."""
+    from guardianflow.health.report import note_answer
+
+    with suppress(VersionNotReady):
+        note_answer(connect(), report, message)
+
+
+@task(
     name="roll-back",
     retries=5,
     retry_delay_seconds=3,
@@ -107,10 +124,12 @@ def roll_back(
     first = task_run.run_count <= 1
     before = registry.release(model_name).inspect().head.seq if first else 0
     if report and failing_version is not None:
-        from guardianflow.reaction import roll_back_failing
+        from guardianflow.health.reaction import roll_back_failing
+        from guardianflow.health.report import note_answer
 
         reaction = roll_back_failing(registry, model_name, failing_version, report)
         operation, message = reaction.operation, reaction.message
+        note_answer(registry, report, message)
     else:
         from guardianflow.release.request import UNSET
 

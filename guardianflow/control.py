@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROMOTION",
+    "ROLLBACK",
     "FlowRunInfo",
     "Orchestrator",
     "WaitingApproval",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 PROMOTION = "promote/guardianflow"
+ROLLBACK = "rollback/guardianflow"
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 1.0

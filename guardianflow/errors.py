@@ -13,6 +13,7 @@
     │   ├── NoRollbackTarget                        no way back
     │   ├── DrillFailed(report)                     there is a way back, but it would not work
     │   ├── RollbackHeld                            an automation may not undo a rollback
+    │   ├── SceneChanged                            the way back is no better on the same frames
     │   ├── ReleaseOnHold                           an automation rolled it back a short time ago
     │   ├── LedgerDamaged                           the log of operations was deleted or edited
     │   ├── BackendUnfit                            the server does not keep params as first written
@@ -134,6 +135,20 @@ class DrillFailed(Refused):
 
 class RollbackHeld(Refused):
     """An automation asked to take back what a rollback restored; a person has to look."""
+
+
+class SceneChanged(Refused):
+    """The champion fails, and so does what a rollback would bring back: the scene has changed."""
+
+    def __init__(self, name: str, version: int, reason: str, fallback: str) -> None:
+        super().__init__(
+            f"{name} version {version} fails ({reason}), but {fallback}: not the model has "
+            "changed but what it looks at. Nothing was moved.",
+            remedy="Look at the camera and the scene; label frames of now and train with them. To "
+            f"go back all the same: `guardianflow rollback {name} --reason ...`.",
+            name=name,
+            version=version,
+        )
 
 
 class ReleaseOnHold(Refused):

@@ -24,6 +24,7 @@ class EventName(StrEnum):
     HEALTH_FAILING = "guardianflow.health.failing"
     HEALTH_HEALTHY = "guardianflow.health.healthy"
     HEALTH_INCONCLUSIVE = "guardianflow.health.inconclusive"
+    CAMERA_FAULT = "guardianflow.camera.fault"
 
 
 class ModelEvent(BaseModel):

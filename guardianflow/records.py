@@ -23,7 +23,7 @@ HEALTH = "guardianflow.health"
 ALARMS = "guardianflow.alarms"
 """Holds no records: `alarms.py` keeps there what was reported."""
 _TOKEN = "guardianflow.token"
-_COMPLETE = "guardianflow.complete"
+COMPLETE_TAG = "guardianflow.complete"
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -62,7 +62,7 @@ def find_record(client: MlflowClient, experiment: str, token: str) -> str | None
             return None
         found = client.search_runs(
             [known.experiment_id],
-            filter_string=f"tags.`{_TOKEN}` = '{token}' and tags.`{_COMPLETE}` = 'true'",
+            filter_string=f"tags.`{_TOKEN}` = '{token}' and tags.`{COMPLETE_TAG}` = 'true'",
             order_by=["attributes.start_time ASC"],
             max_results=1,
         )
@@ -87,7 +87,7 @@ def close_record(client: MlflowClient, run_id: str, document: BaseModel, draft: 
         for key, value in draft.tags.items():
             client.set_tag(run_id, key, value)
         client.set_terminated(run_id, "FINISHED")
-        client.set_tag(run_id, _COMPLETE, "true")
+        client.set_tag(run_id, COMPLETE_TAG, "true")
 
 
 def read_tags(client: MlflowClient, run_id: str, kind: type[BaseModel]) -> Mapping[str, str]:
@@ -102,7 +102,7 @@ def read_tags(client: MlflowClient, run_id: str, kind: type[BaseModel]) -> Mappi
             tags: dict[str, str] = client.get_run(run_id).data.tags
     except VersionNotReady as error:
         raise _unreadable(label, str(error), run_id) from error
-    if tags.get(_COMPLETE) != "true":
+    if tags.get(COMPLETE_TAG) != "true":
         raise _unreadable(label, "it was never completed", run_id)
     return tags
 

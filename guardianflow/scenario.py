@@ -161,12 +161,39 @@ class GateSettings(Settings):
     )
 
 
-class HealthSettings(Settings):
-    """When a champion counts as failing on recent labelled frames."""
+class HealthRule(Settings):
+    """A limit for one figure of a window: a floor, or a ceiling."""
+
+    metric: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)] = Field(
+        description="A figure of an evaluation (map50, recall.helmet, false_alarms_per_image), or "
+        "one that the edge boxes report."
+    )
+    at_least: float | None = Field(default=None, description="Less fails.")
+    at_most: float | None = Field(default=None, description="More fails.")
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> "HealthRule":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"{self.metric}: give at_least or at_most, one of them")
+        return self
+
+
+class HealthPolicy(Settings):
+    """When a champion counts as failing on recent frames."""
 
     min_map50: Fraction = Field(default=0.3, description="Below this mAP50 the champion fails.")
+    rules: tuple[HealthRule, ...] = Field(default=(), description="Further limits.")
     min_images: int = Field(default=16, ge=1, description="Fewer frames are INCONCLUSIVE.")
     min_objects: int = Field(default=30, ge=1, description="Fewer objects are INCONCLUSIVE.")
+    confidence: float = Field(
+        default=0.99, ge=0.5, lt=1.0, description="How sure a window must be to say FAILING."
+    )
+    consecutive: int = Field(
+        default=3, ge=1, le=100, description="Failing windows in a row before anything moves."
+    )
+    silent_after_h: float | None = Field(
+        default=None, gt=0, description="Hours without any report after which an alarm is sent."
+    )
 
 
 class Scenario(Settings):
@@ -185,7 +212,7 @@ class Scenario(Settings):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     quantization: QuantizationSettings = Field(default_factory=QuantizationSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
-    health: HealthSettings = Field(default_factory=HealthSettings)
+    health: HealthPolicy = Field(default_factory=HealthPolicy)
 
     @model_validator(mode="after")
     def _classes_differ(self) -> "Scenario":

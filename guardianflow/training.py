@@ -14,13 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from guardianflow.data.contamination import (
+    CONTAMINATION_FILE,
+    find_duplicates,
+    report_contamination,
+)
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector
 from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.intervals import DRAWS
-from guardianflow.measuring.pictures import contact_sheet, training_curves
+from guardianflow.measuring.pictures import contact_sheet, pairs_sheet, training_curves
 from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.network import weights
 from guardianflow.network.fitting import RECIPE, FittedDetector, fit
@@ -108,6 +113,8 @@ class TrainingRunner:
         dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
         for split in ("train", "val", "test"):
             dataset.samples(split)
+        for note in dataset.warnings:
+            log.warning("%s", note)
         self._report("data", 1, 1, f"{len(dataset.samples('train'))} images to learn from")
         refuse_edited(self.registry.client, self.scenario)
         return self._find(dataset) or self._train(dataset)
@@ -195,6 +202,7 @@ class TrainingRunner:
         papers = folder / "papers"
         seen = Seen(found, deployed.thresholds)
         _draw(papers / "pictures", dataset, seen, fitted)
+        _keep_contamination(papers, dataset)
         (papers / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
         run.log_files(papers)
         run.log_files(best.parent, "weights")
@@ -228,6 +236,15 @@ def _epoch_metrics(figures: EpochFigures) -> Mapping[str, float]:
 def _describe(figures: EpochFigures) -> str:
     text = f"loss {figures.loss:.2f}"
     return f"{text}, val mAP50 {figures.val.map50:.3f}" if figures.val else text
+
+
+def _keep_contamination(papers: Path, dataset: Dataset) -> None:
+    """Write what the splits have in common, with a picture where it is anything."""
+    pairs = find_duplicates(dataset.splits)
+    report = report_contamination(pairs, dataset.splits)
+    (papers / CONTAMINATION_FILE).write_text(report.model_dump_json(indent=1), "utf-8")
+    if pairs:
+        pairs_sheet(pairs, papers / "pictures" / "contamination.png")
 
 
 def _draw(folder: Path, dataset: Dataset, seen: Seen, fitted: FittedDetector) -> None:

@@ -2,7 +2,7 @@
 
     path --stat--> same device, inode, size, mtime, ctime as then?  yes: same content as then
                                                                      no: read, sha256
-    sha256 --> the facts of that content, wherever it lies in the data set
+    sha256, suffix --> the facts of that content, wherever it lies in the data set
 
 A file that was written within two seconds of being read is not trusted by its stat: it could have
 been written again without a trace. Facts of other code or of another Pillow do not count. The
@@ -55,21 +55,22 @@ class Cache:
         entry = self._images.get(path)
         if entry is None or not _same(path, entry[0]):
             return None
-        packed = self._facts[entry[1]]
+        key = _content_key(path, entry[1])
+        packed = self._facts[key]
         self._kept["images"][path] = entry
-        self._kept["facts"][entry[1]] = packed
+        self._kept["facts"][key] = packed
         return _unpack_image(entry[1], packed)
 
-    def image_by_content(self, sha256: str) -> ImageFacts | None:
+    def image_by_content(self, path: str, sha256: str) -> ImageFacts | None:
         """The facts of a content, wherever in the data set it was."""
-        packed = self._facts.get(sha256)
+        packed = self._facts.get(_content_key(path, sha256))
         return _unpack_image(sha256, packed) if packed is not None else None
 
     def keep_image(self, path: str, stamp: Stamp, facts: ImageFacts) -> None:
         """Keep what was found in an image; the stamp was taken before it was read."""
         self._changed = True
         self._kept["images"][path] = [stamp, facts.sha256]
-        self._kept["facts"][facts.sha256] = _pack_image(facts)
+        self._kept["facts"][_content_key(path, facts.sha256)] = _pack_image(facts)
 
     def labels(self, path: str) -> LabelFacts | None:
         """The facts of a label file, where it is the same as when they were found."""
@@ -122,6 +123,11 @@ def stamp(path: str) -> Stamp | None:
         status.st_ctime_ns,
         time.time_ns(),
     )
+
+
+def _content_key(path: str, sha256: str) -> str:
+    """What facts are kept by: whether an image is rightly named depends on its suffix, too."""
+    return sha256 + os.path.splitext(path)[1].lower()
 
 
 def _same(path: str, then: Stamp) -> bool:

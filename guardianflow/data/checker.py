@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from guardianflow.data.cache import Cache, stamp
+from guardianflow.data.contamination import find_duplicates, near_findings
 from guardianflow.data.decoding import read_content
 from guardianflow.data.description import Description, read_description
 from guardianflow.data.examination import (
@@ -93,6 +94,7 @@ def check_dataset(
     check = _Check(description, findings, Cache(description.root, len(description.classes)))
     splits = check.read(listings, Reporter(on_progress), workers or _cores())
     _judge_classes(description, splits, findings)
+    findings += near_findings(find_duplicates(splits))
     counts = {split: len(listing.images) for split, listing in listings.items()}
     return Checked(description.root, description.classes, splits, counts, tuple(findings))
 
@@ -160,7 +162,8 @@ class _Check:
         try:
             content = read_content(image)
             sha256 = hashlib.sha256(content).hexdigest()
-            facts = self.cache.image_by_content(sha256) or examine_image(image, sha256, content)
+            known = self.cache.image_by_content(image, sha256)
+            facts = known or examine_image(image, sha256, content)
         except Fault as fault:
             faults.append(fault.at(image, image=image))
         try:

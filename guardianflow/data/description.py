@@ -7,7 +7,6 @@ names  nc        the classes, as a list or numbered, and how many there are
 
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import cast
 
 import yaml
 
+from guardianflow.data.class_names import judge_count, judge_names, read_names
 from guardianflow.data.findings import Fault, Finding, quoted, short
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import read_text
@@ -24,7 +24,7 @@ from guardianflow.yaml_lines import NoYaml, line_of, parse
 SPLITS = ("train", "val", "test")
 _FILES = ("data.yaml", "data.yml")
 _FOREIGN = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
-_MAX_CLASSES = 10_000
+_MAX_ENTRIES = 10_000
 _MAX_BYTES = 512 * 2**10
 
 
@@ -176,89 +176,16 @@ def _refuse_keys(reader: _Reader) -> None:
 
 
 def _read_names(reader: _Reader) -> tuple[str, ...]:
-    names = reader.content.get("names")
     try:
-        classes = _listed_names(names)
+        classes = read_names(reader.content.get("names"))
     except Fault as fault:
         reader.add(fault, "names")
         return ()
-    for name, count in Counter(classes).items():
-        if count > 1:
-            what = f"class {short(name)!r} is named twice"
-            fault = Fault(Code.NAMES_TWICE, what, "Merge the two.", value=name)
-            reader.add(fault, "names")
-    _warn_of_names(reader, classes)
-    nc = reader.content.get("nc")
-    if nc is not None and (isinstance(nc, bool) or nc != len(classes)):
-        fault = Fault(
-            Code.NC_DIFFERS,
-            f"nc is {quoted(nc)}, but names has {len(classes)} classes",
-            "Make the two agree; nc may be left out.",
-            value=nc,
-        )
+    for fault in judge_names(classes):
+        reader.add(fault, "names")
+    if fault := judge_count(reader.content.get("nc"), classes):
         reader.add(fault, "nc")
     return classes
-
-
-def _listed_names(names: object) -> tuple[str, ...]:
-    """The class names in order.
-
-    Raises:
-        Fault: They cannot be used.
-    """
-    if isinstance(names, dict):
-        names = _numbered(cast("dict[object, object]", names))
-    if not isinstance(names, list) or not names:
-        what = "names is missing or empty" if not names else f"names is {quoted(names)}"
-        remedy = "List the class names in the order of their ids."
-        code = Code.NAMES_INVALID if names else Code.NAMES_MISSING
-        raise Fault(code, what, remedy, value=names)
-    listed = cast("list[object]", names)
-    if len(listed) > _MAX_CLASSES:
-        what = f"names has {len(listed)} entries, more than {_MAX_CLASSES}"
-        raise Fault(Code.NAMES_INVALID, what, "Name the classes alone.", value=len(listed))
-    return tuple(_read_name(name) for name in listed)
-
-
-def _numbered(keyed: dict[object, object]) -> list[object]:
-    by_number: dict[int, object] = {}
-    for key, name in keyed.items():
-        if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 6:
-            by_number[int(key)] = name
-        elif isinstance(key, int) and not isinstance(key, bool):
-            by_number[key] = name
-    if sorted(by_number) != list(range(len(keyed))):
-        raise Fault(
-            Code.NAMES_GAP,
-            f"the keys of names are {short(list(keyed))}, not 0 to {len(keyed) - 1} in order",
-            "Number the classes from 0 without a gap.",
-            value=list(keyed),
-        )
-    return [by_number[number] for number in range(len(keyed))]
-
-
-def _read_name(name: object) -> str:
-    if isinstance(name, int) and not isinstance(name, bool) and abs(name) < 10**9:
-        return str(name)
-    if isinstance(name, str) and name.strip():
-        return name.strip()
-    what = f"class name {quoted(name)} is no text"
-    raise Fault(Code.NAMES_INVALID, what, "Put it in quotes.", value=name)
-
-
-def _warn_of_names(reader: _Reader, classes: tuple[str, ...]) -> None:
-    first: dict[str, str] = {}
-    for name in dict.fromkeys(classes):
-        if name.isdigit():
-            what = f"class name {short(name)!r} is a number"
-            remedy = "Call it by what it is: people read it in reports and on the screen."
-            fault = Fault(Code.NAMES_NUMBER, what, remedy, value=name)
-            reader.add(fault, "names")
-        key = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
-        if first.setdefault(key, name) != name:
-            what = f"class {short(name)!r} looks like class {short(first[key])!r}"
-            fault = Fault(Code.NAMES_ALIKE, what, "Merge the two if they are one.", value=name)
-            reader.add(fault, "names")
 
 
 def _read_base(reader: _Reader) -> Path | None:
@@ -325,7 +252,7 @@ def _read_sources(reader: _Reader, base: Path, split: str) -> tuple[Path, ...]:
     entries = cast("list[object]", value) if isinstance(value, list) else [value]
     sources: list[Path] = []
     # A list that holds itself ends in entries that are no text; a long one is cut.
-    for entry in entries[:_MAX_CLASSES]:
+    for entry in entries[:_MAX_ENTRIES]:
         try:
             source = _read_source(reader, base, split, entry)
         except Fault as fault:

@@ -97,7 +97,7 @@ def examine_image(path: str, digest: str, content: bytes) -> ImageFacts:
     except Fault as fault:
         value = "" if fault.value is None else short(fault.value)
         return ImageFacts(digest, fault=(fault.code, fault.what, fault.remedy, value))
-    small = image.reduce(max(1, min(image.size) // _SMALL))
+    small = _reduced(image)
     return ImageFacts(digest, image.size, hash_picture(small), _is_grey(small), oddities)
 
 
@@ -119,10 +119,16 @@ def hash_picture(image: Image.Image) -> str:
     """The perceptual hash (pHash, 256 bits) of an image, as hex; '' where it is all one colour."""
     from imagehash import phash
 
-    grey = image.convert("L")
+    grey = _reduced(image).convert("L")
     if float(np.asarray(grey).std()) < _MIN_DEVIATION:
         return ""
     return str(phash(grey, hash_size=_HASH_SIDE))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The image at a small size; at the same again where it is small already."""
+    factor = min(image.size) // _SMALL
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _is_grey(image: Image.Image) -> bool:

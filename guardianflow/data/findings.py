@@ -2,7 +2,7 @@
 
 import os
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
@@ -11,6 +11,7 @@ from guardianflow.data.rules import RULES, Code, Severity
 from guardianflow.errors import DatasetInvalid
 
 _MAX_LISTED = 50
+_MAX_TOLD = 5
 _MAX_VALUE = 120
 _ORDER = {code: position for position, code in enumerate(Code)}
 
@@ -128,20 +129,23 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def told(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Warnings in sentences for people; what is common is counted by split."""
-    counts: dict[tuple[str, str], tuple[int, Finding]] = {}
-    lines: list[str] = []
+    """Findings in sentences for people; what is common is counted by split."""
+    groups: dict[tuple[str, Code], list[Finding]] = {}
     for finding in findings:
-        if RULES[finding.code].summary:
-            key = (finding.split or "", finding.code)
-            count, first = counts.get(key, (0, finding))
-            counts[key] = (count + finding.count, first)
-        else:
-            lines.append(f"{finding.place}: {finding.what}")
-    for (split, _), (count, first) in counts.items():
-        words = RULES[first.code].summary.format(count=count, file=first.file)
-        lines.append(f"{split}: {words}" if split else words)
-    return tuple(lines)
+        groups.setdefault((finding.split or "", finding.code), []).append(finding)
+    return tuple(line for group in groups.values() for line in _told(group))
+
+
+def _told(group: Sequence[Finding]) -> Iterator[str]:
+    first, rule = group[0], RULES[group[0].code]
+    prefix = f"{first.split}: " if first.split else ""
+    if rule.summary:
+        count = sum(finding.count for finding in group)
+        yield prefix + rule.summary.format(count=count, file=first.file)
+        return
+    yield from (f"{finding.place}: {finding.what}" for finding in group[:_MAX_TOLD])
+    if len(group) > _MAX_TOLD:
+        yield f"{prefix}{len(group) - _MAX_TOLD} more of this kind: {rule.title}"
 
 
 def refusal(findings: Sequence[Finding]) -> DatasetInvalid:

@@ -33,13 +33,13 @@ _REMEDIES = {
 }
 
 _PHRASES = {
-    Code.ROW_CLIPPED: "box {value} stands over the border by a rounding error ({count} such rows)",
-    Code.ROW_EMPTY: "box {value} has no area ({count} such rows)",
-    Code.ROW_TWICE: "row {value} was there before ({count} such rows)",
-    Code.ROW_POLYGON: "row {value} is a polygon ({count} such rows)",
-    Code.ROW_CLASS_DECIMAL: "class id {value} is written with a point ({count} such rows)",
-    Code.BOX_TWO_CLASSES: "one box has two {value} ({count} such boxes)",
-    Code.BOX_EVERYTHING: "box {value} is as large as the image ({count} such rows)",
+    Code.ROW_CLIPPED: "box {value} stands over the border by a rounding error",
+    Code.ROW_EMPTY: "box {value} has no area",
+    Code.ROW_TWICE: "row {value} was there before",
+    Code.ROW_POLYGON: "row {value} is a polygon",
+    Code.ROW_CLASS_DECIMAL: "class id {value} is written with a point",
+    Code.BOX_TWO_CLASSES: "one box has two {value}",
+    Code.BOX_EVERYTHING: "box {value} is as large as the image",
 }
 
 Row = tuple[int, float, float, float, float]
@@ -273,6 +273,8 @@ def _findings(reading: _Reading) -> Iterator[Finding]:
         fault = Fault(Code.LABEL_HOPELESS, what, remedy, value=reading.suppressed)
         yield fault.at(file, count=reading.suppressed)
     for code, (count, line, value) in reading.counted.items():
-        what = _PHRASES[code].format(count=count, value=value)
+        what = _PHRASES[code].format(value=value)
+        if count > 1:
+            what += f", and {count - 1} more like it"
         fault = Fault(code, what, _REMEDIES[code], value=value)
         yield fault.at(file, line=line or None, count=count)

@@ -74,6 +74,8 @@ class Code(StrEnum):
     IMAGE_TWICE = "image-twice"
     IMAGE_IN_TWO_SPLITS = "image-in-two-splits"
     IMAGE_NEARLY_TWICE = "image-nearly-twice"
+    EVALUATION_IMAGE = "evaluation-image"
+    EVALUATION_NEARLY = "evaluation-nearly"
     LABEL_MISSING = "label-missing"
     LABEL_ORPHAN = "label-orphan"
     LABEL_SHARED = "label-shared"
@@ -194,6 +196,8 @@ RULES: Mapping[Code, Rule] = {
     Code.IMAGE_TWICE: _warning("the same image twice in one split"),
     Code.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
     Code.IMAGE_NEARLY_TWICE: _warning("almost the same image in two splits"),
+    Code.EVALUATION_IMAGE: _error("an image to learn from is in the evaluation set"),
+    Code.EVALUATION_NEARLY: _warning("an image to learn from looks like one in the evaluation set"),
     Code.LABEL_MISSING: _error("an image without a label file"),
     Code.LABEL_ORPHAN: _error("label files without an image"),
     Code.LABEL_SHARED: _error("two images with one label file"),

@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from guardianflow.data.contamination import DuplicatePair
 from guardianflow.data.dataset import Sample, load_image
+from guardianflow.errors import DatasetInvalid
 from guardianflow.measuring.detections import Detections
 
 if TYPE_CHECKING:
     from guardianflow.network.history import EpochFigures
 
 _TILE = 320
+_PAIRS = 24
 _GAP = 6
 _HEADER = 26
 _BACKGROUND = (24, 26, 30)
@@ -109,6 +112,34 @@ def comparison_sheet(
         for index, sample in enumerate(samples)
     ]
     return _write_grid(rows, list(columns), path, title)
+
+
+def pairs_sheet(pairs: Sequence[DuplicatePair], path: Path) -> Path:
+    """Images that are alike, two in a row, written as PNG; the most alike ones, if there are many.
+
+    Args:
+        pairs: What is alike.
+        path: The PNG file.
+    """
+    shown = pairs[:_PAIRS]
+    rows = [[_tile(pair.first, pair), _tile(pair.second, pair)] for pair in shown]
+    title = f"{len(pairs)} images that are in two splits"
+    return _write_grid(rows, ["", ""], path, title)
+
+
+def _tile(image: str, pair: DuplicatePair) -> Image.Image:
+    try:
+        picture = Image.fromarray(load_image(Path(image)))
+    except DatasetInvalid:
+        # Moved since it was compared, or its name is no text.
+        picture = Image.new("RGB", (_TILE, _TILE), _BACKGROUND)
+    picture.thumbnail((_TILE, _TILE))
+    group = pair.first_group if image == pair.first else pair.second_group
+    words = f"{group}: {Path(image).name} ({pair.likeness})"
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    pen.rectangle(pen.textbbox((2, 2), words, font=font), fill=_BACKGROUND)
+    pen.text((2, 2), words, fill=_INK, font=font)
+    return picture
 
 
 def training_curves(history: Sequence["EpochFigures"], path: Path) -> Path:

@@ -4,6 +4,9 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from guardianflow.edge import ir
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
@@ -12,7 +15,12 @@ from tests.integration.learned import Learned
 
 
 def register_copy(
-    learned: Learned, name: str, *, source: int | None = None, **settings: object
+    learned: Learned,
+    name: str,
+    *,
+    source: int | None = None,
+    blind: bool = False,
+    **settings: object,
 ) -> RegisteredModelInfo:
     """Register the learned detector once more, under another name and with other thresholds.
 
@@ -20,6 +28,7 @@ def register_copy(
         learned: What was really trained.
         name: Public name of a base.
         source: Version of that base: registers the INT8 twin made from it.
+        blind: Register one that sees next to nothing.
         settings: Fields of the scenario to replace, e.g. `gate=...`.
     """
     registry, twin = learned.registry, source is not None
@@ -29,6 +38,8 @@ def register_copy(
         for file in folder.rglob("*")
         if file.is_file()
     }
+    if blind:
+        files |= blinded(folder / "artifacts" / "ir")
     run_id = make_run(registry.client, files)
     made = learned.quantized if twin else learned.trained
     inputs = registry.client.get_run(made.run_id).inputs
@@ -43,11 +54,29 @@ def register_copy(
     return registry.register_model(run_id, "model", target, tags=tags)
 
 
-def register_release(learned: Learned, name: str, **settings: object) -> RegisteredModelInfo:
+def register_release(
+    learned: Learned, name: str, *, blind: bool = False, **settings: object
+) -> RegisteredModelInfo:
     """Register a base version with its INT8 twin; both become @candidate."""
-    base = register_copy(learned, name, **settings)
-    register_copy(learned, name, source=base.version, **settings)
+    base = register_copy(learned, name, blind=blind, **settings)
+    register_copy(learned, name, source=base.version, blind=blind, **settings)
     return base
+
+
+def blinded(folder: Path) -> dict[str, bytes]:
+    """The files of an IR whose scores are a thousandth of what they were."""
+    ir.forbid_telemetry()
+    import openvino as ov
+    from openvino import opset13 as op
+
+    model = ov.Core().read_model(folder / ir.FILE)
+    result = model.results[1]
+    source = result.input_value(0)
+    faint = op.multiply(source, op.constant(np.float32(1e-3)))
+    result.input(0).replace_source_output(faint.output(0))
+    with tempfile.TemporaryDirectory() as text:
+        saved = ir.save(model, Path(text))
+        return {f"artifacts/ir/{file.name}": file.read_bytes() for file in saved.iterdir()}
 
 
 def files_on_server(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from guardianflow.health import HealthReport, Verdict
+from guardianflow.health.report import Fallback, HealthReport
+from guardianflow.health.verdict import Figure, Verdict
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.records import HEALTH, Draft, close_record, open_record
-from guardianflow.scenario import HealthSettings
+from guardianflow.scenario import HealthPolicy
 
 _FIGURES = Evaluation(
     map50=0.2,
@@ -31,6 +32,7 @@ def keep_report(
     *,
     age: timedelta = timedelta(0),
     operation: int | None = None,
+    fallback: Fallback | None = None,
 ) -> str:
     """Keep a report about a version, and return its id.
 
@@ -41,6 +43,7 @@ def keep_report(
         verdict: What it says.
         age: How long ago it was measured, by the clock of whoever measured.
         operation: The newest operation that was known then.
+        fallback: How the way back did on the same frames.
     """
     run_id = open_record(client, HEALTH, uuid.uuid4().hex, "a test")
     report = HealthReport(
@@ -49,18 +52,17 @@ def keep_report(
         window="/frames",
         window_fingerprint="0" * 64,
         evaluation=_FIGURES,
-        settings=HealthSettings(),
+        figures={"map50": Figure(value=0.2)},
+        policy=HealthPolicy(),
+        window_verdict=verdict,
+        in_a_row=1,
+        fallback=fallback,
         verdict=verdict,
         reason="mAP50 0.200 on 32 frames is below 0.400",
         report_id=run_id,
         time=datetime.now(UTC) - age,
         operation=operation,
     )
-    tags = {
-        "guardianflow.name": name,
-        "guardianflow.version": str(version),
-        "guardianflow.verdict": verdict.value,
-    }
     with tempfile.TemporaryDirectory() as folder:
-        close_record(client, run_id, report, Draft(Path(folder), tags))
+        close_record(client, run_id, report, Draft(Path(folder), report.tags()))
     return run_id

@@ -12,8 +12,8 @@ from datetime import timedelta
 import pytest
 
 from guardianflow.errors import ArtifactMissing, InputError, Refused, RollbackHeld
-from guardianflow.health import Verdict
-from guardianflow.reaction import CLOCK_SKEW, MAX_AGE, roll_back_failing
+from guardianflow.health.reaction import CLOCK_SKEW, MAX_AGE, roll_back_failing
+from guardianflow.health.verdict import Verdict
 from guardianflow.registry import ModelRegistryManager
 from tests.integration.faults import (
     FORK,

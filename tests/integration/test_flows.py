@@ -25,8 +25,9 @@ from guardianflow.errors import (
     Refused,
     RegistryUnavailable,
     RollbackHeld,
+    SceneChanged,
 )
-from guardianflow.reaction import roll_back_failing
+from guardianflow.health.reaction import roll_back_failing
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window
@@ -209,8 +210,13 @@ def test_failing_health_rolls_back_once_and_trusts_only_the_report(plant, champi
 
     with pytest.raises(Refused):
         rollback(plant.name, failing_version=champion, report=report)
+    # Both versions see next to nothing, whatever they look at: that is no reason to go back.
+    with pytest.raises(SceneChanged):
+        rollback(plant.name, candidate, report)
     assert plant.aliases()["champion"] == candidate
+    assert until(lambda: alarms(plant.name))[0]["report"] == report
 
+    report = keep_report(plant.registry.client, plant.name, candidate)
     first = rollback(plant.name, candidate, report, "incident-1", return_state=True)
     assert first.name == "RolledBack", first.message
     assert plant.aliases()["champion"] == champion
@@ -252,7 +258,7 @@ def test_a_restored_version_that_fails_too_is_an_alarm(plant, factory, monkeypat
     # However often the task is tried, the flow run alarms once.
     answers = iter([RegistryUnavailable("MLflow server does not answer")])
     monkeypatch.setattr("flows.rollback.roll_back", roll_back.with_options(retry_delay_seconds=0))
-    monkeypatch.setattr("guardianflow.reaction.roll_back_failing", lost_once(answers))
+    monkeypatch.setattr("guardianflow.health.reaction.roll_back_failing", lost_once(answers))
     second = keep_report(client, name, 1)
     state = rollback(name, 1, second, "incident-2", return_state=True)
     assert state.is_failed()

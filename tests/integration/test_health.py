@@ -1,18 +1,32 @@
+import shutil
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from PIL import Image
 
-from guardianflow.errors import ArtifactMissing, DatasetInvalid, NoCandidate, Refused
-from guardianflow.health import Verdict, check_health, read_report
-from guardianflow.reaction import CLOCK_SKEW, roll_back_failing
-from guardianflow.scenario import GateSettings, HealthSettings, Light
+from guardianflow.errors import (
+    ArtifactMissing,
+    DatasetInvalid,
+    NoCandidate,
+    Refused,
+    SceneChanged,
+)
+from guardianflow.health.box import BoxReport, judge_new, post_report
+from guardianflow.health.reaction import CLOCK_SKEW, roll_back_failing
+from guardianflow.health.report import note_answer, read_report
+from guardianflow.health.verdict import Verdict
+from guardianflow.health.watch import unanswered
+from guardianflow.health.window import check_health
+from guardianflow.measuring.camera import FaultKind
+from guardianflow.scenario import GateSettings, HealthPolicy, HealthRule, Light
 from guardianflow.synthetic import draw_window
 from tests.integration.release_kit import register_release
 from tests.integration.reports import keep_report
 
 OPEN_GATE = GateSettings(min_map50=0.0, max_regression=1.0)
-STRICT = HealthSettings(min_map50=1.0, min_images=4, min_objects=4)
-EASY = HealthSettings(min_map50=0.0, min_images=4, min_objects=4)
+STRICT = HealthPolicy(min_map50=1.0, min_images=4, min_objects=4, consecutive=1, confidence=0.9)
+EASY = HealthPolicy(min_map50=0.0, min_images=4, min_objects=4)
 
 
 @pytest.fixture
@@ -39,9 +53,10 @@ def token():
     return f"test-{uuid.uuid4()}"
 
 
-def two_champions(registry, learned, name):
-    for _ in range(2):
-        register_release(learned, name, gate=OPEN_GATE)
+def two_champions(registry, learned, name, *, blind=True, **settings):
+    """A champion that sees, and after it one that does not."""
+    for blindly in (False, blind):
+        register_release(learned, name, blind=blindly, gate=OPEN_GATE, **settings)
         registry.promote_to_champion(name)
 
 
@@ -49,35 +64,35 @@ def test_a_window_is_measured_once_and_kept(registry, learned, name, window):
     register_release(learned, name)
     registry.promote_to_champion(name)
     mine = token()
-    report = check_health(registry, name, window, token=mine, settings=EASY)
+    report = check_health(registry, name, window, token=mine, policy=EASY)
     assert report.verdict is Verdict.HEALTHY
     assert (report.model_name, report.version, report.evaluation.images) == (name, 1, 6)
-    assert check_health(registry, name, window, token=mine, settings=STRICT) == report
+    assert check_health(registry, name, window, token=mine, policy=STRICT) == report
     assert read_report(registry, report.report_id) == report
     files = {file.path for file in registry.client.list_artifacts(report.report_id)}
     assert files == {"HealthReport.json", "window.png"}
 
 
-def test_thresholds_come_from_the_scenario_of_the_champion(registry, learned, name, window):
+def test_limits_come_from_the_scenario_of_the_champion(registry, learned, name, window):
     register_release(learned, name, health=STRICT)
     registry.promote_to_champion(name)
     report = check_health(registry, name, window, token=token())
-    assert report.settings == STRICT
+    assert report.policy == STRICT
     assert report.verdict is Verdict.FAILING
 
 
 def test_few_frames_blame_nobody(registry, learned, name, window):
     register_release(learned, name)
     registry.promote_to_champion(name)
-    many = HealthSettings(min_map50=1.0, min_images=7)
-    report = check_health(registry, name, window, token=token(), settings=many)
+    many = HealthPolicy(min_map50=1.0, min_images=7)
+    report = check_health(registry, name, window, token=token(), policy=many)
     assert report.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_failing_report_rolls_the_release_back_once(registry, learned, name, window):
     two_champions(registry, learned, name)
     variant = f"{name}__openvino_int8"
-    report = check_health(registry, variant, window, token=token(), settings=STRICT)
+    report = check_health(registry, variant, window, token=token(), policy=STRICT)
     first = roll_back_failing(registry, variant, 2, report.report_id)
     assert first.operation.actor == "automation"
     assert report.reason in first.operation.reason
@@ -89,9 +104,101 @@ def test_a_failing_report_rolls_the_release_back_once(registry, learned, name, w
     assert [op.kind for op in registry.history(name)] == ["promote", "promote", "rollback"]
 
 
+def test_a_way_back_that_is_no_better_means_that_the_scene_has_changed(
+    registry, learned, name, window
+):
+    two_champions(registry, learned, name, blind=False)
+    report = check_health(registry, name, window, token=token(), policy=STRICT)
+    assert report.verdict is Verdict.FAILING
+    assert (report.fallback.version, report.fallback.better) == (1, False)
+    with pytest.raises(SceneChanged, match="version 1 has"):
+        roll_back_failing(registry, name, 2, report.report_id)
+    assert registry.get_champion(name).version == 2
+
+
+def test_failing_windows_have_to_come_in_a_row(registry, learned, name, tmp_path):
+    two_champions(registry, learned, name)
+    patient = STRICT.model_copy(update={"consecutive": 2})
+    windows = [tmp_path / str(seed) for seed in (5, 6)]
+    for seed, folder in enumerate(windows, start=5):
+        draw_window(
+            folder, learned.scenario.classes, light=Light.DAY, images=6, seed=seed, image_size=128
+        )
+    first, same, second = (
+        check_health(registry, name, folder, token=token(), policy=patient, camera="gate-1")
+        for folder in (windows[0], windows[0], windows[1])
+    )
+    assert [one.window_verdict for one in (first, same, second)] == [Verdict.FAILING] * 3
+    assert [one.in_a_row for one in (first, same, second)] == [1, 1, 2]
+    assert [one.verdict for one in (first, same, second)] == [
+        Verdict.INCONCLUSIVE,
+        Verdict.INCONCLUSIVE,
+        Verdict.FAILING,
+    ]
+    elsewhere = check_health(registry, name, windows[1], token=token(), policy=patient)
+    assert elsewhere.in_a_row == 1
+    reaction = roll_back_failing(registry, name, 2, first.report_id)
+    assert reaction.operation is None
+    assert roll_back_failing(registry, name, 2, second.report_id).operation is not None
+
+
+def test_a_dark_camera_blames_no_model(registry, learned, name, window, tmp_path):
+    two_champions(registry, learned, name)
+    dark = tmp_path / "dark"
+    shutil.copytree(window, dark)
+    for file in (dark / "images" / "test").iterdir():
+        Image.open(file).point(lambda level: level // 20).save(file)
+    report = check_health(registry, name, dark, token=token(), policy=STRICT)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert [fault.kind for fault in report.faults] == [FaultKind.DARK]
+    assert "camera: 6 of 6 frames are dark" in report.reason
+
+
+def box_report(name, version, **fields):
+    now = datetime.now(UTC)
+    given = {
+        "model": name,
+        "version": version,
+        "camera": "box-7",
+        "begin": now - timedelta(minutes=5),
+        "end": now,
+        "frames": 600,
+        "metrics": {"detections_per_frame": 0.1},
+    }
+    return BoxReport(**given | fields)
+
+
+def test_a_box_reports_and_is_judged_once(registry, learned, name):
+    floor = HealthRule(metric="detections_per_frame", at_least=0.5)
+    policy = HealthPolicy(rules=(floor,), consecutive=2)
+    two_champions(registry, learned, name, health=policy)
+    first = post_report(registry.client, box_report(name, 2))
+    stale = post_report(registry.client, box_report(name, 1))
+    assert post_report(registry.client, box_report(name, 2, frames=601)) != first
+    judged = [one for one in judge_new(registry) if one.model_name == name]
+    assert [one.verdict for one in judged] == [Verdict.INCONCLUSIVE, Verdict.FAILING]
+    assert [one.in_a_row for one in judged] == [1, 2]
+    assert judge_new(registry) == []
+    assert registry.client.get_run(stale).data.tags["guardianflow.judged"] == "about no champion"
+    assert judged[1].reason.startswith("detections_per_frame 0.100 on 601 frames is below 0.500")
+
+    [lost] = unanswered(registry, {name: 2}, grace=timedelta(0))
+    assert (lost.version, lost.report_id) == (2, judged[1].report_id)
+    assert unanswered(registry, {name: 1}, grace=timedelta(0)) == []
+    assert unanswered(registry, {name: 2}, grace=timedelta(hours=1)) == []
+    note_answer(registry, lost.report_id, "seen to")
+    assert unanswered(registry, {name: 2}, grace=timedelta(0)) == []
+    assert roll_back_failing(registry, name, 2, lost.report_id).operation is not None
+
+
+def test_a_box_says_the_same_twice_and_is_heard_once(registry, learned, name):
+    report = box_report(name, 1)
+    assert post_report(registry.client, report) == post_report(registry.client, report)
+
+
 def test_a_healthy_report_moves_nothing(registry, learned, name, window):
     two_champions(registry, learned, name)
-    report = check_health(registry, name, window, token=token(), settings=EASY)
+    report = check_health(registry, name, window, token=token(), policy=EASY)
     reaction = roll_back_failing(registry, name, 2, report.report_id)
     assert reaction.operation is None
     assert "nothing to roll back" in reaction.message
@@ -100,7 +207,7 @@ def test_a_healthy_report_moves_nothing(registry, learned, name, window):
 
 def test_a_late_report_about_a_former_champion_moves_nothing(registry, learned, name, window):
     two_champions(registry, learned, name)
-    report = check_health(registry, name, window, token=token(), settings=STRICT)
+    report = check_health(registry, name, window, token=token(), policy=STRICT)
     register_release(learned, name, gate=OPEN_GATE)
     registry.promote_to_champion(name)
     reaction = roll_back_failing(registry, name, 2, report.report_id)
@@ -111,7 +218,7 @@ def test_a_late_report_about_a_former_champion_moves_nothing(registry, learned, 
 def test_a_report_from_before_a_person_insisted_moves_nothing(registry, learned, name, window):
     two_champions(registry, learned, name)
     early, late = (
-        check_health(registry, name, window, token=token(), settings=STRICT) for _ in range(2)
+        check_health(registry, name, window, token=token(), policy=STRICT) for _ in range(2)
     )
     roll_back_failing(registry, name, 2, early.report_id)
     registry.promote_to_champion(name, 2, force=True, reason="the lamp was mended")
@@ -123,7 +230,7 @@ def test_a_report_from_before_a_person_insisted_moves_nothing(registry, learned,
 
 def test_a_report_says_what_was_decided_before_it_was_measured(registry, learned, name, window):
     two_champions(registry, learned, name)
-    report = check_health(registry, name, window, token=token(), settings=STRICT)
+    report = check_health(registry, name, window, token=token(), policy=STRICT)
     assert report.operation == registry.history(name)[-1].seq == 2
 
 
@@ -167,7 +274,7 @@ def test_a_report_that_knows_only_its_time_is_judged_by_it_and_doubts_the_clocks
 
 def test_an_invented_event_moves_nothing(registry, learned, name, window):
     two_champions(registry, learned, name)
-    report = check_health(registry, name, window, token=token(), settings=STRICT)
+    report = check_health(registry, name, window, token=token(), policy=STRICT)
     with pytest.raises(ArtifactMissing):
         roll_back_failing(registry, name, 2, "0123456789abcdef0123456789abcdef")
     with pytest.raises(Refused):

@@ -45,7 +45,7 @@ def test_the_run_says_what_from_and_keeps_weights_pictures_and_scenario(learned)
     assert run.data.params["epochs"] == "12"
     assert run.data.metrics["test.map50"] == pytest.approx(learned.trained.evaluation.map50)
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"weights", "pictures", "scenario.json", "evaluation.json"} <= kept
+    assert {"weights", "pictures", "scenario.json", "evaluation.json", "contamination.json"} <= kept
     pictures = {file.path for file in client.list_artifacts(run.info.run_id, "pictures")}
     assert pictures == {"pictures/curves.png", "pictures/detections.png"}
     uses = {entry.tags[0].value for entry in run.inputs.dataset_inputs}

@@ -86,6 +86,23 @@ def write_yaml(content: bytes) -> Callable[[Path], None]:
     return lambda root: (root / "data.yaml").write_bytes(content) and None
 
 
+def replace_yaml(put: Callable[[Path], object]) -> Callable[[Path], None]:
+    def harm(root: Path) -> None:
+        (root / "data.yaml").unlink()
+        put(root / "data.yaml")
+
+    return harm
+
+
+def move_train(root: Path) -> None:
+    """As some exporters have it: a folder for each split, with images and labels in it."""
+    for kind in ("images", "labels"):
+        (root / kind / "train").rename(root / kind / "moved")
+        (root / "t").mkdir(exist_ok=True)
+        shutil.move(root / kind / "moved", root / "t" / kind)
+    edit(root, "train: images/train", "train: t")
+
+
 KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
 
 
@@ -93,6 +110,9 @@ KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
     ("harm", "code"),
     [
         (lambda root: (root / "data.yaml").unlink(), Code.YAML_MISSING),
+        (replace_yaml(lambda file: file.symlink_to("nowhere")), Code.YAML_UNREADABLE),
+        (replace_yaml(lambda file: os.mkfifo(file)), Code.FILE_IRREGULAR),
+        (replace_yaml(lambda file: file.mkdir()), Code.FILE_IRREGULAR),
         (write_yaml(b"a: [1"), Code.YAML_SYNTAX),
         (write_yaml(b"\x00\x01"), Code.YAML_SYNTAX),
         (write_yaml(b"[" * 5000), Code.YAML_SYNTAX),
@@ -137,6 +157,7 @@ KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
         (change("test: images/test\n", ""), Code.SPLIT_UNNAMED),
         (change("val: images/val", "valid: images/val"), Code.SPLIT_UNNAMED),
         (change("images/val", "../images/val"), Code.SPLIT_MOVED),
+        (move_train, Code.SPLIT_ABOVE),
         (lambda root: edit(root, "images/val", str(root / "images/val")), Code.SPLIT_ABSOLUTE),
     ],
 )

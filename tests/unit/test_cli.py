@@ -36,10 +36,23 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "promote", "approve", "rollback", "repair", "models", "history", "drill", "doctor"],
+    [
+        *(
+            "run",
+            "promote",
+            "approve",
+            "rollback",
+            "repair",
+            "models",
+            "history",
+            "drill",
+            "doctor",
+        ),
+        "dataset check",
+    ],
 )
 def test_every_command_has_an_example(capsys, monkeypatch, command):
-    code, out, _ = run(capsys, monkeypatch, command, "--help")
+    code, out, _ = run(capsys, monkeypatch, *command.split(), "--help")
     assert code == 0
     assert "Example" in out
     assert f"guardianflow {command}" in out

@@ -362,7 +362,7 @@ def test_real_photographs_open_with_few_words() -> None:
     }
     # What was looked at and is true: a contradiction, a full frame, grey photographs.
     assert [warning.partition(": ")[2] for warning in dataset.warnings] == [
-        "one box has two classes 2 and 0 (1 such boxes)",
+        "one box has two classes 2 and 0",
         "3 of 336 images of train have no colour, this is the first",
         "1 of 72 images of val have no colour, this is the first",
         "2 of 72 images of test have no colour, this is the first",

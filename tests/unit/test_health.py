@@ -1,24 +1,117 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from guardianflow.health import Verdict, assess
-from guardianflow.scenario import HealthSettings
-from tests.unit.test_gate import figures
+from guardianflow.health.verdict import (
+    Figure,
+    Judgement,
+    PastWindow,
+    Verdict,
+    conclude,
+    failing_in_a_row,
+    judge,
+    rules_of,
+)
+from guardianflow.measuring.camera import CameraFault, FaultKind
+from guardianflow.scenario import HealthPolicy, HealthRule
 
-SETTINGS = HealthSettings(min_map50=0.3, min_images=16, min_objects=30)
+POLICY = HealthPolicy(min_map50=0.3, min_images=16, min_objects=30)
+
+
+def judged(figure, *, images=32, objects=64, policy=POLICY, faults=()):
+    figures = {"map50": figure}
+    return judge(policy, rules_of(policy), figures, images=images, objects=objects, faults=faults)
 
 
 @pytest.mark.parametrize(
-    ("map50", "images", "objects", "expected"),
+    ("figure", "images", "objects", "expected"),
     [
-        (0.31, 16, 30, Verdict.HEALTHY),
-        (0.30, 16, 30, Verdict.HEALTHY),
-        (0.29, 16, 30, Verdict.FAILING),
-        (0.00, 15, 300, Verdict.INCONCLUSIVE),  # too few frames to blame anybody
-        (0.00, 160, 29, Verdict.INCONCLUSIVE),
+        (Figure(value=0.31), 16, 30, Verdict.HEALTHY),
+        (Figure(value=0.30), 16, 30, Verdict.HEALTHY),
+        (Figure(value=0.29), 16, 30, Verdict.FAILING),
+        (Figure(value=0.00), 15, 300, Verdict.INCONCLUSIVE),  # too few frames to blame anybody
+        (Figure(value=0.00), 160, 29, Verdict.INCONCLUSIVE),
+        (Figure(value=0.25, low=0.2, high=0.29), 32, 64, Verdict.FAILING),
+        (Figure(value=0.25, low=0.2, high=0.31), 32, 64, Verdict.INCONCLUSIVE),  # by chance
+        (Figure(value=0.31, low=0.2, high=0.4), 32, 64, Verdict.HEALTHY),
     ],
 )
-def test_a_window_fails_only_with_enough_evidence(map50, images, objects, expected):
-    evaluation = figures(map50).model_copy(update={"images": images, "objects": objects})
-    verdict, reason = assess(evaluation, SETTINGS)
-    assert verdict is expected
-    assert str(images) in reason
+def test_a_window_fails_only_with_enough_evidence(figure, images, objects, expected):
+    found = judged(figure, images=images, objects=objects)
+    assert found.verdict is expected
+    assert str(images) in found.reason
+
+
+def test_a_ceiling_fails_from_above_and_the_worst_rule_speaks():
+    ceiling = HealthRule(metric="false_alarms_per_image", at_most=0.5)
+    policy = POLICY.model_copy(update={"rules": (ceiling,)})
+    figures = {
+        "map50": Figure(value=0.9),
+        "false_alarms_per_image": Figure(value=0.8, low=0.6, high=1.0),
+    }
+    found = judge(policy, rules_of(policy), figures, images=32, objects=64)
+    assert found.verdict is Verdict.FAILING
+    assert found.metric == "false_alarms_per_image"
+    assert "0.800 on 32 frames is above 0.500" in found.reason
+    doubtful = figures | {"false_alarms_per_image": Figure(value=0.8, low=0.4, high=1.0)}
+    found = judge(policy, rules_of(policy), doubtful, images=32, objects=64)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "down to 0.400" in found.reason
+
+
+def test_a_camera_is_blamed_before_a_model():
+    fault = CameraFault(kind=FaultKind.DARK, frames=20, of=32)
+    found = judged(Figure(value=0.0), faults=[fault])
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reason == "camera: 20 of 32 frames are dark"
+
+
+def test_what_was_not_reported_is_no_failure():
+    assert judge(POLICY, rules_of(POLICY), {}, images=32, objects=64).verdict is (
+        Verdict.INCONCLUSIVE
+    )
+    assert judge(POLICY, [], {}, images=32, objects=64).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_rule_has_one_limit():
+    with pytest.raises(ValidationError, match="one of them"):
+        HealthRule(metric="map50")
+    with pytest.raises(ValidationError, match="one of them"):
+        HealthRule(metric="map50", at_least=0.1, at_most=0.2)
+
+
+def windows(*said):
+    verdicts = {"F": Verdict.FAILING, "H": Verdict.HEALTHY, "I": Verdict.INCONCLUSIVE}
+    return [PastWindow(word[1:] or str(i), verdicts[word[0]]) for i, word in enumerate(said)]
+
+
+@pytest.mark.parametrize(
+    ("past", "row"),
+    [
+        ([], 1),
+        (["F"], 2),
+        (["F", "F", "H", "F"], 3),
+        (["H", "F"], 1),
+        (["I", "F"], 2),  # a window that says nothing breaks no row
+        (["Fsame", "Fsame"], 2),  # the same frames are no further evidence
+        (["Fnow"], 1),
+    ],
+)
+def test_a_row_of_failing_windows_is_counted(past, row):
+    assert failing_in_a_row("now", windows(*past)) == row
+
+
+@pytest.mark.parametrize(("consecutive", "expected"), [(1, "FAILING"), (2, "FAILING"), (3, "I")])
+def test_nothing_moves_before_enough_windows_failed(consecutive, expected):
+    policy = POLICY.model_copy(update={"consecutive": consecutive})
+    own = Judgement(Verdict.FAILING, "mAP50 0.100 on 32 frames is below 0.300", "map50")
+    concluded, row = conclude(own, policy, "now", windows("F", "H"))
+    assert row == 2
+    assert concluded.verdict.value.startswith(expected)
+    assert own.reason in concluded.reason
+
+
+@given(st.lists(st.sampled_from(["F", "I"]), max_size=6))
+def test_a_healthy_window_always_ends_the_row(past):
+    assert failing_in_a_row("now", windows("H", *past)) == 1

@@ -1,6 +1,7 @@
 """Reaction: what a failing health report does to the champion that it is about.
 
-    report -> about this champion? -> FAILING? -> newer than what made it champion? -> rollback
+    report -> about this champion? -> FAILING? -> newer than what made it champion?
+           -> is the way back any better on the same frames? -> rollback
 
 Nobody's word is taken: the stored report is read again, and asked whether it still speaks about
 production as it is now.
@@ -11,18 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from guardianflow.errors import ChampionChanged, Refused
-from guardianflow.health import (
+from guardianflow.errors import ChampionChanged, Refused, SceneChanged
+from guardianflow.health.report import (
     NAME_TAG,
     VERDICT_TAG,
     VERSION_TAG,
     HealthReport,
-    Verdict,
     read_report,
 )
+from guardianflow.health.verdict import Verdict
 from guardianflow.names import ModelName
 from guardianflow.records import read_tags
-from guardianflow.registry import ModelRegistryManager, Operation
+from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation
 from guardianflow.release.ledger import Ledger
 from guardianflow.release.outcome import champion_of, operation_of
 from guardianflow.release.state import Record
@@ -66,6 +67,7 @@ def roll_back_failing(
         ArtifactMissing: The report does not exist.
         NoRollbackTarget: There is no known-good version to go back to.
         RollbackHeld: The version was itself restored by a rollback: a person has to look.
+        SceneChanged: The way back was no better on the same frames.
         Refused: The report is about something else, or of the future; or a rule says no.
     """
     name = ModelName.parse(model_name).public
@@ -97,6 +99,8 @@ def roll_back_failing(
     installed = _installed(ledger.past(head), name, failing_version)
     if done is None and (too_late := _too_late(found, max_age, installed)):
         return Reaction(None, f"{too_late}: nothing to roll back.")
+    if done is None:
+        _refuse_worse(registry, found)
     try:
         operation = registry.rollback(
             name,
@@ -109,6 +113,26 @@ def roll_back_failing(
     except ChampionChanged as error:
         return _not_champion(name, error.actual, failing_version)
     return Reaction(operation, operation.message)
+
+
+def _refuse_worse(registry: ModelRegistryManager, found: HealthReport) -> None:
+    """Refuse to go back to what did no better on the frames on which the champion failed.
+
+    Raises:
+        SceneChanged: It did no better, so not the model has changed but what it looks at.
+    """
+    fallback = found.fallback
+    if fallback is None or fallback.better:
+        return
+    plan = registry.plan_rollback(found.model_name, write=False)
+    targets = {
+        move.after
+        for move in plan.moves
+        if move.name == found.model_name and move.alias == ModelAlias.CHAMPION
+    }
+    # Another way back by now was not measured: nothing speaks against it.
+    if targets == {fallback.version}:
+        raise SceneChanged(found.model_name, found.version, found.reason, fallback.message)
 
 
 def _check_subject(told: str, asked: str, report: str) -> None:

@@ -1,0 +1,36 @@
+"""The table of codes in docs/datasets.md, made of the rules themselves: `python -m docs.codes`."""
+
+from pathlib import Path
+
+from guardianflow.data.rules import RULES
+
+PAGE = Path(__file__).with_name("datasets.md")
+_BEGIN = "<!-- codes: written by `python -m docs.codes` -->"
+_END = "<!-- end of codes -->"
+
+
+def table() -> str:
+    """One row for each code."""
+    rows = ["| code | | what it is | what is loaded |", "|---|---|---|---|"]
+    rows += [
+        f"| `{code}` | {rule.severity} | {rule.title} | {rule.repair or '-'} |"
+        for code, rule in RULES.items()
+    ]
+    return "\n".join(rows)
+
+
+def written(page: str) -> str:
+    """The page with the table of now.
+
+    Raises:
+        ValueError: A marker is missing.
+    """
+    head, _, rest = page.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not end:
+        raise ValueError(f"{PAGE} lacks {_BEGIN} or {_END}")
+    return f"{head}{_BEGIN}\n{table()}\n{_END}{tail}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text("utf-8")), encoding="utf-8")

@@ -1,0 +1,153 @@
+"""`guardianflow dataset check`: says everything that is wrong with a data set, before training."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, say, stdout
+
+if TYPE_CHECKING:
+    from guardianflow.data.checker import Checked
+    from guardianflow.data.contamination import DuplicatePair
+    from guardianflow.data.findings import Finding
+
+_BAD_INPUT = 2
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(no_args_is_help=True, help="Look at data sets before they are used.")
+    group.command("check")(check)
+    app.add_typer(group, name="dataset", rich_help_panel="Daily")
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="The folder with data.yaml, or the YAML file.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Stands in for `path` of a data.yaml of another machine.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="What the classes have to be, e.g. person,helmet.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="A data set whose test split must not be in what is learned from."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with pictures of it all.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a YOLO data set; exit code 2 where it has errors. No file of it is changed.
+
+    [bold]Examples[/]
+
+    guardianflow dataset check ~/data/ppe --report check.html
+
+    guardianflow dataset check ~/data/new --against ~/data/frozen --classes person,helmet
+    """
+    from guardianflow.data.checker import check_dataset
+    from guardianflow.data.contamination import find_duplicates, report_contamination
+    from guardianflow.data.findings import errors
+
+    wanted = [name.strip() for name in classes.split(",")] if classes else None
+    with meter(quiet=as_json) as show:
+        checked = check_dataset(
+            path, wanted, base=root, on_progress=lambda p: show(p.step, p.done, p.total)
+        )
+        pairs = find_duplicates(checked.splits)
+        if against is not None:
+            checked, leaks = _compare(checked, against)
+            pairs = (*leaks, *pairs)
+        if report is not None:
+            from guardianflow.data.report_page import write_page
+
+            write_page(checked, report, pairs)
+    wrong = len(errors(checked.findings))
+    if as_json:
+        contamination = report_contamination(pairs, checked.splits)
+        print_result(
+            _answer(checked, wrong, contamination.model_dump(mode="json"), report), as_json=True
+        )
+    else:
+        _tell(checked, wrong, report)
+    if wrong:
+        raise typer.Exit(_BAD_INPUT)
+
+
+def _compare(checked: "Checked", against: Path) -> tuple["Checked", tuple["DuplicatePair", ...]]:
+    """Compare with the evaluation set of another data set.
+
+    Raises:
+        DatasetInvalid: That one cannot be used.
+    """
+    from dataclasses import replace
+
+    from guardianflow.data.contamination import find_leaks, leak_findings
+    from guardianflow.data.dataset import open_dataset
+
+    other = open_dataset(against)
+    leaks = find_leaks(checked.splits, f"test split of {against}", other.samples("test"))
+    return replace(checked, findings=(*checked.findings, *leak_findings(leaks))), leaks
+
+
+def _answer(
+    checked: "Checked", wrong: int, contamination: object, report: Path | None
+) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from guardianflow.data.findings import in_order, readable
+    from guardianflow.data.summary import figures_by_split
+
+    return {
+        "root": readable(checked.root),
+        "classes": list(checked.classes),
+        "usable": not wrong,
+        "errors": wrong,
+        "warnings": len(checked.findings) - wrong,
+        "splits": {split: asdict(one) for split, one in figures_by_split(checked).items()},
+        "findings": [finding.model_dump(mode="json") for finding in in_order(checked.findings)],
+        "contamination": contamination,
+        "report": str(report) if report else None,
+    }
+
+
+def _tell(checked: "Checked", wrong: int, report: Path | None) -> None:
+    from guardianflow.data.findings import in_order, readable
+    from guardianflow.data.summary import figures_by_split
+
+    root = readable(checked.root)
+    figures = figures_by_split(checked)
+    if figures:
+        images = ["images (usable)", *(f"{one.images} ({one.usable})" for one in figures.values())]
+        rows = [[name, *(one.boxes[name] for one in figures.values())] for name in checked.classes]
+        print_table(root, ["", *figures], [images, *rows])
+    counts: Counter[str] = Counter()
+    first: dict[str, Finding] = {}
+    listed = in_order(checked.findings)
+    for one in listed:
+        first.setdefault(one.code, one)
+        counts[one.code] += one.count
+    columns = ["", "code", "how many", "the first one", "what to do"]
+    cells = [
+        (
+            one.severity,
+            code,
+            counts[code],
+            f"{one.place.removeprefix(f'{root}/')}: {one.what}",
+            one.remedy,
+        )
+        for code, one in first.items()
+    ]
+    if cells:
+        print_table("Findings", columns, cells)
+    judged = "not to be used as it is" if wrong else "can be used"
+    odd = len(listed) - wrong
+    stdout.print(f"{_counted(wrong, 'error')}, {_counted(odd, 'warning')}: {judged}")
+    say(f"report: {report}" if report else "--report FILE.html shows each with its picture")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"

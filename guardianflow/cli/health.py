@@ -1,0 +1,115 @@
+"""The commands about health: what an edge box reports, and how the champions do."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from guardianflow.cli.connection import open_registry
+from guardianflow.cli.output import JsonFlag, print_result, print_table, stdout
+from guardianflow.errors import InputError
+from guardianflow.names import ModelName
+
+_LONGEST = 1_000_000
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="Report how a champion does on the floor, and read what was reported.",
+)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(commands, name="health", rich_help_panel="Daily")
+
+
+@commands.command("report")
+def report(
+    file: Annotated[
+        str, typer.Argument(help="JSON file with the report; - reads standard input.")
+    ] = "-",
+    as_json: JsonFlag = False,
+) -> None:
+    """Post what an edge box counted on one window of frames; it is judged on the server.
+
+    The same report again changes nothing. The account needs EDIT on the MLflow experiment
+    guardianflow.health and nothing else.
+
+    [bold]Example[/]
+
+    echo '{"model": "donghwa-entec/busan-plant1/welding/ppe__openvino_int8", "version": 2,
+    "camera": "box-7", "begin": "2026-11-25T08:00:00+09:00", "end": "2026-11-25T09:00:00+09:00",
+    "frames": 3600, "metrics": {"detections_per_frame": 1.9}}' | guardianflow health report
+    """
+    from guardianflow.health.box import BoxReport, post_report
+
+    text = _read(file)
+    try:
+        box = BoxReport.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{'standard input' if file == '-' else file}: {key or 'the report'}: {first['msg']}.",
+            remedy="`guardianflow health report --help` shows a report.",
+            key=key,
+        ) from error
+    run_id = post_report(open_registry(quiet=as_json).client, box)
+    if not as_json:
+        stdout.print(f"kept as {run_id}: {box.model} version {box.version}, {box.camera}")
+    print_result({"run_id": run_id, "model": box.model, "version": box.version}, as_json=as_json)
+
+
+@commands.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Base or variant.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the latest reports about a model, the newest first.
+
+    [bold]Example[/]
+
+    guardianflow health show donghwa-entec/busan-plant1/welding/ppe__openvino_int8
+    """
+    from guardianflow.health.report import ANSWER_TAG, NAME_TAG, find_reports
+
+    public = ModelName.parse(name).public
+    registry = open_registry(quiet=as_json)
+    rows = [
+        {
+            "report": run.info.run_id,
+            "version": int(run.data.tags.get("guardianflow.version", "0")),
+            "camera": run.data.tags.get("guardianflow.camera", ""),
+            "verdict": run.data.tags.get("guardianflow.verdict", ""),
+            "window": run.data.tags.get("guardianflow.window_verdict", ""),
+            "answer": run.data.tags.get(ANSWER_TAG, ""),
+        }
+        for run in find_reports(registry.client, {NAME_TAG: public})
+    ]
+    if not as_json:
+        columns = ("report", "version", "camera", "verdict", "window", "answer")
+        print_table(f"Health of {public}", columns, [[row[key] for key in columns] for row in rows])
+    print_result(rows, as_json=as_json)
+
+
+def _read(file: str) -> str:
+    """The report's text.
+
+    Raises:
+        InputError: It cannot be read, is no UTF-8 text, or is far too long.
+    """
+    try:
+        stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
+        with stream:
+            content = stream.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise InputError(
+                f"The report in {file} is longer than {_LONGEST} bytes.",
+                remedy="Report one window at a time.",
+            )
+        return content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The report in {file} cannot be read: {error}.", remedy="Give a JSON file, or -."
+        ) from error

@@ -1,0 +1,175 @@
+"""What an edge box says about its model: posted into MLflow by the box, judged by us.
+
+    box --BoxReport--> experiment guardianflow.health --judge_new--> HealthReport -> event
+
+The box's account may write in that experiment and nowhere else: it has no password of Prefect and
+names no verdict. Whoever judges reads the champion, the limits and the history again.
+"""
+
+import hashlib
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from mlflow import MlflowClient
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+
+from guardianflow.connection import border, write_repeatably
+from guardianflow.errors import ArtifactMissing
+from guardianflow.health.report import HealthReport, past_windows
+from guardianflow.health.standing import standing_of
+from guardianflow.health.verdict import Figure, conclude, judge
+from guardianflow.measuring.camera import CameraFault
+from guardianflow.measuring.measurement import recorded_scenario
+from guardianflow.names import ModelName
+from guardianflow.records import (
+    COMPLETE_TAG,
+    HEALTH,
+    Draft,
+    close_record,
+    find_record,
+    open_record,
+    read_record,
+)
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import HealthPolicy
+
+_JUDGED_TAG = "guardianflow.judged"
+_IN_ONE_PASS = 100
+MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)]
+
+
+class BoxReport(BaseModel):
+    """Figures of one window of frames as an edge box counted them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(description="Public name of the model that the box runs.")
+    version: int = Field(ge=1, description="The version that the box runs.")
+    camera: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=80)] = Field(
+        description="Which camera or box."
+    )
+    begin: AwareDatetime = Field(description="When the first frame was taken, with time zone.")
+    end: AwareDatetime = Field(description="When the last frame was taken, with time zone.")
+    frames: int = Field(ge=0, description="Frames that were looked at.")
+    objects: int | None = Field(
+        default=None, ge=0, description="Labelled objects; null where nobody labelled the frames."
+    )
+    metrics: dict[MetricName, FiniteFloat] = Field(
+        default_factory=dict, max_length=100, description="Figures, by the names of the rules."
+    )
+    faults: tuple[CameraFault, ...] = Field(
+        default=(), description="What ails the camera, as guardianflow.measuring.camera says it."
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _a_name(cls, value: str) -> str:
+        return ModelName.parse(value).public
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all of it: the same report posted twice is one."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def post_report(client: MlflowClient, report: BoxReport) -> str:
+    """Keep what a box says in MLflow; the same again is the same. Judges nothing.
+
+    Args:
+        client: The MLflow server, with the box's own account.
+        report: What the box counted.
+
+    Returns:
+        The MLflow run that holds it.
+
+    Raises:
+        PermissionDenied: The account may not write into the experiment guardianflow.health.
+    """
+    token = f"box-{report.digest[:32]}"
+    if done := find_record(client, HEALTH, token):
+        return done
+    run_id = open_record(client, HEALTH, token, f"box {report.camera} {report.model}")
+    with tempfile.TemporaryDirectory() as folder:
+        tags = {"guardianflow.box_model": report.model, _JUDGED_TAG: "no"}
+        close_record(client, run_id, report, Draft(Path(folder), tags, dict(report.metrics)))
+    return run_id
+
+
+def judge_new(registry: ModelRegistryManager) -> list[HealthReport]:
+    """Judge what boxes posted since the last pass, the oldest first.
+
+    A report that cannot be read, or is about no champion, is set aside and keeps no other waiting.
+    """
+    client = registry.client
+    with border("reports of boxes"):
+        known = client.get_experiment_by_name(HEALTH)
+        if known is None:
+            return []
+        waiting = client.search_runs(
+            [known.experiment_id],
+            f"tags.`{_JUDGED_TAG}` = 'no' and tags.`{COMPLETE_TAG}` = 'true'",
+            max_results=_IN_ONE_PASS,
+            order_by=["attributes.start_time ASC"],
+        )
+    judged: list[HealthReport] = []
+    for run in waiting:
+        run_id = run.info.run_id
+        try:
+            report = _judge(registry, read_record(client, run_id, BoxReport), run_id)
+            said = report.report_id if report else "about no champion"
+        except ArtifactMissing as error:
+            report, said = None, error.message
+        if report:
+            judged.append(report)
+        _set_aside(client, run_id, said)
+    return judged
+
+
+def _set_aside(client: MlflowClient, run_id: str, said: str) -> None:
+    with border(f"report {run_id}"):
+        write_repeatably(lambda: client.set_tag(run_id, _JUDGED_TAG, said[:500]))
+
+
+def _judge(registry: ModelRegistryManager, box: BoxReport, posted: str) -> HealthReport | None:
+    """The report that is kept of it; None where the version is not champion."""
+    client, token = registry.client, f"judged-{posted}"
+    if done := find_record(client, HEALTH, token):
+        return read_record(client, done, HealthReport)
+    champion = registry.get_champion(box.model)
+    if champion is None or champion.version != box.version:
+        return None
+    standing = standing_of(registry, box.model, box.version)
+    scenario = recorded_scenario(registry, champion)
+    policy = scenario.health if scenario else HealthPolicy()
+    figures = {metric: Figure(value=value) for metric, value in box.metrics.items()}
+    rules = [rule for rule in policy.rules if rule.metric in figures]
+    own = judge(policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults)
+    past = past_windows(client, box.model, box.version, box.camera, since=standing.installed)
+    concluded, row = conclude(own, policy, box.digest, past)
+    run_id = open_record(client, HEALTH, token, f"health {box.model} {box.version}")
+    report = HealthReport(
+        model_name=box.model,
+        version=box.version,
+        camera=box.camera,
+        window=f"{box.begin.astimezone(UTC):%Y-%m-%d %H:%M:%S} to "
+        f"{box.end.astimezone(UTC):%H:%M:%S} UTC",
+        window_fingerprint=box.digest,
+        evaluation=None,
+        figures=figures,
+        faults=box.faults,
+        policy=policy,
+        window_verdict=own.verdict,
+        in_a_row=row,
+        verdict=concluded.verdict,
+        reason=concluded.reason,
+        report_id=run_id,
+        # When the frames were taken counts, not when they were judged.
+        time=min(box.end.astimezone(UTC), datetime.now(UTC)),
+        operation=standing.newest,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Draft(Path(folder), tags=report.tags(), metrics=report.metrics())
+        close_record(client, run_id, report, draft)
+    return report

@@ -1,0 +1,79 @@
+"""The figures of a window of labelled frames, with how sure they are, by the rules' names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardianflow.data.dataset import Sample
+from guardianflow.health.verdict import Figure
+from guardianflow.measuring.detections import Seen
+from guardianflow.measuring.intervals import Draws, bootstrap, once
+from guardianflow.measuring.matching import lay_out
+
+_DRAWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """The figures of one version on one window.
+
+    Attributes:
+        values: As measured, by metric.
+        drawn: The same of sets drawn from the window's frames, shape (B,) each; NaN where a set
+            holds no such object. Two versions on one window are drawn the same sets.
+    """
+
+    values: Mapping[str, float]
+    drawn: Mapping[str, NDArray[np.float64]]
+
+    def figures(self, confidence: float) -> dict[str, Figure]:
+        """Each figure with the ends that it surely, one at a time, does not pass."""
+        return {
+            metric: _figure(value, self.drawn[metric], confidence)
+            for metric, value in self.values.items()
+        }
+
+
+def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> Sampled:
+    """Measure what a version saw, and how sure the figures are."""
+    layout = lay_out(seen.detections, samples)
+    measured = _named(once(layout, len(classes), seen.thresholds), classes)
+    drawn = bootstrap(layout, len(classes), seen.thresholds, draws=_DRAWS)
+    values = {metric: float(found[0]) for metric, found in measured.items()}
+    known = {metric: value for metric, value in values.items() if np.isfinite(value)}
+    return Sampled(known, _named(drawn, classes))
+
+
+def surely_better(
+    metric: str, ours: Sampled, theirs: Sampled, *, confidence: float, higher: bool
+) -> bool:
+    """Whether the second version's figure is better on the same frames, beyond chance."""
+    if metric not in ours.values or metric not in theirs.values:
+        return False
+    gain = theirs.drawn[metric] - ours.drawn[metric]
+    gain = gain[np.isfinite(gain)] * (1 if higher else -1)
+    return bool(len(gain)) and float(np.quantile(gain, 1 - confidence)) > 0
+
+
+def _named(draws: Draws, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    per_class = {
+        f"{metric}.{name}": table[:, index]
+        for metric, table in (("recall", draws.recall), ("ap50", draws.precision["all"][:, :, 0]))
+        for index, name in enumerate(classes)
+    }
+    return {
+        "map50": draws.map50(),
+        "map50_95": draws.map50_95(),
+        "false_alarms_per_image": draws.false_alarms.sum(axis=1),
+        **per_class,
+    }
+
+
+def _figure(value: float, drawn: NDArray[np.float64], confidence: float) -> Figure:
+    known = drawn[np.isfinite(drawn)]
+    if not len(known):
+        return Figure(value=value)
+    low, high = np.quantile(known, [1 - confidence, confidence])
+    return Figure(value=value, low=float(low), high=float(high))

@@ -1,0 +1,155 @@
+"""The health report: a record in MLflow, and the tags by which it is found without a download."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.connection import border, write_repeatably
+from guardianflow.health.verdict import Figure, PastWindow, Verdict
+from guardianflow.measuring.camera import CameraFault
+from guardianflow.measuring.evaluation import Evaluation
+from guardianflow.names import ModelName
+from guardianflow.records import COMPLETE_TAG, HEALTH, read_record
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import HealthPolicy
+
+NAME_TAG = "guardianflow.name"
+VERSION_TAG = "guardianflow.version"
+VERDICT_TAG = "guardianflow.verdict"
+"""They say on the MLflow run what its report is about, so that most events need no download."""
+CAMERA_TAG = "guardianflow.camera"
+WINDOW_VERDICT_TAG = "guardianflow.window_verdict"
+FINGERPRINT_TAG = "guardianflow.window_fingerprint"
+OPERATION_TAG = "guardianflow.operation"
+ANSWER_TAG = "guardianflow.answer"
+"""What came of a failing report; without it nobody has answered yet."""
+_LOOKED_BACK = 200
+
+
+class Fallback(BaseModel):
+    """How the version that a rollback would bring back did on the same frames."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = Field(description="The last-known-good version of the model.")
+    value: float = Field(description="The figure that failed, of this version.")
+    better: bool = Field(description="Whether it is surely better than the failing champion.")
+    message: str = Field(description="One sentence for people.")
+
+
+class HealthReport(BaseModel):
+    """How a champion did on one window of frames."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_name: str = Field(description="Public name of the model.")
+    version: int = Field(description="The champion that was measured.")
+    camera: str = Field(default="", description="Which camera or box; '' where nobody says.")
+    window: str = Field(description="Where the frames lay, or when they were taken.")
+    window_fingerprint: str = Field(description="sha256 over the frames and labels, or figures.")
+    evaluation: Evaluation | None = Field(description="Figures of labelled frames.")
+    figures: dict[str, Figure] = Field(description="What the rules were asked about.")
+    faults: tuple[CameraFault, ...] = Field(default=(), description="What ails the camera.")
+    policy: HealthPolicy = Field(description="The limits that were applied.")
+    window_verdict: Verdict = Field(description="What this window says by itself.")
+    in_a_row: int = Field(default=0, description="Failing windows in a row, this one with them.")
+    fallback: Fallback | None = Field(
+        default=None, description="The way back on the same frames, where a window failed."
+    )
+    verdict: Verdict = Field(description="HEALTHY, FAILING or INCONCLUSIVE.")
+    reason: str = Field(description="One sentence for people.")
+    report_id: str = Field(description="The MLflow run that holds this report.")
+    time: datetime = Field(description="When it was measured, UTC.")
+    operation: int | None = Field(
+        default=None,
+        description="Number of the newest operation of the release when measuring began: it tells "
+        "without any clock what came first. None where the account may not read the ledger.",
+    )
+
+    def tags(self) -> dict[str, str]:
+        """What its MLflow run says about it."""
+        return {
+            NAME_TAG: self.model_name,
+            VERSION_TAG: str(self.version),
+            CAMERA_TAG: self.camera,
+            VERDICT_TAG: self.verdict.value,
+            WINDOW_VERDICT_TAG: self.window_verdict.value,
+            FINGERPRINT_TAG: self.window_fingerprint,
+            OPERATION_TAG: "" if self.operation is None else str(self.operation),
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """The figures as metrics of its run."""
+        counted = {}
+        if self.evaluation:
+            counted = {"images": self.evaluation.images, "objects": self.evaluation.objects}
+        return {**{key: one.value for key, one in self.figures.items()}, **counted}
+
+
+def read_report(registry: ModelRegistryManager, report: str) -> HealthReport:
+    """Read a stored report by its MLflow run id.
+
+    Raises:
+        ArtifactMissing: There is no such complete report.
+    """
+    return read_record(registry.client, report, HealthReport)
+
+
+def past_windows(
+    client: MlflowClient, name: str, version: int, camera: str, *, since: int | None
+) -> Iterator[PastWindow]:
+    """The windows of a champion from one camera, the newest first.
+
+    Args:
+        client: The MLflow server.
+        name: Public name of the model.
+        version: The champion.
+        camera: As the reports say.
+        since: Number of the operation that made it champion: what was measured before says
+            nothing, somebody has mended it since. None takes them all.
+    """
+    for run in find_reports(
+        client, {NAME_TAG: name, VERSION_TAG: str(version), CAMERA_TAG: camera}
+    ):
+        tags = run.data.tags
+        known = tags.get(OPERATION_TAG, "")
+        if since is not None and known.isdecimal() and int(known) < since:
+            return
+        said = tags.get(WINDOW_VERDICT_TAG, "")
+        if said in set(Verdict):
+            yield PastWindow(tags.get(FINGERPRINT_TAG, ""), Verdict(said))
+
+
+def find_reports(client: MlflowClient, tags: dict[str, str], *, since_ms: int = 0) -> list[Run]:
+    """The runs of complete reports with these tags, the newest first."""
+    wanted = {COMPLETE_TAG: "true", **tags}
+    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items() if value)
+    if since_ms:
+        query += f" and attributes.start_time >= {since_ms}"
+    with border("health reports"):
+        known = client.get_experiment_by_name(HEALTH)
+        if known is None:
+            return []
+        found = client.search_runs(
+            [known.experiment_id],
+            query,
+            max_results=_LOOKED_BACK,
+            order_by=["attributes.start_time DESC"],
+        )
+    # MLflow finds no empty tag: those are compared here.
+    empty = [key for key, value in wanted.items() if not value]
+    return [run for run in found if not any(run.data.tags.get(key) for key in empty)]
+
+
+def note_answer(registry: ModelRegistryManager, report: str, answer: str) -> None:
+    """Remember what came of a failing report, so that no pass asks about it again."""
+    with border(f"answer to report {report}"):
+        write_repeatably(lambda: registry.client.set_tag(report, ANSWER_TAG, answer[:500]))
+
+
+def label(report: HealthReport) -> str:
+    """The model with its version, as people say it."""
+    return f"{ModelName.parse(report.model_name)} version {report.version}"

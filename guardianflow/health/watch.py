@@ -1,0 +1,68 @@
+"""What nobody has answered yet: failing reports whose event was lost, and models nobody watches.
+
+An event that gets lost does not lose the rollback: each pass derives it again from the stored
+reports. `reaction` then asks everything anew, so that answering twice changes nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mlflow.entities import Run
+
+from guardianflow.health.reaction import MAX_AGE
+from guardianflow.health.report import (
+    ANSWER_TAG,
+    NAME_TAG,
+    VERDICT_TAG,
+    VERSION_TAG,
+    find_reports,
+)
+from guardianflow.health.verdict import Verdict
+from guardianflow.registry import ModelRegistryManager
+
+GRACE = timedelta(seconds=45)
+"""So long the event and its automation have, before a pass does without them."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A failing report about the champion of now, to which nothing has been done."""
+
+    model_name: str
+    version: int
+    report_id: str
+
+
+def unanswered(
+    registry: ModelRegistryManager,
+    champions: Mapping[str, int],
+    *,
+    now: datetime | None = None,
+    grace: timedelta = GRACE,
+) -> list[Unanswered]:
+    """The newest unanswered failing report of each champion.
+
+    Args:
+        registry: Where the reports are.
+        champions: The version of each champion, by public name.
+        now: The time of the pass.
+        grace: Reports younger than this are left to their event.
+    """
+    now = now or datetime.now(UTC)
+    since = int((now - MAX_AGE).timestamp() * 1000)
+    latest = int((now - grace).timestamp() * 1000)
+    found: dict[str, Unanswered] = {}
+    tags = {VERDICT_TAG: Verdict.FAILING.value}
+    for run in find_reports(registry.client, tags, since_ms=since):
+        if run.info.start_time > latest or ANSWER_TAG in run.data.tags:
+            continue
+        for one in _about_champion(run, champions):
+            found.setdefault(one.model_name, one)
+    return list(found.values())
+
+
+def _about_champion(run: Run, champions: Mapping[str, int]) -> Iterator[Unanswered]:
+    name, version = run.data.tags.get(NAME_TAG, ""), run.data.tags.get(VERSION_TAG, "")
+    if version.isdecimal() and champions.get(name) == int(version):
+        yield Unanswered(name, int(version), run.info.run_id)

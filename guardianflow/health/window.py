@@ -1,0 +1,201 @@
+"""Checks a champion on a window of recent labelled frames, and keeps the report.
+
+    frames -> camera well? -> measured -> judged, with the windows before it -> report -> event
+                                             | failing
+                                             +-> the last-known-good on the same frames
+
+The frozen evaluation set cannot change, so it can never fail; a window can. Where the version
+before is no better on the same frames, the scene has changed, and going back would help nobody.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from guardianflow.data.dataset import Dataset, Sample, load_image, open_dataset
+from guardianflow.errors import DatasetInvalid, Refused
+from guardianflow.health.figures import Sampled, sample_figures, surely_better
+from guardianflow.health.report import Fallback, HealthReport, past_windows
+from guardianflow.health.standing import Standing, champion_of, standing_of
+from guardianflow.health.verdict import Judgement, Verdict, conclude, judge, rules_of
+from guardianflow.measuring.camera import find_faults
+from guardianflow.measuring.measurement import Measured, measure_version, recorded_scenario
+from guardianflow.measuring.pictures import contact_sheet
+from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
+from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
+from guardianflow.scenario import HealthPolicy, Scenario
+
+WINDOW_SPLIT = "test"
+_PICTURE_FRAMES = 9
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """A version on the frames of a window."""
+
+    dataset: Dataset
+    samples: Sequence[Sample]
+    measured: Measured
+    sampled: Sampled
+
+
+def check_health(
+    registry: ModelRegistryManager,
+    model_name: str,
+    window: Path,
+    *,
+    token: str,
+    camera: str = "",
+    policy: HealthPolicy | None = None,
+) -> HealthReport:
+    """Measure the champion on a window of labelled frames and keep the report in MLflow.
+
+    Args:
+        registry: The registry that knows the champion.
+        model_name: Base or variant.
+        window: A YOLO data set whose split `test` holds the recent frames.
+        token: The same token gives the same report; it is measured once.
+        camera: Which camera took them; failing windows are counted by camera.
+        policy: Limits; None takes those of the scenario that the champion was made from.
+
+    Raises:
+        NoCandidate: The model has no champion that could be measured.
+        DatasetInvalid: The window cannot be used.
+    """
+    client = registry.client
+    if done := find_record(client, HEALTH, token):
+        return read_record(client, done, HealthReport)
+    champion = champion_of(registry, model_name)
+    standing = standing_of(registry, champion.name, champion.version)
+    scenario = recorded_scenario(registry, champion)
+    dataset, samples = _open_window(window, scenario)
+    checked = _measure(registry, champion.name, champion.version, dataset, samples)
+    limits = policy or (scenario.health if scenario else HealthPolicy())
+    run_id = open_record(client, HEALTH, token, f"health {champion.name} {champion.version}")
+    report = _judge(registry, champion, standing, checked, limits, str(window), camera, run_id)
+    with tempfile.TemporaryDirectory() as folder:
+        _draw(checked, report, Path(folder))
+        draft = Draft(Path(folder), tags=report.tags(), metrics=report.metrics())
+        close_record(client, run_id, report, draft)
+    return report
+
+
+def _measure(
+    registry: ModelRegistryManager,
+    name: str,
+    version: int,
+    dataset: Dataset,
+    samples: Sequence[Sample],
+) -> _Checked:
+    measured = measure_version(registry, name, version, samples, dataset.classes)
+    sampled = sample_figures(measured.seen, samples, dataset.classes)
+    return _Checked(dataset, samples, measured, sampled)
+
+
+def _judge(
+    registry: ModelRegistryManager,
+    champion: RegisteredModelInfo,
+    standing: Standing,
+    checked: _Checked,
+    policy: HealthPolicy,
+    window: str,
+    camera: str,
+    run_id: str,
+) -> HealthReport:
+    evaluation, fingerprint = checked.measured.evaluation, checked.dataset.fingerprint
+    figures = checked.sampled.figures(policy.confidence)
+    faults = find_faults(load_image(sample.image) for sample in checked.samples)
+    own = judge(
+        policy,
+        rules_of(policy),
+        figures,
+        images=evaluation.images,
+        objects=evaluation.objects,
+        faults=faults,
+    )
+    past = past_windows(
+        registry.client, champion.name, champion.version, camera, since=standing.installed
+    )
+    concluded, row = conclude(own, policy, fingerprint, past)
+    failed = own.verdict is Verdict.FAILING
+    return HealthReport(
+        model_name=champion.name,
+        version=champion.version,
+        camera=camera,
+        window=window,
+        window_fingerprint=fingerprint,
+        evaluation=evaluation,
+        figures=figures,
+        faults=faults,
+        policy=policy,
+        window_verdict=own.verdict,
+        in_a_row=row,
+        fallback=_fall_back(registry, champion.name, checked, policy, own) if failed else None,
+        verdict=concluded.verdict,
+        reason=concluded.reason,
+        report_id=run_id,
+        time=datetime.now(UTC),
+        operation=standing.newest,
+    )
+
+
+def _fall_back(
+    registry: ModelRegistryManager,
+    name: str,
+    checked: _Checked,
+    policy: HealthPolicy,
+    own: Judgement,
+) -> Fallback | None:
+    """Measure what a rollback would bring back on the same frames; None where nothing can tell."""
+    try:
+        plan = registry.plan_rollback(name, write=False)
+        target = next(
+            m.after for m in plan.moves if m.name == name and m.alias == ModelAlias.CHAMPION
+        )
+        if target is None:
+            return None
+        other = _measure(registry, name, target, checked.dataset, checked.samples)
+    except (Refused, StopIteration):
+        # No way back, or none that could be measured: the rollback itself says so.
+        return None
+    higher = next(r.at_least is not None for r in rules_of(policy) if r.metric == own.metric)
+    better = surely_better(
+        own.metric,
+        checked.sampled,
+        other.sampled,
+        confidence=policy.confidence,
+        higher=higher,
+    )
+    value = other.sampled.values.get(own.metric, 0.0)
+    return Fallback(
+        version=target,
+        value=value,
+        better=better,
+        message=f"version {target} has {value:.3f} on the same frames, "
+        + ("surely better" if better else "not surely better"),
+    )
+
+
+def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequence[Sample]]:
+    dataset = open_dataset(window, scenario.classes if scenario else None)
+    samples = dataset.splits.get(WINDOW_SPLIT)
+    if not samples:
+        raise DatasetInvalid(
+            f"The window {window} has no split {WINDOW_SPLIT!r} with frames.",
+            remedy=f"Put the recent frames under images/{WINDOW_SPLIT} and name it in data.yaml.",
+            file=str(window),
+        )
+    return dataset, samples
+
+
+def _draw(checked: _Checked, report: HealthReport, folder: Path) -> None:
+    contact_sheet(
+        checked.samples[:_PICTURE_FRAMES],
+        checked.measured.seen.shown()[:_PICTURE_FRAMES],
+        checked.dataset.classes,
+        folder / "window.png",
+        title=f"{report.model_name} version {report.version} on {Path(report.window).name}: "
+        f"{report.verdict}",
+    )
