@@ -21,6 +21,7 @@ from guardianflow.data.dataset import Dataset, load_image, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
+from guardianflow.measuring.album import draw_album
 from guardianflow.measuring.comparison import PairedComparison, compare
 from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
@@ -275,6 +276,7 @@ class QuantizationRunner:
             dataset.classes,
             folder / "pictures" / "fp32-int8.png",
         )
+        draw_album(seen["int8"], samples, dataset.classes, folder / "pictures")
         figures: dict[str, object] = {
             **{key: value.model_dump() for key, value in evaluations.items()},
             **{f"{key}_latency": value.model_dump() for key, value in latencies.items()},

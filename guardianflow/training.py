@@ -22,6 +22,7 @@ from guardianflow.data.contamination import (
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector
+from guardianflow.measuring.album import draw_album
 from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.intervals import DRAWS
@@ -203,6 +204,7 @@ class TrainingRunner:
         seen = Seen(found, deployed.thresholds)
         _draw(papers / "pictures", dataset, seen, fitted)
         _keep_contamination(papers, dataset)
+        draw_album(seen, samples, dataset.classes, papers / "pictures")
         (papers / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
         run.log_files(papers)
         run.log_files(best.parent, "weights")

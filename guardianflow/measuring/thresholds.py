@@ -5,6 +5,7 @@ F-measure says what a miss costs against a false alarm: with beta > 1 recall cou
 much as precision (C. J. van Rijsbergen, Information Retrieval, 1979).
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,4 +74,6 @@ def _best(
     below = falling[last + 1] if last + 1 < len(falling) else MEASURING_THRESHOLD
     # Half way to the next one: a score that moves a little keeps its side.
     middle = round(float((falling[last] + below) / 2), _DIGITS)
-    return middle if below < middle <= falling[last] else float(falling[last])
+    if below < middle <= falling[last]:
+        return middle
+    return math.floor(falling[last] * 1e6) / 1e6

@@ -1,7 +1,9 @@
 """Quantization on a real MLflow server: from a registered version to the INT8 variant."""
 
 import pytest
+from mlflow import pyfunc
 
+from guardianflow.data.dataset import prepare_dataset
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import (
     ArtifactMissing,
@@ -10,6 +12,9 @@ from guardianflow.errors import (
     ScenarioInvalid,
     VersionNotReady,
 )
+from guardianflow.measuring.album import FILES as ALBUM
+from guardianflow.measuring.detections import detect
+from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.quantization import QuantizationRunner, choose_source
 from guardianflow.scenario import QuantizationSettings
 from guardianflow.training import TrainingRunner
@@ -74,6 +79,31 @@ def test_the_variant_is_an_int8_ir_without_weights_of_torch(learned):
     folder = learned.registry.download(learned.variant, learned.quantized.version)
     assert IrDetector(folder / "artifacts" / "ir").weights_precision == "int8"
     assert not list(folder.rglob("*.pt"))
+
+
+def test_the_run_keeps_what_the_variant_got_right_and_wrong(learned):
+    client = learned.registry.client
+    pictures = {f.path for f in client.list_artifacts(learned.quantized.run_id, "pictures")}
+    assert pictures == {f"pictures/{file}" for file in ("fp32-int8.png", *ALBUM)}
+
+
+def test_the_variant_has_thresholds_of_its_own_and_is_served_with_them(learned):
+    folder = learned.registry.download(learned.variant, learned.quantized.version)
+    own = IrDetector(folder / "artifacts" / "ir").thresholds
+    chosen = learned.quantized.int8.thresholds
+    assert own == tuple(chosen[name] for name in learned.scenario.classes)
+    source = learned.registry.download(learned.name, learned.trained.version)
+    val = prepare_dataset(learned.scenario.dataset, learned.scenario.classes).samples("val")
+    beta = learned.scenario.evaluation.beta
+    for place in (folder, source):
+        detector = IrDetector(place / "artifacts" / "ir")
+        found = detect(detector, val)
+        again = choose_thresholds(found, val, learned.scenario.classes, beta=beta)
+        assert detector.thresholds == again
+    served = pyfunc.load_model(str(folder)).unwrap_python_model()
+    assert served.score_threshold == own
+    override = pyfunc.load_model(str(folder), model_config={"score_threshold": 0.0})
+    assert override.unwrap_python_model().score_threshold == 0.0
 
 
 def test_a_quantization_is_found_again(learned):

@@ -11,6 +11,7 @@ import torch
 from guardianflow.data.dataset import load_image, prepare_dataset
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import DatasetInvalid, ScenarioFrozen
+from guardianflow.measuring.album import FILES as ALBUM
 from guardianflow.measuring.detections import detect
 from guardianflow.measuring.evaluation import evaluate
 from guardianflow.measuring.measurement import ir_folder
@@ -47,7 +48,7 @@ def test_the_run_says_what_from_and_keeps_weights_pictures_and_scenario(learned)
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"weights", "pictures", "scenario.json", "evaluation.json", "contamination.json"} <= kept
     pictures = {file.path for file in client.list_artifacts(run.info.run_id, "pictures")}
-    assert pictures == {"pictures/curves.png", "pictures/detections.png"}
+    assert pictures == {f"pictures/{file}" for file in ("curves.png", "detections.png", *ALBUM)}
     uses = {entry.tags[0].value for entry in run.inputs.dataset_inputs}
     assert uses == {"training", "validation", "evaluation"}
 
