@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test unit check fix e2e real bench bench-accuracy chaos mutation screenshots constraints clean
+.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy chaos mutation screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -55,6 +55,10 @@ bench: $(READY) ## what rotations, listings and a long ledger cost, under 10 min
 	$(BIN)/python -m benchmarks.rotation
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.ledger_growth
+	$(BIN)/python -m benchmarks.page
+
+bench-data: $(READY) ## the checker of data sets against bare decoding, a few minutes
+	$(BIN)/python -m benchmarks.checker
 	$(BIN)/python -m benchmarks.page
 
 bench-accuracy: $(READY) ## ours against YOLO11n at equal budget, three hours (GUARDIANFLOW_REAL_DATA)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import equal_budget, ledger_growth, listing, rotation
+from benchmarks import checker, equal_budget, ledger_growth, listing, rotation
 from benchmarks.figures import CHECKOUT, RESULTS, Row
 
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
@@ -23,6 +23,7 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
         "listing": listing.rows,
         "ledger-growth": ledger_growth.rows,
     },
+    "data": {"checker": checker.rows},
     "accuracy": {"equal-budget": equal_budget.rows},
 }
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, say, stdout
+from guardianflow.cli.output import JsonFlag, Meter, meter, print_result, print_table, say, stdout
+from guardianflow.errors import InputError
 
 if TYPE_CHECKING:
     from guardianflow.data.checker import Checked
@@ -48,33 +49,37 @@ def check(
 
     guardianflow dataset check ~/data/new --against ~/data/frozen --classes person,helmet
     """
-    from guardianflow.data.checker import check_dataset
-    from guardianflow.data.contamination import find_duplicates, report_contamination
     from guardianflow.data.findings import errors
 
     wanted = [name.strip() for name in classes.split(",")] if classes else None
     with meter(quiet=as_json) as show:
-        checked = check_dataset(
-            path, wanted, base=root, on_progress=lambda p: show(p.step, p.done, p.total)
-        )
-        pairs = find_duplicates(checked.splits)
-        if against is not None:
-            checked, leaks = _compare(checked, against)
-            pairs = (*leaks, *pairs)
+        checked, pairs = _check(path, wanted, root, against, show)
         if report is not None:
-            from guardianflow.data.report_page import write_page
-
-            write_page(checked, report, pairs)
+            _write(checked, pairs, report)
     wrong = len(errors(checked.findings))
     if as_json:
-        contamination = report_contamination(pairs, checked.splits)
-        print_result(
-            _answer(checked, wrong, contamination.model_dump(mode="json"), report), as_json=True
-        )
+        print_result(_answer(checked, pairs, wrong, report), as_json=True)
     else:
         _tell(checked, wrong, report)
     if wrong:
         raise typer.Exit(_BAD_INPUT)
+
+
+def _check(
+    path: Path, classes: list[str] | None, root: Path | None, against: Path | None, show: Meter
+) -> tuple["Checked", tuple["DuplicatePair", ...]]:
+    """Check a data set; what is alike in it, and in the evaluation set, where one was given."""
+    from guardianflow.data.checker import check_dataset
+    from guardianflow.data.contamination import find_duplicates
+
+    checked = check_dataset(
+        path, classes, base=root, on_progress=lambda p: show(p.step, p.done, p.total)
+    )
+    pairs = find_duplicates(checked.splits)
+    if against is None:
+        return checked, pairs
+    checked, leaks = _compare(checked, against)
+    return checked, (*leaks, *pairs)
 
 
 def _compare(checked: "Checked", against: Path) -> tuple["Checked", tuple["DuplicatePair", ...]]:
@@ -93,11 +98,30 @@ def _compare(checked: "Checked", against: Path) -> tuple["Checked", tuple["Dupli
     return replace(checked, findings=(*checked.findings, *leak_findings(leaks))), leaks
 
 
+def _write(checked: "Checked", pairs: tuple["DuplicatePair", ...], report: Path) -> None:
+    """Write the page.
+
+    Raises:
+        InputError: There can be no such file.
+    """
+    from guardianflow.data.report_page import write_page
+
+    try:
+        write_page(checked, report, pairs)
+    except OSError as error:
+        raise InputError(
+            f"The report {report} cannot be written ({error.strerror}).",
+            remedy="Name a file in a folder that you may write to.",
+            value=str(report),
+        ) from error
+
+
 def _answer(
-    checked: "Checked", wrong: int, contamination: object, report: Path | None
+    checked: "Checked", pairs: tuple["DuplicatePair", ...], wrong: int, report: Path | None
 ) -> dict[str, object]:
     from dataclasses import asdict
 
+    from guardianflow.data.contamination import report_contamination
     from guardianflow.data.findings import in_order, readable
     from guardianflow.data.summary import figures_by_split
 
@@ -109,7 +133,7 @@ def _answer(
         "warnings": len(checked.findings) - wrong,
         "splits": {split: asdict(one) for split, one in figures_by_split(checked).items()},
         "findings": [finding.model_dump(mode="json") for finding in in_order(checked.findings)],
-        "contamination": contamination,
+        "contamination": report_contamination(pairs, checked.splits).model_dump(mode="json"),
         "report": str(report) if report else None,
     }
 

@@ -1,8 +1,10 @@
 """Data sets: read, checked, fingerprinted; nothing else opens an image or a label.
 
-dataset -> checker -> description -> listing     data.yaml, and which files a split is made of
+dataset -> checker -> description -> yaml_file, class_names    data.yaml
+                   -> listing                    which files a split is made of
                    -> examination -> cache       what one image and one label file say, kept
                       -> decoding, labels        the one decoder; rows become boxes
-                   -> neighbours                 what shows only beside other files
+                   -> neighbours, contamination  what shows only beside other files
 rules, findings                                  what can be found, and what was
+report_page -> summary                           the same for people, as a page
 """

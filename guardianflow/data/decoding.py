@@ -41,6 +41,7 @@ _FORMATS = {
 # Pillow opens an MPO (several JPEGs in one file, as phones write them) as a JPEG.
 _READ = tuple(kind for kind in _FORMATS if kind != "MPO")
 _EXIF_ORIENTATION = 0x0112
+_TURNED = range(2, 9)
 _LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 # What a decoder raises on bytes that are no image; the less usual ones were found by fuzzing.
 _UNDECODABLE = (
@@ -148,7 +149,7 @@ def decode(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity,
             oddities = tuple(_oddities(os.fspath(path), image))
             image.load()
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-            upright = ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+            upright = ImageOps.exif_transpose(image) if orientation in _TURNED else image
             rgb = upright.convert("RGB")
     except Image.DecompressionBombError as error:
         raise _bomb(str(error)) from error
@@ -162,16 +163,7 @@ def decode(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity,
             "cannot be decoded: image file is truncated (what is missing decodes to plain grey)",
             _DAMAGED,
         )
-    if orientation in range(2, 9):
-        oddities += (
-            Oddity(
-                Code.IMAGE_ROTATED,
-                f"is turned by its EXIF tag (orientation {orientation})",
-                "Make sure that it was labelled upright; boxes drawn on the lying image are wrong.",
-                str(orientation),
-            ),
-        )
-    return rgb, oddities
+    return rgb, (*oddities, *_turned(orientation))
 
 
 def _check_regular(mode: int) -> None:
@@ -238,6 +230,16 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
         )
     if min(width, height) < _TINY_SIDE:
         yield Oddity(Code.IMAGE_TINY, f"has {size} pixels", "Remove it unless it is wanted.", size)
+
+
+def _turned(orientation: int) -> Iterator[Oddity]:
+    if orientation in _TURNED:
+        yield Oddity(
+            Code.IMAGE_ROTATED,
+            f"is turned by its EXIF tag (orientation {orientation})",
+            "Make sure that it was labelled upright; boxes drawn on the lying image are wrong.",
+            str(orientation),
+        )
 
 
 def _ends_grey(image: Image.Image) -> bool:

@@ -7,25 +7,20 @@ names  nc        the classes, as a list or numbered, and how many there are
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import yaml
-
 from guardianflow.data.class_names import judge_count, judge_names, read_names
 from guardianflow.data.findings import Fault, Finding, quoted, short
 from guardianflow.data.rules import Code
-from guardianflow.data.texts import read_text
-from guardianflow.yaml_lines import NoYaml, line_of, parse
+from guardianflow.data.yaml_file import SPLITS, Reader, parse_file
+from guardianflow.yaml_lines import line_of
 
-SPLITS = ("train", "val", "test")
 _FILES = ("data.yaml", "data.yml")
 _FOREIGN = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 _MAX_ENTRIES = 10_000
-_MAX_BYTES = 512 * 2**10
 
 
 @dataclass(frozen=True)
@@ -47,21 +42,6 @@ class Description:
     classes: tuple[str, ...]
     sources: Mapping[str, tuple[Path, ...]]
     lines: Mapping[str, int | None]
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """A parsed data.yaml, and where its faults are collected."""
-
-    file: Path
-    tree: yaml.Node | None
-    content: Mapping[str, object]
-    findings: list[Finding]
-
-    def add(self, fault: Fault, key: str | None = None) -> None:
-        line = line_of(self.tree, [key]) if key else None
-        split = key if key in SPLITS else None
-        self.findings.append(fault.at(self.file, line=line, split=split))
 
 
 def read_description(
@@ -87,21 +67,12 @@ def read_description(
         findings.append(fault.at(place / _FILES[0]))
         return None
     try:
-        reader = _parse(file, findings)
+        reader = parse_file(file, findings)
     except Fault as fault:
         findings.append(fault.at(file))
         return None
     classes = _read_names(reader)
-    folder = base.absolute() if base else _read_base(reader)
-    if base and not os.path.isdir(base):
-        fault = Fault(
-            Code.PATH_MISSING,
-            f"the folder {base} given in place of `path` does not exist",
-            "Give the folder that train, val and test are seen from.",
-            value=str(base),
-        )
-        reader.add(fault, "path")
-        folder = None
+    folder = _given_base(reader, base) if base else _read_base(reader)
     sources = _read_splits(reader, folder)
     return Description(
         file=file,
@@ -114,68 +85,15 @@ def read_description(
 
 
 def _find(place: Path) -> Path | None:
-    if place.suffix.lower() in (".yaml", ".yml") and place.exists() and not place.is_dir():
+    known = place.suffix.lower() in (".yaml", ".yml")
+    # Not Path.exists: it raises on names that are too long.
+    if known and os.path.exists(place) and not os.path.isdir(place):
         return place
     # Not `is_file`: a pipe or a folder of that name has to be told, not overlooked.
     return next((place / name for name in _FILES if os.path.lexists(place / name)), None)
 
 
-def _parse(file: Path, findings: list[Finding]) -> _Reader:
-    """Parse the file.
-
-    Raises:
-        Fault: Nothing of it can be used.
-    """
-    try:
-        text = read_text(file, _MAX_BYTES)
-    except Fault as fault:
-        if fault.code is Code.FILE_UNREADABLE:
-            fault.code = Code.YAML_UNREADABLE
-        raise
-    if text.fault:
-        findings.append(text.fault.at(file))
-    try:
-        content, tree = parse(text.text, merge_keys=False)
-    except NoYaml as error:
-        remedy = "Correct the line." if error.line else "Write it anew, or take the exporter's."
-        what = f"is no YAML: {short(str(error))}"
-        raise Fault(Code.YAML_SYNTAX, what, remedy, line=error.line) from error
-    if not isinstance(content, dict):
-        raise Fault(Code.YAML_NO_MAPPING, "is no mapping", "It has keys such as names and train.")
-    reader = _Reader(file, tree, cast("Mapping[str, object]", content), findings)
-    if not text.text.endswith("\n"):
-        fault = Fault(
-            Code.YAML_NO_NEWLINE,
-            "has no newline at its end",
-            "See whether something is missing there; then end the last line.",
-        )
-        reader.add(fault)
-    _refuse_keys(reader)
-    return reader
-
-
-def _refuse_keys(reader: _Reader) -> None:
-    pairs = reader.tree.value if isinstance(reader.tree, yaml.MappingNode) else []
-    keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
-    for key, count in Counter(keys).items():
-        if count > 1:
-            fault = Fault(
-                Code.YAML_KEY_TWICE,
-                f"{short(key)} stands there {count} times",
-                "Keep the one that is meant.",
-                value=key,
-            )
-            reader.add(fault, key)
-    if "kpt_shape" in reader.content:
-        fault = Fault(
-            Code.YAML_POSE,
-            "describes key points (kpt_shape); their rows look like polygons",
-            "Export the data set for detection.",
-        )
-        reader.add(fault, "kpt_shape")
-
-
-def _read_names(reader: _Reader) -> tuple[str, ...]:
+def _read_names(reader: Reader) -> tuple[str, ...]:
     try:
         classes = read_names(reader.content.get("names"))
     except Fault as fault:
@@ -188,7 +106,21 @@ def _read_names(reader: _Reader) -> tuple[str, ...]:
     return classes
 
 
-def _read_base(reader: _Reader) -> Path | None:
+def _given_base(reader: Reader, base: Path) -> Path | None:
+    """The folder that stands in for `path`, where it exists."""
+    if os.path.isdir(base):
+        return base.absolute()
+    fault = Fault(
+        Code.PATH_MISSING,
+        f"the folder {base} given in place of `path` does not exist",
+        "Give the folder that train, val and test are seen from.",
+        value=str(base),
+    )
+    reader.add(fault, "path")
+    return None
+
+
+def _read_base(reader: Reader) -> Path | None:
     """The folder in which the splits lie: `path` of data.yaml, seen from data.yaml."""
     given = reader.content.get("path")
     if given is None:
@@ -207,7 +139,7 @@ def _read_base(reader: _Reader) -> Path | None:
     return found
 
 
-def _read_splits(reader: _Reader, base: Path | None) -> Mapping[str, tuple[Path, ...]]:
+def _read_splits(reader: Reader, base: Path | None) -> Mapping[str, tuple[Path, ...]]:
     named = [split for split in SPLITS if reader.content.get(split) is not None]
     if not named:
         what = "has none of the keys train, val, test"
@@ -233,7 +165,7 @@ def _read_splits(reader: _Reader, base: Path | None) -> Mapping[str, tuple[Path,
     return sources
 
 
-def _warn_unnamed(reader: _Reader, split: str) -> None:
+def _warn_unnamed(reader: Reader, split: str) -> None:
     synonyms = {"val": ("valid", "validation", "dev"), "test": ("testing", "eval")}[split]
     written = next((key for key in synonyms if key in reader.content), None)
     fault = Fault(
@@ -247,7 +179,7 @@ def _warn_unnamed(reader: _Reader, split: str) -> None:
     reader.add(fault, written)
 
 
-def _read_sources(reader: _Reader, base: Path, split: str) -> tuple[Path, ...]:
+def _read_sources(reader: Reader, base: Path, split: str) -> tuple[Path, ...]:
     value = reader.content[split]
     entries = cast("list[object]", value) if isinstance(value, list) else [value]
     sources: list[Path] = []
@@ -262,7 +194,7 @@ def _read_sources(reader: _Reader, base: Path, split: str) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(sources))
 
 
-def _read_source(reader: _Reader, base: Path, split: str, entry: object) -> Path:
+def _read_source(reader: Reader, base: Path, split: str, entry: object) -> Path:
     """A folder or a list of images.
 
     Raises:

@@ -12,10 +12,11 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guardianflow.data.description import SPLITS, Description, read_description
+from guardianflow.data.description import Description, read_description
 from guardianflow.data.findings import Fault, Finding, short
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import read_text
+from guardianflow.data.yaml_file import SPLITS
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 # Images, too, but in formats that are not read.

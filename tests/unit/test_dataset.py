@@ -363,10 +363,10 @@ def test_real_photographs_open_with_few_words() -> None:
     # What was looked at and is true: a contradiction, a full frame, grey photographs.
     assert [warning.partition(": ")[2] for warning in dataset.warnings] == [
         "one box has two classes 2 and 0",
+        f"1 boxes are as large as the image, e.g. {dataset.root}/labels/test/esp_9f3cf0f99a.txt",
         "3 of 336 images of train have no colour, this is the first",
         "1 of 72 images of val have no colour, this is the first",
         "2 of 72 images of test have no colour, this is the first",
-        f"1 boxes are as large as the image, e.g. {dataset.root}/labels/test/esp_9f3cf0f99a.txt",
     ]
 
 

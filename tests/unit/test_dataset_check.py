@@ -128,6 +128,16 @@ def test_what_is_no_data_set_is_told_without_a_traceback(
     assert "Not to be used" in page.read_text("utf-8")
 
 
+def test_odd_arguments_are_bad_input_and_no_defect(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("x" * 5000 + ".yaml", "--json") == 2
+    assert run(root, "--root", "x" * 5000) == 2
+    capsys.readouterr()
+    assert run(root, "--report", root, "--json") == 2
+    assert answer(capsys)["error"]["type"] == "InputError"  # type: ignore[index]
+
+
 def test_names_that_no_terminal_bears_are_printed(root: Path) -> None:
     (root / "images/train" / "b\udcff\x1b[31m.png").write_bytes(b"x")
     for extra in ([], ["--json"]):
