@@ -4,7 +4,8 @@ No `from blocks import *` elsewhere: flows load a document by its name, secrets 
 in a parameter.
 """
 
+from blocks.approval_policy import ApprovalPolicy
 from blocks.mlflow_credentials import MlflowCredentials
 from blocks.scenario_config import ScenarioConfig
 
-__all__ = ["MlflowCredentials", "ScenarioConfig"]
+__all__ = ["ApprovalPolicy", "MlflowCredentials", "ScenarioConfig"]

@@ -39,7 +39,8 @@ from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
-from blocks import MlflowCredentials, ScenarioConfig
+from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
+from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from guardianflow.connection import connect, server_version
 from guardianflow.errors import GuardianflowError, InputError, Refused
@@ -142,11 +143,24 @@ def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
         former_mlflow: An address that the credentials may be moved away from without force:
             that of the embedded server before it took another port.
     """
-    for block in (MlflowCredentials, ScenarioConfig):
+    for block in (MlflowCredentials, ScenarioConfig, ApprovalPolicy):
         block.register_type_and_schema()
+    _seed_policy()
     credentials = _seed_credentials(force=force, former=former_mlflow)
     for path in sorted((CHECKOUT / "scenarios").glob("*.yaml")):
         _seed_scenario(read_scenario_file(path), credentials, force=force)
+
+
+def _seed_policy() -> None:
+    """Save a policy without rules where there is none; one that is there is never overwritten."""
+    try:
+        ApprovalPolicy.load(POLICY_DOCUMENT)
+    except ValidationError:
+        # Edited into something unusable: the flows say so, and nothing is promoted until then.
+        return
+    except ValueError:
+        ApprovalPolicy().save(POLICY_DOCUMENT)
+        print(f"created block {POLICY_DOCUMENT}")
 
 
 def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:

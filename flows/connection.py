@@ -7,8 +7,10 @@ from urllib.parse import urlencode
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
+from pydantic import ValidationError
 
-from blocks import MlflowCredentials, ScenarioConfig
+from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
+from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from guardianflow.errors import (
     GuardianflowError,
@@ -22,6 +24,8 @@ from guardianflow.scenario import Scenario
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
+
+_FEW_RETRIES = 3
 
 
 def load_config(document: str) -> ScenarioConfig:
@@ -85,6 +89,37 @@ def _default_credentials() -> MlflowCredentials:
             remedy="`python -m deployments.apply` makes it from MLFLOW_TRACKING_URI.",
             value=DEFAULT_DOCUMENT,
         ) from error
+
+
+def mirror_policy(registry: "ModelRegistryManager") -> bool:
+    """Copy the approval rules of the Prefect server to MLflow; whether they were others there.
+
+    A block that was deleted loosens nothing: the rules stay as they were.
+
+    Raises:
+        InputError: The block holds rules that are none.
+    """
+    from guardianflow.approval_rules import mirror_rules
+
+    try:
+        policy = cast("ApprovalPolicy", ApprovalPolicy.load(POLICY_DOCUMENT))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InputError(
+            f"The block {POLICY_DOCUMENT} holds no approval rules: {first['msg']}.",
+            remedy="Correct it in the Prefect UI under Blocks.",
+            value=POLICY_DOCUMENT,
+        ) from error
+    except ValueError:
+        return False
+    return mirror_rules(registry.client, policy.rules)
+
+
+def patient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """As `worth_retrying`, and long only for a server that is away: an answer must outlive that."""
+    error = cast("object", state.result(raise_on_failure=False))
+    few = run.run_count <= _FEW_RETRIES or isinstance(error, ServerUnreachable)
+    return few and worth_retrying(task, run, state)
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

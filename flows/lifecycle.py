@@ -8,7 +8,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.runtime import flow_run
 
 from flows.connection import load_version, worth_retrying
-from flows.parameters import ScenarioDocument, ScenarioVersionName
+from flows.parameters import ScenarioDocument, ScenarioVersionName, Text
 from flows.publishing import artifact_key
 from flows.quantization import quantize
 from flows.training import train
@@ -16,7 +16,9 @@ from guardianflow.control import PROMOTION, Orchestrator, promotion_key
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")
-def lifecycle(scenario: ScenarioDocument, version: ScenarioVersionName) -> str:
+def lifecycle(
+    scenario: ScenarioDocument, version: ScenarioVersionName, requested_by: Text = ""
+) -> str:
     """Train and quantize a scenario version, then ask a person to promote it.
 
     Started again after a crash, it does not train again what has been trained.
@@ -24,6 +26,8 @@ def lifecycle(scenario: ScenarioDocument, version: ScenarioVersionName) -> str:
     Args:
         scenario: Name of a Scenario Config block document, e.g. donghwa-entec-ppe.
         version: Version of the scenario's settings, e.g. v3.
+        requested_by: Who asks for the promotion, as declared; needed where the approval policy
+            says that who asks may not approve.
 
     Returns:
         Id of the promotion's flow run.
@@ -31,19 +35,18 @@ def lifecycle(scenario: ScenarioDocument, version: ScenarioVersionName) -> str:
     model_version = train(scenario, version)
     quantize(scenario, version, model_version)
     name = load_version(scenario, version).model_name.public
-    return submit_promotion(name, model_version, f"scenario {scenario} {version}")
+    return submit_promotion(name, model_version, requested_by or "lifecycle")
 
 
 @task(name="submit-promotion", retries=3, retry_delay_seconds=10, retry_condition_fn=worth_retrying)
-def submit_promotion(model_name: str, model_version: int, origin: str) -> str:
+def submit_promotion(model_name: str, model_version: int, requested_by: str) -> str:
     """Start the promotion's deployment, once however often this is tried."""
     submitted = Orchestrator().submit(
         PROMOTION,
         {
             "model_name": model_name,
             "model_version": model_version,
-            "requested_by": "lifecycle",
-            "reason": origin,
+            "requested_by": requested_by,
         },
         idempotency_key=promotion_key(str(flow_run.get_id())),
     )

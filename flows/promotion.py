@@ -1,44 +1,71 @@
-"""The flow `promote`: propose -> wait for a person, without a process -> decide.
+"""The flow `promote`: propose -> wait for people, without a process -> decide.
 
-    propose (kept, JSON) -> suspended --answer--> flow starts again from the top
-                               ^                    propose: kept result
-                               |                    answer unusable: asked again, new key
-                               +--------------------+
-                                                    answer usable: decide -> event
+    round:  propose -> suspended --answer--> flow starts again from the top
+                          ^                     what was asked and answered: read from MLflow
+                          |  does not count, or one more is needed: asked again, new key
+                          +---------------------+
+                                                enough answers: decide -> event
+    champion moved, a file or the policy differs: the next round, with new evidence
 
-While it waits, no worker is needed: workers and servers may go and come back. The evidence lies in
-MLflow under a token of this flow run, so another worker can go on where one stopped.
+While it waits, no worker is needed: workers and servers may go and come back. What was asked and
+answered lies in MLflow (`question.py`), so another worker, or a newer version of this flow, goes on
+where one stopped. This flow keeps no result of its own.
 """
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
-from typing import Any, cast
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from prefect import flow, get_client, get_run_logger, task
-from prefect.cache_policies import INPUTS, NO_CACHE, RUN_ID
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import deployment, flow_run
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from prefect.types import KeyValueLabelsField
-from pydantic import ValidationError, create_model
+from pydantic import SecretStr, ValidationError
 
+from flows.approval_form import answer_form, given_answer, unusable
 from flows.connection import (
     connect,
+    mirror_policy,
+    patient,
     picture_links,
     run_link,
     run_token,
     version_link,
-    worth_retrying,
 )
 from flows.parameters import ModelVersion, PublicModelName, Text
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_pictures
+from guardianflow.approval import Answer, Choice
+from guardianflow.errors import (
+    ApprovalExpired,
+    ApprovalVoid,
+    ArtifactMissing,
+    ChampionChanged,
+    ReleaseChanged,
+)
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.evidence import evidence_markdown
-from guardianflow.proposal import Answer, Choice, Proposal
+from guardianflow.proposal import Proposal, require_in_time
+from guardianflow.question import MAX_WRONG_CODES, Question, Standing
 
-ANSWER_WITHIN_S = 7 * 24 * 3600
+if TYPE_CHECKING:
+    from guardianflow.registry import ModelRegistryManager
+
+MAX_ROUNDS = 5
+"""So often is asked anew when what was approved is not what is there any more."""
+_SHOWN = "guardianflow.shown"
+# An answer that was given must outlive a restart of the servers: five minutes.
+_PATIENCE: dict[str, Any] = {
+    "retries": 30,
+    "retry_delay_seconds": 10,
+    "retry_condition_fn": patient,
+    "cache_policy": NO_CACHE,
+}
 
 
 @flow(name="promote", flow_run_name="promote {model_name}")
@@ -48,28 +75,146 @@ def promote(
     requested_by: Text = "",
     reason: Text = "",
 ) -> State[Any]:
-    """Measure a version beside the champion, ask a person, and make it @champion if approved.
+    """Measure a version beside the champion, ask people, and make it @champion if approved.
 
-    A rejection leaves every alias as it is.
+    A rejection leaves every alias as it is. Who may approve, and how many, is in the block
+    guardianflow-approval.
 
     Args:
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
             it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
         model_version: Version to promote, with the variants made from it. Without one: @candidate.
         requested_by: Who asks, as declared; it is shown with the question.
-        reason: Why it is asked for; it is shown with the question.
+        reason: Why it is asked for; it is shown with the question. A version that was rejected is
+            proposed again only with one.
     """
-    asked_by = requested_by or "the Prefect server"
-    kept = propose_promotion(
-        model_name, model_version, f"{asked_by} ({reason})" if reason else asked_by
-    )
-    proposal = Proposal.model_validate(kept["proposal"])
+    why = ""
+    for number in range(1, MAX_ROUNDS + 1):
+        round_ = open_round(number, model_name, model_version, requested_by, reason)
+        if round_.proposal and round_.proposal.changes_nothing:
+            message = f"{model_name} version {round_.proposal.version} is @champion already."
+            return Completed(name="NothingToDo", message=message)
+        # Another candidate that came meanwhile is none of this request.
+        model_version = round_.version or model_version
+        try:
+            outcome = round_.void or settle(round_, why)
+        except ApprovalExpired as expired:
+            return Failed(name="Expired", message=str(expired))
+        if not isinstance(outcome, str):
+            return outcome
+        why = outcome
+        get_run_logger().warning("an answer does not hold: %s; asking anew", why)
+    return Failed(name="Void", message=f"Asked {MAX_ROUNDS} times, and the last time void: {why}")
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is asked in one round; without a proposal it was void before anything was asked."""
+
+    number: int
+    version: int | None
+    proposal: Proposal | None = None
+    standing: Standing | None = None
+    links: str = ""
+    void: str = ""
+
+
+@task(name="propose", **_PATIENCE)
+def open_round(
+    number: int,
+    model_name: str,
+    model_version: int | None,
+    requested_by: str,
+    reason: str,
+) -> Round:
+    """Measure, judge, keep the evidence in MLflow and show it; or read what was asked before."""
+    from guardianflow.promotion import propose
+
+    registry, question = _question(number)
+    version = question.version
+    if why := question.voided():
+        return Round(number, version, void=why)
+
+    def make() -> Proposal:
+        return propose(
+            registry,
+            model_name,
+            model_version,
+            # Nobody can guess it: evidence that somebody else wrote is not taken for ours.
+            token=f"{run_token('promotion')}-{uuid4()}",
+            requested_by=requested_by or "the Prefect server",
+            reason=reason,
+            on_progress=ProgressBar(),
+        )
+
+    try:
+        proposal = question.ask(make)
+    except ApprovalVoid as error:
+        return Round(number, version, void=question.void(error.message))
     if proposal.changes_nothing:
-        message = f"{proposal.model_name} version {proposal.version} is @champion already."
-        return Completed(name="NothingToDo", message=message)
-    answer = ask(proposal, kept["links"])
-    message = decide_promotion(proposal, answer)
-    if answer.decision is Choice.REJECT:
+        return Round(number, proposal.version, proposal)
+    standing = question.standing(proposal)
+    return Round(number, proposal.version, proposal, standing, _show(registry, proposal))
+
+
+def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
+    """The question of this flow run, after the policy of now was copied to MLflow."""
+    registry = connect()
+    mirror_policy(registry)
+    run = UUID(flow_run.get_id())
+    with get_client(sync_client=True) as client:
+        begun = client.read_flow_run(run).created
+    return registry, Question(registry, str(run), begun or datetime.now(UTC), number)
+
+
+def _show(registry: "ModelRegistryManager", proposal: Proposal) -> str:
+    """Show the evidence once in the Prefect UI; the links to it in MLflow."""
+    pictures = picture_links(registry, proposal.evidence_run_id)
+    links = (
+        f"\n[evidence in MLflow]({run_link(registry, proposal.evidence_run_id)}) · "
+        f"[model version]({version_link(registry, proposal.model_name, proposal.version)})\n\n"
+        + "\n\n".join(f"![{name}]({address})" for name, address in pictures.items())
+    )
+    run = UUID(flow_run.get_id())
+    with get_client(sync_client=True) as client:
+        if (client.read_flow_run(run).labels or {}).get(_SHOWN) == proposal.evidence_run_id:
+            return links
+        get_run_logger().info("%s", proposal.headline)
+        key = artifact_key("evidence", proposal.model_name)
+        show_page(key, evidence_markdown(proposal) + links, proposal.headline)
+        show_pictures(key, pictures)
+        # Let `guardianflow pending` see what is asked without opening the form.
+        labels: KeyValueLabelsField = {
+            "guardianflow.model.version": proposal.version,
+            "guardianflow.headline": proposal.headline,
+            _SHOWN: proposal.evidence_run_id,
+        }
+        client.update_flow_run_labels(run, labels)
+    return links
+
+
+def settle(round_: Round, why: str) -> State[Any] | str:
+    """Ask until there are enough answers and carry them out; a text says why they do not hold.
+
+    Args:
+        round_: What is asked.
+        why: Why the round before is void, for the form.
+    """
+    proposal, standing = round_.proposal, round_.standing
+    if proposal is None or standing is None:
+        raise ValueError("a round that is asked has a proposal")
+    while standing.decision is None and not standing.void:
+        if standing.exhausted:
+            message = f"{MAX_WRONG_CODES} one-time codes were wrong: {standing.complaint}."
+            return Failed(name="Void", message=message)
+        answer, code = ask(round_.number, proposal, standing, round_.links, why)
+        standing = take_answer(round_.number, proposal, len(standing.answers) + 1, answer, code)
+    if standing.decision is None:
+        return standing.void
+    message, void = decide_promotion(round_.number, proposal, standing)
+    if void:
+        return void
+    if standing.decision is Choice.REJECT:
         return Completed(name="Rejected", message=message)
     for subject in proposal.subjects:
         send_event(
@@ -84,111 +229,68 @@ def promote(
     return Completed(name="Promoted", message=message)
 
 
-# Persisted as JSON under this flow run's id: the flow starts from the top after the answer, and
-# the default policy holds the task's source, so that an edited file would ask again.
-@task(
-    name="propose",
-    persist_result=True,
-    cache_policy=INPUTS + RUN_ID,
-    result_serializer="json",
-    retries=3,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_retrying,
-)
-def propose_promotion(
-    model_name: str, model_version: int | None, requested_by: str
-) -> dict[str, Any]:
-    """Measure, judge, keep the evidence in MLflow and show it."""
-    from guardianflow.promotion import propose
-
-    registry = connect()
-    proposal = propose(
-        registry,
-        model_name,
-        model_version,
-        token=run_token("promotion"),
-        requested_by=requested_by,
-        on_progress=ProgressBar(),
-    )
-    get_run_logger().info("%s", proposal.headline)
-    key = artifact_key("evidence", proposal.model_name)
-    pictures = picture_links(registry, proposal.evidence_run_id)
-    links = (
-        f"\n[evidence in MLflow]({run_link(registry, proposal.evidence_run_id)}) · "
-        f"[model version]({version_link(registry, proposal.model_name, proposal.version)})\n\n"
-        + "\n\n".join(f"![{name}]({address})" for name, address in pictures.items())
-    )
-    show_page(key, evidence_markdown(proposal) + links, proposal.headline)
-    show_pictures(key, pictures)
-    _label(proposal)
-    return {"proposal": proposal.model_dump(mode="json"), "links": links}
-
-
-def _label(proposal: Proposal) -> None:
-    """Let `guardianflow pending` see what is asked without opening the form."""
-    run = UUID(flow_run.get_id())
-    labels: KeyValueLabelsField = {
-        "guardianflow.model.version": proposal.version,
-        "guardianflow.headline": proposal.headline,
-    }
-    with get_client(sync_client=True) as client:
-        client.update_flow_run_labels(run, labels)
-
-
-def ask(proposal: Proposal, links: str) -> Answer:
+def ask(
+    number: int, proposal: Proposal, standing: Standing, links: str, why: str
+) -> tuple[Answer, SecretStr]:
     """Wait for a person's answer; one that cannot be used is asked for again.
 
     The key holds the proposal's digest: an answer counts only for the evidence it was given to.
     """
-    complaint = ""
+    complaint = standing.complaint
     for attempt in count(1):
-        form = answer_form(proposal, links, complaint)
-        key = f"{proposal.digest[:12]}-{attempt}"
+        require_in_time(proposal, datetime.now(UTC))
+        form = answer_form(proposal, standing, links, why, complaint)
+        key = f"{number}-{len(standing.answers) + 1}-{attempt}-{proposal.digest[:32]}"
         try:
-            given = _wait_for(form, key)
-            return Answer.model_validate(given.model_dump())
+            return given_answer(_wait_for(form, key, proposal.expires))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            complaint = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            complaint = unusable(error)
             get_run_logger().warning("the answer cannot be used (%s), asking again", complaint)
     raise AssertionError("unreachable: count() has no end")
 
 
-def answer_form(proposal: Proposal, links: str = "", complaint: str = "") -> type[RunInput]:
-    """The form that the Prefect UI shows: the fields of `Answer`, the evidence above them.
-
-    Built field by field, so that titles, descriptions and constraints reach the server.
-    """
-    fields = {name: (field.annotation, field) for name, field in Answer.model_fields.items()}
-    form = create_model("PromotionAnswer", __base__=RunInput, **cast("dict[str, Any]", fields))
-    first, _, rest = evidence_markdown(proposal).partition("\n")
-    again = f"\n\n**The last answer could not be used ({complaint}). Please answer again.**"
-    return form.with_initial_data(description=f"{first}{again if complaint else ''}\n{rest}{links}")
-
-
-def _wait_for(form: type[RunInput], key: str) -> RunInput:
+def _wait_for(form: type[RunInput], key: str, until: datetime) -> RunInput:
+    left = max(1, int((until - datetime.now(UTC)).total_seconds()))
     if deployment.get_id():
-        return suspend_flow_run(wait_for_input=form, timeout=ANSWER_WITHIN_S, key=key)
+        return suspend_flow_run(wait_for_input=form, timeout=left, key=key)
     # A flow run that Python started itself cannot be started again by a worker: it waits here.
-    return pause_flow_run(wait_for_input=form, timeout=ANSWER_WITHIN_S, poll_interval=1, key=key)
+    return pause_flow_run(wait_for_input=form, timeout=left, poll_interval=1, key=key)
 
 
-@task(
-    name="decide",
-    retries=5,
-    retry_delay_seconds=5,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
-def decide_promotion(proposal: Proposal, answer: Answer) -> str:
-    """Carry out the answer, once however often this is tried."""
+@task(name="take-answer", **_PATIENCE)
+def take_answer(
+    number: int, proposal: Proposal, which: int, answer: Answer, code: SecretStr
+) -> Standing:
+    """Take down an answer, and whether it counts; the code is checked and kept nowhere."""
+    _, question = _question(number)
+    standing = question.take(proposal, which, answer, code.get_secret_value())
+    said = standing.complaint or f"{answer.decision.value}: {standing.answers[-1].who}"
+    get_run_logger().info("answer %d: %s", which, standing.void or said)
+    return standing
+
+
+@task(name="decide", **_PATIENCE)
+def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tuple[str, str]:
+    """Carry out the answers, once however often this is tried.
+
+    Returns:
+        What was done, or why the answers do not hold; the other is empty.
+    """
     from guardianflow.promotion import decide
 
-    decided = decide(connect(), proposal, answer, token=run_token("promotion"))
+    registry, question = _question(number)
+    try:
+        decided = decide(registry, proposal, standing.counted, token=run_token("promotion"))
+    except (ApprovalVoid, ArtifactMissing, ChampionChanged, ReleaseChanged) as error:
+        if standing.decision is Choice.REJECT:
+            raise
+        return "", question.void(error.message)
+    question.close(str(standing.decision))
     get_run_logger().info("%s", decided.message)
+    answers = "\n".join(f"- **{a.decision}** by {a.who}: {a.reason}" for a in standing.counted)
     show_page(
         artifact_key("decision", proposal.model_name),
-        f"**{answer.decision.value}** by {answer.approver}: {answer.reason}\n\n{decided.message}\n",
-        f"{proposal.model_name} version {proposal.version}: {answer.decision.value}",
+        f"{answers}\n\n{decided.message}\n",
+        f"{proposal.model_name} version {proposal.version}: {standing.decision}",
     )
-    return decided.message
+    return decided.message, ""

@@ -1,6 +1,7 @@
 """The flow `reconcile`: every 30 s, finish what is provably ours and report the rest once.
 
-    look at all releases -> alarm or settled, once for each change -> remembered -> page -> tidy up
+    look at all releases -> alarm or settled, once for each change -> remembered -> page
+        -> promotions that ended without a decision -> tidy up
 
 An event is sent before it is remembered that it was: a process that is killed between the two
 sends it again, never not at all.
@@ -21,6 +22,7 @@ from flows.connection import connect, worth_retrying
 from flows.health import described, tell_of_health
 from flows.parameters import PublicModelName
 from flows.publishing import send_event, show_page
+from flows.questions import look_at_questions
 from guardianflow.care.alarms import AlarmBook, Change, compare, digest
 from guardianflow.care.findings import FileCheck
 from guardianflow.control import ROLLBACK, Orchestrator
@@ -63,10 +65,12 @@ def reconcile(
         watch_health(result.champions)
     show(result)
     forget_old_runs(deployment.id, datetime.now(UTC))
-    message = result.message[:2000]
+    undecided = look_at_questions()
+    message = " ".join([*undecided, result.message])[:2000]
     if result.alarms:
         return Completed(name="Alarm", message=message)
-    return Completed(name="Mended" if result.changed else "AllWell", message=message)
+    changed = result.changed or undecided
+    return Completed(name="Mended" if changed else "AllWell", message=message)
 
 
 @task(

@@ -63,6 +63,15 @@ def fingerprint_tags(files: Mapping[str, tuple[int, str]]) -> dict[str, str]:
     return tags
 
 
+def registered_files(info: RegisteredModelInfo) -> dict[str, str]:
+    """The sha256 of every file of a version as its tags keep it, by path; nothing is fetched.
+
+    Raises:
+        ArtifactMissing: The version was never fingerprinted.
+    """
+    return {file: sha256 for file, (_, sha256) in sorted(_expected(info).items())}
+
+
 def verify_version(client: MlflowClient, info: RegisteredModelInfo) -> None:
     """Fetch every file of a version from the server and compare it with its tags.
 

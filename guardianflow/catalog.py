@@ -19,6 +19,8 @@ STATUS_TAG = "guardianflow.status"
 REASON_TAG = "guardianflow.status_reason"
 ROLLED_BACK = "rolled_back"
 REJECTED = "rejected"
+EXPIRED = "expired"
+"""Nobody decided about it in time, or the question was cancelled."""
 SOURCE_VERSION_TAG = "guardianflow.source_version"
 TOKEN_TAG = "guardianflow.register_token"
 _UNFIT = (ROLLED_BACK, REJECTED)
@@ -42,7 +44,10 @@ class RegisteredModelInfo:
 
     @property
     def status(self) -> str:
-        """Its place in production: champion, former, rolled_back (quarantined), rejected or ''."""
+        """Its place in production, or what became of its promotion; '' where nobody was asked.
+
+        One of champion, former, rolled_back (quarantined), rejected, expired.
+        """
         return self.tags.get(STATUS_TAG, "")
 
     @property

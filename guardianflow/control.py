@@ -181,6 +181,21 @@ class Orchestrator:
             runs = client.read_flow_runs(flow_run_filter=wanted, limit=1)
         return describe_run(runs[0], self.ui_url) if runs else None
 
+    def find_all(self, run_ids: Sequence[str]) -> dict[str, FlowRunInfo]:
+        """How flow runs stand now, by id; those that were deleted are left out."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+        found: dict[str, FlowRunInfo] = {}
+        with self._client() as client:
+            for start in range(0, len(run_ids), _LOG_PAGE):
+                wanted = [_uuid(run_id) for run_id in run_ids[start : start + _LOG_PAGE]]
+                runs = client.read_flow_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=wanted)),
+                    limit=_LOG_PAGE,
+                )
+                found |= {str(run.id): describe_run(run, self.ui_url) for run in runs}
+        return found
+
     def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
         """The flow run of a flow that ended last, and when; cancelled ones do not count."""
         from prefect.client.schemas.filters import (
@@ -292,8 +307,17 @@ class Orchestrator:
         found = [describe_waiting(run, self.ui_url) for run in runs]
         return sorted(found, key=lambda waiting: waiting.since)
 
-    def answer(self, run_id: str, decision: str, approver: str, reason: str) -> FlowRunInfo:
+    def answer(
+        self, run_id: str, decision: str, approver: str, reason: str, code: str = ""
+    ) -> FlowRunInfo:
         """Answer a waiting promotion; the flow run goes on by itself.
+
+        Args:
+            run_id: The flow run that waits.
+            decision: approve or reject.
+            approver: Who decides.
+            reason: Why.
+            code: The one-time code, where the form asks for one.
 
         Raises:
             NothingWaiting: The flow run does not wait (any more).
@@ -301,9 +325,8 @@ class Orchestrator:
         """
         from prefect.client.schemas.responses import SetStateStatus
 
-        result = self._resume(
-            run_id, {"decision": decision, "approver": approver, "reason": reason}
-        )
+        given = {"decision": decision, "approver": approver, "reason": reason}
+        result = self._resume(run_id, given | ({"code": code} if code else {}))
         if result.status == SetStateStatus.ABORT:
             raise NothingWaiting(
                 f"Flow run {run_id} does not wait for an answer.",
@@ -384,13 +407,16 @@ class Orchestrator:
         from prefect.client.orchestration import SyncPrefectClient
         from prefect.exceptions import PrefectHTTPStatusError
         from prefect.settings import PREFECT_API_AUTH_STRING
+        from pydantic import SecretStr
 
+        # Plain text where it was set by code, as Prefect's own client expects it, too.
         secret = PREFECT_API_AUTH_STRING.value()
         timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
         try:
             with SyncPrefectClient(
                 self.api_url,
-                auth_string=secret.get_secret_value() if secret else None,
+                auth_string=(secret.get_secret_value() if isinstance(secret, SecretStr) else secret)
+                or None,
                 httpx_settings={"timeout": timeout},
             ) as client:
                 yield client

@@ -26,6 +26,10 @@
     │   ├── VersionNotReady                         the version is absent or not READY
     │   ├── ArtifactMissing                         a file of the version is gone or differs
     │   ├── GateFailed                              the evidence speaks against it
+    │   ├── ApprovalRequired                        the policy asks for more than was given
+    │   ├── ApprovalVoid                            what was approved is not what is there now
+    │   ├── ApprovalExpired                         nobody answered in time
+    │   ├── VersionRejected                         rejected before, wants a reason
     │   ├── ScenarioFrozen                          a trained scenario version was edited
     │   ├── NothingWaiting                          no (single) approval to answer
     │   └── PermissionDenied                        the account may not do this
@@ -238,6 +242,22 @@ class ArtifactMissing(Refused):
 
 class GateFailed(Refused):
     """The gate's rules speak against the promotion."""
+
+
+class ApprovalRequired(Refused):
+    """The approval policy asks for other people, more of them, or more proof than was given."""
+
+
+class ApprovalVoid(Refused):
+    """What was approved is not what is there now: the answer does not count for it."""
+
+
+class ApprovalExpired(Refused):
+    """The answer came after the question was over."""
+
+
+class VersionRejected(Refused):
+    """A person rejected the version; proposing it again needs a reason."""
 
 
 class ScenarioFrozen(Refused):

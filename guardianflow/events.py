@@ -19,6 +19,7 @@ class EventName(StrEnum):
     REGISTERED = "guardianflow.model.registered"
     PROMOTED = "guardianflow.model.promoted"
     ROLLED_BACK = "guardianflow.model.rolled-back"
+    UNDECIDED = "guardianflow.approval.undecided"
     ALARM = "guardianflow.model.alarm"
     SETTLED = "guardianflow.model.settled"
     HEALTH_FAILING = "guardianflow.health.failing"

@@ -81,7 +81,12 @@ def evidence_markdown(proposal: Proposal) -> str:
         f"`{proposal.model_name}`: version **{proposal.version}** asks to become @champion; "
         f"@champion now: {was}. Trained from scenario {proposal.scenario or 'unknown'}, measured "
         f"on {proposal.images} images that version {proposal.version} has not learned from. "
-        f"Requested by {proposal.requested_by}.",
+        f"Requested by {proposal.requested_by}"
+        f"{f' ({proposal.reason})' if proposal.reason else ''}.",
+        "",
+        f"An approval needs {proposal.policy.in_words()}, until "
+        f"{proposal.expires:%Y-%m-%d %H:%M} UTC, and holds for this alone (bound to "
+        f"`{proposal.binding.short}`): these files, figures, rules and champions.",
         "",
         *_moves_table(proposal),
         "",

@@ -45,6 +45,7 @@ class WaitingApproval:
         headline: The key figures in one line.
         since: When it began to wait, UTC.
         url: The page in the Prefect UI where it can be answered.
+        expires: Until when it can be answered, UTC; None where nothing says so.
     """
 
     flow_run_id: str
@@ -54,6 +55,7 @@ class WaitingApproval:
     headline: str
     since: datetime
     url: str
+    expires: datetime | None = None
 
 
 def describe_run(run: "FlowRun", ui_url: str) -> FlowRunInfo:
@@ -86,4 +88,5 @@ def describe_waiting(run: "FlowRun", ui_url: str) -> WaitingApproval:
         headline=str(labels.get("guardianflow.headline", "")),
         since=run.state.timestamp if run.state else datetime.now(UTC),
         url=info.url,
+        expires=run.state.state_details.pause_timeout if run.state else None,
     )

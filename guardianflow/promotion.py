@@ -1,51 +1,36 @@
 """Promotion in two steps, the same for CLI and flow: propose() -> evidence, decide() -> rotation.
 
     propose: plan -> measure candidate and champion on the frozen images -> gate -> record in MLflow
-    decide:  a person's Answer -> rotation of the aliases, or a rejection noted on the version
+    decide:  the Answers of people -> is all as they saw it? -> rotation, or a rejection noted
 
-What a person approves is the record: decide() rotates exactly the versions that it shows, from
-exactly the champions that they were compared with, or refuses.
+What a person approves is the record and what it is bound to: decide() rotates exactly the versions
+and files that it shows, from exactly the champions that they were compared with, under the policy
+of then, or refuses.
 """
 
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from guardianflow.catalog import REASON_TAG, REJECTED, STATUS_TAG
-from guardianflow.data.dataset import Sample
-from guardianflow.errors import ArtifactMissing, ChampionChanged, GateFailed
-from guardianflow.evidence import Comparison, evidence_markdown, headline
-from guardianflow.gate import GateOutcome, Subject, judge
-from guardianflow.measuring.measurement import (
-    Measured,
-    evaluation_digest,
-    evaluation_set,
-    measure_version,
-    recorded_scenario,
+from guardianflow.approval import NOBODY, Answer, Choice, actor_of, decision_of, reason_of
+from guardianflow.approval_rules import read_rule
+from guardianflow.binding import differences
+from guardianflow.catalog import EXPIRED, REASON_TAG, REJECTED, STATUS_TAG
+from guardianflow.errors import (
+    ApprovalRequired,
+    ApprovalVoid,
+    ChampionChanged,
+    GateFailed,
+    InputError,
+    VersionNotReady,
+    VersionRejected,
 )
-from guardianflow.measuring.pictures import comparison_sheet
-from guardianflow.proposal import Answer, Choice, Proposal
-from guardianflow.records import (
-    PROMOTIONS,
-    Draft,
-    close_record,
-    find_record,
-    open_record,
-    read_record,
-)
-from guardianflow.registry import (
-    ModelAlias,
-    ModelRegistryManager,
-    Move,
-    Operation,
-    Plan,
-)
-from guardianflow.scenario import GateSettings
-
-EVIDENCE_PAGE = "evidence.md"
-_PICTURE_FRAMES = 4
+from guardianflow.examination import Inquiry, examine
+from guardianflow.gate import GateOutcome
+from guardianflow.names import ModelName
+from guardianflow.proposal import Proposal, champion_moves, require_in_time
+from guardianflow.records import PROMOTIONS, find_record, read_record
+from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
 
 
 @dataclass(frozen=True)
@@ -63,6 +48,7 @@ def propose(
     *,
     token: str,
     requested_by: str,
+    reason: str = "",
     force: bool = False,
     keep: bool = True,
     on_progress: Callable[[str, int, int], None] | None = None,
@@ -75,24 +61,29 @@ def propose(
         version: The version asked for; None takes @candidate.
         token: The same token gives the same record; it is measured once.
         requested_by: Who asks, for the record.
+        reason: Why; a version that was rejected is proposed again only with one.
         force: Ask a person although the gate says FAILED or the version is quarantined.
         keep: Write the record to MLflow; off for a dry run, which writes nothing.
         on_progress: Called with what is measured, frames done and frames in all.
 
     Raises:
         NoCandidate: There is nothing to promote.
+        VersionRejected: A person rejected it before, and no reason was given.
+        InputError: The policy wants somebody else to approve, and nobody says to have asked.
         GateFailed: The gate says FAILED and force is off; the evidence is kept all the same.
     """
     client = registry.client
     if done := find_record(client, PROMOTIONS, token):
         proposal = read_record(client, done, Proposal)
     else:
+        rule = read_rule(client, ModelName.parse(model_name))
         plan = registry.plan_promotion(
             model_name, version, force=force, actor=requested_by, write=keep
         )
-        proposal = _examine(
-            registry, plan, token if keep else None, requested_by, on_progress, force=force
-        )
+        inquiry = Inquiry(token if keep else None, requested_by, reason, force, rule)
+        _check_requester(plan, inquiry)
+        rejected = rejections(registry, plan, reason)
+        proposal = examine(registry, plan, inquiry, rejected, on_progress)
     if proposal.gate.outcome is GateOutcome.FAILED and not force:
         raise GateFailed(
             f"The gate says no to {proposal.model_name} version {proposal.version}: "
@@ -107,29 +98,117 @@ def propose(
 
 
 def decide(
-    registry: ModelRegistryManager, proposal: Proposal, answer: Answer, *, token: str
+    registry: ModelRegistryManager, proposal: Proposal, answers: Sequence[Answer], *, token: str
 ) -> Decided:
-    """Carry out what a person decided about a proposal.
+    """Carry out what people decided about a proposal, once for its token.
+
+    Args:
+        registry: The registry that both are about.
+        proposal: What they were shown.
+        answers: Their answers, those that count.
+        token: The same token again returns the same operation.
 
     Raises:
+        ApprovalRequired: The answers are not what the policy asks for.
+        ApprovalExpired: The question is over.
+        ApprovalVoid: A file, a scenario or the policy is not what was approved.
+        ArtifactMissing: A file is gone, or its bytes are not those that were registered.
         ChampionChanged: Another version became champion since the evidence was made.
         ReleaseChanged: Other versions would move than those that were shown and measured.
         Refused: A rule of the rotation says no; nothing was changed.
     """
-    if answer.decision is Choice.REJECT:
-        return _reject(registry, proposal, answer)
+    decision = decision_of(proposal.policy, proposal.requested_by, answers)
+    if decision is None:
+        raise ApprovalRequired(
+            f"{proposal.model_name} version {proposal.version} needs {proposal.policy.in_words()}; "
+            f"the answers of {actor_of(answers) or 'nobody'} are not that. Nothing was changed.",
+            remedy=f"`guardianflow promote {proposal.model_name} --request` asks for them.",
+            name=proposal.model_name,
+            version=proposal.version,
+        )
+    if decision is Choice.REJECT:
+        return _reject(registry, proposal, next(a for a in answers if a.decision is decision))
+    _check_binding(registry, proposal, token)
     operation = registry.promote_to_champion(
         proposal.model_name,
         proposal.version,
         expected_champion=proposal.expected_champion,
-        expected_moves={m.name: (m.before, m.after) for m in _champion_moves(proposal.moves)},
-        actor=answer.approver,
-        reason=answer.reason,
+        expected_moves={m.name: (m.before, m.after) for m in champion_moves(proposal.moves)},
+        actor=actor_of(answers),
+        reason=reason_of(answers),
         token=token,
-        evidence=f"{proposal.evidence_run_id}:{proposal.digest}",
+        evidence=f"{proposal.evidence_run_id}:{proposal.digest}:{proposal.binding.digest}",
         force=proposal.forced,
     )
-    return Decided(operation, operation.message)
+    return Decided(operation, f"{operation.message} Approved by {actor_of(answers)}.")
+
+
+def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple[str, ...]:
+    """What was said when versions of a plan were rejected before, for the person who decides.
+
+    Raises:
+        VersionRejected: One was, and no reason was given to ask again.
+    """
+    said: list[str] = []
+    for move in champion_moves(plan.moves):
+        if move.after is None:
+            continue
+        info = registry.get_version(move.name, move.after)
+        if info.status != REJECTED:
+            continue
+        why = info.tags.get(REASON_TAG, "rejected, nobody said why")
+        if len(reason.strip()) < 3:
+            raise VersionRejected(
+                f"{move.name} version {move.after} was {why}.",
+                remedy="Say what is different now: `guardianflow promote "
+                f'{plan.model_name} --model-version {plan.version} --reason "..."`.',
+                name=move.name,
+                version=move.after,
+            )
+        said.append(f"{move.name} version {move.after} was {why}; now: {reason.strip()}")
+    return tuple(said)
+
+
+def request_token(request: str) -> str:
+    """The token of what a request's flow run does, which makes it once."""
+    return f"promotion-{request}"
+
+
+def was_decided(registry: ModelRegistryManager, model_name: str, request: str) -> bool:
+    """Whether a request has moved an alias."""
+    token = request_token(request)
+    return any(operation.token == token for operation in registry.history(model_name))
+
+
+def expire(registry: ModelRegistryManager, versions: Mapping[str, int], why: str) -> None:
+    """Note on versions that nobody decided about them; one with another status keeps it."""
+    for name, version in versions.items():
+        try:
+            info = registry.get_version(name, version)
+        except VersionNotReady:
+            # Deleted meanwhile: there is nothing to note it on.
+            continue
+        if info.status in ("", EXPIRED) and ModelAlias.CHAMPION not in info.aliases:
+            registry.set_version_tag(name, version, REASON_TAG, why[:1000])
+            registry.set_version_tag(name, version, STATUS_TAG, EXPIRED)
+
+
+def _check_binding(registry: ModelRegistryManager, proposal: Proposal, token: str) -> None:
+    """Refuse unless all is as it was approved; but for an operation that was decided already."""
+    name, now = proposal.model_name, datetime.now(UTC)
+    rule = read_rule(registry.client, ModelName.parse(name))
+    changed = differences(registry, proposal.binding, rule)
+    if not changed and now <= proposal.expires:
+        return
+    if any(operation.token == token for operation in registry.history(name)):
+        return
+    require_in_time(proposal, now)
+    raise ApprovalVoid(
+        f"The approval of {name} version {proposal.version} does not hold: {'; '.join(changed)}. "
+        "Nothing was changed.",
+        remedy=f"Ask again: `guardianflow promote {name} --request`.",
+        changed=changed,
+    )
 
 
 def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) -> Decided:
@@ -144,152 +223,25 @@ def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) 
         raise ChampionChanged(proposal.model_name, proposal.expected_champion, actual)
     for subject in proposal.subjects:
         info = registry.get_version(subject.model_name, subject.version)
-        if info.status not in ("", REJECTED) or ModelAlias.CHAMPION in info.aliases:
+        if info.status not in ("", REJECTED, EXPIRED) or ModelAlias.CHAMPION in info.aliases:
             continue
-        text = f"rejected by {answer.approver}: {answer.reason}"
+        text = f"rejected by {answer.who}: {answer.reason}"
         registry.set_version_tag(subject.model_name, subject.version, REASON_TAG, text)
         registry.set_version_tag(subject.model_name, subject.version, STATUS_TAG, REJECTED)
     return Decided(
         None,
         f"{proposal.model_name} version {proposal.version} was rejected by "
-        f"{answer.approver}: {answer.reason}. No alias was moved.",
+        f"{answer.who}: {answer.reason}. No alias was moved.",
     )
 
 
-def _examine(
-    registry: ModelRegistryManager,
-    plan: Plan,
-    token: str | None,
-    requested_by: str,
-    on_progress: Callable[[str, int, int], None] | None,
-    *,
-    force: bool,
-) -> Proposal:
-    """Measure a plan, judge it, and keep the whole of it in MLflow under the token, if any."""
-    if plan.version is None:
-        raise ValueError("a plan of a promotion names a version")
-    info = registry.get_version(plan.model_name, plan.version)
-    scenario = recorded_scenario(registry, info)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        subjects: list[Subject] = []
-        samples: Sequence[Sample] = ()
-        problem = "no scenario is recorded with it"
-        if scenario:
-            try:
-                _, samples = evaluation_set(scenario, recorded=evaluation_digest(registry, info))
-            except ArtifactMissing as error:
-                problem = error.message
-        for move in _champion_moves(plan.moves):
-            if scenario and samples:
-                comparison = _compare(registry, move, samples, scenario.classes, on_progress)
-                subjects.append(comparison.subject)
-                _draw(comparison, samples, scenario.classes, folder)
-            else:
-                subjects.append(_unmeasured(move, problem))
-        gate = judge(subjects, scenario.gate if scenario else GateSettings())
-        title = f"promote {plan.model_name} {plan.version}"
-        run_id = open_record(registry.client, PROMOTIONS, token, title) if token else ""
-        proposal = Proposal(
-            model_name=plan.model_name,
-            version=plan.version,
-            expected_champion=plan.champion.get(plan.model_name),
-            moves=plan.moves,
-            warnings=plan.warnings,
-            subjects=tuple(subjects),
-            gate=gate,
-            headline=headline(subjects, gate),
-            scenario=f"{scenario.name} {scenario.version}" if scenario else "",
-            images=len(samples),
-            requested_by=requested_by,
-            forced=force,
-            evidence_run_id=run_id,
-            time=datetime.now(UTC),
+def _check_requester(plan: Plan, inquiry: Inquiry) -> None:
+    """Refuse a request that names nobody where its requester may not approve it."""
+    if inquiry.rule.four_eyes and inquiry.requested_by.strip() in NOBODY and plan.moves:
+        raise InputError(
+            f"Who asked for {plan.model_name} may not approve it, but the request says to come "
+            f"from {inquiry.requested_by or 'nobody'}.",
+            remedy="Say who asks: the parameter requested_by, or `guardianflow promote "
+            f"{plan.model_name} --request`.",
+            name=plan.model_name,
         )
-        (folder / EVIDENCE_PAGE).write_text(evidence_markdown(proposal), encoding="utf-8")
-        if token:
-            close_record(registry.client, run_id, proposal, _draft(folder, proposal))
-    return proposal
-
-
-def _draft(folder: Path, proposal: Proposal) -> Draft:
-    return Draft(
-        folder,
-        tags={
-            "guardianflow.name": proposal.model_name,
-            "guardianflow.version": str(proposal.version),
-            "guardianflow.gate": proposal.gate.outcome.value,
-        },
-    )
-
-
-def _champion_moves(moves: Sequence[Move]) -> list[Move]:
-    return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
-
-
-def _unmeasured(move: Move, problem: str) -> Subject:
-    if move.after is None:
-        raise ValueError(f"a promotion never empties @champion of {move.name}")
-    return Subject(
-        model_name=move.name,
-        version=move.after,
-        champion_version=move.before,
-        candidate=None,
-        champion=None,
-        problem=problem,
-    )
-
-
-def _compare(
-    registry: ModelRegistryManager,
-    move: Move,
-    samples: Sequence[Sample],
-    classes: Sequence[str],
-    on_progress: Callable[[str, int, int], None] | None,
-) -> Comparison:
-    """Measure one name's next champion and its champion of now on the same frames."""
-    problems: list[str] = []
-
-    def measure(version: int | None, role: str) -> Measured | None:
-        if version is None:
-            return None
-        label = f"measure {role} {move.name} version {version}"
-
-        def show(done: int, total: int) -> None:
-            if on_progress:
-                on_progress(label, done, total)
-
-        try:
-            return measure_version(registry, move.name, version, samples, classes, on_progress=show)
-        except ArtifactMissing as error:
-            problems.append(error.message)
-            # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
-            return None
-
-    candidate, champion = measure(move.after, "candidate"), measure(move.before, "champion")
-    subject = _unmeasured(move, "; ".join(problems)).model_copy(
-        update={
-            "candidate": candidate.evaluation if candidate else None,
-            "champion": champion.evaluation if champion else None,
-        }
-    )
-    return Comparison(subject, candidate, champion)
-
-
-def _draw(
-    comparison: Comparison, samples: Sequence[Sample], classes: Sequence[str], folder: Path
-) -> None:
-    """Draw the frames on which candidate and champion differ most, side by side."""
-    if comparison.candidate is None:
-        return
-    chosen = comparison.most_different(_PICTURE_FRAMES)
-    columns = {f"version {comparison.subject.version} (candidate)": comparison.candidate}
-    if comparison.champion:
-        before = {f"version {comparison.champion.version} (champion)": comparison.champion}
-        columns = {**before, **columns}
-    comparison_sheet(
-        [samples[index] for index in chosen],
-        {title: [m.seen.shown()[index] for index in chosen] for title, m in columns.items()},
-        classes,
-        folder / f"{comparison.subject.model_name.rpartition('/')[2]}.png",
-    )

@@ -1,30 +1,16 @@
-"""What is asked of a person before a promotion, and what a person answers."""
+"""What is asked of a person before a promotion; `approval.py` says what a person answers."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guardianflow.approval import ApprovalRule, expires_at
+from guardianflow.binding import Binding
+from guardianflow.errors import ApprovalExpired
 from guardianflow.gate import GateReport, Subject
-from guardianflow.registry import Move
-
-
-class Choice(StrEnum):
-    """What a person may answer."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
-
-
-class Answer(BaseModel):
-    """A person's answer to a proposal; an answer that was not chosen is never a decision."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-    decision: Choice = Field(description="approve or reject; there is no default.")
-    approver: str = Field(min_length=2, max_length=100, description="Who decides (declared).")
-    reason: str = Field(min_length=3, max_length=500, description="Why.")
+from guardianflow.registry import ModelAlias, Move
 
 
 class Proposal(BaseModel):
@@ -43,9 +29,12 @@ class Proposal(BaseModel):
     scenario: str = Field(description="Scenario and version that it was trained from, or ''.")
     images: int = Field(description="Frames of the frozen evaluation set.")
     requested_by: str = Field(description="Who asked for the promotion.")
+    reason: str = Field(description="Why it was asked for; '' where nobody said so.")
     forced: bool = Field(description="Whether a failed gate or a quarantine is overridden.")
     evidence_run_id: str = Field(description="The MLflow run that holds this record.")
     time: datetime = Field(description="When it was measured, UTC.")
+    policy: ApprovalRule = Field(description="What an approval needs.")
+    binding: Binding = Field(description="What an approval holds for, and for nothing else.")
 
     @property
     def digest(self) -> str:
@@ -53,6 +42,31 @@ class Proposal(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
+    def expires(self) -> datetime:
+        """Until when it may be answered, UTC."""
+        return expires_at(self.policy, self.time)
+
+    @property
     def changes_nothing(self) -> bool:
         """Whether the version is champion already."""
         return not self.moves
+
+
+def champion_moves(moves: Sequence[Move]) -> list[Move]:
+    """The moves of @champion, which are what a promotion is about."""
+    return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
+
+
+def require_in_time(proposal: Proposal, now: datetime) -> None:
+    """Refuse an answer that comes after the question was over.
+
+    Raises:
+        ApprovalExpired: It is.
+    """
+    if now > proposal.expires:
+        raise ApprovalExpired(
+            f"The approval of {proposal.model_name} version {proposal.version} was to be given "
+            f"until {proposal.expires:%Y-%m-%d %H:%M} UTC. Nothing was changed.",
+            remedy=f"Ask again: `guardianflow promote {proposal.model_name} --request`.",
+            expired=proposal.expires.isoformat(),
+        )

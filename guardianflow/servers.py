@@ -106,13 +106,7 @@ def read_state(path: Path) -> Servers:
     Raises:
         InputError: The file is not private to this user, unreadable, or not about loopback.
     """
-    info = path.stat()
-    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077:
-        raise InputError(
-            f"{path} belongs to another user or is open to others; it is not trusted.",
-            remedy=f"Run `make up` again, or `chmod 600 {path}` if the file is yours.",
-            file=str(path),
-        )
+    require_private(path, f"Run `make up` again, or `chmod 600 {path}` if the file is yours.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         mlflow, prefect = str(content["mlflow"]), str(content["prefect"])
@@ -131,3 +125,18 @@ def read_state(path: Path) -> Servers:
                 value=address,
             )
     return Servers(mlflow, prefect, str(path))
+
+
+def require_private(path: Path, remedy: str) -> None:
+    """Refuse a file that anybody but this user can read, write or has made.
+
+    Raises:
+        InputError: It belongs to another user or is open to others.
+    """
+    info = path.stat()
+    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077:
+        raise InputError(
+            f"{path} belongs to another user or is open to others; it is not trusted.",
+            remedy=remedy,
+            file=str(path),
+        )

@@ -34,6 +34,9 @@ NameArgument = Annotated[
 WaitingArgument = Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")]
 ApproverOption = Annotated[str, typer.Option(help="Who decides.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
+CodeOption = Annotated[
+    str, typer.Option(help="The one-time code, where the approval policy asks for one.")
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -83,8 +86,12 @@ def promote(
         _request(public, model_version, reason, force=force, as_json=as_json)
         return
     registry = open_registry(quiet=as_json)
+    from guardianflow.approval_rules import read_rule, require_a_command_may
     from guardianflow.promotion import propose
 
+    if not dry_run:
+        # Before anything is measured.
+        require_a_command_may(read_rule(registry.client, ModelName.parse(public)), public)
     token = f"cli-{uuid.uuid4()}"
     with meter(quiet=as_json) as show:
         proposal = propose(
@@ -93,6 +100,7 @@ def promote(
             model_version,
             token=token,
             requested_by=actor(),
+            reason=reason,
             force=force,
             keep=not dry_run,
             on_progress=show,
@@ -118,13 +126,16 @@ def _carry_out(
     as_json: bool,
 ) -> None:
     """Record the command as the approval that it is, and rotate."""
+    from guardianflow.approval import Answer, Choice, Identity
     from guardianflow.promotion import decide
-    from guardianflow.proposal import Answer, Choice
 
     answer = Answer(
-        decision=Choice.APPROVE, approver=actor(), reason=reason or "promoted on the command line"
+        decision=Choice.APPROVE,
+        approver=actor(),
+        reason=reason or "promoted on the command line",
+        identity=Identity.ACCOUNT,
     )
-    decided = decide(registry, proposal, answer, token=token)
+    decided = decide(registry, proposal, [answer], token=token)
     changed = decided.operation is not None and decided.operation.changed
     _say_outcome(proposal, decided.message, changed=changed, as_json=as_json)
 
@@ -159,7 +170,11 @@ def _request(
         )
     orchestrator = open_orchestrator(quiet=as_json)
     # Which version @candidate means is settled now: the person is asked about what was meant.
-    plan = open_registry(quiet=True).plan_promotion(name, model_version)
+    registry = open_registry(quiet=True)
+    plan = registry.plan_promotion(name, model_version)
+    from guardianflow.promotion import rejections
+
+    rejections(registry, plan, reason)
     started = orchestrator.submit(
         "promote/guardianflow",
         {
@@ -205,7 +220,8 @@ def pending(as_json: JsonFlag = False) -> None:
         for w in waiting:
             stdout.print(f"[bold]{w.model_name} version {w.version}[/]", soft_wrap=True)
             stdout.print(f"  {w.headline}", soft_wrap=True, markup=False)
-            stdout.print(f"  since {w.since:%Y-%m-%d %H:%M} UTC, flow run {w.flow_run_id}")
+            until = f", until {w.expires:%Y-%m-%d %H:%M} UTC" if w.expires else ""
+            stdout.print(f"  since {w.since:%Y-%m-%d %H:%M} UTC{until}, flow run {w.flow_run_id}")
             stdout.print(f"  {w.url}", soft_wrap=True)
     print_result([_waiting_json(w) for w in waiting], as_json=as_json)
 
@@ -214,6 +230,7 @@ def approve(
     run: WaitingArgument = "",
     approver: ApproverOption = "",
     reason: ReasonOption = "",
+    code: CodeOption = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Approve a waiting promotion; without a name the only one that waits.
@@ -222,13 +239,14 @@ def approve(
 
     guardianflow approve --approver "Kim Minji" --reason "fewer missed masks"
     """
-    _answer(run, "approve", approver, reason, as_json=as_json)
+    _answer(run, "approve", approver, reason, code, as_json=as_json)
 
 
 def reject(
     run: WaitingArgument = "",
     approver: ApproverOption = "",
     reason: ReasonOption = "",
+    code: CodeOption = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Reject a waiting promotion; every alias stays as it is.
@@ -237,10 +255,12 @@ def reject(
 
     guardianflow reject --approver "Kim Minji" --reason "gloves are missed at the press"
     """
-    _answer(run, "reject", approver, reason, as_json=as_json)
+    _answer(run, "reject", approver, reason, code, as_json=as_json)
 
 
-def _answer(run: str, decision: str, approver: str, reason: str, *, as_json: bool) -> None:
+def _answer(
+    run: str, decision: str, approver: str, reason: str, code: str, *, as_json: bool
+) -> None:
     if len(approver.strip()) < 2 or len(reason.strip()) < 3:
         raise AnswerInvalid(
             f"An answer needs who decides and why; approver is {approver!r}, reason {reason!r}.",
@@ -248,7 +268,9 @@ def _answer(run: str, decision: str, approver: str, reason: str, *, as_json: boo
         )
     orchestrator = open_orchestrator(quiet=as_json)
     chosen = _the_one(orchestrator.pending(), run)
-    orchestrator.answer(chosen.flow_run_id, decision, approver.strip(), reason.strip())
+    orchestrator.answer(
+        chosen.flow_run_id, decision, approver.strip(), reason.strip(), code.strip()
+    )
     if not as_json:
         stdout.print(
             f"answered {decision}: {chosen.model_name} version {chosen.version} "
@@ -290,6 +312,7 @@ def _waiting_json(waiting: "WaitingApproval") -> dict[str, object]:
         "version": waiting.version,
         "headline": waiting.headline,
         "since": waiting.since,
+        "expires": waiting.expires,
         "url": waiting.url,
     }
 

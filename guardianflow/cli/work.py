@@ -8,7 +8,7 @@ import typer
 
 from guardianflow import errors
 from guardianflow.cli.connection import open_orchestrator, open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
+from guardianflow.cli.output import JsonFlag, actor, meter, print_result, say, stdout
 from guardianflow.errors import (
     GuardianflowError,
     InputError,
@@ -187,6 +187,9 @@ def _submit(
     parameters: dict[str, object] = {"scenario": scenario, "version": version}
     if model_version is not None:
         parameters["model_version"] = model_version
+    if work is WorkType.LIFECYCLE:
+        # Who asks for its promotion may not approve it, where the policy says so.
+        parameters["requested_by"] = actor()
     started = orchestrator.submit(f"{_FLOWS[work]}/guardianflow", parameters)
     if not as_json:
         say(f"flow run {started.name}: {started.url}")

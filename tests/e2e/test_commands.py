@@ -112,7 +112,7 @@ def test_a_question_is_asked_rejected_asked_again_and_approved(cli, plant):
     cli("approve", again["id"], "--approver", "Kim Minji", "--reason", "saw the pictures")
     assert plant.orchestrator.follow(again["id"], lambda _: None).state == "Promoted"
     assert cli("models", plant.name)[0]["aliases"] == ["champion"]
-    assert cli("history", plant.name)[0]["actor"] == "Kim Minji"
+    assert cli("history", plant.name)[0]["actor"] == "Kim Minji (declared)"
 
 
 def test_a_scenario_that_the_server_does_not_know_is_refused(cli):

@@ -7,10 +7,12 @@ from prefect.client.orchestration import get_client
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import ValidationError
 
-from blocks import MlflowCredentials, ScenarioConfig
+from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
+from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import apply as applying
 from deployments.apply import apply_blocks, main
+from guardianflow.approval import ApprovalRule
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario_file import load_spec
 
@@ -33,6 +35,12 @@ class TestScenarioConfig(_Suite):
     @pytest.fixture
     def block(self):
         return ScenarioConfig
+
+
+class TestApprovalPolicy(_Suite):
+    @pytest.fixture
+    def block(self):
+        return ApprovalPolicy
 
 
 @pytest.fixture
@@ -131,6 +139,16 @@ def test_an_edited_block_is_kept_and_the_difference_shown(seeds, capsys):
     assert ScenarioConfig.load("donghwa-entec-ppe").spec().version("v1").gate.min_map50 == 0.77
     apply_blocks(force=True)
     assert ScenarioConfig.load("donghwa-entec-ppe").spec() == load_spec("donghwa-entec-ppe")
+
+
+def test_a_policy_that_was_edited_is_never_overwritten(seeds):
+    rules = [ApprovalRule(models="donghwa-entec/*", approvals_needed=2, proof="totp")]
+    ApprovalPolicy(rules=rules).save(POLICY_DOCUMENT, overwrite=True)
+    apply_blocks(force=True)
+    assert ApprovalPolicy.load(POLICY_DOCUMENT).rules == rules
+    ApprovalPolicy.delete(POLICY_DOCUMENT)
+    apply_blocks(force=False)
+    assert ApprovalPolicy.load(POLICY_DOCUMENT).rules == []
 
 
 def test_credentials_move_only_from_the_address_that_was_ours(seeds, monkeypatch, capsys):

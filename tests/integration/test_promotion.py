@@ -2,11 +2,11 @@ import uuid
 
 import pytest
 
+from guardianflow.approval import Answer, Choice
 from guardianflow.data.dataset import prepare_dataset
 from guardianflow.errors import ChampionChanged, GateFailed, NoCandidate, ReleaseChanged
 from guardianflow.gate import GateOutcome
 from guardianflow.promotion import decide, propose
-from guardianflow.proposal import Answer, Choice
 from guardianflow.scenario import FolderData, GateSettings
 from tests.integration.conftest import make_run
 from tests.integration.release_kit import register_copy, register_release
@@ -50,7 +50,7 @@ def artifacts(registry, run_id):
 def promote(registry, name):
     mine = token()
     return decide(
-        registry, propose(registry, name, token=mine, requested_by="test"), APPROVED, token=mine
+        registry, propose(registry, name, token=mine, requested_by="test"), [APPROVED], token=mine
     )
 
 
@@ -62,8 +62,8 @@ def test_a_release_is_measured_and_promoted_as_one(registry, learned, name):
     assert all(s.candidate.images == 12 for s in proposal.subjects)
     assert proposal.gate.outcome is GateOutcome.PASSED
     assert proposal.headline.startswith("Gate PASSED · openvino_int8: missed per 100 objects")
-    decided = decide(registry, proposal, APPROVED, token=mine)
-    assert decided.operation.actor == "Kim Minji"
+    decided = decide(registry, proposal, [APPROVED], token=mine)
+    assert decided.operation.actor == "Kim Minji (declared)"
     assert decided.operation.evidence.startswith(f"{proposal.evidence_run_id}:")
     for model in (name, f"{name}__openvino_int8"):
         assert registry.get_champion(model).version == base.version
@@ -108,7 +108,7 @@ def test_a_rejection_moves_nothing_and_stands_on_every_version(registry, learned
     before = aliases(registry, name)
     mine = token()
     proposal = propose(registry, name, token=mine, requested_by="lee")
-    decided = decide(registry, proposal, REJECTED, token=mine)
+    decided = decide(registry, proposal, [REJECTED], token=mine)
     assert decided.operation is None
     assert aliases(registry, name) == before
     for model in (name, f"{name}__openvino_int8"):
@@ -123,11 +123,11 @@ def test_what_went_into_production_meanwhile_is_not_marked_as_rejected(registry,
     late = propose(registry, name, token=mine, requested_by="lee")
     promote(registry, name)
     with pytest.raises(ChampionChanged):
-        decide(registry, late, REJECTED, token=mine)
+        decide(registry, late, [REJECTED], token=mine)
     assert registry.get_version(name, base.version).status == "champion"
     register_release(learned, name, gate=OPEN_GATE)
     promote(registry, name)
-    decide(registry, late, REJECTED, token=mine)
+    decide(registry, late, [REJECTED], token=mine)
     assert registry.get_version(name, base.version).status == "former"
 
 
@@ -140,7 +140,7 @@ def test_a_champion_that_moved_voids_the_proposal(registry, learned, name):
     register_release(learned, name, gate=OPEN_GATE)
     promote(registry, name)
     with pytest.raises(ChampionChanged) as refused:
-        decide(registry, stale, APPROVED, token=mine)
+        decide(registry, stale, [APPROVED], token=mine)
     assert (refused.value.expected, refused.value.actual) == (1, 3)
     assert registry.get_champion(name).version == 3
 
@@ -152,7 +152,7 @@ def test_a_twin_that_came_after_the_proposal_is_not_promoted_unseen(registry, le
     proposal = propose(registry, name, token=mine, requested_by="lee")
     register_copy(learned, name, source=base.version, gate=OPEN_GATE)
     with pytest.raises(ReleaseChanged, match="promote") as refused:
-        decide(registry, proposal, APPROVED, token=mine)
+        decide(registry, proposal, [APPROVED], token=mine)
     assert refused.value.exit_code == 3
     assert refused.value.data["actual"] == {name: (None, 1), twin: (None, 1)}
     assert registry.history(name) == []
@@ -163,8 +163,8 @@ def test_deciding_twice_is_one_operation(registry, learned, name):
     register_release(learned, name, gate=OPEN_GATE)
     mine = token()
     proposal = propose(registry, name, token=mine, requested_by="lee")
-    first = decide(registry, proposal, APPROVED, token=mine)
-    second = decide(registry, proposal, APPROVED, token=mine)
+    first = decide(registry, proposal, [APPROVED], token=mine)
+    second = decide(registry, proposal, [APPROVED], token=mine)
     assert first.operation.seq == second.operation.seq
     assert len(registry.history(name)) == 1
 

@@ -87,6 +87,7 @@ def test_help_imports_nothing_heavy():
         (["repair", "a/b-c/d/e", "--keep", "ledger"], "needs a --reason"),
         (["approve"], "needs who decides and why"),
         (["approve", "--approver", "Kim"], "reason ''"),
+        (["approver", "add", "Kim"], "GUARDIANFLOW_APPROVERS names no file"),
         (["no-such-command"], "no-such-command"),
     ],
 )
@@ -184,3 +185,20 @@ def test_a_submitted_run_fails_with_the_code_of_its_error(message, code):
     error = _failure(run)
     assert error.exit_code == code
     assert "http://here" in error.remedy
+
+
+def test_people_are_enrolled_listed_and_removed(capsys, monkeypatch, tmp_path):
+    where = {"GUARDIANFLOW_APPROVERS": str(tmp_path / "approvers.json")}
+    code, out, _ = run(capsys, monkeypatch, "approver", "add", "Kim Minji", environment=where)
+    assert code == 0
+    assert "otpauth://totp/guardianflow:Kim%20Minji?secret=" in out
+    # The QR code is drawn in half blocks.
+    assert "▀" in out
+    secret = out.partition("secret=")[2].partition("&")[0]
+    code, out, _ = run(capsys, monkeypatch, "approver", "list", environment=where)
+    assert (code, out) == (0, "Kim Minji\n")
+    assert secret not in out
+    code, _, _ = run(capsys, monkeypatch, "approver", "remove", "kim minji", environment=where)
+    assert code == 0
+    code, out, _ = run(capsys, monkeypatch, "approver", "list", "--json", environment=where)
+    assert json.loads(out)["approvers"] == []

@@ -2,6 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from guardianflow.approval import ApprovalRule
+from guardianflow.binding import Binding
 from guardianflow.evidence import evidence_markdown, false_alarms_per_100, headline, missed_per_100
 from guardianflow.gate import Subject, judge
 from guardianflow.measuring.evaluation import ClassFigures, Evaluation
@@ -57,7 +59,18 @@ def proposal() -> Proposal:
         requested_by="lee@laptop",
         forced=False,
         evidence_run_id="0" * 32,
+        reason="new helmets",
         time=datetime(2026, 1, 2, tzinfo=UTC),
+        policy=ApprovalRule(),
+        binding=Binding(
+            model_name=NAME,
+            version=2,
+            champions={NAME: (1, 2)},
+            files={NAME: {"model.bin": "0" * 64}},
+            gate="1" * 64,
+            scenario={NAME: "2" * 64},
+            policy=ApprovalRule().digest,
+        ),
     )
 
 
@@ -87,6 +100,9 @@ def test_the_page_shows_both_versions_what_moves_and_the_warnings():
     assert "| recall: mask | 0.800 | 0.900 |" in page
     assert "| @champion | ppe | 1 | 2 |" in page
     assert "the floor still runs version 1" in page
+    assert "Requested by lee@laptop (new helmets)." in page
+    assert "An approval needs one person, by name, until 2026-01-09 00:00 UTC" in page
+    assert f"bound to `{proposal().binding.digest[:12]}`" in page
     # The champion may come from another scenario version, with other images to learn from.
     assert "20 images that version 2 has not learned from" in page
     assert "\n# " not in page

@@ -1,0 +1,213 @@
+"""The nginx configuration for approvers, before a real Prefect server with a password."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.input import keyset_from_paused_state
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+from prefect.states import Paused
+
+from guardianflow.control import Orchestrator
+from guardianflow.errors import NothingWaiting, PermissionDenied
+from guardianflow.servers import NO_TELEMETRY
+from tests.servers import free_port, restore_sigint, stop, wait_until_it_answers
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+OPENSSL = shutil.which("openssl")
+CONFIGURATION = Path(__file__).parents[2] / "deployments" / "approver-proxy.conf"
+PASSWORD = "admin:prefects-own"
+KIM = ("kim", "kims-own")
+
+pytestmark = pytest.mark.skipif(
+    NGINX is None or OPENSSL is None, reason="Debian's nginx and openssl are not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory):
+    """A Prefect server with a password; its address."""
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    log = folder / "server.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+            env={
+                **{key: value for key, value in os.environ.items() if "PREFECT_API" not in key},
+                **NO_TELEMETRY,
+                "PREFECT_HOME": str(folder),
+                "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+                "PREFECT_UI_API_URL": "/api",
+            },
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=restore_sigint,
+        )
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/api/health", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop(server)
+
+
+@pytest.fixture(scope="module")
+def proxy(prefect, tmp_path_factory):
+    """The configuration as it is shipped, with this test's addresses, password and logins."""
+    folder = tmp_path_factory.mktemp("nginx")
+    port = free_port()
+    hashed = subprocess.run(
+        [OPENSSL, "passwd", "-apr1", KIM[1]], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (folder / "logins").write_text(f"{KIM[0]}:{hashed}\n")
+    secret = base64.b64encode(PASSWORD.encode()).decode()
+    text = CONFIGURATION.read_text()
+    for old, new in {
+        "server 127.0.0.1:4200;": f"server {prefect.removeprefix('http://')};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{port};",
+        "ssl_certificate /etc/nginx/guardianflow.crt;": "",
+        "ssl_certificate_key /etc/nginx/guardianflow.key;": "",
+        "/etc/nginx/guardianflow.htpasswd": str(folder / "logins"),
+        "/var/log/nginx/guardianflow-approvals.log": str(folder / "answers.log"),
+        '"Basic CHANGE"': f'"Basic {secret}"',
+    }.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    folders = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log;\n"
+        f"{'user root;' if os.getuid() == 0 else ''}\n"
+        f"events {{}}\nhttp {{\n{folders}{text}\n}}\n"
+    )
+    server = subprocess.Popen(
+        [NGINX, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")],
+        start_new_session=True,
+        preexec_fn=restore_sigint,
+    )
+    try:
+        # Answers without a login with 401, so the socket is asked and not a page.
+        for _ in range(200):
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/")
+                break
+            except httpx.TransportError:
+                assert server.poll() is None, (folder / "error.log").read_text()
+        yield f"http://127.0.0.1:{port}", folder / "answers.log"
+    finally:
+        stop(server)
+
+
+@pytest.fixture
+def waiting(prefect):
+    """A promotion that waits, as the flow leaves it."""
+    with SyncPrefectClient(f"{prefect}/api", auth_string=PASSWORD) as client:
+        flow = client.create_flow_from_name("promote")
+        run = client.request(
+            "POST", "/flow_runs/", json={"flow_id": str(flow), "parameters": {"model_name": "a"}}
+        ).json()["id"]
+        state = Paused(timeout_seconds=600, pause_key=f"1-1-1-{uuid.uuid4().hex}")
+        keys = keyset_from_paused_state(state)
+        state.state_details.run_input_keyset = keys
+        schema = {"type": "object", "properties": {"decision": {"enum": ["approve", "reject"]}}}
+        client.create_flow_run_input(uuid.UUID(run), keys["schema"], json.dumps(schema))
+        client.create_flow_run_input(uuid.UUID(run), keys["description"], '"the evidence"')
+        client.set_flow_run_state(uuid.UUID(run), state, force=True)
+    return run, keys
+
+
+@pytest.fixture
+def kim(proxy):
+    with httpx.Client(base_url=proxy[0], auth=KIM) as client:
+        yield client
+
+
+def test_without_a_personal_login_nothing_is_shown(proxy):
+    for auth in (None, ("kim", "wrong"), tuple(PASSWORD.split(":"))):
+        for path in ("/", "/api/health", "/ui-settings"):
+            assert httpx.get(proxy[0] + path, auth=auth).status_code == 401
+
+
+def test_an_approver_sees_what_waits_answers_it_and_is_in_the_log(proxy, kim, waiting):
+    run, keys = waiting
+    with temporary_settings({PREFECT_API_AUTH_STRING: ":".join(KIM)}):
+        orchestrator = Orchestrator(f"{proxy[0]}/api")
+        orchestrator.check()
+        assert run in {one.flow_run_id for one in orchestrator.pending()}
+        assert kim.get(f"/api/flow_runs/{run}/input/{keys['description']}").text == '"the evidence"'
+        assert kim.get(f"/api/flow_runs/{run}/input/{keys['schema']}").status_code == 200
+        orchestrator.answer(run, "approve", "Kim", "saw the pictures", "123456")
+        with pytest.raises(NothingWaiting):
+            orchestrator.answer(run, "approve", "Kim", "again")
+    # What was answered, with its code, is nobody's to read.
+    assert kim.get(f"/api/flow_runs/{run}/input/{keys['response']}").status_code == 403
+    log = proxy[1].read_text()
+    assert re.search(rf' kim 127\.0\.0\.1 "POST /api/flow_runs/{run}/resume HTTP/1\.1" 200', log)
+    assert "123456" not in log
+
+
+def test_an_approver_gets_pages_and_no_question_for_the_servers_password(kim):
+    assert "<html" in kim.get("/").text
+    settings = kim.get("/ui-settings").json()
+    assert settings["auth"] is None
+    assert settings["api_url"] == "/api"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/block_documents/filter"),
+        ("GET", "/api/block_documents/{run}?include_secrets=true"),
+        ("GET", "/api/block_types/slug/mlflow-credentials/block_documents"),
+        ("POST", "/api/variables/filter"),
+        ("POST", "/api/flow_runs/"),
+        ("POST", "/api/flow_runs"),
+        ("POST", "/api/deployments/{run}/create_flow_run"),
+        ("PATCH", "/api/deployments/{run}"),
+        ("PATCH", "/api/flow_runs/{run}"),
+        ("DELETE", "/api/flow_runs/{run}"),
+        ("POST", "/api/flow_runs/{run}/set_state"),
+        ("POST", "/api/flow_runs/{run}/input"),
+        ("POST", "/api/flow_runs/{run}/input/filter"),
+        ("POST", "/api/flow_runs/bulk_delete"),
+        ("GET", "/api/flow_runs/{run}/resume"),
+        ("POST", "/api/flow_runs/{run}/resume/../set_state"),
+        ("POST", "/api/flow_runs/{run}%2Fset_state"),
+        ("POST", "//api/flow_runs/{run}/set_state"),
+        ("POST", "/API/flow_runs/{run}/set_state"),
+        ("POST", "/api/events"),
+        ("POST", "/api/events/filter"),
+        ("POST", "/api/artifacts/"),
+        ("POST", "/api/work_pools/filter"),
+        ("POST", "/api/automations/filter"),
+        ("POST", "/api/admin/database/clear"),
+        ("GET", "/api/admin/settings"),
+        ("GET", "/docs/../api/admin/settings"),
+        ("POST", "/"),
+    ],
+)
+def test_an_approver_can_do_nothing_else(kim, waiting, prefect, method, path):
+    answer = kim.request(method, path.replace("{run}", waiting[0]), json={"limit": 1})
+    assert answer.status_code in (403, 404, 405), (answer.status_code, answer.text[:200])
+    assert "nginx" in answer.text
+
+
+def test_the_server_itself_wants_its_password(prefect):
+    with (
+        temporary_settings({PREFECT_API_AUTH_STRING: ":".join(KIM)}),
+        pytest.raises(PermissionDenied),
+    ):
+        Orchestrator(f"{prefect}/api").check()

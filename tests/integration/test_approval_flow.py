@@ -1,0 +1,317 @@
+"""The flow `promote` on a real Prefect API and MLflow server: void, codes, two people, the end.
+
+The versions hold a few bytes and are not measured: what is asked, answered and moved is real.
+"""
+
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.states import Cancelled
+from pyotp.totp import TOTP
+
+from blocks import ApprovalPolicy, MlflowCredentials
+from blocks.approval_policy import POLICY_DOCUMENT
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from flows.promotion import promote
+from flows.questions import look_at_questions
+from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
+from guardianflow.approval_rules import read_rules
+from guardianflow.control import Orchestrator
+from guardianflow.errors import AnswerInvalid, VersionRejected
+from guardianflow.one_time_codes import enrol, read_approvers
+from guardianflow.promotion import decide, propose
+from guardianflow.question import Question
+from tests.integration.release_kit import files_on_server
+
+DEADLINE_S = 120
+KIM = ("approve", "Kim Minji", "saw the pictures")
+LEE = ("approve", "Lee Jun", "saw them, too")
+
+
+@pytest.fixture(scope="module")
+def orchestrator(prefect_server, mlflow_server):
+    MlflowCredentials.register_type_and_schema()
+    MlflowCredentials(tracking_uri=mlflow_server).save(DEFAULT_DOCUMENT, overwrite=True)
+    ApprovalPolicy.register_type_and_schema()
+    return Orchestrator(prefect_server)
+
+
+class Floor:
+    """One model, and people who answer what is asked about it."""
+
+    def __init__(self, factory, orchestrator):
+        self.factory = factory
+        self.registry = factory.registry
+        self.orchestrator = orchestrator
+        self.name = factory.name()
+        factory.base(self.name)
+        self.last = None
+
+    def policy(self, **rule):
+        rules = [ApprovalRule(models=self.name, **rule)] if rule else []
+        ApprovalPolicy(rules=rules).save(POLICY_DOCUMENT, overwrite=True)
+
+    def promote(self, *steps, reason="a test", requested_by="Park"):
+        """Run the promotion here; each step is an answer, or what is done before the next one."""
+        with ThreadPoolExecutor(1) as pool:
+            given = pool.submit(self.answer, steps)
+            state = promote(self.name, None, requested_by, reason, return_state=True)
+            given.result(DEADLINE_S)
+        return state
+
+    def answer(self, steps):
+        for step in steps:
+            waiting = self.waiting()
+            if callable(step):
+                step(waiting)
+                continue
+            self.orchestrator.answer(waiting.flow_run_id, *step)
+            self.last = waiting
+
+    def waiting(self):
+        """The question that is open and was not answered yet."""
+        return until(
+            lambda: next(
+                (
+                    w
+                    for w in self.orchestrator.pending()
+                    if w.model_name == self.name
+                    and (self.last is None or w.since != self.last.since)
+                ),
+                None,
+            )
+        )
+
+    def form(self, waiting):
+        """What the approver reads now."""
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(uuid.UUID(waiting.flow_run_id))
+            keys = run.state.state_details.run_input_keyset
+            return json.loads(client.read_flow_run_input(run.id, keys["description"]))
+
+    def champion(self):
+        found = self.registry.get_champion(self.name)
+        return found.version if found else None
+
+    def move_champion(self):
+        """Somebody promotes another version meanwhile."""
+        other = self.factory.base(self.name).version
+        token = str(uuid.uuid4())
+        proposal = propose(self.registry, self.name, other, token=token, requested_by="Choi")
+        yes = Answer(decision=Choice.APPROVE, approver="Choi", reason="urgent")
+        decide(self.registry, proposal, [yes], token=token)
+        return other
+
+
+@pytest.fixture
+def floor(factory, orchestrator):
+    made = Floor(factory, orchestrator)
+    made.policy()
+    yield made
+    made.policy()
+
+
+def until(look):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("nothing came in time")
+
+
+def test_a_champion_that_moved_voids_the_answer_and_the_same_run_asks_again(floor):
+    seen = []
+    state = floor.promote(
+        lambda _: floor.move_champion(),
+        KIM,
+        lambda waiting: seen.append((waiting, floor.form(waiting))),
+        LEE,
+    )
+    assert state.name == "Promoted", state.message
+    [(again, form)] = seen
+    assert again.flow_run_id == floor.last.flow_run_id
+    first, note = form.split("\n\n")[:2]
+    assert first.startswith("**Gate INCONCLUSIVE")
+    assert "Asked anew: @champion of" in note
+    assert "is version 2, not none" in note
+    assert "@champion now: version 2" in form
+    history = floor.registry.history(floor.name)
+    assert [(o.before[floor.name], o.after[floor.name]) for o in history] == [(None, 2), (2, 1)]
+    assert history[-1].actor == "Lee Jun (declared)"
+
+
+def test_a_file_that_changed_voids_the_answer_and_the_form_says_so(floor, mlflow_folder):
+    path = files_on_server(floor.registry, mlflow_folder, floor.name, 1) / "artifacts/ir/model.bin"
+    whole, seen = path.read_bytes(), []
+    state = floor.promote(
+        lambda _: path.write_bytes(b"another"),
+        KIM,
+        lambda waiting: seen.append(floor.form(waiting)),
+        lambda _: path.write_bytes(whole),
+        KIM,
+    )
+    assert state.name == "Promoted", state.message
+    assert "its file artifacts/ir/model.bin differs from what was registered" in seen[0]
+    assert floor.champion() == 1
+
+
+def test_answers_that_never_hold_come_to_an_end(floor, monkeypatch):
+    monkeypatch.setattr("flows.promotion.MAX_ROUNDS", 2)
+    moves = (lambda _: floor.move_champion(), KIM)
+    state = floor.promote(*moves * 2)
+    assert (state.name, state.type) == ("Void", "FAILED")
+    assert floor.champion() == 3
+    assert "Asked 2 times" in told(floor)[0]
+
+
+def test_two_people_with_codes_and_what_is_not_counted_is_asked_again(floor, tmp_path, monkeypatch):
+    path = tmp_path / "approvers.json"
+    monkeypatch.setenv("GUARDIANFLOW_APPROVERS", str(path))
+    kim, lee, park = (f"{who} {uuid.uuid4().hex[:8]}" for who in ("Kim", "Lee", "Park"))
+    for who in (kim, lee, park):
+        enrol(path, who)
+    secrets = read_approvers(path)
+    floor.policy(approvals_needed=2, proof=Proof.TOTP, four_eyes=True)
+    seen, used = [], {}
+
+    def look(waiting):
+        seen.append(floor.form(waiting))
+
+    def give(who, code=None):
+        def step(waiting):
+            used[who] = code() if code else TOTP(secrets[who]).at(datetime.now(UTC))
+            given = ("approve", who, "saw it", used[who])
+            floor.orchestrator.answer(waiting.flow_run_id, *given)
+            floor.last = waiting
+
+        return step
+
+    def without_code(waiting):
+        with pytest.raises(AnswerInvalid, match="code"):
+            floor.orchestrator.answer(waiting.flow_run_id, "approve", kim, "saw it")
+
+    state = floor.promote(
+        without_code,
+        give(park),  # who asked
+        give(kim, lambda: TOTP(secrets[lee]).at(datetime.now(UTC))),  # somebody else's code
+        look,
+        give(kim),
+        look,
+        give(kim, lambda: used[kim]),  # the same person
+        look,
+        give(lee),
+        requested_by=park,
+    )
+    assert state.name == "Promoted", state.message
+    assert "the one-time code is wrong" in seen[0]
+    assert "1 of 5 wrong codes" in seen[0]
+    assert f"Approved by {kim} (proven by one-time code); one more person is needed" in seen[1]
+    assert "has approved already" in seen[2]
+    operation = floor.registry.history(floor.name)[-1]
+    assert operation.actor == ", ".join(f"{w} (proven by one-time code)" for w in (kim, lee))
+    assert everywhere(secrets.values(), used.values()) == []
+
+
+def everywhere(secrets, codes):
+    """Secrets and codes in what Prefect shows to whoever reads lists of it."""
+    with get_client(sync_client=True) as client:
+        text = "".join(
+            client.request("POST", f"/{path}/filter", json={"limit": 200}).text
+            for path in ("flow_runs", "task_runs", "logs", "artifacts")
+        )
+    words = [*secrets, *(f'"{code}"' for code in codes), *(f"'{code}'" for code in codes)]
+    return [word for word in words if word in text]
+
+
+def test_five_wrong_codes_end_the_request_and_it_is_told_once(floor, tmp_path, monkeypatch):
+    path = tmp_path / "approvers.json"
+    monkeypatch.setenv("GUARDIANFLOW_APPROVERS", str(path))
+    enrol(path, "Kim Minji")
+    floor.policy(proof=Proof.TOTP)
+    state = floor.promote(*[(*KIM, "000000")] * 5)
+    assert (state.name, state.type) == ("Void", "FAILED")
+    assert floor.champion() is None
+    [said] = told(floor)
+    assert "5 one-time codes were wrong" in said
+    assert floor.registry.get_version(floor.name, 1).status == "expired"
+    assert told(floor) == []
+    assert len(until(lambda: undecided(floor.name))) == 1
+
+
+def undecided(model_name):
+    wanted = {"event": {"name": ["guardianflow.approval.undecided"]}}
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"]
+    return [one["payload"] for one in found if one["payload"]["model"] == model_name]
+
+
+def test_a_question_whose_run_was_cancelled_or_deleted_is_noticed(floor):
+    with get_client(sync_client=True) as client:
+        for ending, words in (("cancel", "its flow run is Cancelled"), ("delete", "was deleted")):
+            run = client.create_flow_run(promote, parameters={"model_name": floor.name})
+            question = Question(floor.registry, str(run.id), datetime.now(UTC), 1)
+            token = str(uuid.uuid4())
+            question.ask(
+                lambda token=token: propose(
+                    floor.registry, floor.name, token=token, requested_by="Park"
+                )
+            )
+            assert told(floor) == []
+            if ending == "cancel":
+                client.set_flow_run_state(run.id, Cancelled(), force=True)
+            else:
+                client.delete_flow_run(run.id)
+            [said] = told(floor)
+            assert words in said
+            assert floor.registry.get_version(floor.name, 1).status == "expired"
+            assert told(floor) == []
+    assert len(until(lambda: undecided(floor.name))) == 2
+
+
+def told(floor):
+    """What a pass tells about this model."""
+    return [said for said in look_at_questions() if floor.name in said]
+
+
+def test_nobody_answers_in_time(floor):
+    floor.policy(expires_after_days=4 / 86400)
+    state = floor.promote()
+    assert state.is_failed()
+    [said] = until(lambda: told(floor))
+    assert floor.name in said
+    assert floor.registry.get_version(floor.name, 1).status == "expired"
+
+
+def test_a_question_says_until_when_it_may_be_answered(floor):
+    floor.policy(expires_after_days=2)
+    found = []
+    floor.promote(found.append, KIM)
+    assert abs((found[0].expires - found[0].since).total_seconds() - 2 * 86400) < 60
+
+
+def test_a_rejected_version_is_asked_about_again_only_with_a_reason(floor):
+    assert floor.promote(("reject", "Kim", "gloves are missed")).name == "Rejected"
+    with pytest.raises(VersionRejected, match="gloves are missed"):
+        promote(floor.name, requested_by="Park")
+    seen = []
+    state = floor.promote(
+        lambda waiting: seen.append(floor.form(waiting)), KIM, reason="new gloves"
+    )
+    assert state.name == "Promoted"
+    assert "gloves are missed; now: new gloves" in seen[0]
+
+
+def test_a_block_that_was_deleted_loosens_nothing(floor):
+    floor.policy(approvals_needed=2)
+    floor.promote(KIM, LEE)
+    ApprovalPolicy.delete(POLICY_DOCUMENT)
+    floor.factory.base(floor.name)
+    floor.promote(KIM, LEE)
+    assert floor.champion() == 2
+    assert read_rules(floor.registry.client)[0].approvals_needed == 2
