@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from guardianflow.data.dataset import Dataset, load_image, prepare_dataset
 from guardianflow.edge import ir
+from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
 from guardianflow.measuring.album import draw_album
@@ -27,7 +28,7 @@ from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.intervals import DRAWS
 from guardianflow.measuring.latency import Latency, instruction_set, measure_latency
-from guardianflow.measuring.measurement import ir_folder
+from guardianflow.measuring.measurement import deployed_folder, ir_folder
 from guardianflow.measuring.pictures import comparison_sheet
 from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.progress import Progress, Reporter
@@ -47,7 +48,7 @@ from guardianflow.tracking import (
 )
 
 # Part of a quantization's identity: raise it when the same source would now give another IR.
-RECIPE = "2"
+RECIPE = "3"
 _FIGURES_FILE = "quantization.json"
 _PICTURED = 6
 _TIMED_FRAMES = 16
@@ -202,7 +203,9 @@ class QuantizationRunner:
             run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
             int8 = self._calibrate(dataset, fp32, folder / "ir")
             self._choose_thresholds(run, dataset, int8)
-            figures = self._measure(run, dataset, fp32, int8, folder / "papers")
+            source_edge = deployed_folder(self.registry, scenario.model_name.public, source.version)
+            edge = wrap(int8, folder / "edge")
+            figures = self._measure(run, dataset, source_edge, edge, folder / "papers")
             self._report("upload", 0, 1)
             run.log_files(folder / "papers")
             model_id = run.log_model(int8, None, tags)

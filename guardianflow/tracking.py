@@ -32,6 +32,7 @@ from mlflow.entities import (
 from guardianflow.connection import border
 from guardianflow.data.dataset import Dataset
 from guardianflow.edge import serving
+from guardianflow.edge.processing import wrap
 from guardianflow.errors import ScenarioFrozen
 from guardianflow.logged_models import link_output
 from guardianflow.measuring.evaluation import Evaluation
@@ -127,7 +128,8 @@ class OpenRun:
                 self.experiment_id, MODEL, source_run_id=self.run_id, tags=dict(tags)
             )
             folder = Path(text) / MODEL
-            save_pyfunc(folder, ir, weights, run_id=self.run_id, model_id=model.model_id)
+            edge = wrap(ir, Path(text) / "edge")
+            save_pyfunc(folder, ir, edge, weights, run_id=self.run_id, model_id=model.model_id)
             self.client.log_model_artifacts(model.model_id, str(folder))
             link_output(self.client, self.run_id, model.model_id)
             self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
@@ -241,7 +243,7 @@ def read_evaluation(client: MlflowClient, run_id: str) -> Evaluation:
 
 
 def save_pyfunc(
-    folder: Path, ir: Path, weights: Path | None, *, run_id: str, model_id: str
+    folder: Path, ir: Path, edge: Path, weights: Path | None, *, run_id: str, model_id: str
 ) -> None:
     """Write a model folder that MLflow loads and serves without torch and guardianflow."""
     import numpy as np
@@ -249,6 +251,7 @@ def save_pyfunc(
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    artifacts = {"ir": str(ir), "edge": str(edge), **({"weights": str(weights)} if weights else {})}
     # Unnamed, so that a plain array is accepted.
     frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))
     with warnings.catch_warnings():
@@ -257,7 +260,7 @@ def save_pyfunc(
         pyfunc.save_model(
             folder,
             python_model=str(Path(serving.__file__)),
-            artifacts={"ir": str(ir), **({"weights": str(weights)} if weights else {})},
+            artifacts=artifacts,
             signature=ModelSignature(inputs=Schema([frames])),
             # Inferring them would cost seconds and import the model once more.
             pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],

@@ -21,6 +21,7 @@ from guardianflow.data.contamination import (
 )
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.edge import ir
+from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
 from guardianflow.measuring.album import draw_album
 from guardianflow.measuring.detections import Seen, detect
@@ -192,7 +193,7 @@ class TrainingRunner:
         exported = ir.save(ir.convert(detector, classes), folder / "ir")
         self._choose_thresholds(run, dataset, exported)
         samples = dataset.samples("test")
-        deployed = IrDetector(exported)
+        deployed = IrDetector(wrap(exported, folder / "edge"))
         found = detect(
             deployed,
             samples,

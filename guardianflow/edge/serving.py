@@ -4,8 +4,9 @@ This file is logged beside every model ("models from code") and runs where neith
 guardianflow is installed, so it imports only numpy, openvino, mlflow and pillow.
 
     frame --letterbox--> S x S --IR--> boxes, scores per cell --select--> boxes in frame pixels
+    frame ----------------------- edge IR, with all of that inside -----> boxes in frame pixels
 
-Training, quantization and evaluation use the same functions: what is measured is what is deployed.
+Training, quantization and evaluation use the same class: what is measured is what is deployed.
 """
 
 import sys
@@ -32,8 +33,14 @@ MEASURING_THRESHOLD = 0.01
 SHOWN_THRESHOLD = 0.4
 OVERLAP = 0.6
 MAX_DETECTIONS = 100
-_MAX_COMPARED = 400
-_PADDING = 114
+PADDING = 114
+# The constant of an edge IR from which a box of each class is answered.
+LIMITS = "guardianflow/limits"
+
+
+_HINT = "INFERENCE_PRECISION_HINT"
+_Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+"""Boxes in pixels of the frame, shape (N, 4), scores (N,) and class indices (N,), best first."""
 
 
 class FrameDetections(TypedDict):
@@ -63,14 +70,18 @@ def letterbox(frame: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], f
         The square, shape (size, size, 3), uint8, and input pixels per frame pixel.
     """
     height, width = frame.shape[:2]
-    scale = size / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    longest = max(height, width)
+    # Whole numbers, a half upwards: the edge IR computes the same, to the pixel.
+    inner = (
+        max(1, (2 * width * size + longest) // (2 * longest)),
+        max(1, (2 * height * size + longest) // (2 * longest)),
+    )
     if inner != (width, height):
         # Bilinear with support: no aliasing when a large frame shrinks.
         frame = np.asarray(Image.fromarray(frame).resize(inner, Image.Resampling.BILINEAR))
-    square = np.full((size, size, 3), _PADDING, dtype=np.uint8)
+    square = np.full((size, size, 3), PADDING, dtype=np.uint8)
     square[: inner[1], : inner[0]] = frame
-    return square, scale
+    return square, size / longest
 
 
 def select(
@@ -86,27 +97,23 @@ def select(
     Returns:
         Boxes (N, 4), scores (N,) and class indices (N,), best first.
     """
-    cells, labels = np.nonzero(scores >= np.asarray(threshold))
+    cells, labels = np.nonzero(scores >= np.asarray(threshold, np.float32))
     found = scores[cells, labels]
-    order = np.argsort(-found, kind="stable")[:_MAX_COMPARED]
+    order = np.argsort(-found, kind="stable")
     cells, labels, found = cells[order], labels[order], found[order]
     kept_boxes = boxes[cells]
     x1, y1, x2, y2 = kept_boxes.T
     area = (x2 - x1) * (y2 - y1)
     keep: list[int] = []
-    alive = np.ones(len(found), dtype=bool)
-    for index in range(len(found)):
-        if not alive[index]:
-            continue
-        keep.append(index)
-        if len(keep) == MAX_DETECTIONS:
-            break
-        rest = slice(index + 1, None)
-        wide = np.minimum(x2[index], x2[rest]) - np.maximum(x1[index], x1[rest])
-        high = np.minimum(y2[index], y2[rest]) - np.maximum(y1[index], y1[rest])
+    rest = np.arange(len(found))
+    while len(rest) and len(keep) < MAX_DETECTIONS:
+        best, rest = rest[0], rest[1:]
+        keep.append(int(best))
+        wide = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
+        high = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
         common = np.maximum(wide, 0) * np.maximum(high, 0)
-        double = common > OVERLAP * (area[index] + area[rest] - common)
-        alive[rest] &= ~(double & (labels[rest] == labels[index]))
+        double = common > OVERLAP * (area[best] + area[rest] - common)
+        rest = rest[~(double & (labels[rest] == labels[best]))]
     return kept_boxes[keep], found[keep], labels[keep].astype(np.int64)
 
 
@@ -114,31 +121,36 @@ class IrDetector:
     """An OpenVINO IR that looks at frames, one at a time, as a camera delivers them.
 
     Args:
-        ir: The folder with model.xml and model.bin; the IR itself carries the class names, and
-            the score from which a box of each class is shown (`thresholds`).
+        ir: The folder with model.xml and model.bin: of a plain IR or of an edge IR, which takes
+            whole frames. The IR itself carries the class names, and the score from which a box of
+            each class is shown (`thresholds`).
         inference_precision: "f32", "bf16" or "default". OpenVINO's own default is bf16 on some
             processors and f32 on others, silently: pinned, a figure means the same everywhere.
         threads: CPU threads; 0 leaves it to OpenVINO.
     """
 
     def __init__(self, ir: Path, *, inference_precision: str = "f32", threads: int = 1) -> None:
-        core = ov.Core()
-        model = core.read_model(ir / "model.xml")
-        self.classes = tuple(str(model.get_rt_info(["guardianflow", "classes"]).value).split(","))
-        self.weights_precision = str(model.get_rt_info(["guardianflow", "precision"]).value)
+        model = ov.Core().read_model(ir / "model.xml")
+        self.classes = tuple(_said(model, "classes").split(","))
+        self.weights_precision = _said(model, "precision")
         self.thresholds = _thresholds(model, len(self.classes))
-        self.image_size = int(model.inputs[0].shape[1])
+        # A plain IR says its side by its input; an edge IR takes frames of every size.
+        self.takes_frames = model.has_rt_info(["guardianflow", "image_size"])
+        self.image_size = int(
+            _said(model, "image_size") if self.takes_frames else model.inputs[0].shape[1]
+        )
         self.threads = threads
-        config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+        self._config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
-            config["INFERENCE_NUM_THREADS"] = threads
+            self._config["INFERENCE_NUM_THREADS"] = threads
         if inference_precision != "default":
-            config["INFERENCE_PRECISION_HINT"] = inference_precision
-        compiled = core.compile_model(model, "CPU", config)
-        hint = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
-        self.inference_precision = "bf16" if "bfloat16" in hint else "f32"
-        self._request = compiled.create_infer_request()
+            self._config["INFERENCE_PRECISION_HINT"] = inference_precision
+        self._model = model
         self._lock = Lock()
+        # By the thresholds that an edge IR holds as constants.
+        self._requests: dict[tuple[float, ...], ov.InferRequest] = {}
+        hint = str(self._open(self.thresholds).get_compiled_model().get_property(_HINT))
+        self.inference_precision = "bf16" if "bfloat16" in hint else "f32"
 
     def predict(
         self,
@@ -151,28 +163,63 @@ class IrDetector:
             frames: RGB, each of shape (H, W, 3), uint8.
             score_threshold: Scores below it are left out; one for all classes, or one per class.
         """
-        return [self._detect(frame, score_threshold) for frame in frames]
+        limits = np.broadcast_to(np.asarray(score_threshold, np.float64), len(self.classes))
+        look = self._look_inside if self.takes_frames else self._look
+        return [self._answer(*look(frame, tuple(limits.tolist()))) for frame in frames]
 
-    def _detect(
-        self, frame: NDArray[np.uint8], threshold: float | Sequence[float]
-    ) -> FrameDetections:
-        square, scale = letterbox(frame, self.image_size)
+    def _open(self, limits: tuple[float, ...]) -> ov.InferRequest:
+        """A request for these thresholds; made at the first use, for all at once in a plain IR."""
+        key = limits if self.takes_frames else ()
+        if key not in self._requests:
+            if self.takes_frames:
+                _set_limits(self._model, limits)
+            compiled = ov.Core().compile_model(self._model, "CPU", self._config)
+            self._requests[key] = compiled.create_infer_request()
+        return self._requests[key]
+
+    def _look_inside(self, frame: NDArray[np.uint8], limits: tuple[float, ...]) -> _Found:
         # A server answers several requests at once, and an infer request serves one of them.
         with self._lock:
-            self._request.infer([square[None]], share_inputs=True)
+            request = self._open(limits)
+            request.infer([np.ascontiguousarray(frame[None])], share_inputs=True)
+            rows = cast("NDArray[np.float32]", request.get_output_tensor(0).data.copy())
+        return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)
+
+    def _look(self, frame: NDArray[np.uint8], limits: tuple[float, ...]) -> _Found:
+        square, scale = letterbox(frame, self.image_size)
+        with self._lock:
+            request = self._open(limits)
+            request.infer([square[None]], share_inputs=True)
             boxes, scores = (
-                cast("NDArray[np.float32]", self._request.get_output_tensor(index).data[0].copy())
+                cast("NDArray[np.float32]", request.get_output_tensor(index).data[0].copy())
                 for index in (0, 1)
             )
-        found, kept, labels = select(boxes, scores, threshold)
+        found, kept, labels = select(boxes, scores, limits)
         height, width = frame.shape[:2]
-        found = np.clip(found / scale, 0, [width, height, width, height])
+        return np.clip(found / scale, 0, [width, height, width, height]), kept, labels
+
+    def _answer(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> FrameDetections:
         return FrameDetections(
-            boxes=found.round(2).tolist(),
-            scores=kept.round(5).tolist(),
+            boxes=boxes.round(2).tolist(),
+            scores=scores.round(5).tolist(),
             classes=[self.classes[label] for label in labels],
             class_ids=labels.tolist(),
         )
+
+
+def _said(model: ov.Model, key: str) -> str:
+    """What the IR says about itself."""
+    return str(model.get_rt_info(["guardianflow", key]).value)
+
+
+def _set_limits(model: ov.Model, limits: Sequence[float]) -> None:
+    """Let an edge IR answer from other scores."""
+    old = next(node for node in model.get_ops() if node.get_friendly_name() == LIMITS)
+    new = ov.opset13.constant(np.asarray(limits, dtype=np.float32))
+    new.set_friendly_name(LIMITS)
+    old.output(0).replace(new.output(0))
 
 
 def _thresholds(model: ov.Model, count: int) -> tuple[float, ...]:
@@ -180,7 +227,7 @@ def _thresholds(model: ov.Model, count: int) -> tuple[float, ...]:
     key = ["guardianflow", "thresholds"]
     if not model.has_rt_info(key):
         return (SHOWN_THRESHOLD,) * count
-    return tuple(float(part) for part in str(model.get_rt_info(key).value).split(","))
+    return tuple(float(part) for part in _said(model, "thresholds").split(","))
 
 
 class ServedDetector(PythonModel):
@@ -191,10 +238,11 @@ class ServedDetector(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Open the IR among the artifacts."""
+        """Open the edge IR among the artifacts; the plain IR of a model that has no other."""
         config = context.model_config or {}
+        artifacts = context.artifacts
         self.detector = IrDetector(
-            Path(str(context.artifacts["ir"])),
+            Path(str(artifacts["edge" if "edge" in artifacts else "ir"])),
             inference_precision=str(config.get("inference_precision", "f32")),
             threads=int(config.get("threads", 1)),
         )

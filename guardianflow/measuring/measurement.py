@@ -18,6 +18,7 @@ from guardianflow.scenario import Scenario
 from guardianflow.tracking import SCENARIO_FILE, recorded_digest, split_digest
 
 _IR_FOLDER = Path("artifacts/ir")
+_EDGE_FOLDER = Path("artifacts/edge")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def evaluation_set(
 
 
 def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
-    """The folder of a version's OpenVINO IR, its files verified.
+    """The folder of a version's plain OpenVINO IR, its files verified.
 
     Raises:
         ArtifactMissing: The version has no IR, or a file of it is gone or differs.
@@ -111,6 +112,17 @@ def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
             version=version,
         )
     return folder
+
+
+def deployed_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
+    """The folder of the IR that a version serves: its edge IR; of an older one its plain IR.
+
+    Raises:
+        ArtifactMissing: The version has no IR, or a file of it is gone or differs.
+    """
+    plain = ir_folder(registry, name, version)
+    edge = registry.download(name, version) / _EDGE_FOLDER
+    return edge if (edge / ir.FILE).is_file() else plain
 
 
 def measure_version(
@@ -128,7 +140,7 @@ def measure_version(
         ArtifactMissing: The version cannot be measured: it has no IR, a file of it is gone or
             differs, or it detects other classes than the labels have.
     """
-    detector = IrDetector(ir_folder(registry, name, version))
+    detector = IrDetector(deployed_folder(registry, name, version))
     if detector.classes != tuple(classes):
         # Figures go by index: with a reordered list every one of them would be about another class.
         raise ArtifactMissing(

@@ -224,8 +224,8 @@ def test_a_model_that_computes_no_numbers_is_found(learned, plant, tmp_path):
     registry, name = learned.registry, plant.name()
     folder = tmp_path / "model"
     shutil.copytree(registry.download(learned.name, 1), folder)
-    ir = folder / "artifacts" / "ir"
-    model = ov.Core().read_model(ir / "model.xml")
+    edge = folder / "artifacts" / "edge"
+    model = ov.Core().read_model(edge / "model.xml")
     for node in model.get_ops():
         # The weights of convolutions: other constants say how large something is.
         if node.get_type_name() == "Constant" and len(node.get_output_shape(0)) == 4:
@@ -233,8 +233,8 @@ def test_a_model_that_computes_no_numbers_is_found(learned, plant, tmp_path):
             node.output(0).replace(broken.output(0))
     ov.save_model(model, tmp_path / "broken.xml", compress_to_fp16=False)
     for suffix in ("xml", "bin"):
-        shutil.move(tmp_path / f"broken.{suffix}", ir / f"model.{suffix}")
-    IrDetector(ir)
+        shutil.move(tmp_path / f"broken.{suffix}", edge / f"model.{suffix}")
+    IrDetector(edge)
     files = {
         str(file.relative_to(folder)): file.read_bytes()
         for file in folder.rglob("*")
