@@ -11,7 +11,17 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from guardianflow.cli import approver, care, dataset, drill, health, look, release, work
+from guardianflow.cli import (
+    approver,
+    care,
+    dataset,
+    drill,
+    health,
+    look,
+    relabelling,
+    release,
+    work,
+)
 from guardianflow.cli.output import print_error
 from guardianflow.errors import GuardianflowError
 
@@ -29,7 +39,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a defect, 2 bad input, 3 refused by a rule, "
     "4 server unreachable, 130 interrupted.",
 )
-for module in (work, dataset, release, look, health, care, drill, approver):
+for module in (work, dataset, release, look, health, relabelling, care, drill, approver):
     module.add_commands(app)
 
 

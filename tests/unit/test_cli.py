@@ -47,6 +47,7 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
             "history",
             "drill",
             "doctor",
+            "export-errors",
         ),
         "dataset check",
     ],
@@ -88,6 +89,8 @@ def test_help_imports_nothing_heavy():
         (["approve"], "needs who decides and why"),
         (["approve", "--approver", "Kim"], "reason ''"),
         (["approver", "add", "Kim"], "GUARDIANFLOW_APPROVERS names no file"),
+        (["export-errors", "a/b", "--to", "x"], "is not a model name"),
+        (["export-errors", "a/b-c/d/e", "--to", "/etc"], "is not empty"),
         (["no-such-command"], "no-such-command"),
     ],
 )
