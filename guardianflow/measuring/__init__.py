@@ -1,6 +1,13 @@
 """Measuring: how good detections are, how long they take, and pictures of both.
 
-evaluation, latency     figures
+detections              what a detector saw, and what an operator is shown of it
+matching, precision     which detections are right; average precision
+thresholds              from which score a box is shown, chosen on val
+evaluation, intervals   the figures, and how sure they are
+comparison              two detectors on the same images
+latency                 how long a frame takes
 measurement             a registered version on labelled frames
-pictures                what people look at
+mistakes                what was right and wrong, in words
+pictures, curves, album what people look at
+relabelling             the images with mistakes, for whoever labels
 """
