@@ -32,7 +32,8 @@ from guardianflow.registry import ModelRegistryManager
 
 MAX_WRONG_CODES = 5
 """So many codes may be tried for one question: three of a million are right at any time."""
-_ASK = re.compile(r"ask\.(?P<request>.+)\.(?P<round>[0-9]+)")
+# Requests are flow runs.
+_ASK = re.compile(r"ask\.(?P<request>[0-9a-f-]{36})\.(?P<round>[0-9]+)")
 
 
 class Asked(BaseModel):

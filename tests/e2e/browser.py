@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import HttpCredentials, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 # Without these the browser looks for hosts that an air-gapped machine cannot reach.
@@ -26,11 +26,16 @@ _TIMEOUT_MS = 60_000
 
 
 @contextmanager
-def open_browser(*, width: int = 1280, height: int = 900) -> Generator[Page, None, None]:
-    """A page of a fresh browser."""
+def open_browser(
+    *, width: int = 1280, height: int = 900, login: tuple[str, str] | None = None
+) -> Generator[Page, None, None]:
+    """A page of a fresh browser; with a login for servers that ask for one."""
+    account = HttpCredentials(username=login[0], password=login[1]) if login else None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        page = browser.new_page(viewport={"width": width, "height": height})
+        page = browser.new_page(
+            viewport={"width": width, "height": height}, http_credentials=account
+        )
         page.set_default_timeout(_TIMEOUT_MS)
         try:
             yield page

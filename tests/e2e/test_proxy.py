@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.input import keyset_from_paused_state
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
@@ -20,6 +21,13 @@ from prefect.states import Paused
 from guardianflow.control import Orchestrator
 from guardianflow.errors import NothingWaiting, PermissionDenied
 from guardianflow.servers import NO_TELEMETRY
+from tests.e2e.browser import (
+    CHROMIUM,
+    fill_approval,
+    open_approval,
+    open_browser,
+    submit_approval,
+)
 from tests.servers import free_port, restore_sigint, stop, wait_until_it_answers
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -122,7 +130,16 @@ def waiting(prefect):
         state = Paused(timeout_seconds=600, pause_key=f"1-1-1-{uuid.uuid4().hex}")
         keys = keyset_from_paused_state(state)
         state.state_details.run_input_keyset = keys
-        schema = {"type": "object", "properties": {"decision": {"enum": ["approve", "reject"]}}}
+        schema = {
+            "type": "object",
+            "title": "PromotionAnswer",
+            "properties": {
+                "decision": {"enum": ["approve", "reject"], "type": "string", "title": "Decision"},
+                "approver": {"type": "string", "title": "Approver"},
+                "reason": {"type": "string", "title": "Reason"},
+            },
+            "required": ["decision", "approver", "reason"],
+        }
         client.create_flow_run_input(uuid.UUID(run), keys["schema"], json.dumps(schema))
         client.create_flow_run_input(uuid.UUID(run), keys["description"], '"the evidence"')
         client.set_flow_run_state(uuid.UUID(run), state, force=True)
@@ -164,6 +181,27 @@ def test_an_approver_gets_pages_and_no_question_for_the_servers_password(kim):
     settings = kim.get("/ui-settings").json()
     assert settings["auth"] is None
     assert settings["api_url"] == "/api"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_an_approver_answers_in_the_ui_with_a_personal_login(proxy, prefect, waiting):
+    run, _ = waiting
+    refused = []
+    with open_browser(login=KIM) as page:
+        page.on("response", lambda r: refused.append(r.url) if r.status == 403 else None)
+        open_approval(page, f"{proxy[0]}/runs/flow-run/{run}")
+        expect(page.locator(".p-modal")).to_contain_text("the evidence")
+        fill_approval(page, "approve", "Kim Minji", "fewer missed masks")
+        submit_approval(page)
+        with SyncPrefectClient(f"{prefect}/api", auth_string=PASSWORD) as client:
+            assert not client.read_flow_run(uuid.UUID(run)).state.is_paused()
+    # The UI asks for these, too, and does without them.
+    assert {httpx.URL(url).path for url in refused} <= {
+        "/api/admin/settings",
+        "/api/events/filter",
+        "/api/events/count-by/time",
+    }
 
 
 @pytest.mark.parametrize(
