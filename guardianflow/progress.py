@@ -16,12 +16,14 @@ class Progress:
         done: How much of it.
         total: Out of how much.
         message: The latest figure for people, or ''.
+        remark: What people have to be told once, e.g. where a training goes on; or ''.
     """
 
     step: str
     done: int
     total: int
     message: str = ""
+    remark: str = ""
 
 
 class Reporter:
@@ -32,10 +34,12 @@ class Reporter:
         self._step = ""
         self._last = 0.0
 
-    def __call__(self, step: str, done: int, total: int, message: str = "") -> None:
+    def __call__(
+        self, step: str, done: int, total: int, message: str = "", *, remark: str = ""
+    ) -> None:
         """Say how far `step` is."""
         now = time.monotonic()
-        due = step != self._step or done >= total or now - self._last >= _PAUSE_S
+        due = step != self._step or done >= total or remark or now - self._last >= _PAUSE_S
         if self._show is not None and due:
             self._step, self._last = step, now
-            self._show(Progress(step, done, total, message))
+            self._show(Progress(step, done, total, message, remark))

@@ -73,9 +73,13 @@ class OpenRun:
         step: int = 0,
         split: str | None = None,
         model_id: str | None = None,
+        time_ms: int | None = None,
     ) -> None:
-        """Keep figures, linked to the split they were measured on and to the model."""
-        now = int(time.time() * 1000)
+        """Keep figures, linked to the split they were measured on and to the model.
+
+        The same figures with the same `time_ms` again change nothing.
+        """
+        now = time_ms or int(time.time() * 1000)
         entries = [
             Metric(
                 key,

@@ -5,15 +5,17 @@
                                                          @candidate <-- registry <--+
 
 A scenario version that was trained is found again and not trained twice; one that was edited
-after its training is refused.
+after its training is refused. A training that was killed goes on after its last epoch: its
+checkpoints are on this machine and, every few minutes, in MLflow (`continuation.py`).
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from guardianflow.continuation import WORK_TAG, Continuation, Curves, Mirror, clean_up
 from guardianflow.data.contamination import (
     CONTAMINATION_FILE,
     find_duplicates,
@@ -30,11 +32,18 @@ from guardianflow.measuring.intervals import DRAWS
 from guardianflow.measuring.pictures import contact_sheet, pairs_sheet, training_curves
 from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.network import weights
+from guardianflow.network.checkpoint import (
+    Checkpoints,
+    identify,
+    remove_abandoned,
+    sole_process,
+)
 from guardianflow.network.fitting import RECIPE, FittedDetector, fit
 from guardianflow.network.history import EpochFigures
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
+from guardianflow.servers import home
 from guardianflow.tracking import (
     EVALUATION_FILE,
     MODEL,
@@ -62,6 +71,7 @@ class TrainedModel:
         evaluation: The FP32 IR on the held-out test split.
         version: The registered version, once it is registered.
         reused: Whether an earlier training was found instead.
+        resumed_at: After how many epochs it went on, where a process before it was killed.
     """
 
     run_id: str
@@ -69,6 +79,7 @@ class TrainedModel:
     evaluation: Evaluation
     version: int | None = None
     reused: bool = False
+    resumed_at: int = 0
 
 
 class TrainingRunner:
@@ -147,41 +158,89 @@ class TrainingRunner:
             if ready_model(client, run):
                 run_id = run.info.run_id
                 log.info("found the training again: run %s", run_id)
+                if work := run.data.tags.get(WORK_TAG):
+                    self._forget(self._checkpoints(work))
                 return TrainedModel(run_id, MODEL, read_evaluation(client, run_id), reused=True)
         return None
 
     def _train(self, dataset: Dataset) -> TrainedModel:
+        """Train, or wait for the process of this machine that does, and take what it made."""
+        work = identify(self.scenario.digest, dataset.fingerprint, RECIPE)
+        checkpoints = self._checkpoints(work)
+        remove_abandoned(checkpoints.folder.parent)
+        with sole_process(checkpoints.folder.with_suffix(".lock"), self._wait):
+            if found := self._find(dataset):
+                return found
+            trained = self._attempt(dataset, checkpoints)
+            self._forget(checkpoints)
+        return trained
+
+    def _attempt(self, dataset: Dataset, checkpoints: Checkpoints) -> TrainedModel:
         scenario, client = self.scenario, self.registry.client
+        before = Continuation.find(client, scenario, checkpoints.work)
+        before.fetch(checkpoints)
         name = f"train {scenario.name} {scenario.version}"
-        with open_run(client, scenario, name, dataset, self._tags(dataset)) as run:
+        tags = {**self._tags(dataset), **before.tags()}
+        with open_run(client, scenario, name, dataset, tags) as run:
+            before.take_over(run.run_id)
             run.log_params(scenario.training.model_dump())
             run.log_splits({"train": "training", "val": "validation", "test": "evaluation"})
-            fitted = self._fit(run, dataset)
+            fitted, resumed_at = self._fit(run, dataset, checkpoints)
             with TemporaryDirectory() as text:
                 evaluation = self._keep(run, dataset, fitted, Path(text))
-        return TrainedModel(run.run_id, MODEL, evaluation)
+        return TrainedModel(run.run_id, MODEL, evaluation, resumed_at=resumed_at)
 
-    def _fit(self, run: OpenRun, dataset: Dataset) -> FittedDetector:
-        latest = ""
+    def _checkpoints(self, work: str) -> Checkpoints:
+        return Checkpoints(home() / "training" / work, work)
+
+    def _forget(self, checkpoints: Checkpoints) -> None:
+        """The work is finished: nobody will go on with it."""
+        checkpoints.remove()
+        clean_up(self.registry.client, self.scenario, checkpoints.work)
+
+    def _wait(self, other: str) -> None:
+        self._report("wait", 0, 1, remark=f"waiting for {other}, which trains the same")
+
+    def _fit(
+        self, run: OpenRun, dataset: Dataset, checkpoints: Checkpoints
+    ) -> tuple[FittedDetector, int]:
+        """Train; also after how many epochs it went on."""
+        epochs, latest, resumed_at = self.scenario.training.epochs, "", 0
+        curves, mirror = Curves(run), Mirror(run.client, run.run_id, checkpoints)
+
+        def on_resume(history: Sequence[EpochFigures]) -> None:
+            nonlocal resumed_at
+            resumed_at = len(history)
+            remark = f"resumed at epoch {resumed_at} of {epochs}"
+            log.info(remark)
+            self._report("resume", resumed_at, epochs, remark=remark)
+            curves.add(*history)
 
         def on_epoch(figures: EpochFigures) -> None:
             nonlocal latest
-            latest = _describe(figures)
-            run.log_metrics(_epoch_metrics(figures), step=figures.epoch)
-            if figures.val:
-                run.log_metrics(figures.val.metrics("val."), step=figures.epoch, split="val")
-            log.info("epoch %d of %d: %s", figures.epoch, self.scenario.training.epochs, latest)
+            latest = figures.describe()
+            curves.add(figures)
+            mirror.keep()
+            log.info("epoch %d of %d: %s", figures.epoch, epochs, latest)
 
-        fitted = fit(
-            self.scenario.training,
-            dataset.samples("train"),
-            dataset.samples("val"),
-            dataset.classes,
-            on_step=lambda done, total: self._report("train", done, total, latest),
-            on_epoch=on_epoch,
-        )
+        try:
+            fitted = fit(
+                self.scenario.training,
+                dataset.samples("train"),
+                dataset.samples("val"),
+                dataset.classes,
+                checkpoints=checkpoints,
+                on_resume=on_resume,
+                on_step=lambda done, total: self._report("train", done, total, latest),
+                on_epoch=on_epoch,
+            )
+        except KeyboardInterrupt as stop:
+            mirror.keep(now=True)
+            done = f"Interrupted; {checkpoints.newest()} of {epochs} epochs are kept."
+            raise KeyboardInterrupt(done) from stop
+        curves.send()
         run.log_params({"device_used": fitted.device, "best_epoch": fitted.best_epoch})
-        return fitted
+        return fitted, resumed_at
 
     def _keep(
         self, run: OpenRun, dataset: Dataset, fitted: FittedDetector, folder: Path
@@ -225,20 +284,6 @@ class TrainingRunner:
         thresholds = choose_thresholds(found, val, dataset.classes, beta=beta)
         ir.set_thresholds(exported, thresholds)
         run.log_params({"beta": beta, "thresholds": thresholds})
-
-
-def _epoch_metrics(figures: EpochFigures) -> Mapping[str, float]:
-    return {
-        "train.loss": figures.loss,
-        "train.box_loss": figures.box_loss,
-        "train.label_loss": figures.label_loss,
-        "train.learning_rate": figures.learning_rate,
-    }
-
-
-def _describe(figures: EpochFigures) -> str:
-    text = f"loss {figures.loss:.2f}"
-    return f"{text}, val mAP50 {figures.val.map50:.3f}" if figures.val else text
 
 
 def _keep_contamination(papers: Path, dataset: Dataset) -> None:

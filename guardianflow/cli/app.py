@@ -62,8 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             as_json=as_json,
         )
         code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        stopped = {"type": "Interrupted", "message": "Interrupted.", "remedy": "Run it again; "}
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        # Typer turns the interrupt into an Abort; a long work says how far it had come.
+        said = str(stop.__cause__ or stop) or "Interrupted."
+        stopped = {"type": "Interrupted", "message": said, "remedy": "Run it again; "}
         stopped["remedy"] += "what was begun is finished by the next command."
         print_error(stopped, as_json=as_json)
         code = 130

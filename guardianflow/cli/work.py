@@ -16,6 +16,7 @@ from guardianflow.errors import (
     ScenarioInvalid,
     ServerUnreachable,
 )
+from guardianflow.progress import Progress
 from guardianflow.scenario import Scenario
 from guardianflow.scenario_file import load_scenario, load_spec, scenarios_folder
 
@@ -84,13 +85,20 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
     from guardianflow.training import TrainingRunner
 
     with meter(quiet=as_json) as show:
-        runner = TrainingRunner(
-            scenario, registry, on_progress=lambda p: show(p.step, p.done, p.total)
-        )
-        trained = runner.run()
+        told: set[str] = set()
+
+        def on_progress(progress: Progress) -> None:
+            show(progress.step, progress.done, progress.total)
+            if progress.remark and progress.remark not in told and not as_json:
+                told.add(progress.remark)
+                say(progress.remark)
+
+        trained = TrainingRunner(scenario, registry, on_progress=on_progress).run()
     name = scenario.model_name.public
     figures = trained.evaluation
     how = "was trained before; nothing to do" if trained.reused else "trained"
+    if trained.resumed_at:
+        how = f"resumed at epoch {trained.resumed_at} of {scenario.training.epochs}"
     if not as_json:
         stdout.print(
             f"scenario {scenario.version} -> model version {trained.version} ({how}): {name}, "
@@ -106,6 +114,7 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
             "version": trained.version,
             "run_id": trained.run_id,
             "reused": trained.reused,
+            "resumed_at": trained.resumed_at,
             "evaluation": figures.model_dump(mode="json"),
         },
         as_json=as_json,

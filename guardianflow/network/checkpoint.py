@@ -14,6 +14,7 @@ after a power cut at any moment the folder holds the one before or the new one, 
 import fcntl
 import hashlib
 import io
+import json
 import logging
 import os
 import pickle
@@ -30,6 +31,7 @@ import torch
 _MAGIC = b"guardianflow checkpoint 1 "
 _KEPT = 2
 _PAUSE_S = 0.5
+_ABANDONED_S = 30 * 24 * 3600
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +74,11 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         return path
 
+    def adopt(self, file: Path, epoch: int) -> None:
+        """Take a checkpoint that was fetched from elsewhere; `load` will judge it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path(epoch), file.read_bytes())
+
     def load(self) -> Checkpoint | None:
         """The newest that can be used; a damaged or foreign one is set aside with a warning."""
         for path in self._files():
@@ -110,6 +117,27 @@ class Checkpoints:
         if content["work"] != self.work:
             raise ValueError(f"it belongs to other work ({content['work']})")
         return Checkpoint(int(content["epoch"]), cast("Mapping[str, object]", content["state"]))
+
+
+def identify(*parts: object) -> str:
+    """The identity of a piece of work: of what it is made, by which code, with which torch.
+
+    Args:
+        parts: Values that can be written as JSON.
+    """
+    code = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(file.read_bytes())
+    content = json.dumps([*parts, torch.__version__, code.hexdigest()], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the checkpoints of work that nobody went on with for a month."""
+    for folder in parent.glob("*"):
+        if folder.is_dir() and time.time() - folder.stat().st_mtime > _ABANDONED_S:
+            log.info("removing checkpoints that nobody wanted for a month: %s", folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:

@@ -10,6 +10,7 @@ training that was killed ends, on the same kind of CPU with as many threads, in 
 """
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ RECIPE = "3"
 _LOOKS = 8
 _MAX_GRADIENT = 10.0
 _FINAL_RATE = 0.02
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -185,10 +187,14 @@ class _Fit:
             "best_epoch": self.best_epoch,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.precision.scaler.state_dict(),
+            "machine": self._machine(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Be as the training was that `state` was taken of."""
+        if state["machine"] != self._machine():
+            words = "begun on %s, continued on %s: the weights may differ in their last bits"
+            log.warning(words, state["machine"], self._machine())
         self.history = [EpochFigures.from_plain(plain) for plain in state["history"]]
         self.step, self.best_epoch = state["step"], state["best_epoch"]
         self.detector.load_state_dict(state["detector"])
@@ -197,6 +203,11 @@ class _Fit:
         self.best.load_state_dict(state["best"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.scaler.load_state_dict(state["scaler"])
+
+    def _machine(self) -> str:
+        """What decides in which order floats are summed up."""
+        cpu = torch.backends.cpu.get_cpu_capability()
+        return f"{self.device} {self.precision.format}, {torch.get_num_threads()} threads of {cpu}"
 
     def _batch(self, step: int) -> tuple[Tensor, Truth]:
         images, truth = self.batches.batch(step, self.settings.batch_size, self.settings.seed)

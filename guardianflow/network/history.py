@@ -31,6 +31,21 @@ class EpochFigures:
     wait_share: float = field(default=0.0, compare=False)
     ended_ms: int = field(default=0, compare=False)
 
+    def metrics(self) -> dict[str, float]:
+        """The figures of the train split, as names and values for MLflow."""
+        return {
+            "train.loss": self.loss,
+            "train.box_loss": self.box_loss,
+            "train.label_loss": self.label_loss,
+            "train.learning_rate": self.learning_rate,
+            "train.wait_share": self.wait_share,
+        }
+
+    def describe(self) -> str:
+        """The figures in a few words, for people."""
+        text = f"loss {self.loss:.2f}"
+        return f"{text}, val mAP50 {self.val.map50:.3f}" if self.val else text
+
     def to_plain(self) -> dict[str, object]:
         """The figures without any class of ours, for a checkpoint."""
         return {**vars(self), "val": self.val.model_dump_json() if self.val else None}

@@ -6,6 +6,7 @@ import uuid
 
 import numpy as np
 import pytest
+import requests
 import torch
 
 from guardianflow.data.dataset import load_image, prepare_dataset
@@ -20,6 +21,8 @@ from guardianflow.network.weights import load_weights
 from guardianflow.scenario import FolderData, ScenarioSpec
 from guardianflow.scenario_file import load_spec
 from guardianflow.training import TrainingRunner
+
+WAIT_SHARE = "train.wait_share"
 
 
 @pytest.fixture(autouse=True)
@@ -94,25 +97,55 @@ def test_an_edited_version_is_refused_once_it_was_trained(learned):
     assert len(runs(learned)) == before
 
 
-def test_an_interrupted_training_is_killed_and_never_reused(learned):
+def test_an_interrupted_training_says_so_and_goes_on_after_its_last_epoch(learned):
     other = learned.scenario.model_copy(
         update={
             "version": "v7",
-            "training": learned.scenario.training.model_copy(update={"epochs": 2, "seed": 7}),
+            "training": learned.scenario.training.model_copy(update={"epochs": 3, "seed": 7}),
         }
     )
 
     def interrupt(progress):
-        if progress.step == "train":
+        if progress.message.startswith("loss"):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="1 of 3 epochs are kept"):
         TrainingRunner(other, learned.registry, on_progress=interrupt).run()
     (killed,) = [r for r in runs(learned) if r.data.tags["guardianflow.scenario_version"] == "v7"]
     assert killed.info.status == "KILLED"
+    assert killed.data.tags["guardianflow.checkpoint"] == "1"
+    remarks = []
+    trained = TrainingRunner(
+        other, learned.registry, on_progress=lambda p: remarks.append(p.remark)
+    ).train()
+    assert (trained.reused, trained.resumed_at) == (False, 1)
+    assert "resumed at epoch 1 of 3" in remarks
+    run = learned.registry.client.get_run(trained.run_id)
+    assert run.data.tags["guardianflow.continues"] == killed.info.run_id != trained.run_id
+
+
+def test_curves_are_whole_although_mlflow_was_away_for_an_epoch(learned, monkeypatch):
+    other = learned.scenario.model_copy(
+        update={
+            "version": "v9",
+            "training": learned.scenario.training.model_copy(update={"epochs": 3, "seed": 9}),
+        }
+    )
+    original, away = requests.Session.request, []
+
+    def request(session, method, url, *args, **kwargs):
+        if "log-batch" in url and "train.loss" in str(kwargs) and len(away) < 2:
+            away.append(url)
+            raise requests.ConnectionError("the server is away")
+        return original(session, method, url, *args, **kwargs)
+
+    monkeypatch.setattr(requests.Session, "request", request)
     trained = TrainingRunner(other, learned.registry).train()
-    assert not trained.reused
-    assert trained.run_id != killed.info.run_id
+    assert len(away) == 2
+    client = learned.registry.client
+    curve = client.get_metric_history(trained.run_id, "train.loss")
+    assert [entry.step for entry in curve] == [1, 2, 3]
+    assert all(0 <= m.value < 1 for m in client.get_metric_history(trained.run_id, WAIT_SHARE))
 
 
 def test_bad_data_is_refused_before_a_run_exists(learned, tmp_path):

@@ -194,6 +194,17 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(tmp_path, cap
     assert not (tmp_path / "owned").exists()
 
 
+def test_a_checkpoint_that_was_fetched_by_half_is_not_used(tmp_path):
+    here, there = (Checkpoints(tmp_path / name, "work") for name in ("here", "there"))
+    path = there.save(Checkpoint(7, {"value": torch.ones(3)}))
+    here.save(Checkpoint(3, {}))
+    here.adopt(path, 7)
+    assert here.load().epoch == 7
+    path.write_bytes(path.read_bytes()[:-20])
+    here.adopt(path, 7)
+    assert here.load().epoch == 3
+
+
 class Evil:
     def __init__(self, path):
         self.path = path
