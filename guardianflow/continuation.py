@@ -13,7 +13,7 @@ time, so that its curves are whole (decision 0011).
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,7 @@ from guardianflow.network.history import EpochFigures
 from guardianflow.records import experiment_id
 from guardianflow.scenario import Scenario
 from guardianflow.servers import home
-from guardianflow.tracking import OpenRun
+from guardianflow.tracking import OpenRun, has_tags
 
 WORK_TAG = "guardianflow.work"
 OWNER_TAG = "guardianflow.owner"
@@ -41,7 +41,7 @@ CONTINUED_BY_TAG = "guardianflow.continued_by"
 _FOLDER = "checkpoint"
 _EVERY_S = 180.0
 # An upload may take a twentieth of the training's time, no more.
-_PATIENCE = 20.0
+_PAUSE_PER_COST = 20.0
 _MOST_RUNS = 50
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,8 @@ class Continuation:
         client: The MLflow server.
         experiment: Id of the experiment of their runs.
         work: Identity of the work.
-        attempts: Their runs, the newest first; none of them is FINISHED.
+        attempts: Their runs, the newest first; none of them is FINISHED. Those of other code are
+            among them: they are closed, but their checkpoints are not taken.
     """
 
     client: MlflowClient
@@ -68,10 +69,12 @@ class Continuation:
     attempts: Sequence[Run]
 
     @classmethod
-    def find(cls, client: MlflowClient, scenario: Scenario, work: str) -> "Continuation":
-        """Look for earlier attempts at this work."""
+    def find(
+        cls, client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], work: str
+    ) -> "Continuation":
+        """Look for earlier attempts: runs with these tags."""
         where = experiment_id(client, scenario.model_name.public)
-        found = runs_with(client, where, f"tags.`{WORK_TAG}` = '{work}'")
+        found = runs_with(client, where, tags)
         left = [run for run in found if run.info.status != "FINISHED"]
         return cls(client, where, work, left)
 
@@ -108,7 +111,8 @@ class Continuation:
                     _close(self.client, run)
 
     def _mirrored(self) -> list[tuple[int, Run]]:
-        tags = [(run.data.tags.get(CHECKPOINT_TAG, ""), run) for run in self.attempts]
+        mine = [run for run in self.attempts if run.data.tags.get(WORK_TAG) == self.work]
+        tags = [(run.data.tags.get(CHECKPOINT_TAG, ""), run) for run in mine]
         return [(int(text), run) for text, run in tags if text.isdecimal()]
 
 
@@ -144,7 +148,7 @@ class Mirror:
         except (GuardianflowError, MlflowException, HTTPError, OSError) as error:
             log.warning("the checkpoint of epoch %d is on this machine alone: %s", epoch, error)
         ended = self._clock()
-        self._due = ended + max(_EVERY_S, _PATIENCE * (ended - began))
+        self._due = ended + max(_EVERY_S, _PAUSE_PER_COST * (ended - began))
 
     def _copy(self, epoch: int) -> None:
         path, former = self._checkpoints.path(epoch), self._epoch
@@ -193,14 +197,16 @@ class Curves:
             del self._waiting[0]
 
 
-def clean_up(client: MlflowClient, scenario: Scenario, work: str) -> None:
+def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) -> None:
     """Once the work is finished: remove its checkpoints from MLflow, close what was left open.
+
+    Of all runs with these tags.
 
     A failure is only told: the model is there, and the next command tries again.
     """
     try:
         where = experiment_id(client, scenario.model_name.public)
-        for run in runs_with(client, where, f"tags.`{WORK_TAG}` = '{work}'"):
+        for run in runs_with(client, where, tags):
             with border(f"run {run.info.run_id}"):
                 if CHECKPOINT_TAG in run.data.tags:
                     _delete(client, run.info.run_id, _FOLDER)
@@ -210,10 +216,10 @@ def clean_up(client: MlflowClient, scenario: Scenario, work: str) -> None:
         log.warning("checkpoints of finished work are left in MLflow: %s", error)
 
 
-def runs_with(client: MlflowClient, experiment: str, query: str) -> list[Run]:
-    """The runs of an experiment that a filter finds, the newest first."""
+def runs_with(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> list[Run]:
+    """The runs of an experiment that have these tags, the newest first."""
     with border(f"runs of experiment {experiment}"):
-        order = ["attributes.start_time DESC"]
+        query, order = has_tags(tags), ["attributes.start_time DESC"]
         return list(client.search_runs([experiment], query, max_results=_MOST_RUNS, order_by=order))
 
 

@@ -114,7 +114,7 @@ class Refused(GuardianflowError):
 
 
 class NoCandidate(Refused):
-    """There is no version that could be promoted or quantized."""
+    """There is no version that could be promoted, quantized or trained from."""
 
 
 class NoRollbackTarget(Refused):

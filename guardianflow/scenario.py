@@ -98,8 +98,21 @@ class FolderData(Settings):
 DatasetSettings = Annotated[SyntheticData | FolderData, Field(discriminator="kind")]
 
 
+class StartingPoint(StrEnum):
+    """What a training begins with."""
+
+    SCRATCH = "scratch"
+    """Random weights."""
+    CHAMPION = "champion"
+    """The weights of the model's version in production; classes are matched by their names."""
+
+
 class TrainingSettings(Settings):
     """How the detector is trained."""
+
+    start: StartingPoint = Field(
+        default=StartingPoint.SCRATCH, description="scratch, or the weights of the champion."
+    )
 
     image_size: int = Field(default=256, ge=64, le=1280, multiple_of=32, description="Input side.")
     width: int = Field(default=8, ge=4, le=64, multiple_of=4, description="Channels of the stem.")

@@ -185,14 +185,18 @@ def find_finished(
 ) -> list[Run]:
     """FINISHED runs of the scenario's experiment with these tags, the newest first."""
     where = experiment_id(client, scenario.model_name.public)
-    wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
-    query = " and ".join(["attributes.status = 'FINISHED'", *wanted])
+    query = f"attributes.status = 'FINISHED' and {has_tags(tags)}"
     with border(f"runs of {scenario.model_name}"):
         return list(
             client.search_runs(
                 [where], query, max_results=limit, order_by=["attributes.start_time DESC"]
             )
         )
+
+
+def has_tags(tags: Mapping[str, str]) -> str:
+    """MLflow's filter for runs that have all these tags."""
+    return " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
 
 
 def same_work(tags: Mapping[str, str]) -> dict[str, str]:

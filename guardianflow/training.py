@@ -10,12 +10,13 @@ checkpoints are on this machine and, every few minutes, in MLflow (`continuation
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from guardianflow.continuation import WORK_TAG, Continuation, Curves, Mirror, clean_up
+from guardianflow.attempt import fit_in_run
+from guardianflow.continuation import WORK_TAG, Continuation, clean_up
 from guardianflow.data.contamination import (
     CONTAMINATION_FILE,
     find_duplicates,
@@ -38,12 +39,12 @@ from guardianflow.network.checkpoint import (
     remove_abandoned,
     sole_process,
 )
-from guardianflow.network.fitting import RECIPE, FittedDetector, fit
-from guardianflow.network.history import EpochFigures
+from guardianflow.network.fitting import RECIPE, FittedDetector
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
 from guardianflow.servers import home
+from guardianflow.starting import Start, find_start
 from guardianflow.tracking import (
     EVALUATION_FILE,
     MODEL,
@@ -58,6 +59,7 @@ from guardianflow.tracking import (
 )
 
 _PICTURED = 12
+_RECIPE_TAG = "guardianflow.recipe"
 log = logging.getLogger(__name__)
 
 
@@ -109,6 +111,7 @@ class TrainingRunner:
             ScenarioInvalid: A path or a class of the scenario is wrong.
             DatasetInvalid: The data set cannot be trusted.
             ScenarioFrozen: The scenario version was edited after it had been trained.
+            NoCandidate: It is to begin with the champion, and there is none.
             RegistryUnavailable: MLflow does not answer.
         """
         return self.register(self.train())
@@ -120,6 +123,7 @@ class TrainingRunner:
             ScenarioInvalid: A path or a class of the scenario is wrong.
             DatasetInvalid: The data set cannot be trusted.
             ScenarioFrozen: The scenario version was edited after it had been trained.
+            NoCandidate: It is to begin with the champion, and there is none.
             RegistryUnavailable: MLflow does not answer.
         """
         self._report("data", 0, 1)
@@ -148,8 +152,14 @@ class TrainingRunner:
     def _tags(self, dataset: Dataset) -> dict[str, str]:
         return {
             **scenario_tags(self.scenario, dataset, "train"),
-            "guardianflow.recipe": RECIPE,
+            _RECIPE_TAG: RECIPE,
         }
+
+    def _attempt_tags(self, dataset: Dataset) -> dict[str, str]:
+        """The tags of all attempts at this work, also by other code."""
+        tags = same_work(self._tags(dataset))
+        del tags[_RECIPE_TAG]
+        return tags
 
     def _find(self, dataset: Dataset) -> TrainedModel | None:
         """A finished training of the same settings, data and recipe."""
@@ -158,89 +168,50 @@ class TrainingRunner:
             if ready_model(client, run):
                 run_id = run.info.run_id
                 log.info("found the training again: run %s", run_id)
-                if work := run.data.tags.get(WORK_TAG):
-                    self._forget(self._checkpoints(work))
+                self._forget(dataset, run.data.tags.get(WORK_TAG, ""))
                 return TrainedModel(run_id, MODEL, read_evaluation(client, run_id), reused=True)
         return None
 
     def _train(self, dataset: Dataset) -> TrainedModel:
         """Train, or wait for the process of this machine that does, and take what it made."""
-        work = identify(self.scenario.digest, dataset.fingerprint, RECIPE)
-        checkpoints = self._checkpoints(work)
-        remove_abandoned(checkpoints.folder.parent)
-        with sole_process(checkpoints.folder.with_suffix(".lock"), self._wait):
+        tags = self._attempt_tags(dataset)
+        folder = home() / "training"
+        remove_abandoned(folder)
+        lock = f"{self.scenario.digest[:16]}-{dataset.fingerprint[:16]}.lock"
+        with sole_process(folder / lock, self._wait):
             if found := self._find(dataset):
                 return found
-            trained = self._attempt(dataset, checkpoints)
-            self._forget(checkpoints)
+            start = find_start(self.registry, self.scenario, dataset, tags)
+            work = identify(self.scenario.digest, dataset.fingerprint, RECIPE, dict(start.tags))
+            trained = self._attempt(dataset, Checkpoints(folder / work, work), start)
+            self._forget(dataset, work)
         return trained
 
-    def _attempt(self, dataset: Dataset, checkpoints: Checkpoints) -> TrainedModel:
+    def _attempt(self, dataset: Dataset, checkpoints: Checkpoints, start: Start) -> TrainedModel:
         scenario, client = self.scenario, self.registry.client
-        before = Continuation.find(client, scenario, checkpoints.work)
+        before = Continuation.find(client, scenario, self._attempt_tags(dataset), checkpoints.work)
         before.fetch(checkpoints)
         name = f"train {scenario.name} {scenario.version}"
-        tags = {**self._tags(dataset), **before.tags()}
+        tags = {**self._tags(dataset), **before.tags(), **start.tags}
         with open_run(client, scenario, name, dataset, tags) as run:
             before.take_over(run.run_id)
-            run.log_params(scenario.training.model_dump())
+            run.log_params({**scenario.training.model_dump(mode="json"), **start.params()})
             run.log_splits({"train": "training", "val": "validation", "test": "evaluation"})
-            fitted, resumed_at = self._fit(run, dataset, checkpoints)
+            fitted, resumed_at = fit_in_run(
+                run, scenario.training, checkpoints, start.detector, self._report
+            )
             with TemporaryDirectory() as text:
                 evaluation = self._keep(run, dataset, fitted, Path(text))
         return TrainedModel(run.run_id, MODEL, evaluation, resumed_at=resumed_at)
 
-    def _checkpoints(self, work: str) -> Checkpoints:
-        return Checkpoints(home() / "training" / work, work)
-
-    def _forget(self, checkpoints: Checkpoints) -> None:
+    def _forget(self, dataset: Dataset, work: str) -> None:
         """The work is finished: nobody will go on with it."""
-        checkpoints.remove()
-        clean_up(self.registry.client, self.scenario, checkpoints.work)
+        if work:
+            Checkpoints(home() / "training" / work, work).remove()
+        clean_up(self.registry.client, self.scenario, self._attempt_tags(dataset))
 
     def _wait(self, other: str) -> None:
         self._report("wait", 0, 1, remark=f"waiting for {other}, which trains the same")
-
-    def _fit(
-        self, run: OpenRun, dataset: Dataset, checkpoints: Checkpoints
-    ) -> tuple[FittedDetector, int]:
-        """Train; also after how many epochs it went on."""
-        epochs, latest, resumed_at = self.scenario.training.epochs, "", 0
-        curves, mirror = Curves(run), Mirror(run.client, run.run_id, checkpoints)
-
-        def on_resume(history: Sequence[EpochFigures]) -> None:
-            nonlocal resumed_at
-            resumed_at = len(history)
-            remark = f"resumed at epoch {resumed_at} of {epochs}"
-            log.info(remark)
-            self._report("resume", resumed_at, epochs, remark=remark)
-            curves.add(*history)
-
-        def on_epoch(figures: EpochFigures) -> None:
-            nonlocal latest
-            latest = figures.describe()
-            curves.add(figures)
-            mirror.keep()
-            log.info("epoch %d of %d: %s", figures.epoch, epochs, latest)
-
-        try:
-            fitted = fit(
-                self.scenario.training,
-                dataset.samples("train"),
-                dataset.samples("val"),
-                dataset.classes,
-                checkpoints=checkpoints,
-                on_resume=on_resume,
-                on_step=lambda done, total: self._report("train", done, total, latest),
-                on_epoch=on_epoch,
-            )
-        except KeyboardInterrupt as stop:
-            mirror.keep(now=True)
-            done = f"Interrupted; {checkpoints.newest()} of {epochs} epochs are kept."
-            raise KeyboardInterrupt(done) from stop
-        curves.send()
-        run.log_params({"device_used": fitted.device, "best_epoch": fitted.best_epoch})
-        return fitted, resumed_at
 
     def _keep(
         self, run: OpenRun, dataset: Dataset, fitted: FittedDetector, folder: Path

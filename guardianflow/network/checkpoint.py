@@ -1,6 +1,6 @@
 """Checkpoints of a training on this machine: whole or not there, and never those of other work.
 
-    HOME/training/<work>.lock        held by the one process that trains this work
+    HOME/training/*.lock             held by the one process that trains this scenario version
     HOME/training/<work>/
         epoch-000012.pt              the newest
         epoch-000011.pt              the one before, should the newest turn out damaged

@@ -260,8 +260,9 @@ class _Fit:
 
     def _patience_is_over(self) -> bool:
         """Whether the last looks at val, as many as there is patience, brought nothing better."""
-        since = [one for one in self.history if one.val and one.epoch > self.best_epoch]
-        return 0 < self.settings.patience <= len(since)
+        scores = [one.val.map50 for one in self.history if one.val]
+        since = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+        return 0 < self.settings.patience <= since
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to a fiftieth.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import figures, ledger_growth, listing, rotation
+from benchmarks import figures, ledger_growth, listing, rotation, training_throughput
 from benchmarks.figures import RESULTS
 from benchmarks.page import PAGE, replaced, write_page
 from benchmarks.plant import Plant, plant_on
@@ -56,6 +56,17 @@ def test_ledger_growth_compares_two_histories(plant, monkeypatch):
     assert found["operations"] == {"short": 2, "long": 2 + SEGMENT_LENGTH}
     assert [one["long"]["n"] for one in found["next_operation"].values()] == [1, 1]
     assert len(ledger_growth.rows(found)) == 2
+
+
+def test_training_throughput_compares_with_the_bare_step():
+    found = training_throughput.measure(
+        sizes={"tiny": (4, 64, 2)}, threads=(1,), images=8, rounds=1
+    )
+    (row,) = training_throughput.rows(found)
+    (figures,) = (one for one in found.values() if isinstance(one, dict) and "threads" in one)
+    assert 0 < figures["later_epoch"]["to_bare"]["ratio"] < 5
+    assert 0 <= figures["later_epoch"]["wait_share"] < 1
+    assert "tiny: width 4, 64 px, batch 2, 1 threads" in row[0]
 
 
 def test_the_page_says_what_the_result_files_say(tmp_path):

@@ -11,16 +11,17 @@ import torch
 
 from guardianflow.data.dataset import load_image, prepare_dataset
 from guardianflow.edge.serving import IrDetector
-from guardianflow.errors import DatasetInvalid, ScenarioFrozen
+from guardianflow.errors import DatasetInvalid, NoCandidate, ScenarioFrozen, ScenarioInvalid
 from guardianflow.measuring.album import FILES as ALBUM
 from guardianflow.measuring.detections import detect
 from guardianflow.measuring.evaluation import evaluate
 from guardianflow.measuring.measurement import ir_folder
 from guardianflow.network.fitting import fit
 from guardianflow.network.weights import load_weights
-from guardianflow.scenario import FolderData, ScenarioSpec
+from guardianflow.scenario import FolderData, ScenarioSpec, StartingPoint
 from guardianflow.scenario_file import load_spec
 from guardianflow.training import TrainingRunner
+from tests.integration.tiny import tiny_spec
 
 WAIT_SHARE = "train.wait_share"
 
@@ -173,6 +174,40 @@ def test_the_same_seed_gives_the_same_weights(learned):
     ):
         assert torch.equal(one, two)
     assert [e.loss for e in first.history] == [e.loss for e in second.history]
+
+
+def test_a_training_begins_with_the_champion_of_when_it_was_first_begun(registry):
+    spec = tiny_spec(f"s{uuid.uuid4().hex[:8]}")
+    scratch, other = spec.version("v1"), spec.version("v2")
+    name = scratch.model_name.public
+    warm = scratch.training.model_copy(update={"start": StartingPoint.CHAMPION, "epochs": 2})
+    begun = scratch.model_copy(update={"version": "v3", "training": warm})
+    with pytest.raises(NoCandidate, match="no champion"):
+        TrainingRunner(begun, registry).train()
+    first = TrainingRunner(scratch, registry).run()
+    registry.promote_to_champion(name)
+
+    def interrupt(progress):
+        if progress.message.startswith("loss"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        TrainingRunner(begun, registry, on_progress=interrupt).run()
+    TrainingRunner(other, registry).run()
+    registry.promote_to_champion(name)
+    trained = TrainingRunner(begun, registry).run()
+    assert (first.version, trained.version, trained.resumed_at) == (1, 3, 1)
+    run = registry.client.get_run(trained.run_id)
+    assert run.data.tags["guardianflow.start_version"] == run.data.params["start_version"] == "1"
+    weights = registry.get_version(name, 1).tags["guardianflow.sha256.artifacts/weights/best.pt"]
+    assert run.data.tags["guardianflow.start_sha256"] == weights
+    registry.promote_to_champion(name)
+    assert TrainingRunner(begun, registry).run().reused
+    wider = warm.model_copy(update={"width": 8})
+    with pytest.raises(ScenarioInvalid, match="width 4, the scenario has 8"):
+        TrainingRunner(
+            begun.model_copy(update={"version": "v4", "training": wider}), registry
+        ).train()
 
 
 def test_frames_of_any_size_are_accepted(learned):

@@ -49,7 +49,7 @@ class Site:
 
         def work():
             os.environ["GUARDIANFLOW_HOME"] = str(self.folder / home)
-            continuation._EVERY_S = continuation._PATIENCE = 0.0
+            continuation._EVERY_S = continuation._PAUSE_PER_COST = 0.0
             disturb()
             remarks = []
             with recorded_writes() as writes:

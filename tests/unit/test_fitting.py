@@ -1,0 +1,145 @@
+"""The loop without any killing: formats, patience, loading, weights to begin with."""
+
+import dataclasses
+import threading
+
+import pytest
+import torch
+
+from guardianflow.data.dataset import open_dataset
+from guardianflow.errors import DatasetInvalid
+from guardianflow.network import device
+from guardianflow.network.detector import Detector, DetectorShape
+from guardianflow.network.device import Precision
+from guardianflow.network.fitting import fit
+from guardianflow.network.loading import made_ahead
+from guardianflow.network.transfer import carry_over
+from guardianflow.scenario import SyntheticData, TrainingSettings
+from guardianflow.synthetic import draw_dataset
+
+CLASSES = ("person", "helmet")
+SETTINGS = TrainingSettings(image_size=64, width=4, epochs=8, batch_size=4, device="cpu")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    settings = SyntheticData(
+        kind="synthetic", image_size=64, train_images=4, val_images=2, test_images=2
+    )
+    draw_dataset(folder, settings, CLASSES)
+    return open_dataset(folder, CLASSES)
+
+
+def trained(dataset, **changes):
+    settings = SETTINGS.model_copy(update=changes)
+    return fit(settings, dataset.samples("train"), dataset.samples("val"), CLASSES)
+
+
+def test_it_stops_when_the_looks_bring_nothing_better_and_was_the_same_until_then(dataset):
+    # With such a rate nothing is learned: every look finds the same nothing.
+    whole = trained(dataset, learning_rate=1e-9)
+    impatient = trained(dataset, learning_rate=1e-9, patience=2)
+    assert [entry.epoch for entry in whole.history] == list(range(1, 9))
+    assert impatient.history == whole.history[:3]
+
+
+def test_bfloat16_is_used_where_it_is_asked_for_and_learns_something_else(dataset):
+    half, full = (trained(dataset, epochs=2, precision=p) for p in ("bfloat16", "auto"))
+    assert all(
+        entry.loss == pytest.approx(other.loss, rel=0.05)
+        for entry, other in zip(half.history, full.history, strict=True)
+    )
+    assert half.history != full.history
+    assert {value.dtype for value in half.detector.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("native", "wanted", "found", "scaled"),
+    [
+        (True, "auto", "bfloat16", False),
+        (False, "auto", "float16", True),
+        (False, "float32", "float32", False),
+    ],
+)
+def test_the_format_on_a_gpu(monkeypatch, native, wanted, found, scaled):
+    monkeypatch.setattr(device.torch.cuda, "is_bf16_supported", lambda **_: native)
+    # A scaler that is on looks for a GPU when it is made; there is none here.
+    made = []
+    monkeypatch.setattr(
+        device.torch.amp, "GradScaler", lambda kind, enabled: made.append((kind, enabled))
+    )
+    assert Precision(torch.device("cuda"), wanted).format == found
+    assert made == [("cuda", scaled)]
+
+
+def test_on_a_cpu_the_format_is_float32_unless_another_is_asked_for():
+    assert Precision(CPU, "auto").format == "float32"
+    layer, value = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    with Precision(CPU, "auto").autocast():
+        assert layer(value).dtype is torch.float32
+    with Precision(CPU, "bfloat16").autocast():
+        assert layer(value).dtype is torch.bfloat16
+
+
+def test_an_image_that_breaks_during_the_training_is_named(dataset, tmp_path):
+    samples = list(dataset.samples("train"))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(samples[2].image.read_bytes()[:-200])
+    samples[2] = dataclasses.replace(samples[2], image=broken)
+    with pytest.raises(DatasetInvalid, match=r"broken\.png"):
+        fit(SETTINGS, samples, dataset.samples("val"), CLASSES)
+    assert not [t for t in threading.enumerate() if t.name.startswith("loading")]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_is_made_ahead_comes_in_order_and_never_far_ahead(workers):
+    begun, taken = [], []
+
+    def make(number):
+        begun.append(number)
+        return number * number
+
+    for item in made_ahead(make, range(50), workers):
+        assert len(begun) - len(taken) <= workers + 2
+        taken.append(item)
+    assert taken == [number * number for number in range(50)]
+
+
+def test_an_error_comes_where_its_item_would_have_come():
+    def make(number):
+        if number == 3:
+            raise ValueError("the third")
+        return number
+
+    source, taken = made_ahead(make, range(9), 2), []
+    with pytest.raises(ValueError, match="the third"):
+        taken.extend(source)
+    assert taken == [0, 1, 2]
+
+
+def test_shared_classes_keep_their_rows_and_new_ones_begin_at_random():
+    torch.manual_seed(0)
+    source = Detector(DetectorShape(3, 4, 64))
+    shape = DetectorShape(2, 4, 96)
+    made = carry_over(source, ("person", "helmet", "vest"), shape, ("vest", "mask"), seed=1)
+    theirs, ours = source.state_dict(), made.state_dict()
+    fresh = carry_over(source, (), shape, ("vest", "mask"), seed=1).state_dict()
+    for key, value in ours.items():
+        if ".logits." in key:
+            assert torch.equal(value[0], theirs[key][2])
+            assert torch.equal(value[1], fresh[key][1])
+        else:
+            assert torch.equal(value, theirs[key])
+    with pytest.raises(ValueError, match="not"):
+        carry_over(source, (), DetectorShape(2, 8, 64), ("vest", "mask"), seed=1)
+
+
+def test_a_training_begins_with_the_weights_it_is_given(dataset):
+    torch.manual_seed(5)
+    start = Detector(DetectorShape(2, 4, 64))
+    settings = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e-12})
+    made = fit(settings, dataset.samples("train"), dataset.samples("val"), CLASSES, start=start)
+    for ours, theirs in zip(made.detector.parameters(), start.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
