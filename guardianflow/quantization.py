@@ -30,7 +30,7 @@ from guardianflow.measuring.intervals import DRAWS
 from guardianflow.measuring.latency import Latency, instruction_set, measure_latency
 from guardianflow.measuring.measurement import deployed_folder, ir_folder
 from guardianflow.measuring.pictures import comparison_sheet
-from guardianflow.measuring.thresholds import choose_thresholds
+from guardianflow.measuring.thresholds import settle_thresholds
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
@@ -233,14 +233,13 @@ class QuantizationRunner:
 
     def _choose_thresholds(self, run: OpenRun, dataset: Dataset, int8: Path) -> None:
         """Thresholds of the variant's own: quantization moves scores."""
-        val, beta = dataset.samples("val"), self.scenario.evaluation.beta
-        found = detect(
-            IrDetector(int8),
-            val,
+        beta = self.scenario.evaluation.beta
+        thresholds = settle_thresholds(
+            int8,
+            dataset.samples("val"),
+            beta=beta,
             on_progress=lambda done, total: self._report("thresholds", done, total),
         )
-        thresholds = choose_thresholds(found, val, dataset.classes, beta=beta)
-        ir.set_thresholds(int8, thresholds)
         run.log_params({"beta": beta, "thresholds": thresholds})
 
     def _measure(

@@ -31,7 +31,7 @@ from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.intervals import DRAWS
 from guardianflow.measuring.pictures import contact_sheet, pairs_sheet, training_curves
-from guardianflow.measuring.thresholds import choose_thresholds
+from guardianflow.measuring.thresholds import settle_thresholds
 from guardianflow.network import weights
 from guardianflow.network.checkpoint import (
     Checkpoints,
@@ -246,14 +246,13 @@ class TrainingRunner:
 
     def _choose_thresholds(self, run: OpenRun, dataset: Dataset, exported: Path) -> None:
         """Let the IR say from which score a box is shown, as the val split has it best."""
-        val, beta = dataset.samples("val"), self.scenario.evaluation.beta
-        found = detect(
-            IrDetector(exported),
-            val,
+        beta = self.scenario.evaluation.beta
+        thresholds = settle_thresholds(
+            exported,
+            dataset.samples("val"),
+            beta=beta,
             on_progress=lambda done, total: self._report("thresholds", done, total),
         )
-        thresholds = choose_thresholds(found, val, dataset.classes, beta=beta)
-        ir.set_thresholds(exported, thresholds)
         run.log_params({"beta": beta, "thresholds": thresholds})
 
 

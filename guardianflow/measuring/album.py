@@ -31,7 +31,7 @@ _HEADER = 28
 _CONTEXT = 0.8
 _LEAST = 48
 _PAGE, _INK = (24, 26, 30), (235, 235, 235)
-# One form for each, told apart without colours: solid, and two shades of the same palette.
+# Light and dark line together are seen on any picture; the sheet's title says which outcome it is.
 _FRAMES = {
     Outcome.TRUE: (86, 180, 233),
     Outcome.MISSED: (255, 255, 255),

@@ -124,13 +124,15 @@ class Evaluation(_Record):
                 flat |= {f"{prefix}{name}_low": bounds.low, f"{prefix}{name}_high": bounds.high}
         for name, figures in self.per_class.items():
             flat[f"{prefix}ap50.{name}"] = figures.ap50
+            if figures.ap50_95 is not None:
+                flat[f"{prefix}ap50_95.{name}"] = figures.ap50_95
             flat[f"{prefix}recall.{name}"] = figures.recall
             flat[f"{prefix}precision.{name}"] = figures.precision
             if figures.recall_at_least is not None:
                 flat[f"{prefix}recall_at_least.{name}"] = figures.recall_at_least
         for size, figures in self.per_size.items():
-            flat[f"{prefix}ap50_95.{size}"] = figures.ap50_95
-            flat[f"{prefix}recall.{size}"] = figures.recall
+            flat[f"{prefix}size.{size}.ap50_95"] = figures.ap50_95
+            flat[f"{prefix}size.{size}.recall"] = figures.recall
         return flat
 
 

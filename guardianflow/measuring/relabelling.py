@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.data.dataset import Sample
 from guardianflow.errors import InputError
 from guardianflow.measuring.detections import Detections, Seen
-from guardianflow.measuring.mistakes import Case, Outcome, judge_boxes
+from guardianflow.measuring.mistakes import Case, Judged, Outcome, judge_boxes
 
 _DESCRIPTION, _REASONS = "data.yaml", "reasons.csv"
 _COLUMNS = ("image", "outcome", "class", "score", "x1", "y1", "x2", "y2", "why", "source")
@@ -66,20 +66,11 @@ def export_errors(
     """
     refuse_full(folder)
     judged = judge_boxes(seen, samples, classes)
-    wrong = [case for case in judged.cases if case.outcome is not Outcome.TRUE]
-    chosen = sorted({case.image for case in wrong})
-    names = _unique_names([samples[index].image for index in chosen])
-    named = dict(zip(chosen, names, strict=True))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            shown = seen.shown()
-            for part in ("images", "labels", "predictions"):
-                (draft / part).mkdir()
-            for index, name in named.items():
-                _write_image(draft, name, samples[index], shown[index])
-            _write_reasons(draft / _REASONS, wrong, named, samples, classes)
+            images = _fill(draft, judged, seen, samples, classes)
             _write_description(draft / _DESCRIPTION, classes, title)
             # mkdtemp makes a folder for its owner alone; this one is for whoever labels.
             draft.chmod(0o777 & ~_umask())
@@ -94,11 +85,32 @@ def export_errors(
         ) from error
     return ErrorExport(
         folder=str(folder),
-        images=len(chosen),
+        images=images,
         of_images=len(samples),
         missed=len(judged.of(Outcome.MISSED)),
         false=len(judged.of(Outcome.FALSE)),
     )
+
+
+def _fill(
+    draft: Path,
+    judged: Judged,
+    seen: Seen,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+) -> int:
+    """Write images, labels, predictions and reasons; how many images there are."""
+    wrong = [case for case in judged.cases if case.outcome is not Outcome.TRUE]
+    chosen = sorted({case.image for case in wrong})
+    names = _unique_names([samples[index].image for index in chosen])
+    named = dict(zip(chosen, names, strict=True))
+    shown = seen.shown()
+    for part in ("images", "labels", "predictions"):
+        (draft / part).mkdir()
+    for index, name in named.items():
+        _write_image(draft, name, samples[index], shown[index])
+    _write_reasons(draft / _REASONS, wrong, named, samples, classes)
+    return len(chosen)
 
 
 def refuse_full(folder: Path) -> None:

@@ -6,19 +6,43 @@ much as precision (C. J. van Rijsbergen, Information Retrieval, 1979).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guardianflow.data.dataset import Sample
-from guardianflow.edge.serving import MEASURING_THRESHOLD, SHOWN_THRESHOLD
-from guardianflow.measuring.detections import Detections
+from guardianflow.edge import ir
+from guardianflow.edge.serving import MEASURING_THRESHOLD, SHOWN_THRESHOLD, IrDetector
+from guardianflow.measuring.detections import Detections, detect
 from guardianflow.measuring.matching import lay_out, meet
 
 # With fewer objects a class is too little seen for a threshold of its own.
 _MIN_OBJECTS = 10
 _DIGITS = 4
+
+
+def settle_thresholds(
+    folder: Path,
+    samples: Sequence[Sample],
+    *,
+    beta: float,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[float, ...]:
+    """Choose the thresholds of a saved IR by what it sees, and write them into it.
+
+    Args:
+        folder: The IR.
+        samples: The val split.
+        beta: See `choose_thresholds`.
+        on_progress: Called with images done and images in all.
+    """
+    detector = IrDetector(folder)
+    found = detect(detector, samples, on_progress=on_progress)
+    thresholds = choose_thresholds(found, samples, detector.classes, beta=beta)
+    ir.set_thresholds(folder, thresholds)
+    return thresholds
 
 
 def choose_thresholds(

@@ -111,4 +111,12 @@ def test_what_a_detector_returns_becomes_arrays():
 
 def test_metrics_name_split_figure_and_class():
     result = evaluate([found((LEFT, 0, 0.9))], [sample((LEFT, 0))], CLASSES)
-    assert result.metrics("test.")["test.recall.person"] == 1.0
+    metrics = result.metrics("test.")
+    assert metrics["test.recall.person"] == 1.0
+    # 30 x 50 of 100 pixels
+    assert metrics["test.size.large.recall"] == 1.0
+    assert "test.map50_low" not in metrics
+    bounded = evaluate([found((LEFT, 0, 0.9))], [sample((LEFT, 0))], CLASSES, draws=5)
+    assert bounded.metrics("test.")["test.map50_low"] == pytest.approx(1.0)
+    # one of one: at least 5 %, with 95 % confidence
+    assert bounded.metrics()["recall_at_least.person"] == pytest.approx(0.05)
