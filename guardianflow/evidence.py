@@ -79,9 +79,7 @@ def evidence_markdown(proposal: Proposal) -> str:
         f"**{proposal.headline}**",
         "",
         f"`{proposal.model_name}`: version **{proposal.version}** asks to become @champion; "
-        f"@champion now: {was}. Trained from scenario {proposal.scenario or 'unknown'}, measured "
-        f"on {proposal.images} images that version {proposal.version} has not learned from. "
-        f"Requested by {proposal.requested_by}"
+        f"@champion now: {was}. {_provenance(proposal)} Requested by {proposal.requested_by}"
         f"{f' ({proposal.reason})' if proposal.reason else ''}.",
         "",
         f"An approval needs {proposal.policy.in_words()}, until "
@@ -104,6 +102,20 @@ def evidence_markdown(proposal: Proposal) -> str:
     if proposal.warnings:
         lines += ["", "### Worth knowing", "", *[f"- {warning}" for warning in proposal.warnings]]
     return "\n".join(lines) + "\n"
+
+
+def _provenance(proposal: Proposal) -> str:
+    """What it was made from, and what is known of the images that it was measured on."""
+    scenario, images = proposal.scenario or "unknown", proposal.images
+    if proposal.origin:
+        return (
+            f"Imported from {proposal.origin} for scenario {scenario}, measured on {images} "
+            "images; whether it has learned from them, nobody here knows."
+        )
+    return (
+        f"Trained from scenario {scenario}, measured on {images} images that version "
+        f"{proposal.version} has not learned from."
+    )
 
 
 def _moves_table(proposal: Proposal) -> list[str]:

@@ -25,6 +25,7 @@ from guardianflow.measuring.measurement import (
     recorded_scenario,
 )
 from guardianflow.measuring.pictures import comparison_sheet
+from guardianflow.origin import describe_origin
 from guardianflow.proposal import Proposal, champion_moves
 from guardianflow.records import PROMOTIONS, Draft, close_record, open_record
 from guardianflow.registry import ModelRegistryManager, Move, Plan, RegisteredModelInfo
@@ -83,6 +84,7 @@ def examine(
             gate=gate,
             headline=headline(subjects, gate),
             scenario=f"{scenario.name} {scenario.version}" if scenario else "",
+            origin=describe_origin(registry, info),
             images=len(samples),
             requested_by=inquiry.requested_by,
             reason=inquiry.reason.strip(),

@@ -212,11 +212,15 @@ def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
         ScenarioFrozen: It was trained with other settings.
     """
     tags = {
-        "guardianflow.kind": "train",
         "guardianflow.scenario": scenario.name,
         "guardianflow.scenario_version": scenario.version,
     }
-    for run in find_finished(client, scenario, tags):
+    made = [
+        run
+        for kind in ("train", "import")
+        for run in find_finished(client, scenario, {"guardianflow.kind": kind, **tags})
+    ]
+    for run in made:
         if run.data.tags.get("guardianflow.scenario_digest") != scenario.digest:
             raise ScenarioFrozen(
                 f"Scenario {scenario.name} {scenario.version} was trained with other settings "

@@ -17,20 +17,14 @@ from tempfile import TemporaryDirectory
 
 from guardianflow.attempt import fit_in_run
 from guardianflow.continuation import WORK_TAG, Continuation, clean_up
-from guardianflow.data.contamination import (
-    CONTAMINATION_FILE,
-    find_duplicates,
-    report_contamination,
-)
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
-from guardianflow.measuring.album import draw_album
 from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.intervals import DRAWS
-from guardianflow.measuring.pictures import contact_sheet, pairs_sheet, training_curves
+from guardianflow.measuring.pictures import training_curves
 from guardianflow.measuring.thresholds import settle_thresholds
 from guardianflow.network import weights
 from guardianflow.network.checkpoint import (
@@ -40,13 +34,13 @@ from guardianflow.network.checkpoint import (
     sole_process,
 )
 from guardianflow.network.fitting import RECIPE, FittedDetector
+from guardianflow.papers import PICTURES, write_papers
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
 from guardianflow.servers import home
 from guardianflow.starting import Start, find_start
 from guardianflow.tracking import (
-    EVALUATION_FILE,
     MODEL,
     OpenRun,
     find_finished,
@@ -58,7 +52,6 @@ from guardianflow.tracking import (
     scenario_tags,
 )
 
-_PICTURED = 12
 _RECIPE_TAG = "guardianflow.recipe"
 log = logging.getLogger(__name__)
 
@@ -231,12 +224,9 @@ class TrainingRunner:
         )
         evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds, draws=DRAWS)
         self._report("upload", 0, 1)
-        papers = folder / "papers"
         seen = Seen(found, deployed.thresholds)
-        _draw(papers / "pictures", dataset, seen, fitted)
-        _keep_contamination(papers, dataset)
-        draw_album(seen, samples, dataset.classes, papers / "pictures")
-        (papers / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
+        papers = write_papers(folder / "papers", dataset, seen, evaluation)
+        training_curves(fitted.history, papers / PICTURES / "curves.png")
         run.log_files(papers)
         run.log_files(best.parent, "weights")
         model_id = run.log_model(exported, best.parent, self._tags(dataset))
@@ -254,23 +244,3 @@ class TrainingRunner:
             on_progress=lambda done, total: self._report("thresholds", done, total),
         )
         run.log_params({"beta": beta, "thresholds": thresholds})
-
-
-def _keep_contamination(papers: Path, dataset: Dataset) -> None:
-    """Write what the splits have in common, with a picture where it is anything."""
-    pairs = find_duplicates(dataset.splits)
-    report = report_contamination(pairs, dataset.splits)
-    (papers / CONTAMINATION_FILE).write_text(report.model_dump_json(indent=1), "utf-8")
-    if pairs:
-        pairs_sheet(pairs, papers / "pictures" / "contamination.png")
-
-
-def _draw(folder: Path, dataset: Dataset, seen: Seen, fitted: FittedDetector) -> None:
-    training_curves(fitted.history, folder / "curves.png")
-    contact_sheet(
-        dataset.samples("test")[:_PICTURED],
-        seen.shown()[:_PICTURED],
-        dataset.classes,
-        folder / "detections.png",
-        title="held-out test split: labels white, detections coloured",
-    )

@@ -1,6 +1,6 @@
 """Detectors as other trainers export them, made of one of ours: same weights, other clothes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -19,6 +19,7 @@ class Export(nn.Module):
         layout: Of the output.
         scale: What its input has to be divided by: 1 for pixels in 0..1, 255 for 0..255.
         order: The colour that each of its channels is.
+        labels: Which of our classes each of its own is; None: the same.
         logits: Leave out the sigmoid.
     """
 
@@ -29,17 +30,19 @@ class Export(nn.Module):
         *,
         scale: float = 1.0,
         order: tuple[int, int, int] = (0, 1, 2),
+        labels: Sequence[int] | None = None,
         logits: bool = False,
     ) -> None:
         super().__init__()
         self.detector, self.layout, self.scale = detector, layout, scale
         self.order, self.logits = list(order), logits
+        self.labels = list(labels or range(detector.shape.classes))
         self.grid = make_grid(detector.shape.image_size)
 
     def forward(self, images: Tensor) -> Tensor:
         raw = self.detector(images[:, self.order] / self.scale)
         boxes = decode_boxes(raw.distances, self.grid)
-        scores = raw.logits if self.logits else raw.logits.sigmoid()
+        scores = (raw.logits if self.logits else raw.logits.sigmoid())[..., self.labels]
         sizes = boxes[..., 2:] - boxes[..., :2]
         centred = torch.cat(((boxes[..., :2] + boxes[..., 2:]) / 2, sizes), -1)
         if self.layout is LayoutName.RAW:

@@ -17,6 +17,7 @@ from guardianflow.cli import (
     dataset,
     drill,
     health,
+    importing,
     look,
     relabelling,
     release,
@@ -39,7 +40,19 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a defect, 2 bad input, 3 refused by a rule, "
     "4 server unreachable, 130 interrupted.",
 )
-for module in (work, dataset, release, look, health, relabelling, care, drill, approver):
+_MODULES = (
+    work,
+    dataset,
+    importing,
+    release,
+    look,
+    health,
+    relabelling,
+    care,
+    drill,
+    approver,
+)
+for module in _MODULES:
     module.add_commands(app)
 
 

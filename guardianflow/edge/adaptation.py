@@ -74,6 +74,13 @@ def adapt(foreign: ForeignModel, reading: Reading) -> Adapted:
     given = _fix_input(foreign, reading, found)
     input_range = _range(given, reading.input_range, found)
     shapes = [_shape(port) for port in foreign.model.outputs]
+    if any(-1 in shape for shape in shapes):
+        raise ModelInvalid(
+            f"{foreign.describe()}. How many boxes it answers is still open for one frame of "
+            f"{given.size} x {given.size} pixels.",
+            remedy="Export it with a fixed number of boxes, or without suppression.",
+            file=str(foreign.path),
+        )
     layout = choose_layout(shapes, len(reading.classes), found, reading.layout)
     model = _rebuild(foreign.model, given, input_range, layout, reading)
     return Adapted(model, layout.name, input_range, given.size, _precision(model))
@@ -94,8 +101,8 @@ def check_answers(model: "ov.Model", squares: Sequence[NDArray[np.uint8]], what:
 
     compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     answers = [compiled(square[None]) for square in squares]
-    boxes = np.concatenate([answer[0].reshape(-1, 4) for answer in answers])
-    scores = np.concatenate([answer[1].ravel() for answer in answers])
+    boxes = np.concatenate([answer[0][0] for answer in answers])
+    scores = np.concatenate([answer[1][0] for answer in answers])
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise ModelInvalid(
             f"{what} answers with numbers that are none (NaN or infinite).",
@@ -107,10 +114,12 @@ def check_answers(model: "ov.Model", squares: Sequence[NDArray[np.uint8]], what:
             f"{what} gives scores from {low:.2f} to {high:.2f}: these are no probabilities.",
             remedy="Export it with the sigmoid in the graph, or choose another --layout.",
         )
-    if boxes.size and np.abs(boxes).max() <= _FRACTION:
+    # Rows without a score are padding, and their boxes nothing.
+    sides = np.abs(boxes[scores.max(axis=1, initial=0) > _ROUNDING])
+    if sides.size and sides.max() <= _FRACTION:
         raise ModelInvalid(
-            f"{what} gives boxes up to {np.abs(boxes).max():.2f}: these are fractions of the "
-            "image, not pixels of the input.",
+            f"{what} gives boxes up to {sides.max():.2f}: these are fractions of the image, not "
+            "pixels of the input.",
             remedy="Export it with boxes in pixels.",
         )
 

@@ -92,6 +92,12 @@ def open_foreign(path: Path) -> ForeignModel:
     files = (path, *header.data_files) if header else (path, _weights(path))
     _refuse_huge(files)
     model = _read(path)
+    if model.has_rt_info(["guardianflow", "image_size"]):
+        raise ModelInvalid(
+            f"{path} is an edge IR of guardianflow: letterbox and suppression are inside.",
+            remedy="Import the plain IR that it was made of, ir/model.xml beside it.",
+            file=str(path),
+        )
     said = header.metadata if header else _said_by_ir(path, model)
     task = said.get("task", "detect")
     if task in _OTHER_TASKS:

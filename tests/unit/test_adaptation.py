@@ -11,7 +11,9 @@ from guardianflow.edge import ir
 from guardianflow.edge.adaptation import PREFIX, adapt, check_answers
 from guardianflow.edge.foreign import open_foreign
 from guardianflow.edge.layouts import LAYOUTS, choose_layout
+from guardianflow.edge.processing import wrap
 from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName, Reading
+from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ModelInvalid
 from guardianflow.network.detector import Detector, DetectorShape
 from tests.foreign import Export, export_onnx
@@ -287,6 +289,38 @@ def test_boxes_that_are_no_pixels_are_found(value, said, frame, tmp_path):
     path = saved(graph([np.full((1, 7, 20), value)]), tmp_path)
     with pytest.raises(ModelInvalid, match=said):
         check_answers(read(path).model, [frame[0] // 4], "x.onnx")
+
+
+def test_a_number_of_boxes_that_depends_on_the_frame_is_refused(tmp_path):
+    frames = ops.parameter([1, 3, SIZE, SIZE], np.float32, name="images")
+    bright = ops.non_zero(ops.greater(ops.reduce_mean(frames, [1, 3]), np.float32(0.5)), "i64")
+    rows = ops.gather(np.zeros((1, SIZE, 6), np.float32), ops.gather(bright, 1, 0), 1)
+    path = saved(ov.Model([rows], [frames]), tmp_path)
+    with pytest.raises(ModelInvalid, match="How many boxes it answers is still open"):
+        read(path)
+
+
+def test_an_edge_ir_is_told_from_a_plain_one(fp32, tmp_path):
+    wrap(fp32.parent, tmp_path)
+    with pytest.raises(ModelInvalid, match="an edge IR of guardianflow"):
+        open_foreign(tmp_path / ir.FILE)
+
+
+def test_an_adapted_ir_can_be_wrapped_for_the_edge(exported, tmp_path):
+    model = read(exported(LayoutName.END_TO_END)).model
+    ir.describe(model, classes=CLASSES, precision="fp32", thresholds=(0.1, 0.1, 0.1))
+    plain = ir.save(model, tmp_path / "ir")
+    photo = np.random.default_rng(1).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    (outside,) = IrDetector(plain).predict([photo], 0.1)
+    (inside,) = IrDetector(wrap(plain, tmp_path / "edge")).predict([photo], 0.1)
+    assert outside["class_ids"] == inside["class_ids"]
+    assert np.allclose(outside["boxes"], inside["boxes"], atol=0.5)
+
+
+def test_finding_nothing_in_a_frame_is_no_fault(tmp_path):
+    path = saved(graph([np.zeros((1, 20, 6))]), tmp_path)
+    black = np.zeros((SIZE, SIZE, 3), np.uint8)
+    check_answers(read(path).model, [black], "x.onnx")
 
 
 def test_onnx_itself_finds_no_fault_with_the_files_of_these_tests(exported):

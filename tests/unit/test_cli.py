@@ -9,6 +9,9 @@ import pytest
 
 from guardianflow.cli import main
 
+WELDING = "donghwa-entec/busan-plant1/welding/ppe"
+PPE = ["--scenario", "donghwa-entec-ppe", "--version", "v1"]
+
 
 def run(capsys, monkeypatch, *words, environment=None):
     for key in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
@@ -39,6 +42,7 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
     [
         *(
             "run",
+            "import",
             "promote",
             "approve",
             "rollback",
@@ -76,6 +80,12 @@ def test_help_imports_nothing_heavy():
         (["models"], "No MLflow server is named"),
         (["pending"], "No Prefect server is named"),
         (["promote", "No/Such Name"], "is not a model name"),
+        (["import", "a/b-c/d/e", *PPE, "--onnx", "x"], "is about donghwa-entec/busan-plant1"),
+        (["import", WELDING, *PPE], "0 models are named"),
+        (["import", WELDING, *PPE, "--onnx", "x.onnx", "--ir", "x.xml"], "2 models are named"),
+        (["import", WELDING, *PPE, "--onnx", "x.xml"], "Use --ir for it"),
+        (["import", WELDING, *PPE, "--onnx", "x.onnx", "--map", "person"], "is no pair"),
+        (["import", WELDING, *PPE, "--onnx", "x.onnx", "--layout", "yolo"], "'yolo' is not one of"),
         (["rollback", "a/b"], "is not a model name"),
         (["run", "nowhere", "--type", "train", "--version", "v1"], "no scenario 'nowhere'"),
         (["run", "donghwa-entec-ppe", "--type", "train", "--version", "v99"], "no version 'v99'"),

@@ -108,6 +108,14 @@ def test_the_page_shows_both_versions_what_moves_and_the_warnings():
     assert "\n# " not in page
 
 
+def test_of_an_import_nobody_claims_what_it_has_learned_from():
+    imported = proposal().model_copy(update={"origin": "best.onnx (licence: AGPL-3.0)"})
+    page = evidence_markdown(imported)
+    assert "Imported from best.onnx (licence: AGPL-3.0) for scenario donghwa-entec-ppe v3" in page
+    assert "not learned from" not in page
+    assert "nobody here knows" in page
+
+
 def test_the_digest_covers_every_figure():
     one = proposal()
     other = one.model_copy(update={"version": 3})

@@ -1,0 +1,163 @@
+"""The command that brings in a detector of another trainer: import."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.connection import open_registry
+from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
+from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
+from guardianflow.errors import InputError
+from guardianflow.names import ModelName
+from guardianflow.scenario_file import load_scenario
+
+if TYPE_CHECKING:
+    from guardianflow.importing import ImportedModel
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("import", rich_help_panel="Daily")(import_model)
+
+
+def import_model(
+    name: Annotated[str, typer.Argument(help="The model that it becomes a version of.")],
+    scenario: Annotated[str, typer.Option(help="Name of a file in scenarios/.")],
+    version: Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")],
+    onnx: Annotated[Path | None, typer.Option(help="A .onnx file.")] = None,
+    ir: Annotated[
+        Path | None, typer.Option(help="The .xml of an OpenVINO IR, its .bin beside it.")
+    ] = None,
+    from_mlflow: Annotated[
+        str, typer.Option(help="REGISTERED/VERSION, or runs:/ID/PATH, on the same server.")
+    ] = "",
+    classes: Annotated[
+        str, typer.Option(help="Its classes in order, a,b,c, where the file does not name them.")
+    ] = "",
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="SCENARIO=FILE: what a class is called in the file."),
+    ] = None,
+    layout: Annotated[
+        LayoutName | None, typer.Option(help="What its outputs mean, where their shapes do not say")
+    ] = None,
+    input_range: Annotated[
+        InputRange | None, typer.Option(help="What it takes a white pixel to be: by default 1.")
+    ] = None,
+    channels: Annotated[
+        ChannelOrder, typer.Option(help="In which order it takes colours.")
+    ] = ChannelOrder.RGB,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check, evaluate and register a detector that another trainer made, as @candidate.
+
+    The scenario gives the classes, the images that it is measured on and the rules of the gate.
+    Quantize, promote and roll back work on it as on what is trained here.
+
+    [bold]Examples[/]
+
+    guardianflow import donghwa-entec/busan-plant1/welding/ppe --onnx best.onnx
+    --scenario donghwa-entec-ppe --version v3
+
+    guardianflow import openyard/busan-plant9/yard/helmets --from-mlflow helmets-by-hand/4
+    --scenario openyard-helmets --version v1 --map no_helmet=head
+    """
+    public = ModelName.parse(name).public
+    settings = load_scenario(scenario, version)
+    if public != settings.model_name.public:
+        raise InputError(
+            f"Scenario {scenario} {version} is about {settings.model_name}, not {public}.",
+            remedy="Name the model of the scenario, or the scenario of the model.",
+            name=public,
+            scenario=scenario,
+        )
+    path = _only_one(onnx, ir, from_mlflow)
+    pairs = _pairs(mapping or [])
+    registry = open_registry(quiet=as_json)
+    from guardianflow.importing import ImportOptions, ImportRunner
+
+    with ExitStack() as stack:
+        if path is None:
+            from guardianflow.handmade import fetched_model
+
+            path = stack.enter_context(fetched_model(registry, from_mlflow, settings.model_name))
+        show = stack.enter_context(meter(quiet=as_json))
+        options = ImportOptions(
+            classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
+            mapping=pairs,
+            layout=layout,
+            input_range=input_range,
+            channel_order=channels,
+            source=from_mlflow,
+        )
+        imported = ImportRunner(
+            settings,
+            registry,
+            path,
+            options,
+            on_progress=lambda p: show(p.step, p.done, p.total),
+        ).run()
+    _tell(public, scenario, version, imported, as_json=as_json)
+
+
+def _only_one(onnx: Path | None, ir: Path | None, from_mlflow: str) -> Path | None:
+    """The file that is given; None where it is to be fetched from MLflow."""
+    given = [path for path in (onnx, ir) if path is not None]
+    if len(given) + bool(from_mlflow) != 1:
+        raise InputError(
+            f"{len(given) + bool(from_mlflow)} models are named; an import takes one.",
+            remedy="Give one of --onnx FILE, --ir FILE.xml, --from-mlflow REGISTERED/VERSION.",
+        )
+    wanted = ".onnx" if onnx else ".xml"
+    if given and given[0].suffix.lower() in (".onnx", ".xml") and given[0].suffix != wanted:
+        raise InputError(
+            f"{given[0]} is not a {wanted} file.",
+            remedy=f"Use --{'ir' if onnx else 'onnx'} for it.",
+            file=str(given[0]),
+        )
+    return given[0] if given else None
+
+
+def _pairs(mapping: Sequence[str]) -> dict[str, str]:
+    pairs = [entry.partition("=") for entry in mapping]
+    for entry, (ours, _, theirs) in zip(mapping, pairs, strict=True):
+        if not (ours.strip() and theirs.strip()):
+            raise InputError(
+                f"--map {entry!r} is no pair.", remedy="Write --map SCENARIO=FILE.", value=entry
+            )
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+
+
+def _tell(
+    name: str, scenario: str, version: str, imported: "ImportedModel", *, as_json: bool
+) -> None:
+    figures, origin = imported.evaluation, imported.origin
+    if not as_json:
+        how = "was imported before; nothing to do" if imported.reused else "imported"
+        stdout.print(
+            f"{origin.file} -> model version {imported.version} ({how} for scenario {version}): "
+            f"{name}, mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate",
+            soft_wrap=True,
+            markup=False,
+        )
+        say(
+            f"read as {origin.layout}, {origin.size} px, pixels {origin.input_range} "
+            f"{origin.channel_order}; licence: {origin.licence or 'not stated in the file'}"
+        )
+        say(f"next: guardianflow run {scenario} --type quant --version {version}")
+    print_result(
+        {
+            "model_name": name,
+            "scenario": scenario,
+            "scenario_version": version,
+            "version": imported.version,
+            "run_id": imported.run_id,
+            "reused": imported.reused,
+            "origin": origin.model_dump(mode="json"),
+            "evaluation": figures.model_dump(mode="json"),
+        },
+        as_json=as_json,
+    )

@@ -1,0 +1,83 @@
+"""The record of where an imported detector comes from and how its file was read."""
+
+import hashlib
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.edge.adaptation import Adapted
+from guardianflow.edge.foreign import ForeignModel
+from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+
+FILE_TAG = "guardianflow.origin"
+SHA256_TAG = "guardianflow.origin_sha256"
+LICENCE_TAG = "guardianflow.licence"
+
+
+class Origin(BaseModel):
+    """Where an imported detector comes from, and how its file was read; kept with its run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(description="Name of the file.")
+    source: str = Field(description="What it was fetched from, e.g. models:/ppe/3; '' for a file.")
+    sha256: str = Field(description="Over all files that belong to it.")
+    format: str = Field(description="onnx or openvino.")
+    producer: str = Field(description="Who wrote the file; '' if unsaid.")
+    opset: int = Field(description="Version of ONNX's operators; 0 if unsaid.")
+    licence: str = Field(description="As the file states it; '' if it does not.")
+    layout: LayoutName = Field(description="What its outputs mean.")
+    input_range: InputRange = Field(description="What it takes a white pixel to be.")
+    channel_order: ChannelOrder = Field(description="In which order it takes colours.")
+    size: int = Field(description="Side of its input in pixels.")
+    precision: str = Field(description="Of its weights: fp32 or fp16.")
+    classes: dict[str, str] = Field(description="What each class of ours is called in the file.")
+
+    @classmethod
+    def of(
+        cls,
+        foreign: ForeignModel,
+        adapted: Adapted,
+        *,
+        channel_order: ChannelOrder,
+        classes: dict[str, str],
+        source: str,
+    ) -> "Origin":
+        """The origin of a file that was opened and rebuilt."""
+        return cls(
+            file=foreign.path.name,
+            source=source,
+            sha256=foreign.sha256,
+            format=foreign.format,
+            producer=foreign.producer,
+            opset=foreign.opset,
+            licence=foreign.licence,
+            layout=adapted.layout,
+            input_range=adapted.input_range,
+            channel_order=channel_order,
+            size=adapted.size,
+            precision=adapted.precision,
+            classes=classes,
+        )
+
+    def tags(self) -> dict[str, str]:
+        """What a version says of it."""
+        return {
+            FILE_TAG: self.source or self.file,
+            SHA256_TAG: self.sha256,
+            LICENCE_TAG: self.licence,
+        }
+
+    def identity(self) -> str:
+        """The same for the same content read in the same way, whatever the file is called."""
+        content = self.model_dump_json(exclude={"file", "source"})
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def describe_origin(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
+    """What a version, or the base that it was quantized from, was imported from; "" if trained."""
+    if info.source_version is not None:
+        info = registry.get_version(ModelName.parse(info.name).base, info.source_version)
+    file = info.tags.get(FILE_TAG, "")
+    return f"{file} (licence: {info.tags.get(LICENCE_TAG) or 'not stated'})" if file else ""
