@@ -29,9 +29,10 @@ from guardianflow.network.assignment import Truth, detection_loss
 from guardianflow.network.batches import Batches
 from guardianflow.network.checkpoint import Checkpoints
 from guardianflow.network.detector import Detector, DetectorShape, make_grid
-from guardianflow.network.device import choose_device, cpu_threads
+from guardianflow.network.device import Precision, choose_device, cpu_threads
 from guardianflow.network.fitting import fit
 from guardianflow.network.history import EpochFigures
+from guardianflow.network.optimization import make_optimizer
 from guardianflow.scenario import SyntheticData, TrainingSettings
 from guardianflow.synthetic import draw_dataset
 
@@ -88,11 +89,14 @@ def bare_time(settings: TrainingSettings, dataset: Dataset, steps: int) -> float
     shape = DetectorShape(len(CLASSES), settings.width, settings.image_size)
     detector = Detector(shape).to(device).to(memory_format=torch.channels_last).train()
     grid = make_grid(settings.image_size, device)
-    optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-3, fused=True)
+    optimizer = make_optimizer(detector, settings)
+    precision = Precision(device, settings.precision)
     stamps: list[float] = []
     with cpu_threads(settings.threads):
         for images, truth in itertools.islice(itertools.cycle(kept), steps):
-            detection_loss(detector(images), truth, grid).total.backward()
+            with precision.autocast():
+                raw = detector(images)
+            detection_loss(raw, truth, grid).total.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             stamps.append(time.perf_counter())

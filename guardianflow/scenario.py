@@ -118,10 +118,21 @@ class TrainingSettings(Settings):
     width: int = Field(default=8, ge=4, le=64, multiple_of=4, description="Channels of the stem.")
     epochs: int = Field(default=14, ge=1, le=10_000, description="Passes over the train split.")
     batch_size: int = Field(default=4, ge=1, le=1024, description="Images in one step.")
-    learning_rate: float = Field(default=8e-3, gt=0, le=1, description="Peak of the schedule.")
-    weight_decay: float = Field(default=5e-4, ge=0, le=1, description="AdamW's weight decay.")
+    matrix_rate: float = Field(
+        default=0.03, gt=0, le=1, description="Peak rate of the convolutions, which Muon learns."
+    )
+    learning_rate: float = Field(
+        default=8e-3, gt=0, le=1, description="Peak rate of all else, which AdamW learns."
+    )
+    weight_decay: float = Field(default=5e-4, ge=0, le=1, description="Decay of convolutions.")
     ema_decay: float = Field(default=0.96, ge=0, lt=1, description="Decay of averaged weights.")
     warmup_fraction: float = Field(default=0.03, ge=0, le=0.5, description="Share of warm-up.")
+    mosaics: Fraction = Field(
+        default=0.6, description="Share of the train images that are put together from four."
+    )
+    mosaic_epochs: Fraction = Field(
+        default=0.85, description="Share of the epochs, from the first, that have mosaics."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of weights, order and augmentation.")
     threads: int = Field(default=1, ge=0, le=256, description="CPU threads; 0 = all of them.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")

@@ -6,42 +6,19 @@ it, and whether or not the training was interrupted before.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from guardianflow.data.dataset import Sample, load_image
 from guardianflow.edge.serving import letterbox
 from guardianflow.network.assignment import Truth
+from guardianflow.network.augmentation import Fitted, augment, mosaic
 
 # Decoded images stay in memory up to this size; beyond it they are decoded again.
 _MEMORY_BYTES = 2 * 1024**3
-_SCALE = (0.7, 1.4)
-_BRIGHTNESS = (0.7, 1.3)
-_TINT = 0.08
-_GREY = 114
-# What is left of an object at the border: less is not labelled by people either.
-_MIN_VISIBLE = 0.25
-_MIN_SIDE = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """One sample in the network's input.
-
-    Attributes:
-        image: RGB, shape (S, S, 3), uint8.
-        boxes: x1, y1, x2, y2 in input pixels, shape (N, 4), float32.
-        classes: Shape (N,), int64.
-    """
-
-    image: NDArray[np.uint8]
-    boxes: NDArray[np.float32]
-    classes: NDArray[np.int64]
 
 
 class Batches:
@@ -50,11 +27,21 @@ class Batches:
     Args:
         samples: What to learn from.
         image_size: Side S of the input.
+        mosaics: Which share of the augmented samples is put together from four.
+        mosaic_epochs: For so many epochs, counted from the first.
     """
 
-    def __init__(self, samples: Sequence[Sample], image_size: int) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        image_size: int,
+        *,
+        mosaics: float = 0.0,
+        mosaic_epochs: int = 0,
+    ) -> None:
         self._samples = samples
         self._size = image_size
+        self._mosaics, self._mosaic_epochs = mosaics, mosaic_epochs
         self._memory: dict[int, Fitted] = {}
         self._room = _MEMORY_BYTES // (3 * image_size * image_size)
 
@@ -89,13 +76,20 @@ class Batches:
         epoch, place = divmod(step, self.steps(batch_size))
         order = _order(seed, epoch, len(self._samples))
         chosen = [
-            # A generator for each: it does not matter what was drawn before, or by whom.
-            augment(self.fitted(int(index)), np.random.default_rng((seed, epoch, int(index))))
+            self._augmented(int(index), epoch, seed)
             for index in order[place * batch_size : (place + 1) * batch_size]
         ]
         # NHWC bytes seen as NCHW are the channels-last layout already: no copy.
         stack = torch.from_numpy(np.stack([one.image for one in chosen]))
         return stack.permute(0, 3, 1, 2), pad_truth(chosen)
+
+    def _augmented(self, index: int, epoch: int, seed: int) -> Fitted:
+        # A generator for each: it does not matter what was drawn before, or by whom.
+        random = np.random.default_rng((seed, epoch, index))
+        if epoch >= self._mosaic_epochs or random.random() >= self._mosaics:
+            return augment(self.fitted(index), random)
+        others = random.integers(len(self), size=3).tolist()
+        return mosaic([self.fitted(one) for one in (index, *others)], random)
 
 
 @lru_cache(maxsize=4)
@@ -116,39 +110,3 @@ def pad_truth(samples: Sequence[Fitted]) -> Truth:
         classes[row, :count] = torch.from_numpy(sample.classes)
         present[row, :count] = True
     return Truth(boxes, classes, present)
-
-
-def augment(sample: Fitted, random: np.random.Generator) -> Fitted:
-    """Mirror, scale, shift, and change brightness and tint."""
-    size = sample.image.shape[0]
-    scale = float(np.exp(random.uniform(*np.log(_SCALE))))
-    # Smaller images move within the frame; larger ones show a random part of themselves.
-    low, high = sorted((0.0, size * (1.0 - scale)))
-    left, top = random.uniform(low, high, 2)
-    mirrored = random.random() < 0.5
-    across = (-1 / scale, size + left / scale) if mirrored else (1 / scale, -left / scale)
-    picture = Image.fromarray(sample.image).transform(
-        (size, size),
-        Image.Transform.AFFINE,
-        (across[0], 0.0, across[1], 0.0, 1 / scale, -top / scale),
-        Image.Resampling.BILINEAR,
-        fillcolor=(_GREY, _GREY, _GREY),
-    )
-    gains = random.uniform(*_BRIGHTNESS) * random.uniform(1 - _TINT, 1 + _TINT, 3)
-    levels = np.clip(np.arange(256) * gains[:, None] + 0.5, 0, 255).astype(np.uint8)
-    image = np.asarray(picture.point(levels.flatten().tolist()))
-    boxes = sample.boxes.copy()
-    if mirrored:
-        boxes[:, [0, 2]] = size - boxes[:, [2, 0]]
-    boxes = boxes * scale + np.array([left, top, left, top])
-    return _visible(image, boxes.astype(np.float32), sample.classes)
-
-
-def _visible(
-    image: NDArray[np.uint8], boxes: NDArray[np.float32], classes: NDArray[np.int64]
-) -> Fitted:
-    inside = np.clip(boxes, 0, image.shape[0])
-    sides = inside[:, 2:] - inside[:, :2]
-    share = sides.prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)
-    keep = (share >= _MIN_VISIBLE) & (sides.min(1, initial=np.inf) >= _MIN_SIDE)
-    return Fitted(image, inside[keep], classes[keep])

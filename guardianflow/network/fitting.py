@@ -33,6 +33,7 @@ from guardianflow.network.detector import Detector, DetectorShape, ExportedDetec
 from guardianflow.network.device import Precision, choose_device, cpu_threads
 from guardianflow.network.history import EpochFigures
 from guardianflow.network.loading import made_ahead, spare_workers
+from guardianflow.network.optimization import make_optimizer
 from guardianflow.scenario import TrainingSettings
 
 # Part of a training's identity: raise it when the same settings would now give other weights.
@@ -132,7 +133,13 @@ class _Fit:
     ) -> None:
         self.settings, self.device = settings, device
         self.val, self.classes = val, classes
-        self.batches = Batches(train, settings.image_size)
+        self.batches = Batches(
+            train,
+            settings.image_size,
+            mosaics=settings.mosaics,
+            # The last epochs show pictures as the edge box will see them.
+            mosaic_epochs=round(settings.mosaic_epochs * settings.epochs),
+        )
         self.val_batches = Batches(val, settings.image_size)
         self.steps = self.batches.steps(settings.batch_size) * settings.epochs
         self.precision = Precision(device, settings.precision)
@@ -145,7 +152,7 @@ class _Fit:
         self.detector.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.averaged = copy.deepcopy(self.detector).requires_grad_(requires_grad=False)
         self.averages, self.sources = _floats(self.averaged), _floats(self.detector)
-        self.optimizer = _optimizer(self.detector, settings)
+        self.optimizer = make_optimizer(self.detector, settings)
         self.grid = make_grid(settings.image_size, device)
         self.step = 0
         self.history: list[EpochFigures] = []
@@ -167,7 +174,8 @@ class _Fit:
                 val = self._look() if look else None
                 if val and val.map50 >= self._best_score():
                     self.best, self.best_epoch = copy.deepcopy(self.averaged), epoch
-                rate, now = self._rate(self.step), int(time.time() * 1000)
+                rate = self.settings.learning_rate * self._rate_share(self.step)
+                now = int(time.time() * 1000)
                 self.history.append(EpochFigures(epoch, *losses, rate, val, wait_share, now))
                 yield self.history[-1]
 
@@ -237,7 +245,7 @@ class _Fit:
     def _learn(self, images: Tensor, truth: Truth) -> Tensor:
         """One step of the optimizer; the total loss, its box part and its label part."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(self.step)
+            group["lr"] = group["initial_lr"] * self._rate_share(self.step)
         inputs = images.to(self.device, non_blocking=True).float().div_(255.0)
         truth = Truth(*(part.to(self.device, non_blocking=True) for part in truth))
         with self.precision.autocast():
@@ -264,18 +272,17 @@ class _Fit:
         since = len(scores) - 1 - scores.index(max(scores)) if scores else 0
         return 0 < self.settings.patience <= since
 
-    def _rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to a fiftieth.
+    def _rate_share(self, step: int) -> float:
+        """Share of the peak rates: linear warm-up, then half a cosine down to a fiftieth.
 
         Over the steps that were planned: a training that runs out of patience was, until then, the
         same as one that does not.
         """
-        peak = self.settings.learning_rate
         warmup = max(1, round(self.settings.warmup_fraction * self.steps))
         if step < warmup:
-            return peak * (step + 1) / warmup
+            return (step + 1) / warmup
         share = (step - warmup) / max(1, self.steps - warmup)
-        return peak * (_FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
+        return _FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * share))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -291,17 +298,3 @@ class _Fit:
 def _floats(detector: Detector) -> list[Tensor]:
     """Weights and running statistics, as views that follow every change."""
     return [value for value in detector.state_dict().values() if value.dtype.is_floating_point]
-
-
-def _optimizer(detector: Detector, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW; normalisation and biases are not decayed."""
-    matrices = [p for p in detector.parameters() if p.ndim > 1]
-    vectors = [p for p in detector.parameters() if p.ndim <= 1]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-        fused=True,
-    )

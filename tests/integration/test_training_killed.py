@@ -13,11 +13,10 @@ import matplotlib.figure  # noqa: F401
 import mlflow.pyfunc  # noqa: F401
 import openvino  # noqa: F401
 import pytest
-import torch
-import torch._dynamo
 from mlflow import MlflowClient
 
 from guardianflow import continuation
+from guardianflow.network.optimization import MuonAdamW
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.training import TrainingRunner
 from tests.integration.faults import Death, Phase, recorded_writes
@@ -128,7 +127,7 @@ def in_step(number):
     """Die in a step of the optimizer."""
 
     def disturb():
-        original, calls = torch.optim.AdamW.step, []
+        original, calls = MuonAdamW.step, []
 
         def step(*args, **kwargs):
             calls.append(None)
@@ -136,7 +135,7 @@ def in_step(number):
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(*args, **kwargs)
 
-        torch.optim.AdamW.step = step
+        MuonAdamW.step = step
 
     return disturb
 

@@ -17,6 +17,7 @@ from guardianflow.network import checkpoint as module
 from guardianflow.network.checkpoint import Checkpoint, Checkpoints, sole_process
 from guardianflow.network.fitting import fit
 from guardianflow.network.history import EpochFigures
+from guardianflow.network.optimization import MuonAdamW
 from guardianflow.scenario import SyntheticData, TrainingSettings
 from guardianflow.synthetic import draw_dataset
 
@@ -120,8 +121,8 @@ def half_written():
 
 
 POINTS = {
-    "in the middle of the first epoch": (at_call(torch.optim.AdamW, "step", 2), []),
-    "in the middle of the third epoch": (at_call(torch.optim.AdamW, "step", 8), [2]),
+    "in the middle of the first epoch": (at_call(MuonAdamW, "step", 2), []),
+    "in the middle of the third epoch": (at_call(MuonAdamW, "step", 8), [2]),
     "before the first checkpoint": (at_call(module, "write_whole", 1), []),
     "when half of the second checkpoint is written": (half_written, [1]),
     "before the second checkpoint has its name": (at_call(Path, "replace", 2), [1]),
@@ -147,7 +148,7 @@ def test_a_training_killed_at_any_point_ends_in_the_same_bits(
 
 def test_a_training_killed_again_and_again_ends_in_the_same_bits(dataset, undisturbed, tmp_path):
     for _ in range(4):
-        killed = outcome(dataset, tmp_path, disturb=at_call(torch.optim.AdamW, "step", 5))
+        killed = outcome(dataset, tmp_path, disturb=at_call(MuonAdamW, "step", 5))
         if killed != -signal.SIGKILL:
             break
     assert_same(outcome(dataset, tmp_path), undisturbed)
@@ -255,10 +256,25 @@ def test_the_figures_of_an_epoch_survive_a_checkpoint(dataset):
 def test_a_batch_is_the_same_whoever_asks_for_it_and_when(dataset):
     from guardianflow.network.batches import Batches
 
-    first, second = (Batches(dataset.samples("train"), 64) for _ in range(2))
+    first, second = (
+        Batches(dataset.samples("train"), 64, mosaics=0.5, mosaic_epochs=1) for _ in range(2)
+    )
     wanted = [first.batch(step, 4, 0) for step in range(6)]
     for step in (4, 1):
         images, truth = second.batch(step, 4, 0)
         assert torch.equal(images, wanted[step][0])
         assert torch.equal(truth.boxes, wanted[step][1].boxes)
     assert not np.array_equal(wanted[0][0].numpy(), wanted[3][0].numpy())
+
+
+def test_mosaics_come_in_the_first_epochs_alone(dataset):
+    from guardianflow.network.batches import Batches
+
+    train = dataset.samples("train")
+    with_them = Batches(train, 64, mosaics=1.0, mosaic_epochs=1)
+    without = Batches(train, 64)
+    steps = without.steps(len(train))
+    assert steps == 1
+    for epoch, same in ((0, False), (1, True)):
+        one, other = (batches.batch(epoch, len(train), 0)[0] for batches in (with_them, without))
+        assert torch.equal(one, other) == same

@@ -13,7 +13,8 @@ from guardianflow.network.assignment import (
     generalized_iou,
     pairwise_iou,
 )
-from guardianflow.network.batches import Fitted, augment, pad_truth
+from guardianflow.network.augmentation import Fitted
+from guardianflow.network.batches import pad_truth
 from guardianflow.network.detector import (
     Detector,
     DetectorShape,
@@ -126,35 +127,6 @@ def test_generalized_iou_is_one_for_equal_and_negative_for_distant_boxes():
     assert generalized_iou(one, one).item() == pytest.approx(1.0)
     # union 200 of a hull of 400
     assert generalized_iou(one, far).item() == pytest.approx(-0.5)
-
-
-def test_boxes_follow_the_picture_through_augmentation():
-    # A white rectangle on black: after the augmentation the box must still fit it.
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[20:40, 10:30] = 255
-    sample = Fitted(image, np.array([[10, 20, 30, 40]], np.float32), np.array([0]))
-    random = np.random.default_rng(3)
-    for _ in range(50):
-        changed = augment(sample, random)
-        bright = (changed.image > 150).all(2)
-        if len(changed.boxes) == 0:
-            assert bright.sum() < 0.4 * 20 * 20
-            continue
-        rows, columns = np.nonzero(bright)
-        seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert np.abs(changed.boxes[0] - seen).max() <= 1.5
-
-
-def test_augmentation_depends_on_the_generator_alone():
-    rng = np.random.default_rng(0)
-    sample = Fitted(
-        rng.integers(0, 255, (64, 64, 3), dtype=np.uint8),
-        np.array([[10, 10, 30, 30]], np.float32),
-        np.array([1]),
-    )
-    first, second = (augment(sample, np.random.default_rng((7, 1))) for _ in range(2))
-    assert np.array_equal(first.image, second.image)
-    assert np.array_equal(first.boxes, second.boxes)
 
 
 def test_weights_come_back_as_they_were(detector, tmp_path):

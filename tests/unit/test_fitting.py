@@ -39,14 +39,14 @@ def trained(dataset, **changes):
 
 def test_it_stops_when_the_looks_bring_nothing_better_and_was_the_same_until_then(dataset):
     # With such a rate nothing is learned: every look finds the same nothing.
-    whole = trained(dataset, learning_rate=1e-9)
-    impatient = trained(dataset, learning_rate=1e-9, patience=2)
+    whole = trained(dataset, learning_rate=1e-9, matrix_rate=1e-9)
+    impatient = trained(dataset, learning_rate=1e-9, matrix_rate=1e-9, patience=2)
     assert [entry.epoch for entry in whole.history] == list(range(1, 9))
     assert impatient.history == whole.history[:3]
 
 
 def test_bfloat16_is_used_where_it_is_asked_for_and_learns_something_else(dataset):
-    half, full = (trained(dataset, epochs=2, precision=p) for p in ("bfloat16", "auto"))
+    half, full = (trained(dataset, epochs=2, precision=p) for p in ("bfloat16", "float32"))
     assert all(
         entry.loss == pytest.approx(other.loss, rel=0.05)
         for entry, other in zip(half.history, full.history, strict=True)
@@ -74,10 +74,25 @@ def test_the_format_on_a_gpu(monkeypatch, native, wanted, found, scaled):
     assert made == [("cuda", scaled)]
 
 
-def test_on_a_cpu_the_format_is_float32_unless_another_is_asked_for():
-    assert Precision(CPU, "auto").format == "float32"
+@pytest.mark.parametrize(
+    ("able", "found"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+        ({"avx512_f": True}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_a_cpu_computes_in_16_bits_by_itself_only_if_it_has_the_instructions(
+    monkeypatch, able, found
+):
+    monkeypatch.setattr(device.torch.cpu, "get_capabilities", lambda: able)
+    assert Precision(CPU, "auto").format == found
+
+
+def test_on_a_cpu_the_format_is_the_one_that_is_asked_for():
     layer, value = torch.nn.Linear(4, 4), torch.ones(1, 4)
-    with Precision(CPU, "auto").autocast():
+    with Precision(CPU, "float32").autocast():
         assert layer(value).dtype is torch.float32
     with Precision(CPU, "bfloat16").autocast():
         assert layer(value).dtype is torch.bfloat16
@@ -139,7 +154,8 @@ def test_shared_classes_keep_their_rows_and_new_ones_begin_at_random():
 def test_a_training_begins_with_the_weights_it_is_given(dataset):
     torch.manual_seed(5)
     start = Detector(DetectorShape(2, 4, 64))
-    settings = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e-12})
+    rates = {"learning_rate": 1e-12, "matrix_rate": 1e-12}
+    settings = SETTINGS.model_copy(update={"epochs": 1, **rates})
     made = fit(settings, dataset.samples("train"), dataset.samples("val"), CLASSES, start=start)
     for ours, theirs in zip(made.detector.parameters(), start.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
