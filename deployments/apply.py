@@ -1,6 +1,7 @@
 """Bring a Prefect server to the described state; doing it twice changes nothing.
 
     work pools -> block types -> block documents (seeds) -> `prefect deploy --all` -> check
+        -> a prefilled rollback for each scenario -> automations that tell people
         -> MLflow: the ledger, and whether its params stay as first written
 
 `prefect.yaml` is the one list of deployments. This module adds what that file cannot say, and
@@ -42,6 +43,8 @@ from pydantic import ValidationError
 from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
 from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from deployments.automations import NOBODY, apply_automations
+from deployments.emergency import apply_rollbacks
 from guardianflow.connection import connect, server_version
 from guardianflow.errors import GuardianflowError, InputError, Refused
 from guardianflow.release.ledger import prepare_server
@@ -302,11 +305,19 @@ def _typed(schema: Mapping[str, object]) -> bool:
     return bool({"type", "$ref", "allOf", "anyOf", "enum", "oneOf"} & set(schema))
 
 
-def apply(*, force: bool = False, former_mlflow: str | None = None) -> None:
+def apply(
+    *, force: bool = False, former_mlflow: str | None = None, notify: str | None = None
+) -> None:
     """Bring the server of this process's settings to the described state.
+
+    Args:
+        force: Overwrite blocks that were edited.
+        former_mlflow: As for `apply_blocks`.
+        notify: The notification block that tells people, as for `apply_automations`.
 
     Raises:
         Refused: What came out is not what was described.
+        InputError: There is no such notification block.
     """
     with get_client(sync_client=True) as client:
         apply_pools(client)
@@ -318,6 +329,9 @@ def apply(*, force: bool = False, former_mlflow: str | None = None) -> None:
             "The server is not as prefect.yaml describes: " + "; ".join(problems) + ".",
             remedy="Make every flow import (`python -c 'import flows.promotion'`), apply again.",
         )
+    with get_client(sync_client=True) as client:
+        apply_rollbacks(client)
+        apply_automations(client, notify)
     print("applied: pools, blocks, deployments and automations are as described")
 
 
@@ -349,6 +363,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--mlflow", action="store_true", help="only make MLflow ready, and check it again"
     )
+    parser.add_argument(
+        "--notify",
+        metavar="TYPE/DOCUMENT",
+        help="tell people by this notification block, e.g. slack-webhook/oncall; it is remembered. "
+        f"'{NOBODY}' stops it",
+    )
     parser.add_argument("--former-mlflow", help=argparse.SUPPRESS)
     parser.add_argument("--prepare", nargs="+", choices=list(POOLS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -361,7 +381,11 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.mlflow:
             apply_mlflow(again=True)
         else:
-            apply(force=options.force, former_mlflow=options.former_mlflow)
+            apply(
+                force=options.force,
+                former_mlflow=options.former_mlflow,
+                notify=options.notify,
+            )
             apply_mlflow()
     except GuardianflowError as error:
         print(error, file=sys.stderr)

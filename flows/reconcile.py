@@ -23,6 +23,7 @@ from flows.health import described, tell_of_health
 from flows.parameters import PublicModelName
 from flows.publishing import send_event, show_page
 from flows.questions import look_at_questions
+from flows.status_page import refresh_status
 from guardianflow.care.alarms import AlarmBook, Change, compare, digest
 from guardianflow.care.findings import FileCheck
 from guardianflow.control import ROLLBACK, Orchestrator
@@ -66,6 +67,8 @@ def reconcile(
     show(result)
     forget_old_runs(deployment.id, datetime.now(UTC))
     undecided = look_at_questions()
+    if model_name is None:
+        refresh_status()
     message = " ".join([*undecided, result.message])[:2000]
     if result.alarms:
         return Completed(name="Alarm", message=message)

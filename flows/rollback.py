@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.runtime import task_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
-from flows.connection import connect, run_token, worth_retrying
+from flows.connection import connect, picture_links, run_link, run_token, worth_retrying
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
-from flows.publishing import artifact_key, send_event, show_page, show_table
+from flows.publishing import artifact_key, send_event, show_page
+from guardianflow.control import Orchestrator
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.registry import Operation
+    from guardianflow.registry import ModelRegistryManager, Operation
 
 
 @flow(name="rollback", flow_run_name="rollback {model_name}")
@@ -145,12 +147,27 @@ def roll_back(
     show_page(artifact_key("rollback", model_name), f"**{message}**\n", message)
     if operation is None or not operation.changed or operation.seq <= before:
         return None, message
-    show_table(
-        artifact_key("rollback", model_name, "moves"),
-        [
-            {"alias": f"@{m.alias}", "model": m.name, "from": m.before, "to": m.after}
-            for m in operation.moves
-        ],
-        message,
-    )
+    show_incident(registry, operation, report)
     return operation, message
+
+
+def show_incident(registry: "ModelRegistryManager", operation: "Operation", report: str) -> None:
+    """Show the page on a rollback, and keep it beside the report that asked for it."""
+    from guardianflow.health.incident import incident_page
+    from guardianflow.health.report import keep_page, read_report
+
+    links: dict[str, str] = {}
+    if run := flow_run.get_id():
+        links["the flow run"] = f"{Orchestrator().ui_url}/runs/flow-run/{run}"
+    if report:
+        links["the report in MLflow"] = run_link(registry, report)
+    page = incident_page(
+        operation,
+        read_report(registry, report) if report else None,
+        links,
+        picture_links(registry, report) if report else {},
+    )
+    base = ModelName.parse(operation.name).base.public
+    show_page(artifact_key("incident", base), page, operation.message)
+    if report:
+        keep_page(registry, report, "incident.md", page)

@@ -150,6 +150,12 @@ def note_answer(registry: ModelRegistryManager, report: str, answer: str) -> Non
         write_repeatably(lambda: registry.client.set_tag(report, ANSWER_TAG, answer[:500]))
 
 
+def keep_page(registry: ModelRegistryManager, report: str, name: str, page: str) -> None:
+    """Keep a page beside a report; the same again changes nothing."""
+    with border(f"{name} of report {report}"):
+        write_repeatably(lambda: registry.client.log_text(report, page, name))
+
+
 def label(report: HealthReport) -> str:
     """The model with its version, as people say it."""
     return f"{ModelName.parse(report.model_name)} version {report.version}"

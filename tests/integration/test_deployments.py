@@ -17,6 +17,7 @@ from prefect.states import Completed, Running, Suspended
 
 from deployments import apply as applying
 from deployments.apply import POOLS, Expected, apply, check, drop_missed_passes
+from deployments.emergency import apply_rollbacks
 from flows.reconcile import forget_old_runs
 from guardianflow import control
 from guardianflow.care.reconciliation import PASS_EVERY
@@ -24,6 +25,8 @@ from guardianflow.control import Orchestrator
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.servers import NO_TELEMETRY
 
+EMERGENCY = "guardianflow-emergency"
+POOLS_RELEASE = "guardianflow-release"
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
 FLOWS = {
     *("train", "quantize", "lifecycle", "promote", "rollback", "check-health", "drill"),
@@ -43,10 +46,13 @@ def state():
     """Everything that applying describes, without ids and times."""
     with get_client(sync_client=True) as client:
         flows = {flow.id: flow.name for flow in client.read_flows()}
+        everything = client.read_deployments()
         deployments = {
             flows[d.flow_id]: (d.name, d.entrypoint, d.work_pool_name, d.parameter_openapi_schema)
-            for d in client.read_deployments()
+            for d in everything
+            if EMERGENCY not in d.tags
         }
+        prefilled = sorted((d.name, d.updated) for d in everything if EMERGENCY in d.tags)
         automations = sorted(
             (a.name, a.enabled, a.trigger.model_dump_json(exclude={"id"}))
             for a in client.read_automations()
@@ -54,7 +60,8 @@ def state():
         pools = [(name, client.read_work_pool(name).concurrency_limit) for name in POOLS]
         blocks = client.request("POST", "/block_documents/filter", json={}).json()
     documents = sorted((b["name"], b["updated"]) for b in blocks)
-    return json.loads(json.dumps([deployments, automations, pools, documents], default=str))
+    told = [deployments, automations, pools, documents, prefilled]
+    return json.loads(json.dumps(told, default=str))
 
 
 def test_every_flow_has_one_typed_deployment(applied):
@@ -122,6 +129,37 @@ def test_a_run_with_an_idempotency_key_is_created_once(applied):
 def test_a_missing_deployment_says_how_it_comes_there(applied):
     with pytest.raises(InputError, match=r"deployments\.apply"):
         applied.submit("absent/guardianflow", {})
+
+
+def test_a_rollback_of_a_scenario_asks_for_a_reason_alone(applied):
+    with get_client(sync_client=True) as client:
+        made = client.read_deployment_by_name("rollback/donghwa-entec-ppe")
+        schema = made.parameter_openapi_schema
+        assert (list(schema["properties"]), schema["required"]) == (["reason"], ["reason"])
+        assert NAME in made.description
+        for given in ({}, {"reason": "no"}):
+            with pytest.raises(InputError, match="refuses the parameters"):
+                applied.submit("rollback/donghwa-entec-ppe", given)
+        started = applied.submit("rollback/donghwa-entec-ppe", {"reason": "all alarms are false"})
+        run = client.read_flow_run(started.id)
+        assert run.parameters == {"model_name": NAME, "reason": "all alarms are false"}
+        general = client.read_deployment_by_name("rollback/guardianflow")
+        assert (made.entrypoint, made.work_pool_name) == (general.entrypoint, POOLS_RELEASE)
+        assert made.job_variables == general.job_variables
+        client.delete_flow_run(run.id)
+
+
+def test_a_prefilled_rollback_goes_with_its_scenario_and_strangers_stay(applied, capsys):
+    with get_client(sync_client=True) as client:
+        general = client.read_deployment_by_name("rollback/guardianflow")
+        ours = client.create_deployment(general.flow_id, "gone-scenario", tags=[EMERGENCY])
+        mine = client.create_deployment(general.flow_id, "of-a-stranger")
+        apply_rollbacks(client)
+        names = {d.name: d.id for d in client.read_deployments()}
+        assert "gone-scenario" not in names, ours
+        assert names["of-a-stranger"] == mine
+        client.delete_deployment(mine)
+    assert "rollback/gone-scenario: its scenario is gone" in capsys.readouterr().out
 
 
 def prefect(*words):

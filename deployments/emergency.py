@@ -1,0 +1,132 @@
+"""One prefilled rollback for each scenario: in an emergency nobody types a name with slashes.
+
+    scenario block donghwa-entec-ppe -> deployment rollback/donghwa-entec-ppe, asks for a reason
+
+It is the deployment `rollback/guardianflow` once more, with the model filled in and a form of one
+field. One that was made here goes when its scenario goes; those of others are left alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+)
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from blocks import ScenarioConfig
+from guardianflow.control import ROLLBACK
+from guardianflow.errors import GuardianflowError, ScenarioInvalid
+from guardianflow.scenario import ScenarioSpec
+
+_TAG = "guardianflow-emergency"
+_FLOW, _, _GENERAL = ROLLBACK.partition("/")
+_PAGE = 200
+
+
+def apply_rollbacks(client: SyncPrefectClient) -> None:
+    """Make, correct and remove the prefilled rollbacks, so that each scenario has one."""
+    general = client.read_deployment_by_name(ROLLBACK)
+    mine = {deployment.name: deployment for deployment in _ours(client)}
+    for scenario, model_name in sorted(_models(client)):
+        _apply(client, general, scenario, model_name, mine.pop(scenario, None))
+    for deployment in mine.values():
+        client.delete_deployment(deployment.id)
+        print(f"deleted deployment {_FLOW}/{deployment.name}: its scenario is gone")
+
+
+def _apply(
+    client: SyncPrefectClient,
+    general: DeploymentResponse,
+    scenario: str,
+    model_name: str,
+    found: DeploymentResponse | None,
+) -> None:
+    wanted = _describe(general, model_name)
+    if found is not None and all(getattr(found, key) == value for key, value in wanted.items()):
+        return
+    if found is None and _is_there(client, scenario):
+        print(f"deployment {_FLOW}/{scenario} is somebody else's and left alone")
+        return
+    client.create_deployment(flow_id=general.flow_id, name=scenario, **wanted)
+    print(f"{'created' if found is None else 'updated'} deployment {_FLOW}/{scenario}")
+
+
+def _describe(general: DeploymentResponse, model_name: str) -> dict[str, Any]:
+    """What the general deployment says, with the model filled in and the reason asked for."""
+    properties: Mapping[str, Any] = (general.parameter_openapi_schema or {})["properties"]
+    reason = {
+        **{key: value for key, value in properties["reason"].items() if key != "default"},
+        "minLength": 3,
+        "position": 0,
+        "description": f"Why {model_name} goes back to its last-known-good version; it stays in "
+        "the history.",
+    }
+    return {
+        "description": f"EMERGENCY: put {model_name} back to its last-known-good version, with "
+        "its variants. Asks for a reason alone.",
+        "parameters": {"model_name": model_name},
+        "parameter_openapi_schema": {
+            "title": "Parameters",
+            "type": "object",
+            "properties": {"reason": reason},
+            "required": ["reason"],
+        },
+        "enforce_parameter_schema": True,
+        "tags": ["guardianflow", _TAG],
+        "work_pool_name": general.work_pool_name,
+        "work_queue_name": general.work_queue_name,
+        "job_variables": general.job_variables,
+        "entrypoint": general.entrypoint,
+        "path": general.path,
+        "pull_steps": general.pull_steps,
+    }
+
+
+def _models(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
+    """The document and the model of every scenario on the server that can be read."""
+    slug = str(ScenarioConfig.get_block_type_slug())
+    for document in client.read_block_documents_by_type(slug, include_secrets=False):
+        name = str(document.name)
+        if name == _GENERAL:
+            print(f"scenario {name} has the name of the general rollback and gets none of its own")
+            continue
+        try:
+            yield name, _model_name(name, document.data)
+        except GuardianflowError as error:
+            print(f"scenario {name} gets no rollback of its own: {error.message}")
+
+
+def _model_name(name: str, data: Mapping[str, Any]) -> str:
+    """The model of a scenario's newest version.
+
+    Raises:
+        ScenarioInvalid: Somebody edited the block into something unusable.
+    """
+    try:
+        spec = ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
+    except (KeyError, TypeError) as error:
+        raise ScenarioInvalid(
+            f"The block {name} holds no scenario.", remedy="Correct it in the Prefect UI."
+        ) from error
+    newest = max(spec.versions, key=lambda version: int(version[1:]))
+    return spec.version(newest).model_name.public
+
+
+def _ours(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[_TAG]))
+    offset = 0
+    while page := client.read_deployments(deployment_filter=tagged, limit=_PAGE, offset=offset):
+        yield from page
+        offset += len(page)
+
+
+def _is_there(client: SyncPrefectClient, scenario: str) -> UUID | None:
+    try:
+        return client.read_deployment_by_name(f"{_FLOW}/{scenario}").id
+    except ObjectNotFound:
+        return None

@@ -1,0 +1,74 @@
+"""The page on a rollback: what, when, why, from what to what, and what to look at."""
+
+from collections.abc import Mapping
+from datetime import UTC
+
+from guardianflow.health.report import HealthReport
+from guardianflow.names import ModelName
+from guardianflow.release.outcome import Operation
+
+
+def incident_page(
+    operation: Operation,
+    report: HealthReport | None,
+    links: Mapping[str, str],
+    pictures: Mapping[str, str],
+) -> str:
+    """The page as Markdown.
+
+    Args:
+        operation: The rollback.
+        report: The health report that asked for it; None where a person did.
+        links: Where to read on: words -> address.
+        pictures: The pictures of the report: name -> address.
+    """
+    base = ModelName.parse(operation.name).base
+    lines = [
+        f"**{operation.message}**",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| when | {operation.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC |",
+        f"| who | {_cell(operation.actor)} |",
+        f"| why | {_cell(operation.reason)} |",
+        f"| operation | {operation.seq} of {base} |",
+        "",
+        "| model | alias | from | to |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {m.name} | @{m.alias} | {m.before or 'none'} | {m.after or 'none'} |"
+        for m in operation.moves
+    ]
+    if report is not None:
+        lines += ["", *_of_report(report)]
+    lines += ["", *(f"- [{words}]({address})" for words, address in links.items())]
+    lines += [f"- picture [{name}]({address})" for name, address in pictures.items()]
+    lines += [
+        "",
+        "The version that failed is quarantined: nothing promotes it again by itself. "
+        f"`guardianflow history {base}` shows what came before.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _of_report(report: HealthReport) -> list[str]:
+    camera = f" of camera {report.camera}" if report.camera else ""
+    lines = [
+        f"The report on version {report.version}{camera} ({report.in_a_row} failing windows in a "
+        f"row): {report.reason}",
+        "",
+        f"- frames: {report.window}",
+    ]
+    for metric, figure in sorted(report.figures.items()):
+        bounds = ""
+        if figure.low is not None and figure.high is not None:
+            bounds = f" ({figure.low:.3f} to {figure.high:.3f})"
+        lines.append(f"- {metric}: {figure.value:.3f}{bounds}")
+    if report.fallback is not None:
+        lines.append(f"- the version that runs now, on the same frames: {report.fallback.message}")
+    return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ") or "-"

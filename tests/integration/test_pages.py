@@ -1,0 +1,108 @@
+"""The pages in the Prefect UI on real servers: what runs where, and what happened."""
+
+import json
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.states import Suspended
+
+from blocks import MlflowCredentials
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from flows.publishing import artifact_key
+from flows.rollback import rollback
+from flows.status_page import refresh_status
+from guardianflow.care import overview as looking
+from guardianflow.care.overview import NO_REPORT, overview
+from guardianflow.health.verdict import Verdict
+from guardianflow.telling import STATUS_PAGE
+from tests.integration.releases import Releases
+from tests.integration.reports import keep_report
+
+
+@pytest.fixture(scope="module")
+def releases(prefect_server, mlflow_server, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        MlflowCredentials.register_type_and_schema()
+        MlflowCredentials(tracking_uri=mlflow_server).save(DEFAULT_DOCUMENT, overwrite=True)
+        yield Releases(mlflow_server, tmp_path_factory.mktemp("unused"))
+
+
+def row_of(rows, name):
+    return next(row for row in rows if row["model"] == name)
+
+
+@flow(name="status-test")
+def refresh():
+    return refresh_status()
+
+
+def test_the_status_page_says_what_runs_and_is_written_when_that_changed(releases):
+    single = releases.release()
+    assert refresh() is True
+    page = Artifact.get(STATUS_PAGE)
+    assert refresh() is False
+    assert Artifact.get(STATUS_PAGE).id == page.id
+    row = row_of(json.loads(page.data), single)
+    assert (row["version"], row["put there by"]) == (2, "kim (promote)")
+    assert (row["health"], row["waiting for approval"]) == (NO_REPORT, "")
+
+    keep_report(releases.client, single, 2, Verdict.HEALTHY)
+    assert refresh() is True
+    assert row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)["health"] == "HEALTHY"
+
+    @flow(name="promote")
+    def promote(model_name: str) -> None: ...
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(promote, parameters={"model_name": single})
+        client.update_flow_run_labels(run.id, {"guardianflow.model.version": 3})
+        client.set_flow_run_state(run.id, Suspended(timeout_seconds=60), force=True)
+        assert refresh() is True
+        client.delete_flow_run(run.id)
+    asked = row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)["waiting for approval"]
+    assert asked.startswith("version 3 until ")
+    assert asked.endswith(f"/runs/flow-run/{run.id}")
+
+
+def test_a_release_that_has_not_moved_is_not_read_again(releases, monkeypatch):
+    single = releases.release()
+    keep_report(releases.client, single, 2, Verdict.FAILING)
+    rows = overview(releases.registry, [])
+    with monkeypatch.context() as patch:
+        patch.setattr(looking, "Ledger", None)
+        patch.setattr(looking, "find_reports", lambda *_: [])
+        assert overview(releases.registry, [], rows) == rows
+    releases.registry.rollback(single, expected_champion=2, actor="lee", reason="it fails")
+    row = row_of(overview(releases.registry, [], rows), single)
+    assert (row["version"], row["put there by"]) == (1, "lee (rollback)")
+    assert row["health"] == NO_REPORT
+
+
+def test_a_rollback_leaves_a_page_in_prefect_and_beside_its_report(releases):
+    single = releases.release()
+    report = keep_report(releases.client, single, 2, Verdict.FAILING)
+    state = rollback(single, failing_version=2, report=report, return_state=True)
+    assert state.name == "RolledBack"
+    page = Artifact.get(artifact_key("incident", single)).data
+    for said in (
+        "| who | automation |",
+        f"| {single} | @champion | 2 | 1 |",
+        "mAP50 0.200 on 32 frames is below 0.400",
+        f"/runs/{report}",
+        "/runs/flow-run/",
+    ):
+        assert said in page, said
+    kept = Path(releases.client.download_artifacts(report, "incident.md"))
+    assert kept.read_text(encoding="utf-8") == page
+
+
+def test_a_rollback_by_a_person_leaves_a_page_with_the_reason(releases):
+    single = releases.release()
+    rollback(single, reason="alarms | all night")
+    page = Artifact.get(artifact_key("incident", single)).data
+    assert "| why | alarms \\| all night |" in page
