@@ -20,7 +20,7 @@ from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 
 _VERSION = re.compile(r"(?:models:/)?(?P<name>[^:@]+)/(?P<version>[1-9][0-9]*)")
-_RUN = re.compile(r"runs:/(?P<run_id>[0-9a-f]{32})(?:/(?P<path>.+))?")
+_RUN = re.compile(r"runs:/(?P<run_id>[0-9a-f]{32})(?:/(?P<path>(?!.*\.\.).+))?")
 _SUFFIXES = (".onnx", ".xml")
 _LISTED = 20
 

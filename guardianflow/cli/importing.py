@@ -136,9 +136,9 @@ def _tell(
 ) -> None:
     figures, origin = imported.evaluation, imported.origin
     if not as_json:
-        how = "was imported before; nothing to do" if imported.reused else "imported"
+        how = "was imported before; nothing to do" if imported.reused else "imported now"
         stdout.print(
-            f"{origin.file} -> model version {imported.version} ({how} for scenario {version}): "
+            f"{origin.file} -> model version {imported.version} for scenario {version} ({how}): "
             f"{name}, mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate",
             soft_wrap=True,
             markup=False,

@@ -311,6 +311,7 @@ def test_what_holds_no_single_model_is_listed(learned, scenario, foreign, tmp_pa
         (f"runs:/{'0' * 32}", VersionNotReady),
         ("best.onnx", InputError),
         ("a/../../b", InputError),
+        (f"runs:/{'0' * 32}/../../others/best.onnx", InputError),
     ],
 )
 def test_an_address_that_leads_nowhere_is_said(learned, scenario, address, error):
