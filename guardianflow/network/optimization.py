@@ -85,14 +85,18 @@ class MuonAdamW(Optimizer):
 
     def _direction(self, parameter: nn.Parameter) -> Tensor:
         """Nesterov's momentum."""
-        gradient, state = cast("Tensor", parameter.grad), self._state(parameter, "momentum")
+        gradient, state = cast("Tensor", parameter.grad), self._state(parameter)
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
         momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
         return gradient.lerp(momentum, _MOMENTUM)
 
     def _adaptive_step(self, parameters: Sequence[nn.Parameter], rate: float) -> None:
-        states = [self._state(one, "mean", "square") for one in parameters]
+        states = [self._state(one) for one in parameters]
         for one, state in zip(parameters, states, strict=True):
-            state.setdefault("steps", torch.zeros((), device=one.device))
+            if not state:
+                state["mean"], state["square"] = torch.zeros_like(one), torch.zeros_like(one)
+                state["steps"] = torch.zeros((), device=one.device)
         adamw(
             list[Tensor](parameters),
             [cast("Tensor", one.grad) for one in parameters],
@@ -110,12 +114,9 @@ class MuonAdamW(Optimizer):
             maximize=False,
         )
 
-    def _state(self, parameter: nn.Parameter, *names: str) -> dict[str, Tensor]:
-        state = cast("dict[str, Any]", self.state[parameter])
-        for name in names:
-            if name not in state:
-                state[name] = torch.zeros_like(parameter)
-        return state
+    def _state(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """What is remembered of a weight; empty before its first step."""
+        return cast("dict[str, Any]", self.state[parameter])
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
