@@ -6,6 +6,7 @@ import uuid
 import warnings
 
 import pytest
+import torch
 
 from guardianflow.approval import Answer, Choice
 from guardianflow.cli import main
@@ -21,6 +22,7 @@ from guardianflow.errors import (
 from guardianflow.handmade import fetched_model
 from guardianflow.importing import ImportOptions, ImportRunner
 from guardianflow.measuring.measurement import evaluation_digest, ir_folder, recorded_scenario
+from guardianflow.network.detector import Detector, DetectorShape
 from guardianflow.network.weights import load_weights
 from guardianflow.promotion import decide, propose
 from guardianflow.quantization import QuantizationRunner, choose_source
@@ -223,10 +225,14 @@ def test_a_wrong_range_is_found_and_the_right_one_named(learned, scenario, finis
     assert runs(learned, scenario) == []
 
 
-def test_what_sees_nothing_is_not_registered(learned, scenario, foreign):
-    turned = ImportOptions(mapping={"person": "Helmet", "helmet": "worker"})
+def test_what_sees_nothing_is_not_registered(learned, scenario, tmp_path):
+    torch.manual_seed(0)
+    untrained = Export(Detector(DetectorShape(2, 4, 128)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = export_onnx(untrained, tmp_path / "new.onnx", {"names": ["person", "helmet"]})
     with pytest.raises(ModelInvalid, match="sees nothing of what is labelled") as refused:
-        bring(learned, scenario, foreign, turned)
+        bring(learned, scenario, path, ImportOptions())
     assert "--classes" in refused.value.remedy
     assert runs(learned, scenario) == []
 
