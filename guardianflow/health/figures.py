@@ -13,6 +13,8 @@ from guardianflow.measuring.intervals import Draws, bootstrap, once
 from guardianflow.measuring.matching import lay_out
 
 _DRAWS = 1000
+_WHOLE = ("map50", "map50_95", "false_alarms_per_image")
+_PER_CLASS = ("recall.", "ap50.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,11 @@ class Sampled:
             metric: _figure(value, self.drawn[metric], confidence)
             for metric, value in self.values.items()
         }
+
+
+def is_measured(metric: str) -> bool:
+    """Whether a rule asks about labelled frames; what is left only boxes can report."""
+    return metric in _WHOLE or metric.startswith(_PER_CLASS)
 
 
 def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> Sampled:

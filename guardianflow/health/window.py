@@ -16,7 +16,12 @@ from pathlib import Path
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, open_dataset
 from guardianflow.errors import DatasetInvalid, Refused
-from guardianflow.health.figures import Sampled, sample_figures, surely_better
+from guardianflow.health.figures import (
+    Sampled,
+    is_measured,
+    sample_figures,
+    surely_better,
+)
 from guardianflow.health.report import Fallback, HealthReport, past_windows
 from guardianflow.health.standing import Standing, champion_of, standing_of
 from guardianflow.health.verdict import Judgement, Verdict, conclude, judge, rules_of
@@ -109,7 +114,7 @@ def _judge(
     faults = find_faults(load_image(sample.image) for sample in checked.samples)
     own = judge(
         policy,
-        rules_of(policy),
+        [rule for rule in rules_of(policy) if is_measured(rule.metric)],
         figures,
         images=evaluation.images,
         objects=evaluation.objects,

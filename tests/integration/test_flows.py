@@ -239,7 +239,7 @@ def events(event, model_name):
     return [
         found["payload"]
         for found in answer["events"]
-        if found["resource"]["guardianflow.model.name"] == model_name
+        if found["resource"].get("guardianflow.model.name") == model_name
     ]
 
 

@@ -27,7 +27,13 @@ def tiny_spec(plant: str) -> ScenarioSpec:
             "training": {"image_size": 64, "width": 4, "epochs": 1, "batch_size": 4},
             "quantization": {"calibration_images": 4},
             "gate": {"min_map50": 0.0, "max_regression": 1.0},
-            "health": {"min_map50": 0.9, "min_images": 1, "min_objects": 1, "consecutive": 1},
+            "health": {
+                "min_map50": 0.9,
+                "min_images": 1,
+                "min_objects": 1,
+                "consecutive": 1,
+                "rules": [{"metric": "detections_per_frame", "at_least": 0.5}],
+            },
             "versions": {"v1": {}, "v2": {"training": {"seed": 1}}},
         },
     )
