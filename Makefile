@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy chaos mutation screenshots constraints clean
+.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop chaos mutation screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -64,6 +64,15 @@ bench-data: $(READY) ## the checker of data sets against bare decoding, a few mi
 bench-accuracy: $(READY) ## ours against YOLO11n at equal budget, three hours (GUARDIANFLOW_REAL_DATA)
 	$(BIN)/python -m benchmarks.equal_budget --budget 240 --seeds 0 1 2
 	$(BIN)/python -m benchmarks.equal_budget --long 3600 --seeds 0
+	$(BIN)/python -m benchmarks.page
+
+bench-latency: $(READY) ## torch, ONNX Runtime and OpenVINO on the same weights, half an hour
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.page
+
+bench-drop: $(READY) ## what INT8 costs on 5000 drawn images and on photographs (GUARDIANFLOW_REAL_DATA)
+	$(BIN)/python -m benchmarks.accuracy_drop
 	$(BIN)/python -m benchmarks.page
 
 chaos: $(READY) ## kill everything for one to two hours, on SQLite and Postgres, and judge the history

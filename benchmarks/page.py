@@ -10,7 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import checker, equal_budget, ledger_growth, listing, rotation, training_throughput
+from benchmarks import (
+    accuracy_drop,
+    checker,
+    equal_budget,
+    latency,
+    ledger_growth,
+    listing,
+    rotation,
+    training_throughput,
+)
 from benchmarks.figures import CHECKOUT, RESULTS, Row
 
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
@@ -26,6 +35,7 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
     "data": {"checker": checker.rows},
     "accuracy": {"equal-budget": equal_budget.rows},
     "training": {"training-throughput": training_throughput.rows},
+    "int8": {"latency": latency.rows, "accuracy-drop": accuracy_drop.rows},
 }
 
 

@@ -65,10 +65,11 @@ def release(version: str) -> dict:
         "int8_map50": round(quantized["int8"]["map50"], 3),
         "fp32_map50_95": round(quantized["fp32"]["map50_95"], 3),
         "int8_map50_95": round(quantized["int8"]["map50_95"], 3),
-        "fp32_latency": quantized["fp32_latency"],
-        "int8_latency": quantized["int8_latency"],
+        "difference": quantized["cost"]["difference"],
+        "speed": quantized["cost"]["speed"],
+        "outcome": quantized["outcome"]["outcome"],
     }
-    print(json.dumps({k: v for k, v in figures.items() if "latency" not in k}))
+    print(json.dumps({k: v for k, v in figures.items() if k not in ("difference", "speed")}))
     return figures
 
 

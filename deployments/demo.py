@@ -61,7 +61,7 @@ class Story:
         self.folder = folder
         self.scenario: Scenario = load_scenario(SCENARIO, "v1")
         self.name = self.scenario.model_name.public
-        self.variant = self.scenario.get_registered_model_name(self.scenario.quantization.flavour)
+        self.variant = self.scenario.get_registered_model_name(self.scenario.quantization.flavour())
 
     def tell(self) -> None:
         """Everything, in order.

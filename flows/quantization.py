@@ -23,7 +23,7 @@ from flows.publishing import (
     show_table,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.scenario import Scenario
+from guardianflow.scenario import Precision, Scenario
 
 if TYPE_CHECKING:
     from guardianflow.quantization import QuantizedModel
@@ -34,31 +34,36 @@ def quantize(
     scenario: ScenarioDocument,
     version: ScenarioVersionName,
     model_version: ModelVersion | None = None,
+    precision: Precision | None = None,
 ) -> int:
-    """Quantize an FP32 model version for the edge box and register the variant as @candidate.
+    """Quantize an FP32 model version for the edge box and register its variants as @candidate.
 
     Args:
         scenario: Name of a Scenario Config block document, e.g. donghwa-entec-ppe.
         version: Version of the scenario's settings, e.g. v3.
         model_version: FP32 version to quantize. Without one: the unquarantined @candidate that was
             trained from the scenario version, else such a @champion.
+        precision: The variant to make, int8 or fp16. Without one: those of the scenario.
 
     Returns:
-        The version of the variant.
+        The version of the (first) variant.
     """
     settings = load_version(scenario, version)
-    quantized = quantize_model(settings, model_version)
-    made = register_quantized(settings, quantized)
-    send_event(
-        EventName.REGISTERED,
-        ModelEvent(
-            model=settings.get_registered_model_name(settings.quantization.flavour),
-            version=made,
-            report=quantized.run_id,
-            message=f"scenario {version} -> model version {made}",
-        ),
-    )
-    return made
+    made: list[int] = []
+    for wanted in [precision] if precision else settings.quantization.variants:
+        quantized = quantize_model(settings, model_version, wanted)
+        made.append(register_quantized(settings, quantized))
+        flavour = settings.quantization.flavour(wanted)
+        send_event(
+            EventName.REGISTERED,
+            ModelEvent(
+                model=settings.get_registered_model_name(flavour),
+                version=made[-1],
+                report=quantized.run_id,
+                message=f"scenario {version} -> model version {made[-1]}",
+            ),
+        )
+    return made[0]
 
 
 @task(
@@ -68,8 +73,10 @@ def quantize(
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,
 )
-def quantize_model(scenario: Scenario, model_version: int | None) -> "QuantizedModel":
-    """Make the INT8 IR and measure it beside its source, or find that it was made before."""
+def quantize_model(
+    scenario: Scenario, model_version: int | None, precision: Precision
+) -> "QuantizedModel":
+    """Make a variant and measure it beside its source, or find that it was made before."""
     from guardianflow.quantization import QuantizationRunner, choose_source
 
     registry = connect(scenario.name)
@@ -77,7 +84,11 @@ def quantize_model(scenario: Scenario, model_version: int | None) -> "QuantizedM
     get_run_logger().info("quantizing %s version %d", scenario.model_name, source)
     show = ProgressBar()
     runner = QuantizationRunner(
-        scenario, registry, source, on_progress=lambda p: show(p.step, p.done, p.total, p.message)
+        scenario,
+        registry,
+        source,
+        precision=precision,
+        on_progress=lambda p: show(p.step, p.done, p.total, p.message),
     )
     return runner.quantize()
 
@@ -94,11 +105,13 @@ def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
     from guardianflow.quantization import QuantizationRunner
 
     registry = connect(scenario.name)
-    runner = QuantizationRunner(scenario, registry, quantized.source_version)
-    version = runner.register(quantized).version
+    precision = quantized.cost.precision
+    runner = QuantizationRunner(scenario, registry, quantized.source_version, precision=precision)
+    quantized = runner.register(quantized)
+    version, speed, lost = quantized.version, quantized.speed, quantized.cost.difference.map50_95
     if version is None:
         raise ValueError(f"run {quantized.run_id} was registered without a version")
-    name = scenario.get_registered_model_name(scenario.quantization.flavour)
+    name = scenario.get_registered_model_name(scenario.quantization.flavour(precision))
     get_run_logger().info(
         "%s version %d -> %s version %d",
         scenario.model_name,
@@ -110,16 +123,16 @@ def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
     show_page(
         key,
         f"**{name} version {version}**, quantized from version {quantized.source_version}: "
-        f"mAP50 {quantized.fp32.map50:.3f} → {quantized.int8.map50:.3f}, p50 "
-        f"{quantized.fp32_latency.p50_ms:.1f} → {quantized.int8_latency.p50_ms:.1f} ms "
-        f"({quantized.int8_latency.instruction_set}).\n\n"
+        f"mAP50 {quantized.fp32.map50:.3f} → {quantized.variant.map50:.3f}, mAP50-95 "
+        f"{lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f}).\n\n"
+        f"{speed.sentence()}.\n\nGate {quantized.outcome.summary()}.\n\n"
         f"[model version]({version_link(registry, name, version)}) · "
         f"[quantization run]({run_link(registry, quantized.run_id)})\n",
         f"{name} version {version}",
     )
     pairs = (
-        ("FP32", quantized.fp32, quantized.fp32_latency),
-        ("INT8", quantized.int8, quantized.int8_latency),
+        ("FP32", quantized.fp32, speed.fp32),
+        (precision.value.upper(), quantized.variant, speed.variant),
     )
     show_table(
         f"{key}-figures",

@@ -25,6 +25,7 @@
     │   ├── SourceNotChampion                       a variant whose source is not in production
     │   ├── VersionNotReady                         the version is absent or not READY
     │   ├── ArtifactMissing                         a file of the version is gone or differs
+    │   ├── CalibrationUnfit                        ranges from unlike or evaluated images
     │   ├── GateFailed                              the evidence speaks against it
     │   ├── ApprovalRequired                        the policy asks for more than was given
     │   ├── ApprovalVoid                            what was approved is not what is there now
@@ -238,6 +239,10 @@ class VersionNotReady(Refused):
 
 class ArtifactMissing(Refused):
     """A file of the version is gone, or its size or sha256 differs."""
+
+
+class CalibrationUnfit(Refused):
+    """The images that would set quantization ranges are unlike, or part of, the evaluated ones."""
 
 
 class GateFailed(Refused):

@@ -17,6 +17,7 @@ from guardianflow.data.dataset import Sample
 from guardianflow.errors import ArtifactMissing
 from guardianflow.evidence import Comparison, evidence_markdown, headline
 from guardianflow.gate import Subject, judge
+from guardianflow.measuring.cost import VariantCost, read_cost
 from guardianflow.measuring.measurement import (
     Measured,
     evaluation_digest,
@@ -181,9 +182,17 @@ def _compare(
         update={
             "candidate": candidate.evaluation if candidate else None,
             "champion": champion.evaluation if champion else None,
+            "cost": _cost(registry, move),
         }
     )
     return Comparison(subject, candidate, champion)
+
+
+def _cost(registry: ModelRegistryManager, move: Move) -> VariantCost | None:
+    """What the run of a variant kept of it; None for a base, and for what others made."""
+    assert move.after is not None
+    info = registry.get_version(move.name, move.after)
+    return read_cost(registry.client, info.run_id) if info.run_id else None
 
 
 def _draw(

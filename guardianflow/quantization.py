@@ -1,58 +1,63 @@
-"""Turns a registered FP32 version into the INT8 variant for the edge box, and measures both.
+"""Turns a registered FP32 version into a variant for the edge box, and measures both.
 
-    version N --download, verified--> FP32 IR --NNCF, calibrated on train--> INT8 IR
-                                         |                                     |
-                                         +---- held-out test split, latency ---+--> @candidate
+    version N --download, verified--> FP32 IR --INT8 or FP16--> IR of the variant
+                                         |                            |
+                                         +-- test split, latency -----+--> @candidate
 
-It measures; whether the figures suffice is the gate's business.
+It measures and keeps the gate's opinion of the figures; whether they suffice is the gate's
+business when the variant is to be promoted.
 """
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-from numpy.typing import NDArray
-
-from guardianflow.data.dataset import Dataset, load_image, prepare_dataset
-from guardianflow.edge import ir
+from guardianflow.data.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.edge import compression
 from guardianflow.edge.processing import wrap
-from guardianflow.edge.serving import IrDetector, letterbox
+from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
+from guardianflow.gate import GateReport, judge_variant
 from guardianflow.measuring.album import draw_album
-from guardianflow.measuring.comparison import PairedComparison, compare
+from guardianflow.measuring.comparison import compare
+from guardianflow.measuring.cost import COST_FILE, VariantCost, read_cost
 from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.intervals import DRAWS
-from guardianflow.measuring.latency import Latency, instruction_set, measure_latency
 from guardianflow.measuring.measurement import deployed_folder, ir_folder
 from guardianflow.measuring.pictures import comparison_sheet
+from guardianflow.measuring.speed import FOLDER, SpeedReport, compare_speed
 from guardianflow.measuring.thresholds import settle_thresholds
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
-from guardianflow.scenario import Scenario
+from guardianflow.remeasuring import SPEED_TAG, measure_speed
+from guardianflow.scenario import Precision, Scenario
 from guardianflow.tracking import (
     EVALUATION_FILE,
     MODEL,
     OpenRun,
     find_finished,
     open_run,
+    read_evaluation,
     read_text,
     ready_model,
     refuse_edited,
     same_work,
     scenario_tags,
 )
+from guardianflow.variants import make_int8
 
 # Part of a quantization's identity: raise it when the same source would now give another IR.
 RECIPE = "3"
-_FIGURES_FILE = "quantization.json"
+_MAKING_FILE = "making.json"
+_OUTCOME_FILE = "outcome.json"
+_SOURCE_EVALUATION_FILE = "fp32-evaluation.json"
 _PICTURED = 6
 _TIMED_FRAMES = 16
 _DIGEST_TAG = "guardianflow.scenario_digest"
+_OUTCOME_TAG = "guardianflow.variant_outcome"
 _QUARANTINED = "rolled_back"
 log = logging.getLogger(__name__)
 
@@ -65,12 +70,10 @@ class QuantizedModel:
         run_id: The MLflow run.
         artifact_path: Name of the run's LoggedModel.
         fp32: The source on the held-out test split.
-        int8: The variant on the same images.
-        difference: What quantization cost on them, paired.
-        fp32_latency: The source, computed in float32.
-        default_latency: The source in the precision that OpenVINO would choose on this CPU: what
-            INT8 has to beat.
-        int8_latency: The variant.
+        variant: The variant on the same images.
+        cost: What the variant costs and gains; its speed is None where only another kind of
+            machine has measured it and it is not registered yet.
+        outcome: What the gate says of the cost.
         source_version: Version of the base that it was made from.
         version: The registered version of the variant, once it is registered.
         reused: Whether an earlier quantization was found instead.
@@ -79,14 +82,23 @@ class QuantizedModel:
     run_id: str
     artifact_path: str
     fp32: Evaluation
-    int8: Evaluation
-    difference: PairedComparison
-    fp32_latency: Latency
-    default_latency: Latency
-    int8_latency: Latency
+    variant: Evaluation
+    cost: VariantCost
+    outcome: GateReport
     source_version: int
     version: int | None = None
     reused: bool = False
+
+    @property
+    def speed(self) -> SpeedReport:
+        """The speed on this kind of machine.
+
+        Raises:
+            ValueError: It was never measured here; registering does that.
+        """
+        if self.cost.speed is None:
+            raise ValueError(f"run {self.run_id} holds no speed of such a machine")
+        return self.cost.speed
 
 
 class QuantizationRunner:
@@ -96,6 +108,7 @@ class QuantizationRunner:
         scenario: Says how, and on which data set.
         registry: Where runs and versions are kept.
         source_version: Version of the base model; see `choose_source`.
+        precision: Which variant to make; None takes the first one of the scenario.
         on_progress: Told how far it is, at most twice a second.
     """
 
@@ -105,11 +118,13 @@ class QuantizationRunner:
         registry: ModelRegistryManager,
         source_version: int,
         *,
+        precision: Precision | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.scenario = scenario
         self.registry = registry
         self.source_version = source_version
+        self.precision = precision or scenario.quantization.variants[0]
         self._report = Reporter(on_progress)
 
     def run(self) -> QuantizedModel:
@@ -121,6 +136,7 @@ class QuantizationRunner:
             ScenarioInvalid: The source detects other classes than the scenario has.
             ScenarioFrozen: The scenario version was edited after it had been trained.
             DatasetInvalid: The data set cannot be trusted.
+            CalibrationUnfit: Train is unlike the evaluation set, or holds images of it.
             RegistryUnavailable: MLflow does not answer.
         """
         return self.register(self.quantize())
@@ -140,7 +156,8 @@ class QuantizationRunner:
         """Register a quantization as @candidate of the variant; again gives the same version."""
         settings = self.scenario.quantization
         source = self.registry.get_version(self.scenario.model_name, self.source_version)
-        name = self.scenario.get_registered_model_name(settings.flavour)
+        name = self.scenario.get_registered_model_name(settings.flavour(self.precision))
+        speed = quantized.cost.speed
         info = self.registry.register_model(
             quantized.run_id,
             quantized.artifact_path,
@@ -150,34 +167,51 @@ class QuantizationRunner:
                 "guardianflow.scenario_version": self.scenario.version,
                 "guardianflow.scenario_digest": self.scenario.digest,
                 "guardianflow.source_version": str(self.source_version),
-                "guardianflow.map50": f"{quantized.int8.map50:.4f}",
-                "guardianflow.instruction_set": quantized.int8_latency.instruction_set,
+                "guardianflow.map50": f"{quantized.variant.map50:.4f}",
+                _OUTCOME_TAG: quantized.outcome.outcome.value,
+                **({SPEED_TAG + speed.machine: speed.sentence()} if speed else {}),
                 "backend": settings.backend,
-                "precision": settings.precision,
+                "precision": self.precision.value,
                 "source_run_id": source.run_id or "",
             },
         )
         log.info("version %d -> %s version %d", self.source_version, name, info.version)
+        if speed is None:
+            # Found again on another kind of machine than the one that made it.
+            speed = measure_speed(self.registry, name, info.version).report
+            everywhere = tuple(sorted({*quantized.cost.measured_on, speed.machine}))
+            here = {"speed": speed, "measured_on": everywhere}
+            cost = quantized.cost.model_copy(update=here)
+            outcome = judge_variant(name, cost, self.scenario.gate)
+            quantized = replace(quantized, cost=cost, outcome=outcome)
         return replace(quantized, version=info.version)
 
     def _tags(self, dataset: Dataset, source: RegisteredModelInfo) -> dict[str, str]:
         return {
             **scenario_tags(self.scenario, dataset, "quant"),
             "guardianflow.recipe": RECIPE,
+            "guardianflow.precision": self.precision.value,
             "guardianflow.source_version": str(source.version),
             "guardianflow.source_run_id": source.run_id or "",
-            "guardianflow.instruction_set": instruction_set(),
         }
 
     def _find(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel | None:
-        """A finished quantization of the same source, settings and data, measured on such a CPU."""
+        """A finished quantization of the same source, settings and data."""
         client = self.registry.client
         tags = same_work(self._tags(dataset, source))
         for run in find_finished(client, self.scenario, tags):
-            if ready_model(client, run):
-                figures = json.loads(read_text(client, run.info.run_id, _FIGURES_FILE))
-                log.info("found the quantization again: run %s", run.info.run_id)
-                return self._result(run.info.run_id, figures, reused=True)
+            run_id = run.info.run_id
+            cost = read_cost(client, run_id) if ready_model(client, run) else None
+            if cost:
+                log.info("found the quantization again: run %s", run_id)
+                fp32 = read_text(client, run_id, _SOURCE_EVALUATION_FILE)
+                return self._result(
+                    run_id,
+                    Evaluation.model_validate_json(fp32),
+                    read_evaluation(client, run_id),
+                    cost,
+                    reused=True,
+                )
         return None
 
     def _quantize(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel:
@@ -199,118 +233,148 @@ class QuantizationRunner:
             TemporaryDirectory() as text,
         ):
             folder = Path(text)
-            run.log_params(scenario.quantization.model_dump())
+            papers = folder / "papers"
+            papers.mkdir()
+            run.log_params({**scenario.quantization.model_dump(), "precision": self.precision})
             run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
-            int8 = self._calibrate(dataset, fp32, folder / "ir")
-            self._choose_thresholds(run, dataset, int8)
-            source_edge = deployed_folder(self.registry, scenario.model_name.public, source.version)
-            edge = wrap(int8, folder / "edge")
-            figures = self._measure(run, dataset, source_edge, edge, folder / "papers")
-            self._report("upload", 0, 1)
-            run.log_files(folder / "papers")
-            model_id = run.log_model(int8, None, tags)
-            result = self._result(run.run_id, figures)
-            run.log_metrics(_metrics(result, fp32, int8), split="test", model_id=model_id)
-            self._report("upload", 1, 1)
+            made = self._make(dataset, fp32, folder, papers)
+            self._choose_thresholds(run, dataset, made)
+            served = deployed_folder(self.registry, scenario.model_name.public, source.version)
+            evaluations, seen = self._evaluate(dataset, served, wrap(made, folder / "edge"))
+            self._draw(dataset, evaluations, seen, papers / "pictures")
+            cost = VariantCost(
+                precision=self.precision,
+                difference=compare(*seen, dataset.samples("test"), dataset.classes),
+                size_kib=_size_kib(made),
+                source_size_kib=_size_kib(fp32),
+            )
+            (papers / COST_FILE).write_text(cost.model_dump_json(indent=1), "utf-8")
+            speed = self._time(dataset.samples("test"), served, folder / "edge", papers / FOLDER)
+            here = {"speed": speed, "measured_on": (speed.machine,)}
+            result = self._result(run.run_id, *evaluations, cost.model_copy(update=here))
+            self._keep(run, result, made, papers, tags)
         return result
 
-    def _calibrate(self, dataset: Dataset, fp32: Path, folder: Path) -> Path:
+    def _make(self, dataset: Dataset, fp32: Path, folder: Path, papers: Path) -> Path:
+        """The plain IR of the variant, and how it came about."""
+        if self.precision is Precision.FP16:
+            return compression.halve(fp32, folder / "ir")
         settings = self.scenario.quantization
-        size = IrDetector(fp32).image_size
-        samples = dataset.samples("train")
-        # Spread over the split: its order may follow light or camera.
-        count = min(settings.calibration_images, len(samples))
-        chosen = np.linspace(0, len(samples) - 1, count).round().astype(int)
-        squares: list[NDArray[np.uint8]] = []
-        for index in chosen:
-            squares.append(letterbox(load_image(samples[index].image), size)[0])
-            self._report("calibrate", len(squares), count)
-        self._report("quantize", 0, 1)
-        preset = ir.Preset(settings.preset)
-        saved = ir.save(ir.quantize(fp32, squares, count, preset), folder)
-        self._report("quantize", 1, 1)
-        return saved
+        made, making = make_int8(settings, fp32, dataset, folder, self._report)
+        (papers / _MAKING_FILE).write_text(making.model_dump_json(indent=1), "utf-8")
+        log.info("kept %s: mAP50-95 %.4f on val", making.kept.preset, making.kept.map50_95)
+        # The artifact is called as its folder is.
+        return made.rename(folder / "ir")
 
-    def _choose_thresholds(self, run: OpenRun, dataset: Dataset, int8: Path) -> None:
+    def _choose_thresholds(self, run: OpenRun, dataset: Dataset, made: Path) -> None:
         """Thresholds of the variant's own: quantization moves scores."""
         beta = self.scenario.evaluation.beta
         thresholds = settle_thresholds(
-            int8,
+            made,
             dataset.samples("val"),
             beta=beta,
             on_progress=lambda done, total: self._report("thresholds", done, total),
         )
         run.log_params({"beta": beta, "thresholds": thresholds})
 
-    def _measure(
-        self, run: OpenRun, dataset: Dataset, fp32: Path, int8: Path, folder: Path
-    ) -> dict[str, object]:
-        """Accuracy and latency before and after; the figures as they are kept in MLflow."""
-        detectors = {
-            "fp32": IrDetector(fp32),
-            "default": IrDetector(fp32, inference_precision="default"),
-            "int8": IrDetector(int8),
-        }
+    def _evaluate(
+        self, dataset: Dataset, source: Path, variant: Path
+    ) -> tuple[tuple[Evaluation, Evaluation], tuple[Seen, Seen]]:
+        """Source and variant on the test split, as they are served."""
         samples = dataset.samples("test")
-        seen: dict[str, Seen] = {}
-        evaluations: dict[str, Evaluation] = {}
-        for name in ("fp32", "int8"):
-            detector = detectors[name]
+
+        def measure(folder: Path) -> tuple[Evaluation, Seen]:
+            detector = IrDetector(folder)
             found = detect(
                 detector,
                 samples,
                 on_progress=lambda done, total: self._report("evaluate", done, total),
             )
-            evaluations[name] = evaluate(
-                found, samples, dataset.classes, detector.thresholds, draws=DRAWS
+            limits = detector.thresholds
+            evaluation = evaluate(found, samples, dataset.classes, limits, draws=DRAWS)
+            return evaluation, Seen(found, limits)
+
+        before, after = measure(source), measure(variant)
+        return (before[0], after[0]), (before[1], after[1])
+
+    def _draw(
+        self,
+        dataset: Dataset,
+        evaluations: tuple[Evaluation, Evaluation],
+        seen: tuple[Seen, Seen],
+        folder: Path,
+    ) -> None:
+        samples = dataset.samples("test")
+        columns = {
+            f"{label} mAP50 {figures.map50:.3f}": one.shown()[:_PICTURED]
+            for label, figures, one in zip(
+                ("fp32", self.precision.value), evaluations, seen, strict=True
             )
-            seen[name] = Seen(found, detector.thresholds)
+        }
+        sheet = folder / f"fp32-{self.precision.value}.png"
+        comparison_sheet(samples[:_PICTURED], columns, dataset.classes, sheet)
+        draw_album(seen[1], samples, dataset.classes, folder)
+
+    def _time(
+        self, samples: tuple[Sample, ...], source: Path, variant: Path, folder: Path
+    ) -> SpeedReport:
         self._report("latency", 0, 1)
         frames = [load_image(sample.image) for sample in samples[:_TIMED_FRAMES]]
-        latencies = measure_latency(detectors, frames)
+        speed = compare_speed(source, variant, frames)
+        folder.mkdir()
+        (folder / f"{speed.machine}.json").write_text(speed.model_dump_json(indent=1), "utf-8")
         self._report("latency", 1, 1)
-        comparison_sheet(
-            samples[:_PICTURED],
-            {
-                f"{name} mAP50 {evaluations[name].map50:.3f}": seen[name].shown()[:_PICTURED]
-                for name in seen
-            },
-            dataset.classes,
-            folder / "pictures" / "fp32-int8.png",
-        )
-        draw_album(seen["int8"], samples, dataset.classes, folder / "pictures")
-        figures: dict[str, object] = {
-            **{key: value.model_dump() for key, value in evaluations.items()},
-            **{f"{key}_latency": value.model_dump() for key, value in latencies.items()},
-            "difference": compare(
-                seen["fp32"], seen["int8"], samples, dataset.classes
-            ).model_dump(),
-        }
-        (folder / _FIGURES_FILE).write_text(json.dumps(figures, indent=1), "utf-8")
-        (folder / EVALUATION_FILE).write_text(
-            evaluations["int8"].model_dump_json(indent=1), "utf-8"
-        )
+        return speed
+
+    def _keep(
+        self,
+        run: OpenRun,
+        result: QuantizedModel,
+        made: Path,
+        papers: Path,
+        tags: dict[str, str],
+    ) -> None:
+        """Bring figures, outcome and model to MLflow."""
+        self._report("upload", 0, 1)
+        for file, record in {
+            EVALUATION_FILE: result.variant,
+            _SOURCE_EVALUATION_FILE: result.fp32,
+            _OUTCOME_FILE: result.outcome,
+        }.items():
+            (papers / file).write_text(record.model_dump_json(indent=1), "utf-8")
+        run.log_files(papers)
+        speed = result.speed
         run.log_params(
             {
-                "instruction_set": latencies["int8"].instruction_set,
-                "cpu": latencies["int8"].cpu,
-                "default_precision": latencies["default"].precision,
+                "instruction_set": speed.variant.instruction_set,
+                "cpu": speed.variant.cpu,
+                "default_precision": speed.default.precision,
+                "speed_verdict": speed.verdict,
+                "outcome": result.outcome.outcome,
             }
         )
-        return figures
+        model_id = run.log_model(made, None, tags)
+        run.log_metrics(_metrics(result), split="test", model_id=model_id)
+        self._report("upload", 1, 1)
 
     def _result(
-        self, run_id: str, figures: Mapping[str, object], *, reused: bool = False
+        self,
+        run_id: str,
+        fp32: Evaluation,
+        variant: Evaluation,
+        cost: VariantCost,
+        *,
+        reused: bool = False,
     ) -> QuantizedModel:
+        flavour = self.scenario.quantization.flavour(self.precision)
+        name = self.scenario.get_registered_model_name(flavour)
         return QuantizedModel(
             run_id=run_id,
             artifact_path=MODEL,
-            fp32=Evaluation.model_validate(figures["fp32"]),
-            int8=Evaluation.model_validate(figures["int8"]),
-            difference=PairedComparison.model_validate(figures["difference"]),
-            fp32_latency=Latency.model_validate(figures["fp32_latency"]),
-            default_latency=Latency.model_validate(figures["default_latency"]),
-            int8_latency=Latency.model_validate(figures["int8_latency"]),
+            fp32=fp32,
+            variant=variant,
+            cost=cost,
+            outcome=judge_variant(name, cost, self.scenario.gate),
             source_version=self.source_version,
             reused=reused,
         )
@@ -347,16 +411,18 @@ def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
     )
 
 
-def _metrics(result: QuantizedModel, fp32: Path, int8: Path) -> dict[str, float]:
+def _metrics(result: QuantizedModel) -> dict[str, float]:
+    speed, precision = result.speed, result.cost.precision.value
     return {
-        **result.int8.metrics("test."),
+        **result.variant.metrics("test."),
         **result.fp32.metrics("test.fp32."),
-        **result.difference.metrics("difference."),
-        **result.fp32_latency.metrics("latency.fp32."),
-        **result.default_latency.metrics("latency.default."),
-        **result.int8_latency.metrics("latency.int8."),
-        "size.fp32_kib": _size_kib(fp32),
-        "size.int8_kib": _size_kib(int8),
+        **result.cost.difference.metrics("difference."),
+        **speed.fp32.metrics("latency.fp32."),
+        **speed.default.metrics("latency.default."),
+        **speed.variant.metrics(f"latency.{precision}."),
+        **speed.metrics("latency."),
+        "size.fp32_kib": result.cost.source_size_kib,
+        f"size.{precision}_kib": result.cost.size_kib,
     }
 
 

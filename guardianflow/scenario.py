@@ -158,22 +158,39 @@ class EvaluationSettings(Settings):
     )
 
 
+class Precision(StrEnum):
+    """Number formats of the weights of a variant."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
 class QuantizationSettings(Settings):
     """How the FP32 IR becomes the variant for the edge box."""
 
     backend: Literal["openvino"] = Field(default="openvino", description="Runtime of the edge box.")
-    precision: Literal["int8"] = Field(default="int8", description="Number format of the weights.")
-    preset: Literal["mixed", "performance"] = Field(
-        default="mixed", description="NNCF's preset: mixed keeps activations asymmetric."
+    variants: tuple[Precision, ...] = Field(
+        default=(Precision.INT8,),
+        min_length=1,
+        description="What is made of the FP32 model: number formats of the weights.",
+    )
+    preset: Literal["auto", "mixed", "performance"] = Field(
+        default="auto",
+        description="NNCF's preset for int8: mixed keeps activations asymmetric; auto tries both "
+        "and keeps what is better on val.",
+    )
+    max_drop: Fraction = Field(
+        default=0.02,
+        description="Where every preset loses more mAP50-95 on val, the layers that cost most stay "
+        "FP32 (auto alone).",
     )
     calibration_images: int = Field(
         default=64, ge=1, le=10_000, description="Images from train that set the ranges."
     )
 
-    @property
-    def flavour(self) -> str:
+    def flavour(self, precision: Precision = Precision.INT8) -> str:
         """The variant's suffix, e.g. `openvino_int8`."""
-        return f"{self.backend}_{self.precision}"
+        return f"{self.backend}_{precision}"
 
 
 class GateSettings(Settings):
@@ -182,6 +199,20 @@ class GateSettings(Settings):
     min_map50: Fraction = Field(default=0.3, description="Absolute floor of mAP50.")
     max_regression: Fraction = Field(
         default=0.05, description="How much mAP50 may be lost against the current champion."
+    )
+    max_variant_drop: Fraction = Field(
+        default=0.02, description="How much mAP50-95 a variant may lose against its source."
+    )
+    max_variant_recall_drop: Fraction = Field(
+        default=0.1,
+        description="How much recall it may lose in any class, each at its own thresholds.",
+    )
+    min_speedup: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="How many times as fast as its base an INT8 variant has to be on the machine "
+        "that judges, against the best precision without quantization; 0 = speed is not judged.",
     )
 
 
@@ -247,7 +278,8 @@ class Scenario(Settings):
     @model_validator(mode="after")
     def _names_can_be_registered(self) -> "Scenario":
         try:
-            self.model_name.variant(self.quantization.flavour)
+            for precision in self.quantization.variants:
+                self.model_name.variant(self.quantization.flavour(precision))
         except NameInvalid as error:
             raise ValueError(
                 f"customer, region, plant, zone and task together: {error.message}"

@@ -19,6 +19,7 @@ from guardianflow.cli import (
     health,
     importing,
     look,
+    measure,
     relabelling,
     release,
     work,

@@ -17,11 +17,12 @@ from guardianflow.errors import (
     ServerUnreachable,
 )
 from guardianflow.progress import Progress
-from guardianflow.scenario import Scenario
+from guardianflow.scenario import Precision, Scenario
 from guardianflow.scenario_file import load_scenario, load_spec, scenarios_folder
 
 if TYPE_CHECKING:
     from guardianflow.control import FlowRunInfo, Orchestrator
+    from guardianflow.quantization import QuantizedModel
     from guardianflow.registry import ModelRegistryManager
 
 
@@ -53,6 +54,10 @@ def run(
         int | None,
         typer.Option(help="With quant: the FP32 model version to quantize.", min=1),
     ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="With quant: the variant to make. Without it: those of the scenario."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train or quantize one scenario version; the result is registered as @candidate.
@@ -63,6 +68,8 @@ def run(
 
     guardianflow run donghwa-entec-ppe --type quant --version v3
 
+    guardianflow run donghwa-entec-ppe --type quant --version v3 --precision fp16
+
     guardianflow run donghwa-entec-ppe --type lifecycle --version v3 --submit
     """
     if model_version is not None and work is not WorkType.QUANT:
@@ -70,15 +77,20 @@ def run(
             f"--model-version {model_version} means nothing with --type {work}.",
             remedy="It chooses what --type quant quantizes.",
         )
+    if precision is not None and work is not WorkType.QUANT:
+        raise InputError(
+            f"--precision {precision} means nothing with --type {work}.",
+            remedy="It chooses which variant --type quant makes.",
+        )
     if submit or work is WorkType.LIFECYCLE:
-        _submit(scenario, work, version, model_version, as_json=as_json)
+        _submit(scenario, work, version, model_version, precision, as_json=as_json)
         return
     settings = load_scenario(scenario, version)
     registry = open_registry(quiet=as_json)
     if work is WorkType.TRAIN:
         _train(registry, settings, as_json=as_json)
     else:
-        _quantize(registry, settings, model_version, as_json=as_json)
+        _quantize(registry, settings, model_version, precision, as_json=as_json)
 
 
 def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: bool) -> None:
@@ -125,43 +137,65 @@ def _quantize(
     registry: "ModelRegistryManager",
     scenario: Scenario,
     model_version: int | None,
+    precision: Precision | None,
     *,
     as_json: bool,
 ) -> None:
     from guardianflow.quantization import QuantizationRunner, choose_source
 
     source = model_version or choose_source(registry, scenario)
-    with meter(quiet=as_json) as show:
-        runner = QuantizationRunner(
-            scenario, registry, source, on_progress=lambda p: show(p.step, p.done, p.total)
-        )
-        made = runner.run()
-    name = scenario.get_registered_model_name(scenario.quantization.flavour)
+    answers: list[dict[str, object]] = []
+    for wanted in [precision] if precision else scenario.quantization.variants:
+        with meter(quiet=as_json) as show:
+            runner = QuantizationRunner(
+                scenario,
+                registry,
+                source,
+                precision=wanted,
+                on_progress=lambda p, show=show: show(p.step, p.done, p.total),
+            )
+            made = runner.run()
+        answers.append(_tell_quantized(scenario, made, as_json=as_json))
+    if not as_json:
+        say(f"next: guardianflow promote {answers[0]['model_name']}")
+    # One variant is the usual answer; several are told in a list.
+    print_result(answers[0] if len(answers) == 1 else {"variants": answers}, as_json=as_json)
+
+
+def _tell_quantized(
+    scenario: Scenario, made: "QuantizedModel", *, as_json: bool
+) -> dict[str, object]:
+    """Say what a variant costs and gains, and what the gate says of it."""
+    precision = made.cost.precision
+    name = scenario.get_registered_model_name(scenario.quantization.flavour(precision))
     how = "was quantized before; nothing to do" if made.reused else "quantized"
+    lost = made.cost.difference.map50_95
     if not as_json:
         stdout.print(
             f"scenario {scenario.version} -> model version {made.version} ({how} from version "
-            f"{source}): {name}, mAP50 {made.fp32.map50:.3f} -> {made.int8.map50:.3f}, "
-            f"p50 {made.fp32_latency.p50_ms:.1f} -> {made.int8_latency.p50_ms:.1f} ms, @candidate",
+            f"{made.source_version}): {name}, mAP50 {made.fp32.map50:.3f} -> "
+            f"{made.variant.map50:.3f}, @candidate",
             soft_wrap=True,
         )
-        say(f"next: guardianflow promote {name}")
-    print_result(
-        {
-            "model_name": name,
-            "scenario": scenario.name,
-            "scenario_version": scenario.version,
-            "source_version": source,
-            "version": made.version,
-            "run_id": made.run_id,
-            "reused": made.reused,
-            "fp32": made.fp32.model_dump(mode="json"),
-            "int8": made.int8.model_dump(mode="json"),
-            "fp32_latency": made.fp32_latency.model_dump(mode="json"),
-            "int8_latency": made.int8_latency.model_dump(mode="json"),
-        },
-        as_json=as_json,
-    )
+        say(
+            f"mAP50-95 {lost.value:+.4f} ({lost.low:+.4f} to {lost.high:+.4f}), size "
+            f"{made.cost.source_size_kib:.0f} -> {made.cost.size_kib:.0f} KiB"
+        )
+        say(f"speed {made.speed.sentence()}")
+        say(f"gate {made.outcome.summary()}")
+    return {
+        "model_name": name,
+        "scenario": scenario.name,
+        "scenario_version": scenario.version,
+        "source_version": made.source_version,
+        "version": made.version,
+        "run_id": made.run_id,
+        "reused": made.reused,
+        "fp32": made.fp32.model_dump(mode="json"),
+        precision.value: made.variant.model_dump(mode="json"),
+        "cost": made.cost.model_dump(mode="json"),
+        "outcome": made.outcome.model_dump(mode="json"),
+    }
 
 
 def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> None:
@@ -189,11 +223,19 @@ def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> N
 
 
 def _submit(
-    scenario: str, work: WorkType, version: str, model_version: int | None, *, as_json: bool
+    scenario: str,
+    work: WorkType,
+    version: str,
+    model_version: int | None,
+    precision: Precision | None,
+    *,
+    as_json: bool,
 ) -> None:
     orchestrator = open_orchestrator(quiet=as_json)
     _check_block(orchestrator, scenario, version)
     parameters: dict[str, object] = {"scenario": scenario, "version": version}
+    if precision is not None:
+        parameters["precision"] = precision.value
     if model_version is not None:
         parameters["model_version"] = model_version
     if work is WorkType.LIFECYCLE:

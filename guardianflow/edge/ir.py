@@ -1,24 +1,17 @@
-"""The OpenVINO IR: made from the network, quantized, saved; telemetry of openvino and nncf is off.
+"""The OpenVINO IR: made from the network, described, saved; telemetry of openvino and nncf is off.
 
-    Detector --convert--> FP32 IR --quantize--> INT8 IR        model.xml + model.bin
+    Detector --convert--> FP32 IR        model.xml + model.bin
 
 The IR carries its class names, the precision of its weights and the score from which a box of each
 class is shown (`rt_info` group `guardianflow`), so that a served model needs no other file.
 """
 
-import logging
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager, redirect_stdout
-from enum import StrEnum
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -26,13 +19,6 @@ if TYPE_CHECKING:
     from guardianflow.network.detector import Detector
 
 FILE = "model.xml"
-
-
-class Preset(StrEnum):
-    """NNCF's presets: what the ranges of the activations may look like."""
-
-    MIXED = "mixed"
-    PERFORMANCE = "performance"
 
 
 def forbid_telemetry() -> None:
@@ -71,35 +57,6 @@ def convert(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
         )
     describe(model, classes=classes, precision="fp32")
     return model
-
-
-def quantize(
-    fp32: Path, squares: Iterable[NDArray[np.uint8]], count: int, preset: Preset
-) -> "ov.Model":
-    """The INT8 IR of an FP32 IR, its ranges set by the frames that it looks at.
-
-    Args:
-        fp32: Folder of the FP32 IR.
-        squares: Letterboxed frames, each of shape (S, S, 3), uint8.
-        count: How many of them.
-        preset: See `Preset`.
-    """
-    forbid_telemetry()
-    import nncf
-    import openvino as ov
-
-    model = ov.Core().read_model(fp32 / FILE)
-    classes = str(model.get_rt_info(["guardianflow", "classes"]).value).split(",")
-    with _quiet():
-        quantized = nncf.quantize(
-            model,
-            nncf.Dataset([square[None] for square in squares]),
-            preset=nncf.QuantizationPreset(preset.value),
-            subset_size=count,
-        )
-    # Thresholds are those of the FP32 scores: INT8 gets its own from whoever measures it.
-    describe(quantized, classes=classes, precision="int8")
-    return quantized
 
 
 def save(model: "ov.Model", folder: Path) -> Path:
@@ -143,16 +100,3 @@ def set_thresholds(folder: Path, thresholds: Sequence[float]) -> None:
         # The model's weights lie in the very file: it is replaced, never written into.
         for file in sorted(save(model, Path(text)).iterdir()):
             file.replace(folder / file.name)
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep NNCF's own progress bars and notes out of our output, which may have to be JSON."""
-    logger = logging.getLogger("nncf")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logger.setLevel(before)

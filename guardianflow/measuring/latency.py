@@ -58,29 +58,39 @@ def measure_latency(
         frames: RGB, each of shape (H, W, 3), uint8; taken in turn.
         repeats: How many frames each detector sees.
     """
+    times = time_in_turns(detectors, frames, repeats)
+    return {name: summarize(detector, times[name]) for name, detector in detectors.items()}
+
+
+def time_in_turns(
+    detectors: Mapping[str, IrDetector], frames: Sequence[NDArray[np.uint8]], rounds: int
+) -> dict[str, NDArray[np.float64]]:
+    """Milliseconds of each detector in each round, shape (rounds,)."""
     times: dict[str, list[float]] = {name: [] for name in detectors}
-    for index in range(_WARM_UP + repeats):
+    for index in range(_WARM_UP + rounds):
         frame = frames[index % len(frames)]
         for name, detector in detectors.items():
             start = time.perf_counter()
             detector.predict([frame], detector.thresholds)
             if index >= _WARM_UP:
                 times[name].append((time.perf_counter() - start) * 1000)
-    return {
-        name: Latency(
-            p50_ms=float(np.percentile(times[name], 50)),
-            p95_ms=float(np.percentile(times[name], 95)),
-            precision="int8"
-            if detector.weights_precision == "int8"
-            else detector.inference_precision,
-            instruction_set=instruction_set(),
-            cpu=cpu_name(),
-            threads=detector.threads,
-            image_size=detector.image_size,
-            repeats=repeats,
-        )
-        for name, detector in detectors.items()
-    }
+    return {name: np.asarray(values) for name, values in times.items()}
+
+
+def summarize(detector: IrDetector, times: NDArray[np.float64]) -> Latency:
+    """The latency of a detector from its times in milliseconds, and on what it was taken."""
+    return Latency(
+        p50_ms=float(np.percentile(times, 50)),
+        p95_ms=float(np.percentile(times, 95)),
+        precision=detector.weights_precision
+        if detector.weights_precision == "int8"
+        else detector.inference_precision,
+        instruction_set=instruction_set(),
+        cpu=cpu_name(),
+        threads=detector.threads,
+        image_size=detector.image_size,
+        repeats=len(times),
+    )
 
 
 def instruction_set() -> str:

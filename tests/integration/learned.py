@@ -27,6 +27,8 @@ SETTINGS = {
     },
     "training": {"image_size": 128, "epochs": 12},
     "quantization": {"calibration_images": 16},
+    # What is faster on a machine that runs other tests beside is chance.
+    "gate": {"min_speedup": 0, "max_variant_drop": 0.1, "max_variant_recall_drop": 1.0},
     "versions": {"v1": {}, "v2": {"training": {"seed": 1}}},
 }
 

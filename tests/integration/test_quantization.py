@@ -1,23 +1,40 @@
 """Quantization on a real MLflow server: from a registered version to the INT8 variant."""
 
+import json
+from dataclasses import replace
+
 import pytest
 from mlflow import pyfunc
 
-from guardianflow.data.dataset import prepare_dataset
-from guardianflow.edge.serving import IrDetector
+from guardianflow import variants
+from guardianflow.calibration import choose, refuse_unlike
+from guardianflow.cli import main
+from guardianflow.data.dataset import load_image, prepare_dataset
+from guardianflow.edge import compression, ir
+from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import (
     ArtifactMissing,
+    CalibrationUnfit,
+    InputError,
     NoCandidate,
     ScenarioFrozen,
     ScenarioInvalid,
     VersionNotReady,
 )
+from guardianflow.gate import GateOutcome, judge_variant
+from guardianflow.measuring import speed
 from guardianflow.measuring.album import FILES as ALBUM
+from guardianflow.measuring.cost import read_cost
 from guardianflow.measuring.detections import detect
+from guardianflow.measuring.evaluation import evaluate
+from guardianflow.measuring.speed import machine
 from guardianflow.measuring.thresholds import choose_thresholds
 from guardianflow.quantization import QuantizationRunner, choose_source
-from guardianflow.scenario import QuantizationSettings
+from guardianflow.remeasuring import measure_speed
+from guardianflow.scenario import Precision, QuantizationSettings
+from guardianflow.tracking import read_text
 from guardianflow.training import TrainingRunner
+from guardianflow.variants import Making
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +52,11 @@ def elsewhere(learned, factory):
 def test_accuracy_is_measured_before_and_after_on_held_out_images(learned):
     made = learned.quantized
     assert made.fp32 == learned.trained.evaluation
-    assert made.int8.images == 12
-    assert made.int8.map50 > made.fp32.map50 - 0.1
-    assert made.int8.map50 in made.int8.map50_bounds
-    lost = made.difference.map50
-    assert lost.value == pytest.approx(made.int8.map50 - made.fp32.map50, abs=1e-6)
+    assert made.variant.images == 12
+    assert made.variant.map50 > made.fp32.map50 - 0.1
+    assert made.variant.map50 in made.variant.map50_bounds
+    lost = made.cost.difference.map50
+    assert lost.value == pytest.approx(made.variant.map50 - made.fp32.map50, abs=1e-6)
     assert lost.low <= lost.value <= lost.high
     run = learned.registry.client.get_run(made.run_id)
     assert run.data.metrics["difference.map50_low"] == pytest.approx(lost.low)
@@ -47,12 +64,12 @@ def test_accuracy_is_measured_before_and_after_on_held_out_images(learned):
 
 def test_latency_names_precision_and_processor(learned):
     made = learned.quantized
-    assert (made.fp32_latency.precision, made.int8_latency.precision) == ("f32", "int8")
-    assert made.default_latency.precision in ("f32", "bf16")
-    assert made.int8_latency.instruction_set
-    assert made.int8_latency.cpu
+    assert (made.speed.fp32.precision, made.speed.variant.precision) == ("f32", "int8")
+    assert made.speed.default.precision in ("f32", "bf16")
+    assert made.speed.variant.instruction_set
+    assert made.speed.variant.cpu
     run = learned.registry.client.get_run(made.run_id)
-    assert run.data.metrics["latency.int8.p50_ms"] == pytest.approx(made.int8_latency.p50_ms)
+    assert run.data.metrics["latency.int8.p50_ms"] == pytest.approx(made.speed.variant.p50_ms)
     assert run.data.metrics["size.int8_kib"] < run.data.metrics["size.fp32_kib"]
 
 
@@ -62,7 +79,8 @@ def test_the_variant_says_what_it_was_made_from(learned):
     assert info.tags["precision"] == "int8"
     assert info.tags["source_run_id"] == learned.trained.run_id
     assert info.source_version == learned.trained.version
-    assert info.tags["guardianflow.instruction_set"]
+    assert info.tags["guardianflow.variant_outcome"] == learned.quantized.outcome.outcome
+    assert info.tags[f"guardianflow.latency.{machine()}"] == learned.quantized.speed.sentence()
     assert info.tags["guardianflow.sha256.artifacts/ir/model.bin"]
     assert int(info.tags["guardianflow.size.artifacts/ir/model.bin"]) > 0
     assert info.scenario_version == "v1"
@@ -110,8 +128,8 @@ def test_a_quantization_is_found_again(learned):
     again = QuantizationRunner(learned.scenario, learned.registry, learned.trained.version).run()
     assert again.reused
     assert again.version == learned.quantized.version
-    assert again.int8 == learned.quantized.int8
-    assert again.int8_latency == learned.quantized.int8_latency
+    assert again.variant == learned.quantized.variant
+    assert again.cost == learned.quantized.cost
 
 
 def test_a_version_without_an_ir_is_refused(learned, factory):
@@ -174,3 +192,102 @@ def test_an_edited_version_is_not_quantized(learned):
     edited = learned.scenario.model_copy(update={"quantization": QuantizationSettings()})
     with pytest.raises(ScenarioFrozen, match="add v2"):
         QuantizationRunner(edited, learned.registry, learned.trained.version).run()
+
+
+def test_both_presets_were_tried_and_the_better_kept(learned):
+    text = read_text(learned.registry.client, learned.quantized.run_id, "making.json")
+    making = Making.model_validate_json(text)
+    assert [trial.preset for trial in making.trials] == ["mixed", "performance"]
+    best = max(trial.map50_95 for trial in making.trials)
+    assert making.kept.map50_95 >= best - 0.002
+    assert making.kept.images == 8
+    assert making.calibration.images == 16
+    assert making.calibration.high > 200
+
+
+def test_the_gate_reads_what_the_run_kept(learned):
+    cost = read_cost(learned.registry.client, learned.quantized.run_id)
+    assert cost == learned.quantized.cost
+    assert cost.measured_on == (machine(),)
+    assert cost.size_kib < cost.source_size_kib / 2
+
+
+def test_ranges_from_bad_images_cost_accuracy_and_are_refused_before(learned, tmp_path):
+    """Without the check a dark set, or pixels scaled twice, break the detector in silence."""
+    dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
+    files = learned.registry.download(learned.name, learned.trained.version)
+    fp32, samples = files / "artifacts" / "ir", dataset.samples("test")
+    good = choose(dataset.samples("train"), 16, 128).squares
+    seen = [letterbox(load_image(sample.image), 128)[0] for sample in samples]
+    sets = {
+        "dark": [square // 8 for square in good],
+        "scaled twice": [square // 255 for square in good],
+    }
+    map50 = {}
+    for name, squares in sets.items():
+        quantized = compression.quantize(fp32, squares, compression.Preset.MIXED)
+        detector = IrDetector(ir.save(quantized, tmp_path / name))
+        map50[name] = evaluate(detect(detector, samples), samples, dataset.classes).map50
+    for name, figure in map50.items():
+        assert figure < learned.quantized.variant.map50 - 0.1, map50
+        with pytest.raises(CalibrationUnfit, match="unlike the evaluation images, input range"):
+            refuse_unlike(sets[name], seen)
+    refuse_unlike(good, seen)
+
+
+def test_a_runner_with_a_dark_train_split_makes_nothing(learned, monkeypatch):
+    monkeypatch.setattr(variants, "choose", lambda *a, **k: dark(choose(*a, **k)))
+    # another identity, or the quantization would be found instead
+    monkeypatch.setattr("guardianflow.quantization.RECIPE", "dark")
+    with pytest.raises(CalibrationUnfit, match="nothing was quantized"):
+        QuantizationRunner(learned.scenario, learned.registry, learned.trained.version).run()
+
+
+def dark(chosen):
+    return replace(chosen, squares=tuple(square // 8 for square in chosen.squares))
+
+
+def test_fp16_is_half_as_large_and_as_good(learned):
+    runner = QuantizationRunner(
+        learned.scenario, learned.registry, learned.trained.version, precision=Precision.FP16
+    )
+    made = runner.run()
+    info = learned.registry.get_version(f"{learned.name}__openvino_fp16", made.version)
+    assert (info.tags["precision"], info.source_version) == ("fp16", learned.trained.version)
+    assert made.variant.map50 == pytest.approx(made.fp32.map50, abs=0.01)
+    assert made.cost.size_kib < 0.7 * made.cost.source_size_kib
+    assert {reason.rule for reason in made.outcome.reasons} == {
+        "as good as its source: accuracy",
+        "as good as its source: recall",
+    }
+    assert runner.run().version == made.version
+
+
+def test_speed_is_measured_once_on_each_kind_of_machine(learned, monkeypatch, capsys):
+    again = measure_speed(learned.registry, learned.variant, learned.quantized.version)
+    assert again.reused
+    assert again.report == learned.quantized.speed
+    # as on the edge box of another plant
+    monkeypatch.setattr(speed, "cpu_name", lambda: "Other CPU @ 2 GHz")
+    cost = read_cost(learned.registry.client, learned.quantized.run_id)
+    assert cost.speed is None
+    wanted = learned.scenario.gate.model_copy(update={"min_speedup": 1.0})
+    told = judge_variant(learned.variant, cost, wanted).reasons[-1]
+    assert told.outcome is GateOutcome.INCONCLUSIVE
+    assert f"guardianflow measure {learned.variant}" in told.message
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", learned.registry.client.tracking_uri)
+    with pytest.raises(SystemExit) as left:
+        main(["measure", learned.variant, "--model-version", str(again.version), "--json"])
+    assert left.value.code == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["reused"]
+    assert answer["speed"]["machine"].endswith("--Other-CPU-2-GHz")
+    assert measure_speed(learned.registry, learned.variant, again.version).reused
+    cost = read_cost(learned.registry.client, learned.quantized.run_id)
+    assert len(cost.measured_on) == 2
+    assert cost.speed.speedup == answer["speed"]["speedup"]
+
+
+def test_a_base_is_no_variant(learned):
+    with pytest.raises(InputError, match="is a base"):
+        measure_speed(learned.registry, learned.name)

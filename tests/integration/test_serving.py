@@ -121,7 +121,7 @@ def test_the_champion_is_served_over_http(
         stop(server)
     assert set(found) == {"boxes", "scores", "classes", "class_ids"}
     # what is served is what an operator is shown
-    limits = learned.quantized.int8.thresholds
+    limits = learned.quantized.variant.thresholds
     assert all(
         score >= limits[name] - 1e-5
         for score, name in zip(found["scores"], found["classes"], strict=True)

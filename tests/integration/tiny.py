@@ -25,8 +25,8 @@ def tiny_spec(plant: str) -> ScenarioSpec:
                 "test_images": 4,
             },
             "training": {"image_size": 64, "width": 4, "epochs": 1, "batch_size": 4},
-            "quantization": {"calibration_images": 4},
-            "gate": {"min_map50": 0.0, "max_regression": 1.0},
+            "quantization": {"calibration_images": 4, "preset": "mixed"},
+            "gate": {"min_map50": 0.0, "max_regression": 1.0, "min_speedup": 0},
             "health": {
                 "min_map50": 0.9,
                 "min_images": 1,

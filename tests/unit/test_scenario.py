@@ -62,7 +62,7 @@ def test_the_versions_of_the_mission_differ_in_something_real():
 def test_the_names_of_base_and_variant(tmp_path):
     scenario = read_scenario_file(write(tmp_path, GOOD)).version("v1")
     assert scenario.get_registered_model_name() == "acme/east-p1/yard/ppe"
-    flavour = scenario.quantization.flavour
+    flavour = scenario.quantization.flavour()
     assert scenario.get_registered_model_name(flavour) == "acme/east-p1/yard/ppe__openvino_int8"
     with pytest.raises(NameInvalid):
         scenario.get_registered_model_name("int8")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from guardianflow.data.dataset import Sample
-from guardianflow.edge import ir, serving
+from guardianflow.edge import compression, ir, serving
 from guardianflow.edge.serving import IrDetector, letterbox, select
 from guardianflow.measuring.detections import detections_of
 from guardianflow.measuring.latency import instruction_set, measure_latency
@@ -142,7 +142,7 @@ def test_the_ir_carries_from_which_score_a_box_is_shown(fp32, frame, tmp_path):
 
 def test_int8_answers_nearly_like_fp32_and_says_what_it_is(fp32, frame, tmp_path):
     squares = [letterbox(frame, 64)[0]] * 4
-    quantized = ir.save(ir.quantize(fp32, squares, 4, ir.Preset.MIXED), tmp_path)
+    quantized = ir.save(compression.quantize(fp32, squares, compression.Preset.MIXED), tmp_path)
     detector = IrDetector(quantized)
     assert detector.weights_precision == "int8"
     assert detector.classes == CLASSES
@@ -186,11 +186,11 @@ seen = []
 sys.addaudithook(lambda event, args: seen.append((event, args)) if event in (
     "socket.connect", "socket.getaddrinfo", "socket.sendto") else None)
 from guardianflow import quantization, training
-from guardianflow.edge import ir
+from guardianflow.edge import compression, ir
 from guardianflow.network.detector import Detector, DetectorShape
 model = ir.convert(Detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
 folder = ir.save(model, Path({str(tmp_path)!r}))
-ir.quantize(folder, [np.zeros((64, 64, 3), np.uint8)] * 2, 2, ir.Preset.MIXED)
+compression.quantize(folder, [np.zeros((64, 64, 3), np.uint8)] * 2, compression.Preset.MIXED)
 import nncf.telemetry.wrapper, openvino.tools.ovc.telemetry_utils as ovc
 assert sys.modules["openvino_telemetry"] is None
 assert ovc.tm.__name__.endswith("telemetry_stub"), ovc.tm

@@ -1,0 +1,130 @@
+"""What INT8 costs in accuracy: against FP32 on the same images, paired, with intervals.
+
+    python -m benchmarks.accuracy_drop                     5000 drawn images, and the photographs
+    python -m benchmarks.accuracy_drop --images 40 --epochs 1 --drawn-only      a smoke test
+
+Trains as the scenarios say, quantizes as `guardianflow run --type quant` does (calibration on
+train, the choice of the preset on val), and looks at both edge IRs on images that neither saw.
+The photographs need GUARDIANFLOW_REAL_DATA; without it they are left out, and the file says so.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import RESULTS, Row, machine, tell
+from guardianflow.data.dataset import Dataset, prepare_dataset
+from guardianflow.edge import ir
+from guardianflow.edge.processing import wrap
+from guardianflow.edge.serving import IrDetector
+from guardianflow.measuring.comparison import compare
+from guardianflow.measuring.detections import Seen, detect
+from guardianflow.measuring.evaluation import evaluate
+from guardianflow.measuring.latency import instruction_set
+from guardianflow.measuring.thresholds import settle_thresholds
+from guardianflow.network.fitting import fit
+from guardianflow.scenario import Scenario, SyntheticData
+from guardianflow.scenario_file import load_scenario
+from guardianflow.variants import make_int8
+
+NAME = "accuracy-drop"
+DRAWN, REAL = ("donghwa-entec-ppe", "v3"), ("openyard-helmets", "v2")
+# Points of the issue's goals: mAP50-95, and recall in every class.
+_MAP_GOAL, _RECALL_GOAL = 0.2, 0.5
+
+
+def drawn(images: int, epochs: int | None) -> Scenario:
+    """The seed scenario with a test split that is large enough to see a tenth of a point."""
+    scenario = shortened(load_scenario(*DRAWN), epochs)
+    assert isinstance(scenario.dataset, SyntheticData)
+    data = scenario.dataset.model_copy(update={"test_images": images})
+    return scenario.model_copy(update={"dataset": data})
+
+
+def shortened(scenario: Scenario, epochs: int | None) -> Scenario:
+    """Trained for fewer epochs, for a test of the benchmark itself."""
+    if epochs is None:
+        return scenario
+    training = scenario.training.model_copy(update={"epochs": epochs})
+    return scenario.model_copy(update={"training": training})
+
+
+def measure(scenario: Scenario, folder: Path) -> dict[str, Any]:
+    """Train, quantize, and compare on the test split."""
+    dataset = prepare_dataset(scenario.dataset, scenario.classes)
+    fitted = fit(
+        scenario.training, dataset.samples("train"), dataset.samples("val"), dataset.classes
+    )
+    plain = ir.save(ir.convert(fitted.detector, dataset.classes), folder / "fp32")
+    settings = scenario.quantization
+    int8, making = make_int8(settings, plain, dataset, folder, lambda *_: None)
+    seen = [look(dataset, scenario, one, folder) for one in (plain, int8)]
+    samples = dataset.samples("test")
+    found = compare(*seen, samples, dataset.classes)
+    return {
+        "scenario": f"{scenario.name} {scenario.version}",
+        "images": found.images,
+        "fp32_map50_95": evaluate(seen[0].detections, samples, dataset.classes).map50_95,
+        "preset": making.kept.preset.value,
+        "controlled": making.kept.controlled,
+        "difference": found.model_dump(mode="json"),
+    }
+
+
+def look(dataset: Dataset, scenario: Scenario, plain: Path, folder: Path) -> Seen:
+    """What the edge IR of a plain one sees, at thresholds of its own."""
+    settle_thresholds(plain, dataset.samples("val"), beta=scenario.evaluation.beta)
+    deployed = IrDetector(wrap(plain, folder / f"edge-{plain.name}"))
+    return Seen(detect(deployed, dataset.samples("test")), deployed.thresholds)
+
+
+def rows(figures: Mapping[str, Any]) -> list[Row]:
+    """mAP50-95 and the class that lost most recall, in points."""
+    command = "`make bench-drop`"
+    made: list[Row] = []
+    for one in figures["results"]:
+        difference, large = one["difference"], one["images"] >= 1000
+        label, worst = min(difference["recall"].items(), key=lambda item: item[1]["value"])
+        on = f"{one['images']} images of {one['scenario']} ({one['preset']})"
+        for what, lost, goal in (
+            ("mAP50-95", difference["map50_95"], _MAP_GOAL),
+            (f"recall of {label}, the class that lost most", worst, _RECALL_GOAL),
+        ):
+            told = "{value:+.2f} points ({low:+.2f} to {high:+.2f})".format(
+                **{key: 100 * lost[key] for key in ("value", "low", "high")}
+            )
+            wanted = f"loses <= {goal} points" if large else "the interval stated"
+            made.append((f"INT8 against FP32, {what}, {on}", wanted, told, command))
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--images", type=int, default=5000, help="drawn test images")
+    parser.add_argument("--epochs", type=int, help="instead of those of the scenario")
+    parser.add_argument("--drawn-only", action="store_true", help="without the photographs")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    wanted = parser.parse_args()
+    scenarios = [drawn(wanted.images, wanted.epochs)]
+    real = bool(os.environ.get("GUARDIANFLOW_REAL_DATA")) and not wanted.drawn_only
+    if real:
+        scenarios.append(shortened(load_scenario(*REAL), wanted.epochs))
+    results: list[dict[str, Any]] = []
+    for scenario in scenarios:
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(measure(scenario, Path(folder)))
+    found = {
+        "versions": {"OpenVINO": version("openvino"), "NNCF": version("nncf")},
+        "instruction_set": instruction_set(),
+        "photographs": "measured" if real else "left out: GUARDIANFLOW_REAL_DATA is not set",
+        "results": results,
+    }
+    tell(NAME, found, rows({"machine": machine(), **found}), wanted.out)
+
+
+if __name__ == "__main__":
+    main()

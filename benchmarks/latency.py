@@ -1,0 +1,305 @@
+"""Latency of one frame: torch, ONNX Runtime and OpenVINO, the same weights, in turns.
+
+    python -m benchmarks.latency                       three sizes, 1 and 2 threads, half an hour
+    python -m benchmarks.latency --rounds 5 --sizes 8x256 --threads 1 --no-compile     a smoke test
+
+Model only is a letterboxed square to boxes and scores of every cell. A whole frame is 720p to
+detections: outside of OpenVINO with the letterbox and suppression in Python that the network was
+made with, inside with the edge IR. Weights are drawn: they decide nothing about time.
+Needs the extra `bench` (ONNX Runtime), which nothing but this file imports.
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.figures import RESULTS, Row, machine, ratio, summary, tell, told
+from guardianflow.edge import compression, ir
+from guardianflow.edge.processing import wrap
+from guardianflow.edge.serving import IrDetector, letterbox, select
+from guardianflow.network.detector import Detector, DetectorShape, ExportedDetector
+from guardianflow.scenario import SyntheticData
+from guardianflow.synthetic import draw_frame
+
+NAME = "latency"
+CLASSES = ("person", "helmet", "mask", "vest", "gloves")
+SIZES = ("8x256", "16x320", "32x640")
+_CALIBRATION = 16
+_WARM_UP = 3
+# So many boxes are left for the suppression, as in a busy frame.
+_SHOWN = 40
+_FRAME = (720, 1280)
+
+Look = Callable[[], object]
+Frames = list[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Made:
+    """One network in all its forms.
+
+    Attributes:
+        network: In torch, with decoding.
+        limits: From which score of a class a box is shown.
+        onnx: FP32 and INT8.
+        plain: FP32 and INT8 IR.
+        edge: The same with pre- and post-processing inside.
+        size: Side of the input.
+    """
+
+    network: ExportedDetector
+    limits: tuple[float, ...]
+    onnx: Mapping[str, Path]
+    plain: Mapping[str, Path]
+    edge: Mapping[str, Path]
+    size: int
+
+
+def make(width: int, size: int, folder: Path) -> Made:
+    """Draw weights, and bring them into every form."""
+    torch.manual_seed(0)
+    detector = Detector(DetectorShape(len(CLASSES), width, size)).eval()
+    network = ExportedDetector(detector).eval()
+    frames = frames_of(size, _CALIBRATION)
+    plain = {"fp32": ir.save(ir.convert(detector, CLASSES), folder / "fp32")}
+    with torch.inference_mode():
+        _, scores = network(torch.from_numpy(frames[0][None]))
+    best = np.sort(scores[0].numpy(), axis=0)[-_SHOWN // len(CLASSES)]
+    limits = tuple(float(value) for value in best)
+    quantized = compression.quantize(plain["fp32"], frames, compression.Preset.MIXED)
+    plain["int8"] = ir.save(quantized, folder / "int8")
+    for one in plain.values():
+        ir.set_thresholds(one, limits)
+    edge = {name: wrap(one, folder / f"edge-{name}") for name, one in plain.items()}
+    return Made(network, limits, make_onnx(network, frames, folder), plain, edge, size)
+
+
+def make_onnx(network: ExportedDetector, frames: Frames, folder: Path) -> dict[str, Path]:
+    """The network for ONNX Runtime: FP32, and INT8 by its own static quantization."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    fp32, ready, int8 = (folder / f"{name}.onnx" for name in ("fp32", "ready", "int8"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (torch.from_numpy(frames[0][None]),),
+            str(fp32),
+            dynamo=False,
+            opset_version=17,
+            input_names=["frames"],
+            output_names=["boxes", "scores"],
+        )
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rest = iter(frames)
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            frame = next(self.rest, None)
+            return None if frame is None else {"frames": frame[None]}
+
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        quant_pre_process(str(fp32), str(ready))
+        # Convolutions alone, as it advises for CPUs: the decoding stays as it is.
+        quantize_static(str(ready), str(int8), Reader(), op_types_to_quantize=["Conv"])
+    finally:
+        logging.getLogger().setLevel(level)
+    return {"fp32": fp32, "int8": int8}
+
+
+def frames_of(size: int, count: int) -> Frames:
+    """Drawn scenes as the network sees them."""
+    return [
+        draw_frame(SyntheticData(kind="synthetic", image_size=size, seed=seed))
+        for seed in range(count)
+    ]
+
+
+def large_frame() -> NDArray[np.uint8]:
+    """A scene of 720p."""
+    scene = draw_frame(SyntheticData(kind="synthetic", image_size=_FRAME[1]))
+    return np.ascontiguousarray(scene[: _FRAME[0]])
+
+
+def contestants(
+    made: Made, threads: int, *, compiled: bool
+) -> tuple[dict[str, Look], dict[str, Look], str]:
+    """Model only, whole frame, and what OpenVINO's default precision is here."""
+    square, frame = frames_of(made.size, 1)[0][None], large_frame()
+    models: dict[str, Callable[[NDArray[np.uint8]], Sequence[Any]]] = {
+        "torch eager": _in_torch(made.network)
+    }
+    if compiled:
+        models["torch.compile"] = _in_torch(torch.compile(made.network))
+    for name, path in made.onnx.items():
+        models[f"onnxruntime {name}"] = _in_onnxruntime(path, threads)
+    only: dict[str, Look] = {name: lambda m=m: m(square) for name, m in models.items()}
+    whole: dict[str, Look] = {
+        name: lambda m=m: _processed(m, frame, made) for name, m in models.items()
+    }
+    default = "f32"
+    for name, kind, precision in (
+        ("openvino f32", "fp32", "f32"),
+        ("openvino default", "fp32", "default"),
+        ("openvino int8", "int8", "f32"),
+    ):
+        only[name] = _in_openvino(made.plain[kind], precision, threads, square)
+        outside = IrDetector(made.plain[kind], inference_precision=precision, threads=threads)
+        inside = IrDetector(made.edge[kind], inference_precision=precision, threads=threads)
+        whole[f"{name}, Python around it"] = lambda d=outside: d.predict([frame], d.thresholds)
+        whole[name] = lambda d=inside: d.predict([frame], d.thresholds)
+        default = inside.inference_precision if precision == "default" else default
+    return only, whole, default
+
+
+def _in_torch(network: Any) -> Callable[[NDArray[np.uint8]], Sequence[Any]]:
+    def look(square: NDArray[np.uint8]) -> Sequence[Any]:
+        with torch.inference_mode():
+            return [part.numpy() for part in network(torch.from_numpy(square))]
+
+    return look
+
+
+def _in_onnxruntime(path: Path, threads: int) -> Callable[[NDArray[np.uint8]], Sequence[Any]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda square: session.run(None, {"frames": square})
+
+
+def _in_openvino(folder: Path, precision: str, threads: int, square: NDArray[np.uint8]) -> Look:
+    import openvino as ov
+
+    config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    if precision != "default":
+        config["INFERENCE_PRECISION_HINT"] = precision
+    request = ov.Core().compile_model(folder / ir.FILE, "CPU", config).create_infer_request()
+    return lambda: request.infer([square], share_inputs=True, share_outputs=True)
+
+
+def _processed(
+    model: Callable[[NDArray[np.uint8]], Sequence[Any]], frame: NDArray[np.uint8], made: Made
+) -> object:
+    square, scale = letterbox(frame, made.size)
+    boxes, scores = model(square[None])
+    found, best, labels = select(boxes[0], scores[0], made.limits)
+    height, width = frame.shape[:2]
+    return np.clip(found / scale, 0, [width, height, width, height]), best, labels
+
+
+def race(looks: Mapping[str, Look], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each contestant in each round; who begins changes from round to round."""
+    times: dict[str, list[float]] = {name: [] for name in looks}
+    names = list(looks)
+    for index in range(_WARM_UP + rounds):
+        for name in names[index % len(names) :] + names[: index % len(names)]:
+            start = time.perf_counter()
+            looks[name]()
+            if index >= _WARM_UP:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def judged(times: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Medians, and how many times as fast INT8 in OpenVINO is as each of the others."""
+    ours = times["openvino int8"]
+    return {
+        "latency": {name: summary(values) for name, values in times.items()},
+        "int8_against": {
+            name: ratio(values, ours, 0.5)
+            for name, values in times.items()
+            if name != "openvino int8"
+        },
+    }
+
+
+def measure(
+    sizes: Sequence[str], threads: Sequence[int], rounds: int, *, compiled: bool
+) -> dict[str, Any]:
+    """All sizes with all numbers of threads."""
+    results: list[dict[str, Any]] = []
+    before = torch.get_num_threads()
+    for size in sizes:
+        width, side = (int(part) for part in size.split("x"))
+        with tempfile.TemporaryDirectory() as text:
+            made = make(width, side, Path(text))
+            for count in threads:
+                torch.set_num_threads(count)
+                torch.compiler.reset()
+                only, whole, default = contestants(made, count, compiled=compiled)
+                for kind, looks in (("model", only), ("frame", whole)):
+                    found = judged(race(looks, rounds))
+                    about = {"size": size, "threads": count, "kind": kind, "default": default}
+                    results.append({**about, **found})
+                    print(f"{size}, {count} threads, {kind}: done", flush=True)
+    torch.set_num_threads(before)
+    names = {
+        "OpenVINO": "openvino",
+        "NNCF": "nncf",
+        "PyTorch": "torch",
+        "ONNX Runtime": "onnxruntime",
+    }
+    return {
+        "versions": {name: version(package) for name, package in names.items()},
+        "rounds": rounds,
+        "results": results,
+    }
+
+
+def rows(figures: Mapping[str, Any]) -> list[Row]:
+    """What the page says: one thread; every number is in the result file."""
+    command = "`make bench-latency`"
+    vnni = any("vnni" in one or "amx" in one for one in figures["machine"]["instructions"])
+    made: list[Row] = []
+    for one in figures["results"]:
+        if one["threads"] != 1:
+            continue
+        against, large = one["int8_against"], one["size"] == SIZES[-1]
+        what = "model only" if one["kind"] == "model" else "720p frame to boxes"
+        where = f"INT8 in OpenVINO, {one['size']} px, {what}, 1 thread"
+        best = "openvino default" if one["default"] == "bf16" else "openvino f32"
+        goals = {
+            "openvino f32": (2.5 if vnni else 1.6) if large else 1.0,
+            "torch eager": 3.0 if large else None,
+            "onnxruntime int8": None,
+        }
+        if best == "openvino default":
+            goals[best] = 1.3 if large else 1.0
+        for name, goal in goals.items():
+            label = f"{name} (bf16)" if name == "openvino default" else name
+            wanted = f">= {goal:.1f}×" if goal else "-"
+            made.append((f"{where}, against {label}", wanted, told(against[name]), command))
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), help="width x input side")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    wanted = parser.parse_args()
+    found = measure(wanted.sizes, wanted.threads, wanted.rounds, compiled=not wanted.no_compile)
+    tell(NAME, found, rows({"machine": machine(), **found}), wanted.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""`guardianflow measure`: the speed of a variant on this machine."""
+
+from typing import Annotated
+
+import typer
+
+from guardianflow.cli.connection import open_registry
+from guardianflow.cli.output import JsonFlag, print_result, say, stdout
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("measure", rich_help_panel="Machine")(measure)
+
+
+def measure(
+    name: Annotated[str, typer.Argument(help="Public name of a variant, e.g. ...__openvino_int8.")],
+    model_version: Annotated[
+        int | None, typer.Option(help="Without one: @candidate, else @champion.", min=1)
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure although figures of such a machine are kept.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time a variant beside its base on this machine, and keep the figures with its version.
+
+    [bold]Examples[/]
+
+    guardianflow measure donghwa-entec/busan-plant1/welding/ppe__openvino_int8
+    """
+    from guardianflow.remeasuring import measure_speed
+
+    done = measure_speed(open_registry(quiet=as_json), name, model_version, again=again)
+    report = done.report
+    if not as_json:
+        stdout.print(
+            f"{done.name} version {done.version} against version {done.source_version} of its "
+            f"base: {report.sentence()}",
+            soft_wrap=True,
+        )
+        stdout.print(
+            f"p50 f32 {report.fp32.p50_ms:.2f} ms, {report.default.precision} (default) "
+            f"{report.default.p50_ms:.2f} ms, variant {report.variant.p50_ms:.2f} ms; "
+            f"{report.variant.threads} thread, {report.variant.image_size} px",
+            soft_wrap=True,
+        )
+        if done.reused:
+            say("measured on such a machine before; --again measures anew")
+    print_result(
+        {
+            "model_name": done.name,
+            "version": done.version,
+            "source_version": done.source_version,
+            "reused": done.reused,
+            "speed": report.model_dump(mode="json"),
+        },
+        as_json=as_json,
+    )

@@ -1,0 +1,43 @@
+"""What a variant costs and gains against the version that it was made from, as its run kept it."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlflow import MlflowClient
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.connection import border
+from guardianflow.measuring.comparison import PairedComparison
+from guardianflow.measuring.speed import SpeedReport, machine, read_reports
+from guardianflow.scenario import Precision
+
+COST_FILE = "cost.json"
+
+
+class VariantCost(BaseModel):
+    """A variant against its source: accuracy, size, and speed on this kind of machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Precision = Field(description="Number format of the variant's weights.")
+    difference: PairedComparison = Field(description="On the evaluation set, paired.")
+    size_kib: float = Field(description="Of the variant's IR.")
+    source_size_kib: float = Field(description="Of the source's IR.")
+    speed: SpeedReport | None = Field(
+        default=None, description="Measured on such a machine as this; None: not yet."
+    )
+    measured_on: tuple[str, ...] = Field(default=(), description="Where speed was measured.")
+
+
+def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
+    """What a quantization run kept, with the speed on such a machine as this; None: nothing."""
+    with border(f"run {run_id}"):
+        if COST_FILE not in {file.path for file in client.list_artifacts(run_id)}:
+            return None
+        with TemporaryDirectory() as folder:
+            path = Path(client.download_artifacts(run_id, COST_FILE, folder))
+            cost = VariantCost.model_validate_json(path.read_text(encoding="utf-8"))
+    reports = read_reports(client, run_id)
+    return cost.model_copy(
+        update={"speed": reports.get(machine()), "measured_on": tuple(sorted(reports))}
+    )

@@ -1,0 +1,130 @@
+"""What is quantized and what is not, and what overflows where."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from openvino import opset15 as op
+
+from guardianflow.edge import compression, ir
+from guardianflow.edge.serving import IrDetector
+from guardianflow.network.detector import Detector, DetectorShape
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def fp32(tmp_path_factory):
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    detector = Detector(DetectorShape(2, 4, 64))
+    return ir.save(ir.convert(detector.eval(), ("a", "b")), tmp_path_factory.mktemp("fp32"))
+
+
+def convolved(node, outputs, rng):
+    channels = node.get_output_shape(0)[1]
+    weights = rng.normal(size=(outputs, channels, 1, 1)).astype(np.float32)
+    return op.convolution(node, op.constant(weights), [1, 1], [0, 0], [0, 0], [1, 1])
+
+
+def test_what_decodes_after_the_last_convolution_is_not_quantized():
+    """As other trainers do it: sides as distributions over 16 bins, their mean by a convolution."""
+    rng = np.random.default_rng(0)
+    image = op.parameter([1, 3, 8, 8], np.float32)
+    features = op.relu(convolved(image, 8, rng))
+    features.set_friendly_name("features")
+    bins = op.reshape(convolved(features, 64, rng), np.array([1, 4, 16, 64]), False)
+    soft = op.softmax(op.transpose(bins, np.array([0, 2, 1, 3])), 1)
+    mean = op.convolution(
+        soft,
+        op.constant(np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1)),
+        *[[1, 1], [0, 0]],
+        *[[0, 0], [1, 1]],
+    )
+    mean.set_friendly_name("mean")
+    boxes = op.multiply(mean, op.constant(np.float32(8)))
+    boxes.set_friendly_name("boxes")
+    scores = op.sigmoid(convolved(features, 3, rng))
+    scores.set_friendly_name("scores")
+    model = ov.Model([boxes.output(0), scores.output(0)], [image], "foreign")
+    ignored = compression.decoding_operations(model)
+    assert {"mean", "boxes", "scores"} <= ignored
+    assert "features" not in ignored
+    weighted = [n for n in model.get_ops() if n.get_type_name() == "Convolution"]
+    assert {n.get_friendly_name() for n in weighted} & ignored == {"mean"}
+
+
+def test_no_range_is_set_behind_the_last_convolutions(fp32):
+    squares = [np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)] * 2
+    quantized = compression.quantize(fp32, squares, compression.Preset.PERFORMANCE)
+    ignored = compression.decoding_operations(ov.Core().read_model(fp32 / ir.FILE))
+    assert ignored
+    fed = [
+        target.get_node().get_friendly_name()
+        for node in quantized.get_ops()
+        if node.get_type_name() == "FakeQuantize"
+        for target in node.output(0).get_target_inputs()
+    ]
+    assert len(fed) > 50
+    assert not ignored & set(fed)
+
+
+def test_half_the_bits_half_the_size(fp32, tmp_path):
+    halved = compression.halve(fp32, tmp_path)
+    before, after = IrDetector(fp32), IrDetector(halved)
+    assert (after.weights_precision, after.classes) == ("fp16", ("a", "b"))
+    assert (halved / "model.bin").stat().st_size < 0.6 * (fp32 / "model.bin").stat().st_size
+    frame = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    ours, theirs = (one.predict([frame], 0.0)[0]["scores"] for one in (before, after))
+    assert np.allclose(ours, theirs, atol=2e-3)
+
+
+_OVERFLOW = """
+import sys, json
+import numpy as np
+from guardianflow.edge import compression, ir
+ir.forbid_telemetry()
+import nncf, openvino as ov
+from openvino import opset15 as op
+from nncf.quantization.advanced_parameters import OverflowFix
+# Bright pixels under weights of one sign: two products of 255 x 127 do not fit into 16 bits.
+rng = np.random.default_rng(0)
+image = op.parameter([1, 32, 16, 16], np.uint8)
+weights = op.constant((1 - 0.1 * rng.random((16, 32, 3, 3))).astype(np.float32))
+layer = op.convolution(op.convert(image, "f32"), weights, [1, 1], [1, 1], [1, 1], [1, 1])
+model = ov.Model([op.relu(layer).output(0)], [image], "bright")
+frames = [np.clip(rng.normal(235, 20, (1, 32, 16, 16)), 0, 255).astype(np.uint8) for _ in range(4)]
+bare = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(frames[0])[0]
+lost = {}
+for name in ("ours", "disable"):
+    advanced = compression._advanced() if name == "ours" else nncf.AdvancedQuantizationParameters(
+        overflow_fix=OverflowFix.DISABLE)
+    with compression._quiet():
+        made = nncf.quantize(model.clone(), nncf.Dataset(frames), advanced_parameters=advanced)
+    got = ov.Core().compile_model(made, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(frames[0])[0]
+    lost[name] = float(np.abs(got - bare).mean() / np.abs(bare).mean())
+print(json.dumps(lost))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the variable is read on x86 Linux")
+def test_the_first_layer_does_not_overflow_without_vnni():
+    # oneDNN reads the variable once, at its start: as on a CPU of that kind.
+    answer = subprocess.run(
+        [sys.executable, "-c", _OVERFLOW],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    lost = json.loads(answer.stdout.splitlines()[-1])
+    assert lost["ours"] < 0.02
+    assert lost["disable"] > 5 * lost["ours"]
