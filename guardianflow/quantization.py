@@ -9,7 +9,7 @@ business when the variant is to be promoted.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +20,10 @@ from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
 from guardianflow.gate import GateReport, judge_variant
-from guardianflow.measuring.album import draw_album
-from guardianflow.measuring.comparison import compare
+from guardianflow.measuring.beside import measure_beside
 from guardianflow.measuring.cost import COST_FILE, VariantCost, read_cost
-from guardianflow.measuring.detections import Seen, detect
-from guardianflow.measuring.evaluation import Evaluation, evaluate
-from guardianflow.measuring.intervals import DRAWS
+from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.measuring.measurement import deployed_folder, ir_folder
-from guardianflow.measuring.pictures import comparison_sheet
 from guardianflow.measuring.speed import FOLDER, SpeedReport, compare_speed
 from guardianflow.measuring.thresholds import settle_thresholds
 from guardianflow.progress import Progress, Reporter
@@ -54,7 +50,6 @@ RECIPE = "3"
 _MAKING_FILE = "making.json"
 _OUTCOME_FILE = "outcome.json"
 _SOURCE_EVALUATION_FILE = "fp32-evaluation.json"
-_PICTURED = 6
 _TIMED_FRAMES = 16
 _DIGEST_TAG = "guardianflow.scenario_digest"
 _OUTCOME_TAG = "guardianflow.variant_outcome"
@@ -215,6 +210,50 @@ class QuantizationRunner:
         return None
 
     def _quantize(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel:
+        scenario, tags = self.scenario, self._tags(dataset, source)
+        fp32 = self._source_ir(dataset, source)
+        name = f"quant {scenario.name} {scenario.version} of version {source.version}"
+        with (
+            open_run(self.registry.client, scenario, name, dataset, tags) as run,
+            TemporaryDirectory() as text,
+        ):
+            settings = scenario.quantization.model_dump(mode="json")
+            run.log_params({**settings, "precision": self.precision.value})
+            run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
+            folder, papers = Path(text), Path(text) / "papers"
+            papers.mkdir()
+            made = self._make(dataset, fp32, folder, papers)
+            self._choose_thresholds(run, dataset, made)
+            served = deployed_folder(self.registry, scenario.model_name.public, source.version)
+            edge = wrap(made, folder / "edge")
+            beside = measure_beside(
+                served,
+                edge,
+                dataset.samples("test"),
+                dataset.classes,
+                lambda done, total: self._report("evaluate", done, total),
+            )
+            beside.draw(self.precision.value, papers / "pictures")
+            speed = self._time(dataset.samples("test"), served, edge)
+            cost = VariantCost(
+                precision=self.precision,
+                difference=beside.difference(),
+                size_kib=_size_kib(made),
+                source_size_kib=_size_kib(fp32),
+                speed=speed,
+                measured_on=(speed.machine,),
+            )
+            result = self._result(run.run_id, beside.source, beside.variant, cost)
+            self._keep(run, result, made, papers, tags)
+        return result
+
+    def _source_ir(self, dataset: Dataset, source: RegisteredModelInfo) -> Path:
+        """The folder of the source's plain IR.
+
+        Raises:
+            ArtifactMissing: It has none.
+            ScenarioInvalid: It detects other classes than the scenario has.
+        """
         scenario = self.scenario
         fp32 = ir_folder(self.registry, scenario.model_name.public, source.version)
         known = IrDetector(fp32).classes
@@ -226,34 +265,7 @@ class QuantizationRunner:
                 scenario=scenario.name,
                 version=source.version,
             )
-        name = f"quant {scenario.name} {scenario.version} of version {source.version}"
-        tags = self._tags(dataset, source)
-        with (
-            open_run(self.registry.client, scenario, name, dataset, tags) as run,
-            TemporaryDirectory() as text,
-        ):
-            folder = Path(text)
-            papers = folder / "papers"
-            papers.mkdir()
-            run.log_params({**scenario.quantization.model_dump(), "precision": self.precision})
-            run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
-            made = self._make(dataset, fp32, folder, papers)
-            self._choose_thresholds(run, dataset, made)
-            served = deployed_folder(self.registry, scenario.model_name.public, source.version)
-            evaluations, seen = self._evaluate(dataset, served, wrap(made, folder / "edge"))
-            self._draw(dataset, evaluations, seen, papers / "pictures")
-            cost = VariantCost(
-                precision=self.precision,
-                difference=compare(*seen, dataset.samples("test"), dataset.classes),
-                size_kib=_size_kib(made),
-                source_size_kib=_size_kib(fp32),
-            )
-            (papers / COST_FILE).write_text(cost.model_dump_json(indent=1), "utf-8")
-            speed = self._time(dataset.samples("test"), served, folder / "edge", papers / FOLDER)
-            here = {"speed": speed, "measured_on": (speed.machine,)}
-            result = self._result(run.run_id, *evaluations, cost.model_copy(update=here))
-            self._keep(run, result, made, papers, tags)
-        return result
+        return fp32
 
     def _make(self, dataset: Dataset, fp32: Path, folder: Path, papers: Path) -> Path:
         """The plain IR of the variant, and how it came about."""
@@ -277,52 +289,10 @@ class QuantizationRunner:
         )
         run.log_params({"beta": beta, "thresholds": thresholds})
 
-    def _evaluate(
-        self, dataset: Dataset, source: Path, variant: Path
-    ) -> tuple[tuple[Evaluation, Evaluation], tuple[Seen, Seen]]:
-        """Source and variant on the test split, as they are served."""
-        samples = dataset.samples("test")
-
-        def measure(folder: Path) -> tuple[Evaluation, Seen]:
-            detector = IrDetector(folder)
-            found = detect(
-                detector,
-                samples,
-                on_progress=lambda done, total: self._report("evaluate", done, total),
-            )
-            limits = detector.thresholds
-            evaluation = evaluate(found, samples, dataset.classes, limits, draws=DRAWS)
-            return evaluation, Seen(found, limits)
-
-        before, after = measure(source), measure(variant)
-        return (before[0], after[0]), (before[1], after[1])
-
-    def _draw(
-        self,
-        dataset: Dataset,
-        evaluations: tuple[Evaluation, Evaluation],
-        seen: tuple[Seen, Seen],
-        folder: Path,
-    ) -> None:
-        samples = dataset.samples("test")
-        columns = {
-            f"{label} mAP50 {figures.map50:.3f}": one.shown()[:_PICTURED]
-            for label, figures, one in zip(
-                ("fp32", self.precision.value), evaluations, seen, strict=True
-            )
-        }
-        sheet = folder / f"fp32-{self.precision.value}.png"
-        comparison_sheet(samples[:_PICTURED], columns, dataset.classes, sheet)
-        draw_album(seen[1], samples, dataset.classes, folder)
-
-    def _time(
-        self, samples: tuple[Sample, ...], source: Path, variant: Path, folder: Path
-    ) -> SpeedReport:
+    def _time(self, samples: Sequence[Sample], source: Path, variant: Path) -> SpeedReport:
         self._report("latency", 0, 1)
         frames = [load_image(sample.image) for sample in samples[:_TIMED_FRAMES]]
         speed = compare_speed(source, variant, frames)
-        folder.mkdir()
-        (folder / f"{speed.machine}.json").write_text(speed.model_dump_json(indent=1), "utf-8")
         self._report("latency", 1, 1)
         return speed
 
@@ -336,14 +306,18 @@ class QuantizationRunner:
     ) -> None:
         """Bring figures, outcome and model to MLflow."""
         self._report("upload", 0, 1)
+        speed, precision = result.speed, self.precision.value
+        (papers / FOLDER).mkdir()
         for file, record in {
             EVALUATION_FILE: result.variant,
             _SOURCE_EVALUATION_FILE: result.fp32,
             _OUTCOME_FILE: result.outcome,
+            # Speed has a record of its own for each kind of machine.
+            COST_FILE: result.cost.model_copy(update={"speed": None, "measured_on": ()}),
+            f"{FOLDER}/{speed.machine}.json": speed,
         }.items():
             (papers / file).write_text(record.model_dump_json(indent=1), "utf-8")
         run.log_files(papers)
-        speed = result.speed
         run.log_params(
             {
                 "instruction_set": speed.variant.instruction_set,
@@ -354,7 +328,18 @@ class QuantizationRunner:
             }
         )
         model_id = run.log_model(made, None, tags)
-        run.log_metrics(_metrics(result), split="test", model_id=model_id)
+        metrics = {
+            **result.variant.metrics("test."),
+            **result.fp32.metrics("test.fp32."),
+            **result.cost.difference.metrics("difference."),
+            **speed.fp32.metrics("latency.fp32."),
+            **speed.default.metrics("latency.default."),
+            **speed.variant.metrics(f"latency.{precision}."),
+            **speed.metrics("latency."),
+            "size.fp32_kib": result.cost.source_size_kib,
+            f"size.{precision}_kib": result.cost.size_kib,
+        }
+        run.log_metrics(metrics, split="test", model_id=model_id)
         self._report("upload", 1, 1)
 
     def _result(
@@ -409,21 +394,6 @@ def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
         scenario=scenario.name,
         version=scenario.version,
     )
-
-
-def _metrics(result: QuantizedModel) -> dict[str, float]:
-    speed, precision = result.speed, result.cost.precision.value
-    return {
-        **result.variant.metrics("test."),
-        **result.fp32.metrics("test.fp32."),
-        **result.cost.difference.metrics("difference."),
-        **speed.fp32.metrics("latency.fp32."),
-        **speed.default.metrics("latency.default."),
-        **speed.variant.metrics(f"latency.{precision}."),
-        **speed.metrics("latency."),
-        "size.fp32_kib": result.cost.source_size_kib,
-        f"size.{precision}_kib": result.cost.size_kib,
-    }
 
 
 def _size_kib(folder: Path) -> float:

@@ -108,7 +108,7 @@ def test_the_run_keeps_what_the_variant_got_right_and_wrong(learned):
 def test_the_variant_has_thresholds_of_its_own_and_is_served_with_them(learned):
     folder = learned.registry.download(learned.variant, learned.quantized.version)
     own = IrDetector(folder / "artifacts" / "ir").thresholds
-    chosen = learned.quantized.int8.thresholds
+    chosen = learned.quantized.variant.thresholds
     assert own == tuple(chosen[name] for name in learned.scenario.classes)
     source = learned.registry.download(learned.name, learned.trained.version)
     val = prepare_dataset(learned.scenario.dataset, learned.scenario.classes).samples("val")

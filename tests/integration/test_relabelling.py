@@ -25,7 +25,7 @@ def test_the_mistakes_of_a_version_open_as_a_data_set(learned, command, tmp_path
     version = learned.quantized.version
     code, made = command(learned.variant, "--model-version", version, "--to", tmp_path / "out")
     assert code == 0
-    figures = learned.quantized.int8
+    figures = learned.quantized.variant
     missed = sum(round((1 - f.recall) * f.objects) for f in figures.per_class.values())
     assert (made["version"], made["missed"], made["of_images"]) == (version, missed, 12)
     assert made["false"] == pytest.approx(figures.false_alarms_per_image * 12)

@@ -206,7 +206,7 @@ print("silent")
         env=environment,
         capture_output=True,
         text=True,
-        cwd=Path(serving.__file__).parent.parent,
+        cwd=Path(serving.__file__).parent.parent.parent,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr[-2000:]
