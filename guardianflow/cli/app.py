@@ -51,6 +51,7 @@ _MODULES = (
     relabelling,
     care,
     drill,
+    measure,
     approver,
 )
 for module in _MODULES:
