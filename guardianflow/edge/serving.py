@@ -39,6 +39,8 @@ LIMITS = "guardianflow/limits"
 
 
 _HINT = "INFERENCE_PRECISION_HINT"
+# An edge IR is compiled for each set of thresholds: its own, those of measuring, one of a caller.
+_MAX_COMPILED = 4
 _Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 """Boxes in pixels of the frame, shape (N, 4), scores (N,) and class indices (N,), best first."""
 
@@ -173,6 +175,8 @@ class IrDetector:
         if key not in self._requests:
             if self.takes_frames:
                 _set_limits(self._model, limits)
+            if len(self._requests) == _MAX_COMPILED:
+                del self._requests[next(iter(self._requests))]
             compiled = ov.Core().compile_model(self._model, "CPU", self._config)
             self._requests[key] = compiled.create_infer_request()
         return self._requests[key]

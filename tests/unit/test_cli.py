@@ -52,6 +52,7 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
             "drill",
             "doctor",
             "export-errors",
+            "measure",
         ),
         "dataset check",
     ],

@@ -101,6 +101,17 @@ def test_suppression_inside_is_that_of_select(limits, tmp_path):
         assert np.array_equal(np.float32(found["scores"]), wanted[1].round(5))
 
 
+@pytest.mark.parametrize("height", [5, 6, 7])
+def test_boxes_that_overlap_by_exactly_the_limit_both_stay(height, tmp_path):
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, height]], np.float32)
+    scores = np.array([[0.9, 0, 0], [0.8, 0, 0]], np.float32)
+    wanted = select(boxes, scores, 0.5)
+    assert len(wanted[1]) == (2 if height <= 6 else 1)
+    folder = ir.save(with_processing(answering(boxes, scores, [0.5] * 3), [0.5] * 3), tmp_path)
+    (found,) = IrDetector(folder).predict([np.zeros((SIDE, SIDE, 3), np.uint8)])
+    assert len(found["scores"]) == len(wanted[1])
+
+
 def test_boxes_are_in_pixels_of_the_frame_and_none_leaves_it(tmp_path):
     boxes = np.array([[-5, 8, 32, 70], [16, 0, 80, 16]], np.float32)
     scores = np.array([[0.9, 0, 0], [0, 0, 0.7]], np.float32)
@@ -128,6 +139,18 @@ def test_the_edge_ir_says_what_it_is_and_answers_from_the_limits_it_carries(tmp_
         assert detector.predict([frame], detector.thresholds)[0]["classes"] == ["a"]
         assert detector.predict([frame])[0]["classes"] == ["a", "b"]
         assert detector.predict([frame], 0.65)[0]["classes"] == []
+
+
+def test_thresholds_may_change_from_call_to_call(tmp_path):
+    boxes = np.array([[0, 0, 8, 8], [20, 20, 30, 30]], np.float32)
+    scores = np.array([[0.6, 0, 0], [0, 0.3, 0]], np.float32)
+    plain = ir.save(answering(boxes, scores, [0.5] * 3), tmp_path / "ir")
+    detector = IrDetector(wrap(plain, tmp_path / "edge"))
+    frame = np.zeros((SIDE, SIDE, 3), np.uint8)
+    for limit in (0.1, 0.2, 0.35, 0.4, 0.7, 0.1, 0.35):
+        found = detector.predict([frame], limit)[0]["classes"]
+        assert found == [name for name, score in (("a", 0.6), ("b", 0.3)) if score >= limit]
+    assert len(detector._requests) == 4
 
 
 def test_a_plain_ir_without_thresholds_gets_those_for_everything(tmp_path):

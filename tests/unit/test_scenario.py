@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from guardianflow.errors import NameInvalid, ScenarioInvalid
-from guardianflow.scenario import Scenario, ScenarioSpec, merge_settings
+from guardianflow.scenario import (
+    QuantizationSettings,
+    Scenario,
+    ScenarioSpec,
+    merge_settings,
+)
 from guardianflow.scenario_file import load_scenario, load_spec, read_scenario_file
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
@@ -66,6 +72,17 @@ def test_the_names_of_base_and_variant(tmp_path):
     assert scenario.get_registered_model_name(flavour) == "acme/east-p1/yard/ppe__openvino_int8"
     with pytest.raises(NameInvalid):
         scenario.get_registered_model_name("int8")
+
+
+def test_a_scenario_may_ask_for_several_variants():
+    settings = QuantizationSettings.model_validate({"variants": ["int8", "fp16"]})
+    assert [settings.flavour(one) for one in settings.variants] == [
+        "openvino_int8",
+        "openvino_fp16",
+    ]
+    for wrong in ([], ["int4"]):
+        with pytest.raises(ValidationError):
+            QuantizationSettings.model_validate({"variants": wrong})
 
 
 def test_a_version_overrides_the_common_settings_key_by_key(tmp_path):
