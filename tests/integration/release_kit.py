@@ -28,7 +28,7 @@ def register_copy(
         learned: What was really trained.
         name: Public name of a base.
         source: Version of that base: registers the INT8 twin made from it.
-        blind: Register one that sees next to nothing.
+        blind: Register one that sees nothing.
         settings: Fields of the scenario to replace, e.g. `gate=...`.
     """
     registry, twin = learned.registry, source is not None
@@ -39,7 +39,8 @@ def register_copy(
         if file.is_file()
     }
     if blind:
-        files |= blinded(folder / "artifacts" / "ir")
+        for kind in ("ir", "edge"):
+            files |= blinded(folder / "artifacts" / kind)
     run_id = make_run(registry.client, files)
     made = learned.quantized if twin else learned.trained
     inputs = registry.client.get_run(made.run_id).inputs
@@ -64,19 +65,20 @@ def register_release(
 
 
 def blinded(folder: Path) -> dict[str, bytes]:
-    """The files of an IR whose scores are a thousandth of what they were."""
+    """The files of an IR whose every output is nought: boxes without size, scores of 0."""
     ir.forbid_telemetry()
     import openvino as ov
     from openvino import opset13 as op
 
     model = ov.Core().read_model(folder / ir.FILE)
-    result = model.results[1]
-    source = result.input_value(0)
-    faint = op.multiply(source, op.constant(np.float32(1e-3)))
-    result.input(0).replace_source_output(faint.output(0))
+    for result in model.results:
+        nought = op.multiply(result.input_value(0), op.constant(np.float32(0)))
+        result.input(0).replace_source_output(nought.output(0))
     with tempfile.TemporaryDirectory() as text:
         saved = ir.save(model, Path(text))
-        return {f"artifacts/ir/{file.name}": file.read_bytes() for file in saved.iterdir()}
+        return {
+            f"artifacts/{folder.name}/{file.name}": file.read_bytes() for file in saved.iterdir()
+        }
 
 
 def files_on_server(

@@ -17,6 +17,7 @@ from flows.status_page import refresh_status
 from guardianflow.care import overview as looking
 from guardianflow.care.overview import NO_REPORT, overview
 from guardianflow.health.verdict import Verdict
+from guardianflow.release.ledger import Ledger
 from guardianflow.telling import STATUS_PAGE
 from tests.integration.releases import Releases
 from tests.integration.reports import keep_report
@@ -73,10 +74,18 @@ def test_a_release_that_has_not_moved_is_not_read_again(releases, monkeypatch):
     single = releases.release()
     keep_report(releases.client, single, 2, Verdict.FAILING)
     rows = overview(releases.registry, [])
+    read: list[str] = []
+
+    def note(client, base):
+        read.append(base.public)
+        return Ledger(client, base)
+
     with monkeypatch.context() as patch:
-        patch.setattr(looking, "Ledger", None)
+        patch.setattr(looking, "Ledger", note)
         patch.setattr(looking, "find_reports", lambda *_: [])
         assert overview(releases.registry, [], rows) == rows
+    # Other tests share the server and leave releases of which no ledger knows.
+    assert single not in read
     releases.registry.rollback(single, expected_champion=2, actor="lee", reason="it fails")
     row = row_of(overview(releases.registry, [], rows), single)
     assert (row["version"], row["put there by"]) == (1, "lee (rollback)")
