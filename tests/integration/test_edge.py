@@ -55,18 +55,26 @@ def test_edge_ir_and_plain_ir_are_equally_good_and_show_the_same(learned, model,
 
 
 def test_frames_of_other_sizes_are_seen_alike(model, samples):
-    # Resized inside: a rounding of a pixel may move a box by a fraction of one.
+    # Resized inside: a rounding of a pixel may move a box by a little, and in eight bits a score.
     plain, edge = (IrDetector(model / "artifacts" / kind) for kind in ("ir", "edge"))
     alike = total = 0
     for sample in samples:
         frame = load_image(sample.image)
         large = np.ascontiguousarray(frame.repeat(3, 0).repeat(3, 1)[:301])
-        a, b = (detections_of(one.predict([large], 0.3))[0] for one in (plain, edge))
-        total += max(len(a.scores), len(b.scores))
-        if a.classes.tolist() == b.classes.tolist():
-            alike += int((np.abs(a.boxes - b.boxes).max(axis=1, initial=0) < 1.5).sum())
+        a, b = (detections_of(one.predict([large], 0.2))[0] for one in (plain, edge))
+        for ours, theirs in ((a, b), (b, a)):
+            for box, label in zip(*sure(ours, 0.3), strict=True):
+                near = np.abs(theirs.boxes[theirs.classes == label] - box).max(axis=1, initial=0)
+                alike += bool((near < 4).any())
+                total += 1
     assert total > len(samples)
-    assert alike >= 0.9 * total
+    assert alike >= 0.95 * total
+
+
+def sure(found, score):
+    """Boxes and classes of what is at or above a score."""
+    kept = found.scores >= score
+    return found.boxes[kept], found.classes[kept]
 
 
 def test_the_measured_edge_ir_is_the_registered_one(model, tmp_path):

@@ -77,7 +77,7 @@ def scenario(learned):
         update={
             "region": "plant",
             "plant": uuid.uuid4().hex[:10],
-            "gate": GateSettings(min_map50=0.1, max_regression=1.0),
+            "gate": learned.scenario.gate.model_copy(update={"min_map50": 0.1}),
         }
     )
 
@@ -88,7 +88,10 @@ def bring(learned, scenario, path, options=MAPPED):
 
 def later(scenario):
     return scenario.model_copy(
-        update={"version": "v2", "gate": GateSettings(min_map50=0.2, max_regression=1.0)}
+        update={
+            "version": "v2",
+            "gate": scenario.gate.model_copy(update={"min_map50": 0.2, "max_regression": 1.0}),
+        }
     )
 
 
