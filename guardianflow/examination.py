@@ -17,6 +17,7 @@ from guardianflow.data.dataset import Sample
 from guardianflow.errors import ArtifactMissing
 from guardianflow.evidence import Comparison, evidence_markdown, headline
 from guardianflow.gate import Subject, judge
+from guardianflow.measuring.comparison import PairedComparison, compare
 from guardianflow.measuring.cost import VariantCost, read_cost
 from guardianflow.measuring.measurement import (
     Measured,
@@ -182,10 +183,21 @@ def _compare(
         update={
             "candidate": candidate.evaluation if candidate else None,
             "champion": champion.evaluation if champion else None,
+            "difference": _difference(champion, candidate, samples, classes),
             "cost": _cost(registry, move),
         }
     )
     return Comparison(subject, candidate, champion)
+
+
+def _difference(
+    before: Measured | None,
+    after: Measured | None,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+) -> PairedComparison | None:
+    """What the candidate gains or loses against the champion; None where one is missing."""
+    return compare(before.seen, after.seen, samples, classes) if before and after else None
 
 
 def _cost(registry: ModelRegistryManager, move: Move) -> VariantCost | None:

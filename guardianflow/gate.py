@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.measuring.comparison import Difference
+from guardianflow.measuring.comparison import Difference, PairedComparison
 from guardianflow.measuring.cost import VariantCost
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.scenario import GateSettings, Precision
@@ -34,6 +34,10 @@ class Subject(_Record):
     champion_version: int | None = Field(description="The champion of now; None for the first.")
     candidate: Evaluation | None = Field(description="Figures of the version; None: not measurable")
     champion: Evaluation | None = Field(description="Figures of the champion on the same images.")
+    difference: PairedComparison | None = Field(
+        default=None,
+        description="Candidate less champion on the same images; None unless both were measured.",
+    )
     cost: VariantCost | None = Field(
         default=None, description="Of a variant: what it costs against its source."
     )

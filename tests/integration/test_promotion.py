@@ -101,6 +101,10 @@ def test_champion_and_candidate_stand_side_by_side(registry, learned, name):
         assert (subject.champion_version, subject.version) == (1, 2)
         # The same bytes on the same images: the figures must agree to the last digit.
         assert subject.champion == subject.candidate
+        lost = subject.difference
+        assert lost.images == 12
+        assert set(lost.recall) == {"person", "helmet"}
+        assert not any(lost.metrics().values())
 
 
 def test_a_rejection_moves_nothing_and_stands_on_every_version(registry, learned, name):
