@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.data.dataset import Sample
+from guardianflow.data.sample import Sample
 from guardianflow.health.verdict import Figure
 from guardianflow.measuring.detections import Seen
 from guardianflow.measuring.intervals import Draws, bootstrap, once
 from guardianflow.measuring.matching import lay_out
+from guardianflow.measuring.precision import ALL
 
 _DRAWS = 1000
 _WHOLE = ("map50", "map50_95", "false_alarms_per_image")
@@ -46,8 +47,8 @@ def is_measured(metric: str) -> bool:
 def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> Sampled:
     """Measure what a version saw, and how sure the figures are."""
     layout = lay_out(seen.detections, samples)
-    measured = _named(once(layout, len(classes), seen.thresholds), classes)
-    drawn = bootstrap(layout, len(classes), seen.thresholds, draws=_DRAWS)
+    measured = _named(once(layout, len(classes), seen.thresholds, sizes=(ALL,)), classes)
+    drawn = bootstrap(layout, len(classes), seen.thresholds, draws=_DRAWS, sizes=(ALL,))
     values = {metric: float(found[0]) for metric, found in measured.items()}
     known = {metric: value for metric, value in values.items() if np.isfinite(value)}
     return Sampled(known, _named(drawn, classes))
@@ -67,7 +68,7 @@ def surely_better(
 def _named(draws: Draws, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     per_class = {
         f"{metric}.{name}": table[:, index]
-        for metric, table in (("recall", draws.recall), ("ap50", draws.precision["all"][:, :, 0]))
+        for metric, table in (("recall", draws.recall), ("ap50", draws.precision[ALL][:, :, 0]))
         for index, name in enumerate(classes)
     }
     return {

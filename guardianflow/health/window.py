@@ -94,7 +94,8 @@ def _measure(
     dataset: Dataset,
     samples: Sequence[Sample],
 ) -> _Checked:
-    measured = measure_version(registry, name, version, samples, dataset.classes)
+    # The bounds are those of `sampled`, which can be compared with the way back.
+    measured = measure_version(registry, name, version, samples, dataset.classes, draws=0)
     sampled = sample_figures(measured.seen, samples, dataset.classes)
     return _Checked(dataset, samples, measured, sampled)
 

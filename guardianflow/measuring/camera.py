@@ -18,8 +18,9 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 _SIDE = 160
-# Grey levels, 0..255. Photographs have their 99th percentile above 160, drawn nights above 65.
-_DARK = 24.0
+# Grey levels, 0..255. Photographs have their 99th percentile above 160, drawn nights above 65; a
+# tenth of the light leaves 26 of the brightest day (docs/decisions/0023).
+_DARK = 40.0
 # Haze lifts the darkest places and takes the contrast away; sharp pictures have 14 and more.
 _WASHED_FLOOR = 100.0
 _WASHED_CONTRAST = 18.0

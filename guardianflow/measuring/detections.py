@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.data.dataset import Sample, load_image
-from guardianflow.edge.serving import FrameDetections, IrDetector
+from guardianflow.data.sample import Sample
+
+if TYPE_CHECKING:
+    # A rollback reads figures and runs no network: it does not wait for OpenVINO to load.
+    from guardianflow.edge.serving import FrameDetections, IrDetector
 
 Thresholds = float | Sequence[float]
 """From which score a box is shown: one for all classes, or one per class in their order."""
@@ -56,7 +60,7 @@ def limits(thresholds: Thresholds, classes: NDArray[np.int64]) -> NDArray[np.flo
     return values[classes] if values.ndim else np.full(len(classes), values)
 
 
-def detections_of(frames: Sequence[FrameDetections]) -> list[Detections]:
+def detections_of(frames: "Sequence[FrameDetections]") -> list[Detections]:
     """Turn what a detector returned into arrays."""
     return [
         Detections(
@@ -69,12 +73,14 @@ def detections_of(frames: Sequence[FrameDetections]) -> list[Detections]:
 
 
 def detect(
-    detector: IrDetector,
+    detector: "IrDetector",
     samples: Sequence[Sample],
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Detections]:
     """Run a deployed detector over samples, low scores kept."""
+    from guardianflow.data.dataset import load_image
+
     found: list[Detections] = []
     for index, sample in enumerate(samples):
         found += detections_of(detector.predict([load_image(sample.image)]))

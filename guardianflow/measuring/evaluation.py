@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.data.dataset import Sample
-from guardianflow.edge.serving import SHOWN_THRESHOLD
+from guardianflow.data.sample import Sample
 from guardianflow.measuring.detections import Detections, Thresholds
 from guardianflow.measuring.intervals import (
     CONFIDENCE,
@@ -140,7 +139,7 @@ def evaluate(
     detections: Sequence[Detections],
     samples: Sequence[Sample],
     classes: Sequence[str],
-    thresholds: Thresholds = SHOWN_THRESHOLD,
+    thresholds: Thresholds | None = None,
     *,
     draws: int = 0,
 ) -> Evaluation:
@@ -150,9 +149,14 @@ def evaluate(
         detections: One per sample, in the same order, with low scores kept.
         samples: The labelled images.
         classes: Class names in the order of their indices.
-        thresholds: Where recall, precision and false alarms are counted.
+        thresholds: Where recall, precision and false alarms are counted; None takes that of a
+            detector which carries none.
         draws: How often the images are drawn anew for the bounds; 0 leaves the bounds out.
     """
+    if thresholds is None:
+        from guardianflow.edge.serving import SHOWN_THRESHOLD
+
+        thresholds = SHOWN_THRESHOLD
     precisions = _average_precisions(detections, samples, len(classes))
     layout = lay_out(detections, samples)
     counts = count(layout, len(classes), thresholds)

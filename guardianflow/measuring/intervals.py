@@ -6,7 +6,7 @@ Where nothing was missed or nothing was wrong, every draw says the same and the 
 doubt; there the exact bounds help, which take objects or alarms for independent.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +116,12 @@ def count(layout: Layout, class_count: int, thresholds: Thresholds) -> Counts:
 
 
 def bootstrap(
-    layout: Layout, class_count: int, thresholds: Thresholds, *, draws: int = DRAWS
+    layout: Layout,
+    class_count: int,
+    thresholds: Thresholds,
+    *,
+    draws: int = DRAWS,
+    sizes: Sequence[str] = (ALL, *SIZES),
 ) -> Draws:
     """Draw sets of images and measure each.
 
@@ -127,8 +132,9 @@ def bootstrap(
         class_count: How many classes there are.
         thresholds: Where recall and false alarms are counted.
         draws: How many sets.
+        sizes: Of which sizes average precision is wanted; each costs as much as the others.
     """
-    tables = {size: curves(layout, class_count, size) for size in (ALL, *SIZES)}
+    tables = {size: curves(layout, class_count, size) for size in sizes}
     counts = count(layout, class_count, thresholds)
     longest = max(
         [layout.image_count]
@@ -148,9 +154,15 @@ def bootstrap(
     )
 
 
-def once(layout: Layout, class_count: int, thresholds: Thresholds) -> Draws:
+def once(
+    layout: Layout,
+    class_count: int,
+    thresholds: Thresholds,
+    *,
+    sizes: Sequence[str] = (ALL, *SIZES),
+) -> Draws:
     """The figures of the images as they are, in the form of one draw."""
-    tables = {size: curves(layout, class_count, size) for size in (ALL, *SIZES)}
+    tables = {size: curves(layout, class_count, size) for size in sizes}
     even = np.ones((1, layout.image_count))
     return _measure(even, tables, count(layout, class_count, thresholds))
 

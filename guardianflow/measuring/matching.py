@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.data.dataset import Sample
+from guardianflow.data.sample import Sample
 from guardianflow.measuring.detections import Detections
 
 IOUS = np.linspace(0.5, 0.95, 10)

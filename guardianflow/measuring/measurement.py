@@ -132,9 +132,19 @@ def measure_version(
     samples: Sequence[Sample],
     classes: Sequence[str],
     *,
+    draws: int = DRAWS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
     """Let a version look at every frame and compare with the labels.
+
+    Args:
+        registry: Where the version is.
+        name: Base or variant.
+        version: Which version.
+        samples: The frames.
+        classes: Names of the labels' classes, in order.
+        draws: How often the frames are drawn anew for the bounds; 0 leaves the bounds out.
+        on_progress: Called with frames done and frames in all.
 
     Raises:
         ArtifactMissing: The version cannot be measured: it has no IR, a file of it is gone or
@@ -151,5 +161,5 @@ def measure_version(
             version=version,
         )
     found = detect(detector, samples, on_progress=on_progress)
-    evaluation = evaluate(found, samples, classes, detector.thresholds, draws=DRAWS)
+    evaluation = evaluate(found, samples, classes, detector.thresholds, draws=draws)
     return Measured(version, evaluation, Seen(found, detector.thresholds))

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +118,14 @@ def test_nothing_moves_before_enough_windows_failed(consecutive, expected):
 @given(st.lists(st.sampled_from(["F", "I"]), max_size=6))
 def test_a_healthy_window_always_ends_the_row(past):
     assert failing_in_a_row("now", windows("H", *past)) == 1
+
+
+def test_whoever_decides_on_a_report_loads_no_network():
+    # A rollback waits for every import of its process.
+    heavy = ("openvino", "torch", "guardianflow.synthetic")
+    code = f"""
+import sys, guardianflow.health.reaction
+print([name for name in {heavy} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
