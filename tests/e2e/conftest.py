@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
 from deployments import local
 from deployments.processes import marked
@@ -25,3 +26,11 @@ def plant(embedded):
     """The embedded servers with a tiny scenario of this module's own."""
     home, servers = embedded
     return Plant(home / "up", servers, f"e{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(scope="session")
+def prefect(embedded):
+    """A client of the embedded Prefect server."""
+    _, servers = embedded
+    with SyncPrefectClient(servers.prefect) as api:
+        yield api

@@ -4,8 +4,12 @@ import os
 import signal
 import time
 
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.sorting import FlowRunSort
+
 from deployments import local
 from guardianflow.control import Orchestrator
+from guardianflow.events import resource
 from guardianflow.registry import ModelRegistryManager
 from tests.integration.tiny import save_scenario
 
@@ -60,6 +64,25 @@ class Plant:
         record = local.State.read(self.state_dir).pids[part]
         os.killpg(record.pid, signal.SIGKILL)
         until(lambda: part not in local.State.read(self.state_dir).running())
+
+
+def events_about(prefect, event, name):
+    """The events of one kind about a model that the server has, the newest fifty at most."""
+    wanted = {
+        "event": {"name": [event.value]},
+        "resource": {"id": [resource(name)["prefect.resource.id"]]},
+    }
+    answer = prefect.request("POST", "/events/filter", json={"filter": wanted})
+    return answer.json()["events"]
+
+
+def rollbacks_of(prefect, name):
+    """The flow runs of `rollback` that were started for a model."""
+    runs = prefect.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=["rollback"])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+    )
+    return [run for run in runs if run.parameters["model_name"] == name]
 
 
 def until(look, deadline_s=DEADLINE_S):

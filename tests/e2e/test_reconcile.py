@@ -2,40 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterStartTime,
 )
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tests.e2e.plant import until
+from guardianflow.events import EventName
+from tests.e2e.plant import events_about, until
 from tests.integration.releases import Releases, registered
 
 EVERY = timedelta(seconds=30)
-
-
-@pytest.fixture
-def prefect(embedded):
-    """A client of the embedded Prefect server."""
-    _, servers = embedded
-    with (
-        temporary_settings({PREFECT_API_URL: servers.prefect}),
-        get_client(sync_client=True) as api,
-    ):
-        yield api
-
-
-def alarms(prefect, name):
-    wanted = {
-        "event": {"name": ["guardianflow.model.alarm"]},
-        "resource": {"id": [f"guardianflow.model.{registered(name)}"]},
-    }
-    answer = prefect.request("POST", "/events/filter", json={"filter": wanted}).json()
-    return answer["events"]
 
 
 def passes_since(prefect, deployment, since):
@@ -64,7 +42,7 @@ def test_an_alias_moved_by_hand_is_reported_by_the_next_pass(
     until(lambda: (last := plant.orchestrator.last_ended("reconcile")) and last[1] > began)
     releases.client.set_registered_model_alias(registered(name), "champion", "1")
     moved = datetime.now(UTC)
-    (alarm,) = until(lambda: alarms(prefect, name))
+    (alarm,) = until(lambda: events_about(prefect, EventName.ALARM, name))
     # How long that takes says more of the machine than of the schedule: passes are counted.
     (sender,) = [
         related["prefect.resource.id"].removeprefix("prefect.flow-run.")
