@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop chaos mutation screenshots constraints clean
+.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction chaos mutation screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -73,6 +73,13 @@ bench-latency: $(READY) ## torch, ONNX Runtime and OpenVINO on the same weights,
 
 bench-drop: $(READY) ## what INT8 costs on 5000 drawn images and on photographs (GUARDIANFLOW_REAL_DATA)
 	$(BIN)/python -m benchmarks.accuracy_drop
+	$(BIN)/python -m benchmarks.page
+
+bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action, flows; an hour
+	$(BIN)/python -m benchmarks.reaction
+	$(BIN)/python -m benchmarks.flow_overhead
+	$(BIN)/python -m benchmarks.false_rollbacks
+	$(BIN)/python -m benchmarks.right_action
 	$(BIN)/python -m benchmarks.page
 
 chaos: $(READY) ## kill everything for one to two hours, on SQLite and Postgres, and judge the history

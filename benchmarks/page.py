@@ -14,9 +14,13 @@ from benchmarks import (
     accuracy_drop,
     checker,
     equal_budget,
+    false_rollbacks,
+    flow_overhead,
     latency,
     ledger_growth,
     listing,
+    reaction,
+    right_action,
     rotation,
     training_throughput,
 )
@@ -35,6 +39,12 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
     "data": {"checker": checker.rows},
     "accuracy": {"equal-budget": equal_budget.rows},
     "training": {"training-throughput": training_throughput.rows},
+    "reaction": {
+        "reaction": reaction.rows,
+        "false-rollbacks": false_rollbacks.rows,
+        "right-action": right_action.rows,
+        "flow-overhead": flow_overhead.rows,
+    },
     "int8": {"latency": latency.rows, "accuracy-drop": accuracy_drop.rows},
 }
 
