@@ -11,7 +11,6 @@ is told as a share of a job of ten minutes.
 """
 
 import argparse
-import os
 import random
 import subprocess
 import sys
@@ -79,7 +78,7 @@ class Bench:
         done = subprocess.run(
             [sys.executable, "-c", PLAIN],
             input=scenario.model_dump_json(),
-            env={**os.environ, **env},
+            env=env,
             cwd=CHECKOUT,
             capture_output=True,
             text=True,

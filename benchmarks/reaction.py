@@ -124,7 +124,7 @@ class Floor:
 
     def answer(self) -> Try:
         """The answer to a promotion's question, until the version is champion."""
-        name = ModelName.parse(self.plant.new_release().public)
+        name = self.plant.new_release()
         set_candidate(self.plant.client, name, self.plant.bare_version(name, SMALL))
         asked = self.orchestrator.submit("promote/guardianflow", {"model_name": name.public})
         until(lambda: self.orchestrator.read(asked.id).waiting)
