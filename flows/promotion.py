@@ -74,6 +74,8 @@ def promote(
     model_version: ModelVersion | None = None,
     requested_by: Text = "",
     reason: Text = "",
+    *,
+    force: bool = False,
 ) -> State[Any]:
     """Measure a version beside the champion, ask people, and make it @champion if approved.
 
@@ -87,10 +89,12 @@ def promote(
         requested_by: Who asks, as declared; it is shown with the question.
         reason: Why it is asked for; it is shown with the question. A version that was rejected is
             proposed again only with one.
+        force: Ask although the gate says FAILED or the version was rolled back before; wants a
+            reason, and one whom the policy lets as requested_by.
     """
     why = ""
     for number in range(1, MAX_ROUNDS + 1):
-        round_ = open_round(number, model_name, model_version, requested_by, reason)
+        round_ = open_round(number, model_name, model_version, requested_by, reason, force=force)
         if round_.proposal and round_.proposal.changes_nothing:
             message = f"{model_name} version {round_.proposal.version} is @champion already."
             return Completed(name="NothingToDo", message=message)
@@ -126,6 +130,8 @@ def open_round(
     model_version: int | None,
     requested_by: str,
     reason: str,
+    *,
+    force: bool,
 ) -> Round:
     """Measure, judge, keep the evidence in MLflow and show it; or read what was asked before."""
     from guardianflow.promotion import propose
@@ -144,6 +150,7 @@ def open_round(
             token=f"{run_token('promotion')}-{uuid4()}",
             requested_by=requested_by or "the Prefect server",
             reason=reason,
+            force=force,
             on_progress=ProgressBar(),
         )
 

@@ -82,6 +82,11 @@ class ApprovalRule(BaseModel):
     approvers: tuple[str, ...] = Field(
         default=(), description="Names of those who may approve; empty: anybody."
     )
+    overriders: tuple[str, ...] = Field(
+        default=(),
+        description="Names of those who may override the gate, a quarantine or a hold, with a "
+        "reason; empty: anybody.",
+    )
     four_eyes: bool = Field(default=False, description="Who asked may not approve.")
     approvals_needed: int = Field(
         default=1, ge=1, le=2, description="1, or 2 of different approvers."
@@ -95,10 +100,11 @@ class ApprovalRule(BaseModel):
 
     @model_validator(mode="after")
     def _enough_approvers(self) -> Self:
-        names = {plain_name(name) for name in self.approvers}
-        if len(names) != len(self.approvers) or "" in names:
-            raise ValueError("an approver is named twice, or not at all")
-        if names and len(names) < self.approvals_needed:
+        for what, listed in (("approver", self.approvers), ("overrider", self.overriders)):
+            names = {plain_name(name) for name in listed}
+            if len(names) != len(listed) or "" in names:
+                raise ValueError(f"an {what} is named twice, or not at all")
+        if self.approvers and len(self.approvers) < self.approvals_needed:
             raise ValueError("two approvals need at least two approvers")
         return self
 
@@ -175,6 +181,16 @@ def objection(rule: ApprovalRule, requester: str, earlier: Sequence[Answer], ans
     if any(same_person(answer.approver, other.approver) for other in earlier):
         return f"{answer.approver} has approved already, and another person is needed"
     return ""
+
+
+def may_override(rule: ApprovalRule, who: str) -> bool:
+    """Whether somebody may override the gate; an account of a command line by its full name.
+
+    Unlike `same_person`, which keeps people out, this lets them in: `kim@laptop (CLI)` is
+    `kim@laptop`, but not `kim`.
+    """
+    account = who.removesuffix("(CLI)")
+    return not rule.overriders or any(same_name(account, name) for name in rule.overriders)
 
 
 def decision_of(rule: ApprovalRule, requester: str, answers: Sequence[Answer]) -> Choice | None:

@@ -4,35 +4,10 @@ The page lies in MLflow as the record and is shown in the Prefect UI with the sa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from guardianflow.gate import GateReport, Subject
 from guardianflow.measuring.evaluation import Evaluation
-from guardianflow.measuring.measurement import Measured
 from guardianflow.proposal import Proposal
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A subject of the gate with the detections that its figures came from."""
-
-    subject: Subject
-    candidate: Measured | None
-    champion: Measured | None
-
-    def most_different(self, count: int) -> list[int]:
-        """Indices of the frames on which the two saw the most different number of things."""
-        if self.candidate is None:
-            return []
-        ours = _shown(self.candidate)
-        theirs = _shown(self.champion) if self.champion else ours
-        gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
-        return sorted(range(len(gaps)), key=lambda index: (-gaps[index], index))[:count]
-
-
-def _shown(measured: Measured) -> list[int]:
-    """How many boxes an operator would be shown in each frame."""
-    return [len(found.scores) for found in measured.seen.shown()]
 
 
 def missed_per_100(evaluation: Evaluation) -> float:

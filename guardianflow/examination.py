@@ -5,33 +5,23 @@ plan -> are the files those that were registered? -> measure both on the frozen 
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from guardianflow.approval import ApprovalRule
-from guardianflow.artifacts import verify_version
 from guardianflow.binding import bind
 from guardianflow.data.dataset import Sample
-from guardianflow.errors import ArtifactMissing
-from guardianflow.evidence import Comparison, evidence_markdown, headline
-from guardianflow.gate import Subject, judge
-from guardianflow.measuring.comparison import PairedComparison, compare
-from guardianflow.measuring.cost import VariantCost, read_cost
-from guardianflow.measuring.measurement import (
-    Measured,
-    evaluation_digest,
-    evaluation_set,
-    measure_version,
-    recorded_scenario,
-)
+from guardianflow.evidence import evidence_markdown, headline
+from guardianflow.gate import GateOutcome, GateReport, Subject, judge
 from guardianflow.measuring.pictures import comparison_sheet
 from guardianflow.origin import describe_origin
 from guardianflow.proposal import Proposal, champion_moves
 from guardianflow.records import PROMOTIONS, Draft, close_record, open_record
-from guardianflow.registry import ModelRegistryManager, Move, Plan, RegisteredModelInfo
-from guardianflow.scenario import GateSettings, Scenario
+from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
+from guardianflow.scenario import GateSettings
+from guardianflow.subjects import Compared, Ground, OnProgress, Pair, examine_name, find_ground
 
 EVIDENCE_PAGE = "evidence.md"
 _PICTURE_FRAMES = 4
@@ -53,25 +43,17 @@ def examine(
     plan: Plan,
     inquiry: Inquiry,
     rejected: tuple[str, ...],
-    on_progress: Callable[[str, int, int], None] | None,
+    on_progress: OnProgress | None,
 ) -> Proposal:
     """Measure a plan, judge it, and keep the whole of it in MLflow under the token, if any."""
     if plan.version is None:
         raise ValueError("a plan of a promotion names a version")
     info = registry.get_version(plan.model_name, plan.version)
-    scenario = recorded_scenario(registry, info)
+    ground = find_ground(registry, info)
+    scenario = ground.scenario
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        samples, problem = _evaluation_frames(registry, info, scenario)
-        subjects: list[Subject] = []
-        for move in champion_moves(plan.moves):
-            damaged = _damage(registry, move)
-            if scenario and samples and not damaged:
-                comparison = _compare(registry, move, samples, scenario.classes, on_progress)
-                subjects.append(comparison.subject)
-                _draw(comparison, samples, scenario.classes, folder)
-            else:
-                subjects.append(_unmeasured(move, damaged or problem))
+        subjects = _examine_names(registry, plan, ground, folder, on_progress)
         gate = judge(subjects, scenario.gate if scenario else GateSettings())
         title = f"promote {plan.model_name} {plan.version}"
         token = inquiry.token
@@ -81,13 +63,13 @@ def examine(
             version=plan.version,
             expected_champion=plan.champion.get(plan.model_name),
             moves=plan.moves,
-            warnings=(*rejected, *plan.warnings),
-            subjects=tuple(subjects),
+            warnings=(*_overrides(inquiry, gate), *rejected, *plan.warnings),
+            subjects=subjects,
             gate=gate,
             headline=headline(subjects, gate),
             scenario=f"{scenario.name} {scenario.version}" if scenario else "",
             origin=describe_origin(registry, info),
-            images=len(samples),
+            images=len(ground.samples),
             requested_by=inquiry.requested_by,
             reason=inquiry.reason.strip(),
             forced=inquiry.force,
@@ -102,30 +84,31 @@ def examine(
     return proposal
 
 
-def _evaluation_frames(
-    registry: ModelRegistryManager, info: RegisteredModelInfo, scenario: Scenario | None
-) -> tuple[Sequence[Sample], str]:
-    """The frozen frames that a version may be measured on, or why there are none."""
-    if scenario is None:
-        return (), "no scenario is recorded with it"
-    try:
-        _, samples = evaluation_set(scenario, recorded=evaluation_digest(registry, info))
-    except ArtifactMissing as error:
-        return (), error.message
-    return samples, ""
+def _examine_names(
+    registry: ModelRegistryManager,
+    plan: Plan,
+    ground: Ground,
+    folder: Path,
+    on_progress: OnProgress | None,
+) -> tuple[Subject, ...]:
+    """Measure every name whose champion would move, and draw where the two differ most."""
+    subjects: list[Subject] = []
+    back = {move.name: move.after for move in plan.moves if move.alias is ModelAlias.ROLLBACK}
+    for move in champion_moves(plan.moves):
+        if move.after is None:
+            raise ValueError(f"a promotion never empties @champion of {move.name}")
+        pair = Pair(move.name, move.after, move.before, back.get(move.name))
+        comparison = examine_name(registry, pair, ground, on_progress)
+        subjects.append(comparison.subject)
+        _draw(comparison, ground.samples, ground.classes, folder)
+    return tuple(subjects)
 
 
-def _damage(registry: ModelRegistryManager, move: Move) -> str:
-    """Why MLflow does not serve the files that were registered; '' if it does.
-
-    What is measured may come from the local copy: an approval is about what will be served.
-    """
-    assert move.after is not None
-    try:
-        verify_version(registry.client, registry.get_version(move.name, move.after))
-    except ArtifactMissing as error:
-        return error.message
-    return ""
+def _overrides(inquiry: Inquiry, gate: GateReport) -> tuple[str, ...]:
+    """Who lets a question be asked that the gate has answered."""
+    if not (inquiry.force and gate.outcome is GateOutcome.FAILED):
+        return ()
+    return (f"The gate says FAILED, {inquiry.requested_by} overrides it: {inquiry.reason.strip()}",)
 
 
 def _draft(folder: Path, proposal: Proposal) -> Draft:
@@ -139,76 +122,8 @@ def _draft(folder: Path, proposal: Proposal) -> Draft:
     )
 
 
-def _unmeasured(move: Move, problem: str) -> Subject:
-    if move.after is None:
-        raise ValueError(f"a promotion never empties @champion of {move.name}")
-    return Subject(
-        model_name=move.name,
-        version=move.after,
-        champion_version=move.before,
-        candidate=None,
-        champion=None,
-        problem=problem,
-    )
-
-
-def _compare(
-    registry: ModelRegistryManager,
-    move: Move,
-    samples: Sequence[Sample],
-    classes: Sequence[str],
-    on_progress: Callable[[str, int, int], None] | None,
-) -> Comparison:
-    """Measure one name's next champion and its champion of now on the same frames."""
-    problems: list[str] = []
-
-    def measure(version: int | None, role: str) -> Measured | None:
-        if version is None:
-            return None
-        label = f"measure {role} {move.name} version {version}"
-
-        def show(done: int, total: int) -> None:
-            if on_progress:
-                on_progress(label, done, total)
-
-        try:
-            return measure_version(registry, move.name, version, samples, classes, on_progress=show)
-        except ArtifactMissing as error:
-            problems.append(error.message)
-            # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
-            return None
-
-    candidate, champion = measure(move.after, "candidate"), measure(move.before, "champion")
-    subject = _unmeasured(move, "; ".join(problems)).model_copy(
-        update={
-            "candidate": candidate.evaluation if candidate else None,
-            "champion": champion.evaluation if champion else None,
-            "difference": _difference(champion, candidate, samples, classes),
-            "cost": _cost(registry, move),
-        }
-    )
-    return Comparison(subject, candidate, champion)
-
-
-def _difference(
-    before: Measured | None,
-    after: Measured | None,
-    samples: Sequence[Sample],
-    classes: Sequence[str],
-) -> PairedComparison | None:
-    """What the candidate gains or loses against the champion; None where one is missing."""
-    return compare(before.seen, after.seen, samples, classes) if before and after else None
-
-
-def _cost(registry: ModelRegistryManager, move: Move) -> VariantCost | None:
-    """What the run of a variant kept of it; None for a base, and for what others made."""
-    assert move.after is not None
-    info = registry.get_version(move.name, move.after)
-    return read_cost(registry.client, info.run_id) if info.run_id else None
-
-
 def _draw(
-    comparison: Comparison, samples: Sequence[Sample], classes: Sequence[str], folder: Path
+    comparison: Compared, samples: Sequence[Sample], classes: Sequence[str], folder: Path
 ) -> None:
     """Draw the frames on which candidate and champion differ most, side by side."""
     if comparison.candidate is None:

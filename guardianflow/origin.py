@@ -75,9 +75,22 @@ class Origin(BaseModel):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
+def maker_of(registry: ModelRegistryManager, info: RegisteredModelInfo) -> RegisteredModelInfo:
+    """The version whose training or import made one: of a variant the base it was made from."""
+    if info.source_version is None:
+        return info
+    return registry.get_version(ModelName.parse(info.name).base, info.source_version)
+
+
+def is_imported(maker: RegisteredModelInfo) -> bool:
+    """Whether another trainer made a version of the base."""
+    return FILE_TAG in maker.tags
+
+
 def describe_origin(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
     """What a version, or the base that it was quantized from, was imported from; "" if trained."""
-    if info.source_version is not None:
-        info = registry.get_version(ModelName.parse(info.name).base, info.source_version)
-    file = info.tags.get(FILE_TAG, "")
-    return f"{file} (licence: {info.tags.get(LICENCE_TAG) or 'not stated'})" if file else ""
+    maker = maker_of(registry, info)
+    if not is_imported(maker):
+        return ""
+    licence = maker.tags.get(LICENCE_TAG) or "not stated"
+    return f"{maker.tags[FILE_TAG]} (licence: {licence})"

@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from guardianflow.approval import NOBODY, Answer, Choice, actor_of, decision_of, reason_of
+from guardianflow.approval import (
+    NOBODY,
+    Answer,
+    ApprovalRule,
+    Choice,
+    actor_of,
+    decision_of,
+    may_override,
+    reason_of,
+)
 from guardianflow.approval_rules import read_rule
 from guardianflow.binding import differences
 from guardianflow.catalog import EXPIRED, REASON_TAG, REJECTED, STATUS_TAG
@@ -31,6 +40,9 @@ from guardianflow.names import ModelName
 from guardianflow.proposal import Proposal, champion_moves, require_in_time
 from guardianflow.records import PROMOTIONS, find_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
+
+# What the ledger takes.
+_MAX_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -62,14 +74,17 @@ def propose(
         token: The same token gives the same record; it is measured once.
         requested_by: Who asks, for the record.
         reason: Why; a version that was rejected is proposed again only with one.
-        force: Ask a person although the gate says FAILED or the version is quarantined.
+        force: Ask a person although the gate says FAILED or the version is quarantined; wants a
+            reason, and one whom the policy lets.
         keep: Write the record to MLflow; off for a dry run, which writes nothing.
         on_progress: Called with what is measured, frames done and frames in all.
 
     Raises:
         NoCandidate: There is nothing to promote.
         VersionRejected: A person rejected it before, and no reason was given.
-        InputError: The policy wants somebody else to approve, and nobody says to have asked.
+        InputError: The policy wants somebody else to approve, and nobody says to have asked; or
+            force without a reason.
+        ApprovalRequired: Force by somebody whom the policy does not let.
         GateFailed: The gate says FAILED and force is off; the evidence is kept all the same.
     """
     client = registry.client
@@ -77,6 +92,8 @@ def propose(
         proposal = read_record(client, done, Proposal)
     else:
         rule = read_rule(client, ModelName.parse(model_name))
+        if force:
+            require_may_override(rule, model_name, requested_by, reason)
         plan = registry.plan_promotion(
             model_name, version, force=force, actor=requested_by, write=keep
         )
@@ -85,15 +102,7 @@ def propose(
         rejected = rejections(registry, plan, reason)
         proposal = examine(registry, plan, inquiry, rejected, on_progress)
     if proposal.gate.outcome is GateOutcome.FAILED and not force:
-        raise GateFailed(
-            f"The gate says no to {proposal.model_name} version {proposal.version}: "
-            f"{proposal.gate.summary()}.",
-            remedy=f"Look at the evidence (MLflow run {proposal.evidence_run_id}), train a better "
-            "version, or override with --force and a reason.",
-            evidence_run_id=proposal.evidence_run_id,
-            name=proposal.model_name,
-            version=proposal.version,
-        )
+        raise GateFailed(proposal)
     return proposal
 
 
@@ -135,7 +144,7 @@ def decide(
         expected_champion=proposal.expected_champion,
         expected_moves={m.name: (m.before, m.after) for m in champion_moves(proposal.moves)},
         actor=actor_of(answers),
-        reason=reason_of(answers),
+        reason=_reason_of(proposal, answers),
         token=token,
         evidence=f"{proposal.evidence_run_id}:{proposal.digest}:{proposal.binding.digest}",
         force=proposal.forced,
@@ -169,6 +178,39 @@ def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple
     return tuple(said)
 
 
+def require_may_override(
+    rule: ApprovalRule, model_name: str, requested_by: str, reason: str
+) -> None:
+    """Refuse an override without a reason or a person, or by one whom the policy does not let.
+
+    Raises:
+        InputError: There is no reason, or nobody says to have asked.
+        ApprovalRequired: The policy names others.
+    """
+    if len(reason.strip()) < 3:
+        raise InputError(
+            f"An override of the gate of {model_name} needs a reason.",
+            remedy='Say why: --force --reason "...".',
+            name=model_name,
+        )
+    if requested_by.strip() in NOBODY:
+        raise InputError(
+            f"An override of the gate of {model_name} needs a person, but it says to come from "
+            f"{requested_by or 'nobody'}.",
+            remedy="Say who asks: the parameter requested_by.",
+            name=model_name,
+        )
+    if not may_override(rule, requested_by):
+        raise ApprovalRequired(
+            f"{requested_by} may not override the gate of {model_name}; the policy "
+            f"names {', '.join(rule.overriders)}. Nothing was changed.",
+            remedy="Let one of them ask, or train a version that passes. The names are in the "
+            "block guardianflow-approval.",
+            name=model_name,
+            overriders=list(rule.overriders),
+        )
+
+
 def request_token(request: str) -> str:
     """The token of what a request's flow run does, which makes it once."""
     return f"promotion-{request}"
@@ -191,6 +233,15 @@ def expire(registry: ModelRegistryManager, versions: Mapping[str, int], why: str
         if info.status in ("", EXPIRED) and ModelAlias.CHAMPION not in info.aliases:
             registry.set_version_tag(name, version, REASON_TAG, why[:1000])
             registry.set_version_tag(name, version, STATUS_TAG, EXPIRED)
+
+
+def _reason_of(proposal: Proposal, answers: Sequence[Answer]) -> str:
+    """Why, for the ledger; of an override first who let it be asked."""
+    given = reason_of(answers)
+    if not proposal.overridden:
+        return given
+    said = f"gate FAILED, overridden by {proposal.requested_by}: {proposal.reason}"
+    return (said if given == proposal.reason else f"{said}; approved: {given}")[:_MAX_REASON]
 
 
 def _check_binding(registry: ModelRegistryManager, proposal: Proposal, token: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.approval import ApprovalRule, expires_at
 from guardianflow.binding import Binding
 from guardianflow.errors import ApprovalExpired
-from guardianflow.gate import GateReport, Subject
+from guardianflow.gate import GateOutcome, GateReport, Subject
 from guardianflow.registry import ModelAlias, Move
 
 
@@ -46,6 +46,11 @@ class Proposal(BaseModel):
     def expires(self) -> datetime:
         """Until when it may be answered, UTC."""
         return expires_at(self.policy, self.time)
+
+    @property
+    def overridden(self) -> bool:
+        """Whether the gate says no, and who asks overrides it."""
+        return self.forced and self.gate.outcome is GateOutcome.FAILED
 
     @property
     def changes_nothing(self) -> bool:

@@ -197,8 +197,43 @@ class GateSettings(Settings):
     """What a candidate has to show before a person is asked."""
 
     min_map50: Fraction = Field(default=0.3, description="Absolute floor of mAP50.")
+    min_map50_95: Fraction = Field(
+        default=0.0, description="Absolute floor of mAP50-95; 0 = not judged."
+    )
     max_regression: Fraction = Field(
         default=0.05, description="How much mAP50 may be lost against the current champion."
+    )
+    max_recall_regression: Fraction = Field(
+        default=1.0,
+        description="How much recall may be lost against it in any class; 1 = not judged.",
+    )
+    max_miss_rate: Fraction = Field(
+        default=1.0, description="Share of the objects of any class that may be missed; 1 = any."
+    )
+    max_miss_rates: dict[ClassName, Fraction] = Field(
+        default_factory=dict[str, float], description="The same of single classes, e.g. helmet."
+    )
+    min_objects: int = Field(
+        default=30, ge=1, description="A class with fewer objects is INCONCLUSIVE about misses."
+    )
+    max_false_alarms_per_image: float | None = Field(
+        default=None, gt=0, description="Budget of false alarms; without one not judged."
+    )
+    min_images: int = Field(
+        default=20,
+        ge=1,
+        description="On fewer images of the evaluation set figures neither pass nor fail.",
+    )
+    max_contaminated: int = Field(
+        default=0,
+        ge=0,
+        description="Images of the evaluation set that may be, or look like, ones in train or val.",
+    )
+    max_latency_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="What 19 of 20 frames may take on the machine that judges; without one not "
+        "judged.",
     )
     max_variant_drop: Fraction = Field(
         default=0.02, description="How much mAP50-95 a variant may lose against its source."
@@ -273,6 +308,13 @@ class Scenario(Settings):
     def _classes_differ(self) -> "Scenario":
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: a class is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_knows_the_classes(self) -> "Scenario":
+        for name in self.gate.max_miss_rates:
+            if name not in self.classes:
+                raise ValueError(f"gate.max_miss_rates: {name} is none of the classes")
         return self
 
     @model_validator(mode="after")

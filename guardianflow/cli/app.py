@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from guardianflow.cli import (
     approver,
     care,
+    compare,
     dataset,
     drill,
     health,
@@ -50,6 +51,7 @@ _MODULES = (
     health,
     relabelling,
     care,
+    compare,
     drill,
     measure,
     approver,

@@ -6,13 +6,16 @@ import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from guardianflow.gate import GateReport
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone, errors included.")]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the terminal.")]
@@ -60,6 +63,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for row in rows:
         table.add_row(*["-" if cell is None else escape(str(cell)) for cell in row])
     stdout.print(table)
+
+
+def print_gate(gate: "GateReport") -> None:
+    """What every rule of the gate says, as a table; its sentences begin with the model's name."""
+    print_table(
+        f"Gate {gate.outcome}",
+        ("rule", "says", "why"),
+        [(reason.rule, reason.outcome, reason.message) for reason in gate.reasons],
+    )
 
 
 def at_terminal() -> bool:

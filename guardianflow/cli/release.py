@@ -14,12 +14,13 @@ from guardianflow.cli.output import (
     at_terminal,
     confirmed,
     meter,
+    print_gate,
     print_result,
     print_table,
     say,
     stdout,
 )
-from guardianflow.errors import AnswerInvalid, InputError, NothingWaiting
+from guardianflow.errors import AnswerInvalid, GateFailed, InputError, NothingWaiting
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def promote(
     ] = None,
     reason: ReasonOption = "",
     yes: YesFlag = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure, judge and show it; write nothing.")
+    ] = False,
     request: Annotated[
         bool, typer.Option("--request", help="Ask a person in the Prefect UI instead.")
     ] = False,
@@ -69,6 +72,9 @@ def promote(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the evidence and what will move, ask at a terminal, make it @champion.
+
+    Where the gate says FAILED nobody is asked (exit code 3), but for --force with a reason by one
+    whom the approval policy lets. --dry-run ends with the same code and writes nothing.
 
     [bold]Examples[/]
 
@@ -93,18 +99,23 @@ def promote(
         # Before anything is measured.
         require_a_command_may(read_rule(registry.client, ModelName.parse(public)), public)
     token = f"cli-{uuid.uuid4()}"
-    with meter(quiet=as_json) as show:
-        proposal = propose(
-            registry,
-            public,
-            model_version,
-            token=token,
-            requested_by=actor(),
-            reason=reason,
-            force=force,
-            keep=not dry_run,
-            on_progress=show,
-        )
+    try:
+        with meter(quiet=as_json) as show:
+            proposal = propose(
+                registry,
+                public,
+                model_version,
+                token=token,
+                requested_by=actor(),
+                reason=reason,
+                force=force,
+                keep=not dry_run,
+                on_progress=show,
+            )
+    except GateFailed as failed:
+        if not as_json:
+            _show_proposal(failed.proposal)
+        raise
     if not as_json:
         _show_proposal(proposal)
     if proposal.changes_nothing or dry_run:
@@ -163,17 +174,16 @@ def _check_reason(reason: str) -> None:
 def _request(
     name: str, model_version: int | None, reason: str, *, force: bool, as_json: bool
 ) -> None:
-    if force:
-        raise InputError(
-            "--force and --request exclude each other: an override is a person's own act.",
-            remedy="Leave one of them out.",
-        )
     orchestrator = open_orchestrator(quiet=as_json)
     # Which version @candidate means is settled now: the person is asked about what was meant.
     registry = open_registry(quiet=True)
-    plan = registry.plan_promotion(name, model_version)
-    from guardianflow.promotion import rejections
+    from guardianflow.approval_rules import read_rule
+    from guardianflow.promotion import rejections, require_may_override
 
+    if force:
+        rule = read_rule(registry.client, ModelName.parse(name))
+        require_may_override(rule, name, actor(), reason)
+    plan = registry.plan_promotion(name, model_version, force=force)
     rejections(registry, plan, reason)
     started = orchestrator.submit(
         "promote/guardianflow",
@@ -182,6 +192,7 @@ def _request(
             "model_version": plan.version,
             "requested_by": actor(),
             "reason": reason,
+            **({"force": True} if force else {}),
         },
     )
     if not as_json:
@@ -195,8 +206,7 @@ def _request(
 def _show_proposal(proposal: "Proposal") -> None:
     stdout.print(f"[bold]{proposal.headline}[/]", soft_wrap=True)
     show_moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
-    for reason in proposal.gate.reasons:
-        say(f"  {reason.outcome}: {reason.message}")
+    print_gate(proposal.gate)
     for warning in proposal.warnings:
         say(f"  note: {warning}", style="yellow")
     if proposal.evidence_run_id:

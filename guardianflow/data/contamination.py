@@ -74,6 +74,13 @@ class ContaminationReport(BaseModel):
         """Whether nothing is in common."""
         return not self.exact and not self.near
 
+    def leaked(self, counts: Mapping[str, int]) -> int:
+        """Of `exact` or `near`: images of test that are in what is learned from.
+
+        One that is in train and in val counts twice: it is no better than two.
+        """
+        return sum(counts.get(f"{split}/test", 0) for split in _LEARNED)
+
 
 def find_duplicates(groups: Mapping[str, Sequence[Sample]]) -> tuple[DuplicatePair, ...]:
     """Compare each group with those before it, e.g. test with train and val.

@@ -187,6 +187,11 @@ def at_most(events: int, over: int) -> float:
     return float(gammaincinv(events + 1, CONFIDENCE)) / max(1, over)
 
 
+def rate_at_least(events: int, over: int) -> float:
+    """One-sided lower bound of a rate per unit (Garwood, 1936), events independent."""
+    return float(gammaincinv(events, 1 - CONFIDENCE)) / max(1, over) if events else 0.0
+
+
 def _drawn(images: int, draws: int, block: int) -> Generator[NDArray[np.float64]]:
     """How often each image is in each set, shape (up to `block`, N)."""
     random = np.random.default_rng(_SEED)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from guardianflow.data.contamination import CONTAMINATION_FILE
 from guardianflow.edge import ir
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
@@ -20,6 +21,7 @@ def register_copy(
     *,
     source: int | None = None,
     blind: bool = False,
+    evaluated_on: str = "",
     **settings: object,
 ) -> RegisteredModelInfo:
     """Register the learned detector once more, under another name and with other thresholds.
@@ -29,6 +31,7 @@ def register_copy(
         name: Public name of a base.
         source: Version of that base: registers the INT8 twin made from it.
         blind: Register one that sees nothing.
+        evaluated_on: Digest of another evaluation set than that of the learned one.
         settings: Fields of the scenario to replace, e.g. `gate=...`.
     """
     registry, twin = learned.registry, source is not None
@@ -44,12 +47,18 @@ def register_copy(
     run_id = make_run(registry.client, files)
     made = learned.quantized if twin else learned.trained
     inputs = registry.client.get_run(made.run_id).inputs
+    for entry in inputs.dataset_inputs if evaluated_on else ():
+        if any(tag.value == "evaluation" for tag in entry.tags):
+            entry.dataset._digest = evaluated_on
     registry.client.log_inputs(run_id, inputs.dataset_inputs)
     scenario: Scenario = learned.scenario.model_copy(update=settings)
     with tempfile.TemporaryDirectory() as text:
         path = Path(text) / "scenario.json"
         path.write_text(scenario.model_dump_json(), encoding="utf-8")
         registry.client.log_artifact(run_id, str(path))
+        if not twin:
+            kept = registry.client.download_artifacts(made.run_id, CONTAMINATION_FILE, text)
+            registry.client.log_artifact(run_id, kept)
     target = f"{name}__openvino_int8" if twin else name
     tags = {"guardianflow.source_version": str(source)} if twin else {}
     return registry.register_model(run_id, "model", target, tags=tags)

@@ -22,6 +22,7 @@ from flows.questions import look_at_questions
 from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.approval_rules import read_rules
 from guardianflow.control import Orchestrator
+from guardianflow.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from guardianflow.errors import AnswerInvalid, VersionRejected
 from guardianflow.one_time_codes import enrol, read_approvers
 from guardianflow.promotion import decide, propose
@@ -56,11 +57,11 @@ class Floor:
         rules = [ApprovalRule(models=self.name, **rule)] if rule else []
         ApprovalPolicy(rules=rules).save(POLICY_DOCUMENT, overwrite=True)
 
-    def promote(self, *steps, reason="a test", requested_by="Park"):
+    def promote(self, *steps, reason="a test", requested_by="Park", force=False):
         """Run the promotion here; each step is an answer, or what is done before the next one."""
         with ThreadPoolExecutor(1) as pool:
             given = pool.submit(self.answer, steps)
-            state = promote(self.name, None, requested_by, reason, return_state=True)
+            state = promote(self.name, None, requested_by, reason, force=force, return_state=True)
             given.result(DEADLINE_S)
         return state
 
@@ -168,6 +169,36 @@ def test_answers_that_never_hold_come_to_an_end(floor, monkeypatch):
     assert (state.name, state.type) == ("Void", "FAILED")
     assert floor.champion() == 3
     assert "Asked 2 times" in told(floor)[0]
+
+
+def test_a_failed_gate_asks_nobody_unless_one_who_may_overrides_it(floor, tmp_path):
+    floor.policy(overriders=("Park",))
+    spoilt = ContaminationReport(
+        method="by hand",
+        max_distance=0,
+        images={"train": 1, "test": 1},
+        exact={"train/test": 1},
+        near={},
+        pairs=(),
+    )
+    (tmp_path / CONTAMINATION_FILE).write_text(spoilt.model_dump_json(), "utf-8")
+    run_id = floor.registry.get_version(floor.name, 1).run_id
+    floor.registry.client.log_artifact(run_id, str(tmp_path / CONTAMINATION_FILE))
+    ended = floor.promote()
+    assert ended.is_failed()
+    assert "GateFailed" in ended.message
+    ended = floor.promote(requested_by="Choi", force=True)
+    assert "ApprovalRequired: Choi may not override the gate" in ended.message
+    assert floor.orchestrator.pending() == []
+    seen = []
+    state = floor.promote(lambda w: seen.append(floor.form(w)), KIM, force=True)
+    assert state.name == "Promoted", state.message
+    assert seen[0].startswith("**Gate FAILED")
+    assert "The gate says FAILED, Park overrides it: a test" in seen[0]
+    operation = floor.registry.history(floor.name)[-1]
+    assert operation.reason == (
+        "gate FAILED, overridden by Park: a test; approved: saw the pictures"
+    )
 
 
 def test_two_people_with_codes_and_what_is_not_counted_is_asked_again(floor, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.integration.release_kit import register_copy, register_release
 
 APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")
 REJECTED = Answer(decision=Choice.REJECT, approver="Kim Minji", reason="masks are missed")
-OPEN_GATE = GateSettings(min_map50=0.0, max_regression=1.0)
+OPEN_GATE = GateSettings(min_map50=0.0, max_regression=1.0, min_images=1)
 
 
 @pytest.fixture
@@ -45,6 +46,10 @@ def everything(registry, name):
 
 def artifacts(registry, run_id):
     return {file.path for file in registry.client.list_artifacts(run_id)}
+
+
+def text_of(registry, run_id, file):
+    return Path(registry.client.download_artifacts(run_id, file)).read_text("utf-8")
 
 
 def promote(registry, name):
@@ -174,7 +179,7 @@ def test_deciding_twice_is_one_operation(registry, learned, name):
 
 
 def test_the_gate_refuses_keeps_the_evidence_and_yields_to_force(registry, learned, name):
-    register_release(learned, name, gate=GateSettings(min_map50=1.0))
+    register_release(learned, name, gate=GateSettings(min_map50=1.0, min_images=1))
     mine = token()
     with pytest.raises(GateFailed) as refused:
         propose(registry, name, token=mine, requested_by="lee")
@@ -182,9 +187,18 @@ def test_the_gate_refuses_keeps_the_evidence_and_yields_to_force(registry, learn
     assert "evidence.md" in artifacts(registry, run_id)
     with pytest.raises(GateFailed):
         propose(registry, name, token=mine, requested_by="lee")
-    forced = propose(registry, name, token=token(), requested_by="lee", force=True)
+    why = {"force": True, "reason": "the old one is blind at night"}
+    mine = token()
+    forced = propose(registry, name, token=mine, requested_by="lee", **why)
     assert forced.gate.outcome is GateOutcome.FAILED
     assert registry.get_champion(name) is None
+    said = "The gate says FAILED, lee overrides it: the old one is blind at night"
+    assert said in forced.warnings
+    assert said in text_of(registry, forced.evidence_run_id, "evidence.md")
+    done = decide(registry, forced, [APPROVED], token=mine)
+    assert done.operation.reason == (
+        "gate FAILED, overridden by lee: the old one is blind at night; approved: saw the pictures"
+    )
 
 
 def test_what_cannot_be_measured_asks_a_person(registry, name):

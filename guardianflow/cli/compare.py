@@ -1,0 +1,88 @@
+"""`guardianflow compare`: any two versions on the same frozen images."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.connection import open_registry
+from guardianflow.cli.output import JsonFlag, meter, print_gate, print_result, print_table, stdout
+from guardianflow.names import ModelName
+
+if TYPE_CHECKING:
+    from guardianflow.version_comparison import VersionComparison
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("compare", rich_help_panel="Care")(compare)
+
+
+def compare(
+    name: Annotated[str, typer.Argument(help="Base or variant.")],
+    first: Annotated[int, typer.Argument(help="The version that is compared with.", min=1)],
+    second: Annotated[int, typer.Argument(help="The version that is compared.", min=1)],
+    against: Annotated[
+        str, typer.Option(help="The name of the second, if another: the base, or a variant of it.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure two versions on the images that both were evaluated on; writes nothing.
+
+    Shows each difference with its interval, and what the gate would say if the second were to
+    take the place of the first.
+
+    [bold]Examples[/]
+
+    guardianflow compare donghwa-entec/busan-plant1/welding/ppe 3 5
+
+    guardianflow compare donghwa-entec/busan-plant1/welding/ppe 5 2 --against \
+donghwa-entec/busan-plant1/welding/ppe__openvino_int8
+    """
+    public, other = ModelName.parse(name).public, ModelName.parse(against or name).public
+    registry = open_registry(quiet=as_json)
+    from guardianflow.version_comparison import compare_versions
+
+    with meter(quiet=as_json) as show:
+        found = compare_versions(
+            registry,
+            public,
+            first,
+            second,
+            against=other,
+            on_progress=show,
+        )
+    if not as_json:
+        _show(found)
+    print_result(
+        {"message": found.sentence(), **found.model_dump(mode="json")},
+        as_json=as_json,
+    )
+
+
+def _show(found: "VersionComparison") -> None:
+    difference = found.difference
+    print_table(
+        f"{found.first.label} and {found.second.label} on {difference.images} images",
+        (
+            "figure",
+            found.first.label,
+            found.second.label,
+            "difference",
+            f"{difference.confidence:.0%} interval",
+            "second is",
+        ),
+        [
+            (
+                row.what,
+                f"{row.first:.3f}",
+                f"{row.second:.3f}",
+                f"{row.difference.value:+.3f}",
+                f"{row.difference.low:+.3f} to {row.difference.high:+.3f}",
+                row.says,
+            )
+            for row in found.rows()
+        ],
+    )
+    stdout.print(found.sentence(), soft_wrap=True, markup=False)
+    if found.gate:
+        print_gate(found.gate)
