@@ -15,7 +15,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import BlockDocument
 from prefect.events.actions import SendNotification
-from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
@@ -122,17 +122,7 @@ def _describe(told: Told, block: UUID) -> AutomationCore:
         description=told.description,
         enabled=True,
         tags=[_TAG],
-        trigger=EventTrigger.model_validate(
-            {
-                "match": {"prefect.resource.id": list(told.resources)},
-                "match_related": dict(told.related),
-                "expect": [str(event) for event in told.expect],
-                "for_each": list(told.for_each),
-                "posture": Posture.Reactive,
-                "threshold": 1,
-                "within": told.within,
-            }
-        ),
+        trigger=EventTrigger.model_validate(told.trigger),
         actions=[
             SendNotification(
                 block_document_id=block,

@@ -37,8 +37,8 @@ def answer_form(
         fields["code"] = (str, code)
     form = create_model("PromotionAnswer", __base__=RunInput, **fields)
     first, _, rest = evidence_markdown(proposal).partition("\n")
-    notes = "".join(f"\n\n**{note}**" for note in _notes(standing, why, complaint))
-    return form.with_initial_data(description=f"{first}{notes}\n{rest}{links}")
+    said = "".join(f"\n\n**{note}**" for note in notes(standing, why, complaint))
+    return form.with_initial_data(description=f"{first}{said}\n{rest}{links}")
 
 
 def given_answer(given: RunInput) -> tuple[Answer, SecretStr]:
@@ -57,15 +57,16 @@ def unusable(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
-def _notes(standing: Standing, why: str, complaint: str) -> list[str]:
-    notes: list[str] = []
+def notes(standing: Standing, why: str, complaint: str) -> list[str]:
+    """What is to be known of earlier answers, for the form and for the message that it waits."""
+    said: list[str] = []
     if why:
-        notes.append(f"Asked anew: {why.rstrip('.')}. Earlier answers do not count.")
+        said.append(f"Asked anew: {why.rstrip('.')}. Earlier answers do not count.")
     if complaint:
-        notes.append(f"The last answer could not be used ({complaint}). Please answer again.")
+        said.append(f"The last answer could not be used ({complaint}). Please answer again.")
     if wrong := sum(answer.wrong_code for answer in standing.answers):
-        notes.append(f"{wrong} of {MAX_WRONG_CODES} wrong codes; then this request is over.")
+        said.append(f"{wrong} of {MAX_WRONG_CODES} wrong codes; then this request is over.")
     if standing.counted:
         given = ", ".join(answer.who for answer in standing.counted)
-        notes.append(f"Approved by {given}; one more person is needed.")
-    return notes
+        said.append(f"Approved by {given}; one more person is needed.")
+    return said

@@ -28,7 +28,7 @@ from prefect.states import Completed, Failed
 from prefect.types import KeyValueLabelsField
 from pydantic import SecretStr, ValidationError
 
-from flows.approval_form import answer_form, given_answer, unusable
+from flows.approval_form import answer_form, given_answer, notes, unusable
 from flows.connection import (
     connect,
     mirror_policy,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 5
 """So often is asked anew when what was approved is not what is there any more."""
 _SHOWN = "guardianflow.shown"
+_NOTE = "guardianflow.note"
 # An answer that was given must outlive a restart of the servers: five minutes.
 _PATIENCE: dict[str, Any] = {
     "retries": 30,
@@ -247,6 +248,8 @@ def ask(
     for attempt in count(1):
         require_in_time(proposal, datetime.now(UTC))
         form = answer_form(proposal, standing, links, why, complaint)
+        if said := " ".join(notes(standing, why, complaint)):
+            note(said)
         key = f"{number}-{len(standing.answers) + 1}-{attempt}-{proposal.digest[:32]}"
         try:
             return given_answer(_wait_for(form, key, proposal.expires))
@@ -254,6 +257,13 @@ def ask(
             complaint = unusable(error)
             get_run_logger().warning("the answer cannot be used (%s), asking again", complaint)
     raise AssertionError("unreachable: count() has no end")
+
+
+@task(name="note", **_PATIENCE)
+def note(said: str) -> None:
+    """Let the message that the promotion waits say what became of earlier answers."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run_labels(UUID(flow_run.get_id()), {_NOTE: said})
 
 
 def _wait_for(form: type[RunInput], key: str, until: datetime) -> RunInput:

@@ -1,10 +1,13 @@
-"""Notices promotions that ended without a decision: nobody answered, cancelled, void, failed.
+"""Notices promotions that end, or ended, without a decision: not answered, cancelled, void, failed.
 
+    open in the book, its last day has begun -> event sent -> noted in the book
     open in the book, flow run over -> event sent -> status `expired` on the version -> closed
 
 A suspended flow run that times out or is cancelled runs no hook, so the flow `reconcile` looks. The
 event comes first: a process that is killed before the end tells twice rather than never.
 """
+
+from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -29,10 +32,13 @@ _NEVER_RESUMED = "never resumed"
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,
 )
-def look_at_questions() -> list[str]:
-    """Close the questions whose flow runs are over; what was told, in words.
+def look_at_questions(now: datetime | None = None) -> list[str]:
+    """Remind of questions that end soon, close those that are over; what was told, in words.
 
     It also copies the approval policy to MLflow, where an edit in the UI counts from then on.
+
+    Args:
+        now: The time of the pass.
     """
     registry = connect()
     try:
@@ -45,17 +51,16 @@ def look_at_questions() -> list[str]:
     if not waiting:
         return []
     runs = Orchestrator().find_all([question.request for question in waiting])
-    return [
-        said for question in waiting if (said := _look_at(registry, question, runs)) is not None
-    ]
+    now = now or datetime.now(UTC)
+    said = [_look_at(registry, one, runs.get(one.request), now) for one in waiting]
+    return [text for text in said if text]
 
 
 def _look_at(
-    registry: ModelRegistryManager, question: OpenQuestion, runs: dict[str, FlowRunInfo]
+    registry: ModelRegistryManager, question: OpenQuestion, run: FlowRunInfo | None, now: datetime
 ) -> str | None:
-    run = runs.get(question.request)
     if run is not None and not run.final:
-        return None
+        return _remind(question) if run.waiting and question.asked.is_ending(now) else None
     asked = question.asked
     ended_well = run is not None and run.ok
     if ended_well or was_decided(registry, asked.model_name, question.request):
@@ -64,20 +69,37 @@ def _look_at(
         return None
     why = _why(run)
     message = f"Nobody decided about {asked.model_name} version {asked.version}: {why}."
-    send_event(
-        EventName.UNDECIDED,
-        ModelEvent(
-            model=asked.model_name,
-            version=asked.version,
-            incident=question.request,
-            report=asked.record,
-            message=message,
-        ),
-    )
+    _tell(EventName.UNDECIDED, question, message)
     expire(registry, asked.versions, why)
     question.close(why)
-    get_run_logger().warning("%s", message)
     return message
+
+
+def _remind(question: OpenQuestion) -> str | None:
+    """Tell once that the last day of a question has begun."""
+    if question.reminded:
+        return None
+    asked = question.asked
+    message = (
+        f"It is not decided yet about {asked.model_name} version {asked.version}; the question "
+        f"ends at {asked.expires:%Y-%m-%d %H:%M} UTC."
+    )
+    _tell(EventName.EXPIRING, question, message)
+    question.remind()
+    return message
+
+
+def _tell(event: EventName, question: OpenQuestion, message: str) -> None:
+    asked = question.asked
+    payload = ModelEvent(
+        model=asked.model_name,
+        version=asked.version,
+        incident=question.request,
+        report=asked.record,
+        message=message,
+    )
+    send_event(event, payload)
+    get_run_logger().warning("%s", message)
 
 
 def _why(run: FlowRunInfo | None) -> str:

@@ -1,12 +1,10 @@
 """The flow `reconcile`: every 30 s, finish what is provably ours and report the rest once.
 
-    look at all releases -> alarm or settled, once for each change -> remembered -> page
-        -> promotions that ended without a decision -> tidy up
-
-An event is sent before it is remembered that it was: a process that is killed between the two
-sends it again, never not at all.
+look at all releases -> reports, silence, Prefect itself -> alarm or settled, once (alarms.py)
+-> page -> tidy up -> questions that end, or ended without a decision -> status page
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,23 +16,21 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
+from flows.alarms import SERVERS, tell, tell_of_rescue
 from flows.connection import connect, worth_retrying
-from flows.health import described, tell_of_health
 from flows.parameters import PublicModelName
-from flows.publishing import send_event, show_page
+from flows.publishing import show_page
 from flows.questions import look_at_questions
 from flows.status_page import refresh_status
-from guardianflow.care.alarms import AlarmBook, Change, compare, digest
-from guardianflow.care.findings import FileCheck
-from guardianflow.control import ROLLBACK, Orchestrator
-from guardianflow.events import EventName, ModelEvent
+from flows.watch import watch_health, watch_orchestrator, watch_silence
+from guardianflow.care.alarms import AlarmBook, Change, compare
+from guardianflow.care.findings import FileCheck, Finding, Severity
+from guardianflow.care.notes import Topic
 
 if TYPE_CHECKING:
     from guardianflow.care.reconciliation import Reconciliation
-    from guardianflow.registry import Operation
 
 PAGE = "guardianflow-reconcile"
-_SERVER = "the MLflow server"
 _QUIET = ("AllWell", "Cancelled")
 _QUIET_KEPT = timedelta(hours=1)
 """Flow runs that found nothing are not kept longer: there are three thousand of them a day."""
@@ -59,21 +55,27 @@ def reconcile(
     """
     result, changes = look(model_name, files)
     for change in changes:
-        tell(change, result)
+        tell(Topic.RELEASES, change, result.champions)
     for operation in result.rescued:
         tell_of_rescue(operation)
+    said: list[str] = []
+    others: list[Finding] = []
     if model_name is None:
-        watch_health(result.champions)
-    show(result)
+        said += watch_health(result.champions)
+        others += watch_silence(result.champions)
+    said += look_at_questions()
     forget_old_runs(deployment.id, datetime.now(UTC))
-    undecided = look_at_questions()
     if model_name is None:
-        refresh_status()
-    message = " ".join([*undecided, result.message])[:2000]
-    if result.alarms:
+        others += watch_orchestrator(result.champions)
+    others = [finding for finding in others if finding.severity is not Severity.NOTE]
+    show(result, others)
+    if model_name is None:
+        refresh_status(others)
+    errors = [finding for finding in others if finding.severity is Severity.ERROR]
+    message = " ".join([*said, *(finding.message for finding in errors), result.message])[:2000]
+    if result.alarms or errors:
         return Completed(name="Alarm", message=message)
-    changed = result.changed or undecided
-    return Completed(name="Mended" if changed else "AllWell", message=message)
+    return Completed(name="Mended" if result.changed or said else "AllWell", message=message)
 
 
 @task(
@@ -106,99 +108,13 @@ def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliati
     return result, [change for change in changes if change]
 
 
-@task(
-    name="tell",
-    retries=2,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
-def tell(change: Change, result: "Reconciliation") -> None:
-    """Send what is new about a release, and then remember that it was sent."""
-    for finding in change.new:
-        send_event(
-            EventName.ALARM,
-            ModelEvent(
-                model=finding.model or change.base,
-                version=result.champions.get(finding.model),
-                incident=digest(finding),
-                message=f"{finding.message} {finding.remedy}",
-            ),
-        )
-    if change.over:
-        send_event(
-            EventName.SETTLED,
-            ModelEvent(
-                model=change.base,
-                version=result.champions.get(change.base),
-                message=f"What was reported about {change.base or _SERVER} is over.",
-            ),
-        )
-    AlarmBook(connect().client).write(change)
-
-
-@task(
-    name="watch-health",
-    retries=1,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
-def watch_health(champions: dict[str, int]) -> None:
-    """Judge what edge boxes posted, and start the rollbacks whose events were lost.
-
-    Each is started once, by the report's id: whether it is still right is asked by `rollback`.
-    """
-    from guardianflow.health.box import judge_new
-    from guardianflow.health.watch import unanswered
-
-    registry = connect()
-    for report in judge_new(registry):
-        tell_of_health(described(report))
-    for failing in unanswered(registry, champions):
-        get_run_logger().warning("report %s was answered by nobody", failing.report_id)
-        Orchestrator().submit(
-            ROLLBACK,
-            {
-                "model_name": failing.model_name,
-                "failing_version": failing.version,
-                "report": failing.report_id,
-                "incident": failing.report_id,
-            },
-            idempotency_key=f"unanswered-{failing.report_id}",
-        )
-
-
-def tell_of_rescue(operation: "Operation") -> None:
-    """Say what was put back, for it may be what somebody moved on purpose; and where it went back.
-
-    An alias that was moved by hand is put back along with one that was missing.
-    """
-    incident = f"operation-{operation.seq}"
-    moves = "; ".join(
-        f"@{m.alias} of {m.name} from {m.before or 'none'} to {m.after or 'none'}"
-        for m in operation.moves
-    )
-    alarm = ModelEvent(
-        model=operation.name,
-        version=operation.after.get(operation.name),
-        incident=incident,
-        message=f"{operation.message} Moved: {moves or 'nothing'}.",
-    )
-    send_event(EventName.ALARM, alarm)
-    for name, version in operation.after.items():
-        if operation.kind == "rollback" and operation.before.get(name) != version:
-            payload = ModelEvent(
-                model=name, version=version, incident=incident, message=operation.message
-            )
-            send_event(EventName.ROLLED_BACK, payload)
-
-
-def show(result: "Reconciliation") -> None:
+def show(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
     """Keep one page in the Prefect UI that says how things stand; written when that changes."""
     lines = ["# Releases"]
-    for finding in result.alarms:
-        lines += [f"**{finding.model or _SERVER}**: {finding.message}", finding.remedy]
+    for topic, findings in ((Topic.RELEASES, result.alarms), (Topic.ORCHESTRATOR, others)):
+        for finding in findings:
+            about = finding.model or SERVERS[topic]
+            lines += [f"**{about}**: {finding.message}", finding.remedy]
     lines += [o.message for o in (*result.finished, *result.rescued)]
     lines += result.mended
     if len(lines) == 1:

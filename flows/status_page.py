@@ -5,6 +5,7 @@ something changed, by the flow `reconcile`.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 from prefect import task
@@ -13,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.connection import connect, worth_retrying
 from flows.publishing import show_table
+from guardianflow.care.findings import Code, Finding
 from guardianflow.control import Orchestrator
 from guardianflow.telling import STATUS_PAGE
 
@@ -29,22 +31,27 @@ _ABOUT = (
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,
 )
-def refresh_status() -> bool:
-    """Write the page again where anything on it has changed; whether it had."""
+def refresh_status(others: Sequence[Finding] = ()) -> bool:
+    """Write the page again where anything on it has changed; whether it had.
+
+    Args:
+        others: What is wrong besides the releases: champions that are silent, Prefect itself.
+    """
     from guardianflow.care.overview import overview
 
-    before = _last_rows()
-    rows = overview(connect(), Orchestrator().pending(), before or ())
-    if rows == before:
+    last = cast("Artifact | None", Artifact.get(STATUS_PAGE))
+    before = _rows(last) if last else None
+    silent = [finding.model for finding in others if finding.code is Code.SILENT]
+    rows = overview(connect(), Orchestrator().pending(), before or (), silent=silent)
+    wrong = [f"**{f.message}** {f.remedy}" for f in others if f.code is not Code.SILENT]
+    about = "\n\n".join([*wrong, _ABOUT])
+    if last and rows == before and about == last.description:
         return False
-    show_table(STATUS_PAGE, rows, _ABOUT)
+    show_table(STATUS_PAGE, rows, about)
     return True
 
 
-def _last_rows() -> list[dict[str, Any]] | None:
-    last = cast("Artifact | None", Artifact.get(STATUS_PAGE))
-    if last is None:
-        return None
+def _rows(last: Artifact) -> list[dict[str, Any]] | None:
     try:
         rows = json.loads(last.data) if isinstance(last.data, str) else last.data
     except ValueError:

@@ -5,6 +5,7 @@
       book of the month   ask.<request>.<round>          what was asked     (write-once params)
                           answer.<request>.<round>.<n>   what was answered
                           void.<request>.<round>         why it does not hold any more
+                          reminded.<request>.<round>     told that its last day has begun
                           closed.<request>.<round>       what came of it
                           code.<approver>.<step>         the answer that spent this code
 

@@ -1,8 +1,8 @@
 """Talks to Prefect from outside a flow: submit, follow, list and answer approvals, send events.
 
-The only module of this package that knows Prefect's client API. It never starts a server of its
-own: without an address it says what to do, and a server that does not answer is reported within
-seconds.
+The only module of this package that makes a client of Prefect; what its answers mean stands in
+`flowruns.py` and `machinery.py`. It never starts a server of its own: without an address it says
+what to do, and a server that does not answer is reported within seconds.
 """
 
 import time
@@ -28,6 +28,7 @@ from guardianflow.flowruns import (
     describe_run,
     describe_waiting,
 )
+from guardianflow.machinery import PROMOTION, ROLLBACK, Machinery, read_machinery
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ __all__ = [
     "promotion_key",
 ]
 
-PROMOTION = "promote/guardianflow"
-ROLLBACK = "rollback/guardianflow"
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 1.0
@@ -382,6 +381,12 @@ class Orchestrator:
         with self._client() as client:
             client.request("POST", "/events", json=[body])
         return event_id
+
+    def machinery(self) -> Machinery:
+        """What carries the flows: automations, deployments, work pools, and the last pass."""
+        last = self.last_ended("reconcile")
+        with self._client() as client:
+            return read_machinery(client, self.ui_url, last[1] if last else None, datetime.now(UTC))
 
     def read_scenario(self, name: str) -> ScenarioSpec | None:
         """The scenario that the server would run, from the block of its name; None without one.

@@ -19,6 +19,7 @@ class EventName(StrEnum):
     REGISTERED = "guardianflow.model.registered"
     PROMOTED = "guardianflow.model.promoted"
     ROLLED_BACK = "guardianflow.model.rolled-back"
+    EXPIRING = "guardianflow.approval.expiring"
     UNDECIDED = "guardianflow.approval.undecided"
     ALARM = "guardianflow.model.alarm"
     SETTLED = "guardianflow.model.settled"
@@ -35,11 +36,11 @@ class ModelEvent(BaseModel):
 
     schema_version: Literal[1] = Field(default=1, description="Version of this payload.")
     model: str = Field(
-        description="Public name of the model; empty in an alarm about the MLflow server."
+        description="Public name of the model; empty in an alarm about one of the servers."
     )
     version: int | None = Field(
         description="The version of the model that the event is about; null only in an alarm about "
-        "a model without any champion, or about the server."
+        "a model without any champion, or about a server."
     )
     incident: str = Field(default="", description="Same for everything that one cause set off.")
     report: str = Field(default="", description="MLflow run that holds the report or evidence.")
@@ -52,12 +53,12 @@ class ModelEvent(BaseModel):
 def resource(model_name: str) -> dict[str, str]:
     """The resource of an event about a model, with the label that automations match on.
 
-    Without a name it is the MLflow server, on which all models rest.
+    Without a name it is one of the servers, on which all models rest.
     """
     if not model_name:
         return {
             "prefect.resource.id": "guardianflow.server",
-            "prefect.resource.name": "MLflow server",
+            "prefect.resource.name": "MLflow or Prefect server",
         }
     name = ModelName.parse(model_name)
     return {

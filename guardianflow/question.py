@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from mlflow import MlflowClient
@@ -32,6 +32,7 @@ from guardianflow.registry import ModelRegistryManager
 
 MAX_WRONG_CODES = 5
 """So many codes may be tried for one question: three of a million are right at any time."""
+LAST_DAY = timedelta(days=1)
 # Requests are flow runs.
 _ASK = re.compile(r"ask\.(?P<request>[0-9a-f-]{36})\.(?P<round>[0-9]+)")
 
@@ -47,6 +48,14 @@ class Asked(BaseModel):
     version: int = Field(description="The version that would become its champion.")
     versions: dict[str, int] = Field(description="Every version that would become champion.")
     expires: datetime = Field(description="Until when it may be answered, UTC.")
+    time: datetime | None = Field(
+        default=None, description="When it was asked, UTC; None in an older version's book."
+    )
+
+    def is_ending(self, now: datetime) -> bool:
+        """Whether its last day has begun, of two at least: of a short one nobody is reminded."""
+        long = self.time is not None and self.expires - self.time >= 2 * LAST_DAY
+        return long and now < self.expires <= now + LAST_DAY
 
 
 @dataclass(frozen=True)
@@ -237,6 +246,12 @@ class OpenQuestion:
     number: int
     asked: Asked
     book: ApprovalBook
+    reminded: bool = False
+    """Whether people were told that its last day has begun."""
+
+    def remind(self) -> None:
+        """Take down that people were told that its last day has begun."""
+        self.book.write(f"reminded.{self.request}.{self.number}", "a day before the end")
 
     def close(self, outcome: str) -> None:
         """Take down what came of it."""
@@ -256,7 +271,9 @@ def open_questions(client: MlflowClient) -> list[OpenQuestion]:
             # One of another version of guardianflow is looked after by that.
             with suppress(ValidationError):
                 asked = Asked.model_validate_json(entries[match.string])
-                found.append(OpenQuestion(match["request"], int(match["round"]), asked, book))
+                request, number = match["request"], int(match["round"])
+                reminded = f"reminded.{request}.{number}" in entries
+                found.append(OpenQuestion(request, number, asked, book, reminded))
     return found
 
 
@@ -268,4 +285,5 @@ def _asked_of(proposal: Proposal) -> Asked:
         version=proposal.version,
         versions={m.name: m.after for m in champion_moves(proposal.moves) if m.after is not None},
         expires=proposal.expires,
+        time=proposal.time,
     )

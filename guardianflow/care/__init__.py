@@ -4,6 +4,9 @@ survey.py          which releases there are: one listing of all models
 findings.py        what can be wrong, in words, with the command that mends it   (pure)
 doctor.py          examines releases and gives findings; writes nothing
 reconciliation.py  one pass over all: mends what is provably ours, reports the rest
-alarms.py          remembers what was reported
+silence.py         which champions nobody reports about any more
+orchestrator.py    what is wrong with Prefect's automations, deployments and workers   (pure)
+alarms.py          remembers what was reported   (notes.py)
+overview.py        what runs where, since when, put there by whom
 drill.py           rehearses a rollback without moving an alias   (trial.py, drill_report.py)
 """

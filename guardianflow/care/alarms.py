@@ -3,32 +3,26 @@
     new finding -> event sent -> remembered -> still found: nothing is sent
                                             -> not found any more: forgotten, and that is sent too
 
-The memory is in MLflow: tags of an experiment of its own, one for each release and one for the
-server, because a model that was deleted has no tags. Events are sent before they are remembered,
-so that a process that is killed between the two sends one twice rather than never.
+The memory is in MLflow (`notes.py`): for each topic a note on each release and one on the server.
+Events are sent before they are remembered, so that a process that is killed between the two sends
+one twice rather than never.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
 from mlflow import MlflowClient
 
 from guardianflow.care.findings import FileCheck, Finding
-from guardianflow.connection import border, write_repeatably
-from guardianflow.errors import NameInvalid
-from guardianflow.names import ModelName
-from guardianflow.records import ALARMS, experiment_id
+from guardianflow.care.notes import Notes, Topic
 
-_TAG = "guardianflow.alarm."
-_SERVER = "server"
 _CLOSENESS = list(FileCheck)
 
 Memory = Mapping[str, FileCheck]
 """The digests of what was reported, each with the least check of files that shows it."""
+Json = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -76,43 +70,36 @@ def digest(finding: Finding) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-class AlarmBook:
-    """What was reported, kept on the MLflow server."""
+def compare_all(
+    reported: Mapping[str, Memory], alarms: Sequence[Finding], looked: FileCheck = FileCheck.NONE
+) -> list[Change]:
+    """What is to be told where all that is wrong was looked for, whatever release it is about."""
+    changes = [
+        compare(base, reported.get(base, {}), [f for f in alarms if f.base == base], looked)
+        for base in sorted(reported.keys() | {finding.base for finding in alarms})
+    ]
+    return [change for change in changes if change]
 
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
+
+class AlarmBook:
+    """What was reported about a topic, kept on the MLflow server."""
+
+    def __init__(self, client: MlflowClient, topic: Topic = Topic.RELEASES) -> None:
+        self._notes = Notes(client, topic)
 
     def read(self) -> dict[str, Memory]:
         """What was reported, by the public name of a release's base; under "" of the server."""
-        with border("read what was reported"):
-            experiment = self._client.get_experiment_by_name(ALARMS)
-        reported: dict[str, Memory] = {}
-        for key, value in (experiment.tags if experiment else {}).items():
-            # Whatever else somebody wrote there is none of ours.
-            with suppress(NameInvalid):
-                if key.startswith(_TAG) and (memory := _decode(value)):
-                    about = key.removeprefix(_TAG)
-                    base = "" if about == _SERVER else ModelName.parse(about).public
-                    reported[base] = memory
-        return reported
+        found = {base: _decode(note) for base, note in self._notes.read().items()}
+        return {base: memory for base, memory in found.items() if memory}
 
     def write(self, change: Change) -> None:
         """Remember a change that was told."""
-        about = ModelName.parse(change.base).registered if change.base else _SERVER
-        key = f"{_TAG}{about}"
-        text = json.dumps(dict(change.memory), separators=(",", ":"))
-        where = experiment_id(self._client, ALARMS)
-        with border(f"remember the alarms of {change.base or 'the server'}"):
-            if self._client.get_experiment(where).lifecycle_stage != "active":
-                self._client.restore_experiment(where)
-            # Emptied, never deleted: that may need more rights.
-            write_repeatably(lambda: self._client.set_experiment_tag(where, key, text))
+        self._notes.write(change.base, dict(change.memory))
 
 
-def _decode(value: str) -> Memory:
+def _decode(note: object) -> Memory:
     try:
-        content = cast("dict[str, str]", json.loads(value))
-        return {known: FileCheck(seen_by) for known, seen_by in content.items()}
-    except (ValueError, AttributeError, RecursionError):
+        return {known: FileCheck(seen_by) for known, seen_by in cast("Json", note).items()}
+    except (ValueError, AttributeError):
         # Edited by hand: told again is better than never.
         return {}

@@ -59,6 +59,20 @@ class Code(StrEnum):
     ON_HOLD = "on-hold"
     CANDIDATE_QUARANTINED = "candidate-quarantined"
     UNREADABLE = "unreadable"
+    SILENT = "silent"
+    ORCHESTRATOR_UNREADABLE = "orchestrator-unreadable"
+    NOT_APPLIED = "not-applied"
+    AUTOMATION_MISSING = "automation-missing"
+    AUTOMATION_OFF = "automation-off"
+    AUTOMATION_CHANGED = "automation-changed"
+    AUTOMATION_FAILED = "automation-failed"
+    BLOCK_MISSING = "block-missing"
+    NOBODY_TOLD = "nobody-told"
+    PASS_OFF = "pass-off"
+    PASS_LATE = "pass-late"
+    POOL_PAUSED = "pool-paused"
+    NO_WORKER = "no-worker"
+    RUNS_WAIT = "runs-wait"
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Finding:
     """One thing that is wrong with a model, and the command that mends it."""
 
     model: str
-    """Public name; empty where it is the server."""
+    """Public name; empty where it is one of the servers."""
     code: Code
     severity: Severity
     message: str
@@ -76,7 +90,7 @@ class Finding:
 
     @property
     def base(self) -> str:
-        """The release that it belongs to; empty where it is the server."""
+        """The release that it belongs to; empty where it is one of the servers."""
         return ModelName.parse(self.model).base.public if self.model else ""
 
     def to_json(self) -> dict[str, object]:

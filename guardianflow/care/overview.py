@@ -4,7 +4,7 @@ One listing, one search for reports; a ledger is read only where a release has m
 last look. That keeps a pass over many releases as cheap as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from mlflow.entities import Run
@@ -20,12 +20,15 @@ Row = dict[str, object]
 """Column -> what stands there; plain values, so that yesterday's row compares with today's."""
 
 NO_REPORT = "no report yet"
+SILENT = "SILENT: nobody reports any more"
 
 
 def overview(
     registry: ModelRegistryManager,
     waiting: Sequence[WaitingApproval],
     before: Sequence[Mapping[str, object]] = (),
+    *,
+    silent: Collection[str] = (),
 ) -> list[Row]:
     """The rows of all models that are in production or asked about, by name.
 
@@ -33,6 +36,7 @@ def overview(
         registry: The registered models.
         waiting: The promotions that wait for a person.
         before: The rows of the last look: what has not moved is not read again.
+        silent: The models that nobody reports about any more.
     """
     known = {str(row.get("model")): row for row in before}
     asked = {one.model_name: one for one in waiting}
@@ -47,7 +51,7 @@ def overview(
             row: Row = {"model": name, "version": version}
             row |= _placed(registry, sight, name, version, last)
             row |= _health(reports.get((name, version)), last if _same(last, row) else {})
-            rows[name] = row
+            rows[name] = row | ({"health": SILENT} if name in silent else {})
     for name in asked.keys() - rows.keys():
         rows[name] = {"model": name, "version": None}
     for name, row in rows.items():
@@ -98,8 +102,9 @@ def _health(report: Run | None, last: Mapping[str, object]) -> Row:
     columns = ("health", "last report (UTC)")
     if report is None:
         # An older one may have been pushed out of the search by others.
+        health = last.get(columns[0], NO_REPORT)
         return {
-            "health": last.get(columns[0], NO_REPORT),
+            "health": NO_REPORT if health == SILENT else health,
             "last report (UTC)": last.get(columns[1], ""),
         }
     when = datetime.fromtimestamp(report.info.start_time / 1000, UTC)

@@ -36,7 +36,7 @@ from guardianflow.care.findings import (
     under_way,
     worst_first,
 )
-from guardianflow.care.survey import Sight
+from guardianflow.care.survey import Sight, champions_of
 from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_version
 from guardianflow.errors import (
     InputError,
@@ -133,7 +133,7 @@ def reconcile(
     now = now or datetime.now(UTC)
     server = examine_server(registry)
     sights = find_releases(registry, name)
-    turn = int(now.timestamp() // PASS_EVERY.total_seconds())
+    turn = turn_of(now)
     check = files or FileCheck.SIZE
     full = {
         sight.base: check
@@ -149,18 +149,18 @@ def reconcile(
     for sight in in_turn(others, ENDS_IN_TURN, turn):
         if sight.base not in full and not _ends_well(registry, sight):
             full[sight.base] = check
-    champions = {
-        model.name: model.aliases[ModelAlias.CHAMPION]
-        for sight in sights
-        for model in sight.models.values()
-        if ModelAlias.CHAMPION in model.aliases
-    }
     bases = frozenset(sight.base.public for sight in sights)
-    examined = {"": FileCheck.NONE}
-    result = Reconciliation(bases, examined=examined, findings=server, champions=champions)
+    result = Reconciliation(
+        bases, examined={"": FileCheck.NONE}, findings=server, champions=champions_of(sights)
+    )
     for base, closeness in full.items():
         _look_at(registry, base, closeness, now, result)
     return result
+
+
+def turn_of(now: datetime) -> int:
+    """The number of the pass that is made at a time."""
+    return int(now.timestamp() // PASS_EVERY.total_seconds())
 
 
 def in_turn(items: Sequence[Item], count: int, turn: int) -> list[Item]:

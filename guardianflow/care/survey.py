@@ -4,7 +4,7 @@ What a listing tells costs the same for one release and for a thousand; whatever
 each release is left to those who look at few.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -66,3 +66,13 @@ def survey(client: MlflowClient) -> list[Sight]:
     return [
         Sight(base, models.get(base, {}), base in known) for base in sorted(models.keys() | known)
     ]
+
+
+def champions_of(sights: Iterable[Sight]) -> dict[str, int]:
+    """What @champion names in MLflow, by public name; names without one are left out."""
+    return {
+        model.name: model.aliases[ModelAlias.CHAMPION]
+        for sight in sights
+        for model in sight.models.values()
+        if ModelAlias.CHAMPION in model.aliases
+    }

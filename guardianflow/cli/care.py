@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,8 +14,9 @@ from guardianflow.care.findings import FileCheck, Finding, Severity
 from guardianflow.cli.connection import open_registry
 from guardianflow.cli.output import JsonFlag, actor, meter, print_result, stdout
 from guardianflow.cli.release import NameArgument, ReasonOption, show_moves
-from guardianflow.errors import InputError
+from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.names import ModelName
+from guardianflow.servers import find_servers
 
 _REFUSED = 3
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
@@ -45,7 +47,8 @@ def doctor(
 ) -> None:
     """Say what is wrong, and which command mends it; exit code 3 where there is an error.
 
-    Compares the ledger with the aliases, the versions, their files and their tags. Changes nothing.
+    Compares the ledger with the aliases, the versions, their files and their tags. Where a Prefect
+    server is named: also its automations, schedules and workers. Changes nothing.
 
     [bold]Examples[/]
 
@@ -56,15 +59,17 @@ def doctor(
     public = ModelName.parse(name).public if name else None
     registry = open_registry(quiet=as_json)
     from guardianflow.care.doctor import examine_release, examine_server, find_releases, said_once
+    from guardianflow.care.silence import find_silent
+    from guardianflow.care.survey import champions_of
 
-    found = examine_server(registry)
+    found = [*examine_server(registry), *_of_prefect()]
     sights = find_releases(registry, public)
     with meter(quiet=as_json or not sights) as show:
         for count, sight in enumerate(sights):
             show("examining releases", count, len(sights))
             found += examine_release(registry, sight.base, files=files)
         show("examining releases", len(sights), len(sights))
-    found = said_once(found)
+    found = said_once([*found, *find_silent(registry, champions_of(sights), watch=False)])
     if not as_json:
         _show(found, len(sights))
     print_result(
@@ -73,6 +78,22 @@ def doctor(
     )
     if any(finding.severity is Severity.ERROR for finding in found):
         raise typer.Exit(_REFUSED)
+
+
+def _of_prefect() -> list[Finding]:
+    """What is wrong with the Prefect server; nothing where none is named: MLflow alone will do."""
+    from guardianflow.care.orchestrator import examine_machinery, of_orchestrator
+
+    address = find_servers().prefect
+    if not address:
+        return []
+    # Prefect takes a second to import.
+    from guardianflow.control import Orchestrator
+
+    try:
+        return examine_machinery(Orchestrator(address).machinery(), datetime.now(UTC))
+    except GuardianflowError as error:
+        return [of_orchestrator(error)]
 
 
 def _show(findings: Sequence[Finding], releases: int) -> None:
@@ -85,7 +106,7 @@ def _show(findings: Sequence[Finding], releases: int) -> None:
     for finding in findings:
         by_release.setdefault(finding.base, []).append(finding)
     for base, mine in by_release.items():
-        stdout.print(f"[bold]{escape(base or 'the server')}[/]", soft_wrap=True)
+        stdout.print(f"[bold]{escape(base or 'the servers')}[/]", soft_wrap=True)
         for finding in mine:
             style = _STYLES[finding.severity]
             stdout.print(

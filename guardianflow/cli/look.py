@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +10,7 @@ import typer
 from guardianflow.cli.connection import open_orchestrator, open_registry, ui_address
 from guardianflow.cli.output import JsonFlag, print_result, print_table, say, stdout
 from guardianflow.errors import InputError, OrchestratorUnavailable, RegistryUnavailable
+from guardianflow.machinery import LATE
 from guardianflow.names import ModelName
 from guardianflow.servers import use_servers
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from guardianflow.control import Orchestrator
     from guardianflow.registry import ModelSummary, Operation
 
-_LATE = timedelta(minutes=5)
 _FLOWS = ("promotion", "rollback")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -159,7 +159,7 @@ def _last_pass(orchestrator: "Orchestrator") -> str:
         return "no pass yet"
     info, ended = last
     age = datetime.now(UTC) - ended
-    late = ": is its schedule paused, or its worker down?" if age > _LATE else ""
+    late = ": is its schedule paused, or its worker down?" if age > LATE else ""
     return f"{info.state} {age.total_seconds():.0f} s ago{late} {info.message}"
 
 

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, f
 
 from guardianflow.connection import border, write_repeatably
 from guardianflow.errors import ArtifactMissing
-from guardianflow.health.report import HealthReport, past_windows
+from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
 from guardianflow.health.standing import standing_of
 from guardianflow.health.verdict import Figure, conclude, judge
 from guardianflow.measuring.camera import CameraFault
@@ -92,7 +92,7 @@ def post_report(client: MlflowClient, report: BoxReport) -> str:
         return done
     run_id = open_record(client, HEALTH, token, f"box {report.camera} {report.model}")
     with tempfile.TemporaryDirectory() as folder:
-        tags = {"guardianflow.box_model": report.model, _JUDGED_TAG: "no"}
+        tags = {BOX_MODEL_TAG: report.model, _JUDGED_TAG: "no"}
         close_record(client, run_id, report, Draft(Path(folder), tags, dict(report.metrics)))
     return run_id
 

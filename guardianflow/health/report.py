@@ -1,7 +1,7 @@
 """The health report: a record in MLflow, and the tags by which it is found without a download."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -24,6 +24,8 @@ CAMERA_TAG = "guardianflow.camera"
 WINDOW_VERDICT_TAG = "guardianflow.window_verdict"
 FINGERPRINT_TAG = "guardianflow.window_fingerprint"
 OPERATION_TAG = "guardianflow.operation"
+BOX_MODEL_TAG = "guardianflow.box_model"
+"""What a box says that its report is about, before that is judged."""
 ANSWER_TAG = "guardianflow.answer"
 """What came of a failing report; without it nobody has answered yet."""
 _LOOKED_BACK = 200
@@ -123,7 +125,19 @@ def past_windows(
             yield PastWindow(tags.get(FINGERPRINT_TAG, ""), Verdict(said))
 
 
-def find_reports(client: MlflowClient, tags: dict[str, str], *, since_ms: int = 0) -> list[Run]:
+def newest_sign(client: MlflowClient, name: str) -> datetime | None:
+    """When the newest report about any version of a model came, judged or not; None without any."""
+    times = [
+        run.info.start_time
+        for tag in (NAME_TAG, BOX_MODEL_TAG)
+        for run in find_reports(client, {tag: name}, limit=1)
+    ]
+    return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
+
+
+def find_reports(
+    client: MlflowClient, tags: dict[str, str], *, since_ms: int = 0, limit: int = _LOOKED_BACK
+) -> list[Run]:
     """The runs of complete reports with these tags, the newest first."""
     wanted = {COMPLETE_TAG: "true", **tags}
     query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items() if value)
@@ -136,7 +150,7 @@ def find_reports(client: MlflowClient, tags: dict[str, str], *, since_ms: int = 
         found = client.search_runs(
             [known.experiment_id],
             query,
-            max_results=_LOOKED_BACK,
+            max_results=limit,
             order_by=["attributes.start_time DESC"],
         )
     # MLflow finds no empty tag: those are compared here.

@@ -9,6 +9,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import FlowRunSort
 
+from guardianflow.care.findings import Code
+from guardianflow.care.orchestrator import examine_machinery
 from guardianflow.events import EventName
 from tests.e2e.plant import events_about, until
 from tests.integration.releases import Releases, registered
@@ -28,6 +30,15 @@ def passes_since(prefect, deployment, since):
     # One that still waits has no such time, and one that found another at work never looked.
     started = [run for run in found if run.start_time and run.start_time > since]
     return [run for run in started if not run.state.is_cancelled()]
+
+
+def test_what_make_up_started_lacks_nothing(plant):
+    until(lambda: plant.orchestrator.last_ended("reconcile"))
+    found = {
+        one.code for one in examine_machinery(plant.orchestrator.machinery(), datetime.now(UTC))
+    }
+    # What other tests here do to the servers is none of it.
+    assert found <= {Code.NOBODY_TOLD, Code.PASS_LATE, Code.AUTOMATION_FAILED, Code.RUNS_WAIT}
 
 
 def test_an_alias_moved_by_hand_is_reported_by_the_next_pass(

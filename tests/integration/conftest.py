@@ -14,6 +14,7 @@ from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from tests.servers import mlflow_server_on
 
 if TYPE_CHECKING:
+    from guardianflow.control import Orchestrator
     from tests.integration.learned import Learned
 
 pytest.register_assert_rewrite("tests.integration.faults")
@@ -52,6 +53,18 @@ def prefect_server() -> Iterator[str]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture(scope="package")
+def applied(prefect_server: str) -> "Orchestrator":
+    """The Prefect server after `python -m deployments.apply`, which takes 15 s, done once."""
+    from deployments.apply import apply
+    from guardianflow.control import Orchestrator
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5999")
+        apply()
+    return Orchestrator(prefect_server)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -24,6 +24,7 @@ from guardianflow.approval_rules import read_rules
 from guardianflow.control import Orchestrator
 from guardianflow.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from guardianflow.errors import AnswerInvalid, VersionRejected
+from guardianflow.events import EventName, resource
 from guardianflow.one_time_codes import enrol, read_approvers
 from guardianflow.promotion import decide, propose
 from guardianflow.question import Question
@@ -95,6 +96,11 @@ class Floor:
             keys = run.state.state_details.run_input_keyset
             return json.loads(client.read_flow_run_input(run.id, keys["description"]))
 
+    def note(self, waiting):
+        """What the message says besides, that it waits."""
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(uuid.UUID(waiting.flow_run_id)).labels["guardianflow.note"]
+
     def champion(self):
         found = self.registry.get_champion(self.name)
         return found.version if found else None
@@ -131,16 +137,19 @@ def test_a_champion_that_moved_voids_the_answer_and_the_same_run_asks_again(floo
     state = floor.promote(
         lambda _: floor.move_champion(),
         KIM,
-        lambda waiting: seen.append((waiting, floor.form(waiting))),
+        lambda waiting: seen.append((waiting, floor.form(waiting), floor.note(waiting))),
         LEE,
     )
     assert state.name == "Promoted", state.message
-    [(again, form)] = seen
+    [(again, form, told)] = seen
     assert again.flow_run_id == floor.last.flow_run_id
     first, note = form.split("\n\n")[:2]
     assert first.startswith("**Gate INCONCLUSIVE")
     assert "Asked anew: @champion of" in note
     assert "is version 2, not none" in note
+    # The message that it waits says it too: who approved before learns that it was void.
+    assert told in note
+    assert told.startswith("Asked anew: @champion of")
     assert "@champion now: version 2" in form
     history = floor.registry.history(floor.name)
     assert [(o.before[floor.name], o.after[floor.name]) for o in history] == [(None, 2), (2, 1)]
@@ -305,9 +314,38 @@ def test_a_question_whose_run_was_cancelled_or_deleted_is_noticed(floor):
     until(lambda: len(undecided(floor.name)) == 2)
 
 
-def told(floor):
+def told(floor, now=None):
     """What a pass tells about this model."""
-    return [said for said in look_at_questions() if floor.name in said]
+    return [said for said in look_at_questions(now) if floor.name in said]
+
+
+@pytest.mark.parametrize(("days", "reminded"), [(7, True), (1.9, False)])
+def test_the_last_day_of_a_question_is_told_once_unless_it_is_short(floor, days, reminded):
+    floor.policy(expires_after_days=days)
+
+    def a_day_before_the_end(waiting):
+        early, late = (waiting.expires - timedelta(hours=left) for left in (25, 23))
+        assert told(floor, early) == []
+        said = told(floor, late)
+        assert ["not decided yet" in one for one in said] == [True] * reminded
+        assert told(floor, late) == []
+
+    assert floor.promote(a_day_before_the_end, KIM).name == "Promoted"
+    about = {"event": {"name": [EventName.EXPIRING]}, "resource": {"id": [resource_of(floor)]}}
+    with get_client(sync_client=True) as client:
+
+        def sent():
+            answer = client.request("POST", "/events/filter", json={"filter": about}).json()
+            return [event["payload"]["incident"] for event in answer["events"]]
+
+        if reminded:
+            assert until(sent) == [floor.last.flow_run_id]
+        else:
+            assert sent() == []
+
+
+def resource_of(floor):
+    return resource(floor.name)["prefect.resource.id"]
 
 
 def test_nobody_answers_in_time(floor):

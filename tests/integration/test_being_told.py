@@ -1,22 +1,41 @@
 """Being told on a real Prefect API: event -> automation -> notification block -> a local sink."""
 
+import re
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
-from prefect.states import Suspended
+from prefect.states import Cancelled, Suspended
 
+from blocks import MlflowCredentials
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments.automations import NOBODY, apply_automations
+from flows.promotion import promote as asking
+from flows.questions import look_at_questions
+from flows.reconcile import reconcile
+from flows.rollback import rollback
+from flows.status_page import refresh_status
+from flows.watch import watch_health, watch_silence
+from guardianflow.care.notes import Notes, Topic
 from guardianflow.control import Orchestrator
 from guardianflow.errors import InputError
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.health.box import BoxReport, post_report
+from guardianflow.health.verdict import Verdict
+from guardianflow.measuring.camera import CameraFault, FaultKind
+from guardianflow.promotion import propose
+from guardianflow.question import Question
 from guardianflow.telling import TOLD
+from tests.integration.releases import Releases, registered
+from tests.integration.reports import keep_report
 from tests.integration.sink import open_sink
 
+LINK = re.compile(r"http\S+/(runs/flow-run|artifacts/key)/(\S+)")
 BLOCK = "custom-webhook/told-sink"
 
 
@@ -54,6 +73,8 @@ def ours():
         (EventName.ROLLED_BACK, "Rolled back", "/artifacts/key/incident-test-plant-"),
         (EventName.ALARM, "Please look", "/artifacts/key/guardianflow-status"),
         (EventName.CAMERA_FAULT, "Camera fault", "/runs/flow-run/"),
+        (EventName.EXPIRING, "Please decide today", "/runs/flow-run/the-incident"),
+        (EventName.SETTLED, "It is over", "/artifacts/key/guardianflow-status"),
     ],
 )
 def test_an_event_is_told_once_in_a_burst(prefect_server, sink, event, subject, link):
@@ -87,12 +108,13 @@ def test_a_waiting_approval_is_told_with_the_page_where_it_is_answered(prefect_s
     with get_client(sync_client=True) as client:
         for what, name in ((unrelated, other), (promote, model)):
             run = client.create_flow_run(what, parameters={"model_name": name})
-            client.update_flow_run_labels(run.id, {"guardianflow.headline": "missed 3 -> 1"})
+            labels = {"guardianflow.headline": "missed 3 -> 1", "guardianflow.note": "Asked anew."}
+            client.update_flow_run_labels(run.id, labels)
             client.set_flow_run_state(run.id, Suspended(timeout_seconds=60), force=True)
         message = sink.wait_for(model)
         client.delete_flow_run(run.id)
     assert message["subject"] == f"Please decide: {model}"
-    assert "missed 3 -> 1" in message["body"]
+    assert "missed 3 -> 1\nAsked anew." in message["body"]
     assert f"/runs/flow-run/{run.id}" in message["body"]
     assert not sink.about(other)
 
@@ -125,3 +147,135 @@ def test_a_block_that_is_not_there_is_refused(sink, block):
     with get_client(sync_client=True) as client, pytest.raises(InputError, match="no block"):
         apply_automations(client, block)
     assert len(ours()) == len(TOLD)
+
+
+@pytest.fixture(scope="module")
+def releases(prefect_server, mlflow_server, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        MlflowCredentials.register_type_and_schema()
+        MlflowCredentials(tracking_uri=mlflow_server).save(DEFAULT_DOCUMENT, overwrite=True)
+        yield Releases(mlflow_server, tmp_path_factory.mktemp("unused"))
+
+
+def opened(message):
+    """What the links of a message lead to, read from Prefect's API: pages and flow runs."""
+    found = []
+    with get_client(sync_client=True) as client:
+        for kind, what in re.findall(
+            r"http\S+/(runs/flow-run|artifacts/key)/(\S+)", message["body"]
+        ):
+            path = f"/artifacts/{what}/latest" if kind == "artifacts/key" else f"/flow_runs/{what}"
+            found.append(client.request("GET", path).json())
+    assert found, message
+    return found
+
+
+def test_a_rollback_leads_to_its_page_and_no_way_back_to_what_runs_now(sink, releases):
+    @flow(name="status-test")
+    def refresh():
+        return refresh_status()
+
+    single = releases.release()
+    refresh()
+    report = keep_report(releases.client, single, 2)
+    rollback(single, failing_version=2, report=report)
+    message = sink.wait_for(single)
+    assert message["subject"] == f"Rolled back: {single}"
+    page, run = opened(message)
+    assert f"| {single} | @champion | 2 | 1 |" in page["data"]
+    assert run["name"] == f"rollback {single}"
+
+    # The restored version fails too, and an automation goes back once.
+    again = keep_report(releases.client, single, 1)
+    rollback(single, failing_version=1, report=again, return_state=True)
+    held = sink.wait_for(f"Please look: {single}")
+    assert "restored by a rollback" in held["body"]
+    first = releases.name()
+    releases.version(first)
+    releases.registry.promote_to_champion(first)
+    rollback(first, 1, keep_report(releases.client, first, 1), return_state=True)
+    alarm = sink.wait_for(first)
+    assert alarm["subject"] == f"Please look: {first}"
+    assert "no way back" in alarm["body"] or "nothing" in alarm["body"]
+    status, run = opened(alarm)
+    assert single in status["data"]
+    assert run["state_type"] == "FAILED"
+
+
+def test_a_champion_that_was_deleted_is_told_with_the_page_on_what_was_put_back(sink, releases):
+    single = releases.release()
+    releases.client.delete_model_version(registered(single), "2")
+    assert reconcile(single, return_state=True).name == "Mended"
+    page, _ = opened(sink.wait_for(f"Rolled back: {single}"))
+    assert f"| {single} | @champion | 2 | 1 |" in page["data"]
+    opened(sink.wait_for(f"Please look: {single}"))
+
+
+def test_a_question_is_told_a_day_before_its_end_and_when_nobody_decided(sink, releases):
+    name = releases.name()
+    releases.version(name)
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(asking, parameters={"model_name": name})
+        question = Question(releases.registry, str(run.id), datetime.now(UTC), 1)
+        proposal = question.ask(
+            lambda: propose(releases.registry, name, token=str(run.id), requested_by="Park")
+        )
+        client.set_flow_run_state(run.id, Suspended(timeout_seconds=60), force=True)
+        sink.wait_for(f"Please decide: {name}")
+        for _ in range(2):
+            look_at_questions(proposal.expires - timedelta(hours=23))
+        soon = sink.wait_for(f"Please decide today: {name}")
+        assert f"ends at {proposal.expires:%Y-%m-%d %H:%M} UTC" in soon["body"]
+        assert [one["id"] for one in opened(soon)] == [str(run.id)]
+        client.set_flow_run_state(run.id, Cancelled(), force=True)
+        look_at_questions()
+        over = sink.wait_for(f"Nobody decided about {name}")
+        assert [one["id"] for one in opened(over)] == [str(run.id)]
+    assert len(sink.about(name)) == 3
+
+
+def test_silence_is_told_once_and_once_more_when_it_is_over(sink, releases):
+    @flow(name="silence-test")
+    def make_pass():
+        return [finding.model for finding in watch_silence({name: 2})]
+
+    name = releases.release()
+    long_ago = {"version": 2, "after_h": 24.0, "seen": "2026-01-01T00:00:00Z"}
+    Notes(releases.client, Topic.WATCHED).write(name, long_ago)
+    for _ in range(2):
+        assert make_pass() == [name]
+    message = sink.wait_for(name)
+    assert message["subject"] == f"Please look: {name}"
+    assert "since 2026-01-01 00:00 UTC, for more than 24 h" in message["body"]
+    keep_report(releases.client, name, 2, Verdict.HEALTHY)
+    for _ in range(2):
+        assert make_pass() == []
+    over = sink.wait_for(f"It is over: {name}")
+    assert "Reports about" in over["body"]
+    assert len(sink.about(name)) == 2
+    assert releases.registry.get_champion(name).version == 2
+
+
+def test_a_dark_camera_of_a_box_is_told_with_the_report(sink, releases):
+    @flow(name="box-test")
+    def make_pass():
+        return watch_health({name: 2})
+
+    name = releases.release()
+    now = datetime.now(UTC)
+    dark = CameraFault(kind=FaultKind.DARK, frames=60, of=60)
+    box = BoxReport(
+        model=name, version=2, camera="box-7", begin=now, end=now, frames=60, faults=(dark,)
+    )
+    post_report(releases.client, box)
+    [said] = make_pass()
+    message = sink.wait_for(name)
+    assert (message["subject"], said in message["body"]) == (f"Camera fault: {name}", True)
+    [run] = opened(message)
+    with get_client(sync_client=True) as client:
+        wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+        [page] = client.request("POST", "/artifacts/filter", json=wanted).json()
+    assert said in page["data"]
+    assert releases.registry.get_champion(name).version == 2

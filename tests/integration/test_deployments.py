@@ -21,7 +21,6 @@ from deployments.emergency import apply_rollbacks
 from flows.reconcile import forget_old_runs
 from guardianflow import control
 from guardianflow.care.reconciliation import PASS_EVERY
-from guardianflow.control import Orchestrator
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.servers import NO_TELEMETRY
 
@@ -32,14 +31,6 @@ FLOWS = {
     *("train", "quantize", "lifecycle", "promote", "rollback", "check-health", "drill"),
     "reconcile",
 }
-
-
-@pytest.fixture(scope="module")
-def applied(prefect_server):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5999")
-        apply()
-    return Orchestrator(prefect_server)
 
 
 def state():

@@ -1,0 +1,88 @@
+"""Tells what is wrong with releases and servers: once, and once more when it is over.
+
+An event is sent before it is remembered that it was: a process that is killed between the two
+sends it again, never not at all.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.connection import connect, worth_retrying
+from flows.publishing import send_event
+from flows.rollback import show_incident
+from guardianflow.care.alarms import AlarmBook, Change, digest
+from guardianflow.care.notes import Topic
+from guardianflow.events import EventName, ModelEvent
+
+if TYPE_CHECKING:
+    from guardianflow.registry import Operation
+
+_OVER = {
+    Topic.RELEASES: "What was reported about {} is over.",
+    Topic.SILENCE: "Reports about {} come again, or another version is champion.",
+    Topic.ORCHESTRATOR: "What was reported about {} is over.",
+}
+SERVERS = {Topic.RELEASES: "the MLflow server", Topic.ORCHESTRATOR: "the Prefect server"}
+
+
+@task(
+    name="tell",
+    retries=2,
+    retry_delay_seconds=3,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def tell(topic: Topic, change: Change, champions: Mapping[str, int]) -> None:
+    """Send what is new about a release or a server, and then remember that it was sent."""
+    for finding in change.new:
+        send_event(
+            EventName.ALARM,
+            ModelEvent(
+                model=finding.model or change.base,
+                version=champions.get(finding.model),
+                incident=digest(finding),
+                message=f"{finding.message} {finding.remedy}",
+            ),
+        )
+    if change.over:
+        send_event(
+            EventName.SETTLED,
+            ModelEvent(
+                model=change.base,
+                version=champions.get(change.base),
+                message=_OVER[topic].format(change.base or SERVERS[topic]),
+            ),
+        )
+    AlarmBook(connect().client, topic).write(change)
+
+
+def tell_of_rescue(operation: "Operation") -> None:
+    """Say what was put back, for it may be what somebody moved on purpose; and where it went back.
+
+    An alias that was moved by hand is put back along with one that was missing.
+    """
+    incident = f"operation-{operation.seq}"
+    moves = "; ".join(
+        f"@{m.alias} of {m.name} from {m.before or 'none'} to {m.after or 'none'}"
+        for m in operation.moves
+    )
+    alarm = ModelEvent(
+        model=operation.name,
+        version=operation.after.get(operation.name),
+        incident=incident,
+        message=f"{operation.message} Moved: {moves or 'nothing'}.",
+    )
+    send_event(EventName.ALARM, alarm)
+    if operation.kind != "rollback":
+        return
+    # The message on a rollback leads to this page.
+    show_incident(connect(), operation, "")
+    for name, version in operation.after.items():
+        if operation.before.get(name) != version:
+            payload = ModelEvent(
+                model=name, version=version, incident=incident, message=operation.message
+            )
+            send_event(EventName.ROLLED_BACK, payload)

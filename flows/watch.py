@@ -1,0 +1,108 @@
+"""What a pass looks at besides the releases: reports, silence, and Prefect itself."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import deployment
+
+from flows.alarms import tell
+from flows.connection import connect, run_link, worth_retrying
+from flows.health import described, tell_of_health
+from flows.publishing import artifact_key, show_page
+from guardianflow.care.alarms import AlarmBook, compare_all
+from guardianflow.care.findings import Code, Finding, Severity
+from guardianflow.care.notes import Topic
+from guardianflow.control import ROLLBACK, Orchestrator
+from guardianflow.health.verdict import Verdict
+
+
+@task(
+    name="watch-health",
+    retries=1,
+    retry_delay_seconds=3,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def watch_health(champions: dict[str, int]) -> list[str]:
+    """Judge what edge boxes posted, and start the rollbacks whose events were lost.
+
+    Each is started once, by the report's id: whether it is still right is asked by `rollback`.
+
+    Returns:
+        What people may be told of, in words: messages lead to this flow run.
+    """
+    from guardianflow.health.box import judge_new
+    from guardianflow.health.watch import unanswered
+
+    registry = connect()
+    said: list[str] = []
+    for report in judge_new(registry):
+        told = described(report)
+        if told["faulty"] or report.verdict is Verdict.FAILING:
+            link = run_link(registry, report.report_id)
+            page = f"**{told['message']}**\n\n[report in MLflow]({link})\n"
+            show_page(artifact_key("health", report.model_name), page, told["message"])
+            said.append(told["message"])
+        tell_of_health(told)
+    for failing in unanswered(registry, champions):
+        said.append(f"Report {failing.report_id} was answered by nobody: a rollback is started.")
+        get_run_logger().warning("%s", said[-1])
+        Orchestrator().submit(
+            ROLLBACK,
+            {
+                "model_name": failing.model_name,
+                "failing_version": failing.version,
+                "report": failing.report_id,
+                "incident": failing.report_id,
+            },
+            idempotency_key=f"unanswered-{failing.report_id}",
+        )
+    return said
+
+
+@task(
+    name="watch-silence",
+    retries=1,
+    retry_delay_seconds=3,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def watch_silence(champions: dict[str, int]) -> list[Finding]:
+    """Tell of champions that nobody reports about, and when somebody does again; all that are."""
+    from guardianflow.care.silence import find_silent
+
+    client = (registry := connect()).client
+    reported = AlarmBook(client, Topic.SILENCE).read()
+    told = {known for memory in reported.values() for known in memory}
+    silent = find_silent(registry, champions, told=told)
+    for change in compare_all(reported, silent):
+        tell(Topic.SILENCE, change, champions)
+    return silent
+
+
+@task(
+    name="watch-orchestrator",
+    retries=1,
+    retry_delay_seconds=3,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def watch_orchestrator(champions: Mapping[str, int]) -> list[Finding]:
+    """Tell what is wrong with Prefect's automations, deployments and workers; all of it.
+
+    A pass that no deployment started, as a test or a person does, says nothing about them.
+    """
+    from guardianflow.care.orchestrator import examine_machinery
+
+    if not deployment.get_id():
+        return []
+    found = examine_machinery(Orchestrator().machinery(), datetime.now(UTC))
+    # That this pass is made late is no news any more.
+    found = [finding for finding in found if finding.code is not Code.PASS_LATE]
+    errors = [finding for finding in found if finding.severity is Severity.ERROR]
+    reported = AlarmBook(connect().client, Topic.ORCHESTRATOR).read()
+    for change in compare_all(reported, errors):
+        tell(Topic.ORCHESTRATOR, change, champions)
+    return found

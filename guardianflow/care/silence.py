@@ -1,0 +1,142 @@
+"""Which champions nobody reports about any more, although their scenario wants to hear of them.
+
+    new champion -> its policy is read, once -> noted: silent from now + silent_after_h
+    silent from  not yet                 -> nothing is asked
+                 past, a report came     -> noted: silent from the report + silent_after_h
+                 past, no report         -> a finding, which moves nothing
+
+The floor runs the variants of a release where there are any; then nobody reports about the base,
+and nobody waits for that. A report about any version is a sign of life: what a box posts while it
+still runs the version before, too.
+"""
+
+import logging
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+
+from mlflow import MlflowClient
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from guardianflow.care.alarms import digest
+from guardianflow.care.findings import Code, Finding, Severity
+from guardianflow.care.notes import Notes, Topic
+from guardianflow.care.reconciliation import in_turn, turn_of
+from guardianflow.errors import VersionNotReady
+from guardianflow.health.report import newest_sign
+from guardianflow.measuring.measurement import recorded_scenario
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager
+
+READ_IN_ONE_PASS = 20
+"""Of so many new champions the policy is read in one pass: each is a download."""
+ASKED_IN_ONE_PASS = 25
+"""Of so many that may be silent, and of so many that are, the newest report is asked for."""
+log = logging.getLogger(__name__)
+
+
+class Watched(BaseModel):
+    """What is noted of a champion."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int
+    """Of another champion nothing is known yet."""
+    after_h: float | None
+    """As its scenario says; None where it does not want to hear of it."""
+    seen: AwareDatetime
+    """The last sign of life: a report, or the first pass that saw this champion."""
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is silent unless a report came meanwhile."""
+        return self.after_h is not None and now - self.seen > timedelta(hours=self.after_h)
+
+
+def find_silent(
+    registry: ModelRegistryManager,
+    champions: Mapping[str, int],
+    *,
+    told: Collection[str] = (),
+    now: datetime | None = None,
+    watch: bool = True,
+) -> list[Finding]:
+    """The champions of which nobody has heard for longer than their scenario allows.
+
+    Args:
+        registry: Where the reports are.
+        champions: The version of each champion, by public name.
+        told: Digests of silences that were told; they last where nobody asks in this pass.
+        now: The time of the pass.
+        watch: Note new champions and signs of life; a doctor writes nothing.
+    """
+    now = now or datetime.now(UTC)
+    floor = on_the_floor(champions)
+    notes = Notes(registry.client, Topic.WATCHED)
+    known = {n: w for n, w in _read(notes).items() if floor.get(n) == w.version}
+    if watch:
+        _note_new(registry, notes, {n: v for n, v in floor.items() if n not in known}, now)
+    due = {name: _silence(name, w) for name, w in sorted(known.items()) if w.is_due(now)}
+    new = [name for name, finding in due.items() if digest(finding) not in told]
+    old = [name for name in due if name not in new]
+    asked = [*new[:ASKED_IN_ONE_PASS], *in_turn(old, ASKED_IN_ONE_PASS, turn_of(now))]
+    found = [due[name] for name in old if name not in asked]
+    for name in asked:
+        heard = _heard(registry.client, name, known[name], now)
+        if watch and heard != known[name]:
+            notes.write(name, heard.model_dump(mode="json"))
+        if heard.is_due(now):
+            found.append(_silence(name, heard))
+    return found
+
+
+def on_the_floor(champions: Mapping[str, int]) -> dict[str, int]:
+    """The champions that edge boxes run: the variants, and the bases without any."""
+    bases = {name: ModelName.parse(name).base.public for name in champions}
+    with_variants = {base for name, base in bases.items() if name != base}
+    return {name: v for name, v in champions.items() if name not in with_variants}
+
+
+def _read(notes: Notes) -> dict[str, Watched]:
+    found: dict[str, Watched] = {}
+    for name, note in notes.read().items():
+        try:
+            found[name] = Watched.model_validate(note)
+        except ValidationError:
+            # Edited by hand: then it begins anew.
+            continue
+    return found
+
+
+def _note_new(
+    registry: ModelRegistryManager, notes: Notes, new: Mapping[str, int], now: datetime
+) -> None:
+    for name, version in sorted(new.items())[:READ_IN_ONE_PASS]:
+        try:
+            scenario = recorded_scenario(registry, registry.get_version(name, version))
+        except (VersionNotReady, ValidationError) as error:
+            # Its run was purged, or is of another time: no limit is known.
+            log.warning("the scenario of %s version %d cannot be read: %s", name, version, error)
+            scenario = None
+        after_h = scenario.health.silent_after_h if scenario else None
+        watched = Watched(version=version, after_h=after_h, seen=now)
+        notes.write(name, watched.model_dump(mode="json"))
+
+
+def _heard(client: MlflowClient, name: str, watched: Watched, now: datetime) -> Watched:
+    """The same with the newest sign of life."""
+    sign = newest_sign(client, name)
+    if sign is None or sign <= watched.seen:
+        return watched
+    # A box whose clock is ahead must not keep quiet for that long.
+    return watched.model_copy(update={"seen": min(sign, now)})
+
+
+def _silence(name: str, watched: Watched) -> Finding:
+    return Finding(
+        name,
+        Code.SILENT,
+        Severity.ERROR,
+        f"Nobody has reported about {name} since {watched.seen:%Y-%m-%d %H:%M} UTC, for more than "
+        f"{watched.after_h:g} h: whether it fails, nobody knows.",
+        "Look whether the camera and the edge box run, and whether they reach MLflow; "
+        f"`guardianflow health show {name}` lists what came.",
+    )

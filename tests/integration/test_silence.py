@@ -1,0 +1,195 @@
+"""A champion that nobody reports about is found by a pass, whatever it costs and how many."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from guardianflow.care import silence
+from guardianflow.care.alarms import compare_all, digest
+from guardianflow.care.findings import Code
+from guardianflow.care.notes import Notes, Topic
+from guardianflow.care.silence import find_silent, on_the_floor
+from guardianflow.health.box import BoxReport, post_report
+from guardianflow.health.verdict import Verdict
+from guardianflow.tracking import SCENARIO_FILE
+from tests.integration.conftest import make_run
+from tests.integration.releases import FILES, Releases
+from tests.integration.reports import keep_report
+from tests.integration.tiny import tiny_spec
+
+NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def releases(mlflow_server, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
+        made = Releases(mlflow_server, tmp_path_factory.mktemp("unused"))
+        yield made
+
+
+def recorded(releases, silent_after_h):
+    """A run that says for how long its model may be silent."""
+    scenario = tiny_spec("plant1").version("v1")
+    health = scenario.health.model_copy(update={"silent_after_h": silent_after_h})
+    run_id = make_run(releases.client, FILES)
+    text = scenario.model_copy(update={"health": health}).model_dump_json()
+    releases.client.log_text(run_id, text, SCENARIO_FILE)
+    return run_id
+
+
+@pytest.fixture(scope="module")
+def talkative(releases):
+    return recorded(releases, 24.0)
+
+
+@pytest.fixture
+def watched(releases, talkative):
+    """A champion that a pass at noon has seen, and of whom somebody wants to hear every day."""
+    name = releases.name()
+    releases.version(name, run_id=talkative)
+    releases.registry.promote_to_champion(name)
+    assert silent(releases, name, NOON) == []
+    return name
+
+
+def silent(releases, name, now, version=1, **settings):
+    return find_silent(releases.registry, {name: version}, now=now, **settings)
+
+
+def test_nobody_reported_for_longer_than_the_scenario_allows(releases, watched):
+    assert silent(releases, watched, NOON + timedelta(hours=23.9)) == []
+    [finding] = silent(releases, watched, NOON + timedelta(hours=24.1))
+    assert (finding.code, finding.model) == (Code.SILENT, watched)
+    assert "since 2030-06-01 12:00 UTC, for more than 24 h" in finding.message
+    # The same however long it lasts, so that it is told once.
+    [later] = silent(releases, watched, NOON + timedelta(days=9))
+    assert digest(later) == digest(finding)
+    told = {watched: {digest(finding): finding.seen_by}}
+    assert compare_all(told, [later]) == []
+    [over] = compare_all(told, [])
+    assert over.over
+
+
+def test_a_report_about_any_version_ends_it_and_the_time_counts_from_there(
+    releases, watched, monkeypatch
+):
+    after = NOON + timedelta(hours=25)
+    assert silent(releases, watched, after)
+    monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(hours=20)).timestamp())
+    keep_report(releases.client, watched, 7, Verdict.HEALTHY)
+    assert silent(releases, watched, after) == []
+    [again] = silent(releases, watched, NOON + timedelta(hours=44.1))
+    assert "since 2030-06-02 08:00 UTC" in again.message
+
+
+def test_what_a_box_posts_about_the_version_before_is_a_sign_of_life(
+    releases, watched, monkeypatch
+):
+    monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(hours=20)).timestamp())
+    box = BoxReport(model=watched, version=9, camera="box-7", begin=NOON, end=NOON, frames=5)
+    post_report(releases.client, box)
+    assert silent(releases, watched, NOON + timedelta(hours=25)) == []
+
+
+def test_a_box_whose_clock_is_ahead_buys_no_silence(releases, watched, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(days=90)).timestamp())
+    keep_report(releases.client, watched, 1, Verdict.HEALTHY)
+    seen = NOON + timedelta(hours=25)
+    assert silent(releases, watched, seen) == []
+    note = Notes(releases.client, Topic.WATCHED).read()[watched]
+    assert datetime.fromisoformat(note["seen"]) == seen
+
+
+def test_another_champion_begins_anew(releases, watched, talkative):
+    late = NOON + timedelta(hours=30)
+    assert silent(releases, watched, late)
+    releases.version(watched, run_id=talkative)
+    releases.registry.promote_to_champion(watched)
+    assert silent(releases, watched, late, version=2) == []
+    assert silent(releases, watched, late + timedelta(hours=25), version=2)
+
+
+def test_who_does_not_want_to_hear_of_it_is_never_silent(releases):
+    for run_id in (recorded(releases, None), releases.run_id):
+        name = releases.name()
+        releases.version(name, run_id=run_id)
+        assert silent(releases, name, NOON) == []
+        assert silent(releases, name, NOON + timedelta(days=400)) == []
+
+
+def test_the_floor_runs_the_variants_where_there_are_any():
+    base, other = "a/b-c/d/e", "a/b-c/d/f"
+    champions = {base: 1, f"{base}__openvino_int8": 2, other: 3}
+    assert on_the_floor(champions) == {f"{base}__openvino_int8": 2, other: 3}
+
+
+class Counted:
+    """Counts what a pass asks of MLflow."""
+
+    def __init__(self, monkeypatch):
+        self.reads, self.asks = [], []
+        read, ask = silence.recorded_scenario, silence.newest_sign
+        patch = monkeypatch.setattr
+        patch(silence, "recorded_scenario", lambda r, i: self.reads.append(i.name) or read(r, i))
+        patch(silence, "newest_sign", lambda c, n: self.asks.append(n) or ask(c, n))
+
+
+def test_a_pass_reads_a_policy_once_and_asks_only_where_time_is_up(releases, watched, monkeypatch):
+    counted = Counted(monkeypatch)
+    for hours in (1, 10, 23):
+        assert silent(releases, watched, NOON + timedelta(hours=hours)) == []
+    assert (counted.reads, counted.asks) == ([], [])
+    late = NOON + timedelta(hours=25)
+    # A doctor asks too, and notes nothing.
+    monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(hours=20)).timestamp())
+    keep_report(releases.client, watched, 1, Verdict.HEALTHY)
+    before = Notes(releases.client, Topic.WATCHED).read()[watched]
+    assert silent(releases, watched, late, watch=False) == []
+    assert Notes(releases.client, Topic.WATCHED).read()[watched] == before
+    assert silent(releases, watched, late) == []
+    assert len(counted.asks) == 2
+    assert silent(releases, watched, late) == []
+    assert len(counted.asks) == 2
+
+
+def test_of_many_a_few_are_asked_in_each_pass_and_none_is_forgotten(
+    releases, talkative, monkeypatch
+):
+    monkeypatch.setattr(silence, "READ_IN_ONE_PASS", 2)
+    monkeypatch.setattr(silence, "ASKED_IN_ONE_PASS", 2)
+    names = sorted(releases.name() for _ in range(5))
+    for name in names:
+        releases.version(name, run_id=talkative)
+    champions = dict.fromkeys(names, 1)
+    counted = Counted(monkeypatch)
+
+    def make_pass(now, told=()):
+        del counted.reads[:], counted.asks[:]
+        return find_silent(releases.registry, champions, told=told, now=now)
+
+    read = []
+    for _ in range(3):
+        make_pass(NOON)
+        read += counted.reads
+    assert sorted(read) == names
+    late, told = NOON + timedelta(hours=25), set()
+    for expected in (2, 4, 5):
+        found = make_pass(late, told)
+        told |= {digest(finding) for finding in found}
+        assert len(told) == expected
+    # Those that were told last, also where nobody asks; each is asked in its turn.
+    asked = set()
+    for turn in range(3):
+        assert len(make_pass(late + turn * timedelta(seconds=30), told)) == 5
+        assert len(counted.asks) == 2
+        asked |= set(counted.asks)
+    assert asked == set(names)
+
+
+def test_a_note_that_was_edited_by_hand_begins_anew(releases, watched):
+    notes = Notes(releases.client, Topic.WATCHED)
+    notes.write(watched, {"version": 1, "after_h": "never", "seen": "yesterday"})
+    assert silent(releases, watched, NOON + timedelta(days=9)) == []
+    assert notes.read()[watched]["after_h"] == 24.0
