@@ -34,7 +34,7 @@ from guardianflow.release.aliases import set_candidate
 from guardianflow.release.ledger import Ledger
 from guardianflow.release.state import ModelAlias
 
-_DUPLICATE = "duplicate"
+DUPLICATE = "duplicate"
 log = logging.getLogger(__name__)
 
 
@@ -81,7 +81,7 @@ def _registered(client: MlflowClient, name: ModelName, token: str) -> list[Regis
     After the answer to a write was lost there may be several.
     """
     found = read_versions(client, name, token=token)
-    return [version for version in found if version.status != _DUPLICATE]
+    return [version for version in found if version.status != DUPLICATE]
 
 
 def _create_name(client: MlflowClient, name: ModelName) -> None:
@@ -171,7 +171,7 @@ def _remove(client: MlflowClient, name: ModelName, surplus: RegisteredModelInfo)
         with border(f"remove the repeated version {surplus.version} of {name}"):
             client.delete_model_version(name.registered, str(surplus.version))
     except PermissionDenied:
-        client.set_model_version_tag(name.registered, str(surplus.version), STATUS_TAG, _DUPLICATE)
+        client.set_model_version_tag(name.registered, str(surplus.version), STATUS_TAG, DUPLICATE)
     except VersionNotReady:
         return
 

@@ -1,0 +1,187 @@
+"""The documents are true: every command in them exists, every state and code is explained."""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from deployments import apply as applying
+from deployments import local
+from guardianflow import catalog, errors, registration
+from guardianflow.care.findings import Code
+from guardianflow.cli.app import app
+from guardianflow.events import EventName
+from guardianflow.gate import GateOutcome
+from guardianflow.health.verdict import Verdict
+from guardianflow.release.state import Kind, ModelAlias
+from guardianflow.telling import TOLD
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/decisions").glob("*.md")]
+)
+OURS = ("guardianflow", "python -m guardianflow.cli")
+_BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_INLINE = re.compile(r"`([^`\n]+)`")
+
+
+def text(name):
+    return (ROOT / name).read_text("utf-8")
+
+
+def commands(document):
+    """What a reader would type: lines of blocks, and what stands in backticks."""
+    content = document.read_text("utf-8")
+    # CHANGELOG and decisions tell of commands that are gone, too.
+    lines = [
+        line
+        for block in _BLOCK.findall(content)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    for line in [*lines, *_INLINE.findall(_BLOCK.sub("", content))]:
+        yield line.strip().removeprefix("$ ").partition("  #")[0]
+
+
+def words_after(line, programs):
+    """The words of a command of one of these programs; None where it is another."""
+    for program in programs:
+        found = re.search(rf"(?:^|[\s(/]){re.escape(program)} +(.*)", line)
+        if found:
+            command = re.split(r" (?:\||&&|;|>|\|\|) ?", found[1])[0]
+            return shlex.split(command.rstrip("."), comments=True)
+    return None
+
+
+def every(programs):
+    for document in DOCUMENTS:
+        if document.name == "CHANGELOG.md" or document.parent.name == "decisions":
+            continue
+        for line in commands(document):
+            try:
+                words = words_after(line, programs)
+            except ValueError:
+                # A heredoc, or an error message that is quoted in part.
+                continue
+            if words and re.fullmatch(r"--?[a-z-]+|[a-z-]+", words[0]):
+                yield document.name, line, words
+
+
+def problem_of(words):
+    """Why the command line does not know these words; '' where it does."""
+    command = typer.main.get_command(app)
+    words = list(words)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name not in command.commands:
+            return f"no command {name!r}"
+        command = command.commands[name]
+    known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+    known |= {"--help", "--json", "--debug"}
+    unknown = [word for word in words if word.startswith("--") and word not in known]
+    return f"no option {unknown}" if unknown else ""
+
+
+def test_every_command_of_ours_in_the_documents_exists_with_its_options():
+    found = list(every(OURS))
+    assert len(found) > 80
+    wrong = {(name, line): said for name, line, words in found if (said := problem_of(words))}
+    assert wrong == {}
+
+
+def test_what_does_not_exist_is_noticed():
+    assert problem_of(["promote", "NAME", "--request"]) == ""
+    assert problem_of(["promoted", "NAME"]) == "no command 'promoted'"
+    assert problem_of(["health", "shows"]) == "no command 'shows'"
+    assert problem_of(["promote", "NAME", "--now"]) == "no option ['--now']"
+    assert words_after("$ x | guardianflow doctor --json > a", OURS) == ["doctor", "--json"]
+
+
+@pytest.mark.parametrize(
+    ("program", "parse"),
+    [("python -m deployments.apply", applying.main), ("python -m deployments.local", local.main)],
+)
+def test_every_command_of_the_checkout_in_the_documents_exists(program, parse, monkeypatch):
+    def only_parse(parser, arguments=None, namespace=None):
+        parsed, unknown = parser.parse_known_args(arguments, namespace)
+        assert unknown == [], arguments
+        raise KeyError(parsed)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    found = list(every((program,)))
+    assert found
+    for words in [words for _, _, words in found if "..." not in words]:
+        with pytest.raises(KeyError):
+            parse(words)
+
+
+def test_every_target_of_make_in_the_documents_exists():
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+    found = [(name, words[0]) for name, _, words in every(("make",))]
+    assert len(found) > 20
+    assert [one for one in found if one[1] not in targets and one[1] != "-s"] == []
+
+
+def test_every_file_and_anchor_that_a_document_links_to_is_there():
+    def anchors(path):
+        titles = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+        plain = (re.sub(r"[`*]", "", title).strip().lower() for title in titles)
+        return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in plain}
+
+    broken = []
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+            # Results are written by whoever runs a benchmark.
+            if re.match(r"[a-z]+:|results/.*json", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = (document.parent / name).resolve() if name else document
+            if not path.exists() or (anchor and anchor not in anchors(path)):
+                broken.append((document.name, target))
+    assert broken == []
+
+
+def test_every_finding_is_explained_with_what_mends_it():
+    told = set(re.findall(r"`([a-z-]+)`", table_rows(text("docs/operations.md"))))
+    assert {str(code) for code in Code} - told == set()
+
+
+def test_every_refusal_is_explained():
+    refusals = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type)
+        and issubclass(kind, errors.Refused)
+        and kind is not errors.Refused
+    }
+    told = set(re.findall(r"`([A-Z]\w+)`", text("docs/operations.md") + text("docs/concepts.md")))
+    assert sorted(refusals - told) == []
+
+
+def test_every_message_and_event_is_in_the_documents():
+    operations = table_rows(text("docs/operations.md"))
+    for message in TOLD:
+        first = re.split(r"[:{]| about ", message.subject)[0].strip()
+        assert f"| {first} |" in operations, first
+    events = table_rows(text("docs/events.md"))
+    assert [event for event in EventName if f"| `{event}` |" not in events] == []
+
+
+def test_every_state_is_in_the_concepts():
+    concepts = table_rows(text("docs/concepts.md"))
+    statuses = {"champion", "former", catalog.ROLLED_BACK, catalog.REJECTED, catalog.EXPIRED}
+    statuses |= {registration.DUPLICATE}
+    wanted = [f"| `{one}` |" for one in (*Kind, *GateOutcome, *statuses)]
+    wanted += [f"| `@{alias}` |" for alias in ModelAlias]
+    wanted += [f"| `{verdict}`" for verdict in Verdict]
+    for flow in ("promotion", "reconcile"):
+        names = set(re.findall(r'(?:Completed|Failed)\(\s*name="(\w+)"', text(f"flows/{flow}.py")))
+        assert names, flow
+        wanted += [f"`{name}`" for name in names] if flow == "promotion" else []
+    assert [one for one in wanted if one not in concepts] == []
+
+
+def table_rows(content):
+    return "\n".join(line for line in content.splitlines() if line.startswith("|"))
