@@ -13,6 +13,7 @@ from guardianflow.approval import (
     actor_of,
     decision_of,
     expires_at,
+    may_override,
     objection,
     reason_of,
     rule_for,
@@ -93,6 +94,33 @@ def test_only_the_named_may_answer_whatever_the_spelling():
     assert objection(rule, "lee", [], answer("이준")) == ""
     assert "none of the approvers" in objection(rule, "lee", [], answer("Kim"))
     assert "none of the approvers" in objection(rule, "lee", [], rejection("Park"))
+
+
+@pytest.mark.parametrize(
+    ("who", "may"),
+    [
+        ("Park Jun", True),
+        ("park  jun", True),
+        ("kim@line3", True),
+        ("kim@line3 (CLI)", True),
+        ("kim", False),
+        ("kim@laptop (CLI)", False),
+        ("Park", False),
+        ("", False),
+    ],
+)
+def test_only_the_named_override_the_gate_by_their_full_name(who, may):
+    assert may_override(ApprovalRule(overriders=("Park Jun", "kim@line3")), who) is may
+    assert may_override(ApprovalRule(), who)
+
+
+def test_who_may_override_is_part_of_the_policy_and_asks_approvers_for_no_more():
+    rule = ApprovalRule(overriders=("Park Jun",))
+    assert rule.digest != ApprovalRule().digest
+    assert not rule.asks_for_more_than_a_name
+    for names in (("Park", " park "), ("",)):
+        with pytest.raises(ValidationError, match="an overrider is named twice, or not at all"):
+            ApprovalRule(overriders=names)
 
 
 @pytest.mark.parametrize(
