@@ -54,8 +54,8 @@ def scenario(
     *,
     light: tuple[Light, ...] = (Light.DAY, Light.NIGHT),
     seed: int = 0,
-    side: int = 128,
-    images: int = 192,
+    side: int = 256,
+    images: int = 240,
     epochs: int = 14,
 ) -> Scenario:
     """A small detector on drawn scenes: a minute or two on one core."""
