@@ -20,6 +20,7 @@ from tests.e2e.browser import (
     fill_approval,
     open_approval,
     open_browser,
+    open_evidence,
     picture_of_aliases,
     submit_approval,
 )
@@ -36,6 +37,9 @@ class PicturedStory(Story):
 
     def answer(self, waiting: WaitingApproval) -> None:
         """Answer in the Prefect UI, as the safety manager would."""
+        with open_browser(width=1440, height=1600) as page:
+            open_evidence(page, waiting.url)
+            page.screenshot(path=PICTURES / "evidence.png")
         with open_browser(height=1000) as page:
             open_approval(page, waiting.url)
             fill_approval(page, "approve", "Kim Minji", "looked at the figures and the pictures")

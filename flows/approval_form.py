@@ -4,41 +4,42 @@ Built field by field, so that titles, descriptions and constraints reach the ser
 default policy it has three fields; a field for a one-time code comes only where the policy asks.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect.input import RunInput
 from pydantic import Field, SecretStr, ValidationError, create_model
 
 from guardianflow.approval import Answer, Proof
-from guardianflow.evidence import evidence_markdown
+from guardianflow.evidence.page import form_text
 from guardianflow.proposal import Proposal
 from guardianflow.question import MAX_WRONG_CODES, Standing
+from guardianflow.wording import Language, say
 
 _FIELDS = ("decision", "approver", "reason")
 
 
 def answer_form(
-    proposal: Proposal, standing: Standing, links: str = "", why: str = "", complaint: str = ""
+    proposal: Proposal, standing: Standing, page: str = "", why: str = "", complaint: str = ""
 ) -> type[RunInput]:
     """The form for one more answer.
 
     Args:
         proposal: What is asked.
         standing: What was answered so far.
-        links: To the evidence in MLflow and its pictures.
+        page: Address of the page of evidence.
         why: Why an earlier answer does not hold any more.
         complaint: Why the last answer does not count.
     """
-    fields: dict[str, Any] = {
-        name: (Answer.model_fields[name].annotation, Answer.model_fields[name]) for name in _FIELDS
-    }
+    language = proposal.language
+    fields: dict[str, Any] = {}
+    for name in _FIELDS:
+        known = Answer.model_fields[name]
+        fields[name] = Annotated[known.annotation, Field(**_texts(name, language)), *known.metadata]
     if proposal.policy.proof is Proof.TOTP:
-        code = Field(pattern="^[0-9]{6}$", description="The code that your app shows now.")
-        fields["code"] = (str, code)
+        fields["code"] = (str, Field(pattern="^[0-9]{6}$", **_texts("code", language)))
     form = create_model("PromotionAnswer", __base__=RunInput, **fields)
-    first, _, rest = evidence_markdown(proposal).partition("\n")
-    said = "".join(f"\n\n**{note}**" for note in notes(standing, why, complaint))
-    return form.with_initial_data(description=f"{first}{said}\n{rest}{links}")
+    said = notes(standing, why, complaint, language)
+    return form.with_initial_data(description=form_text(proposal, said, page))
 
 
 def given_answer(given: RunInput) -> tuple[Answer, SecretStr]:
@@ -57,16 +58,24 @@ def unusable(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
-def notes(standing: Standing, why: str, complaint: str) -> list[str]:
+def notes(
+    standing: Standing, why: str, complaint: str, language: Language = Language.EN
+) -> list[str]:
     """What is to be known of earlier answers, for the form and for the message that it waits."""
     said: list[str] = []
     if why:
-        said.append(f"Asked anew: {why.rstrip('.')}. Earlier answers do not count.")
+        said.append(say(language, "form.anew", why=why.rstrip(".")))
     if complaint:
-        said.append(f"The last answer could not be used ({complaint}). Please answer again.")
+        said.append(say(language, "form.unusable", why=complaint))
     if wrong := sum(answer.wrong_code for answer in standing.answers):
-        said.append(f"{wrong} of {MAX_WRONG_CODES} wrong codes; then this request is over.")
+        said.append(say(language, "form.wrong_codes", wrong=wrong, most=MAX_WRONG_CODES))
     if standing.counted:
         given = ", ".join(answer.who for answer in standing.counted)
-        said.append(f"Approved by {given}; one more person is needed.")
+        said.append(say(language, "form.one_more", who=given))
     return said
+
+
+def _texts(name: str, language: Language) -> dict[str, Any]:
+    """What a field is called, and what belongs there."""
+    key = f"form.{name}"
+    return {"title": say(language, key), "description": say(language, f"{key}.about")}

@@ -2,7 +2,6 @@
 
 import logging
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
 
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
@@ -19,7 +18,6 @@ from guardianflow.errors import (
     ScenarioInvalid,
     ServerUnreachable,
 )
-from guardianflow.names import ModelName
 from guardianflow.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -48,6 +46,19 @@ def load_config(document: str) -> ScenarioConfig:
 def load_version(document: str, version: str) -> Scenario:
     """One version of a scenario block, checked before any work is spent."""
     return load_config(document).spec().version(version).check()
+
+
+def shown_as_configured(recorded: Scenario) -> Scenario:
+    """A recorded scenario, shown to people as its block says now.
+
+    In which language they read, and how long pictures of workers are kept, is no part of a
+    training: it counts from the next question on.
+    """
+    try:
+        now = load_config(recorded.name).spec().version(recorded.version)
+    except ScenarioInvalid:
+        return recorded
+    return recorded.shown_like(now)
 
 
 def connect(scenario: str | None = None) -> "ModelRegistryManager":
@@ -133,38 +144,3 @@ def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
 def run_token(kind: str) -> str:
     """A token that is the same for every attempt of this flow run, on whichever worker."""
     return f"{kind}-{flow_run.get_id()}"
-
-
-def run_link(registry: "ModelRegistryManager", run_id: str) -> str:
-    """Address of a run in the MLflow UI."""
-    experiment = registry.client.get_run(run_id).info.experiment_id
-    return f"{_address(registry)}/#/experiments/{experiment}/runs/{run_id}"
-
-
-def version_link(registry: "ModelRegistryManager", model_name: str, version: int) -> str:
-    """Address of a model version in the MLflow UI."""
-    registered = ModelName.parse(model_name).registered
-    return f"{_address(registry)}/#/models/{registered}/versions/{version}"
-
-
-def picture_links(registry: "ModelRegistryManager", run_id: str) -> dict[str, str]:
-    """Addresses of the pictures among a run's files, by file name."""
-
-    def pictures(folder: str | None) -> list[str]:
-        found: list[str] = []
-        for file in registry.client.list_artifacts(run_id, folder):
-            if file.is_dir:
-                found += pictures(file.path)
-            elif file.path.endswith(".png"):
-                found.append(file.path)
-        return found
-
-    return {
-        path.rpartition("/")[2]: f"{_address(registry)}/get-artifact?"
-        + urlencode({"path": path, "run_uuid": run_id})
-        for path in pictures(None)
-    }
-
-
-def _address(registry: "ModelRegistryManager") -> str:
-    return registry.client.tracking_uri.rstrip("/")

@@ -6,11 +6,12 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.connection import connect, picture_links, run_link, run_token, worth_retrying
+from flows.connection import connect, run_token, worth_retrying
 from flows.parameters import CameraName, Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import HealthReport, label
+from guardianflow.links import picture_links, run_link
 
 _EVENTS = {
     "HEALTHY": EventName.HEALTH_HEALTHY,
@@ -83,7 +84,7 @@ def measure(model_name: str, window: str, camera: str) -> dict[str, Any]:
     key = artifact_key("health", report.model_name)
     show_page(
         key,
-        f"**{message}**\n\n[report in MLflow]({run_link(registry, report.report_id)})\n",
+        f"**{message}**\n\n[report in MLflow]({run_link(registry.client, report.report_id)})\n",
         message,
     )
     show_table(
@@ -94,5 +95,5 @@ def measure(model_name: str, window: str, camera: str) -> dict[str, Any]:
         ],
         f"On {window}; low and high hold with {report.policy.confidence:.0%} confidence each.",
     )
-    show_pictures(key, picture_links(registry, report.report_id))
+    show_pictures(key, picture_links(registry.client, report.report_id))
     return told

@@ -29,18 +29,11 @@ from prefect.types import KeyValueLabelsField
 from pydantic import SecretStr, ValidationError
 
 from flows.approval_form import answer_form, given_answer, notes, unusable
-from flows.connection import (
-    connect,
-    mirror_policy,
-    patient,
-    picture_links,
-    run_link,
-    run_token,
-    version_link,
-)
+from flows.connection import connect, mirror_policy, patient, run_token, shown_as_configured
 from flows.parameters import ModelVersion, PublicModelName, Text
-from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_pictures
+from flows.publishing import ProgressBar, artifact_key, evidence_key, send_event, show_page
 from guardianflow.approval import Answer, Choice
+from guardianflow.control import Orchestrator
 from guardianflow.errors import (
     ApprovalExpired,
     ApprovalVoid,
@@ -49,7 +42,7 @@ from guardianflow.errors import (
     ReleaseChanged,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.evidence import evidence_markdown
+from guardianflow.markdown import plain
 from guardianflow.proposal import Proposal, require_in_time
 from guardianflow.question import MAX_WRONG_CODES, Question, Standing
 
@@ -60,6 +53,7 @@ MAX_ROUNDS = 5
 """So often is asked anew when what was approved is not what is there any more."""
 _SHOWN = "guardianflow.shown"
 _NOTE = "guardianflow.note"
+_PAGE = "guardianflow.page"
 # An answer that was given must outlive a restart of the servers: five minutes.
 _PATIENCE: dict[str, Any] = {
     "retries": 30,
@@ -120,7 +114,7 @@ class Round:
     version: int | None
     proposal: Proposal | None = None
     standing: Standing | None = None
-    links: str = ""
+    page: str = ""
     void: str = ""
 
 
@@ -152,6 +146,7 @@ def open_round(
             requested_by=requested_by or "the Prefect server",
             reason=reason,
             force=force,
+            shown=shown_as_configured,
             on_progress=ProgressBar(),
         )
 
@@ -176,29 +171,31 @@ def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
 
 
 def _show(registry: "ModelRegistryManager", proposal: Proposal) -> str:
-    """Show the evidence once in the Prefect UI; the links to it in MLflow."""
-    pictures = picture_links(registry, proposal.evidence_run_id)
-    links = (
-        f"\n[evidence in MLflow]({run_link(registry, proposal.evidence_run_id)}) · "
-        f"[model version]({version_link(registry, proposal.model_name, proposal.version)})\n\n"
-        + "\n\n".join(f"![{name}]({address})" for name, address in pictures.items())
-    )
+    """Show the page of the record once in the Prefect UI; its address there.
+
+    It is made again from what was asked: a page that somebody edited in MLflow is not shown.
+    """
+    from guardianflow.evidence.page import Links, evidence_page
+
     run = UUID(flow_run.get_id())
+    ui = Orchestrator().ui_url
     with get_client(sync_client=True) as client:
-        if (client.read_flow_run(run).labels or {}).get(_SHOWN) == proposal.evidence_run_id:
-            return links
+        known = client.read_flow_run(run).labels or {}
+        if known.get(_SHOWN) == proposal.evidence_run_id and _PAGE in known:
+            return f"{ui}/artifacts/artifact/{known[_PAGE]}"
         get_run_logger().info("%s", proposal.headline)
-        key = artifact_key("evidence", proposal.model_name)
-        show_page(key, evidence_markdown(proposal) + links, proposal.headline)
-        show_pictures(key, pictures)
+        page = evidence_page(proposal, Links.to(registry.client, proposal))
+        key = evidence_key(proposal.model_name)
+        shown = show_page(key, page, proposal.headline)
         # Let `guardianflow pending` see what is asked without opening the form.
         labels: KeyValueLabelsField = {
             "guardianflow.model.version": proposal.version,
             "guardianflow.headline": proposal.headline,
             _SHOWN: proposal.evidence_run_id,
+            _PAGE: str(shown),
         }
         client.update_flow_run_labels(run, labels)
-    return links
+    return f"{ui}/artifacts/artifact/{shown}"
 
 
 def settle(round_: Round, why: str) -> State[Any] | str:
@@ -215,7 +212,7 @@ def settle(round_: Round, why: str) -> State[Any] | str:
         if standing.exhausted:
             message = f"{MAX_WRONG_CODES} one-time codes were wrong: {standing.complaint}."
             return Failed(name="Void", message=message)
-        answer, code = ask(round_.number, proposal, standing, round_.links, why)
+        answer, code = ask(round_.number, proposal, standing, round_.page, why)
         standing = take_answer(round_.number, proposal, len(standing.answers) + 1, answer, code)
     if standing.decision is None:
         return standing.void
@@ -238,7 +235,7 @@ def settle(round_: Round, why: str) -> State[Any] | str:
 
 
 def ask(
-    number: int, proposal: Proposal, standing: Standing, links: str, why: str
+    number: int, proposal: Proposal, standing: Standing, page: str, why: str
 ) -> tuple[Answer, SecretStr]:
     """Wait for a person's answer; one that cannot be used is asked for again.
 
@@ -247,7 +244,7 @@ def ask(
     complaint = standing.complaint
     for attempt in count(1):
         require_in_time(proposal, datetime.now(UTC))
-        form = answer_form(proposal, standing, links, why, complaint)
+        form = answer_form(proposal, standing, page, why, complaint)
         if said := " ".join(notes(standing, why, complaint)):
             note(said)
         key = f"{number}-{len(standing.answers) + 1}-{attempt}-{proposal.digest[:32]}"
@@ -304,10 +301,12 @@ def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tup
         return "", question.void(error.message)
     question.close(str(standing.decision))
     get_run_logger().info("%s", decided.message)
-    answers = "\n".join(f"- **{a.decision}** by {a.who}: {a.reason}" for a in standing.counted)
+    answers = "\n".join(
+        f"- **{a.decision}** by {plain(a.who)}: {plain(a.reason)}" for a in standing.counted
+    )
     show_page(
         artifact_key("decision", proposal.model_name),
-        f"{answers}\n\n{decided.message}\n",
+        f"{answers}\n\n{plain(decided.message)}\n",
         f"{proposal.model_name} version {proposal.version}: {standing.decision}",
     )
     return decided.message, ""

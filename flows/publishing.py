@@ -32,15 +32,21 @@ def artifact_key(*parts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 
+def evidence_key(model_name: str) -> str:
+    """The key of the page on which a model's promotion is decided."""
+    return artifact_key("evidence", model_name)
+
+
 def show_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
     """Show a table on the flow run's Artifacts page."""
     table: list[dict[str, Any]] = [dict(row) for row in rows]
     create_table_artifact(key=key, table=table, description=description)
 
 
-def show_page(key: str, markdown: str, description: str) -> None:
-    """Show a page on the flow run's Artifacts page."""
-    create_markdown_artifact(key=key, markdown=markdown, description=description)
+def show_page(key: str, markdown: str, description: str) -> UUID:
+    """Show a page on the flow run's Artifacts page; the id of this version of it."""
+    made = create_markdown_artifact(key=key, markdown=markdown, description=description)
+    return made if isinstance(made, UUID) else UUID(str(made))
 
 
 def show_pictures(key: str, pictures: Mapping[str, str]) -> None:

@@ -8,9 +8,6 @@ from prefect.cache_policies import NO_CACHE
 from flows.connection import (
     connect,
     load_version,
-    picture_links,
-    run_link,
-    version_link,
     worth_retrying,
 )
 from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
@@ -23,6 +20,7 @@ from flows.publishing import (
     show_table,
 )
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.links import picture_links, run_link, version_link
 from guardianflow.scenario import Precision, Scenario
 
 if TYPE_CHECKING:
@@ -126,8 +124,8 @@ def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
         f"mAP50 {quantized.fp32.map50:.3f} → {quantized.variant.map50:.3f}, mAP50-95 "
         f"{lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f}).\n\n"
         f"{speed.sentence()}.\n\nGate {quantized.outcome.summary()}.\n\n"
-        f"[model version]({version_link(registry, name, version)}) · "
-        f"[quantization run]({run_link(registry, quantized.run_id)})\n",
+        f"[model version]({version_link(registry.client, name, version)}) · "
+        f"[quantization run]({run_link(registry.client, quantized.run_id)})\n",
         f"{name} version {version}",
     )
     pairs = (
@@ -149,5 +147,5 @@ def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
         ],
         f"Before and after quantization, on the held-out images: {name} version {version}.",
     )
-    show_pictures(key, picture_links(registry, quantized.run_id))
+    show_pictures(key, picture_links(registry.client, quantized.run_id))
     return version

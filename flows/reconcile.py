@@ -2,6 +2,7 @@
 
 look at all releases -> reports, silence, Prefect itself -> alarm or settled, once (alarms.py)
 -> page -> tidy up -> questions that end, or ended without a decision -> status page
+-> pictures whose time is over
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from flows.connection import connect, worth_retrying
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
 from flows.questions import look_at_questions
+from flows.retention import forget_pictures
 from flows.status_page import refresh_status
 from flows.watch import watch_health, watch_orchestrator, watch_silence
 from guardianflow.care.alarms import AlarmBook, Change, compare
@@ -71,6 +73,7 @@ def reconcile(
     show(result, others)
     if model_name is None:
         refresh_status(others)
+        forget_pictures()
     errors = [finding for finding in others if finding.severity is Severity.ERROR]
     message = " ".join([*said, *(finding.message for finding in errors), result.message])[:2000]
     if result.alarms or errors:

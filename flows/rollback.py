@@ -14,12 +14,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
-from flows.connection import connect, picture_links, run_link, run_token, worth_retrying
+from flows.connection import connect, run_token, worth_retrying
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page
 from guardianflow.control import Orchestrator
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.links import picture_links, run_link
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -160,12 +161,12 @@ def show_incident(registry: "ModelRegistryManager", operation: "Operation", repo
     if run := flow_run.get_id():
         links["the flow run"] = f"{Orchestrator().ui_url}/runs/flow-run/{run}"
     if report:
-        links["the report in MLflow"] = run_link(registry, report)
+        links["the report in MLflow"] = run_link(registry.client, report)
     page = incident_page(
         operation,
         read_report(registry, report) if report else None,
         links,
-        picture_links(registry, report) if report else {},
+        picture_links(registry.client, report) if report else {},
     )
     base = ModelName.parse(operation.name).base.public
     show_page(artifact_key("incident", base), page, operation.message)

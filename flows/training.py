@@ -8,9 +8,6 @@ from prefect.cache_policies import NO_CACHE
 from flows.connection import (
     connect,
     load_version,
-    picture_links,
-    run_link,
-    version_link,
     worth_retrying,
 )
 from flows.parameters import ScenarioDocument, ScenarioVersionName
@@ -23,6 +20,7 @@ from flows.publishing import (
     show_table,
 )
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.links import picture_links, run_link, version_link
 from guardianflow.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -101,8 +99,8 @@ def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
         key,
         f"**{name} version {version}**, trained from scenario {scenario.name} "
         f"{scenario.version}: mAP50 {figures.map50:.3f} on {figures.images} held-out images.\n\n"
-        f"[model version]({version_link(registry, name, version)}) · "
-        f"[training run]({run_link(registry, trained.run_id)})\n",
+        f"[model version]({version_link(registry.client, name, version)}) · "
+        f"[training run]({run_link(registry.client, trained.run_id)})\n",
         f"{name} version {version}",
     )
     show_table(
@@ -110,5 +108,5 @@ def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
         [{"class": label, **row.model_dump()} for label, row in figures.per_class.items()],
         f"Per class, on the held-out images: {name} version {version}.",
     )
-    show_pictures(key, picture_links(registry, trained.run_id))
+    show_pictures(key, picture_links(registry.client, trained.run_id))
     return version

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.connection import connect, run_link, worth_retrying
+from flows.connection import connect, worth_retrying
 from flows.health import described, tell_of_health
 from flows.publishing import artifact_key, show_page
 from guardianflow.care.alarms import AlarmBook, compare_all
@@ -16,6 +16,7 @@ from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.notes import Topic
 from guardianflow.control import ROLLBACK, Orchestrator
 from guardianflow.health.verdict import Verdict
+from guardianflow.links import run_link
 
 
 @task(
@@ -41,7 +42,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     for report in judge_new(registry):
         told = described(report)
         if told["faulty"] or report.verdict is Verdict.FAILING:
-            link = run_link(registry, report.report_id)
+            link = run_link(registry.client, report.report_id)
             page = f"**{told['message']}**\n\n[report in MLflow]({link})\n"
             show_page(artifact_key("health", report.model_name), page, told["message"])
             said.append(told["message"])

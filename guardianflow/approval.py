@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from guardianflow.names import ModelName
+from guardianflow.wording import Language, say
 
 NOBODY = ("", "lifecycle", "the Prefect server")
 """Requesters that are no person: four eyes cannot tell them from the approver."""
@@ -128,15 +129,14 @@ class ApprovalRule(BaseModel):
         """How long a question may be answered."""
         return timedelta(days=self.expires_after_days)
 
-    def in_words(self) -> str:
+    def in_words(self, language: Language = Language.EN) -> str:
         """What it asks for, for the form."""
-        count = "two different people" if self.approvals_needed > 1 else "one person"
-        among = f" of {', '.join(self.approvers)}" if self.approvers else ""
-        said = [f"{count}{among}"]
-        if self.four_eyes:
-            said.append("not who asked")
-        said.append("each with a one-time code" if self.proof is Proof.TOTP else "by name")
-        return ", ".join(said)
+        said = say(language, "policy.two" if self.approvals_needed > 1 else "policy.one")
+        if self.approvers:
+            said = say(language, "policy.of", count=said, names=", ".join(self.approvers))
+        keys = ["policy.four_eyes"] if self.four_eyes else []
+        keys.append("policy.code" if self.proof is Proof.TOTP else "policy.name")
+        return ", ".join([said, *(say(language, key) for key in keys)])
 
 
 DEFAULT_RULE = ApprovalRule()

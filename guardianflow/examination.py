@@ -5,37 +5,42 @@ plan -> are the files those that were registered? -> measure both on the frozen 
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from guardianflow.approval import ApprovalRule
 from guardianflow.binding import bind
-from guardianflow.data.dataset import Sample
-from guardianflow.evidence import evidence_markdown, headline
-from guardianflow.gate import GateOutcome, GateReport, Subject, judge
-from guardianflow.measuring.pictures import comparison_sheet
+from guardianflow.evidence.lineage import read_lineage
+from guardianflow.evidence.page import Links, evidence_page
+from guardianflow.evidence.pictures import Pictures, draw_pictures, retention_marks
+from guardianflow.evidence.sentences import deciding, headline
+from guardianflow.gate import GateOutcome, GateReport, judge
 from guardianflow.origin import describe_origin
 from guardianflow.proposal import Proposal, champion_moves
 from guardianflow.records import PROMOTIONS, Draft, close_record, open_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
-from guardianflow.scenario import GateSettings
+from guardianflow.scenario import GateSettings, Scenario
 from guardianflow.subjects import Compared, Ground, OnProgress, Pair, examine_name, find_ground
+from guardianflow.wording import Language
 
 EVIDENCE_PAGE = "evidence.md"
-_PICTURE_FRAMES = 4
 
 
 @dataclass(frozen=True)
 class Inquiry:
-    """Who asks, why, how urgently, and under which policy; without a token nothing is kept."""
+    """Who asks, why, how urgently, under which policy, and how people are to be shown it.
+
+    Without a token nothing is kept.
+    """
 
     token: str | None
     requested_by: str
     reason: str
     force: bool
     rule: ApprovalRule
+    shown: Callable[[Scenario], Scenario]
 
 
 def examine(
@@ -50,14 +55,15 @@ def examine(
         raise ValueError("a plan of a promotion names a version")
     info = registry.get_version(plan.model_name, plan.version)
     ground = find_ground(registry, info)
-    scenario = ground.scenario
+    scenario = inquiry.shown(ground.scenario) if ground.scenario else None
+    compared = _examine_names(registry, plan, ground, on_progress)
+    subjects = tuple(one.subject for one in compared)
+    gate = judge(subjects, scenario.gate if scenario else GateSettings())
+    token, client = inquiry.token, registry.client
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subjects = _examine_names(registry, plan, ground, folder, on_progress)
-        gate = judge(subjects, scenario.gate if scenario else GateSettings())
         title = f"promote {plan.model_name} {plan.version}"
-        token = inquiry.token
-        run_id = open_record(registry.client, PROMOTIONS, token, title) if token else ""
+        run_id = open_record(client, PROMOTIONS, token, title) if token else ""
         proposal = Proposal(
             model_name=plan.model_name,
             version=plan.version,
@@ -70,6 +76,9 @@ def examine(
             scenario=f"{scenario.name} {scenario.version}" if scenario else "",
             origin=describe_origin(registry, info),
             images=len(ground.samples),
+            lineage=read_lineage(registry, info),
+            pictures=_draw(compared, ground, scenario, folder) if token else None,
+            language=scenario.language if scenario else Language.EN,
             requested_by=inquiry.requested_by,
             reason=inquiry.reason.strip(),
             forced=inquiry.force,
@@ -78,30 +87,25 @@ def examine(
             policy=inquiry.rule,
             binding=bind(registry, plan.model_name, plan.version, plan.moves, gate, inquiry.rule),
         )
-        (folder / EVIDENCE_PAGE).write_text(evidence_markdown(proposal), encoding="utf-8")
         if token:
-            close_record(registry.client, run_id, proposal, _draft(folder, proposal))
+            page = evidence_page(proposal, Links.to(client, proposal))
+            (folder / EVIDENCE_PAGE).write_text(page, encoding="utf-8")
+            close_record(client, run_id, proposal, _draft(folder, proposal))
     return proposal
 
 
 def _examine_names(
-    registry: ModelRegistryManager,
-    plan: Plan,
-    ground: Ground,
-    folder: Path,
-    on_progress: OnProgress | None,
-) -> tuple[Subject, ...]:
-    """Measure every name whose champion would move, and draw where the two differ most."""
-    subjects: list[Subject] = []
+    registry: ModelRegistryManager, plan: Plan, ground: Ground, on_progress: OnProgress | None
+) -> list[Compared]:
+    """Measure every name whose champion would move."""
+    compared: list[Compared] = []
     back = {move.name: move.after for move in plan.moves if move.alias is ModelAlias.ROLLBACK}
     for move in champion_moves(plan.moves):
         if move.after is None:
             raise ValueError(f"a promotion never empties @champion of {move.name}")
         pair = Pair(move.name, move.after, move.before, back.get(move.name))
-        comparison = examine_name(registry, pair, ground, on_progress)
-        subjects.append(comparison.subject)
-        _draw(comparison, ground.samples, ground.classes, folder)
-    return tuple(subjects)
+        compared.append(examine_name(registry, pair, ground, on_progress))
+    return compared
 
 
 def _overrides(inquiry: Inquiry, gate: GateReport) -> tuple[str, ...]:
@@ -112,30 +116,29 @@ def _overrides(inquiry: Inquiry, gate: GateReport) -> tuple[str, ...]:
 
 
 def _draft(folder: Path, proposal: Proposal) -> Draft:
-    return Draft(
-        folder,
-        tags={
-            "guardianflow.name": proposal.model_name,
-            "guardianflow.version": str(proposal.version),
-            "guardianflow.gate": proposal.gate.outcome.value,
-        },
-    )
+    tags = {
+        "guardianflow.name": proposal.model_name,
+        "guardianflow.version": str(proposal.version),
+        "guardianflow.gate": proposal.gate.outcome.value,
+    }
+    marks, metrics = retention_marks(proposal.pictures, proposal.language, proposal.time)
+    return Draft(folder, {**tags, **marks}, metrics)
 
 
 def _draw(
-    comparison: Compared, samples: Sequence[Sample], classes: Sequence[str], folder: Path
-) -> None:
-    """Draw the frames on which candidate and champion differ most, side by side."""
-    if comparison.candidate is None:
-        return
-    chosen = comparison.most_different(_PICTURE_FRAMES)
-    columns = {f"version {comparison.subject.version} (candidate)": comparison.candidate}
-    if comparison.champion:
-        before = {f"version {comparison.champion.version} (champion)": comparison.champion}
-        columns = {**before, **columns}
-    comparison_sheet(
-        [samples[index] for index in chosen],
-        {title: [m.seen.shown()[index] for index in chosen] for title, m in columns.items()},
-        classes,
-        folder / f"{comparison.subject.model_name.rpartition('/')[2]}.png",
+    compared: Sequence[Compared], ground: Ground, scenario: Scenario | None, folder: Path
+) -> Pictures | None:
+    """Cut out where candidate and champion disagree, of the model that the floor would run."""
+    subject = deciding([one.subject for one in compared])
+    shown = next((one for one in compared if one.subject is subject), None)
+    if scenario is None or shown is None or shown.candidate is None:
+        return None
+    before = shown.champion
+    return draw_pictures(
+        (shown.candidate.version, before.version if before else None),
+        (shown.candidate.seen, before.seen if before else None),
+        ground.samples,
+        ground.classes,
+        folder,
+        days=scenario.evidence.picture_days,
     )

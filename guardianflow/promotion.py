@@ -40,6 +40,7 @@ from guardianflow.names import ModelName
 from guardianflow.proposal import Proposal, champion_moves, require_in_time
 from guardianflow.records import PROMOTIONS, find_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
+from guardianflow.scenario import Scenario
 
 # What the ledger takes.
 _MAX_REASON = 1000
@@ -63,6 +64,7 @@ def propose(
     reason: str = "",
     force: bool = False,
     keep: bool = True,
+    shown: Callable[[Scenario], Scenario] = lambda recorded: recorded,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Proposal:
     """Measure what would be promoted beside what is in production and let the gate judge it.
@@ -77,6 +79,8 @@ def propose(
         force: Ask a person although the gate says FAILED or the version is quarantined; wants a
             reason, and one whom the policy lets.
         keep: Write the record to MLflow; off for a dry run, which writes nothing.
+        shown: From the scenario that the version was made from, the one that says in which
+            language people are asked, and how long pictures are kept.
         on_progress: Called with what is measured, frames done and frames in all.
 
     Raises:
@@ -97,7 +101,7 @@ def propose(
         plan = registry.plan_promotion(
             model_name, version, force=force, actor=requested_by, write=keep
         )
-        inquiry = Inquiry(token if keep else None, requested_by, reason, force, rule)
+        inquiry = Inquiry(token if keep else None, requested_by, reason, force, rule, shown)
         _check_requester(plan, inquiry)
         rejected = rejections(registry, plan, reason)
         proposal = examine(registry, plan, inquiry, rejected, on_progress)

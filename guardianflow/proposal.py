@@ -9,8 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.approval import ApprovalRule, expires_at
 from guardianflow.binding import Binding
 from guardianflow.errors import ApprovalExpired
+from guardianflow.evidence.lineage import Lineage
+from guardianflow.evidence.pictures import Pictures
 from guardianflow.gate import GateOutcome, GateReport, Subject
 from guardianflow.registry import ModelAlias, Move
+from guardianflow.wording import Language
 
 
 class Proposal(BaseModel):
@@ -29,6 +32,15 @@ class Proposal(BaseModel):
     scenario: str = Field(description="Scenario and version that it was made for, or ''.")
     origin: str = Field(default="", description="The file that it was imported from, or ''.")
     images: int = Field(description="Frames of the frozen evaluation set.")
+    lineage: Lineage | None = Field(
+        default=None, description="Data, run and code that it was made from; None: unknown."
+    )
+    pictures: Pictures | None = Field(
+        default=None, description="Where candidate and champion disagree; None: not looked at."
+    )
+    language: Language = Field(
+        default=Language.EN, description="In which people are asked; the record is English."
+    )
     requested_by: str = Field(description="Who asked for the promotion.")
     reason: str = Field(description="Why it was asked for; '' where nobody said so.")
     forced: bool = Field(description="Whether a failed gate or a quarantine is overridden.")

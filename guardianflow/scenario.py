@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from guardianflow.errors import NameInvalid, ScenarioInvalid
 from guardianflow.names import SEGMENT, ModelName
+from guardianflow.wording import Language
 
 Segment = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=60)]
 ScenarioName = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=80)]
@@ -95,6 +96,7 @@ class FolderData(Settings):
         return path
 
 
+_SHOWN = ("language", "evidence")
 DatasetSettings = Annotated[SyntheticData | FolderData, Field(discriminator="kind")]
 
 
@@ -251,6 +253,17 @@ class GateSettings(Settings):
     )
 
 
+class EvidenceSettings(Settings):
+    """What the people who decide are shown, and how long pictures of workers are kept."""
+
+    picture_days: int = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        description="Days until crops of a promotion that is over are deleted; 0: none is kept.",
+    )
+
+
 class HealthRule(Settings):
     """A limit for one figure of a window: a floor, or a ceiling."""
 
@@ -302,6 +315,10 @@ class Scenario(Settings):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     quantization: QuantizationSettings = Field(default_factory=QuantizationSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
+    language: Language = Field(
+        default=Language.EN, description="Of the approver's form and page: en or ko."
+    )
+    evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     health: HealthPolicy = Field(default_factory=HealthPolicy)
 
     @model_validator(mode="after")
@@ -349,9 +366,16 @@ class Scenario(Settings):
 
     @property
     def digest(self) -> str:
-        """sha256 over the settings; two versions with the same digest are the same work."""
-        content = self.model_dump(mode="json", exclude={"name", "version"})
+        """sha256 over the settings; two versions with the same digest are the same work.
+
+        What people are shown of it is no part of the work.
+        """
+        content = self.model_dump(mode="json", exclude={"name", "version", *_SHOWN})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def shown_like(self, other: "Scenario") -> "Scenario":
+        """The same work, shown to people as another version of the settings says."""
+        return self.model_copy(update={key: getattr(other, key) for key in _SHOWN})
 
     def check(self) -> "Scenario":
         """Check what only the machine can tell (paths), before any work is spent.

@@ -59,15 +59,6 @@ class Compared:
     candidate: Measured | None
     champion: Measured | None
 
-    def most_different(self, count: int) -> list[int]:
-        """Indices of the frames on which the two saw the most different number of things."""
-        if self.candidate is None:
-            return []
-        ours = _shown(self.candidate)
-        theirs = _shown(self.champion) if self.champion else ours
-        gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
-        return sorted(range(len(gaps)), key=lambda index: (-gaps[index], index))[:count]
-
 
 @dataclass(frozen=True)
 class Ground:
@@ -177,11 +168,6 @@ def subject_of(
         way_back=pair.way_back,
         way_back_problem=_damage(registry, pair.name, pair.way_back) if pair.way_back else "",
     )
-
-
-def _shown(measured: Measured) -> list[int]:
-    """How many boxes an operator would be shown in each frame."""
-    return [len(found.scores) for found in measured.seen.shown()]
 
 
 def _damage(registry: ModelRegistryManager, name: str, version: int) -> str:

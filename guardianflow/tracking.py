@@ -47,8 +47,11 @@ _SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
 # MLflow's limit for a data set's digest.
 _DIGEST_LENGTH = 36
 _BATCH = 500
-# MLflow's own tag for what a data set was used for.
-_USE = "mlflow.data.context"
+USE_TAG = "mlflow.data.context"
+"""MLflow's own tag for what a data set was used for."""
+COMMIT_TAG = "mlflow.source.git.commit"
+"""MLflow's own tag for the commit of the code that made a run."""
+_CHECKOUT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class OpenRun:
                     source=f'{{"uri": "{self.dataset.root.as_posix()}"}}',
                     profile=f'{{"images": {len(self.dataset.samples(split))}}}',
                 ),
-                [InputTag(_USE, use)],
+                [InputTag(USE_TAG, use)],
             )
             for split, use in uses.items()
         ]
@@ -151,7 +154,8 @@ def open_run(
     """A new run in the scenario's experiment; FINISHED at the end, FAILED or KILLED otherwise."""
     where = experiment_id(client, scenario.model_name.public)
     with border(f"a run in experiment {scenario.model_name}"):
-        run_id = client.create_run(where, run_name=run_name, tags=dict(tags)).info.run_id
+        said = {**_code_tags(), **tags}
+        run_id = client.create_run(where, run_name=run_name, tags=said).info.run_id
     status = "FAILED"
     try:
         with TemporaryDirectory() as text:
@@ -167,6 +171,14 @@ def open_run(
     finally:
         with border(f"run {run_id}"):
             client.set_terminated(run_id, status)
+
+
+def _code_tags() -> dict[str, str]:
+    """The commit of this checkout; nothing where the code was installed without one."""
+    from mlflow.utils.git_utils import get_git_commit
+
+    commit = get_git_commit(str(_CHECKOUT)) if (_CHECKOUT / ".git").exists() else None
+    return {COMMIT_TAG: commit} if commit else {}
 
 
 def scenario_tags(scenario: Scenario, dataset: Dataset, kind: str) -> dict[str, str]:
@@ -292,7 +304,7 @@ def recorded_digest(client: MlflowClient, run_id: str, use: str) -> str | None:
     with border(f"run {run_id}"):
         inputs = client.get_run(run_id).inputs
     for entry in inputs.dataset_inputs if inputs else ():
-        if any((tag.key, tag.value) == (_USE, use) for tag in entry.tags):
+        if any((tag.key, tag.value) == (USE_TAG, use) for tag in entry.tags):
             return entry.dataset.digest
     return None
 

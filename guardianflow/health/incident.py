@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC
 
 from guardianflow.health.report import HealthReport
+from guardianflow.markdown import plain
 from guardianflow.names import ModelName
 from guardianflow.release.outcome import Operation
 
@@ -29,8 +30,8 @@ def incident_page(
         "| | |",
         "|---|---|",
         f"| when | {operation.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC |",
-        f"| who | {_cell(operation.actor)} |",
-        f"| why | {_cell(operation.reason)} |",
+        f"| who | {plain(operation.actor) or '-'} |",
+        f"| why | {plain(operation.reason) or '-'} |",
         f"| operation | {operation.seq} of {base} |",
         "",
         "| model | alias | from | to |",
@@ -68,7 +69,3 @@ def _of_report(report: HealthReport) -> list[str]:
     if report.fallback is not None:
         lines.append(f"- the version that runs now, on the same frames: {report.fallback.message}")
     return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ") or "-"

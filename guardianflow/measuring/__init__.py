@@ -8,6 +8,7 @@ comparison              two detectors on the same images
 latency                 how long a frame takes
 measurement             a registered version on labelled frames
 mistakes                what was right and wrong, in words
+disagreement            what only one of two detectors got right
 pictures, curves, album what people look at
 relabelling             the images with mistakes, for whoever labels
 """

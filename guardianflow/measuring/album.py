@@ -82,7 +82,7 @@ def crop_sheet(
     for index, case in enumerate(chosen):
         left = _GAP + index % _COLUMNS * (_TILE + _GAP)
         top = _HEADER + index // _COLUMNS * (_TILE + _WORDS + _GAP)
-        sheet.paste(_crop(case, samples[case.image]), (left, top))
+        sheet.paste(crop(case, samples[case.image]), (left, top))
         score = "" if outcome is Outcome.MISSED else f" {case.score:.2f}"
         words = f"{classes[case.label]}{score}\n{case.why}"
         pen.multiline_text((left + 2, top + _TILE + 2), words, _INK, small, spacing=2)
@@ -91,7 +91,7 @@ def crop_sheet(
     return path
 
 
-def _crop(case: Case, sample: Sample) -> Image.Image:
+def crop(case: Case, sample: Sample) -> Image.Image:
     """A square around a box, within the image where that is large enough; the box is framed."""
     x1, y1, x2, y2 = case.box.tolist()
     width, height = sample.size

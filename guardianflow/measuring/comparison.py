@@ -37,6 +37,9 @@ class PairedComparison(BaseModel):
         description="Of the recall of each class with objects, each detector at its own thresholds."
     )
     false_alarms_per_image: Difference = Field(description="At their own thresholds; + is worse.")
+    found: Difference | None = Field(
+        default=None, description="Of the recall of all classes together; older records lack it."
+    )
     images: int = Field(description="Images in the set.")
     confidence: float = Field(description="Of each interval, both ends together.")
     draws: int = Field(description="How often the images were drawn anew.")
@@ -89,6 +92,7 @@ def compare(
         map50_95=of(lambda d: d.map50_95()),
         recall={classes[c]: of(lambda d, c=c: d.recall[:, c]) for c in present},
         false_alarms_per_image=of(lambda d: d.false_alarms.sum(axis=1)),
+        found=of(lambda d: d.found),
         images=len(samples),
         confidence=CONFIDENCE,
         draws=draws,

@@ -95,6 +95,9 @@ class Evaluation(_Record):
     )
     map50_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
     map50_95_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    found_bounds: Interval | None = Field(
+        default=None, description="Recall of all classes together, by drawing images anew."
+    )
     false_alarms_bounds: Interval | None = Field(
         default=None, description="By drawing images anew."
     )
@@ -179,6 +182,7 @@ def evaluate(
         thresholds=dict(zip(classes, limit_of, strict=True)),
         map50_bounds=interval(drawn.map50()) if drawn else None,
         map50_95_bounds=interval(drawn.map50_95()) if drawn else None,
+        found_bounds=interval(drawn.found) if drawn else None,
         false_alarms_bounds=interval(drawn.false_alarms.sum(axis=1)) if drawn else None,
         false_alarms_at_most=at_most(alarms, len(samples)) if drawn else None,
         confidence=CONFIDENCE if drawn else None,

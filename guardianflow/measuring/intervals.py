@@ -45,12 +45,14 @@ class Draws:
         precision: Average precision by size (`all` and those of `SIZES`): shape (B, C, 10), NaN
             where a set holds no such object.
         recall: At the thresholds, shape (B, C), NaN likewise.
+        found: The same of all classes together, shape (B,).
         size_recall: The same by size, in the order of `SIZES`, shape (B, 3).
         false_alarms: Per image, shape (B, C).
     """
 
     precision: dict[str, NDArray[np.float64]]
     recall: NDArray[np.float64]
+    found: NDArray[np.float64]
     size_recall: NDArray[np.float64]
     false_alarms: NDArray[np.float64]
 
@@ -149,6 +151,7 @@ def bootstrap(
             size: np.concatenate([part.precision[size] for part in parts]) for size in tables
         },
         recall=np.concatenate([part.recall for part in parts]),
+        found=np.concatenate([part.found for part in parts]),
         size_recall=np.concatenate([part.size_recall for part in parts]),
         false_alarms=np.concatenate([part.false_alarms for part in parts]),
     )
@@ -207,6 +210,7 @@ def _measure(
     return Draws(
         precision={size: average_precisions(table, weights) for size, table in tables.items()},
         recall=_share(weights @ counts.hits, weights @ counts.objects),
+        found=_share(weights @ counts.hits.sum(axis=1), weights @ counts.objects.sum(axis=1)),
         size_recall=_share(weights @ counts.size_hits, weights @ counts.size_objects),
         false_alarms=weights @ counts.alarms / weights.shape[1],
     )

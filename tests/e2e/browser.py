@@ -27,9 +27,13 @@ _TIMEOUT_MS = 60_000
 
 @contextmanager
 def open_browser(
-    *, width: int = 1280, height: int = 900, login: tuple[str, str] | None = None
+    *,
+    width: int = 1280,
+    height: int = 900,
+    light: bool = False,
+    login: tuple[str, str] | None = None,
 ) -> Generator[Page, None, None]:
-    """A page of a fresh browser; with a login for servers that ask for one."""
+    """A page of a fresh browser, dark as Prefect is; with a login for servers that ask for one."""
     account = HttpCredentials(username=login[0], password=login[1]) if login else None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
@@ -37,6 +41,8 @@ def open_browser(
             viewport={"width": width, "height": height}, http_credentials=account
         )
         page.set_default_timeout(_TIMEOUT_MS)
+        if light:
+            page.add_init_script("localStorage.setItem('color-scheme', '\"light\"')")
         try:
             yield page
         finally:
@@ -48,6 +54,16 @@ def open_approval(page: Page, url: str) -> None:
     page.goto(url)
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Submit")).to_be_visible()
+
+
+def open_evidence(page: Page, url: str) -> None:
+    """Open the page of evidence of a waiting flow run, by the link in its form."""
+    open_approval(page, url)
+    # Its text follows the language of the floor.
+    link = page.locator(".p-modal a[href*='/artifacts/artifact/']")
+    page.goto(link.get_attribute("href") or "")
+    expect(page.locator("table").first).to_be_visible()
+    page.wait_for_load_state("networkidle")
 
 
 def fill_approval(page: Page, decision: str, approver: str, reason: str) -> None:

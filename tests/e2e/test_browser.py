@@ -7,6 +7,7 @@ from tests.e2e.browser import (
     fill_approval,
     open_approval,
     open_browser,
+    open_evidence,
     submit_approval,
 )
 from tests.e2e.plant import until
@@ -31,6 +32,14 @@ def test_a_promotion_is_approved_by_hand_in_the_ui(plant, page):
     assert "mAP50" in form.inner_text()
     assert plant.name in form.inner_text()
     assert form.locator(".p-select-button__control").inner_text().strip() == ""
+    assert form.locator("textarea").count() == 2
+    open_evidence(page, waiting.url)
+    assert "What it misses" in page.inner_text("body")
+    crops = page.locator("td img")
+    assert crops.count() > 0
+    # The browser reached every one of them.
+    assert all(width > 0 for width in crops.evaluate_all("all => all.map(i => i.naturalWidth)"))
+    open_approval(page, waiting.url)
     page.get_by_role("button", name="Submit").click()
     page.wait_for_timeout(1000)
     assert plant.asked(plant.name), "a form that nobody filled in was taken for an answer"

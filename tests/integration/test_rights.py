@@ -1,22 +1,29 @@
 """Rights on a real MLflow server with accounts: who may promote and roll back, and who may not."""
 
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.server.auth.client import AuthServiceClient
+from pydantic import BaseModel
 
 from deployments.apply import main
 from guardianflow.care.drill import drill
 from guardianflow.care.reconciliation import reconcile
+from guardianflow.care.retention import delete_pictures, find_overdue
 from guardianflow.connection import connect
 from guardianflow.errors import DrillFailed, PermissionDenied
+from guardianflow.evidence.pictures import DAYS_TAG, FOLDER, KEPT_TAG, UNTIL_METRIC
+from guardianflow.examination import EVIDENCE_PAGE
 from guardianflow.names import ModelName
-from guardianflow.records import ALARMS, HEALTH, PROMOTIONS
+from guardianflow.records import ALARMS, HEALTH, PROMOTIONS, Draft, close_record, open_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.release.ledger import LEDGER_EXPERIMENT, known_bases, prepare_server
 from guardianflow.release.rights import require_alias_rights
 from guardianflow.release.write_once import HOLDS_TAG
+from guardianflow.tracking import read_text
 from tests.integration.conftest import Factory
 from tests.servers import mlflow_server_on
 
@@ -120,7 +127,8 @@ def prepared(mlflow_server, known_accounts):
         auth = AuthServiceClient(mlflow_server)
         for experiment in (LEDGER_EXPERIMENT, PROMOTIONS, HEALTH, ALARMS):
             where = admin.client.get_experiment_by_name(experiment).experiment_id
-            auth.grant_user_permission("operator", "experiment", where, "EDIT")
+            right = "MANAGE" if experiment == PROMOTIONS else "EDIT"
+            auth.grant_user_permission("operator", "experiment", where, right)
             auth.grant_user_permission("halfway", "experiment", where, "EDIT")
         auth.grant_user_permission("operator", "registered_model", "*", "EDIT")
 
@@ -145,6 +153,28 @@ def test_an_account_without_the_ledger_moves_nothing_through_us(accounts, prepar
     assert aliases(engineer, name)[ModelAlias.CHAMPION] == 2
     assert [o.seq for o in engineer.history(name)] == [1, 2]
     assert engineer.drift(name) == ()
+
+
+def test_pictures_of_a_promotion_are_deleted_by_who_may_manage_them(accounts, prepared, tmp_path):
+    client = accounts.become("operator").client
+    run_id = open_record(client, PROMOTIONS, str(uuid.uuid4()), "promote")
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "lost-1.jpg").write_bytes(b"a worker")
+    (tmp_path / EVIDENCE_PAGE).write_text("![mask](http://mlflow/lost-1.jpg)")
+    tags = {KEPT_TAG: "kept", DAYS_TAG: "30", "guardianflow.name": "a/b-c/d/e"}
+    close_record(client, run_id, Page(), Draft(tmp_path, tags, {UNTIL_METRIC: 1.0}))
+    halfway = accounts.become("halfway").client
+    [overdue] = find_overdue(halfway, datetime.now(UTC))
+    with pytest.raises(PermissionDenied):
+        delete_pictures(halfway, overdue)
+    operator = accounts.become("operator").client
+    delete_pictures(operator, overdue)
+    assert operator.list_artifacts(run_id, FOLDER) == []
+    assert read_text(operator, run_id, EVIDENCE_PAGE) == "(deleted after 30 days)"
+
+
+class Page(BaseModel):
+    """A document of no content: the record is about its files."""
 
 
 def test_an_operator_with_edit_alone_leads_the_whole_life(accounts, prepared):

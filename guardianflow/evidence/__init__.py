@@ -1,0 +1,10 @@
+"""Evidence for people: on what a promotion is decided, in words, tables and pictures.
+
+    sentences    the line that everything begins with; what changes for the floor
+    tables       figures of champion and candidate beside each other, with intervals
+    pictures     crops of what only one of the two got right
+    lineage      from which data, run and code a version was made
+    page         the page and the form, put together
+
+The page lies in MLflow as the record; the Prefect UI shows the same.
+"""

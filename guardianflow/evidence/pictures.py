@@ -1,0 +1,170 @@
+"""Crops of what only one of the two got right: a few, each with a caption in words.
+
+People are on them, so that they are cut out of their scene and kept for days, not for ever
+(`care/retention.py`); the captions stay.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.data.dataset import Sample
+from guardianflow.markdown import plain, table
+from guardianflow.measuring.album import crop
+from guardianflow.measuring.detections import Seen
+from guardianflow.measuring.disagreement import Disagreement, find_disagreements
+from guardianflow.measuring.mistakes import Case
+from guardianflow.wording import Language, say
+
+FOLDER = "disagreements"
+"""Where they lie among the files of the record."""
+KEPT_TAG = "guardianflow.pictures"
+"""On the record: `kept` while there are crops, `deleted` after."""
+DAYS_TAG = "guardianflow.picture_days"
+LANGUAGE_TAG = "guardianflow.language"
+UNTIL_METRIC = "guardianflow.pictures_until"
+"""Seconds since 1970 until which they are kept: MLflow finds by size what is a metric alone."""
+_MOST = {
+    Disagreement.LOST: 6,
+    Disagreement.GAINED: 4,
+    Disagreement.NEW_ALARM: 4,
+    Disagreement.GONE_ALARM: 2,
+    Disagreement.MISSED: 8,
+}
+# Only we write pictures into the page: what others wrote has its signs escaped.
+_PICTURE = re.compile(r"(?<!\\)!\[[^\]]*\]\([^)\s]*\)")
+
+
+class Picture(BaseModel):
+    """One crop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(description="Its path among the files of the record.")
+    kind: Disagreement = Field(description="What it shows.")
+    label: str = Field(description="The class of the object, or of the false alarm.")
+    score: float = Field(
+        description="Of the false alarm; of a missed object the best that was not shown, or 0."
+    )
+    limit: float = Field(description="From which score whoever missed it shows this class.")
+
+
+class Pictures(BaseModel):
+    """Where candidate and champion of one model disagree."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = Field(description="The candidate.")
+    champion: int | None = Field(description="The champion; None where there is none.")
+    counts: dict[Disagreement, int] = Field(description="How often each kind was found.")
+    shown: tuple[Picture, ...] = Field(description="Those of which there is a crop.")
+    days: int = Field(description="How long crops are kept; 0: none is.")
+
+
+def draw_pictures(
+    versions: tuple[int, int | None],
+    seen: tuple[Seen, Seen | None],
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    folder: Path,
+    *,
+    days: int,
+) -> Pictures:
+    """Find where the two disagree and cut out the worst of it.
+
+    Args:
+        versions: The candidate and the champion, if there is one.
+        seen: What each saw on the same images.
+        samples: The labelled images.
+        classes: Class names in the order of their indices.
+        folder: The files of the record.
+        days: How long crops are kept; with 0 none is made.
+    """
+    candidate, champion = seen
+    found = find_disagreements(candidate, champion, samples, classes)
+    shown: list[Picture] = []
+    for kind, cases in found.items():
+        # Who missed it: where the champion did, its thresholds say why.
+        missed_by = champion if kind is Disagreement.GAINED and champion else candidate
+        for number, case in enumerate(cases[: _MOST[kind] if days else 0], start=1):
+            path = folder / FOLDER / f"{kind}-{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            crop(case, samples[case.image]).save(path, "JPEG", quality=88)
+            shown.append(_picture(kind, case, path, classes, missed_by))
+    return Pictures(
+        version=versions[0],
+        champion=versions[1],
+        counts={kind: len(cases) for kind, cases in found.items()},
+        shown=tuple(shown),
+        days=days,
+    )
+
+
+def pictures_section(
+    pictures: Pictures | None, links: Mapping[str, str], language: Language
+) -> list[str]:
+    """What the two disagree about, kind by kind: how often, and crops with captions."""
+    if pictures is None:
+        return []
+    title = "pictures" if pictures.champion else "pictures.first"
+    lines = [f"### {say(language, title)}", ""]
+    for kind, count in pictures.counts.items():
+        shown = [one for one in pictures.shown if one.kind is kind]
+        heading = say(language, f"kind.{kind}", count=count)
+        if len(shown) < count and shown:
+            heading += say(language, "pictures.some", shown=len(shown))
+        rows = [(_cell(one, links), _caption(one, pictures, language)) for one in shown]
+        lines += [f"**{heading}**", "", *table(["", ""], rows), ""]
+    kept = "pictures.kept" if pictures.days else "pictures.none"
+    return [*lines, say(language, kept, days=pictures.days), ""]
+
+
+def retention_marks(
+    pictures: Pictures | None, language: Language, time: datetime
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Tags and metrics by which `care/retention.py` finds the record of crops that were kept."""
+    if pictures is None or not pictures.shown:
+        return {}, {}
+    until = time + timedelta(days=pictures.days)
+    tags = {KEPT_TAG: "kept", DAYS_TAG: str(pictures.days), LANGUAGE_TAG: language.value}
+    return tags, {UNTIL_METRIC: until.timestamp()}
+
+
+def without_pictures(page: str, language: Language, days: int) -> str:
+    """The page after its crops were deleted: captions and figures as they were."""
+    return _PICTURE.sub(lambda _: say(language, "pictures.deleted", days=days), page)
+
+
+def _picture(
+    kind: Disagreement, case: Case, path: Path, classes: Sequence[str], missed_by: Seen
+) -> Picture:
+    return Picture(
+        file=f"{FOLDER}/{path.name}",
+        kind=kind,
+        label=classes[case.label],
+        score=case.score,
+        limit=missed_by.thresholds[case.label],
+    )
+
+
+def _cell(picture: Picture, links: Mapping[str, str]) -> str:
+    address = links.get(picture.file)
+    return f"![{plain(picture.label)}]({address})" if address else ""
+
+
+def _caption(picture: Picture, pictures: Pictures, language: Language) -> str:
+    """What is to be seen, and how nearly it was seen."""
+    score, limit = f"{picture.score:.2f}", f"{picture.limit:.2f}"
+    unseen = "caption.low" if picture.score > 0 else "caption.unseen"
+    return say(
+        language,
+        f"caption.{picture.kind}",
+        label=plain(picture.label),
+        candidate=pictures.version,
+        champion=pictures.champion or "-",
+        score=score,
+        why=say(language, unseen, score=score, limit=limit),
+    )

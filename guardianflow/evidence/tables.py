@@ -1,0 +1,180 @@
+"""Tables of the evidence: figures with intervals, classes, the gate, speed and size, what moves."""
+
+from collections.abc import Sequence
+
+from guardianflow.evidence.numbers import ALARMS, MAP50, MAP50_95, MISSED, Span, recall_of
+from guardianflow.gate import GateOutcome, GateReport, Subject
+from guardianflow.markdown import plain, table
+from guardianflow.measuring.cost import VariantCost
+from guardianflow.registry import Move
+from guardianflow.wording import Language, say, say_if_known
+
+_MEASURES = (MISSED, ALARMS, MAP50, MAP50_95)
+
+
+def short(model_name: str) -> str:
+    """The last segment: task and variant; the page's first lines have the whole name."""
+    return plain(model_name.rpartition("/")[2])
+
+
+def subject_section(subject: Subject, language: Language) -> list[str]:
+    """One model: all its figures, and those of each class."""
+    title = f"### {short(subject.model_name)}"
+    new, old, paired = subject.candidate, subject.champion, subject.difference
+    if new is None:
+        problem = plain(subject.problem) or "-"
+        said = say(language, "unmeasured", version=subject.version, problem=problem)
+        return [title, "", said, ""]
+    versions = [
+        say(language, "column.champion", version=subject.champion_version or "-"),
+        say(language, "column.candidate", version=subject.version),
+        say(language, "column.difference"),
+    ]
+    rows: list[tuple[str, ...]] = []
+    for measure in _MEASURES:
+        spans = [measure.of(one) if one else None for one in (old, new)]
+        change = measure.change(paired) if paired else None
+        rows.append(
+            (
+                say(language, measure.key),
+                *(_cell(span, measure.digits, language) for span in spans),
+                _cell(change, measure.digits, language, signed=True),
+            )
+        )
+    lines = [title, "", *table(["", *versions], rows), "", *_classes(subject, versions, language)]
+    if new.confidence:
+        confidence = f"{new.confidence:.0%}"
+        lines += ["", say(language, "intervals", confidence=confidence, images=new.images)]
+    return [*lines, ""]
+
+
+def _classes(subject: Subject, versions: Sequence[str], language: Language) -> list[str]:
+    """The share of the objects of each class that was found."""
+    new, old, paired = subject.candidate, subject.champion, subject.difference
+    rows: list[tuple[object, ...]] = []
+    for name, figures in new.per_class.items() if new else ():
+        before = old.per_class.get(name) if old else None
+        change = paired.recall.get(name) if paired else None
+        rows.append(
+            (
+                plain(name),
+                figures.objects,
+                _cell(recall_of(before) if before else None, 3, language),
+                _cell(recall_of(figures), 3, language),
+                _cell(Span.between(change) if change else None, 3, language, signed=True),
+            )
+        )
+    header = [say(language, "column.recall"), say(language, "column.objects"), *versions]
+    return table(header, rows)
+
+
+def gate_section(gate: GateReport, language: Language) -> list[str]:
+    """What the gate says, first in words, then rule by rule."""
+    outcome = say(language, f"outcome.{gate.outcome}")
+    said = [
+        say(
+            language,
+            "gate.reason",
+            rule=_rule(reason.rule, language),
+            measured=_number(reason.measured),
+            limit=_number(reason.limit),
+            message=plain(reason.message),
+        )
+        for reason in gate.reasons
+        if reason.outcome is not GateOutcome.PASSED
+    ]
+    header = [
+        say(language, key)
+        for key in ("gate.rule", "column.model", "gate.says", "gate.measured", "gate.limit")
+    ]
+    rows = [
+        (
+            _rule(r.rule, language),
+            short(r.model_name),
+            say(language, f"outcome.{r.outcome}"),
+            _number(r.measured),
+            _number(r.limit),
+        )
+        for r in gate.reasons
+    ]
+    return [
+        f"### {say(language, 'gate', outcome=outcome)}",
+        "",
+        say(language, f"gate.{gate.outcome}"),
+        "",
+        *(f"- {one}" for one in said),
+        *([""] if said else []),
+        *table(header, rows),
+    ]
+
+
+def moves_table(moves: Sequence[Move], language: Language) -> list[str]:
+    """Every alias that would move."""
+    header = ["alias", *(say(language, f"column.{key}") for key in ("model", "from", "to"))]
+    rows = [
+        (f"@{move.alias}", short(move.name), move.before or "-", move.after or "-")
+        for move in moves
+    ]
+    return table(header, rows)
+
+
+def cost_section(subjects: Sequence[Subject], language: Language) -> list[str]:
+    """How fast and how large the variants are, and where that was measured."""
+    lines: list[str] = []
+    for subject in subjects:
+        if subject.cost:
+            lines += [*_cost(subject.model_name, subject.cost, language), ""]
+    return [f"### {say(language, 'cost')}", "", *lines] if lines else []
+
+
+def _cost(model_name: str, cost: VariantCost, language: Language) -> list[str]:
+    size = say(
+        language,
+        "cost.size",
+        model=short(model_name),
+        size=f"{cost.size_kib:.0f}",
+        source=f"{cost.source_size_kib:.0f}",
+    )
+    speed = cost.speed
+    if speed is None:
+        elsewhere = ", ".join(plain(machine) for machine in cost.measured_on) or "-"
+        return [f"{size} {say(language, 'cost.unmeasured', elsewhere=elsewhere)}"]
+    verdict = say(
+        language,
+        f"cost.{speed.verdict}",
+        model=short(model_name),
+        speedup=f"{speed.speedup:.2f}",
+        low=f"{speed.low:.2f}",
+        high=f"{speed.high:.2f}",
+    )
+    where = say(
+        language,
+        "cost.where",
+        instructions=plain(speed.variant.instruction_set),
+        cpu=plain(speed.variant.cpu),
+        threads=speed.variant.threads,
+        side=speed.variant.image_size,
+        frames=speed.variant.repeats,
+    )
+    rows = [
+        (name, latency.precision, f"{latency.p50_ms:.1f}", f"{latency.p95_ms:.1f}")
+        for name, latency in (
+            ("FP32", speed.fp32),
+            (say(language, "cost.default"), speed.default),
+            (short(model_name), speed.variant),
+        )
+    ]
+    header = ["", say(language, "cost.precision"), "p50 ms", "p95 ms"]
+    return [f"{verdict} {size}", "", *table(header, rows), "", where]
+
+
+def _cell(span: Span | None, digits: int, language: Language, *, signed: bool = False) -> str:
+    return span.text(digits, language, signed=signed) if span else "-"
+
+
+def _rule(rule: str, language: Language) -> str:
+    return say_if_known(language, f"rule.{rule}", plain(rule))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

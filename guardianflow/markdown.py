@@ -1,0 +1,40 @@
+"""Markdown for people, into which nobody can type structure: what others wrote is plain text.
+
+Names, reasons and messages reach the approver's page, where a link or a picture that somebody
+typed would be taken for ours.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+# What begins emphasis, code, links, pictures, HTML, entities, tables, headings or strike-through.
+_STRUCTURE = re.compile(r"([\\`*_\[\]<>&|#~!])")
+# What readers make links of by themselves, without any bracket.
+_ADDRESS = re.compile(r"://|www\.|(?<=[\w.+-])@(?=[\w-]+\.)", re.IGNORECASE)
+
+
+def plain(text: object) -> str:
+    """A text that says the same in one line and is nothing but text, also in a table's cell.
+
+    It may follow other text in a line; at the beginning of one it could still begin a list.
+    """
+    spaced = "".join(
+        " " if unicodedata.category(sign) in ("Cc", "Zl", "Zp") else sign
+        for sign in str(text)
+        # Signs without width or that turn the direction hide what stands there.
+        if unicodedata.category(sign) != "Cf"
+    )
+    escaped = _STRUCTURE.sub(r"\\\1", " ".join(spaced.split()))
+    return _ADDRESS.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", escaped)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """The lines of a table; cells are Markdown in one line, what others wrote went through plain().
+
+    Without rows there is no table.
+    """
+    lines = [f"| {' | '.join(str(cell) for cell in row)} |" for row in (header, *rows)]
+    if len(lines) == 1:
+        return []
+    return [lines[0], "|" + "---|" * len(header), *lines[1:]]
