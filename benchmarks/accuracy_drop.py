@@ -62,22 +62,23 @@ def measure(scenario: Scenario, folder: Path) -> dict[str, Any]:
     plain = ir.save(ir.convert(fitted.detector, dataset.classes), folder / "fp32")
     settings = scenario.quantization
     int8, making = make_int8(settings, plain, dataset, folder, lambda *_: None)
-    seen = [look(dataset, scenario, one, folder) for one in (plain, int8)]
+    beta = scenario.evaluation.beta
+    ir.set_thresholds(int8, settle_thresholds(plain, dataset.samples("val"), beta=beta))
+    before, after = (look(dataset, one, folder) for one in (plain, int8))
     samples = dataset.samples("test")
-    found = compare(*seen, samples, dataset.classes)
+    found = compare(before, after, samples, dataset.classes)
     return {
         "scenario": f"{scenario.name} {scenario.version}",
         "images": found.images,
-        "fp32_map50_95": evaluate(seen[0].detections, samples, dataset.classes).map50_95,
+        "fp32_map50_95": evaluate(before.detections, samples, dataset.classes).map50_95,
         "preset": making.kept.preset.value,
         "controlled": making.kept.controlled,
         "difference": found.model_dump(mode="json"),
     }
 
 
-def look(dataset: Dataset, scenario: Scenario, plain: Path, folder: Path) -> Seen:
-    """What the edge IR of a plain one sees, at thresholds of its own."""
-    settle_thresholds(plain, dataset.samples("val"), beta=scenario.evaluation.beta)
+def look(dataset: Dataset, plain: Path, folder: Path) -> Seen:
+    """What the edge IR of a plain one sees."""
     deployed = IrDetector(wrap(plain, folder / f"edge-{plain.name}"))
     return Seen(detect(deployed, dataset.samples("test")), deployed.thresholds)
 

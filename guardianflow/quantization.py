@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, prepare_dataset
-from guardianflow.edge import compression
+from guardianflow.edge import compression, ir
 from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
@@ -25,7 +25,6 @@ from guardianflow.measuring.cost import COST_FILE, VariantCost, read_cost
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.measuring.measurement import deployed_folder, ir_folder
 from guardianflow.measuring.speed import FOLDER, SpeedReport, compare_speed
-from guardianflow.measuring.thresholds import settle_thresholds
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
 from guardianflow.remeasuring import SPEED_TAG, measure_speed
@@ -46,7 +45,7 @@ from guardianflow.tracking import (
 from guardianflow.variants import make_int8
 
 # Part of a quantization's identity: raise it when the same source would now give another IR.
-RECIPE = "3"
+RECIPE = "4"
 _MAKING_FILE = "making.json"
 _OUTCOME_FILE = "outcome.json"
 _SOURCE_EVALUATION_FILE = "fp32-evaluation.json"
@@ -223,7 +222,9 @@ class QuantizationRunner:
             folder, papers = Path(text), Path(text) / "papers"
             papers.mkdir()
             made = self._make(dataset, fp32, folder, papers)
-            self._choose_thresholds(run, dataset, made)
+            thresholds = IrDetector(fp32).thresholds
+            ir.set_thresholds(made, thresholds)
+            run.log_params({"thresholds": thresholds})
             served = deployed_folder(self.registry, scenario.model_name.public, source.version)
             edge = wrap(made, folder / "edge")
             beside = measure_beside(
@@ -277,17 +278,6 @@ class QuantizationRunner:
         log.info("kept %s: mAP50-95 %.4f on val", making.kept.preset, making.kept.map50_95)
         # The artifact is called as its folder is.
         return made.rename(folder / "ir")
-
-    def _choose_thresholds(self, run: OpenRun, dataset: Dataset, made: Path) -> None:
-        """Thresholds of the variant's own: quantization moves scores."""
-        beta = self.scenario.evaluation.beta
-        thresholds = settle_thresholds(
-            made,
-            dataset.samples("val"),
-            beta=beta,
-            on_progress=lambda done, total: self._report("thresholds", done, total),
-        )
-        run.log_params({"beta": beta, "thresholds": thresholds})
 
     def _time(self, samples: Sequence[Sample], source: Path, variant: Path) -> SpeedReport:
         self._report("latency", 0, 1)

@@ -242,7 +242,7 @@ class GateSettings(Settings):
     )
     max_variant_recall_drop: Fraction = Field(
         default=0.1,
-        description="How much recall it may lose in any class, each at its own thresholds.",
+        description="How much recall it may lose in any class.",
     )
     min_speedup: float = Field(
         default=1.0,

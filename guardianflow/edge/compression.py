@@ -57,10 +57,11 @@ def quantize(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
             nncf.Dataset([square[None] for square in squares]),
             subset_size=len(squares),
             preset=nncf.QuantizationPreset(preset.value),
+            # The exact one takes seconds more and keeps a tenth of a point (decision 0013).
+            fast_bias_correction=False,
             ignored_scope=_decoding(model),
             advanced_parameters=_advanced(),
         )
-    # Thresholds are those of the FP32 scores: INT8 gets its own from whoever measures it.
     ir.describe(quantized, classes=classes, precision="int8")
     return quantized
 
@@ -98,6 +99,7 @@ def quantize_within(
             max_drop=max_drop,
             subset_size=len(squares),
             preset=nncf.QuantizationPreset(preset.value),
+            fast_bias_correction=False,
             ignored_scope=_decoding(model),
             advanced_quantization_parameters=_advanced(),
         )
