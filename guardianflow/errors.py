@@ -27,7 +27,7 @@
     │   ├── ArtifactMissing                         a file of the version is gone or differs
     │   ├── CalibrationUnfit                        ranges from unlike or evaluated images
     │   ├── NotComparable                           not measured on the same images or classes
-    │   ├── GateFailed(proposal)                    the evidence speaks against it
+    │   ├── GateFailed                              the evidence speaks against it
     │   ├── ApprovalRequired                        the policy asks for more than was given
     │   ├── ApprovalVoid                            what was approved is not what is there now
     │   ├── ApprovalExpired                         nobody answered in time
@@ -47,7 +47,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from guardianflow.care.drill_report import DrillReport
-    from guardianflow.proposal import Proposal
 
 
 class GuardianflowError(Exception):
@@ -252,20 +251,13 @@ class NotComparable(Refused):
 
 
 class GateFailed(Refused):
-    """The gate's rules speak against the promotion."""
+    """The gate's rules speak against the promotion.
 
-    def __init__(self, proposal: "Proposal") -> None:
-        name, run_id = proposal.model_name, proposal.evidence_run_id
-        look = f"Look at the evidence (MLflow run {run_id}), train" if run_id else "Train"
-        super().__init__(
-            f"The gate says no to {name} version {proposal.version}: {proposal.gate.summary()}.",
-            remedy=f"{look} a better version, or override with --force and a reason.",
-            evidence_run_id=run_id,
-            name=name,
-            version=proposal.version,
-            gate=proposal.gate.model_dump(mode="json"),
-        )
-        self.proposal = proposal
+    Attributes:
+        proposal: The `guardianflow.proposal.Proposal` that it was about, for whoever shows it.
+    """
+
+    proposal: object = None
 
 
 class ApprovalRequired(Refused):

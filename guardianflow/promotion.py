@@ -106,7 +106,7 @@ def propose(
         rejected = rejections(registry, plan, reason)
         proposal = examine(registry, plan, inquiry, rejected, on_progress)
     if proposal.gate.outcome is GateOutcome.FAILED and not force:
-        raise GateFailed(proposal)
+        raise _gate_failed(proposal)
     return proposal
 
 
@@ -288,6 +288,21 @@ def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) 
         f"{proposal.model_name} version {proposal.version} was rejected by "
         f"{answer.who}: {answer.reason}. No alias was moved.",
     )
+
+
+def _gate_failed(proposal: Proposal) -> GateFailed:
+    name, run_id = proposal.model_name, proposal.evidence_run_id
+    look = f"Look at the evidence (MLflow run {run_id}), train" if run_id else "Train"
+    failed = GateFailed(
+        f"The gate says no to {name} version {proposal.version}: {proposal.gate.summary()}.",
+        remedy=f"{look} a better version, or override with --force and a reason.",
+        evidence_run_id=run_id,
+        name=name,
+        version=proposal.version,
+        gate=proposal.gate.model_dump(mode="json"),
+    )
+    failed.proposal = proposal
+    return failed
 
 
 def _check_requester(plan: Plan, inquiry: Inquiry) -> None:

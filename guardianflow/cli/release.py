@@ -94,6 +94,7 @@ def promote(
     registry = open_registry(quiet=as_json)
     from guardianflow.approval_rules import read_rule, require_a_command_may
     from guardianflow.promotion import propose
+    from guardianflow.proposal import Proposal
 
     if not dry_run:
         # Before anything is measured.
@@ -113,7 +114,7 @@ def promote(
                 on_progress=show,
             )
     except GateFailed as failed:
-        if not as_json:
+        if not as_json and isinstance(failed.proposal, Proposal):
             _show_proposal(failed.proposal)
         raise
     if not as_json:
