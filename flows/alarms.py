@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
-from flows.connection import connect, worth_retrying
+from flows.connection import AGAIN, connect
 from flows.publishing import send_event
-from flows.rollback import show_incident
+from flows.rollback import show_incident, tell_of_rollback
 from guardianflow.care.alarms import AlarmBook, Change, digest
 from guardianflow.care.notes import Topic
 from guardianflow.events import EventName, ModelEvent
@@ -28,13 +27,7 @@ _OVER = {
 SERVERS = {Topic.RELEASES: "the MLflow server", Topic.ORCHESTRATOR: "the Prefect server"}
 
 
-@task(
-    name="tell",
-    retries=2,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="tell", retries=2, retry_delay_seconds=3, **AGAIN)
 def tell(topic: Topic, change: Change, champions: Mapping[str, int]) -> None:
     """Send what is new about a release or a server, and then remember that it was sent."""
     for finding in change.new:
@@ -80,9 +73,4 @@ def tell_of_rescue(operation: "Operation") -> None:
         return
     # The message on a rollback leads to this page.
     show_incident(connect(), operation, "")
-    for name, version in operation.after.items():
-        if operation.before.get(name) != version:
-            payload = ModelEvent(
-                model=name, version=version, incident=incident, message=operation.message
-            )
-            send_event(EventName.ROLLED_BACK, payload)
+    tell_of_rollback(operation, incident=incident)

@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect import Task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from pydantic import ValidationError
@@ -139,6 +140,10 @@ def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
     if isinstance(error, GuardianflowError):
         return isinstance(error, ServerUnreachable | RotationConflict)
     return True
+
+
+AGAIN: dict[str, Any] = {"retry_condition_fn": worth_retrying, "cache_policy": NO_CACHE}
+"""How a step is tried again: where that can help, and never answered from an earlier run."""
 
 
 def run_token(kind: str) -> str:

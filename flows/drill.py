@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.connection import connect, run_token, worth_retrying
+from flows.connection import AGAIN, connect, run_token
 from flows.parameters import PublicModelName
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_table
 from guardianflow.errors import DrillFailed, Refused
@@ -45,13 +44,7 @@ def drill(model_name: PublicModelName) -> State[Any]:
     return Completed(name="Drilled", message=message)
 
 
-@task(
-    name="rehearse-rollback",
-    retries=3,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="rehearse-rollback", retries=3, retry_delay_seconds=10, **AGAIN)
 def rehearse(model_name: str) -> str:
     """Drill, and show the steps whether it worked or not.
 

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
-from flows.connection import connect, run_token, worth_retrying
+from flows.connection import AGAIN, connect, run_token
 from flows.parameters import CameraName, Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
@@ -63,13 +62,7 @@ def described(report: HealthReport) -> dict[str, Any]:
     }
 
 
-@task(
-    name="measure-window",
-    retries=3,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="measure-window", retries=3, retry_delay_seconds=10, **AGAIN)
 def measure(model_name: str, window: str, camera: str) -> dict[str, Any]:
     """Measure, keep the report in MLflow and show it."""
     from guardianflow.health import window as windows

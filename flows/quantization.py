@@ -3,13 +3,8 @@
 from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
-from flows.connection import (
-    connect,
-    load_version,
-    worth_retrying,
-)
+from flows.connection import AGAIN, connect, load_version
 from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
 from flows.publishing import (
     ProgressBar,
@@ -64,13 +59,7 @@ def quantize(
     return made[0]
 
 
-@task(
-    name="quantize-model",
-    retries=2,
-    retry_delay_seconds=20,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="quantize-model", retries=2, retry_delay_seconds=20, **AGAIN)
 def quantize_model(
     scenario: Scenario, model_version: int | None, precision: Precision
 ) -> "QuantizedModel":
@@ -91,13 +80,7 @@ def quantize_model(
     return runner.quantize()
 
 
-@task(
-    name="register-quantized",
-    retries=3,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="register-quantized", retries=3, retry_delay_seconds=10, **AGAIN)
 def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
     """Register the variant as @candidate and show what quantization cost and gained."""
     from guardianflow.quantization import QuantizationRunner

@@ -10,9 +10,8 @@ event comes first: a process that is killed before the end tells twice rather th
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
-from flows.connection import connect, mirror_policy, worth_retrying
+from flows.connection import AGAIN, connect, mirror_policy
 from flows.publishing import send_event
 from guardianflow.control import Orchestrator
 from guardianflow.errors import LedgerDamaged
@@ -25,13 +24,7 @@ from guardianflow.registry import ModelRegistryManager
 _NEVER_RESUMED = "never resumed"
 
 
-@task(
-    name="look-at-questions",
-    retries=2,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="look-at-questions", retries=2, retry_delay_seconds=3, **AGAIN)
 def look_at_questions(now: datetime | None = None) -> list[str]:
     """Remind of questions that end soon, close those that are over; what was told, in words.
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import Artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.alarms import SERVERS, tell, tell_of_rescue
-from flows.connection import connect, worth_retrying
+from flows.connection import AGAIN, connect
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
 from flows.questions import look_at_questions
@@ -81,13 +80,7 @@ def reconcile(
     return Completed(name="Mended" if result.changed or said else "AllWell", message=message)
 
 
-@task(
-    name="look",
-    retries=2,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="look", retries=2, retry_delay_seconds=3, **AGAIN)
 def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliation, list[Change]]":
     """Look, mend, and compare what is found with what was reported before."""
     from guardianflow.care import reconciliation

@@ -9,12 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
-from flows.connection import connect, run_token, worth_retrying
+from flows.connection import AGAIN, connect, run_token
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page
 from guardianflow.control import Orchestrator
@@ -77,28 +76,11 @@ def rollback(
         raise
     if operation is None:
         return Completed(name="NothingToDo", message=message)
-    for move in operation.moves:
-        if move.alias == "champion" and move.after is not None:
-            send_event(
-                EventName.ROLLED_BACK,
-                ModelEvent(
-                    model=move.name,
-                    version=move.after,
-                    incident=incident,
-                    report=report,
-                    message=message,
-                ),
-            )
+    tell_of_rollback(operation, incident=incident, report=report, message=message)
     return Completed(name="RolledBack", message=message)
 
 
-@task(
-    name="answer",
-    retries=2,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="answer", retries=2, retry_delay_seconds=3, **AGAIN)
 def answer(report: str, message: str) -> None:
     """Remember that a report was answered by a refusal; one that nobody wrote needs no answer."""
     from guardianflow.health.report import note_answer
@@ -107,13 +89,7 @@ def answer(report: str, message: str) -> None:
         note_answer(connect(), report, message)
 
 
-@task(
-    name="roll-back",
-    retries=5,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="roll-back", retries=5, retry_delay_seconds=3, **AGAIN)
 def roll_back(
     model_name: str, failing_version: int | None, report: str, reason: str
 ) -> "tuple[Operation | None, str]":
@@ -150,6 +126,22 @@ def roll_back(
         return None, message
     show_incident(registry, operation, report)
     return operation, message
+
+
+def tell_of_rollback(
+    operation: "Operation", *, incident: str, report: str = "", message: str = ""
+) -> None:
+    """Send one event for each name that went back; the message is the operation's, unless given."""
+    for move in operation.moves:
+        if move.alias == "champion" and move.after is not None:
+            payload = ModelEvent(
+                model=move.name,
+                version=move.after,
+                incident=incident,
+                report=report,
+                message=message or operation.message,
+            )
+            send_event(EventName.ROLLED_BACK, payload)
 
 
 def show_incident(registry: "ModelRegistryManager", operation: "Operation", report: str) -> None:

@@ -10,9 +10,8 @@ from typing import Any, cast
 
 from prefect import task
 from prefect.artifacts import Artifact
-from prefect.cache_policies import NO_CACHE
 
-from flows.connection import connect, worth_retrying
+from flows.connection import AGAIN, connect
 from flows.publishing import show_table
 from guardianflow.care.findings import Code, Finding
 from guardianflow.control import Orchestrator
@@ -24,13 +23,7 @@ _ABOUT = (
 )
 
 
-@task(
-    name="refresh-status",
-    retries=1,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="refresh-status", retries=1, retry_delay_seconds=3, **AGAIN)
 def refresh_status(others: Sequence[Finding] = ()) -> bool:
     """Write the page again where anything on it has changed; whether it had.
 

@@ -3,13 +3,8 @@
 from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
-from flows.connection import (
-    connect,
-    load_version,
-    worth_retrying,
-)
+from flows.connection import AGAIN, connect, load_version
 from flows.parameters import ScenarioDocument, ScenarioVersionName
 from flows.publishing import (
     ProgressBar,
@@ -55,13 +50,7 @@ def train(scenario: ScenarioDocument, version: ScenarioVersionName) -> int:
     return model_version
 
 
-@task(
-    name="train-model",
-    retries=2,
-    retry_delay_seconds=20,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="train-model", retries=2, retry_delay_seconds=20, **AGAIN)
 def train_model(scenario: Scenario) -> "TrainedModel":
     """Fit the detector, or find that it was fitted before."""
     from guardianflow.training import TrainingRunner
@@ -77,13 +66,7 @@ def train_model(scenario: Scenario) -> "TrainedModel":
     return trained
 
 
-@task(
-    name="register-trained",
-    retries=3,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="register-trained", retries=3, retry_delay_seconds=10, **AGAIN)
 def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
     """Register the model as @candidate and show its figures."""
     from guardianflow.training import TrainingRunner

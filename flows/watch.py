@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.connection import connect, worth_retrying
+from flows.connection import AGAIN, connect
 from flows.health import described, tell_of_health
 from flows.publishing import artifact_key, show_page
 from guardianflow.care.alarms import AlarmBook, compare_all
@@ -19,13 +18,7 @@ from guardianflow.health.verdict import Verdict
 from guardianflow.links import run_link
 
 
-@task(
-    name="watch-health",
-    retries=1,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="watch-health", retries=1, retry_delay_seconds=3, **AGAIN)
 def watch_health(champions: dict[str, int]) -> list[str]:
     """Judge what edge boxes posted, and start the rollbacks whose events were lost.
 
@@ -63,13 +56,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     return said
 
 
-@task(
-    name="watch-silence",
-    retries=1,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="watch-silence", retries=1, retry_delay_seconds=3, **AGAIN)
 def watch_silence(champions: dict[str, int]) -> list[Finding]:
     """Tell of champions that nobody reports about, and when somebody does again; all that are."""
     from guardianflow.care.silence import find_silent
@@ -83,13 +70,7 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
     return silent
 
 
-@task(
-    name="watch-orchestrator",
-    retries=1,
-    retry_delay_seconds=3,
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-)
+@task(name="watch-orchestrator", retries=1, retry_delay_seconds=3, **AGAIN)
 def watch_orchestrator(champions: Mapping[str, int]) -> list[Finding]:
     """Tell what is wrong with Prefect's automations, deployments and workers; all of it.
 

@@ -16,6 +16,7 @@ from tests.servers import mlflow_server_on
 if TYPE_CHECKING:
     from guardianflow.control import Orchestrator
     from tests.integration.learned import Learned
+    from tests.integration.releases import Releases
 
 pytest.register_assert_rewrite("tests.integration.faults")
 
@@ -65,6 +66,22 @@ def applied(prefect_server: str) -> "Orchestrator":
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5999")
         apply()
     return Orchestrator(prefect_server)
+
+
+@pytest.fixture(scope="module")
+def releases(
+    prefect_server: str, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[Releases]":
+    """Releases on the MLflow server of the session, which the flows know by their credentials."""
+    from blocks.mlflow_credentials import DEFAULT_DOCUMENT, MlflowCredentials
+    from tests.integration.releases import Releases
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        MlflowCredentials.register_type_and_schema()
+        MlflowCredentials(tracking_uri=mlflow_server).save(DEFAULT_DOCUMENT, overwrite=True)
+        yield Releases(mlflow_server, tmp_path_factory.mktemp("unused"))
 
 
 @pytest.fixture

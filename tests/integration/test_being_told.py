@@ -12,8 +12,6 @@ from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Cancelled, Suspended
 
-from blocks import MlflowCredentials
-from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments.automations import NOBODY, apply_automations
 from flows.promotion import promote as asking
 from flows.questions import look_at_questions
@@ -31,7 +29,7 @@ from guardianflow.measuring.camera import CameraFault, FaultKind
 from guardianflow.promotion import propose
 from guardianflow.question import Question
 from guardianflow.telling import TOLD
-from tests.integration.releases import Releases, registered
+from tests.integration.releases import registered
 from tests.integration.reports import keep_report
 from tests.integration.sink import open_sink
 
@@ -147,16 +145,6 @@ def test_a_block_that_is_not_there_is_refused(sink, block):
     with get_client(sync_client=True) as client, pytest.raises(InputError, match="no block"):
         apply_automations(client, block)
     assert len(ours()) == len(TOLD)
-
-
-@pytest.fixture(scope="module")
-def releases(prefect_server, mlflow_server, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-        MlflowCredentials.register_type_and_schema()
-        MlflowCredentials(tracking_uri=mlflow_server).save(DEFAULT_DOCUMENT, overwrite=True)
-        yield Releases(mlflow_server, tmp_path_factory.mktemp("unused"))
 
 
 def opened(message):

@@ -3,14 +3,11 @@
 import json
 from pathlib import Path
 
-import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.states import Suspended
 
-from blocks import MlflowCredentials
-from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from flows.publishing import artifact_key
 from flows.rollback import rollback
 from flows.status_page import refresh_status
@@ -19,18 +16,7 @@ from guardianflow.care.overview import NO_REPORT, overview
 from guardianflow.health.verdict import Verdict
 from guardianflow.release.ledger import Ledger
 from guardianflow.telling import STATUS_PAGE
-from tests.integration.releases import Releases
 from tests.integration.reports import keep_report
-
-
-@pytest.fixture(scope="module")
-def releases(prefect_server, mlflow_server, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-        MlflowCredentials.register_type_and_schema()
-        MlflowCredentials(tracking_uri=mlflow_server).save(DEFAULT_DOCUMENT, overwrite=True)
-        yield Releases(mlflow_server, tmp_path_factory.mktemp("unused"))
 
 
 def row_of(rows, name):

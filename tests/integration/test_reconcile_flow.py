@@ -6,23 +6,11 @@ import pytest
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 
-from blocks import MlflowCredentials
-from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from flows.reconcile import PAGE, reconcile
 from guardianflow.control import Orchestrator
-from tests.integration.releases import Releases, registered
+from tests.integration.releases import registered
 
 DEADLINE_S = 60
-
-
-@pytest.fixture(scope="module")
-def releases(prefect_server, mlflow_server, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GUARDIANFLOW_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-        MlflowCredentials.register_type_and_schema()
-        MlflowCredentials(tracking_uri=mlflow_server).save(DEFAULT_DOCUMENT, overwrite=True)
-        yield Releases(mlflow_server, tmp_path_factory.mktemp("unused"))
 
 
 @pytest.fixture
