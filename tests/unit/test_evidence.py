@@ -194,6 +194,8 @@ def test_a_class_that_is_clearly_found_less_often_is_named():
     named = worse_sentence(deciding(subjects(difference=difference(mask=worse))), EN)
     assert named == "Clearly found less often than now: mask (-0.300 (-0.400 to -0.100))."
     assert worse_sentence(deciding(subjects()), EN) == ""
+    doubtful = Difference(value=-0.3, low=-0.7, high=0.1)
+    assert worse_sentence(deciding(subjects(difference=difference(mask=doubtful))), EN) == ""
 
 
 def test_the_page_shows_both_versions_what_moves_and_the_warnings():

@@ -1,0 +1,53 @@
+"""Whether a variant is faster, said of times that are given."""
+
+import numpy as np
+import pytest
+
+from guardianflow.measuring import speed
+from guardianflow.measuring.latency import Latency
+from guardianflow.measuring.speed import SpeedVerdict, compare_speed
+
+
+class Timed:
+    """A detector of which only the times matter."""
+
+    def __init__(self, folder, *, inference_precision="f32", threads=1):
+        self.name = (folder.name, inference_precision)
+
+
+def summarized(detector, times):
+    precision = {"default": "bf16"}.get(detector.name[1], "f32")
+    return Latency(
+        p50_ms=float(np.median(times)),
+        p95_ms=float(np.quantile(times, 0.95)),
+        precision=precision,
+        instruction_set="AVX2",
+        cpu="a CPU",
+        threads=1,
+        image_size=64,
+        repeats=len(times),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fp32", "default", "variant", "verdict", "against"),
+    [
+        (4.0, 3.0, 2.0, SpeedVerdict.FASTER, "bf16"),
+        (4.0, 1.0, 2.0, SpeedVerdict.SLOWER, "bf16"),
+        (3.0, 4.0, 2.0, SpeedVerdict.FASTER, "f32"),
+        (2.0, 2.5, 2.0, SpeedVerdict.INCONCLUSIVE, "f32"),
+    ],
+)
+def test_a_variant_has_to_beat_the_faster_form_of_its_base_for_sure(
+    monkeypatch, tmp_path, fp32, default, variant, verdict, against
+):
+    noise = np.random.default_rng(0).normal(0, 0.1, size=(3, 60))
+    given = dict(zip(("fp32", "default", "variant"), (fp32, default, variant), strict=True))
+    times = {name: value + noise[row] for row, (name, value) in enumerate(given.items())}
+    monkeypatch.setattr(speed, "IrDetector", Timed)
+    monkeypatch.setattr(speed, "time_in_turns", lambda *_: times)
+    monkeypatch.setattr(speed, "summarize", summarized)
+    report = compare_speed(tmp_path / "base", tmp_path / "int8", [])
+    assert (report.verdict, report.against) == (verdict, against)
+    assert report.low <= report.speedup <= report.high
+    assert report.speedup == pytest.approx(min(fp32, default) / variant, rel=0.05)
