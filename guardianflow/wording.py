@@ -243,7 +243,7 @@ TEXTS: dict[str, Text] = {
     "link.version": Text("model version", "모델 버전"),
     # The form.
     "form.page": Text(
-        "[**See the pictures and all figures**]({page})", "[**사진과 전체 측정값 보기**]({page})"
+        "[See the pictures and all figures]({page})", "[사진과 전체 측정값 보기]({page})"
     ),
     "form.decision": Text("Decision", "결정"),
     "form.decision.about": Text(

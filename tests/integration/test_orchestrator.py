@@ -33,6 +33,14 @@ def prefect(applied):
         yield client
 
 
+@pytest.fixture(autouse=True)
+def forgotten(prefect):
+    """No flow run of other tests, whose waiting and whose age would be found here."""
+    while runs := prefect.read_flow_runs():
+        for run in runs:
+            prefect.delete_flow_run(run.id)
+
+
 def found(orchestrator, now=None):
     return examine_machinery(orchestrator.machinery(), now or datetime.now(UTC))
 
