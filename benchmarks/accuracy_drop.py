@@ -27,9 +27,9 @@ from guardianflow.measuring.evaluation import evaluate
 from guardianflow.measuring.latency import instruction_set
 from guardianflow.measuring.thresholds import settle_thresholds
 from guardianflow.network.fitting import fit
+from guardianflow.quantization.variants import make_int8
 from guardianflow.scenario import Scenario, SyntheticData
-from guardianflow.scenario_file import load_scenario
-from guardianflow.variants import make_int8
+from guardianflow.scenario.file import load_scenario
 
 NAME = "accuracy-drop"
 DRAWN, REAL = ("donghwa-entec-ppe", "v3"), ("openyard-helmets", "v2")

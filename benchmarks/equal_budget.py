@@ -24,7 +24,7 @@ from benchmarks.judging import Judged, compare_latency, difference, judge, mean_
 from benchmarks.rival import Recipe, Rival, write_dataset
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.errors import GuardianflowError
-from guardianflow.scenario_file import load_scenario
+from guardianflow.scenario.file import load_scenario
 from guardianflow.servers import home
 
 NAME = "equal-budget"

@@ -28,7 +28,7 @@ from benchmarks.reaction import shipped_servers
 from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments.local import CHECKOUT, environment
-from guardianflow.control import Orchestrator, promotion_key
+from guardianflow.orchestration.control import Orchestrator, promotion_key
 from guardianflow.scenario import ScenarioSpec
 from guardianflow.servers import Servers
 from tests.integration.tiny import tiny_spec

@@ -19,8 +19,8 @@ from mlflow.store.db.utils import create_sqlalchemy_engine
 from mlflow.store.model_registry.dbmodels import models as tables
 from sqlalchemy import Table, insert
 
-from guardianflow.artifacts import fingerprint, fingerprint_tags
-from guardianflow.catalog import SOURCE_VERSION_TAG
+from guardianflow.catalog.artifacts import fingerprint, fingerprint_tags
+from guardianflow.catalog.models import SOURCE_VERSION_TAG
 from guardianflow.connection import PRESENT
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager

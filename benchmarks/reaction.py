@@ -33,11 +33,11 @@ from benchmarks.figures import RESULTS, Row, quantile, summary, tell
 from benchmarks.plant import SMALL, Plant
 from benchmarks.spoiled import Trained, blinded, kept, learn, released, scenario
 from deployments import local
-from guardianflow.control import Orchestrator
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.reaction import roll_back_failing
 from guardianflow.health.window import check_health
 from guardianflow.names import ModelName
+from guardianflow.orchestration.control import Orchestrator
 from guardianflow.release.aliases import set_candidate
 from guardianflow.scenario import HealthPolicy, Light, Scenario
 from guardianflow.servers import Servers

@@ -15,7 +15,7 @@ import time
 
 from deployments.local import CHECKOUT, environment, running, stop
 from guardianflow.errors import GuardianflowError
-from guardianflow.scenario_file import load_scenario
+from guardianflow.scenario.file import load_scenario
 from guardianflow.servers import home
 
 SCENARIO = "openyard-helmets"

@@ -47,7 +47,7 @@ from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import HealthPolicy, Light, Scenario
 from guardianflow.synthetic import draw_window
-from guardianflow.tracking import read_evaluation
+from guardianflow.tracking.runs import read_evaluation
 
 NAME = "right-action"
 _BELOW = 0.1

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from benchmarks.figures import RESULTS, Row, quantile, ratio, summary, tell, told
 from benchmarks.http_calls import Call, recorded, table
 from benchmarks.plant import FLAVOUR, SMALL, Plant, plant_on
-from guardianflow.artifacts import verify_version
+from guardianflow.catalog.artifacts import verify_version
 from guardianflow.names import ModelName
 from guardianflow.release import observation
 from guardianflow.release.ledger import SEGMENT_LENGTH

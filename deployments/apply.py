@@ -49,7 +49,7 @@ from guardianflow.connection import connect, server_version
 from guardianflow.errors import GuardianflowError, InputError, Refused
 from guardianflow.release.ledger import prepare_server
 from guardianflow.scenario import ScenarioSpec
-from guardianflow.scenario_file import read_scenario_file
+from guardianflow.scenario.file import read_scenario_file
 from guardianflow.servers import find_servers, without_account
 
 CHECKOUT = Path(__file__).resolve().parents[1]

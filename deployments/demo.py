@@ -22,14 +22,19 @@ from rich.console import Console
 from deployments.local import environment, locked, running, stop
 from guardianflow.cli.look import print_history, print_models
 from guardianflow.cli.output import at_terminal
-from guardianflow.control import FlowRunInfo, Orchestrator, WaitingApproval, promotion_key
 from guardianflow.data.dataset import open_dataset
 from guardianflow.errors import AnswerInvalid, GuardianflowError, NothingWaiting
-from guardianflow.measuring.measurement import measure_version
+from guardianflow.evaluation.measurement import measure_version
 from guardianflow.measuring.pictures import comparison_sheet
+from guardianflow.orchestration.control import (
+    FlowRunInfo,
+    Orchestrator,
+    WaitingApproval,
+    promotion_key,
+)
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light, Scenario
-from guardianflow.scenario_file import load_scenario
+from guardianflow.scenario.file import load_scenario
 from guardianflow.servers import Servers, home
 from guardianflow.synthetic import draw_window
 

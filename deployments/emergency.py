@@ -19,8 +19,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from blocks import ScenarioConfig
-from guardianflow.control import ROLLBACK
 from guardianflow.errors import GuardianflowError, ScenarioInvalid
+from guardianflow.orchestration.control import ROLLBACK
 from guardianflow.scenario import ScenarioSpec
 
 _TAG = "guardianflow-emergency"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from deployments.demo import Story, console, stop_on_termination
 from deployments.local import CHECKOUT, environment, running
-from guardianflow.control import WaitingApproval
 from guardianflow.errors import GuardianflowError
 from guardianflow.names import ModelName
+from guardianflow.orchestration.control import WaitingApproval
 from guardianflow.servers import Servers, home
 from tests.e2e.browser import (
     CHROMIUM,

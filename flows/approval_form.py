@@ -10,9 +10,9 @@ from prefect.input import RunInput
 from pydantic import Field, SecretStr, ValidationError, create_model
 
 from guardianflow.approval import Answer, Proof
-from guardianflow.evidence.page import form_text
-from guardianflow.proposal import Proposal
-from guardianflow.question import MAX_WRONG_CODES, Standing
+from guardianflow.promotion.page import form_text
+from guardianflow.promotion.proposal import Proposal
+from guardianflow.promotion.question import MAX_WRONG_CODES, Standing
 from guardianflow.wording import Language, say
 
 _FIELDS = ("decision", "approver", "reason")

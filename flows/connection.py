@@ -111,7 +111,7 @@ def mirror_policy(registry: "ModelRegistryManager") -> bool:
     Raises:
         InputError: The block holds rules that are none.
     """
-    from guardianflow.approval_rules import mirror_rules
+    from guardianflow.approval.rules import mirror_rules
 
     try:
         policy = cast("ApprovalPolicy", ApprovalPolicy.load(POLICY_DOCUMENT))

@@ -12,7 +12,7 @@ from flows.parameters import ScenarioDocument, ScenarioVersionName, Text
 from flows.publishing import artifact_key
 from flows.quantization import quantize
 from flows.training import train
-from guardianflow.control import PROMOTION, Orchestrator, promotion_key
+from guardianflow.orchestration.control import PROMOTION, Orchestrator, promotion_key
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")

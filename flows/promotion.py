@@ -33,7 +33,6 @@ from flows.connection import connect, mirror_policy, patient, run_token, shown_a
 from flows.parameters import ModelVersion, PublicModelName, Text
 from flows.publishing import ProgressBar, artifact_key, evidence_key, send_event, show_page
 from guardianflow.approval import Answer, Choice
-from guardianflow.control import Orchestrator
 from guardianflow.errors import (
     ApprovalExpired,
     ApprovalVoid,
@@ -43,8 +42,9 @@ from guardianflow.errors import (
 )
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.markdown import plain
-from guardianflow.proposal import Proposal, require_in_time
-from guardianflow.question import MAX_WRONG_CODES, Question, Standing
+from guardianflow.orchestration.control import Orchestrator
+from guardianflow.promotion.proposal import Proposal, require_in_time
+from guardianflow.promotion.question import MAX_WRONG_CODES, Question, Standing
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
@@ -175,7 +175,7 @@ def _show(registry: "ModelRegistryManager", proposal: Proposal) -> str:
 
     It is made again from what was asked: a page that somebody edited in MLflow is not shown.
     """
-    from guardianflow.evidence.page import Links, evidence_page
+    from guardianflow.promotion.page import Links, evidence_page
 
     run = UUID(flow_run.get_id())
     ui = Orchestrator().ui_url

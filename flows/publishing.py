@@ -21,8 +21,8 @@ from prefect.artifacts import (
 from prefect.runtime import flow_run
 
 from flows.connection import worth_retrying
-from guardianflow.control import Orchestrator
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.orchestration.control import Orchestrator
 
 _PROGRESS_EVERY_S = 2.0
 

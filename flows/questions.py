@@ -13,12 +13,12 @@ from prefect import get_run_logger, task
 
 from flows.connection import AGAIN, connect, mirror_policy
 from flows.publishing import send_event
-from guardianflow.control import Orchestrator
 from guardianflow.errors import LedgerDamaged
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.flowruns import FlowRunInfo
+from guardianflow.orchestration.control import Orchestrator
+from guardianflow.orchestration.flowruns import FlowRunInfo
 from guardianflow.promotion import expire, was_decided
-from guardianflow.question import OpenQuestion, open_questions
+from guardianflow.promotion.question import OpenQuestion, open_questions
 from guardianflow.registry import ModelRegistryManager
 
 _NEVER_RESUMED = "never resumed"

@@ -15,7 +15,7 @@ from flows.connection import AGAIN, connect
 from flows.publishing import evidence_key
 from guardianflow.care.retention import Overdue, delete_pictures, find_overdue, mark_deleted
 from guardianflow.errors import GuardianflowError, LedgerDamaged
-from guardianflow.question import open_questions
+from guardianflow.promotion.question import open_questions
 
 _PAGE = 200
 

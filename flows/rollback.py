@@ -16,11 +16,11 @@ from prefect.states import Completed
 from flows.connection import AGAIN, connect, run_token
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page
-from guardianflow.control import Orchestrator
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.links import picture_links, run_link
 from guardianflow.names import ModelName
+from guardianflow.orchestration.control import Orchestrator
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager, Operation

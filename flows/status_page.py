@@ -14,8 +14,8 @@ from prefect.artifacts import Artifact
 from flows.connection import AGAIN, connect
 from flows.publishing import show_table
 from guardianflow.care.findings import Code, Finding
-from guardianflow.control import Orchestrator
-from guardianflow.telling import STATUS_PAGE
+from guardianflow.orchestration.control import Orchestrator
+from guardianflow.orchestration.telling import STATUS_PAGE
 
 _ABOUT = (
     "What runs on the floor, since when, put there by whom, and how it does. `guardianflow history "

@@ -13,9 +13,9 @@ from flows.publishing import artifact_key, show_page
 from guardianflow.care.alarms import AlarmBook, compare_all
 from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.notes import Topic
-from guardianflow.control import ROLLBACK, Orchestrator
 from guardianflow.health.verdict import Verdict
 from guardianflow.links import run_link
+from guardianflow.orchestration.control import ROLLBACK, Orchestrator
 
 
 @task(name="watch-health", retries=1, retry_delay_seconds=3, **AGAIN)

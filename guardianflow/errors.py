@@ -254,7 +254,7 @@ class GateFailed(Refused):
     """The gate's rules speak against the promotion.
 
     Attributes:
-        proposal: The `guardianflow.proposal.Proposal` that it was about, for whoever shows it.
+        proposal: The `promotion.proposal.Proposal` that it was about, for whoever shows it.
     """
 
     proposal: object = None

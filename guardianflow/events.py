@@ -1,7 +1,7 @@
 """The events that guardianflow sends, as data: names, resources and the versioned payload.
 
-`control.py` sends them; automations and other systems build on them (docs/events.md). An event
-alone moves nothing: whoever acts on one reads what it points to again.
+`orchestration/control.py` sends them; automations and other systems build on them
+(docs/events.md). An event alone moves nothing: whoever acts on one reads what it points to again.
 """
 
 from datetime import UTC, datetime

@@ -8,5 +8,5 @@ silence.py         which champions nobody reports about any more
 orchestrator.py    what is wrong with Prefect's automations, deployments and workers   (pure)
 alarms.py          remembers what was reported   (notes.py)
 overview.py        what runs where, since when, put there by whom
-drill.py           rehearses a rollback without moving an alias   (trial.py, drill_report.py)
+drill.py           rehearses a rollback without moving an alias   (drill_report.py)
 """

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from guardianflow.artifacts import verify_sizes, verify_version
 from guardianflow.care import findings as found
 from guardianflow.care.findings import FileCheck, Finding, worst_first
 from guardianflow.care.survey import Sight, survey
-from guardianflow.catalog import (
+from guardianflow.catalog.artifacts import verify_sizes, verify_version
+from guardianflow.catalog.models import (
     REJECTED,
     ROLLED_BACK,
     ModelSummary,

@@ -19,7 +19,6 @@ from typing import TypeVar
 
 from mlflow.entities.model_registry import RegisteredModelTag
 
-from guardianflow.artifacts import verified_files
 from guardianflow.care.drill_report import (
     DRILL_TAG,
     DrillReport,
@@ -28,10 +27,11 @@ from guardianflow.care.drill_report import (
     Step,
     StepName,
 )
-from guardianflow.care.trial import load_served, look_at, trial_frame
-from guardianflow.catalog import RegisteredModelInfo
+from guardianflow.catalog.artifacts import verified_files
+from guardianflow.catalog.models import RegisteredModelInfo
 from guardianflow.connection import border, registry_store, write_repeatably
 from guardianflow.errors import DrillFailed, Refused, VersionNotReady
+from guardianflow.evaluation.trial import load_served, look_at, trial_frame
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
 from guardianflow.release.ledger import Ledger

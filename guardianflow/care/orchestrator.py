@@ -15,7 +15,7 @@ from datetime import datetime
 
 from guardianflow.care.findings import Code, Finding, Severity, worst_first
 from guardianflow.errors import GuardianflowError
-from guardianflow.machinery import (
+from guardianflow.orchestration.machinery import (
     DEPLOYMENTS,
     LATE,
     POOLS,
@@ -26,7 +26,7 @@ from guardianflow.machinery import (
     Json,
     Machinery,
 )
-from guardianflow.telling import (
+from guardianflow.orchestration.telling import (
     ROLLBACK_AUTOMATION,
     ROLLBACK_PARAMETERS,
     ROLLBACK_TRIGGER,

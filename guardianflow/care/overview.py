@@ -11,8 +11,8 @@ from mlflow.entities import Run
 
 from guardianflow.care.survey import Sight, survey
 from guardianflow.errors import LedgerDamaged
-from guardianflow.flowruns import WaitingApproval
 from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, find_reports
+from guardianflow.orchestration.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.release.ledger import Ledger
 

@@ -37,7 +37,7 @@ from guardianflow.care.findings import (
     worst_first,
 )
 from guardianflow.care.survey import Sight, champions_of
-from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_version
+from guardianflow.catalog.models import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_version
 from guardianflow.errors import (
     InputError,
     LedgerDamaged,

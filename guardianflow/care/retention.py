@@ -23,9 +23,9 @@ from guardianflow.evidence.pictures import (
     UNTIL_METRIC,
     without_pictures,
 )
-from guardianflow.examination import EVIDENCE_PAGE
+from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.records import PROMOTIONS
-from guardianflow.tracking import read_text
+from guardianflow.tracking.runs import read_text
 from guardianflow.wording import Language
 
 # What is left waits for the next pass.

@@ -22,8 +22,8 @@ from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.notes import Notes, Topic
 from guardianflow.care.reconciliation import in_turn, turn_of
 from guardianflow.errors import VersionNotReady
+from guardianflow.evaluation.measurement import recorded_scenario
 from guardianflow.health.report import newest_sign
-from guardianflow.measuring.measurement import recorded_scenario
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 

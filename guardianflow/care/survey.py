@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mlflow import MlflowClient
 
-from guardianflow.catalog import ModelSummary, list_models
+from guardianflow.catalog.models import ModelSummary, list_models
 from guardianflow.errors import LedgerDamaged
 from guardianflow.names import ModelName
 from guardianflow.release.index import known_bases

@@ -88,7 +88,7 @@ def _of_prefect() -> list[Finding]:
     if not address:
         return []
     # Prefect takes a second to import.
-    from guardianflow.control import Orchestrator
+    from guardianflow.orchestration.control import Orchestrator
 
     try:
         return examine_machinery(Orchestrator(address).machinery(), datetime.now(UTC))

@@ -9,7 +9,7 @@ from guardianflow.cli.output import JsonFlag, meter, print_gate, print_result, p
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.version_comparison import VersionComparison
+    from guardianflow.evaluation.version_comparison import VersionComparison
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
     public, other = ModelName.parse(name).public, ModelName.parse(against or name).public
     registry = open_registry(quiet=as_json)
-    from guardianflow.version_comparison import compare_versions
+    from guardianflow.evaluation.version_comparison import compare_versions
 
     with meter(quiet=as_json) as show:
         found = compare_versions(

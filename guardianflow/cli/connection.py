@@ -7,7 +7,7 @@ from guardianflow.errors import InputError
 from guardianflow.servers import Servers, use_servers
 
 if TYPE_CHECKING:
-    from guardianflow.control import Orchestrator
+    from guardianflow.orchestration.control import Orchestrator
     from guardianflow.registry import ModelRegistryManager
 
 _REMEDY = (
@@ -45,7 +45,7 @@ def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
         raise InputError("No Prefect server is named.", remedy=_REMEDY)
     if not quiet:
         say(servers.describe(), style="dim")
-    from guardianflow.control import Orchestrator
+    from guardianflow.orchestration.control import Orchestrator
 
     orchestrator = Orchestrator(servers.prefect)
     orchestrator.check()

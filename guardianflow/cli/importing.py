@@ -12,7 +12,7 @@ from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
 from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
-from guardianflow.scenario_file import load_scenario
+from guardianflow.scenario.file import load_scenario
 
 if TYPE_CHECKING:
     from guardianflow.importing import ImportedModel
@@ -81,7 +81,7 @@ def import_model(
 
     with ExitStack() as stack:
         if path is None:
-            from guardianflow.handmade import fetched_model
+            from guardianflow.importing.handmade import fetched_model
 
             path = stack.enter_context(fetched_model(registry, from_mlflow, settings.model_name))
         show = stack.enter_context(meter(quiet=as_json))

@@ -10,12 +10,12 @@ import typer
 from guardianflow.cli.connection import open_orchestrator, open_registry, ui_address
 from guardianflow.cli.output import JsonFlag, print_result, print_table, say, stdout
 from guardianflow.errors import InputError, OrchestratorUnavailable, RegistryUnavailable
-from guardianflow.machinery import LATE
 from guardianflow.names import ModelName
+from guardianflow.orchestration.machinery import LATE
 from guardianflow.servers import use_servers
 
 if TYPE_CHECKING:
-    from guardianflow.control import Orchestrator
+    from guardianflow.orchestration.control import Orchestrator
     from guardianflow.registry import ModelSummary, Operation
 
 _FLOWS = ("promotion", "rollback")

@@ -29,7 +29,7 @@ def measure(
 
     guardianflow measure donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
-    from guardianflow.remeasuring import measure_speed
+    from guardianflow.quantization.remeasuring import measure_speed
 
     done = measure_speed(open_registry(quiet=as_json), name, model_version, again=again)
     report = done.report

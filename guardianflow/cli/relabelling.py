@@ -53,7 +53,7 @@ def export_errors(
 
     refuse_full(to)
     registry = open_registry(quiet=as_json)
-    from guardianflow.measuring.measurement import measure_version
+    from guardianflow.evaluation.measurement import measure_version
 
     info = _version(registry, public, model_version)
     samples, classes, where = _images(registry, info, window)
@@ -104,7 +104,7 @@ def _images(
 ) -> "tuple[Sequence[Sample], tuple[str, ...], str]":
     """The labelled images, their classes, and what they are called."""
     from guardianflow.data.dataset import open_dataset
-    from guardianflow.measuring.measurement import (
+    from guardianflow.evaluation.measurement import (
         evaluation_digest,
         evaluation_set,
         recorded_scenario,

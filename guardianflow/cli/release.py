@@ -24,8 +24,8 @@ from guardianflow.errors import AnswerInvalid, GateFailed, InputError, NothingWa
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.control import WaitingApproval
-    from guardianflow.proposal import Proposal
+    from guardianflow.orchestration.control import WaitingApproval
+    from guardianflow.promotion.proposal import Proposal
     from guardianflow.registry import ModelRegistryManager, Move, Plan
 
 
@@ -92,9 +92,9 @@ def promote(
         _request(public, model_version, reason, force=force, as_json=as_json)
         return
     registry = open_registry(quiet=as_json)
-    from guardianflow.approval_rules import read_rule, require_a_command_may
+    from guardianflow.approval.rules import read_rule, require_a_command_may
     from guardianflow.promotion import propose
-    from guardianflow.proposal import Proposal
+    from guardianflow.promotion.proposal import Proposal
 
     if not dry_run:
         # Before anything is measured.
@@ -178,7 +178,7 @@ def _request(
     orchestrator = open_orchestrator(quiet=as_json)
     # Which version @candidate means is settled now: the person is asked about what was meant.
     registry = open_registry(quiet=True)
-    from guardianflow.approval_rules import read_rule
+    from guardianflow.approval.rules import read_rule
     from guardianflow.promotion import rejections, require_may_override
 
     if force:

@@ -18,10 +18,10 @@ from guardianflow.errors import (
 )
 from guardianflow.progress import Progress
 from guardianflow.scenario import Precision, Scenario
-from guardianflow.scenario_file import load_scenario, load_spec, scenarios_folder
+from guardianflow.scenario.file import load_scenario, load_spec, scenarios_folder
 
 if TYPE_CHECKING:
-    from guardianflow.control import FlowRunInfo, Orchestrator
+    from guardianflow.orchestration.control import FlowRunInfo, Orchestrator
     from guardianflow.quantization import QuantizedModel
     from guardianflow.registry import ModelRegistryManager
 

@@ -4,7 +4,8 @@
     tables       figures of champion and candidate beside each other, with intervals
     pictures     crops of what only one of the two got right
     lineage      from which data, run and code a version was made
-    page         the page and the form, put together
+    numbers      figures and intervals as people read them
 
-The page lies in MLflow as the record; the Prefect UI shows the same.
+`promotion/page.py` puts them together. The page lies in MLflow as the record; the Prefect UI shows
+the same.
 """

@@ -7,9 +7,9 @@ from mlflow.entities import DatasetInput
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.connection import border
-from guardianflow.origin import maker_of
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from guardianflow.tracking import COMMIT_TAG, USE_TAG
+from guardianflow.tracking.origin import maker_of
+from guardianflow.tracking.runs import COMMIT_TAG, USE_TAG
 
 
 class DataUse(BaseModel):

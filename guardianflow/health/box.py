@@ -17,11 +17,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, f
 
 from guardianflow.connection import border, write_repeatably
 from guardianflow.errors import ArtifactMissing
+from guardianflow.evaluation.measurement import recorded_scenario
 from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
 from guardianflow.health.standing import standing_of
 from guardianflow.health.verdict import Figure, conclude, judge
 from guardianflow.measuring.camera import CameraFault
-from guardianflow.measuring.measurement import recorded_scenario
 from guardianflow.names import ModelName
 from guardianflow.records import (
     COMPLETE_TAG,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, open_dataset
 from guardianflow.errors import DatasetInvalid, Refused
+from guardianflow.evaluation.measurement import Measured, measure_version, recorded_scenario
 from guardianflow.health.figures import (
     Sampled,
     is_measured,
@@ -26,7 +27,6 @@ from guardianflow.health.report import Fallback, HealthReport, past_windows
 from guardianflow.health.standing import Standing, champion_of, standing_of
 from guardianflow.health.verdict import Judgement, Verdict, conclude, judge, rules_of
 from guardianflow.measuring.camera import find_faults
-from guardianflow.measuring.measurement import Measured, measure_version, recorded_scenario
 from guardianflow.measuring.pictures import contact_sheet
 from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo

@@ -1,12 +1,13 @@
 """Measuring: how good detections are, how long they take, and pictures of both.
 
+It knows detections and frames, no registry: versions are measured by `evaluation/`.
+
 detections              what a detector saw, and what an operator is shown of it
 matching, precision     which detections are right; average precision
 thresholds              from which score a box is shown, chosen on val
 evaluation, intervals   the figures, and how sure they are
 comparison              two detectors on the same images
 latency                 how long a frame takes
-measurement             a registered version on labelled frames
 mistakes                what was right and wrong, in words
 disagreement            what only one of two detectors got right
 pictures, curves, album what people look at

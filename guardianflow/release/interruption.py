@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from guardianflow.catalog import ModelSummary
+from guardianflow.catalog.models import ModelSummary
 from guardianflow.release.outcome import Plan, champion_of
 from guardianflow.release.request import UNSET, Request
 from guardianflow.release.rotation import projected

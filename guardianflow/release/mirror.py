@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from guardianflow.catalog import ModelSummary
+from guardianflow.catalog.models import ModelSummary
 from guardianflow.names import ModelName
 from guardianflow.release.rotation import find_drift
 from guardianflow.release.state import Place, ReleaseState

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
-from guardianflow.artifacts import SHA_TAG, verify_version
-from guardianflow.catalog import (
+from guardianflow.catalog.artifacts import SHA_TAG, verify_version
+from guardianflow.catalog.models import (
     ModelSummary,
     RegisteredModelInfo,
     read_release_models,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
-from guardianflow.catalog import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_release_models
+from guardianflow.catalog.models import REASON_TAG, ROLLED_BACK, STATUS_TAG, read_release_models
 from guardianflow.connection import border, registry_store, write_repeatably
 from guardianflow.errors import PermissionDenied, RegistryUnavailable, VersionNotReady
 from guardianflow.names import ModelName

@@ -16,7 +16,7 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from guardianflow.catalog import read_aliases, read_versions
+from guardianflow.catalog.models import read_aliases, read_versions
 from guardianflow.connection import ABSENT, border
 from guardianflow.errors import (
     ChampionChanged,

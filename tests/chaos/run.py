@@ -28,7 +28,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-from guardianflow.catalog import TOKEN_TAG, read_aliases, read_versions
+from guardianflow.catalog.models import TOKEN_TAG, read_aliases, read_versions
 from guardianflow.errors import RegistryUnavailable
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager

@@ -8,8 +8,8 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments import local
-from guardianflow.control import Orchestrator
 from guardianflow.events import resource
+from guardianflow.orchestration.control import Orchestrator
 from guardianflow.registry import ModelRegistryManager
 from tests.integration.tiny import save_scenario
 

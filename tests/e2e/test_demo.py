@@ -4,8 +4,8 @@ import pytest
 
 from deployments import demo
 from deployments.local import locked
-from guardianflow.control import promotion_key
 from guardianflow.errors import GuardianflowError
+from guardianflow.orchestration.control import promotion_key
 
 
 def test_a_promotion_that_asks_nobody_is_explained(embedded, plant):

@@ -18,8 +18,8 @@ from prefect.input import keyset_from_paused_state
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 from prefect.states import Paused
 
-from guardianflow.control import Orchestrator
 from guardianflow.errors import NothingWaiting, PermissionDenied
+from guardianflow.orchestration.control import Orchestrator
 from guardianflow.servers import NO_TELEMETRY
 from tests.e2e.browser import (
     CHROMIUM,

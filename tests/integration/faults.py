@@ -21,7 +21,7 @@ import pytest
 import requests
 from mlflow.exceptions import MlflowException
 
-from guardianflow.catalog import read_release_models
+from guardianflow.catalog.models import read_release_models
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.mirror import read_mirror

@@ -20,14 +20,14 @@ from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from flows.promotion import promote
 from flows.questions import look_at_questions
 from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
-from guardianflow.approval_rules import read_rules
-from guardianflow.control import Orchestrator
+from guardianflow.approval.one_time_codes import enrol, read_approvers
+from guardianflow.approval.rules import read_rules
 from guardianflow.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from guardianflow.errors import AnswerInvalid, VersionRejected
 from guardianflow.events import EventName, resource
-from guardianflow.one_time_codes import enrol, read_approvers
+from guardianflow.orchestration.control import Orchestrator
 from guardianflow.promotion import decide, propose
-from guardianflow.question import Question
+from guardianflow.promotion.question import Question
 from tests.integration.release_kit import files_on_server
 
 DEADLINE_S = 120

@@ -20,15 +20,15 @@ from flows.rollback import rollback
 from flows.status_page import refresh_status
 from flows.watch import watch_health, watch_silence
 from guardianflow.care.notes import Notes, Topic
-from guardianflow.control import Orchestrator
 from guardianflow.errors import InputError
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.box import BoxReport, post_report
 from guardianflow.health.verdict import Verdict
 from guardianflow.measuring.camera import CameraFault, FaultKind
+from guardianflow.orchestration.control import Orchestrator
+from guardianflow.orchestration.telling import TOLD
 from guardianflow.promotion import propose
-from guardianflow.question import Question
-from guardianflow.telling import TOLD
+from guardianflow.promotion.question import Question
 from tests.integration.releases import registered
 from tests.integration.reports import keep_report
 from tests.integration.sink import open_sink

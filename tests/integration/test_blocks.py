@@ -14,7 +14,7 @@ from deployments import apply as applying
 from deployments.apply import apply_blocks, main
 from guardianflow.approval import ApprovalRule
 from guardianflow.errors import ScenarioInvalid
-from guardianflow.scenario_file import load_spec
+from guardianflow.scenario.file import load_spec
 
 SECRET = "planted-7c1f-secret"
 

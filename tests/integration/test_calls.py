@@ -103,7 +103,7 @@ def test_a_candidate_that_is_not_the_newest_is_known_as_quarantined(plant, monke
     calls_of(plant, name)
     plant.bare_version(name, SMALL)
     # 0 asks as for very many of them: by a search.
-    monkeypatch.setattr("guardianflow.catalog._FEW", few)
+    monkeypatch.setattr("guardianflow.catalog.models._FEW", few)
     models = {model.name: model for model in plant.registry.list_models()}
     assert models[name.public].candidate_status == "rolled_back"
 
@@ -112,6 +112,6 @@ def test_a_recorded_request_names_the_line_that_made_it(plant):
     with recorded() as calls:
         plant.registry.history(release(plant))
         assert plant.client.get_experiment_by_name(uuid.uuid4().hex) is None
-    ours = [call for call in calls if "registry.py" in call.line]
+    ours = [call for call in calls if "registry/manager.py" in call.line]
     assert ours
     assert not calls[-1].line

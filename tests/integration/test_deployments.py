@@ -19,9 +19,9 @@ from deployments import apply as applying
 from deployments.apply import POOLS, Expected, apply, check, drop_missed_passes
 from deployments.emergency import apply_rollbacks
 from flows.reconcile import forget_old_runs
-from guardianflow import control
 from guardianflow.care.reconciliation import PASS_EVERY
 from guardianflow.errors import AnswerInvalid, InputError, Refused
+from guardianflow.orchestration import control
 from guardianflow.servers import NO_TELEMETRY
 
 EMERGENCY = "guardianflow-emergency"

@@ -20,16 +20,16 @@ from flows.publishing import evidence_key
 from flows.retention import forget_pictures
 from guardianflow.approval import Answer, Choice
 from guardianflow.care.retention import delete_pictures, find_overdue, mark_deleted
-from guardianflow.control import Orchestrator
-from guardianflow.evidence.page import Links, evidence_page
 from guardianflow.evidence.pictures import UNTIL_METRIC
-from guardianflow.examination import EVIDENCE_PAGE
 from guardianflow.measuring.disagreement import Disagreement
+from guardianflow.orchestration.control import Orchestrator
 from guardianflow.promotion import decide, propose
-from guardianflow.proposal import Proposal
+from guardianflow.promotion.examination import EVIDENCE_PAGE
+from guardianflow.promotion.page import Links, evidence_page
+from guardianflow.promotion.proposal import Proposal
 from guardianflow.records import read_record
 from guardianflow.scenario import EvidenceSettings, GateSettings
-from guardianflow.tracking import read_text
+from guardianflow.tracking.runs import read_text
 from tests.integration.learned import SETTINGS
 from tests.integration.release_kit import register_copy
 from tests.integration.test_approval_flow import until

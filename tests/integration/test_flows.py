@@ -16,7 +16,6 @@ from flows.promotion import promote
 from flows.quantization import quantize
 from flows.rollback import roll_back, rollback
 from flows.training import train
-from guardianflow.control import Orchestrator
 from guardianflow.errors import (
     AnswerInvalid,
     InputError,
@@ -28,6 +27,7 @@ from guardianflow.errors import (
     SceneChanged,
 )
 from guardianflow.health.reaction import roll_back_failing
+from guardianflow.orchestration.control import Orchestrator
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guardianflow.approval import Answer, ApprovalRule, Choice
-from guardianflow.approval_rules import mirror_rules
+from guardianflow.approval.rules import mirror_rules
 from guardianflow.cli.app import main
 from guardianflow.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from guardianflow.errors import (
@@ -18,10 +18,10 @@ from guardianflow.errors import (
     NotComparable,
     VersionNotReady,
 )
+from guardianflow.evaluation.version_comparison import Word, compare_versions
 from guardianflow.gate import GateOutcome, Rule
 from guardianflow.promotion import decide, propose
 from guardianflow.scenario import GateSettings
-from guardianflow.version_comparison import Word, compare_versions
 from tests.integration.conftest import make_run
 from tests.integration.release_kit import files_on_server, register_copy
 

@@ -19,15 +19,15 @@ from guardianflow.errors import (
     ScenarioFrozen,
     VersionNotReady,
 )
-from guardianflow.handmade import fetched_model
+from guardianflow.evaluation.measurement import evaluation_digest, ir_folder, recorded_scenario
 from guardianflow.importing import ImportOptions, ImportRunner
-from guardianflow.measuring.measurement import evaluation_digest, ir_folder, recorded_scenario
+from guardianflow.importing.handmade import fetched_model
 from guardianflow.network.detector import Detector, DetectorShape
 from guardianflow.network.weights import load_weights
 from guardianflow.promotion import decide, propose
 from guardianflow.quantization import QuantizationRunner, choose_source
 from guardianflow.scenario import GateSettings
-from guardianflow.tracking import read_text
+from guardianflow.tracking.runs import read_text
 from tests.foreign import Export, export_onnx
 from tests.integration.conftest import make_run
 

@@ -6,7 +6,7 @@ import pytest
 
 from guardianflow.data.dataset import prepare_dataset
 from guardianflow.errors import ArtifactMissing
-from guardianflow.measuring.measurement import (
+from guardianflow.evaluation.measurement import (
     evaluation_digest,
     evaluation_set,
     measure_version,

@@ -19,8 +19,19 @@ from guardianflow.care.findings import Code, Severity
 from guardianflow.care.orchestrator import examine_machinery
 from guardianflow.cli import main
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.machinery import DEPLOYMENTS, POOLS, RECONCILE, RELEASE_POOL, ROLLBACK
-from guardianflow.telling import ROLLBACK_AUTOMATION, ROLLBACK_PARAMETERS, ROLLBACK_TRIGGER, TOLD
+from guardianflow.orchestration.machinery import (
+    DEPLOYMENTS,
+    POOLS,
+    RECONCILE,
+    RELEASE_POOL,
+    ROLLBACK,
+)
+from guardianflow.orchestration.telling import (
+    ROLLBACK_AUTOMATION,
+    ROLLBACK_PARAMETERS,
+    ROLLBACK_TRIGGER,
+    TOLD,
+)
 from tests.integration.sink import open_sink
 
 ALARM = next(told.name for told in TOLD if EventName.ALARM in told.expect)

@@ -14,8 +14,8 @@ from flows.status_page import refresh_status
 from guardianflow.care import overview as looking
 from guardianflow.care.overview import NO_REPORT, overview
 from guardianflow.health.verdict import Verdict
+from guardianflow.orchestration.telling import STATUS_PAGE
 from guardianflow.release.ledger import Ledger
-from guardianflow.telling import STATUS_PAGE
 from tests.integration.reports import keep_report
 
 

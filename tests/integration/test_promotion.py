@@ -86,7 +86,7 @@ def test_the_record_holds_page_and_pictures_and_is_made_once(registry, learned, 
 
 def test_a_dry_run_writes_nothing(registry, learned, name, monkeypatch):
     # A name of this test's own: on a fresh server the experiment must not even be made.
-    monkeypatch.setattr("guardianflow.promotion.PROMOTIONS", f"promotions-{uuid.uuid4()}")
+    monkeypatch.setattr("guardianflow.promotion.steps.PROMOTIONS", f"promotions-{uuid.uuid4()}")
     register_release(learned, name, gate=OPEN_GATE)
     before = everything(registry, name)
     proposal = propose(registry, name, token=token(), requested_by="lee", keep=False)

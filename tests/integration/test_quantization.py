@@ -6,8 +6,6 @@ from dataclasses import replace
 import pytest
 from mlflow import pyfunc
 
-from guardianflow import variants
-from guardianflow.calibration import choose, refuse_unlike
 from guardianflow.cli import main
 from guardianflow.data.dataset import load_image, prepare_dataset
 from guardianflow.edge import compression, ir
@@ -29,12 +27,13 @@ from guardianflow.measuring.detections import detect
 from guardianflow.measuring.evaluation import evaluate
 from guardianflow.measuring.speed import machine
 from guardianflow.measuring.thresholds import choose_thresholds
-from guardianflow.quantization import QuantizationRunner, choose_source
-from guardianflow.remeasuring import measure_speed
+from guardianflow.quantization import QuantizationRunner, choose_source, variants
+from guardianflow.quantization.calibration import choose, refuse_unlike
+from guardianflow.quantization.remeasuring import measure_speed
+from guardianflow.quantization.variants import Making
 from guardianflow.scenario import Precision, QuantizationSettings
-from guardianflow.tracking import read_text
+from guardianflow.tracking.runs import read_text
 from guardianflow.training import TrainingRunner
-from guardianflow.variants import Making
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +240,7 @@ def test_ranges_from_bad_images_cost_accuracy_and_are_refused_before(learned, tm
 def test_a_runner_with_a_dark_train_split_makes_nothing(learned, monkeypatch):
     monkeypatch.setattr(variants, "choose", lambda *a, **k: dark(choose(*a, **k)))
     # another identity, or the quantization would be found instead
-    monkeypatch.setattr("guardianflow.quantization.RECIPE", "dark")
+    monkeypatch.setattr("guardianflow.quantization.runner.RECIPE", "dark")
     with pytest.raises(CalibrationUnfit, match="nothing was quantized"):
         QuantizationRunner(learned.scenario, learned.registry, learned.trained.version).run()
 

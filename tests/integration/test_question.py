@@ -8,15 +8,16 @@ import pytest
 from pyotp.totp import TOTP
 
 from guardianflow.approval import Answer, ApprovalRule, Choice, Identity, Proof
-from guardianflow.approval_book import open_book
-from guardianflow.approval_rules import (
+from guardianflow.approval.book import open_book
+from guardianflow.approval.one_time_codes import enrol, read_approvers, spend
+from guardianflow.approval.rules import (
     RULES_TAG,
     mirror_rules,
     read_rule,
     read_rules,
     require_a_command_may,
 )
-from guardianflow.catalog import STATUS_TAG
+from guardianflow.catalog.models import STATUS_TAG
 from guardianflow.errors import (
     ApprovalExpired,
     ApprovalRequired,
@@ -26,9 +27,8 @@ from guardianflow.errors import (
     VersionRejected,
 )
 from guardianflow.names import ModelName
-from guardianflow.one_time_codes import enrol, read_approvers, spend
 from guardianflow.promotion import decide, expire, propose
-from guardianflow.question import MAX_WRONG_CODES, Question, open_questions
+from guardianflow.promotion.question import MAX_WRONG_CODES, Question, open_questions
 from tests.integration.release_kit import files_on_server
 
 KIM = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from guardianflow import catalog
 from guardianflow.care import doctor, reconciliation
 from guardianflow.care.alarms import AlarmBook, compare
 from guardianflow.care.findings import Code, FileCheck, Finding, Severity
 from guardianflow.care.reconciliation import BYTES_EVERY, PASS_EVERY, in_turn, reconcile
+from guardianflow.catalog import models as catalog
 from guardianflow.names import ModelName
 from guardianflow.release.entry import digest_of
 from guardianflow.release.index import find_index, known_bases

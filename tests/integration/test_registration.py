@@ -113,11 +113,11 @@ def test_of_two_registrations_at_once_the_newer_waits(registry, factory, monkeyp
 
     def overtaken(client, model, version):
         """The other registration runs as a whole between this one's look and its write."""
-        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
+        monkeypatch.setattr("guardianflow.registry.registration.set_candidate", set_candidate)
         assert other.register_model(newer_run, "model", name).aliases == ("candidate",)
         set_candidate(client, model, version)
 
-    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
+    monkeypatch.setattr("guardianflow.registry.registration.set_candidate", overtaken)
     assert factory.base(name).aliases == ()
     assert aliases(registry, name) == {"candidate": 2}
 
@@ -128,12 +128,12 @@ def test_what_a_promotion_takes_away_at_the_same_moment_waits_again(registry, fa
 
     def overtaken(client, model, version):
         """A promotion that saw version 1 wait takes @candidate away after version 2 has it."""
-        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
+        monkeypatch.setattr("guardianflow.registry.registration.set_candidate", set_candidate)
         other.promote_to_champion(name, 1)
         set_candidate(client, model, version)
         client.delete_registered_model_alias(registered(name), ModelAlias.CANDIDATE)
 
-    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
+    monkeypatch.setattr("guardianflow.registry.registration.set_candidate", overtaken)
     assert factory.base(name).aliases == ("candidate",)
     assert aliases(registry, name) == {"candidate": 2, "champion": 1}
 
@@ -144,11 +144,11 @@ def test_a_version_that_was_promoted_at_the_same_moment_waits_no_more(
     name, other = factory.name(), ModelRegistryManager(registry.client.tracking_uri)
 
     def overtaken(client, model, version):
-        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
+        monkeypatch.setattr("guardianflow.registry.registration.set_candidate", set_candidate)
         set_candidate(client, model, version)
         other.promote_to_champion(name)
 
-    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
+    monkeypatch.setattr("guardianflow.registry.registration.set_candidate", overtaken)
     assert factory.base(name).aliases == ("champion",)
     assert aliases(registry, name) == {"champion": 1}
 
@@ -350,11 +350,11 @@ def test_a_repeat_that_comes_late_never_carries_an_alias(registry, factory, monk
 
     def overtaken(client, model, version):
         """The late repeat comes between another registration's look and its write."""
-        monkeypatch.setattr("guardianflow.registration.set_candidate", set_candidate)
+        monkeypatch.setattr("guardianflow.registry.registration.set_candidate", set_candidate)
         assert late_repeat(registry, name, 1) == 3
         set_candidate(client, model, version)
 
-    monkeypatch.setattr("guardianflow.registration.set_candidate", overtaken)
+    monkeypatch.setattr("guardianflow.registry.registration.set_candidate", overtaken)
     assert factory.base(name).version == 2
     assert aliases(registry, name) == {"candidate": 2}
     assert registry.register_model(first, "model", name).version == 1

@@ -16,14 +16,14 @@ from guardianflow.care.retention import delete_pictures, find_overdue
 from guardianflow.connection import connect
 from guardianflow.errors import DrillFailed, PermissionDenied
 from guardianflow.evidence.pictures import DAYS_TAG, FOLDER, KEPT_TAG, UNTIL_METRIC
-from guardianflow.examination import EVIDENCE_PAGE
 from guardianflow.names import ModelName
+from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.records import ALARMS, HEALTH, PROMOTIONS, Draft, close_record, open_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.release.ledger import LEDGER_EXPERIMENT, known_bases, prepare_server
 from guardianflow.release.rights import require_alias_rights
 from guardianflow.release.write_once import HOLDS_TAG
-from guardianflow.tracking import read_text
+from guardianflow.tracking.runs import read_text
 from tests.integration.conftest import Factory
 from tests.servers import mlflow_server_on
 

@@ -12,7 +12,7 @@ from guardianflow.care.notes import Notes, Topic
 from guardianflow.care.silence import find_silent, on_the_floor
 from guardianflow.health.box import BoxReport, post_report
 from guardianflow.health.verdict import Verdict
-from guardianflow.tracking import SCENARIO_FILE
+from guardianflow.tracking.runs import SCENARIO_FILE
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases
 from tests.integration.reports import keep_report

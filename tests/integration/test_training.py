@@ -12,14 +12,14 @@ import torch
 from guardianflow.data.dataset import load_image, prepare_dataset
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import DatasetInvalid, NoCandidate, ScenarioFrozen, ScenarioInvalid
+from guardianflow.evaluation.measurement import ir_folder
 from guardianflow.measuring.album import FILES as ALBUM
 from guardianflow.measuring.detections import detect
 from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.measurement import ir_folder
 from guardianflow.network.fitting import fit
 from guardianflow.network.weights import load_weights
 from guardianflow.scenario import FolderData, ScenarioSpec, StartingPoint
-from guardianflow.scenario_file import load_spec
+from guardianflow.scenario.file import load_spec
 from guardianflow.training import TrainingRunner
 from tests.integration.tiny import tiny_spec
 

@@ -15,10 +15,9 @@ import openvino  # noqa: F401
 import pytest
 from mlflow import MlflowClient
 
-from guardianflow import continuation
 from guardianflow.network.optimization import MuonAdamW
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.training import TrainingRunner
+from guardianflow.training import TrainingRunner, continuation
 from tests.integration.faults import Death, Phase, recorded_writes
 from tests.integration.tiny import tiny_spec
 

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.calibration import choose, refuse_evaluated, refuse_unlike, statistics
 from guardianflow.data.dataset import Sample
 from guardianflow.errors import CalibrationUnfit
+from guardianflow.quantization.calibration import (
+    choose,
+    refuse_evaluated,
+    refuse_unlike,
+    statistics,
+)
 
 
 def sample(folder, index, brightness, classes=()):

@@ -195,7 +195,7 @@ def test_a_defect_is_1_and_shows_no_traceback(capsys, monkeypatch):
 )
 def test_a_submitted_run_fails_with_the_code_of_its_error(message, code):
     from guardianflow.cli.work import _failure
-    from guardianflow.flowruns import FlowRunInfo
+    from guardianflow.orchestration.flowruns import FlowRunInfo
 
     run = FlowRunInfo("1", "run", "http://here", "Failed", message, True, False, False)
     error = _failure(run)

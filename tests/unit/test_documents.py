@@ -10,14 +10,16 @@ import typer.main
 
 from deployments import apply as applying
 from deployments import local
-from guardianflow import catalog, errors, registration
+from guardianflow import errors
 from guardianflow.care.findings import Code
+from guardianflow.catalog import models as catalog
 from guardianflow.cli.app import app
 from guardianflow.events import EventName
 from guardianflow.gate import GateOutcome
 from guardianflow.health.verdict import Verdict
+from guardianflow.orchestration.telling import TOLD
+from guardianflow.registry import registration
 from guardianflow.release.state import Kind, ModelAlias
-from guardianflow.telling import TOLD
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(

@@ -4,10 +4,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
-from guardianflow.binding import Binding
 from guardianflow.evidence.lineage import DataUse, Lineage
 from guardianflow.evidence.numbers import Span, false_alarms_per_100, missed_per_100, rounded
-from guardianflow.evidence.page import Links, evidence_page, form_text
 from guardianflow.evidence.pictures import Picture, Pictures, without_pictures
 from guardianflow.evidence.sentences import deciding, floor_sentence, headline, worse_sentence
 from guardianflow.gate import Subject, judge
@@ -15,7 +13,9 @@ from guardianflow.measuring.comparison import Difference, PairedComparison
 from guardianflow.measuring.disagreement import Disagreement
 from guardianflow.measuring.evaluation import ClassFigures, Evaluation
 from guardianflow.measuring.intervals import Interval
-from guardianflow.proposal import Proposal
+from guardianflow.promotion.binding import Binding
+from guardianflow.promotion.page import Links, evidence_page, form_text
+from guardianflow.promotion.proposal import Proposal
 from guardianflow.registry import ModelAlias, Move
 from guardianflow.scenario import GateSettings
 from guardianflow.wording import Language
@@ -298,7 +298,7 @@ def test_the_form_begins_with_the_figures_and_leads_to_the_page():
 
 def test_the_form_asks_in_the_language_of_the_floor():
     from flows.approval_form import answer_form
-    from guardianflow.question import Standing
+    from guardianflow.promotion.question import Standing
 
     said = {}
     for language in Language:

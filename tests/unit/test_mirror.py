@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardianflow.catalog import ModelSummary
+from guardianflow.catalog.models import ModelSummary
 from guardianflow.names import ModelName
 from guardianflow.release.mirror import HEAD_TAG, encode_mirror, read_mirror
 from guardianflow.release.rotation import find_drift

@@ -7,8 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pyotp.totp import TOTP
 
-from guardianflow.errors import InputError
-from guardianflow.one_time_codes import (
+from guardianflow.approval.one_time_codes import (
     approvers_file,
     dismiss,
     enrol,
@@ -16,6 +15,7 @@ from guardianflow.one_time_codes import (
     read_approvers,
     write_approvers,
 )
+from guardianflow.errors import InputError
 
 # RFC 6238, appendix B: the key in base32, and the last six digits of its SHA-1 codes.
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"

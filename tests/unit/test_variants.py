@@ -9,14 +9,14 @@ import pytest
 from openvino import opset15 as op
 from PIL import Image
 
-from guardianflow import variants
-from guardianflow.calibration import choose, refuse_unlike
 from guardianflow.data.dataset import Dataset
 from guardianflow.data.sample import Sample
 from guardianflow.edge import ir
 from guardianflow.edge.compression import Preset
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import CalibrationUnfit
+from guardianflow.quantization import variants
+from guardianflow.quantization.calibration import choose, refuse_unlike
 from guardianflow.scenario import QuantizationSettings
 
 SIDE, CELL = 64, 8

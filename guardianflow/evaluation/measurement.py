@@ -1,0 +1,165 @@
+"""Runs a registered version over labelled frames, exactly as the edge box would run it."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guardianflow.connection import border
+from guardianflow.data.dataset import Dataset, Sample, prepare_dataset
+from guardianflow.edge import ir
+from guardianflow.edge.serving import IrDetector
+from guardianflow.errors import ArtifactMissing
+from guardianflow.measuring.detections import Seen, detect
+from guardianflow.measuring.evaluation import Evaluation, evaluate
+from guardianflow.measuring.intervals import DRAWS
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.scenario import Scenario
+from guardianflow.tracking.runs import SCENARIO_FILE, recorded_digest, split_digest
+
+_IR_FOLDER = Path("artifacts/ir")
+_EDGE_FOLDER = Path("artifacts/edge")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One version on one set of frames.
+
+    Attributes:
+        version: The version.
+        evaluation: Its figures at its own thresholds.
+        seen: What they come from.
+    """
+
+    version: int
+    evaluation: Evaluation
+    seen: Seen
+
+
+def recorded_scenario(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Scenario | None:
+    """The scenario that a version was made from, as its run recorded it; None if it did not."""
+    if info.run_id is None:
+        return None
+    client = registry.client
+    with border(f"scenario of {info.name} version {info.version}"):
+        if SCENARIO_FILE not in {file.path for file in client.list_artifacts(info.run_id)}:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(client.download_artifacts(info.run_id, SCENARIO_FILE, folder))
+            text = path.read_text(encoding="utf-8")
+    return Scenario.model_validate_json(text)
+
+
+def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
+    """The digest of the images and labels on which a version's run evaluated it.
+
+    Raises:
+        ArtifactMissing: Its run recorded none.
+    """
+    digest = recorded_digest(registry.client, info.run_id, "evaluation") if info.run_id else None
+    if digest is None:
+        raise ArtifactMissing(
+            f"The run of {info.name} version {info.version} recorded no evaluation set, so nobody "
+            "knows which images it may be measured on.",
+            remedy="Register what `guardianflow run SCENARIO --type train --version V` makes.",
+            name=info.name,
+            version=info.version,
+        )
+    return digest
+
+
+def evaluation_set(
+    scenario: Scenario, *, recorded: str | None = None
+) -> tuple[Dataset, tuple[Sample, ...]]:
+    """The frozen evaluation set of a scenario: the data set and its test split.
+
+    Args:
+        scenario: Says where it lies, or how it is drawn.
+        recorded: What `evaluation_digest` says; another content is refused.
+
+    Raises:
+        ArtifactMissing: The split is not the one that was recorded.
+        ScenarioInvalid: The folder does not exist on this machine.
+        DatasetInvalid: The data set cannot be trusted.
+    """
+    dataset = prepare_dataset(scenario.dataset, scenario.classes)
+    samples = dataset.samples("test")
+    now = split_digest(dataset, "test")
+    if recorded is not None and now != recorded:
+        raise ArtifactMissing(
+            f"The test split of {dataset.root} holds not the images and labels on which the "
+            f"version was evaluated (digest {now}, recorded {recorded}).",
+            remedy="Bring the data set of the training back, or train with the one of now.",
+            recorded=recorded,
+            found=now,
+        )
+    return dataset, samples
+
+
+def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
+    """The folder of a version's plain OpenVINO IR, its files verified.
+
+    Raises:
+        ArtifactMissing: The version has no IR, or a file of it is gone or differs.
+    """
+    folder = registry.download(name, version) / _IR_FOLDER
+    if not (folder / ir.FILE).is_file():
+        raise ArtifactMissing(
+            f"{name} version {version} holds no OpenVINO IR, so it can be neither measured nor "
+            "quantized.",
+            remedy="Register what `guardianflow run SCENARIO --type train --version V` makes.",
+            name=name,
+            version=version,
+        )
+    return folder
+
+
+def deployed_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
+    """The folder of the IR that a version serves: its edge IR; of an older one its plain IR.
+
+    Raises:
+        ArtifactMissing: The version has no IR, or a file of it is gone or differs.
+    """
+    plain = ir_folder(registry, name, version)
+    edge = registry.download(name, version) / _EDGE_FOLDER
+    return edge if (edge / ir.FILE).is_file() else plain
+
+
+def measure_version(
+    registry: ModelRegistryManager,
+    name: str,
+    version: int,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    *,
+    draws: int = DRAWS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Measured:
+    """Let a version look at every frame and compare with the labels.
+
+    Args:
+        registry: Where the version is.
+        name: Base or variant.
+        version: Which version.
+        samples: The frames.
+        classes: Names of the labels' classes, in order.
+        draws: How often the frames are drawn anew for the bounds; 0 leaves the bounds out.
+        on_progress: Called with frames done and frames in all.
+
+    Raises:
+        ArtifactMissing: The version cannot be measured: it has no IR, a file of it is gone or
+            differs, or it detects other classes than the labels have.
+    """
+    detector = IrDetector(deployed_folder(registry, name, version))
+    if detector.classes != tuple(classes):
+        # Figures go by index: with a reordered list every one of them would be about another class.
+        raise ArtifactMissing(
+            f"{name} version {version} detects {', '.join(detector.classes)}; the labels have "
+            f"{', '.join(classes)}, so it cannot be measured on them.",
+            remedy="Measure it on frames that are labelled with its own classes, in its order.",
+            name=name,
+            version=version,
+        )
+    found = detect(detector, samples, on_progress=on_progress)
+    evaluation = evaluate(found, samples, classes, detector.thresholds, draws=draws)
+    return Measured(version, evaluation, Seen(found, detector.thresholds))

@@ -1,0 +1,210 @@
+"""One name that would move: measured beside its champion, with all that the gate asks about it.
+
+find_ground: the scenario and the frozen images -> measure both there
+    -> subject_of: difference, cost of a variant, what it learned from, time per frame, way back
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from guardianflow.catalog.artifacts import verify_version
+from guardianflow.data.dataset import Sample, load_image
+from guardianflow.edge.serving import IrDetector
+from guardianflow.errors import ArtifactMissing, VersionNotReady
+from guardianflow.evaluation.measurement import (
+    Measured,
+    deployed_folder,
+    evaluation_digest,
+    evaluation_set,
+    measure_version,
+    recorded_scenario,
+)
+from guardianflow.gate import Leaks, Subject
+from guardianflow.measuring.comparison import compare
+from guardianflow.measuring.cost import VariantCost, read_cost
+from guardianflow.measuring.latency import Latency, measure_latency
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.scenario import Scenario
+from guardianflow.tracking.origin import is_imported, maker_of
+from guardianflow.tracking.papers import read_contamination
+from guardianflow.tracking.runs import recorded_digest
+
+_TIMED_FRAMES = 16
+
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A version, and the one in whose place it would come.
+
+    Attributes:
+        name: Public name of the version.
+        version: The version.
+        champion: Its champion of now, or what else it is compared with; None: nothing.
+        way_back: What @rollback would name then.
+    """
+
+    name: str
+    version: int
+    champion: int | None
+    way_back: int | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A subject of the gate with the detections that its figures came from."""
+
+    subject: Subject
+    candidate: Measured | None
+    champion: Measured | None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """On what versions are measured.
+
+    Attributes:
+        scenario: Whose rules count; None where none is recorded.
+        digest: Of the frozen images, as the version's run recorded them; "" where it did not.
+        samples: The frozen images; empty where they are not at hand.
+        problem: Why they are not.
+    """
+
+    scenario: Scenario | None
+    digest: str
+    samples: Sequence[Sample]
+    problem: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the images are labelled with."""
+        return self.scenario.classes if self.scenario else ()
+
+
+def find_ground(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Ground:
+    """The scenario that a version was made from, and the frozen images of its evaluation."""
+    scenario, digest = recorded_scenario(registry, info), ""
+    if scenario is None:
+        return Ground(None, digest, (), "no scenario is recorded with it")
+    try:
+        digest = evaluation_digest(registry, info)
+        _, samples = evaluation_set(scenario, recorded=digest)
+    except ArtifactMissing as error:
+        return Ground(scenario, digest, (), error.message)
+    return Ground(scenario, digest, samples, "")
+
+
+def examine_name(
+    registry: ModelRegistryManager, pair: Pair, ground: Ground, on_progress: OnProgress | None
+) -> Compared:
+    """Measure a version and its champion on the same frames, as far as they can be measured."""
+    # What is measured may come from the local copy: an approval is about what will be served.
+    damage = _damage(registry, pair.name, pair.version)
+    problems = [problem for problem in (damage or ground.problem,) if problem]
+    measured: dict[str, Measured] = {}
+    for role, version in (("candidate", pair.version), ("champion", pair.champion)):
+        if version is None or damage or ground.problem:
+            continue
+        label = f"measure {role} {pair.name} version {version}"
+        try:
+            measured[role] = measure(registry, pair.name, version, ground, label, on_progress)
+        except ArtifactMissing as error:
+            # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
+            problems.append(error.message)
+    candidate, champion = measured.get("candidate"), measured.get("champion")
+    subject = subject_of(registry, pair, ground, candidate, champion)
+    subject = subject.model_copy(update={"problem": "; ".join(problems)})
+    return Compared(subject, candidate, champion)
+
+
+def measure(
+    registry: ModelRegistryManager,
+    name: str,
+    version: int,
+    ground: Ground,
+    label: str,
+    on_progress: OnProgress | None,
+) -> Measured:
+    """Let a version look at the frozen images; raises what `measure_version` raises."""
+
+    def show(done: int, total: int) -> None:
+        if on_progress:
+            on_progress(label, done, total)
+
+    return measure_version(
+        registry, name, version, ground.samples, ground.classes, on_progress=show
+    )
+
+
+def subject_of(
+    registry: ModelRegistryManager,
+    pair: Pair,
+    ground: Ground,
+    candidate: Measured | None,
+    champion: Measured | None,
+) -> Subject:
+    """All that the gate asks about a version, beside what was measured of it."""
+    info = registry.get_version(pair.name, pair.version)
+    maker = maker_of(registry, info)
+    cost = read_cost(registry.client, info.run_id) if info.run_id else None
+    difference = (
+        compare(champion.seen, candidate.seen, ground.samples, ground.classes)
+        if candidate and champion
+        else None
+    )
+    return Subject(
+        model_name=pair.name,
+        version=pair.version,
+        champion_version=pair.champion,
+        candidate=candidate.evaluation if candidate else None,
+        champion=champion.evaluation if champion else None,
+        difference=difference,
+        champion_held_out=_held_out(registry, pair, ground),
+        cost=cost,
+        latency=_latency(registry, pair, ground, cost) if candidate else None,
+        leaks=_leaks(registry, maker),
+        imported=is_imported(maker),
+        way_back=pair.way_back,
+        way_back_problem=_damage(registry, pair.name, pair.way_back) if pair.way_back else "",
+    )
+
+
+def _damage(registry: ModelRegistryManager, name: str, version: int) -> str:
+    """Why MLflow does not serve the files of a version as they were registered; '' if it does."""
+    try:
+        verify_version(registry.client, registry.get_version(name, version))
+    except (ArtifactMissing, VersionNotReady) as error:
+        return error.message
+    return ""
+
+
+def _held_out(registry: ModelRegistryManager, pair: Pair, ground: Ground) -> bool:
+    """Whether the champion's run kept these very images for evaluation."""
+    if pair.champion is None or not ground.digest:
+        return True
+    run_id = registry.get_version(pair.name, pair.champion).run_id
+    return (recorded_digest(registry.client, run_id, "evaluation") if run_id else "") == (
+        ground.digest
+    )
+
+
+def _leaks(registry: ModelRegistryManager, maker: RegisteredModelInfo) -> Leaks | None:
+    """What a training knew of the images that it was evaluated on; None: nobody looked."""
+    report = read_contamination(registry.client, maker.run_id) if maker.run_id else None
+    if report is None:
+        return None
+    return Leaks(exact=report.leaked(report.exact), near=report.leaked(report.near))
+
+
+def _latency(
+    registry: ModelRegistryManager, pair: Pair, ground: Ground, cost: VariantCost | None
+) -> Latency | None:
+    """What a frame takes here, where the scenario has a budget for it; a record is not repeated."""
+    if ground.scenario is None or ground.scenario.gate.max_latency_ms is None:
+        return None
+    if cost and cost.speed:
+        return cost.speed.variant
+    detector = IrDetector(deployed_folder(registry, pair.name, pair.version))
+    frames = [load_image(sample.image) for sample in ground.samples[:_TIMED_FRAMES]]
+    return measure_latency({pair.name: detector}, frames)[pair.name]

@@ -1,0 +1,7 @@
+"""Orchestration: the Prefect server, seen from outside a flow; nothing else here knows Prefect.
+
+control    submits, follows, lists and answers approvals, sends events
+flowruns   flow runs and waiting approvals                          (data)
+machinery  automations, deployments, work pools                     (data)
+telling    which events make a message, its words and its link      (data)
+"""

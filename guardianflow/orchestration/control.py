@@ -1,0 +1,475 @@
+"""Talks to Prefect from outside a flow: submit, follow, list and answer approvals, send events.
+
+The only module of this package that makes a client of Prefect; what its answers mean stands in
+`flowruns.py` and `machinery.py`. It never starts a server of its own: without an address it says
+what to do, and a server that does not answer is reported within seconds.
+"""
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID, uuid5
+
+from guardianflow.errors import (
+    AnswerInvalid,
+    InputError,
+    NothingWaiting,
+    OrchestratorUnavailable,
+    PermissionDenied,
+    Refused,
+)
+from guardianflow.events import EventName, ModelEvent, resource
+from guardianflow.orchestration.flowruns import (
+    FlowRunInfo,
+    WaitingApproval,
+    describe_run,
+    describe_waiting,
+)
+from guardianflow.orchestration.machinery import PROMOTION, ROLLBACK, Machinery, read_machinery
+from guardianflow.scenario import ScenarioSpec
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import Log
+    from prefect.client.schemas.responses import OrchestrationResult
+
+__all__ = [
+    "PROMOTION",
+    "ROLLBACK",
+    "FlowRunInfo",
+    "Orchestrator",
+    "WaitingApproval",
+    "promotion_key",
+]
+
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 30.0
+_POLL_S = 1.0
+_LOG_PAGE = 200
+_FORM_TIMEOUT_S = 5.0
+_FORM_POLL_S = 0.25
+_NO_FORM_YET = "Run input schema not found"
+_WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefect.worker")
+# Lines reach the server in batches: one may come after others that are younger.
+_LATE = timedelta(seconds=30)
+_EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
+
+
+def promotion_key(lifecycle_id: str) -> str:
+    """The idempotency key under which a lifecycle's flow run submits its promotion."""
+    return f"promotion-{lifecycle_id}"
+
+
+@dataclass
+class _Told:
+    """Which log lines were passed on, and the time of the youngest."""
+
+    lines: set[UUID] = field(default_factory=set[UUID])
+    until: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Orchestrator:
+    """One Prefect server.
+
+    Args:
+        api_url: Address of its API, e.g. `http://127.0.0.1:4200/api`; None takes Prefect's own
+            setting (`PREFECT_API_URL` or the profile).
+
+    Raises:
+        OrchestratorUnavailable: There is no address.
+    """
+
+    def __init__(self, api_url: str | None = None) -> None:
+        from prefect.settings import PREFECT_API_URL
+
+        found = api_url or PREFECT_API_URL.value()
+        if not found:
+            raise OrchestratorUnavailable(
+                "No Prefect server is known.",
+                remedy="Start the embedded ones with `make up`, or set PREFECT_API_URL.",
+            )
+        self.api_url = found.rstrip("/")
+
+    @property
+    def ui_url(self) -> str:
+        """Where people look at it."""
+        return self.api_url.removesuffix("/api")
+
+    def check(self) -> None:
+        """Make sure that the server answers.
+
+        Raises:
+            OrchestratorUnavailable: It does not, within ten seconds.
+            PermissionDenied: It wants a password that was not given.
+        """
+        with self._client(read_timeout_s=_CONNECT_TIMEOUT_S) as client:
+            # Reading a flow needs the password where the server has one; /health does not.
+            client.read_flows(limit=1)
+
+    def submit(
+        self,
+        deployment: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> FlowRunInfo:
+        """Start a deployment such as `promote/guardianflow`.
+
+        Args:
+            deployment: `flow/deployment`.
+            parameters: What the flow is given; the server checks them before anything runs.
+            idempotency_key: The same key starts one flow run, however often it is submitted.
+
+        Raises:
+            InputError: There is no such deployment, or the server refuses a parameter.
+            OrchestratorUnavailable: The server does not answer.
+        """
+        from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+        with self._client() as client:
+            try:
+                found = client.read_deployment_by_name(deployment)
+            except ObjectNotFound as error:
+                raise InputError(
+                    f"The Prefect server {self.api_url} has no deployment {deployment!r}.",
+                    remedy="Bring it there with `python -m deployments.apply`.",
+                    deployment=deployment,
+                ) from error
+            try:
+                run = client.create_flow_run_from_deployment(
+                    found.id, parameters=dict(parameters or {}), idempotency_key=idempotency_key
+                )
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code not in (409, 422):
+                    raise
+                raise InputError(
+                    f"The Prefect server refuses the parameters of {deployment}: "
+                    f"{_detail(error.response.text, error.response)}.",
+                    remedy="Correct the value.",
+                    deployment=deployment,
+                ) from error
+        return describe_run(run, self.ui_url)
+
+    def read(self, run_id: str) -> FlowRunInfo:
+        """How a flow run stands now.
+
+        Raises:
+            InputError: There is no such flow run.
+        """
+        from prefect.exceptions import ObjectNotFound
+
+        with self._client() as client:
+            try:
+                return describe_run(client.read_flow_run(_uuid(run_id)), self.ui_url)
+            except ObjectNotFound as error:
+                raise InputError(
+                    f"The Prefect server {self.api_url} has no flow run {run_id}.",
+                    remedy="`guardianflow status` lists what runs.",
+                    run=run_id,
+                ) from error
+
+    def find(self, idempotency_key: str) -> FlowRunInfo | None:
+        """The flow run that was submitted with this key; None where there is none."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+
+        wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
+        with self._client() as client:
+            runs = client.read_flow_runs(flow_run_filter=wanted, limit=1)
+        return describe_run(runs[0], self.ui_url) if runs else None
+
+    def find_all(self, run_ids: Sequence[str]) -> dict[str, FlowRunInfo]:
+        """How flow runs stand now, by id; those that were deleted are left out."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+        found: dict[str, FlowRunInfo] = {}
+        with self._client() as client:
+            for start in range(0, len(run_ids), _LOG_PAGE):
+                wanted = [_uuid(run_id) for run_id in run_ids[start : start + _LOG_PAGE]]
+                runs = client.read_flow_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=wanted)),
+                    limit=_LOG_PAGE,
+                )
+                found |= {str(run.id): describe_run(run, self.ui_url) for run in runs}
+        return found
+
+    def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
+        """The flow run of a flow that ended last, and when; cancelled ones do not count."""
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterState,
+            FlowRunFilterStateType,
+        )
+        from prefect.client.schemas.objects import StateType
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]
+        with self._client() as client:
+            runs = client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ended))
+                ),
+                sort=FlowRunSort.END_TIME_DESC,
+                limit=1,
+            )
+        if not runs or runs[0].end_time is None:
+            return None
+        return describe_run(runs[0], self.ui_url), runs[0].end_time
+
+    def follow(
+        self, run_id: str, on_log: Callable[[str], None], *, timeout_s: float | None = None
+    ) -> FlowRunInfo:
+        """Pass on the log of a flow run and its subflows until it is over or waits for a person.
+
+        Only what flows and tasks say, not what workers say about them.
+        A server that is away for a moment is waited for; the log goes on where it stopped.
+
+        Args:
+            run_id: The flow run.
+            on_log: Is given each line.
+            timeout_s: After that many seconds the run is returned as it stands, neither final nor
+                waiting; None follows to the end.
+        """
+        told = _Told()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        patience = time.monotonic() + _READ_TIMEOUT_S
+        while True:
+            try:
+                info = self.read(run_id)
+                self._pass_on(_uuid(run_id), told, on_log)
+                patience = time.monotonic() + _READ_TIMEOUT_S
+            except OrchestratorUnavailable:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(_POLL_S)
+                continue
+            late = deadline is not None and time.monotonic() > deadline
+            if info.final or info.waiting or late:
+                # The last lines arrive at the server a moment after the state.
+                time.sleep(_POLL_S)
+                self._pass_on(_uuid(run_id), told, on_log)
+                return info
+            time.sleep(_POLL_S)
+
+    def _pass_on(self, run_id: UUID, told: "_Told", on_log: Callable[[str], None]) -> None:
+        """Pass on the log lines that were not passed on yet, the oldest first."""
+        from prefect.client.schemas.filters import (
+            FlowRunFilter,
+            FlowRunFilterParentFlowRunId,
+            LogFilter,
+            LogFilterFlowRunId,
+            LogFilterTimestamp,
+        )
+        from prefect.client.schemas.sorting import LogSort
+
+        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id]))
+        with self._client() as client:
+            runs = [run_id, *(run.id for run in client.read_flow_runs(flow_run_filter=below))]
+            wanted = LogFilter(
+                flow_run_id=LogFilterFlowRunId(any_=runs),
+                timestamp=LogFilterTimestamp.model_validate({"after_": told.until - _LATE}),
+            )
+            page: list[Log] | None = None
+            offset = 0
+            while page is None or len(page) == _LOG_PAGE:
+                page = client.read_logs(wanted, _LOG_PAGE, offset, sort=LogSort.TIMESTAMP_ASC)
+                offset += len(page)
+                for line in page:
+                    if line.id in told.lines or line.name in _WORKERS_TALK:
+                        continue
+                    told.lines.add(line.id)
+                    told.until = max(told.until, line.timestamp)
+                    on_log(line.message)
+
+    def pending(self) -> list[WaitingApproval]:
+        """The promotions that wait for a person, the oldest first."""
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterState,
+            FlowRunFilterStateType,
+        )
+        from prefect.client.schemas.objects import StateType
+
+        waits = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
+        promotions = FlowFilter(name=FlowFilterName(any_=[PROMOTION.partition("/")[0]]))
+        with self._client() as client:
+            runs = client.read_flow_runs(
+                flow_filter=promotions, flow_run_filter=FlowRunFilter(state=waits)
+            )
+        found = [describe_waiting(run, self.ui_url) for run in runs]
+        return sorted(found, key=lambda waiting: waiting.since)
+
+    def answer(
+        self, run_id: str, decision: str, approver: str, reason: str, code: str = ""
+    ) -> FlowRunInfo:
+        """Answer a waiting promotion; the flow run goes on by itself.
+
+        Args:
+            run_id: The flow run that waits.
+            decision: approve or reject.
+            approver: Who decides.
+            reason: Why.
+            code: The one-time code, where the form asks for one.
+
+        Raises:
+            NothingWaiting: The flow run does not wait (any more).
+            AnswerInvalid: The server refuses the answer; the run goes on waiting.
+        """
+        from prefect.client.schemas.responses import SetStateStatus
+
+        given = {"decision": decision, "approver": approver, "reason": reason}
+        result = self._resume(run_id, given | ({"code": code} if code else {}))
+        if result.status == SetStateStatus.ABORT:
+            raise NothingWaiting(
+                f"Flow run {run_id} does not wait for an answer.",
+                remedy="`guardianflow pending` lists those that do.",
+                run=run_id,
+            )
+        if result.status != SetStateStatus.ACCEPT:
+            why = _reason(result) or "no reason given"
+            raise AnswerInvalid(
+                f"The answer was refused: {why.rstrip('.')}.",
+                remedy=f"The promotion goes on waiting; answer again, or in the UI: "
+                f"{self.ui_url}/runs/flow-run/{run_id}.",
+                run=run_id,
+            )
+        return self.read(run_id)
+
+    def _resume(self, run_id: str, answer: dict[str, Any]) -> "OrchestrationResult[Any]":
+        """Hand over the answer; where the question has no form yet, wait for it a moment.
+
+        Prefect suspends the flow run first and saves the form's schema after that.
+        """
+        deadline = time.monotonic() + _FORM_TIMEOUT_S
+        while True:
+            with self._client() as client:
+                result = client.resume_flow_run(_uuid(run_id), run_input=answer)
+            if _NO_FORM_YET not in _reason(result) or time.monotonic() > deadline:
+                return result
+            time.sleep(_FORM_POLL_S)
+
+    def emit(
+        self, event: EventName, payload: ModelEvent, *, related: Sequence[Mapping[str, str]] = ()
+    ) -> str:
+        """Send an event about a model and wait until the server has it.
+
+        Args:
+            event: Which event.
+            payload: What happened.
+            related: Other resources, e.g. the flow run that it happened in.
+
+        Returns:
+            The event's id.
+        """
+        # The same event sent again by a retry has the same id: the server counts it once.
+        event_id = str(uuid5(_EVENTS, f"{event.value} {payload.model_dump_json()}"))
+        body = {
+            "id": event_id,
+            "event": event.value,
+            "occurred": payload.time.isoformat(),
+            "resource": resource(payload.model),
+            "related": [dict(one) for one in related],
+            "payload": payload.model_dump(mode="json"),
+        }
+        with self._client() as client:
+            client.request("POST", "/events", json=[body])
+        return event_id
+
+    def machinery(self) -> Machinery:
+        """What carries the flows: automations, deployments, work pools, and the last pass."""
+        last = self.last_ended("reconcile")
+        with self._client() as client:
+            return read_machinery(client, self.ui_url, last[1] if last else None, datetime.now(UTC))
+
+    def read_scenario(self, name: str) -> ScenarioSpec | None:
+        """The scenario that the server would run, from the block of its name; None without one.
+
+        Raises:
+            ScenarioInvalid: Somebody edited the block into something unusable.
+        """
+        from prefect.exceptions import ObjectNotFound
+
+        with self._client() as client:
+            try:
+                data = client.read_block_document_by_name(name, "scenario-config").data
+            except ObjectNotFound:
+                return None
+        return ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
+
+    @contextmanager
+    def _client(
+        self, *, read_timeout_s: float = _READ_TIMEOUT_S
+    ) -> "Generator[SyncPrefectClient, None, None]":
+        """A client whose transport errors are ours."""
+        import httpx
+        from prefect.client.orchestration import SyncPrefectClient
+        from prefect.exceptions import PrefectHTTPStatusError
+        from prefect.settings import PREFECT_API_AUTH_STRING
+        from pydantic import SecretStr
+
+        # Plain text where it was set by code, as Prefect's own client expects it, too.
+        secret = PREFECT_API_AUTH_STRING.value()
+        timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
+        try:
+            with SyncPrefectClient(
+                self.api_url,
+                auth_string=(secret.get_secret_value() if isinstance(secret, SecretStr) else secret)
+                or None,
+                httpx_settings={"timeout": timeout},
+            ) as client:
+                yield client
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+        except PrefectHTTPStatusError as error:
+            status = error.response.status_code
+            if status in (401, 403):
+                raise PermissionDenied(
+                    f"The Prefect server {self.api_url} refuses the password.",
+                    remedy="Set PREFECT_API_AUTH_STRING.",
+                ) from error
+            if status >= 500:
+                raise self._unavailable(error) from error
+            raise Refused(
+                f"The Prefect server {self.api_url} refuses the request ({status}): "
+                f"{_detail(error.response.text, error.response)}.",
+                remedy="The server's log says more; `python -m deployments.apply` brings it to the "
+                "state that this version of guardianflow expects.",
+                status=status,
+            ) from error
+
+    def _unavailable(self, error: Exception) -> OrchestratorUnavailable:
+        return OrchestratorUnavailable(
+            f"The Prefect server {self.api_url} does not answer ({type(error).__name__}).",
+            remedy="Start the embedded servers with `make up`, or correct PREFECT_API_URL.",
+            api_url=self.api_url,
+        )
+
+
+def _reason(result: "OrchestrationResult[Any]") -> str:
+    return str(getattr(result.details, "reason", None) or "")
+
+
+def _detail(text: str, response: Any) -> str:
+    if response.headers.get("content-type", "").startswith("application/json"):
+        content = response.json()
+        if isinstance(content, dict):
+            return str(cast("dict[str, object]", content).get("detail", text))
+    return text
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not the id of a flow run.",
+            remedy="`guardianflow pending` and `guardianflow status` show the ids.",
+            value=text,
+        ) from error

@@ -1,0 +1,123 @@
+"""What an approval is bound to: it holds for exactly these bytes, figures, rules and champions.
+
+proposed: bind() -> kept in the record, its digest in the form and in the ledger
+decided:  read again from MLflow -> differences() -> the answer is void, and the reason is said
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.approval import ApprovalRule
+from guardianflow.catalog.artifacts import registered_files
+from guardianflow.errors import ArtifactMissing, VersionNotReady
+from guardianflow.gate import GateReport
+from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
+
+_DIGEST_TAG = "guardianflow.scenario_digest"
+
+
+class Binding(BaseModel):
+    """Everything that has to be the same when an approval is carried out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_name: str = Field(description="Public name that was asked for.")
+    version: int = Field(description="The version that would become its champion.")
+    champions: dict[str, tuple[int | None, int]] = Field(
+        description="By public name, its champion when it was asked, and the one to be."
+    )
+    files: dict[str, dict[str, str]] = Field(
+        description="By public name, sha256 of every file of the version that would be champion."
+    )
+    gate: str = Field(description="sha256 of the gate's report.")
+    scenario: dict[str, str] = Field(
+        description="By public name, digest of the scenario that the version was made from."
+    )
+    policy: str = Field(description="sha256 of the approval policy.")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all of it, whatever the order of names and files."""
+        return hashlib.sha256(_canonical(self)).hexdigest()
+
+    @property
+    def short(self) -> str:
+        """The digest as people see it."""
+        return self.digest[:12]
+
+
+def bind(
+    registry: ModelRegistryManager,
+    model_name: str,
+    version: int,
+    moves: Sequence[Move],
+    gate: GateReport,
+    rule: ApprovalRule,
+) -> Binding:
+    """Read from MLflow what an approval of these moves would hold for.
+
+    Raises:
+        VersionNotReady: A version is gone.
+    """
+    files: dict[str, dict[str, str]] = {}
+    scenario: dict[str, str] = {}
+    champions: dict[str, tuple[int | None, int]] = {}
+    for move in moves:
+        if move.alias != ModelAlias.CHAMPION or move.after is None:
+            continue
+        champions[move.name] = (move.before, move.after)
+        files[move.name], scenario[move.name] = _version(registry, move.name, move.after)
+    return Binding(
+        model_name=model_name,
+        version=version,
+        champions=champions,
+        files=files,
+        gate=hashlib.sha256(gate.model_dump_json().encode()).hexdigest(),
+        scenario=scenario,
+        policy=rule.digest,
+    )
+
+
+def differences(registry: ModelRegistryManager, bound: Binding, rule: ApprovalRule) -> list[str]:
+    """What is not any more as it was approved, in words; champions are left to the rotation.
+
+    It compares the fingerprints that MLflow keeps; that the bytes are those of the fingerprints
+    the rotation checks before it moves anything.
+    """
+    said: list[str] = []
+    if rule.digest != bound.policy:
+        said.append("the approval policy was changed")
+    for name, (_, version) in sorted(bound.champions.items()):
+        what = f"{name} version {version}"
+        try:
+            files, scenario = _version(registry, name, version)
+        except VersionNotReady:
+            said.append(f"{what} was deleted")
+            continue
+        before = bound.files[name]
+        said += [
+            f"the file {file} of {what} is another one now (sha256 "
+            f"{before.get(file, 'absent')[:12]}, now {files.get(file, 'absent')[:12]})"
+            for file in sorted(before.keys() | files.keys())
+            if before.get(file) != files.get(file)
+        ]
+        if scenario != bound.scenario[name]:
+            said.append(f"the scenario that {what} says it was made from is another one now")
+    return said
+
+
+def _version(registry: ModelRegistryManager, name: str, version: int) -> tuple[dict[str, str], str]:
+    info = registry.get_version(name, version)
+    try:
+        files = registered_files(info)
+    except ArtifactMissing:
+        # Without fingerprints nothing is promoted: the rotation says so.
+        files = {}
+    return files, info.tags.get(_DIGEST_TAG, "")
+
+
+def _canonical(binding: Binding) -> bytes:
+    return json.dumps(binding.model_dump(mode="json"), sort_keys=True).encode()

@@ -1,0 +1,90 @@
+"""What is asked of a person before a promotion; `approval/` says what a person answers."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.approval import ApprovalRule, expires_at
+from guardianflow.errors import ApprovalExpired
+from guardianflow.evidence.lineage import Lineage
+from guardianflow.evidence.pictures import Pictures
+from guardianflow.gate import GateOutcome, GateReport, Subject
+from guardianflow.promotion.binding import Binding
+from guardianflow.registry import ModelAlias, Move
+from guardianflow.wording import Language
+
+
+class Proposal(BaseModel):
+    """What would move, why it may, and the figures that a person decides on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_name: str = Field(description="Public name that was asked for.")
+    version: int = Field(description="The version that would become its champion.")
+    expected_champion: int | None = Field(description="Its champion when this was measured.")
+    moves: tuple[Move, ...] = Field(description="Every alias that would move.")
+    warnings: tuple[str, ...] = Field(description="What the person should know besides.")
+    subjects: tuple[Subject, ...] = Field(description="Candidate and champion, side by side.")
+    gate: GateReport = Field(description="The rules and what they say.")
+    headline: str = Field(description="The key figures in one line of plain words.")
+    scenario: str = Field(description="Scenario and version that it was made for, or ''.")
+    origin: str = Field(default="", description="The file that it was imported from, or ''.")
+    images: int = Field(description="Frames of the frozen evaluation set.")
+    lineage: Lineage | None = Field(
+        default=None, description="Data, run and code that it was made from; None: unknown."
+    )
+    pictures: Pictures | None = Field(
+        default=None, description="Where candidate and champion disagree; None: not looked at."
+    )
+    language: Language = Field(
+        default=Language.EN, description="In which people are asked; the record is English."
+    )
+    requested_by: str = Field(description="Who asked for the promotion.")
+    reason: str = Field(description="Why it was asked for; '' where nobody said so.")
+    forced: bool = Field(description="Whether a failed gate or a quarantine is overridden.")
+    evidence_run_id: str = Field(description="The MLflow run that holds this record.")
+    time: datetime = Field(description="When it was measured, UTC.")
+    policy: ApprovalRule = Field(description="What an approval needs.")
+    binding: Binding = Field(description="What an approval holds for, and for nothing else.")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the whole record: what the ledger remembers of the evidence."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def expires(self) -> datetime:
+        """Until when it may be answered, UTC."""
+        return expires_at(self.policy, self.time)
+
+    @property
+    def overridden(self) -> bool:
+        """Whether the gate says no, and who asks overrides it."""
+        return self.forced and self.gate.outcome is GateOutcome.FAILED
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the version is champion already."""
+        return not self.moves
+
+
+def champion_moves(moves: Sequence[Move]) -> list[Move]:
+    """The moves of @champion, which are what a promotion is about."""
+    return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
+
+
+def require_in_time(proposal: Proposal, now: datetime) -> None:
+    """Refuse an answer that comes after the question was over.
+
+    Raises:
+        ApprovalExpired: It is.
+    """
+    if now > proposal.expires:
+        raise ApprovalExpired(
+            f"The approval of {proposal.model_name} version {proposal.version} was to be given "
+            f"until {proposal.expires:%Y-%m-%d %H:%M} UTC. Nothing was changed.",
+            remedy=f"Ask again: `guardianflow promote {proposal.model_name} --request`.",
+            expired=proposal.expires.isoformat(),
+        )

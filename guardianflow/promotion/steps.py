@@ -1,0 +1,317 @@
+"""Promotion in two steps, the same for CLI and flow: propose() -> evidence, decide() -> rotation.
+
+    propose: plan -> measure candidate and champion on the frozen images -> gate -> record in MLflow
+    decide:  the Answers of people -> is all as they saw it? -> rotation, or a rejection noted
+
+What a person approves is the record and what it is bound to: decide() rotates exactly the versions
+and files that it shows, from exactly the champions that they were compared with, under the policy
+of then, or refuses.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from guardianflow.approval import (
+    NOBODY,
+    Answer,
+    ApprovalRule,
+    Choice,
+    actor_of,
+    decision_of,
+    may_override,
+    reason_of,
+)
+from guardianflow.approval.rules import read_rule
+from guardianflow.catalog.models import EXPIRED, REASON_TAG, REJECTED, STATUS_TAG
+from guardianflow.errors import (
+    ApprovalRequired,
+    ApprovalVoid,
+    ChampionChanged,
+    GateFailed,
+    InputError,
+    VersionNotReady,
+    VersionRejected,
+)
+from guardianflow.gate import GateOutcome
+from guardianflow.names import ModelName
+from guardianflow.promotion.binding import differences
+from guardianflow.promotion.examination import Inquiry, examine
+from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
+from guardianflow.records import PROMOTIONS, find_record, read_record
+from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
+from guardianflow.scenario import Scenario
+
+# What the ledger takes.
+_MAX_REASON = 1000
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What came of an answer."""
+
+    operation: Operation | None
+    message: str
+
+
+def propose(
+    registry: ModelRegistryManager,
+    model_name: str,
+    version: int | None = None,
+    *,
+    token: str,
+    requested_by: str,
+    reason: str = "",
+    force: bool = False,
+    keep: bool = True,
+    shown: Callable[[Scenario], Scenario] = lambda recorded: recorded,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Proposal:
+    """Measure what would be promoted beside what is in production and let the gate judge it.
+
+    Args:
+        registry: The registry that knows both.
+        model_name: Base or variant.
+        version: The version asked for; None takes @candidate.
+        token: The same token gives the same record; it is measured once.
+        requested_by: Who asks, for the record.
+        reason: Why; a version that was rejected is proposed again only with one.
+        force: Ask a person although the gate says FAILED or the version is quarantined; wants a
+            reason, and one whom the policy lets.
+        keep: Write the record to MLflow; off for a dry run, which writes nothing.
+        shown: From the scenario that the version was made from, the one that says in which
+            language people are asked, and how long pictures are kept.
+        on_progress: Called with what is measured, frames done and frames in all.
+
+    Raises:
+        NoCandidate: There is nothing to promote.
+        VersionRejected: A person rejected it before, and no reason was given.
+        InputError: The policy wants somebody else to approve, and nobody says to have asked; or
+            force without a reason.
+        ApprovalRequired: Force by somebody whom the policy does not let.
+        GateFailed: The gate says FAILED and force is off; the evidence is kept all the same.
+    """
+    client = registry.client
+    if done := find_record(client, PROMOTIONS, token):
+        proposal = read_record(client, done, Proposal)
+    else:
+        rule = read_rule(client, ModelName.parse(model_name))
+        if force:
+            require_may_override(rule, model_name, requested_by, reason)
+        plan = registry.plan_promotion(
+            model_name, version, force=force, actor=requested_by, write=keep
+        )
+        inquiry = Inquiry(token if keep else None, requested_by, reason, force, rule, shown)
+        _check_requester(plan, inquiry)
+        rejected = rejections(registry, plan, reason)
+        proposal = examine(registry, plan, inquiry, rejected, on_progress)
+    if proposal.gate.outcome is GateOutcome.FAILED and not force:
+        raise _gate_failed(proposal)
+    return proposal
+
+
+def decide(
+    registry: ModelRegistryManager, proposal: Proposal, answers: Sequence[Answer], *, token: str
+) -> Decided:
+    """Carry out what people decided about a proposal, once for its token.
+
+    Args:
+        registry: The registry that both are about.
+        proposal: What they were shown.
+        answers: Their answers, those that count.
+        token: The same token again returns the same operation.
+
+    Raises:
+        ApprovalRequired: The answers are not what the policy asks for.
+        ApprovalExpired: The question is over.
+        ApprovalVoid: A file, a scenario or the policy is not what was approved.
+        ArtifactMissing: A file is gone, or its bytes are not those that were registered.
+        ChampionChanged: Another version became champion since the evidence was made.
+        ReleaseChanged: Other versions would move than those that were shown and measured.
+        Refused: A rule of the rotation says no; nothing was changed.
+    """
+    decision = decision_of(proposal.policy, proposal.requested_by, answers)
+    if decision is None:
+        raise ApprovalRequired(
+            f"{proposal.model_name} version {proposal.version} needs {proposal.policy.in_words()}; "
+            f"the answers of {actor_of(answers) or 'nobody'} are not that. Nothing was changed.",
+            remedy=f"`guardianflow promote {proposal.model_name} --request` asks for them.",
+            name=proposal.model_name,
+            version=proposal.version,
+        )
+    if decision is Choice.REJECT:
+        return _reject(registry, proposal, next(a for a in answers if a.decision is decision))
+    _check_binding(registry, proposal, token)
+    operation = registry.promote_to_champion(
+        proposal.model_name,
+        proposal.version,
+        expected_champion=proposal.expected_champion,
+        expected_moves={m.name: (m.before, m.after) for m in champion_moves(proposal.moves)},
+        actor=actor_of(answers),
+        reason=_reason_of(proposal, answers),
+        token=token,
+        evidence=f"{proposal.evidence_run_id}:{proposal.digest}:{proposal.binding.digest}",
+        force=proposal.forced,
+    )
+    return Decided(operation, f"{operation.message} Approved by {actor_of(answers)}.")
+
+
+def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple[str, ...]:
+    """What was said when versions of a plan were rejected before, for the person who decides.
+
+    Raises:
+        VersionRejected: One was, and no reason was given to ask again.
+    """
+    said: list[str] = []
+    for move in champion_moves(plan.moves):
+        if move.after is None:
+            continue
+        info = registry.get_version(move.name, move.after)
+        if info.status != REJECTED:
+            continue
+        why = info.tags.get(REASON_TAG, "rejected, nobody said why")
+        if len(reason.strip()) < 3:
+            raise VersionRejected(
+                f"{move.name} version {move.after} was {why}.",
+                remedy="Say what is different now: `guardianflow promote "
+                f'{plan.model_name} --model-version {plan.version} --reason "..."`.',
+                name=move.name,
+                version=move.after,
+            )
+        said.append(f"{move.name} version {move.after} was {why}; now: {reason.strip()}")
+    return tuple(said)
+
+
+def require_may_override(
+    rule: ApprovalRule, model_name: str, requested_by: str, reason: str
+) -> None:
+    """Refuse an override without a reason or a person, or by one whom the policy does not let.
+
+    Raises:
+        InputError: There is no reason, or nobody says to have asked.
+        ApprovalRequired: The policy names others.
+    """
+    if len(reason.strip()) < 3:
+        raise InputError(
+            f"An override of the gate of {model_name} needs a reason.",
+            remedy='Say why: --force --reason "...".',
+            name=model_name,
+        )
+    if requested_by.strip() in NOBODY:
+        raise InputError(
+            f"An override of the gate of {model_name} needs a person, but it says to come from "
+            f"{requested_by or 'nobody'}.",
+            remedy="Say who asks: the parameter requested_by.",
+            name=model_name,
+        )
+    if not may_override(rule, requested_by):
+        raise ApprovalRequired(
+            f"{requested_by} may not override the gate of {model_name}; the policy "
+            f"names {', '.join(rule.overriders)}. Nothing was changed.",
+            remedy="Let one of them ask, or train a version that passes. The names are in the "
+            "block guardianflow-approval.",
+            name=model_name,
+            overriders=list(rule.overriders),
+        )
+
+
+def request_token(request: str) -> str:
+    """The token of what a request's flow run does, which makes it once."""
+    return f"promotion-{request}"
+
+
+def was_decided(registry: ModelRegistryManager, model_name: str, request: str) -> bool:
+    """Whether a request has moved an alias."""
+    token = request_token(request)
+    return any(operation.token == token for operation in registry.history(model_name))
+
+
+def expire(registry: ModelRegistryManager, versions: Mapping[str, int], why: str) -> None:
+    """Note on versions that nobody decided about them; one with another status keeps it."""
+    for name, version in versions.items():
+        try:
+            info = registry.get_version(name, version)
+        except VersionNotReady:
+            # Deleted meanwhile: there is nothing to note it on.
+            continue
+        if info.status in ("", EXPIRED) and ModelAlias.CHAMPION not in info.aliases:
+            registry.set_version_tag(name, version, REASON_TAG, why[:1000])
+            registry.set_version_tag(name, version, STATUS_TAG, EXPIRED)
+
+
+def _reason_of(proposal: Proposal, answers: Sequence[Answer]) -> str:
+    """Why, for the ledger; of an override first who let it be asked."""
+    given = reason_of(answers)
+    if not proposal.overridden:
+        return given
+    said = f"gate FAILED, overridden by {proposal.requested_by}: {proposal.reason}"
+    return (said if given == proposal.reason else f"{said}; approved: {given}")[:_MAX_REASON]
+
+
+def _check_binding(registry: ModelRegistryManager, proposal: Proposal, token: str) -> None:
+    """Refuse unless all is as it was approved; but for an operation that was decided already."""
+    name, now = proposal.model_name, datetime.now(UTC)
+    rule = read_rule(registry.client, ModelName.parse(name))
+    changed = differences(registry, proposal.binding, rule)
+    if not changed and now <= proposal.expires:
+        return
+    if any(operation.token == token for operation in registry.history(name)):
+        return
+    require_in_time(proposal, now)
+    raise ApprovalVoid(
+        f"The approval of {name} version {proposal.version} does not hold: {'; '.join(changed)}. "
+        "Nothing was changed.",
+        remedy=f"Ask again: `guardianflow promote {name} --request`.",
+        changed=changed,
+    )
+
+
+def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) -> Decided:
+    """Note a rejection on the versions; one that has been in production keeps its status.
+
+    Raises:
+        ChampionChanged: The version is in production: a rejection would not take it out.
+    """
+    champion = registry.get_champion(proposal.model_name)
+    actual = champion.version if champion else None
+    if actual == proposal.version:
+        raise ChampionChanged(proposal.model_name, proposal.expected_champion, actual)
+    for subject in proposal.subjects:
+        info = registry.get_version(subject.model_name, subject.version)
+        if info.status not in ("", REJECTED, EXPIRED) or ModelAlias.CHAMPION in info.aliases:
+            continue
+        text = f"rejected by {answer.who}: {answer.reason}"
+        registry.set_version_tag(subject.model_name, subject.version, REASON_TAG, text)
+        registry.set_version_tag(subject.model_name, subject.version, STATUS_TAG, REJECTED)
+    return Decided(
+        None,
+        f"{proposal.model_name} version {proposal.version} was rejected by "
+        f"{answer.who}: {answer.reason}. No alias was moved.",
+    )
+
+
+def _gate_failed(proposal: Proposal) -> GateFailed:
+    name, run_id = proposal.model_name, proposal.evidence_run_id
+    look = f"Look at the evidence (MLflow run {run_id}), train" if run_id else "Train"
+    failed = GateFailed(
+        f"The gate says no to {name} version {proposal.version}: {proposal.gate.summary()}.",
+        remedy=f"{look} a better version, or override with --force and a reason.",
+        evidence_run_id=run_id,
+        name=name,
+        version=proposal.version,
+        gate=proposal.gate.model_dump(mode="json"),
+    )
+    failed.proposal = proposal
+    return failed
+
+
+def _check_requester(plan: Plan, inquiry: Inquiry) -> None:
+    """Refuse a request that names nobody where its requester may not approve it."""
+    if inquiry.rule.four_eyes and inquiry.requested_by.strip() in NOBODY and plan.moves:
+        raise InputError(
+            f"Who asked for {plan.model_name} may not approve it, but the request says to come "
+            f"from {inquiry.requested_by or 'nobody'}.",
+            remedy="Say who asks: the parameter requested_by, or `guardianflow promote "
+            f"{plan.model_name} --request`.",
+            name=plan.model_name,
+        )
