@@ -1,6 +1,8 @@
 """Orchestration: the Prefect server, seen from outside a flow; nothing else here knows Prefect.
 
 control    submits, follows, lists and answers approvals, sends events
+connection the border: makes the client, turns its errors into ours
+logs       what flow runs say, passed on line by line
 flowruns   flow runs and waiting approvals                          (data)
 machinery  automations, deployments, work pools                     (data)
 telling    which events make a message, its words and its link      (data)

@@ -1,16 +1,14 @@
 """Talks to Prefect from outside a flow: submit, follow, list and answer approvals, send events.
 
-The only module of this package that makes a client of Prefect; what its answers mean stands in
-`flowruns.py` and `machinery.py`. It never starts a server of its own: without an address it says
-what to do, and a server that does not answer is reported within seconds.
+Clients are made in `connection.py`; what their answers mean stands in `flowruns.py` and
+`machinery.py`. It never starts a server of its own: without an address it says what to do, and a
+server that does not answer is reported within seconds.
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from guardianflow.errors import (
@@ -18,22 +16,20 @@ from guardianflow.errors import (
     InputError,
     NothingWaiting,
     OrchestratorUnavailable,
-    PermissionDenied,
-    Refused,
 )
 from guardianflow.events import EventName, ModelEvent, resource
+from guardianflow.orchestration.connection import CONNECT_TIMEOUT_S, detail, open_client
 from guardianflow.orchestration.flowruns import (
     FlowRunInfo,
     WaitingApproval,
     describe_run,
     describe_waiting,
 )
+from guardianflow.orchestration.logs import Told, pass_on
 from guardianflow.orchestration.machinery import PROMOTION, ROLLBACK, Machinery, read_machinery
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import Log
     from prefect.client.schemas.responses import OrchestrationResult
 
 __all__ = [
@@ -45,30 +41,18 @@ __all__ = [
     "promotion_key",
 ]
 
-_CONNECT_TIMEOUT_S = 5.0
-_READ_TIMEOUT_S = 30.0
 _POLL_S = 1.0
-_LOG_PAGE = 200
+_PATIENCE_S = 30.0
+_PAGE = 200
 _FORM_TIMEOUT_S = 5.0
 _FORM_POLL_S = 0.25
 _NO_FORM_YET = "Run input schema not found"
-_WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefect.worker")
-# Lines reach the server in batches: one may come after others that are younger.
-_LATE = timedelta(seconds=30)
 _EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
 
 
 def promotion_key(lifecycle_id: str) -> str:
     """The idempotency key under which a lifecycle's flow run submits its promotion."""
     return f"promotion-{lifecycle_id}"
-
-
-@dataclass
-class _Told:
-    """Which log lines were passed on, and the time of the youngest."""
-
-    lines: set[UUID] = field(default_factory=set[UUID])
-    until: datetime = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Orchestrator:
@@ -105,7 +89,7 @@ class Orchestrator:
             OrchestratorUnavailable: It does not, within ten seconds.
             PermissionDenied: It wants a password that was not given.
         """
-        with self._client(read_timeout_s=_CONNECT_TIMEOUT_S) as client:
+        with open_client(self.api_url, read_timeout_s=CONNECT_TIMEOUT_S) as client:
             # Reading a flow needs the password where the server has one; /health does not.
             client.read_flows(limit=1)
 
@@ -129,7 +113,7 @@ class Orchestrator:
         """
         from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             try:
                 found = client.read_deployment_by_name(deployment)
             except ObjectNotFound as error:
@@ -146,8 +130,7 @@ class Orchestrator:
                 if error.response.status_code not in (409, 422):
                     raise
                 raise InputError(
-                    f"The Prefect server refuses the parameters of {deployment}: "
-                    f"{_detail(error.response.text, error.response)}.",
+                    f"The Prefect server refuses the parameters of {deployment}: {detail(error)}.",
                     remedy="Correct the value.",
                     deployment=deployment,
                 ) from error
@@ -161,7 +144,7 @@ class Orchestrator:
         """
         from prefect.exceptions import ObjectNotFound
 
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             try:
                 return describe_run(client.read_flow_run(_uuid(run_id)), self.ui_url)
             except ObjectNotFound as error:
@@ -176,7 +159,7 @@ class Orchestrator:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 
         wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             runs = client.read_flow_runs(flow_run_filter=wanted, limit=1)
         return describe_run(runs[0], self.ui_url) if runs else None
 
@@ -185,12 +168,12 @@ class Orchestrator:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
         found: dict[str, FlowRunInfo] = {}
-        with self._client() as client:
-            for start in range(0, len(run_ids), _LOG_PAGE):
-                wanted = [_uuid(run_id) for run_id in run_ids[start : start + _LOG_PAGE]]
+        with open_client(self.api_url) as client:
+            for start in range(0, len(run_ids), _PAGE):
+                wanted = [_uuid(run_id) for run_id in run_ids[start : start + _PAGE]]
                 runs = client.read_flow_runs(
                     flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=wanted)),
-                    limit=_LOG_PAGE,
+                    limit=_PAGE,
                 )
                 found |= {str(run.id): describe_run(run, self.ui_url) for run in runs}
         return found
@@ -208,7 +191,7 @@ class Orchestrator:
         from prefect.client.schemas.sorting import FlowRunSort
 
         ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             runs = client.read_flow_runs(
                 flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
                 flow_run_filter=FlowRunFilter(
@@ -235,14 +218,14 @@ class Orchestrator:
             timeout_s: After that many seconds the run is returned as it stands, neither final nor
                 waiting; None follows to the end.
         """
-        told = _Told()
+        told = Told()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        patience = time.monotonic() + _READ_TIMEOUT_S
+        patience = time.monotonic() + _PATIENCE_S
         while True:
             try:
                 info = self.read(run_id)
-                self._pass_on(_uuid(run_id), told, on_log)
-                patience = time.monotonic() + _READ_TIMEOUT_S
+                self._pass_on(run_id, told, on_log)
+                patience = time.monotonic() + _PATIENCE_S
             except OrchestratorUnavailable:
                 if time.monotonic() > patience:
                     raise
@@ -252,39 +235,13 @@ class Orchestrator:
             if info.final or info.waiting or late:
                 # The last lines arrive at the server a moment after the state.
                 time.sleep(_POLL_S)
-                self._pass_on(_uuid(run_id), told, on_log)
+                self._pass_on(run_id, told, on_log)
                 return info
             time.sleep(_POLL_S)
 
-    def _pass_on(self, run_id: UUID, told: "_Told", on_log: Callable[[str], None]) -> None:
-        """Pass on the log lines that were not passed on yet, the oldest first."""
-        from prefect.client.schemas.filters import (
-            FlowRunFilter,
-            FlowRunFilterParentFlowRunId,
-            LogFilter,
-            LogFilterFlowRunId,
-            LogFilterTimestamp,
-        )
-        from prefect.client.schemas.sorting import LogSort
-
-        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id]))
-        with self._client() as client:
-            runs = [run_id, *(run.id for run in client.read_flow_runs(flow_run_filter=below))]
-            wanted = LogFilter(
-                flow_run_id=LogFilterFlowRunId(any_=runs),
-                timestamp=LogFilterTimestamp.model_validate({"after_": told.until - _LATE}),
-            )
-            page: list[Log] | None = None
-            offset = 0
-            while page is None or len(page) == _LOG_PAGE:
-                page = client.read_logs(wanted, _LOG_PAGE, offset, sort=LogSort.TIMESTAMP_ASC)
-                offset += len(page)
-                for line in page:
-                    if line.id in told.lines or line.name in _WORKERS_TALK:
-                        continue
-                    told.lines.add(line.id)
-                    told.until = max(told.until, line.timestamp)
-                    on_log(line.message)
+    def _pass_on(self, run_id: str, told: Told, on_log: Callable[[str], None]) -> None:
+        with open_client(self.api_url) as client:
+            pass_on(client, _uuid(run_id), told, on_log)
 
     def pending(self) -> list[WaitingApproval]:
         """The promotions that wait for a person, the oldest first."""
@@ -299,7 +256,7 @@ class Orchestrator:
 
         waits = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
         promotions = FlowFilter(name=FlowFilterName(any_=[PROMOTION.partition("/")[0]]))
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             runs = client.read_flow_runs(
                 flow_filter=promotions, flow_run_filter=FlowRunFilter(state=waits)
             )
@@ -349,7 +306,7 @@ class Orchestrator:
         """
         deadline = time.monotonic() + _FORM_TIMEOUT_S
         while True:
-            with self._client() as client:
+            with open_client(self.api_url) as client:
                 result = client.resume_flow_run(_uuid(run_id), run_input=answer)
             if _NO_FORM_YET not in _reason(result) or time.monotonic() > deadline:
                 return result
@@ -378,14 +335,14 @@ class Orchestrator:
             "related": [dict(one) for one in related],
             "payload": payload.model_dump(mode="json"),
         }
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             client.request("POST", "/events", json=[body])
         return event_id
 
     def machinery(self) -> Machinery:
         """What carries the flows: automations, deployments, work pools, and the last pass."""
         last = self.last_ended("reconcile")
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             return read_machinery(client, self.ui_url, last[1] if last else None, datetime.now(UTC))
 
     def read_scenario(self, name: str) -> ScenarioSpec | None:
@@ -396,72 +353,16 @@ class Orchestrator:
         """
         from prefect.exceptions import ObjectNotFound
 
-        with self._client() as client:
+        with open_client(self.api_url) as client:
             try:
                 data = client.read_block_document_by_name(name, "scenario-config").data
             except ObjectNotFound:
                 return None
         return ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
 
-    @contextmanager
-    def _client(
-        self, *, read_timeout_s: float = _READ_TIMEOUT_S
-    ) -> "Generator[SyncPrefectClient, None, None]":
-        """A client whose transport errors are ours."""
-        import httpx
-        from prefect.client.orchestration import SyncPrefectClient
-        from prefect.exceptions import PrefectHTTPStatusError
-        from prefect.settings import PREFECT_API_AUTH_STRING
-        from pydantic import SecretStr
-
-        # Plain text where it was set by code, as Prefect's own client expects it, too.
-        secret = PREFECT_API_AUTH_STRING.value()
-        timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
-        try:
-            with SyncPrefectClient(
-                self.api_url,
-                auth_string=(secret.get_secret_value() if isinstance(secret, SecretStr) else secret)
-                or None,
-                httpx_settings={"timeout": timeout},
-            ) as client:
-                yield client
-        except httpx.TransportError as error:
-            raise self._unavailable(error) from error
-        except PrefectHTTPStatusError as error:
-            status = error.response.status_code
-            if status in (401, 403):
-                raise PermissionDenied(
-                    f"The Prefect server {self.api_url} refuses the password.",
-                    remedy="Set PREFECT_API_AUTH_STRING.",
-                ) from error
-            if status >= 500:
-                raise self._unavailable(error) from error
-            raise Refused(
-                f"The Prefect server {self.api_url} refuses the request ({status}): "
-                f"{_detail(error.response.text, error.response)}.",
-                remedy="The server's log says more; `python -m deployments.apply` brings it to the "
-                "state that this version of guardianflow expects.",
-                status=status,
-            ) from error
-
-    def _unavailable(self, error: Exception) -> OrchestratorUnavailable:
-        return OrchestratorUnavailable(
-            f"The Prefect server {self.api_url} does not answer ({type(error).__name__}).",
-            remedy="Start the embedded servers with `make up`, or correct PREFECT_API_URL.",
-            api_url=self.api_url,
-        )
-
 
 def _reason(result: "OrchestrationResult[Any]") -> str:
     return str(getattr(result.details, "reason", None) or "")
-
-
-def _detail(text: str, response: Any) -> str:
-    if response.headers.get("content-type", "").startswith("application/json"):
-        content = response.json()
-        if isinstance(content, dict):
-            return str(cast("dict[str, object]", content).get("detail", text))
-    return text
 
 
 def _uuid(text: str) -> UUID:

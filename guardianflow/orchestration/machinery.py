@@ -1,7 +1,7 @@
 """What carries the flows on the Prefect server, as plain data: automations, deployments, pools.
 
-`control.py` opens the client and hands it in; here its raw answers become data. What is wrong with
-them is said by `care/orchestrator.py`.
+`control.py` hands in the client; here its raw answers become data. What is wrong with them is
+said by `care/orchestrator.py`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ business when the variant is to be promoted.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,17 +18,18 @@ from guardianflow.data.dataset import Dataset, Sample, load_image, prepare_datas
 from guardianflow.edge import compression, ir
 from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
-from guardianflow.errors import ModelUnknown, NoCandidate, ScenarioInvalid
+from guardianflow.errors import ScenarioInvalid
 from guardianflow.evaluation.measurement import deployed_folder, ir_folder
-from guardianflow.gate import GateReport, judge_variant
+from guardianflow.gate import judge_variant
 from guardianflow.measuring.beside import measure_beside
 from guardianflow.measuring.cost import COST_FILE, VariantCost, read_cost
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.measuring.speed import FOLDER, SpeedReport, compare_speed
 from guardianflow.progress import Progress, Reporter
 from guardianflow.quantization.remeasuring import SPEED_TAG, measure_speed
+from guardianflow.quantization.result import QuantizedModel
 from guardianflow.quantization.variants import make_int8
-from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Precision, Scenario
 from guardianflow.tracking.runs import (
     EVALUATION_FILE,
@@ -50,49 +51,8 @@ _MAKING_FILE = "making.json"
 _OUTCOME_FILE = "outcome.json"
 _SOURCE_EVALUATION_FILE = "fp32-evaluation.json"
 _TIMED_FRAMES = 16
-_DIGEST_TAG = "guardianflow.scenario_digest"
 _OUTCOME_TAG = "guardianflow.variant_outcome"
-_QUARANTINED = "rolled_back"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class QuantizedModel:
-    """What a quantization left in MLflow.
-
-    Attributes:
-        run_id: The MLflow run.
-        artifact_path: Name of the run's LoggedModel.
-        fp32: The source on the held-out test split.
-        variant: The variant on the same images.
-        cost: What the variant costs and gains; its speed is None where only another kind of
-            machine has measured it and it is not registered yet.
-        outcome: What the gate says of the cost.
-        source_version: Version of the base that it was made from.
-        version: The registered version of the variant, once it is registered.
-        reused: Whether an earlier quantization was found instead.
-    """
-
-    run_id: str
-    artifact_path: str
-    fp32: Evaluation
-    variant: Evaluation
-    cost: VariantCost
-    outcome: GateReport
-    source_version: int
-    version: int | None = None
-    reused: bool = False
-
-    @property
-    def speed(self) -> SpeedReport:
-        """The speed on this kind of machine.
-
-        Raises:
-            ValueError: It was never measured here; registering does that.
-        """
-        if self.cost.speed is None:
-            raise ValueError(f"run {self.run_id} holds no speed of such a machine")
-        return self.cost.speed
 
 
 class QuantizationRunner:
@@ -353,37 +313,6 @@ class QuantizationRunner:
             source_version=self.source_version,
             reused=reused,
         )
-
-
-def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
-    """Which FP32 version to quantize: the scenario version's @candidate, else its @champion.
-
-    Settings are compared, not labels: a version that says the same as an earlier one reuses its
-    training, which keeps the earlier label.
-
-    Raises:
-        NoCandidate: Neither was trained from this scenario version, or the candidate was rolled
-            back and the champion is another.
-    """
-    name = scenario.model_name
-    try:
-        versions = registry.list_versions(name)
-    except ModelUnknown:
-        versions = []
-    mine = [v for v in versions if v.tags.get(_DIGEST_TAG) == scenario.digest]
-    for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION):
-        for info in mine:
-            if alias.value in info.aliases and info.status != _QUARANTINED:
-                return info.version
-    raise NoCandidate(
-        f"{name} has no @candidate and no @champion that was trained from scenario "
-        f"{scenario.name} {scenario.version} and not rolled back.",
-        remedy=f"Train it: `guardianflow run {scenario.name} --type train --version "
-        f"{scenario.version}`; or name one with --model-version.",
-        name=name.public,
-        scenario=scenario.name,
-        version=scenario.version,
-    )
 
 
 def _size_kib(folder: Path) -> float:

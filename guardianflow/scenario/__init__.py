@@ -5,27 +5,23 @@
 A `ScenarioSpec` is one YAML file or one Prefect block: common settings, and `versions` that
 override them key by key. A `Scenario` is one version of it, frozen, with a digest.
 
-    version    both, and their groups of settings
+    version    Scenario; its groups of settings stand in dataset, learning and judging
+    spec       ScenarioSpec
     file       finds and reads `scenarios/*.yaml`
+    values     names, fractions, and what all groups of settings have in common
 """
 
-from guardianflow.scenario.version import (
-    DatasetSettings,
+from guardianflow.scenario.dataset import DatasetSettings, FolderData, Light, SyntheticData
+from guardianflow.scenario.judging import EvidenceSettings, GateSettings, HealthPolicy, HealthRule
+from guardianflow.scenario.learning import (
     EvaluationSettings,
-    EvidenceSettings,
-    FolderData,
-    GateSettings,
-    HealthPolicy,
-    HealthRule,
-    Light,
     Precision,
     QuantizationSettings,
-    Scenario,
-    ScenarioSpec,
     StartingPoint,
-    SyntheticData,
     TrainingSettings,
 )
+from guardianflow.scenario.spec import ScenarioSpec
+from guardianflow.scenario.version import Scenario
 
 __all__ = [
     "DatasetSettings",

@@ -11,7 +11,8 @@ from typing import cast
 
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.names import SEGMENT
-from guardianflow.scenario.version import Scenario, ScenarioSpec
+from guardianflow.scenario.spec import ScenarioSpec
+from guardianflow.scenario.version import Scenario
 from guardianflow.yaml_lines import NoYaml, line_of, parse
 
 

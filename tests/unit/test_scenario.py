@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from guardianflow.errors import NameInvalid, ScenarioInvalid
 from guardianflow.scenario import QuantizationSettings, Scenario, ScenarioSpec
 from guardianflow.scenario.file import load_scenario, load_spec, read_scenario_file
-from guardianflow.scenario.version import merge_settings
+from guardianflow.scenario.spec import merge_settings
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 GOOD = """\
