@@ -12,7 +12,6 @@ from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
 from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
-from guardianflow.scenario.file import load_scenario
 
 if TYPE_CHECKING:
     from guardianflow.importing import ImportedModel
@@ -65,6 +64,8 @@ def import_model(
     guardianflow import openyard/busan-plant9/yard/helmets --from-mlflow helmets-by-hand/4
     --scenario openyard-helmets --version v1 --map no_helmet=head
     """
+    from guardianflow.scenario.file import load_scenario
+
     public = ModelName.parse(name).public
     settings = load_scenario(scenario, version)
     if public != settings.model_name.public:

@@ -18,7 +18,6 @@ from guardianflow.errors import (
 )
 from guardianflow.progress import Progress
 from guardianflow.scenario import Precision, Scenario
-from guardianflow.scenario.file import load_scenario, load_spec, scenarios_folder
 
 if TYPE_CHECKING:
     from guardianflow.orchestration.control import FlowRunInfo, Orchestrator
@@ -85,6 +84,8 @@ def run(
     if submit or work is WorkType.LIFECYCLE:
         _submit(scenario, work, version, model_version, precision, as_json=as_json)
         return
+    from guardianflow.scenario.file import load_scenario
+
     settings = load_scenario(scenario, version)
     registry = open_registry(quiet=as_json)
     if work is WorkType.TRAIN:
@@ -204,6 +205,8 @@ def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> N
     Raises:
         ScenarioInvalid: The server has no such scenario or version.
     """
+    from guardianflow.scenario.file import load_spec, scenarios_folder
+
     block = orchestrator.read_scenario(scenario)
     if block is None:
         raise ScenarioInvalid(
