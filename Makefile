@@ -29,8 +29,9 @@ up: $(READY) ## start servers and workers for daily use, apply the deployments
 down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m deployments.local down
 
-test: $(READY) ## all tests that need no browser, on real servers
-	$(BIN)/python -m pytest -m "not browser and not chaos"
+# File by file, so that a module's fixtures are made once; in their order, forking tests first.
+test: $(READY) ## all tests that need no browser, on real servers, two files at a time
+	$(BIN)/python -m pytest -m "not browser and not chaos" -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: $(READY) ## the tests that need no server, in seconds
 	$(BIN)/python -m pytest tests/unit -q
