@@ -31,6 +31,9 @@ from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home, read_s
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 POOLS = ("guardianflow-train", "guardianflow-release")
+DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
+"""Names another database for the Prefect server than SQLite, whose writers get in each other's way:
+an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
 START_TIMEOUT_S = 180.0
 _ADDRESSES = "addresses.json"
 Say = Callable[[str], None]
@@ -84,7 +87,8 @@ def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PREFECT_API_URL": prefect,
         "PREFECT_HOME": str(prefect_home),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": os.environ.get(DATABASE)
+        or f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         # In memory a kill -9 of the server would lose who holds the only slot of `reconcile`, and
         # no pass would ever begin again.
