@@ -1,6 +1,7 @@
 """Real servers for tests: started on a free port, answering, and ended by their process id."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -139,6 +140,88 @@ def postgres_server(folder: Path | None = None) -> Iterator[str]:
         yield server.get_uri(driver="psycopg")
     finally:
         server.cleanup()
+
+
+POSTGRES = shutil.which("postgres") or next(
+    (str(found) for found in sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None
+)
+"""PostgreSQL of the system, with its contrib modules, which Prefect needs; None: not installed."""
+
+
+@contextmanager
+def system_postgres() -> Iterator[str]:
+    """The system's PostgreSQL with an empty database `prefect`; yields its SQLAlchemy address.
+
+    It listens on loopback and trusts everybody there. As root it runs as the user `postgres`.
+    """
+    assert POSTGRES
+    binaries = Path(POSTGRES).resolve().parent
+    user = {"user": "postgres"} if os.getuid() == 0 else {}
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="postgres-") as text:
+        folder = Path(text)
+        if user:
+            shutil.chown(folder, "postgres")
+        data = folder / "data"
+        run = {"check": True, "capture_output": True, "cwd": folder, **user}
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "prefect", "-A", "trust", "--no-sync"], **run
+        )
+        server = subprocess.Popen(
+            [
+                *(binaries / "postgres", "-D", data, "-p", str(port), "-k", folder),
+                *("-c", "listen_addresses=127.0.0.1"),
+            ],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=restore_sigint,
+            **user,
+        )
+        try:
+            ready = [binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
+            deadline = time.monotonic() + _START_TIMEOUT_S
+            while subprocess.run(ready, check=False, capture_output=True).returncode:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("PostgreSQL did not come up")
+                time.sleep(0.1)
+            create = ["-h", "127.0.0.1", "-p", str(port), "-U", "prefect", "prefect"]
+            subprocess.run([binaries / "createdb", *create], **run)
+            yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/prefect"
+        finally:
+            stop(server)
+
+
+@contextmanager
+def prefect_server_on(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """A real Prefect server of a folder, for as long as the block lasts; its address.
+
+    Args:
+        folder: Where its log and, without another database, its SQLite file lie.
+        environment: Its settings, e.g. PREFECT_SERVER_API_AUTH_STRING.
+    """
+    port, log = free_port(), folder / "server.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+            env={
+                **{key: value for key, value in os.environ.items() if "PREFECT_API" not in key},
+                **NO_TELEMETRY,
+                "PREFECT_HOME": str(folder),
+                **environment,
+            },
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=restore_sigint,
+        )
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/api/health", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop(server)
 
 
 def free_port() -> int:

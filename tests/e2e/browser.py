@@ -6,7 +6,7 @@ tests click.
 
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from playwright.sync_api import HttpCredentials, Page, expect, sync_playwright
@@ -50,10 +50,19 @@ def open_browser(
 
 
 def open_approval(page: Page, url: str) -> None:
-    """Open a waiting flow run and its form."""
-    page.goto(url)
-    page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_role("button", name="Submit")).to_be_visible()
+    """Open a waiting flow run and its form.
+
+    Prefect suspends the run first and saves the form a moment later: until then the dialog has no
+    fields, and is opened again, as a person would.
+    """
+    for _ in range(5):
+        page.goto(url)
+        page.get_by_role("button", name="Resume").click()
+        expect(page.get_by_role("button", name="Submit")).to_be_visible()
+        with suppress(AssertionError):
+            expect(page.locator(".p-modal textarea").first).to_be_visible(timeout=5_000)
+            return
+    raise AssertionError(f"no form came at {url}")
 
 
 def open_evidence(page: Page, url: str) -> None:

@@ -16,6 +16,7 @@ def embedded(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GUARDIANFLOW_HOME", str(home))
+        patch.setenv("GUARDIANFLOW_APPROVERS", str(home / "approvers.json"))
         with local.running(home / "up") as servers:
             yield home, servers
         assert marked(home / "up") == []

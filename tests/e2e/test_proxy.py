@@ -1,12 +1,10 @@
 """The nginx configuration for approvers, before a real Prefect server with a password."""
 
 import base64
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -14,13 +12,10 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.input import keyset_from_paused_state
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
-from prefect.states import Paused
 
 from guardianflow.errors import NothingWaiting, PermissionDenied
 from guardianflow.orchestration.control import Orchestrator
-from guardianflow.servers import NO_TELEMETRY
 from tests.e2e.browser import (
     CHROMIUM,
     fill_approval,
@@ -28,7 +23,8 @@ from tests.e2e.browser import (
     open_browser,
     submit_approval,
 )
-from tests.servers import free_port, restore_sigint, stop, wait_until_it_answers
+from tests.e2e.waiting import wait_for_an_answer
+from tests.servers import free_port, prefect_server_on, restore_sigint, stop
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 OPENSSL = shutil.which("openssl")
@@ -44,30 +40,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory):
     """A Prefect server with a password; its address."""
-    folder = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    log = folder / "server.log"
-    with log.open("w") as out:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-            env={
-                **{key: value for key, value in os.environ.items() if "PREFECT_API" not in key},
-                **NO_TELEMETRY,
-                "PREFECT_HOME": str(folder),
-                "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
-                "PREFECT_UI_API_URL": "/api",
-            },
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            start_new_session=True,
-            preexec_fn=restore_sigint,
-        )
-    try:
-        wait_until_it_answers(f"http://127.0.0.1:{port}/api/health", server, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        stop(server)
+    settings = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_UI_API_URL": "/api"}
+    with prefect_server_on(tmp_path_factory.mktemp("prefect"), settings) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -123,27 +98,7 @@ def proxy(prefect, tmp_path_factory):
 def waiting(prefect):
     """A promotion that waits, as the flow leaves it."""
     with SyncPrefectClient(f"{prefect}/api", auth_string=PASSWORD) as client:
-        flow = client.create_flow_from_name("promote")
-        run = client.request(
-            "POST", "/flow_runs/", json={"flow_id": str(flow), "parameters": {"model_name": "a"}}
-        ).json()["id"]
-        state = Paused(timeout_seconds=600, pause_key=f"1-1-1-{uuid.uuid4().hex}")
-        keys = keyset_from_paused_state(state)
-        state.state_details.run_input_keyset = keys
-        schema = {
-            "type": "object",
-            "title": "PromotionAnswer",
-            "properties": {
-                "decision": {"enum": ["approve", "reject"], "type": "string", "title": "Decision"},
-                "approver": {"type": "string", "title": "Approver"},
-                "reason": {"type": "string", "title": "Reason"},
-            },
-            "required": ["decision", "approver", "reason"],
-        }
-        client.create_flow_run_input(uuid.UUID(run), keys["schema"], json.dumps(schema))
-        client.create_flow_run_input(uuid.UUID(run), keys["description"], '"the evidence"')
-        client.set_flow_run_state(uuid.UUID(run), state, force=True)
-    return run, keys
+        return wait_for_an_answer(client)
 
 
 @pytest.fixture
