@@ -5,7 +5,7 @@ something changed, by the flow `reconcile`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from prefect import task
@@ -14,6 +14,7 @@ from prefect.artifacts import Artifact
 from flows.connection import AGAIN, connect
 from flows.publishing import show_table
 from guardianflow.care.findings import Code, Finding
+from guardianflow.markdown import plain, table
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.orchestration.telling import STATUS_PAGE
 
@@ -21,6 +22,9 @@ _ABOUT = (
     "What runs on the floor, since when, put there by whom, and how it does. `guardianflow history "
     "NAME` says why; `guardianflow doctor` says what is wrong."
 )
+
+_SHOWN = ("model", "version", "since (UTC)", "put there by", "health")
+_ASKED = "waiting for approval"
 
 
 @task(name="refresh-status", retries=1, retry_delay_seconds=3, **AGAIN)
@@ -37,11 +41,29 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
     silent = [finding.model for finding in others if finding.code is Code.SILENT]
     rows = overview(connect(), Orchestrator().pending(), before or (), silent=silent)
     wrong = [f"**{f.message}** {f.remedy}" for f in others if f.code is not Code.SILENT]
-    about = "\n\n".join([*wrong, _ABOUT])
+    about = "\n\n".join([*wrong, "\n".join(_in_words(rows)), _ABOUT])
     if last and rows == before and about == last.description:
         return False
     show_table(STATUS_PAGE, rows, about)
     return True
+
+
+def _in_words(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The table as Markdown: a page that is opened by its key shows its description alone."""
+    header = (*_SHOWN, _ASKED)
+    return table(
+        header,
+        (
+            [*(plain(row.get(key, "")) for key in _SHOWN), _linked(str(row.get(_ASKED, "")))]
+            for row in rows
+        ),
+    )
+
+
+def _linked(asked: str) -> str:
+    """What is asked, as a link to the form."""
+    said, _, url = asked.rpartition(": ")
+    return f"[{plain(said)}]({url})" if said else ""
 
 
 def _rows(last: Artifact) -> list[dict[str, Any]] | None:

@@ -37,6 +37,8 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
     row = row_of(json.loads(page.data), single)
     assert (row["version"], row["put there by"]) == (2, "kim (promote)")
     assert (row["health"], row["waiting for approval"]) == (NO_REPORT, "")
+    # Opened by its key it shows its description alone.
+    assert f"| {single} | 2 |" in page.description
 
     keep_report(releases.client, single, 2, Verdict.HEALTHY)
     assert refresh() is True
@@ -54,6 +56,7 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
     asked = row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)["waiting for approval"]
     assert asked.startswith("version 3 until ")
     assert asked.endswith(f"/runs/flow-run/{run.id}")
+    assert f"/runs/flow-run/{run.id})" in Artifact.get(STATUS_PAGE).description
 
 
 def test_a_release_that_has_not_moved_is_not_read_again(releases, monkeypatch):
