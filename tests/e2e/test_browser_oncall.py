@@ -49,17 +49,17 @@ def test_in_an_emergency_one_reason_is_typed_and_nothing_else(in_service, prefec
     operation = plant.registry.history(plant.name)[-1]
     assert (operation.kind, operation.reason) == ("rollback", "every alarm since six is false")
 
-    # The page of the incident, from the flow run.
-    page.goto(f"{ui}/artifacts/key/incident-{plant.name.replace('/', '-')}")
-    expect(page.get_by_text("every alarm since six is false").first).to_be_visible()
+    incident = f"{ui}/artifacts/key/incident-{plant.name.replace('/', '-')}"
+    until(lambda: "every alarm since six is false" in text_of(page, incident))
 
 
 def test_one_page_says_what_runs_where(in_service, page):
-    plant, ui = in_service, in_service.orchestrator.ui_url
+    status = f"{in_service.orchestrator.ui_url}/artifacts/key/{STATUS_PAGE}"
+    until(lambda: in_service.name in text_of(page, status))
 
-    def shown():
-        page.goto(f"{ui}/artifacts/key/{STATUS_PAGE}")
-        page.wait_for_load_state("networkidle")
-        return plant.name in page.inner_text("body")
 
-    until(shown)
+def text_of(page, address):
+    """What a person reads there now."""
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    return page.inner_text("body")
