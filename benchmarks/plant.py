@@ -8,10 +8,11 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -40,19 +41,12 @@ def plant_on(*, postgres: bool = False) -> Iterator["Plant"]:
     """A fresh MLflow server with its database and files in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="guardianflow-bench-") as text:
         folder = Path(text)
-        before = os.environ.get("GUARDIANFLOW_HOME")
-        os.environ["GUARDIANFLOW_HOME"] = str(folder / "home")
-        try:
-            if postgres:
-                with postgres_server() as uri, mlflow_server_on(folder, uri) as server:
-                    yield Plant(server.uri, server.database)
-            else:
-                with mlflow_server_on(folder) as server:
-                    yield Plant(server.uri, server.database)
-        finally:
-            os.environ.pop("GUARDIANFLOW_HOME")
-            if before is not None:
-                os.environ["GUARDIANFLOW_HOME"] = before
+        with (
+            patch.dict(os.environ, {"GUARDIANFLOW_HOME": str(folder / "home")}),
+            postgres_server() if postgres else nullcontext() as uri,
+            mlflow_server_on(folder, uri) as server,
+        ):
+            yield Plant(server.uri, server.database)
 
 
 @dataclass(frozen=True)

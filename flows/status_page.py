@@ -54,7 +54,8 @@ def _in_words(rows: Sequence[Mapping[str, object]]) -> list[str]:
     return table(
         header,
         (
-            [*(plain(row.get(key, "")) for key in _SHOWN), _linked(str(row.get(_ASKED, "")))]
+            # What is asked about a model without a champion has no version yet.
+            [*(plain(row.get(key) or "") for key in _SHOWN), _linked(str(row.get(_ASKED, "")))]
             for row in rows
         ),
     )

@@ -132,7 +132,7 @@ def test_a_rejection_moves_nothing_and_is_kept(floor, page):
     expect(page.get_by_text("Rejected", exact=True).first).to_be_visible()
 
 
-def test_what_the_form_does_not_take_is_said_beside_the_field(floor, page):
+def test_what_the_form_does_not_take_is_said_and_the_question_stays_open(floor, page):
     waiting = floor.ask()
     open_approval(page, waiting.url)
     fill_approval(page, "approve", KIM, "x")
@@ -140,6 +140,7 @@ def test_what_the_form_does_not_take_is_said_beside_the_field(floor, page):
     button.click()
     page.wait_for_timeout(2_000)
     assert button.is_visible(), "a reason of one letter was taken for one"
+    assert "'x' is too short" in page.inner_text("body")
     assert floor.asked().since == waiting.since
     fill_approval(page, "approve", KIM, "saw the pictures")
     submit_approval(page)
@@ -190,7 +191,7 @@ def test_a_wrong_code_and_a_spent_one_do_not_count_and_two_people_do(floor, page
     assert floor.ended(fourth) == "Promoted"
     actor = ", ".join(f"{who} (proven by one-time code)" for who in (kim, lee))
     assert floor.registry.history(floor.name)[-1].actor == actor
-    # It can be read in the database of nobody's browser history: the address holds no code.
+    # A browser keeps addresses: they hold no code.
     assert spent not in page.url
 
 

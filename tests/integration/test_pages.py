@@ -47,16 +47,20 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
     @flow(name="promote")
     def promote(model_name: str) -> None: ...
 
+    first = releases.name()
     with get_client(sync_client=True) as client:
-        run = client.create_flow_run(promote, parameters={"model_name": single})
-        client.update_flow_run_labels(run.id, {"guardianflow.model.version": 3})
-        client.set_flow_run_state(run.id, Suspended(timeout_seconds=60), force=True)
+        for name in (first, single):
+            run = client.create_flow_run(promote, parameters={"model_name": name})
+            client.update_flow_run_labels(run.id, {"guardianflow.model.version": 3})
+            client.set_flow_run_state(run.id, Suspended(timeout_seconds=60), force=True)
         assert refresh() is True
         client.delete_flow_run(run.id)
     asked = row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)["waiting for approval"]
     assert asked.startswith("version 3 until ")
     assert asked.endswith(f"/runs/flow-run/{run.id}")
-    assert f"/runs/flow-run/{run.id})" in Artifact.get(STATUS_PAGE).description
+    shown = Artifact.get(STATUS_PAGE).description
+    assert f"/runs/flow-run/{run.id})" in shown
+    assert f"| {first} |  |" in shown
 
 
 def test_a_release_that_has_not_moved_is_not_read_again(releases, monkeypatch):
