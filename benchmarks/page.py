@@ -38,7 +38,10 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
     },
     "data": {"checker": checker.rows},
     "accuracy": {"equal-budget": equal_budget.rows},
-    "training": {"training-throughput": training_throughput.rows},
+    "training": {
+        training_throughput.NAME: training_throughput.rows,
+        training_throughput.GPU_NAME: training_throughput.rows,
+    },
     "reaction": {
         "reaction": reaction.rows,
         "false-rollbacks": false_rollbacks.rows,

@@ -36,70 +36,80 @@ class Fitted:
     """One sample in the network's input.
 
     Attributes:
-        image: RGB, shape (S, S, 3), uint8.
+        image: RGB, S x S. Pillow's, since every augmentation is: no copy for each.
         boxes: x1, y1, x2, y2 in input pixels, shape (N, 4), float32.
         classes: Shape (N,), int64.
     """
 
-    image: NDArray[np.uint8]
+    image: Image.Image
     boxes: NDArray[np.float32]
     classes: NDArray[np.int64]
 
 
 def augment(sample: Fitted, random: np.random.Generator) -> Fitted:
     """Mirror, scale, shift, and change brightness, tint and saturation."""
-    size = sample.image.shape[0]
-    return _placed(sample, _SCALE, (size, size), random)
+    frame = _empty(sample.image.width)
+    return Fitted(frame, *_place(sample, _SCALE, frame, (0, 0, *frame.size), random))
 
 
 def mosaic(samples: Sequence[Fitted], random: np.random.Generator) -> Fitted:
     """Four samples, each changed as `augment` does, in the four parts of one frame."""
-    size = samples[0].image.shape[0]
+    frame = _empty(size := samples[0].image.width)
     x, y = (random.uniform(*_CROSSING, 2) * size).astype(int).tolist()
     parts = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
-    image = np.empty((size, size, 3), np.uint8)
-    boxes: list[NDArray[np.float32]] = []
-    classes: list[NDArray[np.int64]] = []
-    for place, sample in zip(random.permutation(4), samples, strict=True):
-        left, top, right, bottom = parts[place]
-        placed = _placed(sample, _SCALE_OF_FOUR, (right - left, bottom - top), random)
-        image[top:bottom, left:right] = placed.image
-        boxes.append(placed.boxes + np.array([left, top, left, top], np.float32))
-        classes.append(placed.classes)
-    return Fitted(image, np.concatenate(boxes), np.concatenate(classes))
+    order = random.permutation(4)
+    placed = [
+        _place(sample, _SCALE_OF_FOUR, frame, parts[place], random)
+        for place, sample in zip(order, samples, strict=True)
+    ]
+    boxes, classes = zip(*placed, strict=True)
+    return Fitted(frame, np.concatenate(boxes), np.concatenate(classes))
 
 
-def _placed(
+def _empty(size: int) -> Image.Image:
+    return Image.new("RGB", (size, size), (_GREY, _GREY, _GREY))
+
+
+def _place(
     sample: Fitted,
     scales: tuple[float, float],
-    frame: tuple[int, int],
+    frame: Image.Image,
+    part: tuple[int, int, int, int],
     random: np.random.Generator,
-) -> Fitted:
-    """A sample at a random scale and place in a frame of width and height, in random light."""
-    size = sample.image.shape[0]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Paste a sample into a part of a frame, at a random scale and place and in random light.
+
+    Returns:
+        The boxes in the frame, and the classes, of the objects that are still seen.
+    """
+    size = sample.image.width
     side = max(1, round(size * float(np.exp(random.uniform(*np.log(scales))))))
-    # Smaller pictures move within the frame; larger ones show a random part of themselves.
-    room = np.array(frame) - side
-    corner = random.integers(np.minimum(room, 0), np.maximum(room, 0), endpoint=True)
+    left, top, right, bottom = part
+    origin, room = np.array((left, top)), np.array((right - left, bottom - top))
+    # Smaller pictures move within the part; larger ones show a random part of themselves.
+    corner = random.integers(np.minimum(room - side, 0), np.maximum(room - side, 0), endpoint=True)
+    image, boxes = sample.image, sample.boxes
     if random.random() < 0.5:
-        sample = _mirrored(sample)
-    low, high = np.maximum(corner, 0), np.minimum(corner + side, frame)
-    # Pillow computes the part that is seen alone, and averages where it shrinks.
-    shown = Image.fromarray(sample.image).resize(
-        tuple((high - low).tolist()),
+        image, boxes = _mirrored(image, boxes)
+    low, high = np.maximum(corner, 0), np.minimum(corner + side, room)
+    # Pillow computes what is seen alone, and averages where it shrinks.
+    shown = image.resize(
+        (high - low).tolist(),
         Image.Resampling.BILINEAR,
         box=tuple((np.concatenate((low - corner, high - corner)) * size / side).tolist()),
     )
-    image = np.full((frame[1], frame[0], 3), _GREY, np.uint8)
-    image[low[1] : high[1], low[0] : high[0]] = np.asarray(shown.convert("RGB", _light(random)))
-    boxes = sample.boxes * (side / size) + np.tile(corner, 2)
-    return _visible(image, boxes.astype(np.float32), sample.classes)
+    frame.paste(shown.convert("RGB", _light(random)), tuple((origin + low).tolist()))
+    placed = (boxes * (side / size) + np.tile(corner, 2)).astype(np.float32)
+    visible, keep = _visible(placed, room)
+    return visible + np.tile(origin, 2).astype(np.float32), sample.classes[keep]
 
 
-def _mirrored(sample: Fitted) -> Fitted:
-    boxes = sample.boxes.copy()
-    boxes[:, [0, 2]] = sample.image.shape[1] - boxes[:, [2, 0]]
-    return Fitted(sample.image[:, ::-1], boxes, sample.classes)
+def _mirrored(
+    image: Image.Image, boxes: NDArray[np.float32]
+) -> tuple[Image.Image, NDArray[np.float32]]:
+    boxes = boxes.copy()
+    boxes[:, [0, 2]] = image.width - boxes[:, [2, 0]]
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), boxes
 
 
 def _light(random: np.random.Generator) -> tuple[float, ...]:
@@ -111,11 +121,11 @@ def _light(random: np.random.Generator) -> tuple[float, ...]:
 
 
 def _visible(
-    image: NDArray[np.uint8], boxes: NDArray[np.float32], classes: NDArray[np.int64]
-) -> Fitted:
-    height, width = image.shape[:2]
-    inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    boxes: NDArray[np.float32], room: NDArray[np.int_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The boxes that are left within so much width and height, and which of all those are."""
+    inside = np.clip(boxes, 0, np.tile(room, 2).astype(np.float32))
     sides = inside[:, 2:] - inside[:, :2]
     share = sides.prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)
     keep = (share >= _MIN_VISIBLE) & (sides.min(1, initial=np.inf) >= _MIN_SIDE)
-    return Fitted(image, inside[keep], classes[keep])
+    return inside[keep], keep

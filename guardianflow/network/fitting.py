@@ -108,7 +108,7 @@ def detect_samples(
     exported.to(device)
     found: list[Detections] = []
     for index, sample in enumerate(samples):
-        square = torch.from_numpy(batches.fitted(index).image[None].copy()).to(device)
+        square = torch.from_numpy(np.array(batches.fitted(index).image)[None]).to(device)
         with torch.inference_mode():
             boxes, scores = exported(square)
         kept, best, labels = select(
@@ -163,7 +163,7 @@ class _Fit:
         epochs = self.settings.epochs
         every = max(1, epochs // _LOOKS)
         ahead = made_ahead(
-            self._batch, range(self.step, self.steps), spare_workers(torch.get_num_threads())
+            self._batch, range(self.step, self.steps), spare_workers(self._busy_threads())
         )
         with closing(ahead) as batches:
             for epoch in range(len(self.history) + 1, epochs + 1):
@@ -178,6 +178,10 @@ class _Fit:
                 now = int(time.time() * 1000)
                 self.history.append(EpochFigures(epoch, *losses, rate, val, wait_share, now))
                 yield self.history[-1]
+
+    def _busy_threads(self) -> int:
+        """Of the CPU, beside those that make batches; a GPU needs one that gives it work."""
+        return torch.get_num_threads() if self.device.type == "cpu" else 1
 
     def result(self) -> FittedDetector:
         """The best weights so far."""

@@ -47,7 +47,8 @@ class TrainingSettings(Settings):
     threads: int = Field(default=1, ge=0, le=256, description="CPU threads; 0 = all of them.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Format of the forward pass; auto: 16 bits on a GPU alone."
+        default="auto",
+        description="Format of the forward pass; auto: 16 bits where the device has them.",
     )
     patience: int = Field(
         default=0,
