@@ -48,7 +48,12 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
         "right-action": right_action.rows,
         "flow-overhead": flow_overhead.rows,
     },
-    "int8": {"latency": latency.rows, "accuracy-drop": accuracy_drop.rows},
+    "int8": {
+        latency.NAME: latency.rows,
+        latency.AMX_NAME: latency.rows,
+        latency.LIMITED_NAME: latency.rows,
+        "accuracy-drop": accuracy_drop.rows,
+    },
 }
 
 

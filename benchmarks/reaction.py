@@ -7,9 +7,10 @@ On servers, workers, deployments and the automation as `make up` starts them, on
     window     last window complete -> measured -> event -> restored, on frames and a real network
     answer     the answer, as the form in the UI sends it -> @champion moved
 
-Each try has a release of its own. The states of its flow run tell what the time is spent on. Where
-the system has PostgreSQL, events and answers are timed with Prefect on that, too: there writers do
-not get in each other's way. About twenty minutes.
+Each try has a release of its own, and begins when the one before is past: a champion fails alone.
+The states of its flow run tell what the time is spent on. Where the system has PostgreSQL, events
+and answers are timed with Prefect on that, too: there writers do not get in each other's way. About
+twenty minutes.
 """
 
 import argparse
@@ -52,6 +53,8 @@ NAME = "reaction"
 _DEADLINE_S = 120.0
 # Two requests to MLflow each time: more often, and looking costs the servers more than reacting.
 _POLL_S = 0.2
+# Until what the flow run before wrote, logs and states, is written.
+_PAUSE_S = 4.0
 Try = tuple[timedelta, dict[str, timedelta]]
 """How long one try took, and the steps that it is made of."""
 _GOALS = (
@@ -122,6 +125,7 @@ class Floor:
         """A failing event, until both names of the release are back."""
         name = self.two_champions()
         report = keep_report(self.plant.client, name.public, 2, operation=2)
+        time.sleep(_PAUSE_S)
         payload = ModelEvent(model=name.public, version=2, report=report, incident=report)
         began = datetime.now(UTC)
         self.orchestrator.emit(EventName.HEALTH_FAILING, payload)

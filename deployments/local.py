@@ -30,7 +30,9 @@ from guardianflow.errors import GuardianflowError, Refused, ServerUnreachable
 from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home, read_state
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-POOLS = ("guardianflow-train", "guardianflow-release")
+# How often the worker of a pool asks for work, in seconds. Each time writes twice into Prefect's
+# database, and on SQLite writers get in each other's way: what may wait asks seldom.
+POOLS: Mapping[str, int] = {"guardianflow-train": 5, "guardianflow-release": 1}
 DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
 """Names another database for the Prefect server than SQLite, whose writers get in each other's way:
 an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
@@ -95,7 +97,6 @@ def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
             "prefect.server.concurrency.lease_storage.filesystem"
         ),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_CLI_PROMPT": "false",
         "PYTHONUNBUFFERED": "1",
     }
@@ -231,12 +232,13 @@ def _server_commands(state_dir: Path, mlflow_port: int, prefect_port: int) -> di
 
 
 def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> State:
-    for pool in POOLS:
+    for pool, seconds in POOLS.items():
         name = f"worker {pool}"
         if name not in state.running():
             command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
             command += ["--type", "process", "--name", f"{pool}-local"]
-            state = _spawn(state_dir, state, name, command, env)
+            asking = {**env, "PREFECT_WORKER_QUERY_SECONDS": str(seconds)}
+            state = _spawn(state_dir, state, name, command, asking)
     return state
 
 

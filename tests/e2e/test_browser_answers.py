@@ -250,3 +250,19 @@ def test_a_request_that_is_cancelled_in_the_ui_ends_as_expired(floor, page):
     # A cancelled run runs no hook: the next scheduled pass notices.
     until(lambda: floor.registry.get_version(floor.name, 1).status == "expired")
     assert floor.champion() is None
+
+
+def test_a_question_that_nobody_answered_in_time_takes_no_late_answer(floor, page):
+    floor.policy(expires_after_days=45 / 86_400)
+    waiting = floor.ask()
+    open_approval(page, waiting.url)
+    fill_approval(page, "approve", KIM, "saw the pictures")
+    assert floor.ended(waiting) in {"Failed", "Expired"}
+    page.get_by_role("button", name="Submit").click()
+    until(lambda: floor.registry.get_version(floor.name, 1).status == "expired")
+    assert floor.champion() is None
+    # The next request is asked about anew, and for as long as the policy now says.
+    floor.policy()
+    second = floor.ask()
+    send(page, second)
+    assert floor.ended(second) == "Promoted"
