@@ -41,7 +41,7 @@ from guardianflow.errors import (
     ReleaseChanged,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.markdown import plain
+from guardianflow.markdown import plain, prose
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, Standing
@@ -306,7 +306,7 @@ def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tup
     )
     show_page(
         artifact_key("decision", proposal.model_name),
-        f"{answers}\n\n{plain(decided.message)}\n",
+        f"{answers}\n\n{prose(decided.message)}\n",
         f"{proposal.model_name} version {proposal.version}: {standing.decision}",
     )
     return decided.message, ""

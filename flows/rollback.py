@@ -19,7 +19,7 @@ from flows.publishing import artifact_key, send_event, show_page
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.links import picture_links, run_link
-from guardianflow.markdown import plain
+from guardianflow.markdown import plain, prose
 from guardianflow.names import ModelName
 from guardianflow.orchestration.control import Orchestrator
 
@@ -163,7 +163,7 @@ def show_incident(registry: "ModelRegistryManager", operation: "Operation", repo
     )
     base = ModelName.parse(operation.name).base.public
     # All that is seen of a page that is opened by its key, as the links of messages do.
-    about = f"{plain(operation.message)}\n\nWhy: {plain(operation.reason)}"
+    about = f"{prose(operation.message)}\n\nWhy: {plain(operation.reason)}"
     show_page(artifact_key("incident", base), page, about)
     if report:
         keep_page(registry, report, "incident.md", page)

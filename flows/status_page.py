@@ -14,7 +14,7 @@ from prefect.artifacts import Artifact
 from flows.connection import AGAIN, connect
 from flows.publishing import show_table
 from guardianflow.care.findings import Code, Finding
-from guardianflow.markdown import plain, table
+from guardianflow.markdown import plain, prose, table
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.orchestration.telling import STATUS_PAGE
 
@@ -40,7 +40,9 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
     before = _rows(last) if last else None
     silent = [finding.model for finding in others if finding.code is Code.SILENT]
     rows = overview(connect(), Orchestrator().pending(), before or (), silent=silent)
-    wrong = [f"**{f.message}** {f.remedy}" for f in others if f.code is not Code.SILENT]
+    wrong = [
+        f"**{prose(f.message)}** {prose(f.remedy)}" for f in others if f.code is not Code.SILENT
+    ]
     about = "\n\n".join([*wrong, "\n".join(_in_words(rows)), _ABOUT])
     if last and rows == before and about == last.description:
         return False

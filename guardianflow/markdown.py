@@ -19,14 +19,37 @@ def plain(text: object) -> str:
 
     It may follow other text in a line; at the beginning of one it could still begin a list.
     """
+    escaped = _STRUCTURE.sub(r"\\\1", _in_one_line(text))
+    return _ADDRESS.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", escaped)
+
+
+def prose(message: str) -> str:
+    """A message of ours, in one line: plain text, but what it has in backticks is a command.
+
+    What others typed may stand in it: nothing but code can be made of it.
+    """
+    parts = _in_one_line(message).split("`")
+    if len(parts) % 2 == 0 or not all(part.strip() for part in parts[1::2]):
+        return plain(message)
+    # A table's cell would end at the sign, in code as well.
+    made = [f"`{part.replace('|', chr(92) + '|')}`" for part in parts]
+    made[::2] = [_spaced(part) for part in parts[::2]]
+    return "".join(made)
+
+
+def _spaced(text: str) -> str:
+    """Plain, with the blanks at its ends."""
+    return f"{' ' * text.startswith(' ')}{plain(text)}{' ' * (text.endswith(' ') and text != ' ')}"
+
+
+def _in_one_line(text: object) -> str:
     spaced = "".join(
         " " if unicodedata.category(sign) in ("Cc", "Zl", "Zp") else sign
         for sign in str(text)
         # Signs without width or that turn the direction hide what stands there.
         if unicodedata.category(sign) != "Cf"
     )
-    escaped = _STRUCTURE.sub(r"\\\1", " ".join(spaced.split()))
-    return _ADDRESS.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", escaped)
+    return " ".join(spaced.split())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

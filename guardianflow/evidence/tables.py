@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from guardianflow.evidence.numbers import ALARMS, MAP50, MAP50_95, MISSED, Span, recall_of
 from guardianflow.gate import GateOutcome, GateReport, Subject
-from guardianflow.markdown import plain, table
+from guardianflow.markdown import plain, prose, table
 from guardianflow.measuring.cost import VariantCost
 from guardianflow.registry import Move
 from guardianflow.wording import Language, say, say_if_known
@@ -78,7 +78,7 @@ def gate_section(gate: GateReport, language: Language) -> list[str]:
             rule=_rule(reason.rule, language),
             measured=_number(reason.measured),
             limit=_number(reason.limit),
-            message=plain(reason.message),
+            message=prose(reason.message),
         )
         for reason in gate.reasons
         if reason.outcome is not GateOutcome.PASSED

@@ -15,7 +15,7 @@ from guardianflow.evidence.pictures import pictures_section
 from guardianflow.evidence.sentences import deciding, floor_sentence, headline, worse_sentence
 from guardianflow.evidence.tables import cost_section, gate_section, moves_table, subject_section
 from guardianflow.links import file_link, run_link, version_link
-from guardianflow.markdown import plain, table
+from guardianflow.markdown import plain, prose, table
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.wording import Language, say, say_if_known
 
@@ -88,7 +88,7 @@ def form_text(proposal: Proposal, notes: list[str], page: str) -> str:
     first, *rest = _opening(proposal)
     lines = [
         first,
-        *[line for note in notes for line in ("", f"**{plain(note)}**")],
+        *[line for note in notes for line in ("", f"**{prose(note)}**")],
         *rest,
         "",
         *([say(proposal.language, "form.page", page=page), ""] if page else []),
@@ -147,7 +147,7 @@ def _time(time: datetime, language: Language) -> str:
 def _warnings(proposal: Proposal) -> list[str]:
     if not proposal.warnings:
         return []
-    said = [f"- {plain(warning)}" for warning in proposal.warnings]
+    said = [f"- {prose(warning)}" for warning in proposal.warnings]
     return [f"### {say(proposal.language, 'warnings')}", "", *said, ""]
 
 
