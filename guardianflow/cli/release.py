@@ -24,7 +24,7 @@ from guardianflow.errors import AnswerInvalid, GateFailed, InputError, NothingWa
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.orchestration.control import WaitingApproval
+    from guardianflow.orchestration.control import Orchestrator, WaitingApproval
     from guardianflow.promotion.proposal import Proposal
     from guardianflow.registry import ModelRegistryManager, Move, Plan
 
@@ -186,6 +186,11 @@ def _request(
         require_may_override(rule, name, actor(), reason)
     plan = registry.plan_promotion(name, model_version, force=force)
     rejections(registry, plan, reason)
+    if not force and (waiting := _waiting(orchestrator, name, plan.version)):
+        if not as_json:
+            stdout.print(f"flow run {waiting.flow_run_name} asks for it already", soft_wrap=True)
+        _print_asked(waiting.flow_run_name, waiting.flow_run_id, waiting.url, as_json=as_json)
+        return
     started = orchestrator.submit(
         "promote/guardianflow",
         {
@@ -198,10 +203,21 @@ def _request(
     )
     if not as_json:
         stdout.print(f"asked: flow run {started.name} will wait for an answer", soft_wrap=True)
-        say(f"answer it at {started.url} or with `guardianflow approve`")
-    print_result(
-        {"flow_run": started.name, "id": str(started.id), "url": started.url}, as_json=as_json
-    )
+    _print_asked(started.name, started.id, started.url, as_json=as_json)
+
+
+def _waiting(
+    orchestrator: "Orchestrator", name: str, version: int | None
+) -> "WaitingApproval | None":
+    """The question that is open about this version: one is enough for people."""
+    asked = (w for w in orchestrator.pending() if (w.model_name, w.version) == (name, version))
+    return next(asked, None)
+
+
+def _print_asked(flow_run: str, run_id: str, url: str, *, as_json: bool) -> None:
+    if not as_json:
+        say(f"answer it at {url} or with `guardianflow approve`")
+    print_result({"flow_run": flow_run, "id": run_id, "url": url}, as_json=as_json)
 
 
 def _show_proposal(proposal: "Proposal") -> None:

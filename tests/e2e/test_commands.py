@@ -101,6 +101,8 @@ def test_a_question_is_asked_rejected_asked_again_and_approved(cli, plant):
     asked = cli("promote", plant.name, "--request", "--reason", "first")
     until(lambda: plant.asked(plant.name))
     assert asked["id"] in {waiting["id"] for waiting in cli("pending")}
+    # Asked again while it waits, it is the same question.
+    assert cli("promote", plant.name, "--request", "--reason", "in a hurry")["id"] == asked["id"]
     cli("reject", plant.name, "--approver", "Kim Minji", "--reason", "masks are missed")
     assert plant.orchestrator.follow(asked["id"], lambda _: None).state == "Rejected"
     version = cli("models", plant.name)[0]
