@@ -335,8 +335,8 @@ def main() -> None:
     if wanted.isa:
         found["limited_to"] = wanted.isa
     here = machine()
-    amx = AMX_NAME if _has_amx(here) else NAME
-    tell(LIMITED_NAME if wanted.isa else amx, found, rows({"machine": here, **found}), wanted.out)
+    name = LIMITED_NAME if wanted.isa else AMX_NAME if _has_amx(here) else NAME
+    tell(name, found, rows({"machine": here, **found}), wanted.out)
 
 
 if __name__ == "__main__":
