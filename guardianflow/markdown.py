@@ -19,8 +19,7 @@ def plain(text: object) -> str:
 
     It may follow other text in a line; at the beginning of one it could still begin a list.
     """
-    escaped = _STRUCTURE.sub(r"\\\1", _in_one_line(text))
-    return _ADDRESS.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", escaped)
+    return _escaped(_in_one_line(text))
 
 
 def prose(message: str) -> str:
@@ -31,15 +30,16 @@ def prose(message: str) -> str:
     parts = _in_one_line(message).split("`")
     if len(parts) % 2 == 0 or not all(part.strip() for part in parts[1::2]):
         return plain(message)
-    # A table's cell would end at the sign, in code as well.
-    made = [f"`{part.replace('|', chr(92) + '|')}`" for part in parts]
-    made[::2] = [_spaced(part) for part in parts[::2]]
-    return "".join(made)
+    return "".join(
+        # A table's cell would end at the sign, in code as well.
+        "`{}`".format(part.replace("|", r"\|")) if number % 2 else _escaped(part)
+        for number, part in enumerate(parts)
+    )
 
 
-def _spaced(text: str) -> str:
-    """Plain, with the blanks at its ends."""
-    return f"{' ' * text.startswith(' ')}{plain(text)}{' ' * (text.endswith(' ') and text != ' ')}"
+def _escaped(line: str) -> str:
+    escaped = _STRUCTURE.sub(r"\\\1", line)
+    return _ADDRESS.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", escaped)
 
 
 def _in_one_line(text: object) -> str:

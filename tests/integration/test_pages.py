@@ -12,6 +12,7 @@ from flows.publishing import artifact_key
 from flows.rollback import rollback
 from flows.status_page import refresh_status
 from guardianflow.care import overview as looking
+from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.overview import NO_REPORT, overview
 from guardianflow.health.verdict import Verdict
 from guardianflow.orchestration.telling import STATUS_PAGE
@@ -24,8 +25,8 @@ def row_of(rows, name):
 
 
 @flow(name="status-test")
-def refresh():
-    return refresh_status()
+def refresh(others: list[Finding] | None = None):
+    return refresh_status(others or ())
 
 
 def test_the_status_page_says_what_runs_and_is_written_when_that_changed(releases):
@@ -61,6 +62,18 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
     shown = Artifact.get(STATUS_PAGE).description
     assert f"/runs/flow-run/{run.id})" in shown
     assert f"| {first} |  |" in shown
+
+
+def test_what_somebody_called_an_automation_is_no_link_on_the_status_page(releases):
+    releases.release()
+    typed = "The last action of the automation '[look](http://evil.example)' failed."
+    remedy = "Look at it with `guardianflow doctor`."
+    finding = Finding("", Code.AUTOMATION_FAILED, Severity.ERROR, typed, remedy)
+    assert refresh([finding]) is True
+    shown = Artifact.get(STATUS_PAGE).description
+    assert shown.startswith("**The last action")
+    assert "[look](" not in shown.partition("\n")[0]
+    assert "`guardianflow doctor`." in shown.partition("\n")[0]
 
 
 def test_a_release_that_has_not_moved_is_not_read_again(releases, monkeypatch):

@@ -12,32 +12,25 @@ import pytest
 import torch
 import torch._dynamo
 
-from guardianflow.data.dataset import open_dataset
 from guardianflow.network import checkpoint as module
 from guardianflow.network.checkpoint import Checkpoint, Checkpoints, sole_process
 from guardianflow.network.fitting import fit
 from guardianflow.network.history import EpochFigures
 from guardianflow.network.optimization import MuonAdamW
-from guardianflow.scenario import SyntheticData, TrainingSettings
-from guardianflow.synthetic import draw_dataset
+from guardianflow.scenario import TrainingSettings
+from tests.unit.drawn import drawn
 
 # The parent never runs a backward pass: torch forbids one in a process forked after it.
 pytestmark = pytest.mark.forks
 
 FORK = multiprocessing.get_context("fork")
 SETTINGS = TrainingSettings(image_size=64, width=4, epochs=4, batch_size=4, device="cpu")
-CLASSES = ("person", "helmet")
 DEADLINE_S = 60
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    settings = SyntheticData(
-        kind="synthetic", image_size=64, train_images=10, val_images=2, test_images=2
-    )
-    draw_dataset(folder, settings, CLASSES)
-    return open_dataset(folder, CLASSES)
+    return drawn(tmp_path_factory.mktemp("drawn"), size=64, train=10, val=2)
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,17 @@ Sums on a GPU come in changing order, so what is held here are figures, not bits
 import pytest
 import torch
 
-from guardianflow.data.dataset import open_dataset
 from guardianflow.network.assignment import Truth, detection_loss
 from guardianflow.network.batches import Batches
 from guardianflow.network.checkpoint import Checkpoints
 from guardianflow.network.detector import Detector, DetectorShape, make_grid
 from guardianflow.network.fitting import fit
 from guardianflow.network.optimization import make_optimizer
-from guardianflow.scenario import SyntheticData, TrainingSettings
-from guardianflow.synthetic import draw_dataset
+from guardianflow.scenario import TrainingSettings
+from tests.unit.drawn import CLASSES, drawn
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
-CLASSES = ("person", "helmet")
 SETTINGS = TrainingSettings(image_size=128, width=8, epochs=8, batch_size=4)
 
 
@@ -28,12 +26,7 @@ class Killed(Exception):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    settings = SyntheticData(
-        kind="synthetic", image_size=128, train_images=24, val_images=8, test_images=2
-    )
-    draw_dataset(folder, settings, CLASSES)
-    return open_dataset(folder, CLASSES)
+    return drawn(tmp_path_factory.mktemp("drawn"), size=128, train=24, val=8)
 
 
 def trained(dataset, checkpoints=None, on_epoch=None, **changes):

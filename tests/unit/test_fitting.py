@@ -6,7 +6,6 @@ import threading
 import pytest
 import torch
 
-from guardianflow.data.dataset import open_dataset
 from guardianflow.errors import DatasetInvalid
 from guardianflow.network import device
 from guardianflow.network.detector import Detector, DetectorShape
@@ -14,22 +13,16 @@ from guardianflow.network.device import Precision
 from guardianflow.network.fitting import fit
 from guardianflow.network.loading import made_ahead
 from guardianflow.network.transfer import carry_over
-from guardianflow.scenario import SyntheticData, TrainingSettings
-from guardianflow.synthetic import draw_dataset
+from guardianflow.scenario import TrainingSettings
+from tests.unit.drawn import CLASSES, drawn
 
-CLASSES = ("person", "helmet")
 SETTINGS = TrainingSettings(image_size=64, width=4, epochs=8, batch_size=4, device="cpu")
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    settings = SyntheticData(
-        kind="synthetic", image_size=64, train_images=4, val_images=2, test_images=2
-    )
-    draw_dataset(folder, settings, CLASSES)
-    return open_dataset(folder, CLASSES)
+    return drawn(tmp_path_factory.mktemp("drawn"), size=64, train=4, val=2)
 
 
 def trained(dataset, **changes):

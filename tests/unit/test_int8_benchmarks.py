@@ -35,6 +35,10 @@ def test_the_page_compares_with_bf16_only_where_the_processor_has_it():
     assert goals["openvino f32"] == ">= 2.5×"
     assert without[0][1] == ">= 1.6×"
     assert without[0][2] == "1.50× (1.40–1.60)"
+    # Whatever the processor is: limited to AVX2 it has no VNNI, and ONNX Runtime knows no limit.
+    limited = latency.rows({**figures("f32", ["avx2", "amx_int8"]), "limited_to": "AVX2"})
+    assert [row[1] for row in limited] == [">= 1.6×", ">= 3.0×"]
+    assert all("limited to AVX2" in row[0] and "--isa AVX2" in row[3] for row in limited)
 
 
 def test_all_runtimes_see_the_same_network(tmp_path):
