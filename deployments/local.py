@@ -33,6 +33,14 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # How often the worker of a pool asks for work, in seconds. Each time writes twice into Prefect's
 # database, and on SQLite writers get in each other's way: what may wait asks seldom.
 POOLS: Mapping[str, int] = {"guardianflow-train": 5, "guardianflow-release": 1}
+PREFECT_SERVER = (
+    "uvicorn",
+    "--factory",
+    "deployments.prefect_server:create_app",
+    f"--app-dir={CHECKOUT}",
+    "--log-level=warning",
+)
+"""The module that starts the Prefect server, and its words but for host and port."""
 DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
 """Names another database for the Prefect server than SQLite, whose writers get in each other's way:
 an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
@@ -227,8 +235,8 @@ def _server_commands(state_dir: Path, mlflow_port: int, prefect_port: int) -> di
     # One worker: the first use of a SQLite file by several processes breaks it.
     mlflow += ["--workers", "1", "--backend-store-uri", f"sqlite:///{data}/mlflow.db"]
     mlflow += ["--artifacts-destination", str(data / "artifacts")]
-    prefect = [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-    return {"mlflow": mlflow, "prefect": [*prefect, "--port", str(prefect_port)]}
+    prefect = [python, "-m", *PREFECT_SERVER, "--host", "127.0.0.1", "--port", str(prefect_port)]
+    return {"mlflow": mlflow, "prefect": prefect}
 
 
 def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> State:

@@ -194,17 +194,22 @@ def system_postgres() -> Iterator[str]:
 
 
 @contextmanager
-def prefect_server_on(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+def prefect_server_on(
+    folder: Path,
+    environment: Mapping[str, str],
+    command: Sequence[str] = ("prefect", "server", "start"),
+) -> Iterator[str]:
     """A real Prefect server of a folder, for as long as the block lasts; its address.
 
     Args:
         folder: Where its log and, without another database, its SQLite file lie.
         environment: Its settings, e.g. PREFECT_SERVER_API_AUTH_STRING.
+        command: The module that starts it, with its words but for the port.
     """
     port, log = free_port(), folder / "server.log"
     with log.open("w") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+            [sys.executable, "-m", *command, "--port", str(port)],
             env={
                 **{key: value for key, value in os.environ.items() if "PREFECT_API" not in key},
                 **NO_TELEMETRY,

@@ -16,9 +16,7 @@ ROLLBACK_PARAMETERS = {
     "model_name": "{{ event.payload.model }}",
     "failing_version": "{{ event.payload.version }}",
     "report": "{{ event.payload.report }}",
-    "incident": (
-        "{{ (event.payload.incident if variables is defined else event.payload.incident) }}"
-    ),
+    "incident": "{{ event.payload.incident }}",
 }
 """What it hands to the deployment that it starts."""
 STATUS_PAGE = "guardianflow-status"

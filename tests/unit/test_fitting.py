@@ -1,6 +1,8 @@
 """The loop without any killing: formats, patience, loading, weights to begin with."""
 
 import dataclasses
+import os
+import sys
 import threading
 
 import pytest
@@ -99,6 +101,16 @@ def test_an_image_that_breaks_during_the_training_is_named(dataset, tmp_path):
     with pytest.raises(DatasetInvalid, match=r"broken\.png"):
         fit(SETTINGS, samples, dataset.samples("val"), CLASSES)
     assert not [t for t in threading.enumerate() if t.name.startswith("loading")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_threads_that_make_batches_give_way_to_the_one_that_computes():
+    def niceness(_: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness(0)
+    assert set(made_ahead(niceness, range(9), 2)) == {min(19, before + 5)}
+    assert niceness(0) == before
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -17,13 +17,14 @@ def test_the_page_compares_with_bf16_only_where_the_processor_has_it():
     pair = {"ratio": 1.5, "low": 1.4, "high": 1.6}
     names = ("openvino f32", "openvino default", "torch eager", "onnxruntime int8")
 
-    def figures(default, instructions):
+    def figures(default, instructions, **symmetric):
         one = {
             "size": "32x640",
             "threads": 1,
             "kind": "model",
             "default": default,
-            "int8_against": dict.fromkeys(names, pair),
+            "int8 against": dict.fromkeys(names, pair),
+            **symmetric,
         }
         return {"machine": {"instructions": instructions}, "results": [one, {**one, "threads": 2}]}
 
@@ -35,6 +36,9 @@ def test_the_page_compares_with_bf16_only_where_the_processor_has_it():
     assert goals["openvino f32"] == ">= 2.5×"
     assert without[0][1] == ">= 1.6×"
     assert without[0][2] == "1.50× (1.40–1.60)"
+    faster = {name: {"ratio": 2, "low": 1.9, "high": 2.1} for name in names}
+    both = latency.rows(figures("f32", ["avx2"], **{"int8 performance against": faster}))
+    assert both[0][2] == "1.50× (1.40–1.60); preset performance 2.00× (1.90–2.10)"
     # Whatever the processor is: limited to AVX2 it has no VNNI, and ONNX Runtime knows no limit.
     limited = latency.rows({**figures("f32", ["avx2", "amx_int8"]), "limited_to": "AVX2"})
     assert [row[1] for row in limited] == [">= 1.6×", ">= 3.0×"]
@@ -47,7 +51,7 @@ def test_all_runtimes_see_the_same_network(tmp_path):
     model, frame = found["results"]
     assert set(model["latency"]) == {
         *("torch eager", "onnxruntime fp32", "onnxruntime int8"),
-        *("openvino f32", "openvino default", "openvino int8"),
+        *("openvino f32", "openvino default", "openvino int8", "openvino int8 performance"),
     }
     assert "openvino int8, Python around it" in frame["latency"]
     assert latency.rows({"machine": machine(), **found})

@@ -1,0 +1,119 @@
+"""The embedded Prefect server: Prefect's own application, which asks a busy SQLite again by itself.
+
+SQLite refuses a request of Prefect's that has read and then wants to write, where somebody else
+has written in between. Prefect answers 503, and its clients, the automations among them, ask again
+after 2, 4, 8 s. Here the request is made again within a fraction of a second, before anybody is
+told.
+
+    request --> application --> answer
+       ^             |
+       +-- refused --+     in turns, five times; then the client is told as ever
+
+On PostgreSQL nothing is refused, and `prefect server start` does the same as this.
+"""
+
+import asyncio
+
+from fastapi import FastAPI
+from prefect.server.api import server
+from sqlalchemy.exc import OperationalError
+from starlette.status import HTTP_503_SERVICE_UNAVAILABLE
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Seconds before each new try.
+_PAUSES_S = (0.0, 0.02, 0.05, 0.1, 0.3)
+
+
+def create_app() -> FastAPI:
+    """Prefect's application, as `prefect server start` serves it, with `AskedAgain` around it.
+
+    Automations call it through the same object: their requests are asked again, too.
+    """
+    app = server.create_app(final=True)
+    app.add_middleware(AskedAgain)
+    return app
+
+
+class AskedAgain:
+    """Makes a request again that the database refused; nothing of it was written.
+
+    Args:
+        app: What answers. It says 503 and raises `OperationalError` where it was refused.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what is no request (a websocket) is passed on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = await _whole(receive)
+
+        async def ask() -> _Answer:
+            # A copy: applications write into it which route they took.
+            return await _asked(self.app, dict(scope), _replay(request, receive), send)
+
+        answer = await ask()
+        if answer.refused:
+            # One after the other: refused together, they would be refused together again.
+            async with self._turn:
+                for pause in _PAUSES_S:
+                    await asyncio.sleep(pause)
+                    answer = await ask()
+                    if not answer.refused:
+                        break
+        await answer.release()
+
+
+class _Answer:
+    """Passes an answer on, but holds a 503 back until it is known why."""
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.held: list[Message] = []
+        self.refused = False
+
+    async def __call__(self, message: Message) -> None:
+        if self.held or message.get("status") == HTTP_503_SERVICE_UNAVAILABLE:
+            self.held.append(message)
+        else:
+            await self.send(message)
+
+    async def release(self) -> None:
+        for message in self.held:
+            await self.send(message)
+
+
+async def _asked(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> _Answer:
+    """What the application answers; not sent yet, if the database refused."""
+    answer = _Answer(send)
+    try:
+        await app(scope, receive, answer)
+    except OperationalError:
+        if not answer.held:
+            raise
+        answer.refused = True
+    return answer
+
+
+async def _whole(receive: Receive) -> list[Message]:
+    """All messages of a request, or those until its client left."""
+    messages = [await receive()]
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+    return messages
+
+
+def _replay(messages: list[Message], receive: Receive) -> Receive:
+    """The same messages again, and then whatever else comes."""
+    left = iter(messages)
+
+    async def again() -> Message:
+        for message in left:
+            return message
+        return await receive()
+
+    return again

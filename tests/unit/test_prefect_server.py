@@ -1,0 +1,124 @@
+"""Requests that a real SQLite refuses, answered by an application with Prefect's error handler."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import httpx
+import pytest
+from fastapi import FastAPI, HTTPException, Request
+from prefect.server.api.server import custom_internal_exception_handler
+from sqlalchemy import Connection, create_engine, event, text
+
+from deployments import prefect_server
+from deployments.prefect_server import AskedAgain
+
+
+class Counter:
+    """A table of one number, and what happens between reading it and writing it."""
+
+    def __init__(self, path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("CREATE TABLE number (value INTEGER)")
+            connection.execute("INSERT INTO number VALUES (0)")
+            connection.commit()
+        self.engine = create_engine(f"sqlite:///{path}", isolation_level=None)
+
+        @event.listens_for(self.engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+    def value(self) -> int:
+        with self.engine.begin() as connection:
+            return int(connection.execute(text("SELECT value FROM number")).scalar_one())
+
+    def add(self, amount: int, meanwhile: Callable[[], None] = lambda: None) -> None:
+        with self.engine.begin() as connection:
+            before = connection.execute(text("SELECT value FROM number")).scalar_one()
+            meanwhile()
+            connection.execute(text("UPDATE number SET value = :new"), {"new": before + amount})
+
+
+@pytest.fixture
+def counter(tmp_path):
+    return Counter(tmp_path / "number.db")
+
+
+class Served:
+    """The counter behind HTTP, as Prefect's API is: mounted, and with its error handler."""
+
+    def __init__(self, counter: Counter, rivals: int) -> None:
+        self.counter, self.rivals, self.tries = counter, rivals, 0
+        api = FastAPI(exception_handlers={Exception: custom_internal_exception_handler})
+        api.post("/add")(self._add)
+        api.post("/closed")(self._closed)
+        api.post("/broken")(self._broken)
+        app = FastAPI()
+        app.mount("/api", api)
+        app.add_middleware(AskedAgain)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://test/api")
+
+    def post(self, path: str, amount: int = 1) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with self.client:
+                # In two parts, as a large body comes.
+                parts = (f'{{"amount": {amount}', "}")
+
+                async def body():
+                    for part in parts:
+                        yield part.encode()
+
+                return await self.client.post(path, content=body())
+
+        return asyncio.run(ask())
+
+    async def _add(self, request: Request) -> int:
+        self.tries += 1
+        amount = (await request.json())["amount"]
+        self.counter.add(amount, self._rival if self.tries <= self.rivals else lambda: None)
+        return amount
+
+    def _rival(self) -> None:
+        self.counter.add(100)
+
+    def _closed(self) -> None:
+        self.tries += 1
+        raise HTTPException(503, "closed for today")
+
+    def _broken(self) -> None:
+        self.tries += 1
+        with self.counter.engine.begin() as connection:
+            connection.execute(text("SELECT * FROM nothing"))
+
+
+@pytest.mark.parametrize("rivals", [0, 1, 5])
+def test_what_was_refused_is_done_once_and_nobody_is_told(counter, rivals):
+    served = Served(counter, rivals)
+    answer = served.post("/add", amount=7)
+    assert (answer.status_code, answer.json()) == (200, 7)
+    assert served.tries == rivals + 1
+    assert counter.value() == 100 * rivals + 7
+
+
+def test_what_is_refused_each_time_is_told_in_the_end(counter):
+    served = Served(counter, rivals=100)
+    answer = served.post("/add", amount=7)
+    assert (answer.status_code, answer.json()["exception_message"]) == (503, "Service Unavailable")
+    assert served.tries == len(prefect_server._PAUSES_S) + 1
+    assert counter.value() == 100 * served.tries
+
+
+@pytest.mark.parametrize(("path", "status"), [("/closed", 503), ("/broken", 500)])
+def test_other_failures_are_told_at_once(counter, path, status):
+    served = Served(counter, rivals=0)
+    assert served.post(path).status_code == status
+    assert served.tries == 1
+
+
+def test_the_server_answers_as_prefects_own():
+    app = prefect_server.create_app()
+    assert app is prefect_server.server.create_app()
+    assert app.user_middleware[0].cls is AskedAgain
