@@ -9,14 +9,15 @@ told.
        ^             |
        +-- refused --+     in turns, five times; then the client is told as ever
 
-On PostgreSQL nothing is refused, and `prefect server start` does the same as this.
+On PostgreSQL nothing is refused, and this is what `prefect server start` serves.
 """
 
 import asyncio
 
 from fastapi import FastAPI
 from prefect.server.api import server
-from sqlalchemy.exc import OperationalError
+from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.status import HTTP_503_SERVICE_UNAVAILABLE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,15 +31,16 @@ def create_app() -> FastAPI:
     Automations call it through the same object: their requests are asked again, too.
     """
     app = server.create_app(final=True)
-    app.add_middleware(AskedAgain)
+    if str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).startswith("sqlite"):
+        app.add_middleware(AskedAgain)
     return app
 
 
 class AskedAgain:
-    """Makes a request again that the database refused; nothing of it was written.
+    """Makes a request again that SQLite refused, as its client would do a little later.
 
     Args:
-        app: What answers. It says 503 and raises `OperationalError` where it was refused.
+        app: What answers. Where it was refused it says 503 and raises what SQLAlchemy raised.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -88,14 +90,18 @@ class _Answer:
 
 
 async def _asked(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> _Answer:
-    """What the application answers; not sent yet, if the database refused."""
+    """What the application answers; not sent yet, if SQLite refused."""
     answer = _Answer(send)
     try:
         await app(scope, receive, answer)
-    except OperationalError:
+    except SQLAlchemyError:
+        # Also what a refusal leads to, such as a transaction that is broken since.
         if not answer.held:
             raise
         answer.refused = True
+    except Exception:
+        await answer.release()
+        raise
     return answer
 
 

@@ -5,6 +5,7 @@ What a killed parent left behind is found by a mark in the environment that chil
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,9 @@ from pathlib import Path
 import psutil
 
 MARK = "GUARDIANFLOW_STATE_DIR"
+# Below those that systems give to outgoing connections: one of these would keep a server that was
+# down for a moment from its own.
+_PORTS = range(20_000, 32_768)
 
 
 @dataclass(frozen=True)
@@ -136,12 +140,12 @@ def strays(state_dir: Path, records: Iterable[Record]) -> list[psutil.Process]:
 
 def free_port(wanted: int | None = None) -> int:
     """A port of the loopback interface that nobody listens on; the wanted one where it is free."""
-    for port in (wanted, 0):
+    for port in (wanted, *random.sample(_PORTS, 100)):
         if port is None:
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-                return int(probe.getsockname()[1])
+                return port
     raise OSError("no free port on 127.0.0.1")

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployments.processes import free_port
 from guardianflow.servers import NO_TELEMETRY
 
 _START_TIMEOUT_S = 90
@@ -227,13 +227,6 @@ def prefect_server_on(
         yield f"http://127.0.0.1:{port}"
     finally:
         stop(server)
-
-
-def free_port() -> int:
-    """A port on the loopback address that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def restore_sigint() -> None:

@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
+from deployments.processes import free_port
 from guardianflow.errors import NothingWaiting, PermissionDenied
 from guardianflow.orchestration.control import Orchestrator
 from tests.e2e.browser import (
@@ -24,7 +25,7 @@ from tests.e2e.browser import (
     submit_approval,
 )
 from tests.e2e.waiting import wait_for_an_answer
-from tests.servers import free_port, prefect_server_on, restore_sigint, stop
+from tests.servers import prefect_server_on, restore_sigint, stop
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 OPENSSL = shutil.which("openssl")

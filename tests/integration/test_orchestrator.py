@@ -33,6 +33,7 @@ from guardianflow.orchestration.telling import (
     TOLD,
 )
 from tests.integration.sink import open_sink
+from tests.servers import mlflow_server_on
 
 ALARM = next(told.name for told in TOLD if EventName.ALARM in told.expect)
 OWN = {"id", "owner_resource"}
@@ -273,10 +274,7 @@ def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect):
     prefect.request("DELETE", f"/work_pools/{RELEASE_POOL}/workers/a-test")
 
 
-def test_the_command_asks_prefect_where_one_is_named(
-    applied, mlflow_server, monkeypatch, tmp_path, capsys
-):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+def test_the_command_asks_prefect_where_one_is_named(applied, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
 
     def doctor(prefect):
@@ -287,9 +285,12 @@ def test_the_command_asks_prefect_where_one_is_named(
         findings = json.loads(capsys.readouterr().out)["findings"]
         return {finding["code"] for finding in findings if not finding["model"]}
 
-    assert "no-worker" in doctor(applied.api_url)
-    assert doctor("http://127.0.0.1:9/api") == {"orchestrator-unreadable"}
-    assert doctor("") == set()
+    # A server of its own: on that of the session a doctor looks at the models of all other tests.
+    with mlflow_server_on(tmp_path) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        assert "no-worker" in doctor(applied.api_url)
+        assert doctor("http://127.0.0.1:9/api") == {"orchestrator-unreadable"}
+        assert doctor("") == set()
 
 
 def test_an_empty_server_is_told_in_one_finding(applied):

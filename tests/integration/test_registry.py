@@ -5,6 +5,7 @@ import time
 import mlflow
 import pytest
 
+from deployments.processes import free_port
 from guardianflow.errors import (
     AliasDrift,
     ArtifactMissing,
@@ -21,7 +22,6 @@ from guardianflow.errors import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
-from tests.servers import free_port
 
 
 def aliases(registry, name):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from deployments.processes import free_port
 from guardianflow.data.dataset import load_image, prepare_dataset
 from guardianflow.registry import ModelAlias
 from guardianflow.servers import NO_TELEMETRY
-from tests.servers import free_port, restore_sigint, stop, wait_until_it_answers
+from tests.servers import restore_sigint, stop, wait_until_it_answers
 
 # Installing the edge box's environment takes a minute, and several on a busy machine.
 pytestmark = pytest.mark.timeout(900)

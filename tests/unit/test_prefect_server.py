@@ -7,9 +7,12 @@ from contextlib import closing
 
 import httpx
 import pytest
+from asyncpg.exceptions import QueryCanceledError
 from fastapi import FastAPI, HTTPException, Request
 from prefect.server.api.server import custom_internal_exception_handler
+from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
 from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.exc import PendingRollbackError
 
 from deployments import prefect_server
 from deployments.prefect_server import AskedAgain
@@ -55,6 +58,8 @@ class Served:
         api.post("/add")(self._add)
         api.post("/closed")(self._closed)
         api.post("/broken")(self._broken)
+        api.post("/shut")(self._shut)
+        api.post("/stale")(self._stale)
         app = FastAPI()
         app.mount("/api", api)
         app.add_middleware(AskedAgain)
@@ -88,6 +93,16 @@ class Served:
         self.tries += 1
         raise HTTPException(503, "closed for today")
 
+    def _stale(self) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise PendingRollbackError("what comes after a refusal that somebody caught")
+
+    def _shut(self) -> None:
+        self.tries += 1
+        # Prefect tells its clients to ask again, and this database is not the reason.
+        raise QueryCanceledError("by an operator")
+
     def _broken(self) -> None:
         self.tries += 1
         with self.counter.engine.begin() as connection:
@@ -103,6 +118,12 @@ def test_what_was_refused_is_done_once_and_nobody_is_told(counter, rivals):
     assert counter.value() == 100 * rivals + 7
 
 
+def test_what_follows_from_a_refusal_is_done_again_too(counter):
+    served = Served(counter, rivals=0)
+    assert served.post("/stale").status_code == 200
+    assert served.tries == 2
+
+
 def test_what_is_refused_each_time_is_told_in_the_end(counter):
     served = Served(counter, rivals=100)
     answer = served.post("/add", amount=7)
@@ -111,14 +132,19 @@ def test_what_is_refused_each_time_is_told_in_the_end(counter):
     assert counter.value() == 100 * served.tries
 
 
-@pytest.mark.parametrize(("path", "status"), [("/closed", 503), ("/broken", 500)])
+@pytest.mark.parametrize(("path", "status"), [("/closed", 503), ("/shut", 503), ("/broken", 500)])
 def test_other_failures_are_told_at_once(counter, path, status):
     served = Served(counter, rivals=0)
     assert served.post(path).status_code == status
     assert served.tries == 1
 
 
-def test_the_server_answers_as_prefects_own():
-    app = prefect_server.create_app()
-    assert app is prefect_server.server.create_app()
-    assert app.user_middleware[0].cls is AskedAgain
+@pytest.mark.parametrize(
+    ("database", "asked_again"),
+    [("sqlite+aiosqlite:///x.db", True), ("postgresql+asyncpg://prefect@127.0.0.1/x", False)],
+)
+def test_the_server_is_prefects_own(database, asked_again):
+    with temporary_settings({PREFECT_SERVER_DATABASE_CONNECTION_URL: database}):
+        app = prefect_server.create_app()
+        assert app is prefect_server.server.create_app()
+    assert (AskedAgain in {one.cls for one in app.user_middleware}) is asked_again
