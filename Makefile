@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## make the virtual environment .venv
 
-demo: $(READY) ## the whole life of a model on embedded servers, about 6 minutes
+demo: $(READY) ## the whole life of a model on embedded servers, 6 to 8 minutes
 	$(BIN)/python -m deployments.demo
 
 up: $(READY) ## start servers and workers for daily use, apply the deployments
