@@ -7,12 +7,13 @@ told.
 
     request --> application --> answer
        ^             |
-       +-- refused --+     in turns, five times; then the client is told as ever
+       +-- refused --+     soon, five times; then the client is told as ever
 
 On PostgreSQL nothing is refused, and this is what `prefect server start` serves.
 """
 
 import asyncio
+import random
 
 from fastapi import FastAPI
 from prefect.server.api import server
@@ -21,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.status import HTTP_503_SERVICE_UNAVAILABLE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Seconds before each new try.
-_PAUSES_S = (0.0, 0.02, 0.05, 0.1, 0.3)
+# Seconds before each new try, on average.
+_PAUSES_S = (0.02, 0.1, 0.2, 0.4, 0.6)
 
 
 def create_app() -> FastAPI:
@@ -45,7 +46,6 @@ class AskedAgain:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is no request (a websocket) is passed on."""
@@ -59,14 +59,13 @@ class AskedAgain:
             return await _asked(self.app, dict(scope), _replay(request, receive), send)
 
         answer = await ask()
-        if answer.refused:
-            # One after the other: refused together, they would be refused together again.
-            async with self._turn:
-                for pause in _PAUSES_S:
-                    await asyncio.sleep(pause)
-                    answer = await ask()
-                    if not answer.refused:
-                        break
+        for pause in _PAUSES_S:
+            if not answer.refused:
+                break
+            # Of another length for each: refused together, they would be refused together again.
+            # No request waits for another one here: one that hangs would hold up all of them.
+            await asyncio.sleep(pause * random.uniform(0.2, 1.8))
+            answer = await ask()
         await answer.release()
 
 
