@@ -60,13 +60,16 @@ class AskedAgain:
 
         answer = await ask()
         for pause in _PAUSES_S:
-            if not answer.refused:
+            if not answer.refusal:
                 break
             # Of another length for each: refused together, they would be refused together again.
             # No request waits for another one here: one that hangs would hold up all of them.
             await asyncio.sleep(pause * random.uniform(0.2, 1.8))
             answer = await ask()
         await answer.release()
+        if answer.refusal:
+            # As ever: Prefect decides what is logged of it.
+            raise answer.refusal
 
 
 class _Answer:
@@ -75,7 +78,7 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self.send = send
         self.held: list[Message] = []
-        self.refused = False
+        self.refusal: SQLAlchemyError | None = None
 
     async def __call__(self, message: Message) -> None:
         if self.held or message.get("status") == HTTP_503_SERVICE_UNAVAILABLE:
@@ -93,11 +96,11 @@ async def _asked(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> _A
     answer = _Answer(send)
     try:
         await app(scope, receive, answer)
-    except SQLAlchemyError:
+    except SQLAlchemyError as error:
         # Also what a refusal leads to, such as a transaction that is broken since.
         if not answer.held:
             raise
-        answer.refused = True
+        answer.refusal = error
     except Exception:
         await answer.release()
         raise

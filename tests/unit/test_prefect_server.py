@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException, Request
 from prefect.server.api.server import custom_internal_exception_handler
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import PendingRollbackError
+from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from deployments import prefect_server
 from deployments.prefect_server import AskedAgain
@@ -52,7 +52,7 @@ def counter(tmp_path):
 class Served:
     """The counter behind HTTP, as Prefect's API is: mounted, and with its error handler."""
 
-    def __init__(self, counter: Counter, rivals: int) -> None:
+    def __init__(self, counter: Counter, rivals: int, *, raising: bool = False) -> None:
         self.counter, self.rivals, self.tries = counter, rivals, 0
         api = FastAPI(exception_handlers={Exception: custom_internal_exception_handler})
         api.post("/add")(self._add)
@@ -63,7 +63,7 @@ class Served:
         app = FastAPI()
         app.mount("/api", api)
         app.add_middleware(AskedAgain)
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=raising)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test/api")
 
     def post(self, path: str, amount: int = 1) -> httpx.Response:
@@ -130,6 +130,9 @@ def test_what_is_refused_each_time_is_told_in_the_end(counter):
     assert (answer.status_code, answer.json()["exception_message"]) == (503, "Service Unavailable")
     assert served.tries == len(prefect_server._PAUSES_S) + 1
     assert counter.value() == 100 * served.tries
+    # The server logs what is raised behind the answer.
+    with pytest.raises(OperationalError, match="locked"):
+        Served(counter, rivals=100, raising=True).post("/add", amount=7)
 
 
 @pytest.mark.parametrize(("path", "status"), [("/closed", 503), ("/shut", 503), ("/broken", 500)])
