@@ -1,4 +1,4 @@
-"""The embedded Prefect server: Prefect's own application, which asks a busy SQLite again by itself.
+"""The embedded Prefect server: Prefect's own application, and what makes it live with SQLite.
 
 SQLite refuses a request of Prefect's that has read and then wants to write, where somebody else
 has written in between. Prefect answers 503, and its clients, the automations among them, ask again
@@ -9,16 +9,22 @@ told.
        ^             |
        +-- refused --+     soon, five times; then the client is told as ever
 
+What a refused statement leaves behind is tidied up at once: see `_Cursor`.
+
 On PostgreSQL nothing is refused, and this is what `prefect server start` serves.
 """
 
 import asyncio
 import random
+import sqlite3
+from typing import Any
 
 from fastapi import FastAPI
 from prefect.server.api import server
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 from starlette.status import HTTP_503_SERVICE_UNAVAILABLE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,7 +40,49 @@ def create_app() -> FastAPI:
     app = server.create_app(final=True)
     if str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).startswith("sqlite"):
         app.add_middleware(AskedAgain)
+        event.listen(Engine, "do_connect", _connect_tidily)
     return app
+
+
+class _Cursor(sqlite3.Cursor):
+    """Closed in the moment in which its statement fails.
+
+    SQLAlchemy leaves it open, and the error's traceback keeps it, until the garbage collector comes
+    by. To free it, that needs the connection, which its thread may have by then, waiting up to 60 s
+    for the lock of somebody who goes on when the collector is done: nobody is served so long.
+    """
+
+    def execute(self, *statement: Any) -> "_Cursor":
+        """Execute a statement; closed where that fails."""
+        try:
+            return super().execute(*statement)
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def executemany(self, *statement: Any) -> "_Cursor":
+        """Execute a statement with many parameters; closed where that fails."""
+        try:
+            return super().executemany(*statement)
+        except sqlite3.Error:
+            self.close()
+            raise
+
+
+class _Connection(sqlite3.Connection):
+    """Gives out cursors that close themselves."""
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        """A new cursor."""
+        return super().cursor(factory)
+
+
+def _connect_tidily(
+    dialect: Dialect, entry: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
+) -> None:
+    """Let SQLAlchemy open its connections as `_Connection`."""
+    del dialect, entry, args
+    options["factory"] = _Connection
 
 
 class AskedAgain:
@@ -53,58 +101,44 @@ class AskedAgain:
             await self.app(scope, receive, send)
             return
         request = await _whole(receive)
-
-        async def ask() -> _Answer:
-            # A copy: applications write into it which route they took.
-            return await _asked(self.app, dict(scope), _replay(request, receive), send)
-
-        answer = await ask()
         for pause in _PAUSES_S:
-            if not answer.refusal:
-                break
+            # A copy: applications write into it which route they took.
+            if not await _refused(self.app, dict(scope), _replay(request, receive), send):
+                return
             # Of another length for each: refused together, they would be refused together again.
             # No request waits for another one here: one that hangs would hold up all of them.
             await asyncio.sleep(pause * random.uniform(0.2, 1.8))
-            answer = await ask()
-        await answer.release()
-        if answer.refusal:
-            # As ever: Prefect decides what is logged of it.
-            raise answer.refusal
+        # As ever: the client is told, and Prefect decides what is logged.
+        await self.app(scope, _replay(request, receive), send)
 
 
-class _Answer:
-    """Passes an answer on, but holds a 503 back until it is known why."""
+async def _refused(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Let the application answer; true where SQLite refused, and nothing has been sent."""
+    held: list[Message] = []
 
-    def __init__(self, send: Send) -> None:
-        self.send = send
-        self.held: list[Message] = []
-        self.refusal: SQLAlchemyError | None = None
-
-    async def __call__(self, message: Message) -> None:
-        if self.held or message.get("status") == HTTP_503_SERVICE_UNAVAILABLE:
-            self.held.append(message)
+    async def pass_on(message: Message) -> None:
+        # A 503 is held back until it is known why.
+        if held or message.get("status") == HTTP_503_SERVICE_UNAVAILABLE:
+            held.append(message)
         else:
-            await self.send(message)
+            await send(message)
 
-    async def release(self) -> None:
-        for message in self.held:
-            await self.send(message)
+    async def release() -> None:
+        for message in held:
+            await send(message)
 
-
-async def _asked(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> _Answer:
-    """What the application answers; not sent yet, if SQLite refused."""
-    answer = _Answer(send)
     try:
-        await app(scope, receive, answer)
-    except SQLAlchemyError as error:
+        await app(scope, receive, pass_on)
+    except SQLAlchemyError:
         # Also what a refusal leads to, such as a transaction that is broken since.
-        if not answer.held:
+        if not held:
             raise
-        answer.refusal = error
+        return True
     except Exception:
-        await answer.release()
+        await release()
         raise
-    return answer
+    await release()
+    return False
 
 
 async def _whole(receive: Receive) -> list[Message]:

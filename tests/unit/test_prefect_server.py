@@ -1,8 +1,10 @@
 """Requests that a real SQLite refuses, answered by an application with Prefect's error handler."""
 
 import asyncio
+import gc
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import httpx
@@ -11,8 +13,9 @@ from asyncpg.exceptions import QueryCanceledError
 from fastapi import FastAPI, HTTPException, Request
 from prefect.server.api.server import custom_internal_exception_handler
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError, PendingRollbackError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from deployments import prefect_server
 from deployments.prefect_server import AskedAgain
@@ -140,6 +143,49 @@ def test_other_failures_are_told_at_once(counter, path, status):
     served = Served(counter, rivals=0)
     assert served.post(path).status_code == status
     assert served.tries == 1
+
+
+@pytest.fixture
+def served_tidily() -> Iterator[None]:
+    """Connections to SQLite are those of the server."""
+    event.listen(Engine, "do_connect", prefect_server._connect_tidily)
+    yield
+    event.remove(Engine, "do_connect", prefect_server._connect_tidily)
+
+
+async def longest_standstill(engine, path) -> float:
+    """Seconds for which the event loop stood still when the collector took a refused statement.
+
+    Its connection waits for a lock by then, as it does on a busy server.
+    """
+    rival = sqlite3.connect(path, isolation_level=None)
+
+    async def add(connection: AsyncConnection, patience_ms: int) -> None:
+        await connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience_ms}")
+        with pytest.raises(OperationalError, match="locked"):
+            await connection.exec_driver_sql("UPDATE number SET value = 1")
+
+    async with engine.connect() as connection:
+        with closing(rival):
+            rival.execute("BEGIN IMMEDIATE")
+            await add(connection, patience_ms=0)
+            waiting = asyncio.create_task(add(connection, patience_ms=3000))
+            await asyncio.sleep(0.3)
+            begun = time.monotonic()
+            gc.collect()
+            took = time.monotonic() - begun
+            assert not waiting.done()
+            await waiting
+    return took
+
+
+def test_what_a_refused_statement_leaves_behind_stops_nobody(counter, tmp_path, served_tidily):
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'number.db'}")
+    gc.disable()
+    try:
+        assert asyncio.run(longest_standstill(engine, tmp_path / "number.db")) < 1.5
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
