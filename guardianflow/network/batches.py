@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from guardianflow.data.dataset import Sample, load_image
 from guardianflow.edge.serving import letterbox
@@ -20,8 +19,7 @@ from guardianflow.network.augmentation import Fitted, augment, mosaic
 
 # Decoded images stay in memory up to this size; beyond it they are decoded again.
 _MEMORY_BYTES = 2 * 1024**3
-# Of Pillow's pixels.
-_PIXEL_BYTES = 4
+_PIXEL_BYTES = 3
 
 
 class Batches:
@@ -58,7 +56,7 @@ class Batches:
         sample = self._samples[index]
         image, scale = letterbox(load_image(sample.image), self._size)
         boxes = sample.boxes * np.float32(scale)
-        fitted = Fitted(Image.fromarray(image), boxes, sample.classes)
+        fitted = Fitted(image, boxes, sample.classes)
         if len(self._memory) < self._room:
             self._memory[index] = fitted
         return fitted
@@ -84,7 +82,7 @@ class Batches:
             for index in order[place * batch_size : (place + 1) * batch_size]
         ]
         # NHWC bytes seen as NCHW are the channels-last layout already: no copy.
-        stack = torch.from_numpy(np.stack([np.asarray(one.image) for one in chosen]))
+        stack = torch.from_numpy(np.stack([one.image for one in chosen]))
         return stack.permute(0, 3, 1, 2), pad_truth(chosen)
 
     def _augmented(self, index: int, epoch: int, seed: int) -> Fitted:

@@ -108,7 +108,7 @@ def detect_samples(
     exported.to(device)
     found: list[Detections] = []
     for index, sample in enumerate(samples):
-        square = torch.from_numpy(np.array(batches.fitted(index).image)[None]).to(device)
+        square = torch.from_numpy(batches.fitted(index).image[None]).to(device)
         with torch.inference_mode():
             boxes, scores = exported(square)
         kept, best, labels = select(
