@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from guardianflow.errors import (
     AnswerInvalid,
@@ -105,7 +105,8 @@ class Orchestrator:
         Args:
             deployment: `flow/deployment`.
             parameters: What the flow is given; the server checks them before anything runs.
-            idempotency_key: The same key starts one flow run, however often it is submitted.
+            idempotency_key: The same key starts one flow run, however often it is submitted;
+                without one each call starts its own.
 
         Raises:
             InputError: There is no such deployment, or the server refuses a parameter.
@@ -124,7 +125,10 @@ class Orchestrator:
                 ) from error
             try:
                 run = client.create_flow_run_from_deployment(
-                    found.id, parameters=dict(parameters or {}), idempotency_key=idempotency_key
+                    found.id,
+                    parameters=dict(parameters or {}),
+                    # Prefect's client asks again where it hears of no answer: one run all the same.
+                    idempotency_key=idempotency_key or str(uuid4()),
                 )
             except PrefectHTTPStatusError as error:
                 if error.response.status_code not in (409, 422):

@@ -23,6 +23,7 @@ from guardianflow.care.reconciliation import PASS_EVERY
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.orchestration import control
 from guardianflow.servers import NO_TELEMETRY
+from tests.proxy import Fault, proxy_before
 
 EMERGENCY = "guardianflow-emergency"
 POOLS_RELEASE = "guardianflow-release"
@@ -115,6 +116,21 @@ def test_a_run_with_an_idempotency_key_is_created_once(applied):
     assert first.id == second.id
     with get_client(sync_client=True) as client:
         client.delete_flow_run(first.id)
+
+
+def test_an_answer_that_gets_lost_does_not_start_a_second_run(applied):
+    server = str(get_current_settings().api.url).removesuffix("/api")
+    deployment, given = "rollback/guardianflow", {"model_name": NAME, "reason": "once"}
+    with proxy_before(server, patience_s=60) as proxy:
+        proxy.arm(Fault.DENIED, write=1, times=1)
+        started = control.Orchestrator(f"{proxy.uri}/api").submit(deployment, given)
+        assert proxy.hits == 1
+    another = applied.submit(deployment, given)
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs() if run.parameters.items() >= given.items()]
+        assert sorted(str(run.id) for run in runs) == sorted((started.id, another.id))
+        for run in runs:
+            client.delete_flow_run(run.id)
 
 
 def test_a_missing_deployment_says_how_it_comes_there(applied):
