@@ -289,8 +289,10 @@ class Orchestrator:
         result = self._resume(run_id, given | ({"code": code} if code else {}))
         if result.status == SetStateStatus.ABORT:
             raise NothingWaiting(
-                f"Flow run {run_id} does not wait for an answer.",
-                remedy="`guardianflow pending` lists those that do.",
+                f"Flow run {run_id} does not wait for an answer (any more).",
+                # Also where this answer was taken and the word of it got lost: its pages tell.
+                remedy="`guardianflow pending` lists those that do; what became of this one: "
+                f"{self.ui_url}/runs/flow-run/{run_id}.",
                 run=run_id,
             )
         if result.status != SetStateStatus.ACCEPT:
