@@ -95,14 +95,13 @@ def _place(
     first = np.floor((low - corner) * (size / side)).astype(int)
     last = np.minimum(np.ceil((high - corner) * (size / side)).astype(int), size)
     shown = _resized(sample.image[_within(first, last)], high - low)
-    zoom = (high - low) / (last - first)
-    placed = (sample.boxes - np.tile(first, 2)) * np.tile(zoom, 2)
+    corners = (sample.boxes.reshape(-1, 2, 2) - first) * ((high - low) / (last - first))
     if random.random() < 0.5:
-        shown, placed = _mirrored(shown, placed)
-    placed += np.tile(low, 2)
+        shown, corners = _mirrored(shown, corners)
     frame[_within(origin + low, origin + high)] = _lit(shown, random)
-    visible, keep = _visible(placed.astype(np.float32), room)
-    return visible + np.tile(origin, 2).astype(np.float32), sample.classes[keep]
+    visible, keep = _visible(corners + low, room)
+    boxes = (visible + origin).reshape(-1, 4).astype(np.float32)
+    return boxes, sample.classes[keep]
 
 
 def _within(first: NDArray[np.int_], last: NDArray[np.int_]) -> tuple[slice, slice]:
@@ -111,11 +110,11 @@ def _within(first: NDArray[np.int_], last: NDArray[np.int_]) -> tuple[slice, sli
 
 
 def _mirrored(
-    image: NDArray[np.uint8], boxes: NDArray[np.float64]
+    image: NDArray[np.uint8], corners: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    boxes = boxes.copy()
-    boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
-    return image[:, ::-1], boxes
+    mirrored = corners.copy()
+    mirrored[:, :, 0] = image.shape[1] - corners[:, ::-1, 0]
+    return image[:, ::-1], mirrored
 
 
 def _resized(image: NDArray[np.uint8], size: NDArray[np.int_]) -> NDArray[np.uint8]:
@@ -140,11 +139,12 @@ def _lit(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.ui
 
 
 def _visible(
-    boxes: NDArray[np.float32], room: NDArray[np.int_]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    corners: NDArray[np.float64], room: NDArray[np.int_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The boxes that are left within so much width and height, and which of all those are."""
-    inside = np.clip(boxes, 0, np.tile(room, 2).astype(np.float32))
-    sides = inside[:, 2:] - inside[:, :2]
-    share = sides.prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)
-    keep = (share >= _MIN_VISIBLE) & (sides.min(1, initial=np.inf) >= _MIN_SIDE)
+    inside = np.minimum(np.maximum(corners, 0), room)
+    width, height = (inside[:, 1] - inside[:, 0]).T
+    whole = (corners[:, 1] - corners[:, 0]).prod(1)
+    keep = width * height >= _MIN_VISIBLE * np.maximum(whole, 1e-9)
+    keep &= (width >= _MIN_SIDE) & (height >= _MIN_SIDE)
     return inside[keep], keep

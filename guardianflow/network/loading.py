@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+
 Item = TypeVar("Item")
 _MOST_WORKERS = 8
 # How much nicer they are than the thread that computes: 5 is a third of its share of a core.
@@ -58,6 +60,8 @@ def made_ahead(
 
 def _give_way() -> None:
     """Have this thread wait where one that computes wants the core; on Linux alone it can."""
+    # Of this thread: else torch starts others for it, which wait for their next work in a loop.
+    torch.set_num_threads(1)
     if sys.platform == "linux":
         niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -11,7 +11,7 @@ import torch
 from guardianflow.errors import DatasetInvalid
 from guardianflow.network import device
 from guardianflow.network.detector import Detector, DetectorShape
-from guardianflow.network.device import Precision
+from guardianflow.network.device import Precision, cpu_threads
 from guardianflow.network.fitting import fit
 from guardianflow.network.loading import made_ahead
 from guardianflow.network.transfer import carry_over
@@ -111,6 +111,12 @@ def test_threads_that_make_batches_give_way_to_the_one_that_computes():
     before = niceness(0)
     assert set(made_ahead(niceness, range(9), 2)) == {min(19, before + 5)}
     assert niceness(0) == before
+
+
+def test_threads_that_make_batches_start_no_others():
+    with cpu_threads(2):
+        assert set(made_ahead(lambda _: torch.get_num_threads(), range(9), 2)) == {1}
+        assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("workers", [1, 3])
