@@ -138,14 +138,31 @@ def strays(state_dir: Path, records: Iterable[Record]) -> list[psutil.Process]:
     return [process for process in marked(state_dir) if process.pid not in kept]
 
 
-def free_port(wanted: int | None = None) -> int:
-    """A port of the loopback interface that nobody listens on; the wanted one where it is free."""
-    for port in (wanted, *random.sample(_PORTS, 100)):
-        if port is None:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+def free_port(wanted: int | None = None, *, patience_s: float = 5.0) -> int:
+    """A port of the loopback interface that nobody listens on.
+
+    Args:
+        wanted: The one that it shall be, where it is free.
+        patience_s: So long it may become free: a process that was killed keeps its port until the
+            last of its threads is gone, and it counts as dead before.
+    """
+    deadline = time.monotonic() + patience_s
+    while wanted is not None:
+        if _is_free(wanted):
+            return wanted
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    for port in random.sample(_PORTS, 100):
+        if _is_free(port):
+            return port
     raise OSError("no free port on 127.0.0.1")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False

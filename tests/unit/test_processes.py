@@ -1,6 +1,7 @@
 """Ports of servers that have to come back to the same address."""
 
 import socket
+import threading
 
 import pytest
 
@@ -18,4 +19,13 @@ def test_the_wanted_port_is_taken_unless_somebody_listens_there(held):
         if held:
             somebody.bind(("127.0.0.1", port))
             somebody.listen()
-        assert (free_port(port) == port) is not held
+        assert (free_port(port, patience_s=0.2) == port) is not held
+
+
+def test_a_port_that_becomes_free_soon_is_waited_for():
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as server:
+        timer = threading.Timer(0.4, server.close)
+        timer.start()
+        assert free_port(port) == port
+        timer.join()
