@@ -59,8 +59,8 @@ def made_ahead(
 
 
 def _give_way() -> None:
-    """Have this thread wait where one that computes wants the core; on Linux alone it can."""
-    # Of this thread: else torch starts others for it, which wait for their next work in a loop.
+    """Leave the cores to the thread that computes; its place in their queue, on Linux alone."""
+    # Else torch starts threads for this one, which wait for their next work in a loop.
     torch.set_num_threads(1)
     if sys.platform == "linux":
         niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
