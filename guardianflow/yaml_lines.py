@@ -1,12 +1,16 @@
 """YAML with line numbers, so that an error can point at the line of a key."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import yaml
 
 # What PyYAML lets out beside its own errors: !!int '', 2001-99-99, a number of 5000 digits,
 # brackets a thousand deep.
 _FOREIGN_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+# What merge keys (<<) may unfold to: a few lines of them grow to more than any memory holds.
+_MAX_MERGED = 10_000
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class NoYaml(ValueError):
@@ -17,21 +21,27 @@ class NoYaml(ValueError):
         self.line = line
 
 
-def parse(text: str, *, merge_keys: bool = True) -> tuple[object, yaml.Node | None]:
+@dataclass(frozen=True)
+class RepeatedKey:
+    """A key that stands twice in one mapping; YAML's readers take the last one silently."""
+
+    key: str
+    first: int
+    again: int
+
+    def __str__(self) -> str:
+        return f"{self.key} stands there twice, in lines {self.first} and {self.again}"
+
+
+def parse(text: str) -> tuple[object, yaml.Node | None]:
     """The values of a YAML text (safe: no objects) and its tree, for `line_of`.
 
-    Args:
-        text: The text.
-        merge_keys: Whether `<<` is allowed. In a foreign text it is not: a few lines of it grow to
-            more than any memory holds.
-
     Raises:
-        NoYaml: It cannot be parsed.
+        NoYaml: It cannot be parsed, or merge keys (<<) make it grow without bounds.
     """
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        if not merge_keys:
-            _refuse_merge_keys(tree)
+        _bound_merge_keys(tree)
         return yaml.safe_load(text), tree
     except NoYaml:
         raise
@@ -43,7 +53,23 @@ def parse(text: str, *, merge_keys: bool = True) -> tuple[object, yaml.Node | No
         raise NoYaml(f"{type(error).__name__}: {error}", None) from error
 
 
-def _refuse_merge_keys(tree: yaml.Node | None) -> None:
+def repeated_keys(tree: yaml.Node | None) -> Iterator[RepeatedKey]:
+    """Keys that stand twice in one mapping, at any depth, in the order of the text."""
+    found: list[RepeatedKey] = []
+    for node in _nodes(tree):
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
+                continue
+            line, same = key.start_mark.line + 1, (key.tag, key.value)
+            if same in first:
+                found.append(RepeatedKey(key.value, first[same], line))
+            first.setdefault(same, line)
+    yield from sorted(found, key=lambda one: one.again)
+
+
+def _nodes(tree: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Every mapping and every list of a tree, each once."""
     seen: set[int] = set()
     waiting = [tree]
     while waiting:
@@ -51,11 +77,40 @@ def _refuse_merge_keys(tree: yaml.Node | None) -> None:
         if id(node) in seen or not isinstance(node, yaml.MappingNode | yaml.SequenceNode):
             continue
         seen.add(id(node))
+        yield node
         for child in node.value:
-            pair = child if isinstance(child, tuple) else (child,)
-            if len(pair) == 2 and pair[0].tag == "tag:yaml.org,2002:merge":
-                raise NoYaml("merge keys (<<) are not read here", pair[0].start_mark.line + 1)
-            waiting += pair
+            waiting += child if isinstance(child, tuple) else (child,)
+
+
+def _bound_merge_keys(tree: yaml.Node | None) -> None:
+    sizes: dict[int, int] = {}
+    for node in _nodes(tree):
+        _merged_size(node, sizes, set())
+
+
+def _merged_size(node: yaml.Node, sizes: dict[int, int], around: set[int]) -> int:
+    """How many pairs a mapping has after its merge keys were followed.
+
+    Raises:
+        NoYaml: More than any file of ours needs, or without end.
+    """
+    if not isinstance(node, yaml.MappingNode):
+        return 0
+    if id(node) not in sizes:
+        size = 0
+        for key, value in node.value:
+            if key.tag != _MERGE_TAG:
+                size += 1
+                continue
+            line = key.start_mark.line + 1
+            if id(node) in around:
+                raise NoYaml("a merge key (<<) leads back to itself", line)
+            parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            size += sum(_merged_size(part, sizes, around | {id(node)}) for part in parts)
+            if size > _MAX_MERGED:
+                raise NoYaml(f"merge keys (<<) unfold to more than {_MAX_MERGED} keys", line)
+        sizes[id(node)] = size
+    return sizes[id(node)]
 
 
 def line_of(tree: yaml.Node | None, keys: Sequence[object]) -> int | None:

@@ -1,6 +1,8 @@
 """`guardianflow dataset check`: says everything that is wrong with a data set, before training."""
 
 from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,17 @@ if TYPE_CHECKING:
     from guardianflow.data.findings import Finding
 
 _BAD_INPUT = 2
+
+
+class Use(StrEnum):
+    """What a data set is to be used for."""
+
+    TRAINING = "training"
+    WINDOW = "window"
+
+
+_NEEDS = {Use.TRAINING: ("train", "val", "test"), Use.WINDOW: ("test",)}
+_WORDS = {Use.TRAINING: "training", Use.WINDOW: "check-health"}
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -36,12 +49,15 @@ def check(
         Path | None,
         typer.Option(help="A data set whose test split must not be in what is learned from."),
     ] = None,
+    use: Annotated[
+        Use, typer.Option("--for", help="What it has to do for; a window needs test alone.")
+    ] = Use.TRAINING,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML page with pictures of it all.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a YOLO data set; exit code 2 where it has errors. No file of it is changed.
+    """Check a YOLO data set; exit code 2 where training would refuse it. No file is changed.
 
     [bold]Examples[/]
 
@@ -53,27 +69,36 @@ def check(
 
     wanted = [name.strip() for name in classes.split(",")] if classes else None
     with meter(quiet=as_json) as show:
-        checked, pairs = _check(path, wanted, root, against, show)
+        checked, pairs = _check(path, wanted, root, _NEEDS[use], against, show)
         if report is not None:
             _write(checked, pairs, report)
     wrong = len(errors(checked.findings))
     if as_json:
         print_result(_answer(checked, pairs, wrong, report), as_json=True)
     else:
-        _tell(checked, wrong, report)
+        _tell(checked, wrong, use, report)
     if wrong:
         raise typer.Exit(_BAD_INPUT)
 
 
 def _check(
-    path: Path, classes: list[str] | None, root: Path | None, against: Path | None, show: Meter
+    path: Path,
+    classes: list[str] | None,
+    root: Path | None,
+    needs: Sequence[str],
+    against: Path | None,
+    show: Meter,
 ) -> tuple["Checked", tuple["DuplicatePair", ...]]:
     """Check a data set; what is alike in it, and in the evaluation set, where one was given."""
     from guardianflow.data.checker import check_dataset
     from guardianflow.data.contamination import find_duplicates
 
     checked = check_dataset(
-        path, classes, base=root, on_progress=lambda p: show(p.step, p.done, p.total)
+        path,
+        classes,
+        base=root,
+        needs=needs,
+        on_progress=lambda p: show(p.step, p.done, p.total),
     )
     pairs = find_duplicates(checked.splits)
     if against is None:
@@ -138,7 +163,7 @@ def _answer(
     }
 
 
-def _tell(checked: "Checked", wrong: int, report: Path | None) -> None:
+def _tell(checked: "Checked", wrong: int, use: Use, report: Path | None) -> None:
     from guardianflow.data.findings import in_order, readable
     from guardianflow.data.summary import figures_by_split
 
@@ -167,7 +192,7 @@ def _tell(checked: "Checked", wrong: int, report: Path | None) -> None:
     ]
     if cells:
         print_table("Findings", columns, cells)
-    judged = "not to be used as it is" if wrong else "can be used"
+    judged = "not to be used as it is" if wrong else f"can be used for {_WORDS[use]}"
     odd = len(listed) - wrong
     stdout.print(f"{_counted(wrong, 'error')}, {_counted(odd, 'warning')}: {judged}")
     say(f"report: {report}" if report else "--report FILE.html shows each with its picture")

@@ -68,6 +68,7 @@ def check_dataset(
     classes: Sequence[str] | None = None,
     *,
     base: Path | None = None,
+    needs: Sequence[str] = (),
     on_progress: Callable[[Progress], None] | None = None,
     workers: int | None = None,
 ) -> Checked:
@@ -77,6 +78,7 @@ def check_dataset(
         place: The folder with data.yaml, or the YAML file.
         classes: What the classes have to be, in order; None takes those of data.yaml.
         base: Stands in for `path` of data.yaml.
+        needs: The splits that what it is for cannot do without.
         on_progress: Told how many images were looked at.
         workers: How many threads look at images; None takes one per core.
     """
@@ -86,6 +88,7 @@ def check_dataset(
     if description is None:
         return Checked(place, (), {}, {}, tuple(findings))
     _compare_names(description, classes, findings)
+    findings += _unnamed(description, needs)
     if not any(description.sources.values()):
         # No split can be found; what lies beside data.yaml is looked at all the same.
         everything = {UNNAMED: (Path(os.path.realpath(description.root)),)}
@@ -131,7 +134,7 @@ class _Check:
         self.cache.save()
         return samples
 
-    def _look(self, places: Mapping[str, tuple[str, str | None]], workers: int) -> Iterator[Looked]:
+    def _look(self, places: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[Looked]:
         """Look at images with their labels, in order; what is known is not read again."""
         known = {image: self._known(image, label) for image, label in places.items()}
         pool = ThreadPoolExecutor(workers, thread_name_prefix="check")
@@ -148,13 +151,13 @@ class _Check:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _known(self, image: str, places: tuple[str, str | None]) -> Looked | None:
+    def _known(self, image: str, places: tuple[str, ...]) -> Looked | None:
         facts = self.cache.image(image)
         label = _existing(places)
         labels = self.cache.labels(label) if facts else None
         return Looked(image, label, facts, labels) if facts and labels else None
 
-    def _examine(self, image: str, places: tuple[str, str | None]) -> Looked:
+    def _examine(self, image: str, places: tuple[str, ...]) -> Looked:
         """Read an image and its labels; runs in a thread, so it changes nothing of this object."""
         faults: list[Finding] = []
         stamps = stamp(image), stamp(label := _existing(places))
@@ -229,9 +232,8 @@ def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
     )
 
 
-def _existing(places: tuple[str, str | None]) -> str:
-    first, second = places
-    return second if second and not _is_there(first) and _is_there(second) else first
+def _existing(places: tuple[str, ...]) -> str:
+    return next(filter(_is_there, places), places[0])
 
 
 def _is_there(path: str) -> bool:
@@ -244,6 +246,20 @@ def _no_label(label: str) -> Fault:
         f"has no label file {readable(label)}",
         "Label the image; if there is nothing to find in it, make the file empty.",
     )
+
+
+def _unnamed(description: Description, needs: Sequence[str]) -> Iterator[Finding]:
+    """The splits that are needed and not named; where none is named, that was said already."""
+    missing = [split for split in needs if split not in description.sources]
+    for split in missing if description.sources else ():
+        fault = Fault(
+            Code.SPLIT_UNNAMED,
+            f"names no images for {split}, which is needed ({', '.join(needs)})",
+            f"Name a folder of images that is kept for {split}, or let `guardianflow dataset split`"
+            " choose them.",
+            value=split,
+        )
+        yield fault.at(description.file)
 
 
 def _compare_names(

@@ -78,7 +78,9 @@ def judge_names(classes: Sequence[str]) -> Iterator[Fault]:
 
 def judge_count(nc: object, classes: Sequence[str]) -> Fault | None:
     """Say where `nc` is not the number of classes; it may be left out."""
-    if nc is None or (not isinstance(nc, bool) and nc == len(classes)):
+    # An exporter or two writes '2'.
+    given = int(nc) if isinstance(nc, str) and re.fullmatch(r"[0-9]{1,5}", nc.strip()) else nc
+    if given is None or (not isinstance(given, bool) and given == len(classes)):
         return None
     return Fault(
         Code.NC_DIFFERS,

@@ -67,18 +67,26 @@ class Dataset:
         return self.splits[split]
 
 
-def open_dataset(root: Path, classes: Sequence[str] | None = None) -> Dataset:
+def open_dataset(
+    root: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    base: Path | None = None,
+    needs: Sequence[str] = (),
+) -> Dataset:
     """Read and check a data set in YOLO format; every image is decoded once, ever.
 
     Args:
-        root: The folder with data.yaml.
+        root: The folder with data.yaml, or the YAML file.
         classes: What the classes have to be, in order; None takes those of data.yaml.
+        base: Stands in for `path` of data.yaml.
+        needs: The splits that it is opened for.
 
     Raises:
         DatasetInvalid: Says the first thing that is wrong with file, line, value and remedy, and
             how many more there are; `data["problems"]` lists them.
     """
-    checked = check_dataset(root, classes)
+    checked = check_dataset(root, classes, base=base, needs=needs)
     if wrong := errors(checked.findings):
         raise refusal(wrong)
     return Dataset(
@@ -90,15 +98,22 @@ def open_dataset(root: Path, classes: Sequence[str] | None = None) -> Dataset:
     )
 
 
-def prepare_dataset(settings: DatasetSettings, classes: Sequence[str]) -> Dataset:
+def prepare_dataset(
+    settings: DatasetSettings, classes: Sequence[str], needs: Sequence[str] = ()
+) -> Dataset:
     """Open the data set of a scenario; a synthetic one is drawn first, once per machine.
+
+    Args:
+        settings: Which data set.
+        classes: What its classes have to be, in order.
+        needs: The splits that it is opened for.
 
     Raises:
         ScenarioInvalid: The folder does not exist, or a class cannot be drawn.
         DatasetInvalid: The data set cannot be trusted.
     """
     if isinstance(settings, FolderData):
-        return open_dataset(settings.resolve(), classes)
+        return open_dataset(settings.resolve(), classes, base=settings.base(), needs=needs)
     identity = json.dumps([settings.model_dump(mode="json"), list(classes), drawing_digest()])
     folder = home() / "datasets" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if not folder.is_dir():

@@ -29,8 +29,8 @@ _HUGE_PIXELS = 24_000_000
 _TINY_SIDE = 16
 _MAX_FILE_BYTES = 256 * 2**20
 _FORMATS = {
-    "JPEG": (".jpg", ".jpeg"),
-    "MPO": (".jpg", ".jpeg"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "PNG": (".png",),
     "BMP": (".bmp",),
     "WEBP": (".webp",),
@@ -38,6 +38,8 @@ _FORMATS = {
     # Only ever under another name: no suffix of it is taken for an image.
     "GIF": (),
 }
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
+"""How the names of images end that are read."""
 # Pillow opens an MPO (several JPEGs in one file, as phones write them) as a JPEG.
 _READ = tuple(kind for kind in _FORMATS if kind != "MPO")
 _EXIF_ORIENTATION = 0x0112

@@ -3,6 +3,8 @@
 path             the folder that the splits are seen from; another one can be given in its place
 train val test   a folder of images, a .txt file with one image in a line, or a list of these
 names  nc        the classes, as a list or numbered, and how many there are
+
+Any one YAML file with these keys will do. What is empty counts as not there.
 """
 
 import os
@@ -13,12 +15,16 @@ from pathlib import Path
 from typing import cast
 
 from guardianflow.data.class_names import judge_count, judge_names, read_names
-from guardianflow.data.findings import Fault, Finding, quoted, short
+from guardianflow.data.documents import names_in
+from guardianflow.data.findings import Fault, Finding, quoted, readable, short
+from guardianflow.data.kinds import no_description
 from guardianflow.data.rules import Code
 from guardianflow.data.yaml_file import SPLITS, Reader, parse_file
 from guardianflow.yaml_lines import line_of
 
 _FILES = ("data.yaml", "data.yml")
+_SUFFIXES = (".yaml", ".yml")
+_SYNONYMS = {"train": (), "val": ("valid", "validation", "dev"), "test": ("testing",)}
 _FOREIGN = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 _MAX_ENTRIES = 10_000
 
@@ -57,40 +63,62 @@ def read_description(
     Returns:
         What can be used of it; None where nothing can.
     """
-    file = _find(place)
-    if file is None:
-        fault = Fault(
-            Code.YAML_MISSING,
-            "does not exist",
-            "A data set is a folder with data.yaml (names, train, val, test), images and labels.",
-        )
-        findings.append(fault.at(place / _FILES[0]))
-        return None
+    file = place
     try:
+        file = _find(place)
         reader = parse_file(file, findings)
     except Fault as fault:
         findings.append(fault.at(file))
         return None
     classes = _read_names(reader)
     folder = _given_base(reader, base) if base else _read_base(reader)
-    sources = _read_splits(reader, folder)
+    keys = _split_keys(reader)
+    sources = _read_splits(reader, keys, folder)
     return Description(
         file=file,
         root=file.parent,
         base=folder or file.parent,
         classes=classes,
         sources=sources,
-        lines={split: line_of(reader.tree, [split]) for split in SPLITS},
+        lines={split: line_of(reader.tree, [keys.get(split, split)]) for split in SPLITS},
     )
 
 
-def _find(place: Path) -> Path | None:
-    known = place.suffix.lower() in (".yaml", ".yml")
+def _find(place: Path) -> Path:
+    """The YAML file that describes the data set of a place.
+
+    Raises:
+        Fault: There is none, or it is a guess which one.
+    """
     # Not Path.exists: it raises on names that are too long.
-    if known and os.path.exists(place) and not os.path.isdir(place):
+    if place.suffix.lower() in _SUFFIXES and os.path.exists(place) and not os.path.isdir(place):
         return place
     # Not `is_file`: a pipe or a folder of that name has to be told, not overlooked.
-    return next((place / name for name in _FILES if os.path.lexists(place / name)), None)
+    usual = next((place / name for name in _FILES if os.path.lexists(place / name)), None)
+    if usual:
+        return usual
+    names = [name for name in names_in(place) if name.lower().endswith(_SUFFIXES)]
+    others = [file for name in names if _describes(file := place / name)]
+    if len(others) > 1:
+        raise Fault(
+            Code.YAML_SEVERAL,
+            f"has no data.yaml, and {', '.join(readable(file.name) for file in others)} each "
+            "describe a data set",
+            f"Name the one that is meant, e.g. {readable(others[0])}",
+            value=[file.name for file in others],
+        )
+    if not others:
+        raise no_description(place)
+    return others[0]
+
+
+def _describes(file: Path) -> bool:
+    """Whether a YAML file names classes and splits."""
+    try:
+        reader = parse_file(file, [])
+    except Fault:
+        return False
+    return "names" in reader.content and bool(_split_keys(reader))
 
 
 def _read_names(reader: Reader) -> tuple[str, ...]:
@@ -123,7 +151,7 @@ def _given_base(reader: Reader, base: Path) -> Path | None:
 def _read_base(reader: Reader) -> Path | None:
     """The folder in which the splits lie: `path` of data.yaml, seen from data.yaml."""
     given = reader.content.get("path")
-    if given is None:
+    if _unset(given):
         return reader.file.parent
     found = None if _foreign(given) else _resolve(reader.file.parent, given)
     if found is None or not found.is_dir():
@@ -139,15 +167,36 @@ def _read_base(reader: Reader) -> Path | None:
     return found
 
 
-def _read_splits(reader: Reader, base: Path | None) -> Mapping[str, tuple[Path, ...]]:
-    named = [split for split in SPLITS if reader.content.get(split) is not None]
+def _unset(value: object) -> bool:
+    return value is None or value == [] or (isinstance(value, str) and not value.strip())
+
+
+def _split_keys(reader: Reader) -> Mapping[str, str]:
+    """The splits that are there, and what each is called."""
+    keys = {split: (split, *_SYNONYMS[split]) for split in SPLITS}
+    return {
+        split: written
+        for split, names in keys.items()
+        if (written := next((n for n in names if not _unset(reader.content.get(n))), None))
+    }
+
+
+def _read_splits(
+    reader: Reader, keys: Mapping[str, str], base: Path | None
+) -> Mapping[str, tuple[Path, ...]]:
+    named = list(keys)
+    for split, written in keys.items():
+        if written != split:
+            what, remedy = f"{written} is read as {split}", f"Rename it to {split}."
+            fault = Fault(Code.SPLIT_RENAMED, what, remedy, value=written)
+            reader.add(fault, written, split=split)
     if not named:
         what = "has none of the keys train, val, test"
         reader.add(Fault(Code.SPLITS_MISSING, what, "Name at least one folder."))
     if base is None:
         # Where they would be seen from is unknown; one finding says so.
         return dict.fromkeys(named, ())
-    sources = {split: _read_sources(reader, base, split) for split in named}
+    sources = {split: _read_sources(reader, base, split, keys[split]) for split in named}
     owner: dict[Path, str] = {}
     for split, paths in sources.items():
         for path in paths:
@@ -158,56 +207,42 @@ def _read_splits(reader: Reader, base: Path | None) -> Mapping[str, tuple[Path, 
                     "A model must be measured on images that it did not learn from: split them.",
                     value=str(path),
                 )
-                reader.add(fault, split)
-    for split in ("val", "test"):
-        if "train" in named and split not in named:
-            _warn_unnamed(reader, split)
+                reader.add(fault, keys[split], split=split)
     return sources
 
 
-def _warn_unnamed(reader: Reader, split: str) -> None:
-    synonyms = {"val": ("valid", "validation", "dev"), "test": ("testing", "eval")}[split]
-    written = next((key for key in synonyms if key in reader.content), None)
-    fault = Fault(
-        Code.SPLIT_UNNAMED,
-        f"has no key {split}" + (f", but {written}" if written else ""),
-        f"Rename {written} to {split}."
-        if written
-        else f"Name a folder of images that is kept for {split}; training needs all three.",
-        value=written,
-    )
-    reader.add(fault, written)
-
-
-def _read_sources(reader: Reader, base: Path, split: str) -> tuple[Path, ...]:
-    value = reader.content[split]
+def _read_sources(reader: Reader, base: Path, split: str, key: str) -> tuple[Path, ...]:
+    value = reader.content[key]
     entries = cast("list[object]", value) if isinstance(value, list) else [value]
     sources: list[Path] = []
     # A list that holds itself ends in entries that are no text; a long one is cut.
     for entry in entries[:_MAX_ENTRIES]:
         try:
-            source = _read_source(reader, base, split, entry)
+            source, odd = _read_source(reader, base, split, entry)
         except Fault as fault:
-            reader.add(fault, split)
+            reader.add(fault, key, split=split)
         else:
             sources.append(source)
+            if odd:
+                reader.add(odd, key, split=split)
     return tuple(dict.fromkeys(sources))
 
 
-def _read_source(reader: Reader, base: Path, split: str, entry: object) -> Path:
-    """A folder or a list of images.
+def _read_source(
+    reader: Reader, base: Path, split: str, entry: object
+) -> tuple[Path, Fault | None]:
+    """A folder or a list of images, and what is odd about how it is named.
 
     Raises:
         Fault: It does not exist here, or lies around the data set.
     """
-    found = None if _foreign(entry) else _resolve(base, entry)
+    found, odd = None if _foreign(entry) else _resolve(base, entry), None
     if found is None and isinstance(entry, str) and entry.startswith("../"):
         # A well-known exporter writes `../train/images` for a folder beside data.yaml.
         found = _resolve(base, entry.removeprefix("../"))
         if found is not None:
             what = f"{split} {quoted(entry)} was read as {short(entry[3:])!r}"
-            fault = Fault(Code.SPLIT_MOVED, what, "Take `../` out.", value=entry)
-            reader.add(fault, split)
+            odd = Fault(Code.SPLIT_MOVED, what, "Take `../` out.", value=entry)
     if found is None or not (found.is_dir() or found.suffix.lower() == ".txt"):
         ours = isinstance(entry, str) and not _foreign(entry)
         looked = short(f" (looked for {base / str(entry)})") if ours else ""
@@ -225,15 +260,14 @@ def _read_source(reader: Reader, base: Path, split: str, entry: object) -> Path:
             "Name the folder of images alone.",
             value=entry,
         )
-    if isinstance(entry, str) and os.path.isabs(entry):
-        fault = Fault(
+    if isinstance(entry, str) and os.path.isabs(os.path.expanduser(entry)):
+        odd = Fault(
             Code.SPLIT_ABSOLUTE,
             f"{split} {quoted(entry)} is an absolute path",
             "Name the folder as seen from data.yaml.",
             value=entry,
         )
-        reader.add(fault, split)
-    return found
+    return found, odd
 
 
 def _foreign(entry: object) -> bool:
@@ -245,7 +279,7 @@ def _resolve(base: Path, entry: object) -> Path | None:
     if not isinstance(entry, str) or not entry or "\0" in entry:
         return None
     try:
-        path = os.path.realpath(os.path.join(base, entry))
+        path = os.path.realpath(os.path.join(base, os.path.expanduser(entry)))
     except (OSError, ValueError):
         return None
     # Not Path.exists: it raises on names that are too long.

@@ -1,6 +1,6 @@
 """Which files a split is made of: walks folders and lists of images, and finds each label's place.
 
-    images/train/a.jpg -> labels/train/a.txt      or a.txt beside the image
+    images/train/a.jpg -> labels/train/a.txt      or a.txt beside the image, or labels/a.txt
 
 Links are followed once; nothing is opened here, so that no pipe can be waited for. Paths are text:
 a data set has ten thousands of files, and pathlib takes a multiple of the time.
@@ -12,19 +12,21 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from guardianflow.data.decoding import IMAGE_SUFFIXES
 from guardianflow.data.description import Description, read_description
 from guardianflow.data.findings import Fault, Finding, short
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import read_text
 from guardianflow.data.yaml_file import SPLITS
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 # Images, too, but in formats that are not read.
-_UNSUPPORTED = frozenset(
+UNSUPPORTED_SUFFIXES = frozenset(
     {".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".mpo", ".pfm", ".ppm", ".tga"}
 )
 # Written beside images by annotation tools and operating systems; nobody needs to hear of them.
 _EXPECTED_SUFFIXES = frozenset({".txt", ".cache", ".json", ".xml", ".csv", ".ini", ".db", ".yaml"})
+# CVAT writes its lists as seen from the folder in which it trains.
+_EXPORTED = "data/"
 _FEW = 20
 _MAX_DEPTH = 64
 
@@ -67,45 +69,45 @@ def list_images(description: Description, split: str, findings: list[Finding]) -
     return listing
 
 
-def find_images(root: Path, split: str) -> list[Path]:
+def find_images(root: Path, split: str, base: Path | None = None) -> list[Path]:
     """The images of one split, without a look at what is wrong with the data set."""
     findings: list[Finding] = []
-    description = read_description(root, findings)
+    description = read_description(root, findings, base)
     if description is None or split not in description.sources:
         return []
     return [Path(image) for image in list_images(description, split, findings).images]
 
 
-def label_places(images: list[str], root: str) -> dict[str, tuple[str, str | None]]:
-    """Where the label of each image lies: in `labels/` beside `images/`, or beside the image.
+def label_places(images: list[str], root: str) -> dict[str, tuple[str, ...]]:
+    """Where the label of each image may lie: the first place that is there counts.
 
+    In `labels/` as the image in `images/`, beside the image, or in one `labels/` for all splits.
     The last folder called `images` counts, and only below the data set's own folder.
-
-    Returns:
-        The first choice and the second, or None where there is one place only.
     """
-    mirrored: dict[str, str | None] = {}
-    places: dict[str, tuple[str, str | None]] = {}
+    folders: dict[str, tuple[str, ...]] = {}
+    places: dict[str, tuple[str, ...]] = {}
     for image in images:
         folder, _, name = image.rpartition(os.sep)
-        if folder not in mirrored:
-            mirrored[folder] = _mirrored(folder, root)
+        if folder not in folders:
+            folders[folder] = _label_folders(folder, root)
         label = f"{os.path.splitext(name)[0]}.txt"
-        beside = f"{folder}{os.sep}{label}"
-        other = mirrored[folder]
-        places[image] = (f"{other}{os.sep}{label}", beside) if other else (beside, None)
+        places[image] = tuple(f"{place}{os.sep}{label}" for place in folders[folder])
     return places
 
 
-def _mirrored(folder: str, root: str) -> str | None:
+def _label_folders(folder: str, root: str) -> tuple[str, ...]:
     own = folder.startswith(f"{root}{os.sep}")
     head, tail = (root, folder[len(root) + 1 :]) if own else ("", folder)
     parts = tail.split(os.sep)
     if "images" not in parts:
-        return None
+        return (folder,)
     last = len(parts) - 1 - parts[::-1].index("images")
     parts[last] = "labels"
-    return os.path.join(head, *parts) if own else os.sep.join(parts)
+    mirrored, flat = (
+        os.path.join(head, *some) if own else os.sep.join(some)
+        for some in (parts, parts[: last + 1])
+    )
+    return tuple(dict.fromkeys((mirrored, folder, flat)))
 
 
 @dataclass
@@ -152,7 +154,7 @@ class _Walk:
             self.walk(entry.path, depth + 1)
         elif suffix in IMAGE_SUFFIXES:
             self.listing.images.append(entry.path)
-        elif suffix in _UNSUPPORTED:
+        elif suffix in UNSUPPORTED_SUFFIXES:
             what = f"is an image in a format that is not read ({suffix})"
             fault = Fault(Code.FILE_UNSUPPORTED, what, "Convert it to JPEG or PNG.", suffix)
             self._add(fault, entry.path)
@@ -209,13 +211,16 @@ def _read_list(
         return
     if text.fault:
         findings.append(text.fault.at(source, split=listing.split))
-    taken = set(listing.images)
+    taken, moved = set(listing.images), 0
     for number, line in enumerate(text.text.splitlines(), start=1):
         entry = line.strip()
         if not entry:
             continue
-        places = (os.path.join(place, entry) for place in (description.base, source.parent))
-        image = next((os.path.normpath(place) for place in places if _exists(place)), None)
+        around = (description.base, source.parent)
+        image = _find_entry(entry, around)
+        if image is None and entry.startswith(_EXPORTED) and not _exists(around[0] / _EXPORTED):
+            image = _find_entry(entry.removeprefix(_EXPORTED), around)
+            moved += image is not None
         if image is None or os.path.splitext(image)[1].lower() not in IMAGE_SUFFIXES:
             what = f"image {short(entry)!r} does not exist on this machine"
             remedy = "Correct the line; it is seen from `path`, or from this file."
@@ -228,10 +233,19 @@ def _read_list(
         else:
             taken.add(image)
             listing.images.append(image)
+    if moved:
+        what = f"{moved} images are listed below {_EXPORTED}, and were found without it"
+        fault = Fault(Code.LIST_ENTRY_MOVED, what, f"Take {_EXPORTED} out of the lines.", moved)
+        findings.append(fault.at(source, split=listing.split, count=moved))
 
 
-def _exists(path: str) -> bool:
-    return "\0" not in path and os.path.exists(path)
+def _find_entry(entry: str, around: tuple[Path, ...]) -> str | None:
+    places = (os.path.join(place, entry) for place in around)
+    return next((os.path.normpath(place) for place in places if _exists(place)), None)
+
+
+def _exists(path: str | Path) -> bool:
+    return "\0" not in str(path) and os.path.exists(path)
 
 
 def _warn_above(description: Description, listing: Listing, findings: list[Finding]) -> None:

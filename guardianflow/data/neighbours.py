@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from guardianflow.data.decoding import IMAGE_SUFFIXES, read_content
 from guardianflow.data.description import Description
 from guardianflow.data.examination import Looked
 from guardianflow.data.findings import Fault, Finding, readable, short
-from guardianflow.data.listing import IMAGE_SUFFIXES, comparable, link_outside
+from guardianflow.data.listing import UNSUPPORTED_SUFFIXES, comparable, link_outside
 from guardianflow.data.rules import Code
-from guardianflow.data.texts import read_text
+from guardianflow.data.texts import MAX_TEXT_BYTES, read_text
 
 _CLASSES_FILE = "classes.txt"
 _FEW = 50
@@ -89,12 +90,15 @@ def _orphans(
 ) -> Iterator[Finding]:
     """Label files without an image, where labels have a folder of their own."""
     paths = [os.path.join(folder, name) for name in _names(folder) if name.endswith(".txt")]
-    orphans = [p for p in paths if p not in known and os.path.basename(p) != _CLASSES_FILE]
+    orphans = [path for path in paths if path not in known]
     if orphans:
-        # An image that no list of the data set names is still an image.
+        # An image that no list of the data set names is still an image, and so is one in a format
+        # that is not read: its label is left out with it.
         parts = map(os.path.splitext, _names(images))
-        stems = {stem for stem, suffix in parts if suffix.lower() in IMAGE_SUFFIXES}
+        images_too = IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES
+        stems = {stem for stem, suffix in parts if suffix.lower() in images_too}
         orphans = [p for p in orphans if os.path.splitext(os.path.basename(p))[0] not in stems]
+        orphans = [path for path in orphans if _may_be_labels(path)]
     renamed = {path: image for path in orphans if (image := missing.get(comparable(path)))}
     for path, image in renamed.items():
         what = f"has no image, but {readable(os.path.basename(image))} has no label"
@@ -106,6 +110,16 @@ def _orphans(
         remedy = "Bring the image back, or remove the label file."
         fault = Fault(Code.LABEL_ORPHAN, f"has no image{more}", remedy, value=len(lost))
         yield fault.at(lost[0], count=len(lost))
+
+
+def _may_be_labels(path: str) -> bool:
+    """Whether a text file begins as labels do; lists of classes and notes lie beside them, too."""
+    try:
+        content = read_content(path, MAX_TEXT_BYTES)
+    except Fault:
+        return True
+    words = content.split(maxsplit=1)
+    return not words or words[0][:1].isdigit() or words[0][:1] in (b"-", b"+", b".")
 
 
 def _links(folder: str, inside: tuple[str, ...]) -> Iterator[Finding]:
@@ -142,6 +156,6 @@ def _compare_classes(folder: str, classes: Sequence[str]) -> Iterator[Finding]:
 
 def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError:
         return []

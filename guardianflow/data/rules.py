@@ -19,7 +19,11 @@ class Severity(StrEnum):
 class Code(StrEnum):
     """The kinds of fault, in the order in which they are told."""
 
+    PLACE_MISSING = "place-missing"
+    FORMAT_FOREIGN = "format-foreign"
+    FORMAT_BROKEN = "format-broken"
     YAML_MISSING = "yaml-missing"
+    YAML_SEVERAL = "yaml-several"
     YAML_UNREADABLE = "yaml-unreadable"
     YAML_SYNTAX = "yaml-syntax"
     YAML_NO_MAPPING = "yaml-no-mapping"
@@ -39,6 +43,7 @@ class Code(StrEnum):
     PATH_MISSING = "path-missing"
     SPLITS_MISSING = "splits-missing"
     SPLIT_UNNAMED = "split-unnamed"
+    SPLIT_RENAMED = "split-renamed"
     SPLIT_MISSING = "split-missing"
     SPLIT_OUTSIDE = "split-outside"
     SPLIT_SHARED = "split-shared"
@@ -47,6 +52,7 @@ class Code(StrEnum):
     SPLIT_ABOVE = "split-above"
     SPLIT_ABSOLUTE = "split-absolute"
     LIST_ENTRY_MISSING = "list-entry-missing"
+    LIST_ENTRY_MOVED = "list-entry-moved"
     LIST_ENTRY_TWICE = "list-entry-twice"
     FOLDER_UNREADABLE = "folder-unreadable"
     FILE_UNREADABLE = "file-unreadable"
@@ -127,7 +133,11 @@ def _warning(title: str, repair: str = "", summary: str = "") -> Rule:
 
 
 RULES: Mapping[Code, Rule] = {
+    Code.PLACE_MISSING: _error("a folder that is not there"),
+    Code.FORMAT_FOREIGN: _error("a data set in another format, or not unpacked"),
+    Code.FORMAT_BROKEN: _error("annotations of another format that cannot be read"),
     Code.YAML_MISSING: _error("the folder has no data.yaml"),
+    Code.YAML_SEVERAL: _error("several YAML files describe a data set, none is called data.yaml"),
     Code.YAML_UNREADABLE: _error("data.yaml cannot be read"),
     Code.YAML_SYNTAX: _error("data.yaml is no YAML"),
     Code.YAML_NO_MAPPING: _error("data.yaml has no keys"),
@@ -148,7 +158,8 @@ RULES: Mapping[Code, Rule] = {
     Code.NC_DIFFERS: _error("nc is not the number of names"),
     Code.PATH_MISSING: _error("`path` does not exist on this machine"),
     Code.SPLITS_MISSING: _error("data.yaml names no train, val or test"),
-    Code.SPLIT_UNNAMED: _warning("there is something to train on, but no val or test"),
+    Code.SPLIT_UNNAMED: _error("a split that is needed (to train: train, val, test) is not named"),
+    Code.SPLIT_RENAMED: _warning("a split is called valid or validation", "read as val"),
     Code.SPLIT_MISSING: _error("a split does not exist on this machine"),
     Code.SPLIT_OUTSIDE: _error("a split is a folder around the data set itself"),
     Code.SPLIT_SHARED: _error("two splits are the same folder"),
@@ -159,6 +170,9 @@ RULES: Mapping[Code, Rule] = {
     ),
     Code.SPLIT_ABSOLUTE: _warning("an absolute path: it works on this machine alone"),
     Code.LIST_ENTRY_MISSING: _error("a list of images names a file that is not there"),
+    Code.LIST_ENTRY_MOVED: _warning(
+        "`data/` in front of the images of a list, as an exporter writes it", "read without it"
+    ),
     Code.LIST_ENTRY_TWICE: _warning("a list of images names a file twice", "it counts once"),
     Code.FOLDER_UNREADABLE: _error("a folder may not be read"),
     Code.FILE_UNREADABLE: _error("a file may not be read"),

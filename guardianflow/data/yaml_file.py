@@ -1,6 +1,5 @@
 """The file data.yaml itself: parsed with its lines, and the faults that it has as a text."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ import yaml
 from guardianflow.data.findings import Fault, Finding, short
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import read_text
-from guardianflow.yaml_lines import NoYaml, line_of, parse
+from guardianflow.yaml_lines import NoYaml, line_of, parse, repeated_keys
 
 SPLITS = ("train", "val", "test")
+"""What a data set has images for; training needs all three."""
 _MAX_BYTES = 512 * 2**10
 
 
@@ -26,10 +26,9 @@ class Reader:
     content: Mapping[str, object]
     findings: list[Finding]
 
-    def add(self, fault: Fault, key: str | None = None) -> None:
+    def add(self, fault: Fault, key: str | None = None, *, split: str | None = None) -> None:
         """Collect a fault, at the line of a key where it is about one."""
         line = line_of(self.tree, [key]) if key else None
-        split = key if key in SPLITS else None
         self.findings.append(fault.at(self.file, line=line, split=split))
 
 
@@ -48,7 +47,7 @@ def parse_file(file: Path, findings: list[Finding]) -> Reader:
     if text.fault:
         findings.append(text.fault.at(file))
     try:
-        content, tree = parse(text.text, merge_keys=False)
+        content, tree = parse(text.text)
     except NoYaml as error:
         remedy = "Correct the line." if error.line else "Write it anew, or take the exporter's."
         what = f"is no YAML: {short(str(error))}"
@@ -68,17 +67,10 @@ def parse_file(file: Path, findings: list[Finding]) -> Reader:
 
 
 def _refuse_keys(reader: Reader) -> None:
-    pairs = reader.tree.value if isinstance(reader.tree, yaml.MappingNode) else []
-    keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
-    for key, count in Counter(keys).items():
-        if count > 1:
-            fault = Fault(
-                Code.YAML_KEY_TWICE,
-                f"{short(key)} stands there {count} times",
-                "Keep the one that is meant.",
-                value=key,
-            )
-            reader.add(fault, key)
+    for repeated in repeated_keys(reader.tree):
+        what, remedy = short(str(repeated)), "Keep the one that is meant."
+        fault = Fault(Code.YAML_KEY_TWICE, what, remedy, value=repeated.key, line=repeated.again)
+        reader.add(fault)
     if "kpt_shape" in reader.content:
         fault = Fault(
             Code.YAML_POSE,

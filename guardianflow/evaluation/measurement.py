@@ -82,7 +82,7 @@ def evaluation_set(
         ScenarioInvalid: The folder does not exist on this machine.
         DatasetInvalid: The data set cannot be trusted.
     """
-    dataset = prepare_dataset(scenario.dataset, scenario.classes)
+    dataset = prepare_dataset(scenario.dataset, scenario.classes, ("test",))
     samples = dataset.samples("test")
     now = split_digest(dataset, "test")
     if recorded is not None and now != recorded:

@@ -62,7 +62,7 @@ def trial_frame(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Fr
 def _photograph(data: FolderData) -> Frame | None:
     """The first readable image of a folder's test split; None where the folder is elsewhere."""
     try:
-        image = next(iter(find_images(data.resolve(), _TEST_SPLIT)))
+        image = next(iter(find_images(data.resolve(), _TEST_SPLIT, data.base())))
         return Frame(load_image(image), f"{image.name} of its evaluation set")
     except (ScenarioInvalid, DatasetInvalid, StopIteration):
         return None

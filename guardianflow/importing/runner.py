@@ -143,9 +143,8 @@ class ImportRunner:
         adapted, origin = self._open(self.options.input_range)
         self._report("open", 1, 1, f"{origin.layout}, {origin.size} px")
         self._report("data", 0, 1)
-        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
-        for split in ("val", "test"):
-            dataset.samples(split)
+        needs = ("val", "test")
+        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, needs)
         self._report("data", 1, 1)
         refuse_edited(self.registry.client, self.scenario)
         return self._find(dataset, origin) or self._import(dataset, adapted, origin)

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.data.yaml_file import SPLITS
 from guardianflow.edge import compression, ir
 from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
@@ -98,9 +99,7 @@ class QuantizationRunner:
     def quantize(self) -> QuantizedModel:
         """Quantize without registering; raises what `run` raises."""
         self._report("data", 0, 1)
-        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
-        for split in ("train", "val", "test"):
-            dataset.samples(split)
+        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, SPLITS)
         self._report("data", 1, 1)
         refuse_edited(self.registry.client, self.scenario)
         source = self.registry.get_version(self.scenario.model_name, self.source_version)

@@ -11,6 +11,8 @@ from pydantic import Field
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario.values import Settings
 
+_YAML = (".yaml", ".yml")
+
 
 class Light(StrEnum):
     """The light in which a synthetic scene is drawn."""
@@ -44,34 +46,79 @@ class FolderData(Settings):
     kind: Literal["folder"] = Field(description="A folder with data.yaml, images/ and labels/.")
     path: str = Field(
         min_length=1,
-        description="The folder; ${VARIABLE} is read from the environment, a relative path "
-        "starts at the working directory.",
+        description="The folder, or the YAML file in it; ${VARIABLE} is read from the environment, "
+        "a relative path starts at the working directory.",
+    )
+    root: str | None = Field(
+        default=None,
+        min_length=1,
+        # What is not given adds nothing to the digest of scenarios that were trained before.
+        exclude_if=lambda value: value is None,
+        description="Stands in for `path` of a data.yaml of another machine, as `dataset check "
+        "--root` does.",
     )
 
     def resolve(self) -> Path:
-        """The folder with the environment's variables filled in.
+        """The folder, or the YAML file, with the environment's variables filled in.
+
+        Raises:
+            ScenarioInvalid: A variable is not set, or there is no such folder or file.
+        """
+        path = _filled("dataset.path", self.path)
+        if not _is_folder(path) and not (path.suffix in _YAML and _is_file(path)):
+            raise _no_folder("dataset.path", self.path, path)
+        return path
+
+    def base(self) -> Path | None:
+        """The folder that stands in for `path` of data.yaml; None where there is none.
 
         Raises:
             ScenarioInvalid: A variable is not set, or there is no such folder.
         """
-        missing = [name for name in re.findall(r"\$\{(\w+)\}", self.path) if name not in os.environ]
-        if missing:
-            raise ScenarioInvalid(
-                f"dataset.path = {self.path!r} needs the environment variable {missing[0]}, "
-                "which is not set.",
-                remedy=f"export {missing[0]}=/path/to/data",
-                key="dataset.path",
-                value=self.path,
-            )
-        path = Path(os.path.expandvars(self.path)).expanduser().absolute()
-        if not path.is_dir():
-            raise ScenarioInvalid(
-                f"dataset.path = {self.path!r}: the folder {path} does not exist.",
-                remedy="Correct dataset.path in the scenario, or bring the folder there.",
-                key="dataset.path",
-                value=str(path),
-            )
+        if self.root is None:
+            return None
+        path = _filled("dataset.root", self.root)
+        if not _is_folder(path):
+            raise _no_folder("dataset.root", self.root, path)
         return path
+
+
+def _filled(key: str, text: str) -> Path:
+    """A path of the scenario with the environment's variables filled in."""
+    missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
+    if missing:
+        raise ScenarioInvalid(
+            f"{key} = {text!r} needs the environment variable {missing[0]}, which is not set.",
+            remedy=f"export {missing[0]}=/path/to/data",
+            key=key,
+            value=text,
+        )
+    return Path(os.path.expandvars(text)).expanduser().absolute()
+
+
+def _is_folder(path: Path) -> bool:
+    # Not Path.is_dir: it raises on names that are too long.
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _no_folder(key: str, text: str, path: Path) -> ScenarioInvalid:
+    if _is_file(path):
+        return ScenarioInvalid(
+            f"{key} = {text!r}: {path} is a file, and not the YAML file of a data set.",
+            remedy=f"`guardianflow dataset check {path}` says what it is.",
+            key=key,
+            value=str(path),
+        )
+    return ScenarioInvalid(
+        f"{key} = {text!r}: the folder {path} does not exist.",
+        remedy=f"Correct {key} in the scenario, or bring the folder there.",
+        key=key,
+        value=str(path),
+    )
 
 
 DatasetSettings = Annotated[SyntheticData | FolderData, Field(discriminator="kind")]

@@ -13,7 +13,7 @@ from guardianflow.errors import ScenarioInvalid
 from guardianflow.names import SEGMENT
 from guardianflow.scenario.spec import ScenarioSpec
 from guardianflow.scenario.version import Scenario
-from guardianflow.yaml_lines import NoYaml, line_of, parse
+from guardianflow.yaml_lines import NoYaml, line_of, parse, repeated_keys
 
 
 def scenarios_folder() -> Path:
@@ -70,6 +70,14 @@ def read_scenario_file(path: Path) -> ScenarioSpec:
             f"{path}:1: a scenario is a mapping with keys such as customer and versions.",
             remedy="A scenario in scenarios/ shows the form.",
             file=str(path),
+        )
+    for repeated in repeated_keys(tree):
+        raise ScenarioInvalid(
+            f"{path}:{repeated.again}: the key {repeated}.",
+            remedy="Keep the one that is meant; the last one would win silently.",
+            file=str(path),
+            key=repeated.key,
+            line=repeated.again,
         )
     return ScenarioSpec.from_mapping(
         path.stem,

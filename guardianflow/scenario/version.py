@@ -107,6 +107,7 @@ class Scenario(Settings):
         if isinstance(self.dataset, FolderData):
             try:
                 self.dataset.resolve()
+                self.dataset.base()
             except ScenarioInvalid as error:
                 raise ScenarioInvalid(
                     f"Scenario {self.name} {self.version}: {error.message}",

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from guardianflow.data.dataset import Dataset, prepare_dataset
+from guardianflow.data.yaml_file import SPLITS
 from guardianflow.edge import ir
 from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
@@ -120,9 +121,7 @@ class TrainingRunner:
             RegistryUnavailable: MLflow does not answer.
         """
         self._report("data", 0, 1)
-        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
-        for split in ("train", "val", "test"):
-            dataset.samples(split)
+        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, SPLITS)
         for note in dataset.warnings:
             log.warning("%s", note)
         self._report("data", 1, 1, f"{len(dataset.samples('train'))} images to learn from")

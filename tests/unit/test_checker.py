@@ -21,6 +21,7 @@ from guardianflow.data.dataset import load_image, open_dataset
 from guardianflow.data.decoding import MAX_PIXELS
 from guardianflow.data.findings import errors
 from guardianflow.data.rules import RULES, Code, Severity
+from guardianflow.data.yaml_file import SPLITS
 from guardianflow.errors import DatasetInvalid
 from tests.unit.yolo_sets import CLEAN, ROW, codes, draw, edit, found, make
 
@@ -103,6 +104,10 @@ def move_train(root: Path) -> None:
     edit(root, "train: images/train", "train: t")
 
 
+MERGE_BOMB = b"a0: &a0 {k: 1}\n" + b"".join(
+    b"a%d: &a%d {<<: [%s], k%d: 1}\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9), n)
+    for n in range(1, 40)
+)
 KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
 
 
@@ -119,7 +124,8 @@ KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
         (write_yaml(b"nc: !!int ''\n"), Code.YAML_SYNTAX),
         (write_yaml(b"day: 2001-99-99\n"), Code.YAML_SYNTAX),
         (write_yaml(b"nc: " + b"9" * 5000), Code.YAML_SYNTAX),
-        (write_yaml(b"a: &a {b: 1}\nc: {<<: *a}\n"), Code.YAML_SYNTAX),
+        (write_yaml(MERGE_BOMB), Code.YAML_SYNTAX),
+        (write_yaml(b"a: &a {<<: *a}\n"), Code.YAML_SYNTAX),
         (write_yaml(b"- person\n"), Code.YAML_NO_MAPPING),
         (write_yaml(b""), Code.YAML_NO_MAPPING),
         (write_yaml(b"train: images/train"), Code.YAML_NO_NEWLINE),
@@ -154,8 +160,10 @@ KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
         (change("images/val", "images/train"), Code.SPLIT_SHARED),
         (change("images/val", "images/./train/../train/"), Code.SPLIT_SHARED),
         (change("images/val", "images"), Code.IMAGE_IN_TWO_SPLITS),
-        (change("test: images/test\n", ""), Code.SPLIT_UNNAMED),
-        (change("val: images/val", "valid: images/val"), Code.SPLIT_UNNAMED),
+        (change("val: images/val", "valid: images/val"), Code.SPLIT_RENAMED),
+        (change("val: images/val", "validation: images/val"), Code.SPLIT_RENAMED),
+        (change("nc: 2", "nc: '3'"), Code.NC_DIFFERS),
+        (change("nc: 2", "nc: 2\nx: {a: 1, b: 2, a: 3}"), Code.YAML_KEY_TWICE),
         (change("images/val", "../images/val"), Code.SPLIT_MOVED),
         (move_train, Code.SPLIT_ABOVE),
         (lambda root: edit(root, "images/val", str(root / "images/val")), Code.SPLIT_ABSOLUTE),
@@ -166,9 +174,93 @@ def test_what_is_wrong_with_data_yaml(
 ) -> None:
     harm(root)
     (finding, *_) = found(check_dataset(root), code)
-    assert finding.file.startswith(f"{root / 'data.yaml'}") or code is Code.IMAGE_IN_TWO_SPLITS
+    elsewhere = (Code.IMAGE_IN_TWO_SPLITS, Code.YAML_MISSING)
+    assert finding.file.startswith(f"{root / 'data.yaml'}") or code in elsewhere
     assert finding.severity is RULES[code].severity
     assert finding.remedy
+
+
+def test_what_is_empty_is_not_there_and_training_needs_all_three(root: Path) -> None:
+    edit(root, "path: .", "path: ''")
+    assert codes(root) == []
+    for empty in ("", "test: ''\n", "test: []\n", "test:\n"):
+        (root / "data.yaml").write_text(
+            f"train: images/train\nval: images/val\n{empty}names: [person, helmet]\n"
+        )
+        assert codes(root) == []
+        (finding,) = check_dataset(root, needs=SPLITS).findings
+        assert (finding.code, finding.severity) == (Code.SPLIT_UNNAMED, Severity.ERROR)
+        assert "no images for test" in finding.what
+        with pytest.raises(DatasetInvalid, match="no images for test"):
+            open_dataset(root, needs=SPLITS)
+
+
+def test_what_is_meant_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    edit(root, "path: .", f"path: ~/{root.name}")
+    edit(root, "nc: 2", "common: &common {nc: '2'}\n<<: *common")
+    assert codes(root) == []
+    assert check_dataset(root).images == {"train": 12, "val": 2, "test": 2}
+
+
+def test_a_key_that_stands_twice_is_told_with_both_lines(root: Path) -> None:
+    edit(root, "nc: 2", "nc: 2\nval: images/test")
+    (finding, *_) = found(check_dataset(root), Code.YAML_KEY_TWICE)
+    assert (finding.line, finding.what) == (6, "val stands there twice, in lines 3 and 6")
+
+
+def test_any_one_yaml_that_describes_a_set_is_taken(root: Path) -> None:
+    (root / "data.yaml").rename(root / "dataset.yaml")
+    (root / "args.yaml").write_text("epochs: 100\n")
+    assert codes(root) == []
+    shutil.copy(root / "dataset.yaml", root / "other.yml")
+    (finding,) = check_dataset(root).findings
+    assert finding.code is Code.YAML_SEVERAL
+    assert "dataset.yaml, other.yml" in finding.what
+    assert codes(root / "other.yml") == []
+
+
+def test_jpegs_of_all_names_are_read(root: Path) -> None:
+    for suffix in ("jpe", "jfif", "JPE.JFIF"):
+        draw(root / f"images/train/x{suffix}.{suffix}", 9, format="JPEG")
+        (root / f"labels/train/x{suffix}.txt").write_text(CLEAN)
+    checked = check_dataset(root)
+    assert len(checked.splits["train"]) == 15
+    assert {finding.code.value for finding in checked.findings} == {"image-twice"}
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.gif", "a.AVIF"])
+def test_a_label_is_left_out_with_its_image(root: Path, name: str) -> None:
+    (root / "images/train" / name).write_bytes(b"x")
+    (root / "labels/train/a.txt").write_text(CLEAN)
+    assert codes(root) == ["file-unsupported"]
+
+
+@pytest.mark.parametrize(
+    "name", ["labels.txt", "predefined_classes.txt", "obj.names", "notes.txt", "._train0.txt"]
+)
+def test_lists_of_classes_and_notes_beside_labels_are_no_labels(root: Path, name: str) -> None:
+    (root / "labels/train" / name).write_text("person\nhelmet\n")
+    assert codes(root) == []
+
+
+def test_labels_of_all_splits_may_lie_in_one_folder(root: Path) -> None:
+    for file in sorted((root / "labels").rglob("*.txt")):
+        file.rename(root / "labels" / file.name)
+    assert codes(root) == []
+    (root / "labels/lost.txt").write_text(CLEAN)
+    assert codes(root) == ["label-orphan"]
+
+
+def test_a_list_as_cvat_writes_it_is_read(root: Path) -> None:
+    names = [f"data/images/val/val{n}.png" for n in range(2)]
+    (root / "val.txt").write_text("\n".join(names))
+    edit(root, "images/val", "val.txt")
+    (finding,) = check_dataset(root).findings
+    assert (finding.code, finding.count) == (Code.LIST_ENTRY_MOVED, 2)
+    # Where there is a folder of that name, it is meant.
+    (root / "data").mkdir()
+    assert "list-entry-missing" in codes(root)
 
 
 def test_a_bomb_of_aliases_is_shown_in_a_few_words(root: Path) -> None:
@@ -669,7 +761,7 @@ def test_no_damaged_image_brings_a_traceback_or_half_an_image(root: Path, kind: 
         ("y01-windows-absolute-paths", {"split-missing", "names-number"}),
         ("y03-nc-smaller-than-labels", {"split-missing", "row-class-unknown"}),
         ("y05-path-of-another-machine", {"path-missing"}),
-        ("y07-synonym-class-and-no-test", {"split-missing", "split-unnamed", "yaml-no-newline"}),
+        ("y07-synonym-class-and-no-test", {"split-missing", "yaml-no-newline"}),
         ("l01-zero-size-box", {"row-empty"}),
         ("l03-box-and-polygon-mixed", {"row-polygon"}),
         ("l05-empty-label-true-negative", set()),

@@ -290,7 +290,9 @@ def test_a_bad_description_is_named_with_its_line(
 def test_a_folder_without_data_yaml_or_without_images_is_refused(
     root: Path, tmp_path: Path
 ) -> None:
-    assert "data.yaml: does not exist" in refusal(tmp_path / "nothing").message
+    assert "nothing: does not exist on this machine" in refusal(tmp_path / "nothing").message
+    (tmp_path / "void").mkdir()
+    assert "holds no data.yaml and no images" in refusal(tmp_path / "void").message
     shutil.rmtree(root / "images/val")
     (root / "images/val").mkdir()
     assert "val has no image" in refusal(root).message

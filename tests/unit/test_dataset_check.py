@@ -116,16 +116,29 @@ def test_a_frozen_evaluation_set_must_not_be_learned_from(
     assert answer(capsys)["error"]["type"] == "DatasetInvalid"  # type: ignore[index]
 
 
-@pytest.mark.parametrize("place", ["nowhere", "a.file", "empty"])
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [("nowhere", "place-missing"), ("a.file", "yaml-missing"), ("empty", "yaml-missing")],
+)
 def test_what_is_no_data_set_is_told_without_a_traceback(
-    tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, place: str, code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.file").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     page = tmp_path / "page.html"
     assert run(tmp_path / place, "--json", "--report", page) == 2
-    assert answer(capsys)["findings"][0]["code"] == "yaml-missing"  # type: ignore[index]
+    assert answer(capsys)["findings"][0]["code"] == code  # type: ignore[index]
     assert "Not to be used" in page.read_text("utf-8")
+
+
+def test_can_be_used_means_by_what_it_is_for(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(root, "val: images/val\n", "val: []\n")
+    assert run(root) == 2
+    assert "not to be used" in capsys.readouterr().out
+    assert run(root, "--for", "window") == 0
+    assert "can be used for check-health" in capsys.readouterr().out
 
 
 def test_odd_arguments_are_bad_input_and_no_defect(

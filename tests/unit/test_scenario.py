@@ -7,7 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from guardianflow.errors import NameInvalid, ScenarioInvalid
-from guardianflow.scenario import QuantizationSettings, Scenario, ScenarioSpec
+from guardianflow.scenario import FolderData, QuantizationSettings, Scenario, ScenarioSpec
 from guardianflow.scenario.file import load_scenario, load_spec, read_scenario_file
 from guardianflow.scenario.spec import merge_settings
 
@@ -181,6 +181,51 @@ def test_a_missing_path_or_variable_is_found_before_any_work(tmp_path, monkeypat
     assert refused.value.message.startswith("Scenario acme-yard v1: dataset.path = ")
     (tmp_path / "ppe").mkdir()
     assert load_scenario("acme-yard", "v1", tmp_path).dataset.kind == "folder"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (
+            "zone: yard\n",
+            "zone: yard\nzone: paint\n",
+            ":5: the key zone stands there twice, in lines 4 and 5",
+        ),
+        (
+            "  v1: {}\n",
+            "  v1: {}\n  v1: {}\n",
+            ":12: the key v1 stands there twice, in lines 11 and 12",
+        ),
+        ("{epochs: 5}", "{epochs: 5, epochs: 6}", ":13: the key epochs stands there twice"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, before, after, words):
+    path = write(tmp_path, GOOD.replace(before, after))
+    with pytest.raises(ScenarioInvalid) as refused:
+        read_scenario_file(path)
+    assert words in refused.value.message
+
+
+def test_a_data_set_may_be_named_by_its_yaml_file_and_stand_elsewhere(tmp_path, monkeypatch):
+    data = FolderData(kind="folder", path=str(tmp_path / "sets" / "dataset.yaml"))
+    with pytest.raises(ScenarioInvalid, match="does not exist"):
+        data.resolve()
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "dataset.yaml").write_text("names: [a]\n")
+    assert data.resolve() == tmp_path / "sets" / "dataset.yaml"
+    (tmp_path / "sets.zip").write_bytes(b"PK")
+    with pytest.raises(ScenarioInvalid, match="is a file, and not the YAML file") as refused:
+        FolderData(kind="folder", path=str(tmp_path / "sets.zip")).resolve()
+    assert "dataset check" in refused.value.remedy
+    monkeypatch.setenv("SOME_DATA", str(tmp_path))
+    rooted = FolderData(kind="folder", path="x", root="${SOME_DATA}/sets")
+    assert rooted.base() == tmp_path / "sets"
+    with pytest.raises(ScenarioInvalid, match=r"dataset\.root"):
+        FolderData(kind="folder", path="x", root="/nowhere").base()
+
+
+def test_a_setting_that_is_not_given_adds_nothing_to_the_digest():
+    assert FolderData(kind="folder", path="x").model_dump() == {"kind": "folder", "path": "x"}
 
 
 def test_names_too_long_to_register_are_refused_before_any_work(tmp_path):
