@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction chaos mutation screenshots constraints clean
+.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo chaos mutation screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -81,6 +81,10 @@ bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action
 	$(BIN)/python -m benchmarks.flow_overhead
 	$(BIN)/python -m benchmarks.false_rollbacks
 	$(BIN)/python -m benchmarks.right_action
+	$(BIN)/python -m benchmarks.page
+
+bench-demo: $(READY) ## whether the demo's story holds from ten seeds, with and without VNNI, an hour
+	$(BIN)/python -m benchmarks.demo_margin
 	$(BIN)/python -m benchmarks.page
 
 chaos: $(READY) ## kill everything for one to two hours, on SQLite and Postgres, and judge the history

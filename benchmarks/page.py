@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import (
     accuracy_drop,
     checker,
+    demo_margin,
     equal_budget,
     false_rollbacks,
     flow_overhead,
@@ -38,6 +39,7 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
     },
     "data": {"checker": checker.rows},
     "accuracy": {"equal-budget": equal_budget.rows},
+    "demo": {demo_margin.NAME: demo_margin.rows},
     "training": {
         training_throughput.NAME: training_throughput.rows,
         training_throughput.GPU_NAME: training_throughput.rows,
