@@ -130,6 +130,7 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--threads", type=int, default=1, help="of each training")
     parser.add_argument("--epochs", type=int, help="instead of those of the scenario")
     parser.add_argument("--folder", type=Path, default=home() / NAME, help="of the trainings")
     parser.add_argument("--look", nargs="+", help=argparse.SUPPRESS)
@@ -142,7 +143,8 @@ def main() -> None:
     for seed in wanted.seeds:
         for version in WANTED:
             scenario = load_scenario(SCENARIO, version)
-            update = {"seed": seed} | ({"epochs": wanted.epochs} if wanted.epochs else {})
+            update = {"seed": seed, "threads": wanted.threads}
+            update |= {"epochs": wanted.epochs} if wanted.epochs else {}
             training = scenario.training.model_copy(update=update)
             models.append(f"{version}-{seed}")
             print(f"{models[-1]}: training and quantizing", flush=True)
