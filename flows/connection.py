@@ -49,17 +49,20 @@ def load_version(document: str, version: str) -> Scenario:
     return load_config(document).spec().version(version).check()
 
 
-def shown_as_configured(recorded: Scenario) -> Scenario:
-    """A recorded scenario, shown to people as its block says now.
+def today_in_blocks(name: str, version: str) -> Scenario | None:
+    """A version of a scenario as its block says now; None where there is no such block or version.
 
-    In which language they read, and how long pictures of workers are kept, is no part of a
-    training: it counts from the next question on.
+    The limits of gate and health, the language and how long pictures of workers are kept are no
+    part of a training: they count from the next question or report on.
+
+    Raises:
+        ScenarioInvalid: Something in the block is wrong.
     """
     try:
-        now = load_config(recorded.name).spec().version(recorded.version)
+        spec = load_config(name).spec()
     except ScenarioInvalid:
-        return recorded
-    return recorded.shown_like(now)
+        return None
+    return spec.version(version) if version in spec.versions else None
 
 
 def connect(scenario: str | None = None) -> "ModelRegistryManager":

@@ -29,7 +29,7 @@ from prefect.types import KeyValueLabelsField
 from pydantic import SecretStr, ValidationError
 
 from flows.approval_form import answer_form, given_answer, notes, unusable
-from flows.connection import connect, mirror_policy, patient, run_token, shown_as_configured
+from flows.connection import connect, mirror_policy, patient, run_token, today_in_blocks
 from flows.parameters import ModelVersion, PublicModelName, Text
 from flows.publishing import ProgressBar, artifact_key, evidence_key, send_event, show_page
 from guardianflow.approval import Answer, Choice
@@ -146,7 +146,7 @@ def open_round(
             requested_by=requested_by or "the Prefect server",
             reason=reason,
             force=force,
-            shown=shown_as_configured,
+            today=today_in_blocks,
             on_progress=ProgressBar(),
         )
 
@@ -294,7 +294,13 @@ def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tup
 
     registry, question = _question(number)
     try:
-        decided = decide(registry, proposal, standing.counted, token=run_token("promotion"))
+        decided = decide(
+            registry,
+            proposal,
+            standing.counted,
+            token=run_token("promotion"),
+            today=today_in_blocks,
+        )
     except (ApprovalVoid, ArtifactMissing, ChampionChanged, ReleaseChanged) as error:
         if standing.decision is Choice.REJECT:
             raise

@@ -18,7 +18,8 @@ A package knows those below it, never one above (pyproject.toml checks it; decis
     scenario        what is trained, judged and watched for one zone
 
 The modules beside them are ground for all: errors, names, events, the way to the servers
-(servers, connection, records), and words for people (wording, markdown, links, progress).
+(servers, connection, records), what outlives the code (stored), and words for people (wording,
+markdown, links, progress).
 """
 
 __version__ = "0.1.0"

@@ -25,6 +25,7 @@
     │   ├── SourceNotChampion                       a variant whose source is not in production
     │   ├── VersionNotReady                         the version is absent or not READY
     │   ├── ArtifactMissing                         a file of the version is gone or differs
+    │   ├── StoredUnreadable                        kept by another version of guardianflow
     │   ├── CalibrationUnfit                        ranges from unlike or evaluated images
     │   ├── NotComparable                           not measured on the same images or classes
     │   ├── GateFailed                              the evidence speaks against it
@@ -274,6 +275,10 @@ class ApprovalExpired(Refused):
 
 class VersionRejected(Refused):
     """A person rejected the version; proposing it again needs a reason."""
+
+
+class StoredUnreadable(Refused):
+    """What is stored says something that this version of guardianflow does not understand."""
 
 
 class ScenarioFrozen(Refused):

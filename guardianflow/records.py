@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from guardianflow.connection import PRESENT, border
 from guardianflow.errors import ArtifactMissing, VersionNotReady
+from guardianflow.stored import read_stored
 
 PROMOTIONS = "guardianflow.promotions"
 HEALTH = "guardianflow.health"
@@ -112,15 +113,17 @@ def read_record(client: MlflowClient, run_id: str, kind: type[Document]) -> Docu
 
     Raises:
         ArtifactMissing: There is no such record, or it is not complete or not readable.
+        StoredUnreadable: This version of guardianflow does not understand it.
     """
     read_tags(client, run_id, kind)
     label = _label(kind, run_id)
     try:
         with border(label), tempfile.TemporaryDirectory() as folder:
             path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", folder))
-            return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (VersionNotReady, OSError, ValidationError) as error:
+            text = path.read_text(encoding="utf-8")
+    except (VersionNotReady, OSError, UnicodeDecodeError) as error:
         raise _unreadable(label, str(error), run_id) from error
+    return read_stored(kind, text, label)
 
 
 def _label(kind: type[BaseModel], run_id: str) -> str:

@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from guardianflow.names import ModelName
+from guardianflow.stored import Stored, as_json, settled
 from guardianflow.wording import Language, say
 
 NOBODY = ("", "lifecycle", "the Prefect server")
@@ -112,7 +113,8 @@ class ApprovalRule(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 over what it asks for; not over the pattern, which only finds it."""
-        return hashlib.sha256(self.model_dump_json(exclude={"models"}).encode()).hexdigest()
+        content = settled("ApprovalRule", self.model_dump(mode="json", exclude={"models"}))
+        return hashlib.sha256(as_json(content).encode()).hexdigest()
 
     @property
     def asks_for_more_than_a_name(self) -> bool:
@@ -148,7 +150,7 @@ def rule_for(rules: Sequence[ApprovalRule], name: ModelName) -> ApprovalRule:
     return next((rule for rule in rules if fnmatchcase(base, rule.models)), DEFAULT_RULE)
 
 
-class Given(Answer):
+class Given(Answer, Stored):
     """An answer as it was taken down: whether it counts, and why not."""
 
     number: int = Field(ge=1, description="The how manieth answer to the question.")

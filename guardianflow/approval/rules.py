@@ -5,7 +5,9 @@ ledger's experiment before it asks and before it decides, so that a laptop witho
 pass them by. Whoever may write there may promote in any case (decision 0017).
 """
 
+import json
 from collections.abc import Sequence
+from typing import cast
 
 from mlflow import MlflowClient
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +18,7 @@ from guardianflow.errors import ApprovalRequired, InputError
 from guardianflow.names import ModelName
 from guardianflow.release.index import find_index
 from guardianflow.release.ledger import prepare_server
+from guardianflow.stored import require_reader
 
 RULES_TAG = "guardianflow.approval_rules"
 _MAX_VALUE = 5000
@@ -28,6 +31,7 @@ def read_rules(client: MlflowClient) -> tuple[ApprovalRule, ...]:
 
     Raises:
         InputError: Somebody edited them into something that is none.
+        StoredUnreadable: They are for a newer version of guardianflow.
         LedgerDamaged: The ledger, which carries them, was deleted or renamed.
     """
     index = find_index(client)
@@ -35,11 +39,15 @@ def read_rules(client: MlflowClient) -> tuple[ApprovalRule, ...]:
     if not text:
         return ()
     try:
-        return _RULES.validate_json(text)
-    except ValidationError as error:
+        content: object = json.loads(text)
+        for rule in cast("list[object]", content) if isinstance(content, list) else ():
+            require_reader(rule, f"approval rule in the tag {RULES_TAG}")
+        return _RULES.validate_python(content, extra="ignore")
+    except (ValueError, RecursionError) as error:
+        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
         raise InputError(
             f"The tag {RULES_TAG} of the experiment guardianflow.ledger holds no approval rules: "
-            f"{error.errors(include_url=False)[0]['msg']}.",
+            f"{first['msg'] if first else error}.",
             remedy="Nothing is promoted until the flow `reconcile` has written those of the block "
             "guardianflow-approval again; it does so every 30 s.",
         ) from error

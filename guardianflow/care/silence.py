@@ -10,22 +10,25 @@ and nobody waits for that. A report about any version is a sign of life: what a 
 still runs the version before, too.
 """
 
+import json
 import logging
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 from mlflow import MlflowClient
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime
 
 from guardianflow.care.alarms import digest
 from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.notes import Notes, Topic
 from guardianflow.care.reconciliation import in_turn, turn_of
-from guardianflow.errors import VersionNotReady
-from guardianflow.evaluation.measurement import recorded_scenario
+from guardianflow.errors import StoredUnreadable, VersionNotReady
+from guardianflow.evaluation.measurement import judged_scenario
 from guardianflow.health.report import newest_sign
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import Today, nothing_known
+from guardianflow.stored import Stored, read_stored
 
 READ_IN_ONE_PASS = 20
 """Of so many new champions the policy is read in one pass: each is a download."""
@@ -34,10 +37,8 @@ ASKED_IN_ONE_PASS = 25
 log = logging.getLogger(__name__)
 
 
-class Watched(BaseModel):
+class Watched(Stored):
     """What is noted of a champion."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: int
     """Of another champion nothing is known yet."""
@@ -58,6 +59,7 @@ def find_silent(
     told: Collection[str] = (),
     now: datetime | None = None,
     watch: bool = True,
+    today: Today = nothing_known,
 ) -> list[Finding]:
     """The champions of which nobody has heard for longer than their scenario allows.
 
@@ -67,13 +69,15 @@ def find_silent(
         told: Digests of silences that were told; they last where nobody asks in this pass.
         now: The time of the pass.
         watch: Note new champions and signs of life; a doctor writes nothing.
+        today: Knows scenarios as they stand now; asked once for each new champion.
     """
     now = now or datetime.now(UTC)
     floor = on_the_floor(champions)
     notes = Notes(registry.client, Topic.WATCHED)
     known = {n: w for n, w in _read(notes).items() if floor.get(n) == w.version}
     if watch:
-        _note_new(registry, notes, {n: v for n, v in floor.items() if n not in known}, now)
+        strangers = {name: version for name, version in floor.items() if name not in known}
+        _note_new(registry, notes, strangers, now, today)
     due = {name: _silence(name, w) for name, w in sorted(known.items()) if w.is_due(now)}
     new = [name for name, finding in due.items() if digest(finding) not in told]
     old = [name for name in due if name not in new]
@@ -99,20 +103,24 @@ def _read(notes: Notes) -> dict[str, Watched]:
     found: dict[str, Watched] = {}
     for name, note in notes.read().items():
         try:
-            found[name] = Watched.model_validate(note)
-        except ValidationError:
+            found[name] = read_stored(Watched, json.dumps(note), f"note on {name}")
+        except StoredUnreadable:
             # Edited by hand: then it begins anew.
             continue
     return found
 
 
 def _note_new(
-    registry: ModelRegistryManager, notes: Notes, new: Mapping[str, int], now: datetime
+    registry: ModelRegistryManager,
+    notes: Notes,
+    new: Mapping[str, int],
+    now: datetime,
+    today: Today,
 ) -> None:
     for name, version in sorted(new.items())[:READ_IN_ONE_PASS]:
         try:
-            scenario = recorded_scenario(registry, registry.get_version(name, version))
-        except (VersionNotReady, ValidationError) as error:
+            scenario = judged_scenario(registry, registry.get_version(name, version), today)
+        except (VersionNotReady, StoredUnreadable) as error:
             # Its run was purged, or is of another time: no limit is known.
             log.warning("the scenario of %s version %d cannot be read: %s", name, version, error)
             scenario = None

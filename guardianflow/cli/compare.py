@@ -41,6 +41,7 @@ donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     public, other = ModelName.parse(name).public, ModelName.parse(against or name).public
     registry = open_registry(quiet=as_json)
     from guardianflow.evaluation.version_comparison import compare_versions
+    from guardianflow.scenario.file import today_in_files
 
     with meter(quiet=as_json) as show:
         found = compare_versions(
@@ -49,6 +50,7 @@ donghwa-entec/busan-plant1/welding/ppe__openvino_int8
             first,
             second,
             against=other,
+            today=today_in_files,
             on_progress=show,
         )
     if not as_json:

@@ -95,6 +95,7 @@ def promote(
     from guardianflow.approval.rules import read_rule, require_a_command_may
     from guardianflow.promotion import propose
     from guardianflow.promotion.proposal import Proposal
+    from guardianflow.scenario.file import today_in_files
 
     if not dry_run:
         # Before anything is measured.
@@ -111,6 +112,7 @@ def promote(
                 reason=reason,
                 force=force,
                 keep=not dry_run,
+                today=today_in_files,
                 on_progress=show,
             )
     except GateFailed as failed:
@@ -140,6 +142,7 @@ def _carry_out(
     """Record the command as the approval that it is, and rotate."""
     from guardianflow.approval import Answer, Choice, Identity
     from guardianflow.promotion import decide
+    from guardianflow.scenario.file import today_in_files
 
     answer = Answer(
         decision=Choice.APPROVE,
@@ -147,7 +150,7 @@ def _carry_out(
         reason=reason or "promoted on the command line",
         identity=Identity.ACCOUNT,
     )
-    decided = decide(registry, proposal, [answer], token=token)
+    decided = decide(registry, proposal, [answer], token=token, today=today_in_files)
     changed = decided.operation is not None and decided.operation.changed
     _say_outcome(proposal, decided.message, changed=changed, as_json=as_json)
 

@@ -23,6 +23,7 @@ from guardianflow.data.examination import HASH_BITS, hash_picture
 from guardianflow.data.findings import Fault, Finding, readable
 from guardianflow.data.rules import Code
 from guardianflow.data.sample import Sample
+from guardianflow.stored import Stored
 
 MAX_DISTANCE = 40
 """In how many of 256 bits the hashes of two pictures may differ to count as the same."""
@@ -53,10 +54,8 @@ class DuplicatePair(BaseModel):
     distance: int = Field(description="In how many of 256 bits the hashes differ.", ge=0)
 
 
-class ContaminationReport(BaseModel):
+class ContaminationReport(Stored):
     """What a data set has in common with itself, and with an evaluation set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str = Field(description="With what near duplicates were looked for.")
     max_distance: int = Field(description="Up to which distance two pictures count as the same.")

@@ -1,11 +1,9 @@
 """Runs a registered version over labelled frames, exactly as the edge box would run it."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guardianflow.connection import border
 from guardianflow.data.dataset import Dataset, Sample, prepare_dataset
 from guardianflow.edge import ir
 from guardianflow.edge.serving import IrDetector
@@ -14,8 +12,8 @@ from guardianflow.measuring.detections import Seen, detect
 from guardianflow.measuring.evaluation import Evaluation, evaluate
 from guardianflow.measuring.intervals import DRAWS
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from guardianflow.scenario import Scenario
-from guardianflow.tracking.runs import SCENARIO_FILE, recorded_digest, split_digest
+from guardianflow.scenario import Scenario, Today
+from guardianflow.tracking.runs import read_scenario, recorded_digest, split_digest
 
 _IR_FOLDER = Path("artifacts/ir")
 _EDGE_FOLDER = Path("artifacts/edge")
@@ -38,16 +36,25 @@ class Measured:
 
 def recorded_scenario(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Scenario | None:
     """The scenario that a version was made from, as its run recorded it; None if it did not."""
-    if info.run_id is None:
-        return None
-    client = registry.client
-    with border(f"scenario of {info.name} version {info.version}"):
-        if SCENARIO_FILE not in {file.path for file in client.list_artifacts(info.run_id)}:
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(client.download_artifacts(info.run_id, SCENARIO_FILE, folder))
-            text = path.read_text(encoding="utf-8")
-    return Scenario.model_validate_json(text)
+    return read_scenario(registry.client, info.run_id) if info.run_id else None
+
+
+def judged_scenario(
+    registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today
+) -> Scenario | None:
+    """The work that a version was made from, judged and shown as its scenario says today.
+
+    Args:
+        registry: Where the version is.
+        info: The version.
+        today: Knows scenarios as they stand now; what it does not know counts as recorded.
+
+    Raises:
+        StoredUnreadable: Another version of guardianflow recorded it, in words of its own.
+    """
+    recorded = recorded_scenario(registry, info)
+    now = today(recorded.name, recorded.version) if recorded else None
+    return recorded.judged_like(now) if recorded and now else recorded
 
 
 def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:

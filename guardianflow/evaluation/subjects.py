@@ -16,15 +16,15 @@ from guardianflow.evaluation.measurement import (
     deployed_folder,
     evaluation_digest,
     evaluation_set,
+    judged_scenario,
     measure_version,
-    recorded_scenario,
 )
 from guardianflow.gate import Leaks, Subject
 from guardianflow.measuring.comparison import compare
 from guardianflow.measuring.cost import VariantCost, read_cost
 from guardianflow.measuring.latency import Latency, measure_latency
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from guardianflow.scenario import Scenario
+from guardianflow.scenario import Scenario, Today, nothing_known
 from guardianflow.tracking.origin import is_imported, maker_of
 from guardianflow.tracking.papers import read_contamination
 from guardianflow.tracking.runs import recorded_digest
@@ -82,9 +82,15 @@ class Ground:
         return self.scenario.classes if self.scenario else ()
 
 
-def find_ground(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Ground:
-    """The scenario that a version was made from, and the frozen images of its evaluation."""
-    scenario, digest = recorded_scenario(registry, info), ""
+def find_ground(
+    registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today = nothing_known
+) -> Ground:
+    """The scenario that a version was made from, and the frozen images of its evaluation.
+
+    Raises:
+        StoredUnreadable: Another version of guardianflow recorded it, in words of its own.
+    """
+    scenario, digest = judged_scenario(registry, info, today), ""
     if scenario is None:
         return Ground(None, digest, (), "no scenario is recorded with it")
     try:

@@ -12,13 +12,18 @@ from typing import cast
 import numpy as np
 from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from guardianflow.catalog.models import RegisteredModelInfo
 from guardianflow.data.dataset import load_image
 from guardianflow.data.listing import find_images
 from guardianflow.edge import serving
-from guardianflow.errors import DatasetInvalid, Refused, ScenarioInvalid, VersionNotReady
+from guardianflow.errors import (
+    DatasetInvalid,
+    Refused,
+    ScenarioInvalid,
+    StoredUnreadable,
+    VersionNotReady,
+)
 from guardianflow.evaluation.measurement import recorded_scenario
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import FolderData, SyntheticData
@@ -46,7 +51,7 @@ def trial_frame(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Fr
     """A frame of the set that a version was evaluated on where it is at hand, else a drawn one."""
     try:
         scenario = recorded_scenario(registry, info)
-    except (VersionNotReady, ValidationError):
+    except (VersionNotReady, StoredUnreadable):
         # Its run was purged, or is of another time: this only chooses the picture.
         scenario = None
     if scenario is None:

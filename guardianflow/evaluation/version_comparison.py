@@ -24,6 +24,7 @@ from guardianflow.measuring.comparison import Difference, PairedComparison, comp
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.scenario import Today, nothing_known
 
 
 class Side(BaseModel):
@@ -126,6 +127,7 @@ def compare_versions(
     second: int,
     *,
     against: str | None = None,
+    today: Today = nothing_known,
     on_progress: OnProgress | None = None,
 ) -> VersionComparison:
     """Measure two versions on the images that both were evaluated on, and compare them.
@@ -136,6 +138,7 @@ def compare_versions(
         first: Its version.
         second: The version that is compared with it.
         against: Public name of the second, another form of the same model; None: the same name.
+        today: Knows scenarios as they stand now: the gate is that of today.
         on_progress: Called with what is measured, frames done and frames in all.
 
     Raises:
@@ -152,7 +155,7 @@ def compare_versions(
             remedy="Compare versions of one model, or of it and its variants.",
         )
     infos = [registry.get_version(*one) for one in zip(names, (first, second), strict=True)]
-    ground = find_ground(registry, infos[1])
+    ground = find_ground(registry, infos[1], today)
     _require_same_task(registry, infos, ground)
     if ground.problem:
         raise ArtifactMissing(

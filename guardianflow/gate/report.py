@@ -9,6 +9,7 @@ from guardianflow.measuring.comparison import PairedComparison
 from guardianflow.measuring.cost import VariantCost
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.measuring.latency import Latency
+from guardianflow.stored import Stored
 
 
 class GateOutcome(StrEnum):
@@ -98,7 +99,7 @@ class GateReason(_Record):
     message: str = Field(description="One sentence for people.")
 
 
-class GateReport(_Record):
+class GateReport(Stored):
     """All rules for all models of a release."""
 
     outcome: GateOutcome = Field(description="The worst of the reasons.")

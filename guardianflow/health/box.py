@@ -6,18 +6,17 @@ The box's account may write in that experiment and nowhere else: it has no passw
 names no verdict. Whoever judges reads the champion, the limits and the history again.
 """
 
-import hashlib
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from mlflow import MlflowClient
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
 from guardianflow.connection import border, write_repeatably
-from guardianflow.errors import ArtifactMissing
-from guardianflow.evaluation.measurement import recorded_scenario
+from guardianflow.errors import ArtifactMissing, StoredUnreadable
+from guardianflow.evaluation.measurement import judged_scenario
 from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
 from guardianflow.health.standing import standing_of
 from guardianflow.health.verdict import Figure, conclude, judge
@@ -33,17 +32,16 @@ from guardianflow.records import (
     read_record,
 )
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.scenario import HealthPolicy
+from guardianflow.scenario import HealthPolicy, Today, nothing_known
+from guardianflow.stored import Stored
 
 _JUDGED_TAG = "guardianflow.judged"
 _IN_ONE_PASS = 100
 MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)]
 
 
-class BoxReport(BaseModel):
+class BoxReport(Stored):
     """Figures of one window of frames as an edge box counted them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="Public name of the model that the box runs.")
     version: int = Field(ge=1, description="The version that the box runs.")
@@ -71,7 +69,7 @@ class BoxReport(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 over all of it: the same report posted twice is one."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return self.digest_as_written()
 
 
 def post_report(client: MlflowClient, report: BoxReport) -> str:
@@ -97,10 +95,14 @@ def post_report(client: MlflowClient, report: BoxReport) -> str:
     return run_id
 
 
-def judge_new(registry: ModelRegistryManager) -> list[HealthReport]:
+def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> list[HealthReport]:
     """Judge what boxes posted since the last pass, the oldest first.
 
     A report that cannot be read, or is about no champion, is set aside and keeps no other waiting.
+
+    Args:
+        registry: Where the reports and the champions are.
+        today: Knows scenarios as they stand now: their limits count.
     """
     client = registry.client
     with border("reports of boxes"):
@@ -117,9 +119,9 @@ def judge_new(registry: ModelRegistryManager) -> list[HealthReport]:
     for run in waiting:
         run_id = run.info.run_id
         try:
-            report = _judge(registry, read_record(client, run_id, BoxReport), run_id)
+            report = _judge(registry, read_record(client, run_id, BoxReport), run_id, today)
             said = report.report_id if report else "about no champion"
-        except ArtifactMissing as error:
+        except (ArtifactMissing, StoredUnreadable) as error:
             report, said = None, error.message
         if report:
             judged.append(report)
@@ -132,7 +134,9 @@ def _set_aside(client: MlflowClient, run_id: str, said: str) -> None:
         write_repeatably(lambda: client.set_tag(run_id, _JUDGED_TAG, said[:500]))
 
 
-def _judge(registry: ModelRegistryManager, box: BoxReport, posted: str) -> HealthReport | None:
+def _judge(
+    registry: ModelRegistryManager, box: BoxReport, posted: str, today: Today
+) -> HealthReport | None:
     """The report that is kept of it; None where the version is not champion."""
     client, token = registry.client, f"judged-{posted}"
     if done := find_record(client, HEALTH, token):
@@ -141,7 +145,7 @@ def _judge(registry: ModelRegistryManager, box: BoxReport, posted: str) -> Healt
     if champion is None or champion.version != box.version:
         return None
     standing = standing_of(registry, box.model, box.version)
-    scenario = recorded_scenario(registry, champion)
+    scenario = judged_scenario(registry, champion, today)
     policy = scenario.health if scenario else HealthPolicy()
     figures = {metric: Figure(value=value) for metric, value in box.metrics.items()}
     rules = [rule for rule in policy.rules if rule.metric in figures]

@@ -15,6 +15,7 @@ from guardianflow.names import ModelName
 from guardianflow.records import COMPLETE_TAG, HEALTH, read_record
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import HealthPolicy
+from guardianflow.stored import Stored
 
 NAME_TAG = "guardianflow.name"
 VERSION_TAG = "guardianflow.version"
@@ -42,10 +43,8 @@ class Fallback(BaseModel):
     message: str = Field(description="One sentence for people.")
 
 
-class HealthReport(BaseModel):
+class HealthReport(Stored):
     """How a champion did on one window of frames."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model_name: str = Field(description="Public name of the model.")
     version: int = Field(description="The champion that was measured.")

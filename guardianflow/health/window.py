@@ -16,7 +16,7 @@ from pathlib import Path
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, open_dataset
 from guardianflow.errors import DatasetInvalid, Refused
-from guardianflow.evaluation.measurement import Measured, measure_version, recorded_scenario
+from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
 from guardianflow.health.figures import (
     Sampled,
     is_measured,
@@ -30,7 +30,7 @@ from guardianflow.measuring.camera import find_faults
 from guardianflow.measuring.pictures import contact_sheet
 from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
-from guardianflow.scenario import HealthPolicy, Scenario
+from guardianflow.scenario import HealthPolicy, Scenario, Today, nothing_known
 
 WINDOW_SPLIT = "test"
 _PICTURE_FRAMES = 9
@@ -54,6 +54,7 @@ def check_health(
     token: str,
     camera: str = "",
     policy: HealthPolicy | None = None,
+    today: Today = nothing_known,
 ) -> HealthReport:
     """Measure the champion on a window of labelled frames and keep the report in MLflow.
 
@@ -64,6 +65,7 @@ def check_health(
         token: The same token gives the same report; it is measured once.
         camera: Which camera took them; failing windows are counted by camera.
         policy: Limits; None takes those of the scenario that the champion was made from.
+        today: Knows scenarios as they stand now: their limits count, not those of the training.
 
     Raises:
         NoCandidate: The model has no champion that could be measured.
@@ -74,7 +76,7 @@ def check_health(
         return read_record(client, done, HealthReport)
     champion = champion_of(registry, model_name)
     standing = standing_of(registry, champion.name, champion.version)
-    scenario = recorded_scenario(registry, champion)
+    scenario = judged_scenario(registry, champion, today)
     dataset, samples = _open_window(window, scenario)
     checked = _measure(registry, champion.name, champion.version, dataset, samples)
     limits = policy or (scenario.health if scenario else HealthPolicy())

@@ -37,13 +37,13 @@ from guardianflow.tracking.papers import write_papers
 from guardianflow.tracking.runs import (
     MODEL,
     OpenRun,
-    find_finished,
+    find_same_work,
     open_run,
     read_evaluation,
     ready_model,
     refuse_edited,
-    same_work,
     scenario_tags,
+    version_tags,
 )
 
 # Part of an import's identity: raise it when the same file would now give another IR.
@@ -154,9 +154,7 @@ class ImportRunner:
         scenario, origin = self.scenario, imported.origin
         name = scenario.get_registered_model_name()
         tags = {
-            "guardianflow.scenario": scenario.name,
-            "guardianflow.scenario_version": scenario.version,
-            "guardianflow.scenario_digest": scenario.digest,
+            **version_tags(scenario),
             "guardianflow.map50": f"{imported.evaluation.map50:.4f}",
             **origin.tags(),
         }
@@ -209,7 +207,7 @@ class ImportRunner:
     def _find(self, dataset: Dataset, origin: Origin) -> ImportedModel | None:
         """A finished import of the same content, read in the same way, for the same settings."""
         client = self.registry.client
-        for run in find_finished(client, self.scenario, same_work(self._tags(dataset, origin))):
+        for run in find_same_work(client, self.scenario, self._tags(dataset, origin)):
             if ready_model(client, run):
                 run_id = run.info.run_id
                 log.info("found the import again: run %s", run_id)

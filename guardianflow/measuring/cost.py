@@ -4,20 +4,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardianflow.connection import border
 from guardianflow.measuring.comparison import PairedComparison
 from guardianflow.measuring.speed import SpeedReport, machine, read_reports
 from guardianflow.scenario import Precision
+from guardianflow.stored import Stored, read_stored
 
 COST_FILE = "cost.json"
 
 
-class VariantCost(BaseModel):
+class VariantCost(Stored):
     """A variant against its source: accuracy, size, and speed on this kind of machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     precision: Precision = Field(description="Number format of the variant's weights.")
     difference: PairedComparison = Field(description="On the evaluation set, paired.")
@@ -36,7 +35,8 @@ def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
             return None
         with TemporaryDirectory() as folder:
             path = Path(client.download_artifacts(run_id, COST_FILE, folder))
-            cost = VariantCost.model_validate_json(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+    cost = read_stored(VariantCost, text, f"{COST_FILE} of MLflow run {run_id}")
     reports = read_reports(client, run_id)
     return cost.model_copy(
         update={"speed": reports.get(machine()), "measured_on": tuple(sorted(reports))}

@@ -26,6 +26,7 @@ from guardianflow.measuring.intervals import (
 )
 from guardianflow.measuring.matching import Layout, lay_out
 from guardianflow.measuring.precision import ALL, SIZES, average_precisions, curves
+from guardianflow.stored import Stored
 
 _MAX_DETECTIONS = 100
 
@@ -73,7 +74,7 @@ class SizeFigures(_Record):
     recall_at_least: float | None = Field(default=None, description="As of a class.")
 
 
-class Evaluation(_Record):
+class Evaluation(Stored):
     """One detector on one set of labelled images. Bounds are there where they were asked for."""
 
     map50: float = Field(description="Mean over the classes of the average precision at IoU 0.5.")

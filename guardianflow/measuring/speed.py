@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from mlflow import MlflowClient
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardianflow.connection import border
 from guardianflow.edge.serving import IrDetector
@@ -27,6 +27,7 @@ from guardianflow.measuring.latency import (
     summarize,
     time_in_turns,
 )
+from guardianflow.stored import Stored, read_stored
 
 FOLDER = "latency"
 _DRAWS = 2000
@@ -41,10 +42,8 @@ class SpeedVerdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
-class SpeedReport(BaseModel):
+class SpeedReport(Stored):
     """A variant against its base on one kind of machine, frame by frame in turns."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     verdict: SpeedVerdict = Field(description="INCONCLUSIVE where the interval holds 1.")
     speedup: float = Field(description="Median of the base through median of the variant.")
@@ -111,7 +110,9 @@ def compare_speed(
         high=high,
         against=figures[best].precision,
         machine=machine(),
-        **figures,
+        fp32=figures["fp32"],
+        default=figures["default"],
+        variant=figures["variant"],
     )
 
 
@@ -144,6 +145,7 @@ def read_reports(client: MlflowClient, run_id: str) -> Mapping[str, SpeedReport]
     with border(f"run {run_id}"), TemporaryDirectory() as folder:
         for file in client.list_artifacts(run_id, FOLDER):
             path = Path(client.download_artifacts(run_id, file.path, folder))
-            report = SpeedReport.model_validate_json(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            report = read_stored(SpeedReport, text, f"{file.path} of MLflow run {run_id}")
             found[report.machine] = report
     return found

@@ -6,7 +6,7 @@ decided:  read again from MLflow -> differences() -> the answer is void, and the
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from guardianflow.catalog.artifacts import registered_files
 from guardianflow.errors import ArtifactMissing, VersionNotReady
 from guardianflow.gate import GateReport
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
+from guardianflow.scenario import Scenario
 
 _DIGEST_TAG = "guardianflow.scenario_digest"
 
@@ -34,7 +35,9 @@ class Binding(BaseModel):
     )
     gate: str = Field(description="sha256 of the gate's report.")
     scenario: dict[str, str] = Field(
-        description="By public name, digest of the scenario that the version was made from."
+        description="By public name, digest of the scenario that the version was made from; under "
+        "gate, health, evidence and language digests of what judged and showed it then. Version "
+        "0.1.0 keeps only names, and reads no more."
     )
     policy: str = Field(description="sha256 of the approval policy.")
 
@@ -51,13 +54,21 @@ class Binding(BaseModel):
 
 def bind(
     registry: ModelRegistryManager,
-    model_name: str,
-    version: int,
+    asked: tuple[str, int],
     moves: Sequence[Move],
     gate: GateReport,
     rule: ApprovalRule,
+    judging: Mapping[str, str],
 ) -> Binding:
     """Read from MLflow what an approval of these moves would hold for.
+
+    Args:
+        registry: Where the versions are.
+        asked: Name and version that were asked for.
+        moves: What would move.
+        gate: What it said.
+        rule: What an approval needs.
+        judging: Digests of what judges and shows the version today, `Scenario.judging`.
 
     Raises:
         VersionNotReady: A version is gone.
@@ -71,25 +82,37 @@ def bind(
         champions[move.name] = (move.before, move.after)
         files[move.name], scenario[move.name] = _version(registry, move.name, move.after)
     return Binding(
-        model_name=model_name,
-        version=version,
+        model_name=asked[0],
+        version=asked[1],
         champions=champions,
         files=files,
         gate=hashlib.sha256(gate.model_dump_json().encode()).hexdigest(),
-        scenario=scenario,
+        scenario={**scenario, **judging},
         policy=rule.digest,
     )
 
 
-def differences(registry: ModelRegistryManager, bound: Binding, rule: ApprovalRule) -> list[str]:
+def differences(
+    registry: ModelRegistryManager, bound: Binding, rule: ApprovalRule, now: Scenario | None
+) -> list[str]:
     """What is not any more as it was approved, in words; champions are left to the rotation.
 
     It compares the fingerprints that MLflow keeps; that the bytes are those of the fingerprints
     the rotation checks before it moves anything.
+
+    Args:
+        registry: Where the versions are.
+        bound: What an approval holds for.
+        rule: The approval policy of now.
+        now: The scenario of now; None where nobody knows it, or nothing was bound to it.
     """
     said: list[str] = []
     if rule.digest != bound.policy:
         said.append("the approval policy was changed")
+    for group, digest in now.judging.items() if now else ():
+        if bound.scenario.get(group, digest) != digest:
+            what = f"{now.name} {now.version}" if now else ""
+            said.append(f"the {group} settings of scenario {what} were changed")
     for name, (_, version) in sorted(bound.champions.items()):
         what = f"{name} version {version}"
         try:

@@ -5,7 +5,7 @@ plan -> are the files those that were registered? -> measure both on the frozen 
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal, champion_moves
 from guardianflow.records import PROMOTIONS, Draft, close_record, open_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
-from guardianflow.scenario import GateSettings, Scenario
+from guardianflow.scenario import GateSettings, Scenario, Today
 from guardianflow.tracking.origin import describe_origin
 from guardianflow.wording import Language
 
@@ -37,7 +37,7 @@ EVIDENCE_PAGE = "evidence.md"
 
 @dataclass(frozen=True)
 class Inquiry:
-    """Who asks, why, how urgently, under which policy, and how people are to be shown it.
+    """Who asks, why, how urgently, under which policy, and what judges and shows it today.
 
     Without a token nothing is kept.
     """
@@ -47,7 +47,7 @@ class Inquiry:
     reason: str
     force: bool
     rule: ApprovalRule
-    shown: Callable[[Scenario], Scenario]
+    today: Today
 
 
 def examine(
@@ -61,8 +61,8 @@ def examine(
     if plan.version is None:
         raise ValueError("a plan of a promotion names a version")
     info = registry.get_version(plan.model_name, plan.version)
-    ground = find_ground(registry, info)
-    scenario = inquiry.shown(ground.scenario) if ground.scenario else None
+    ground = find_ground(registry, info, inquiry.today)
+    scenario = ground.scenario
     compared = _examine_names(registry, plan, ground, on_progress)
     subjects = tuple(one.subject for one in compared)
     gate = judge(subjects, scenario.gate if scenario else GateSettings())
@@ -92,7 +92,14 @@ def examine(
             evidence_run_id=run_id,
             time=datetime.now(UTC),
             policy=inquiry.rule,
-            binding=bind(registry, plan.model_name, plan.version, plan.moves, gate, inquiry.rule),
+            binding=bind(
+                registry,
+                (plan.model_name, plan.version),
+                plan.moves,
+                gate,
+                inquiry.rule,
+                scenario.judging if scenario else {},
+            ),
         )
         if token:
             page = evidence_page(proposal, Links.to(client, proposal))

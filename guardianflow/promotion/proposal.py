@@ -1,10 +1,9 @@
 """What is asked of a person before a promotion; `approval/` says what a person answers."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardianflow.approval import ApprovalRule, expires_at
 from guardianflow.errors import ApprovalExpired
@@ -13,13 +12,12 @@ from guardianflow.evidence.pictures import Pictures
 from guardianflow.gate import GateOutcome, GateReport, Subject
 from guardianflow.promotion.binding import Binding
 from guardianflow.registry import ModelAlias, Move
+from guardianflow.stored import Stored
 from guardianflow.wording import Language
 
 
-class Proposal(BaseModel):
+class Proposal(Stored):
     """What would move, why it may, and the figures that a person decides on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model_name: str = Field(description="Public name that was asked for.")
     version: int = Field(description="The version that would become its champion.")
@@ -52,7 +50,7 @@ class Proposal(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 over the whole record: what the ledger remembers of the evidence."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return self.digest_as_written()
 
     @property
     def expires(self) -> datetime:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from mlflow import MlflowClient
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from guardianflow.approval import (
     Answer,
@@ -37,11 +37,12 @@ from guardianflow.approval.one_time_codes import (
     spend,
 )
 from guardianflow.approval.rules import read_rule
-from guardianflow.errors import ApprovalVoid, ArtifactMissing, InputError
+from guardianflow.errors import ApprovalVoid, ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.names import ModelName
 from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
 from guardianflow.records import read_record
 from guardianflow.registry import ModelRegistryManager
+from guardianflow.stored import Stored, read_stored
 
 MAX_WRONG_CODES = 5
 """So many codes may be tried for one question: three of a million are right at any time."""
@@ -50,10 +51,8 @@ LAST_DAY = timedelta(days=1)
 _ASK = re.compile(r"ask\.(?P<request>[0-9a-f-]{36})\.(?P<round>[0-9]+)")
 
 
-class Asked(BaseModel):
+class Asked(Stored):
     """What the book keeps of a question."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     record: str = Field(description="The MLflow run that holds the proposal.")
     digest: str = Field(description="sha256 of the proposal.")
@@ -118,6 +117,7 @@ class Question:
 
         Raises:
             ApprovalVoid: The record is gone, unreadable or not what was asked.
+            StoredUnreadable: Another version of guardianflow asked, and has to go on.
             Refused: The proposal cannot be made.
         """
         asked = self._asked()
@@ -127,13 +127,12 @@ class Question:
                 return proposal
             mine = _asked_of(proposal)
             text = self._book.write(f"ask.{self._key}", mine.model_dump_json())
-            asked = Asked.model_validate_json(text)
+            asked = read_stored(Asked, text, _label(self._key))
             if asked == mine:
                 return proposal
         try:
             proposal = read_record(self._registry.client, asked.record, Proposal)
         except ArtifactMissing as error:
-            # Deleted, or kept by another version of guardianflow.
             raise ApprovalVoid(
                 f"What was asked cannot be read any more ({error.message})", record=asked.record
             ) from error
@@ -145,11 +144,15 @@ class Question:
         return proposal
 
     def standing(self, proposal: Proposal) -> Standing:
-        """How it stands now."""
+        """How it stands now.
+
+        Raises:
+            StoredUnreadable: Another version of guardianflow took an answer down.
+        """
         found = self._book.entries()
         answers: list[Given] = []
         while text := found.get(f"answer.{self._key}.{len(answers) + 1}"):
-            answers.append(Given.model_validate_json(text))
+            answers.append(read_stored(Given, text, f"answer to the {_label(self._key)}"))
         counted = [answer for answer in answers if answer.counts]
         return Standing(
             tuple(answers),
@@ -239,12 +242,7 @@ class Question:
 
     def _asked(self) -> Asked | None:
         text = self._book.entries().get(f"ask.{self._key}")
-        try:
-            return Asked.model_validate_json(text) if text else None
-        except ValidationError as error:
-            raise ApprovalVoid("What was asked was kept by another version of guardianflow.") from (
-                error
-            )
+        return read_stored(Asked, text, _label(self._key)) if text else None
 
     @cached_property
     def _book(self) -> ApprovalBook:
@@ -282,12 +280,16 @@ def open_questions(client: MlflowClient) -> list[OpenQuestion]:
             if f"closed.{match['request']}.{match['round']}" in entries:
                 continue
             # One of another version of guardianflow is looked after by that.
-            with suppress(ValidationError):
-                asked = Asked.model_validate_json(entries[match.string])
+            with suppress(StoredUnreadable):
+                asked = read_stored(Asked, entries[match.string], _label(match.string))
                 request, number = match["request"], int(match["round"])
                 reminded = f"reminded.{request}.{number}" in entries
                 found.append(OpenQuestion(request, number, asked, book, reminded))
     return found
+
+
+def _label(key: str) -> str:
+    return f"question {key} in the book of approvals"
 
 
 def _asked_of(proposal: Proposal) -> Asked:

@@ -40,7 +40,7 @@ from guardianflow.promotion.examination import Inquiry, examine
 from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
 from guardianflow.records import PROMOTIONS, find_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
-from guardianflow.scenario import Scenario
+from guardianflow.scenario import Today, nothing_known
 
 # What the ledger takes.
 _MAX_REASON = 1000
@@ -64,7 +64,7 @@ def propose(
     reason: str = "",
     force: bool = False,
     keep: bool = True,
-    shown: Callable[[Scenario], Scenario] = lambda recorded: recorded,
+    today: Today = nothing_known,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Proposal:
     """Measure what would be promoted beside what is in production and let the gate judge it.
@@ -79,8 +79,8 @@ def propose(
         force: Ask a person although the gate says FAILED or the version is quarantined; wants a
             reason, and one whom the policy lets.
         keep: Write the record to MLflow; off for a dry run, which writes nothing.
-        shown: From the scenario that the version was made from, the one that says in which
-            language people are asked, and how long pictures are kept.
+        today: Knows scenarios as they stand now, whose gate and language count; what it does not
+            know counts as the version's run recorded it.
         on_progress: Called with what is measured, frames done and frames in all.
 
     Raises:
@@ -101,7 +101,7 @@ def propose(
         plan = registry.plan_promotion(
             model_name, version, force=force, actor=requested_by, write=keep
         )
-        inquiry = Inquiry(token if keep else None, requested_by, reason, force, rule, shown)
+        inquiry = Inquiry(token if keep else None, requested_by, reason, force, rule, today)
         _check_requester(plan, inquiry)
         rejected = rejections(registry, plan, reason)
         proposal = examine(registry, plan, inquiry, rejected, on_progress)
@@ -111,7 +111,12 @@ def propose(
 
 
 def decide(
-    registry: ModelRegistryManager, proposal: Proposal, answers: Sequence[Answer], *, token: str
+    registry: ModelRegistryManager,
+    proposal: Proposal,
+    answers: Sequence[Answer],
+    *,
+    token: str,
+    today: Today = nothing_known,
 ) -> Decided:
     """Carry out what people decided about a proposal, once for its token.
 
@@ -120,6 +125,7 @@ def decide(
         proposal: What they were shown.
         answers: Their answers, those that count.
         token: The same token again returns the same operation.
+        today: Knows scenarios as they stand now: other limits than then are not what was approved.
 
     Raises:
         ApprovalRequired: The answers are not what the policy asks for.
@@ -141,7 +147,7 @@ def decide(
         )
     if decision is Choice.REJECT:
         return _reject(registry, proposal, next(a for a in answers if a.decision is decision))
-    _check_binding(registry, proposal, token)
+    _check_binding(registry, proposal, token, today)
     operation = registry.promote_to_champion(
         proposal.model_name,
         proposal.version,
@@ -248,11 +254,15 @@ def _reason_of(proposal: Proposal, answers: Sequence[Answer]) -> str:
     return (said if given == proposal.reason else f"{said}; approved: {given}")[:_MAX_REASON]
 
 
-def _check_binding(registry: ModelRegistryManager, proposal: Proposal, token: str) -> None:
+def _check_binding(
+    registry: ModelRegistryManager, proposal: Proposal, token: str, today: Today
+) -> None:
     """Refuse unless all is as it was approved; but for an operation that was decided already."""
     name, now = proposal.model_name, datetime.now(UTC)
     rule = read_rule(registry.client, ModelName.parse(name))
-    changed = differences(registry, proposal.binding, rule)
+    scenario, _, scenario_version = proposal.scenario.partition(" ")
+    judged = today(scenario, scenario_version) if scenario else None
+    changed = differences(registry, proposal.binding, rule, judged)
     if not changed and now <= proposal.expires:
         return
     if any(operation.token == token for operation in registry.history(name)):

@@ -32,18 +32,19 @@ from guardianflow.quantization.result import QuantizedModel
 from guardianflow.quantization.variants import make_int8
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Precision, Scenario
+from guardianflow.stored import read_stored
 from guardianflow.tracking.runs import (
     EVALUATION_FILE,
     MODEL,
     OpenRun,
-    find_finished,
+    find_same_work,
     open_run,
     read_evaluation,
     read_text,
     ready_model,
     refuse_edited,
-    same_work,
     scenario_tags,
+    version_tags,
 )
 
 # Part of a quantization's identity: raise it when the same source would now give another IR.
@@ -116,9 +117,7 @@ class QuantizationRunner:
             quantized.artifact_path,
             name,
             tags={
-                "guardianflow.scenario": self.scenario.name,
-                "guardianflow.scenario_version": self.scenario.version,
-                "guardianflow.scenario_digest": self.scenario.digest,
+                **version_tags(self.scenario),
                 "guardianflow.source_version": str(self.source_version),
                 "guardianflow.map50": f"{quantized.variant.map50:.4f}",
                 _OUTCOME_TAG: quantized.outcome.outcome.value,
@@ -151,8 +150,7 @@ class QuantizationRunner:
     def _find(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel | None:
         """A finished quantization of the same source, settings and data."""
         client = self.registry.client
-        tags = same_work(self._tags(dataset, source))
-        for run in find_finished(client, self.scenario, tags):
+        for run in find_same_work(client, self.scenario, self._tags(dataset, source)):
             run_id = run.info.run_id
             cost = read_cost(client, run_id) if ready_model(client, run) else None
             if cost:
@@ -160,7 +158,7 @@ class QuantizationRunner:
                 fp32 = read_text(client, run_id, _SOURCE_EVALUATION_FILE)
                 return self._result(
                     run_id,
-                    Evaluation.model_validate_json(fp32),
+                    read_stored(Evaluation, fp32, f"{_SOURCE_EVALUATION_FILE} of run {run_id}"),
                     read_evaluation(client, run_id),
                     cost,
                     reused=True,

@@ -3,8 +3,8 @@
 from guardianflow.errors import ModelUnknown, NoCandidate
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.scenario import Scenario
+from guardianflow.tracking.runs import is_work_of
 
-_DIGEST_TAG = "guardianflow.scenario_digest"
 _QUARANTINED = "rolled_back"
 
 
@@ -23,10 +23,11 @@ def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
         versions = registry.list_versions(name)
     except ModelUnknown:
         versions = []
-    mine = [v for v in versions if v.tags.get(_DIGEST_TAG) == scenario.digest]
     for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION):
-        for info in mine:
-            if alias.value in info.aliases and info.status != _QUARANTINED:
+        for info in versions:
+            if alias.value not in info.aliases or info.status == _QUARANTINED:
+                continue
+            if is_work_of(registry.client, info.tags, info.run_id, scenario):
                 return info.version
     raise NoCandidate(
         f"{name} has no @candidate and no @champion that was trained from scenario "

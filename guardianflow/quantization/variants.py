@@ -31,6 +31,7 @@ from guardianflow.quantization.calibration import (
     refuse_unlike,
 )
 from guardianflow.scenario import QuantizationSettings
+from guardianflow.stored import Stored
 
 Report = Callable[[str, int, int], None]
 """Told a step, how much of it is done, of how much."""
@@ -57,10 +58,8 @@ class Trial(BaseModel):
     p50_ms: float = Field(description="Median of one frame, in turns with the other trials.")
 
 
-class Making(BaseModel):
+class Making(Stored):
     """How an INT8 IR came about."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kept: Trial = Field(description="What was kept.")
     trials: tuple[Trial, ...] = Field(description="What was tried.")

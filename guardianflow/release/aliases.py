@@ -28,6 +28,7 @@ _ORDER = {
     Kind.ROLLBACK: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
     Kind.ADOPT: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
     Kind.REPAIR: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
+    Kind.OTHER: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
 }
 
 

@@ -18,6 +18,7 @@ from guardianflow.errors import InputError, NameInvalid
 from guardianflow.names import ModelName
 from guardianflow.release.state import Kind, Place, Record, ReleaseState
 from guardianflow.release.write_once import MAX_VALUE
+from guardianflow.stored import require_reader
 
 # They take 3,600 characters.
 _FORMER_TOKENS = 200
@@ -106,14 +107,20 @@ def encode(base: ModelName, record: Record, previous: str) -> str:
 def decode(base: ModelName, seq: int, entry: str) -> tuple[Record, str]:
     """A record, and the digest of the one before it as it was then.
 
+    Keys that it does not know say nothing to this version, nor do numbers behind those of a place;
+    an operation that older code must not go on from has a `min_reader`.
+
     Raises:
         ValueError: The text is no entry of that number.
+        StoredUnreadable: It is for a newer version of guardianflow.
     """
     try:
         content = cast("dict[str, object]", json.loads(entry))
+        require_reader(content, f"operation {seq} of {base}")
+        known = [kind for kind in Kind if kind.value == content["kind"]]
         record = Record(
             seq=seq,
-            kind=Kind(str(content["kind"])),
+            kind=known[0] if known else Kind.OTHER,
             name=base.long(str(content["name"])),
             before=_decode_state(base, content["before"]),
             after=_decode_state(base, content["after"]),
@@ -148,7 +155,7 @@ def _encode_state(base: ModelName, state: ReleaseState) -> dict[str, list[int | 
 def _decode_state(base: ModelName, content: object) -> ReleaseState:
     places = cast("Mapping[str, list[int | None]]", content)
     state: dict[str, Place] = {}
-    for short, (champion, rollback, newest, source) in places.items():
+    for short, (champion, rollback, newest, source, *_) in places.items():
         if champion is None or newest is None:
             raise ValueError(f"a champion of {short!r} is missing")
         numbers = (number for number in (champion, rollback, newest, source) if number is not None)

@@ -38,11 +38,11 @@ from guardianflow.release.index import (
 )
 from guardianflow.release.state import Kind, Record, ReleaseState
 from guardianflow.release.write_once import no_right, read_run, require_write_once, write_once
+from guardianflow.stored import LEDGER_SEGMENT_LENGTH
 
 __all__ = ["LEDGER_EXPERIMENT", "Head", "Ledger", "known_bases", "prepare_server"]
 
-SEGMENT_LENGTH = 50
-"""Operations in one ledger run: reading the head costs the same after thousands of them."""
+SEGMENT_LENGTH = LEDGER_SEGMENT_LENGTH
 _NAME_TAG = "guardianflow.name"
 _FORMER = "former"
 _ALSO = "also."

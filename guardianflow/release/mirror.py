@@ -55,7 +55,7 @@ def read_mirror(model: ModelSummary) -> Mirror | None:
         state = cast("dict[str, list[int | None]]", content["state"])
         champions: dict[str, int] = {}
         rollbacks: dict[str, int] = {}
-        for short, (champion, rollback) in state.items():
+        for short, (champion, rollback, *_) in state.items():
             name = base.long(short)
             champions[name] = int(cast("int", champion))
             if rollback is not None:

@@ -87,6 +87,7 @@ def _message(record: Record, remark: str) -> str:
         Kind.ROLLBACK: "Rolled back",
         Kind.ADOPT: "Adopted from MLflow",
         Kind.REPAIR: "Put back the aliases of",
+        Kind.OTHER: "Moved by a newer guardianflow:",
     }[record.kind]
     moved = record.moved()
     parts = [

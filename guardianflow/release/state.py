@@ -25,6 +25,8 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     ADOPT = "adopt"
     REPAIR = "repair"
+    OTHER = "other"
+    """Of a newer guardianflow, which lets older ones read it: its states count. Never written."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from guardianflow.scenario.learning import (
     TrainingSettings,
 )
 from guardianflow.scenario.spec import ScenarioSpec
-from guardianflow.scenario.version import Scenario
+from guardianflow.scenario.version import Scenario, Today, edits, nothing_known
 
 __all__ = [
     "DatasetSettings",
@@ -38,5 +38,8 @@ __all__ = [
     "ScenarioSpec",
     "StartingPoint",
     "SyntheticData",
+    "Today",
     "TrainingSettings",
+    "edits",
+    "nothing_known",
 ]

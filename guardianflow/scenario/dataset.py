@@ -52,8 +52,6 @@ class FolderData(Settings):
     root: str | None = Field(
         default=None,
         min_length=1,
-        # What is not given adds nothing to the digest of scenarios that were trained before.
-        exclude_if=lambda value: value is None,
         description="Stands in for `path` of a data.yaml of another machine, as `dataset check "
         "--root` does.",
     )

@@ -50,6 +50,18 @@ def load_spec(name: str, folder: Path | None = None) -> ScenarioSpec:
     return read_scenario_file(path)
 
 
+def today_in_files(name: str, version: str) -> Scenario | None:
+    """A version of a scenario as its file says now; None where there is no such file or version.
+
+    Raises:
+        ScenarioInvalid: Something in the file is wrong.
+    """
+    if not (scenarios_folder() / f"{name}.yaml").is_file():
+        return None
+    spec = load_spec(name)
+    return spec.version(version) if version in spec.versions else None
+
+
 def read_scenario_file(path: Path) -> ScenarioSpec:
     """Read a scenario's YAML file; every version in it is checked.
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, cast
 
 from pydantic import Field, model_validator
 
@@ -15,9 +17,11 @@ from guardianflow.scenario.learning import (
     TrainingSettings,
 )
 from guardianflow.scenario.values import ClassName, ScenarioName, ScenarioVersion, Segment, Settings
+from guardianflow.stored import read_stored, settled
 from guardianflow.wording import Language
 
-_SHOWN = ("language", "evidence")
+JUDGING: Final = ("gate", "health", "evidence", "language")
+"""What is no part of the work: it counts as the scenario says today, whatever was trained when."""
 
 
 class Scenario(Settings):
@@ -85,18 +89,51 @@ class Scenario(Settings):
         name = self.model_name
         return (name if variant is None else name.variant(variant)).public
 
+    @classmethod
+    def from_stored(cls, text: str, what: str) -> "Scenario":
+        """Read the scenario that a run kept, whichever version of guardianflow wrote it.
+
+        Raises:
+            StoredUnreadable: This version does not understand it.
+        """
+        return read_stored(cls, text, what)
+
+    def to_stored(self) -> str:
+        """The scenario as a run keeps it; older versions of guardianflow read it where they can."""
+        content = settled("Scenario", self.model_dump(mode="json"))
+        return json.dumps(content, ensure_ascii=False, indent=1)
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """What defines the work: place, classes, data, training, evaluation and quantization.
+
+        A setting that came later is absent while it has its first default (`stored.INTRODUCED`).
+        """
+        return self._settled("name", "version", *JUDGING)
+
     @property
     def digest(self) -> str:
-        """sha256 over the settings; two versions with the same digest are the same work.
+        """sha256 over the work; two versions with the same digest are the same work."""
+        return _sha256(self.work)
 
-        What people are shown of it is no part of the work.
-        """
-        content = self.model_dump(mode="json", exclude={"name", "version", *_SHOWN})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    @property
+    def first_digest(self) -> str:
+        """The digest as version 0.1.0 made it, of gate and health too; what it stored says so."""
+        return _sha256(self._settled("name", "version", "language", "evidence"))
 
-    def shown_like(self, other: "Scenario") -> "Scenario":
-        """The same work, shown to people as another version of the settings says."""
-        return self.model_copy(update={key: getattr(other, key) for key in _SHOWN})
+    @property
+    def judging(self) -> dict[str, str]:
+        """By group, a digest of what judges and shows the work."""
+        content = settled("Scenario", self.model_dump(mode="json"))
+        return {group: _sha256(content[group]) for group in JUDGING if group in content}
+
+    def judged_like(self, other: "Scenario") -> "Scenario":
+        """The same work, judged and shown to people as another version of the settings says."""
+        return self.model_copy(update={key: getattr(other, key) for key in JUDGING})
+
+    def _settled(self, *without: str) -> dict[str, Any]:
+        content = settled("Scenario", self.model_dump(mode="json"))
+        return {key: value for key, value in content.items() if key not in without}
 
     def check(self) -> "Scenario":
         """Check what only the machine can tell (paths), before any work is spent.
@@ -117,3 +154,34 @@ class Scenario(Settings):
                     **error.data,
                 ) from error
         return self
+
+
+Today = Callable[[str, str], Scenario | None]
+"""Name and version of a scenario -> it as it stands today; None where nobody knows."""
+
+
+def nothing_known(_name: str, _version: str) -> Scenario | None:
+    """Where only what was recorded is known."""
+    return None
+
+
+def edits(before: Scenario, after: Scenario) -> list[str]:
+    """How the work of two scenarios differs, e.g. `training.epochs was 14, is 20`."""
+    then, now = dict(_leaves(before.work)), dict(_leaves(after.work))
+    return [
+        f"{key} was {then.get(key, 'not there')}, is {now.get(key, 'not there')}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
+
+
+def _leaves(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(cast("Mapping[str, Any]", value), f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _sha256(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

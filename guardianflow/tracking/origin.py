@@ -2,23 +2,22 @@
 
 import hashlib
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardianflow.edge.adaptation import Adapted
 from guardianflow.edge.foreign import ForeignModel
 from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.stored import Stored, as_json, settled
 
 FILE_TAG = "guardianflow.origin"
 SHA256_TAG = "guardianflow.origin_sha256"
 LICENCE_TAG = "guardianflow.licence"
 
 
-class Origin(BaseModel):
+class Origin(Stored):
     """Where an imported detector comes from, and how its file was read; kept with its run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(description="Name of the file.")
     source: str = Field(description="What it was fetched from, e.g. models:/ppe/3; '' for a file.")
@@ -71,8 +70,8 @@ class Origin(BaseModel):
 
     def identity(self) -> str:
         """The same for the same content read in the same way, whatever the file is called."""
-        content = self.model_dump_json(exclude={"file", "source"})
-        return hashlib.sha256(content.encode()).hexdigest()
+        said = self.model_dump(mode="json", exclude={"file", "source"})
+        return hashlib.sha256(as_json(settled("Origin", said)).encode()).hexdigest()
 
 
 def maker_of(registry: ModelRegistryManager, info: RegisteredModelInfo) -> RegisteredModelInfo:

@@ -20,6 +20,7 @@ from guardianflow.measuring.album import draw_album
 from guardianflow.measuring.detections import Seen
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.measuring.pictures import contact_sheet, pairs_sheet
+from guardianflow.stored import read_stored
 from guardianflow.tracking.runs import EVALUATION_FILE, read_text
 
 PICTURES = "pictures"
@@ -59,8 +60,7 @@ def read_contamination(client: MlflowClient, run_id: str) -> ContaminationReport
         with border(f"run {run_id}"):
             if CONTAMINATION_FILE not in {file.path for file in client.list_artifacts(run_id)}:
                 return None
-        return ContaminationReport.model_validate_json(
-            read_text(client, run_id, CONTAMINATION_FILE)
-        )
+        text = read_text(client, run_id, CONTAMINATION_FILE)
     except VersionNotReady:
         return None
+    return read_stored(ContaminationReport, text, f"{CONTAMINATION_FILE} of MLflow run {run_id}")

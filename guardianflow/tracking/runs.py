@@ -9,7 +9,7 @@ A run counts only when it is FINISHED and its model READY: a half-written one is
 
 import time
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -37,16 +37,23 @@ from guardianflow.errors import ScenarioFrozen
 from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.records import experiment_id
 from guardianflow.registry.logged_models import link_output
-from guardianflow.scenario import Scenario
+from guardianflow.scenario import Scenario, edits
+from guardianflow.stored import read_stored
 
 MODEL = "model"
 EVALUATION_FILE = "evaluation.json"
 SCENARIO_FILE = "scenario.json"
+WORK_DIGEST_TAG = "guardianflow.work_digest"
+"""The digest of the work, on runs and versions; what version 0.1.0 made has only the next."""
+FIRST_DIGEST_TAG = "guardianflow.scenario_digest"
+"""As version 0.1.0 made it, of gate and health too: it goes on with what newer code trained."""
 # What a model needs on the edge box; the versions are those that measured it.
 _SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
 # MLflow's limit for a data set's digest.
 _DIGEST_LENGTH = 36
 _BATCH = 500
+_LOOKED_BACK = 100
+_MOST_EDITS = 5
 USE_TAG = "mlflow.data.context"
 """MLflow's own tag for what a data set was used for."""
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -160,7 +167,7 @@ def open_run(
     try:
         with TemporaryDirectory() as text:
             path = Path(text) / SCENARIO_FILE
-            path.write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
+            path.write_text(scenario.to_stored(), encoding="utf-8")
             opened = OpenRun(client, run_id, where, dataset)
             opened.log_files(Path(text))
         yield opened
@@ -185,10 +192,18 @@ def scenario_tags(scenario: Scenario, dataset: Dataset, kind: str) -> dict[str, 
     """What every run says about where it comes from."""
     return {
         "guardianflow.kind": kind,
+        **version_tags(scenario),
+        "guardianflow.dataset_fingerprint": dataset.fingerprint,
+    }
+
+
+def version_tags(scenario: Scenario) -> dict[str, str]:
+    """What a run and a version say about the scenario that they were made from."""
+    return {
         "guardianflow.scenario": scenario.name,
         "guardianflow.scenario_version": scenario.version,
-        "guardianflow.scenario_digest": scenario.digest,
-        "guardianflow.dataset_fingerprint": dataset.fingerprint,
+        FIRST_DIGEST_TAG: scenario.first_digest,
+        WORK_DIGEST_TAG: scenario.digest,
     }
 
 
@@ -211,10 +226,65 @@ def has_tags(tags: Mapping[str, str]) -> str:
     return " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
 
 
+def find_same_work(
+    client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]
+) -> Iterator[Run]:
+    """FINISHED runs of the same work, whatever the scenario is called, the newest first.
+
+    Those of version 0.1.0 come last: they carry a digest that gate and health were part of.
+    """
+    yield from find_finished(client, scenario, same_work(tags))
+    others = {key: value for key, value in same_work(tags).items() if key != WORK_DIGEST_TAG}
+    for run in find_finished(client, scenario, others, limit=_LOOKED_BACK):
+        if WORK_DIGEST_TAG not in run.data.tags and is_work_of(
+            client, run.data.tags, run.info.run_id, scenario
+        ):
+            yield run
+
+
 def same_work(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that tell work apart: settings with the same digest are it, however called."""
-    names = ("guardianflow.scenario", "guardianflow.scenario_version")
+    names = ("guardianflow.scenario", "guardianflow.scenario_version", FIRST_DIGEST_TAG)
     return {key: value for key, value in tags.items() if key not in names}
+
+
+def first_work(tags: Mapping[str, str]) -> dict[str, str]:
+    """The same as version 0.1.0 knew it."""
+    names = ("guardianflow.scenario", "guardianflow.scenario_version", WORK_DIGEST_TAG)
+    return {key: value for key, value in tags.items() if key not in names}
+
+
+def is_work_of(
+    client: MlflowClient, tags: Mapping[str, str], run_id: str | None, scenario: Scenario
+) -> bool:
+    """Whether a run, or a version, was made from a scenario's work.
+
+    Args:
+        client: The MLflow server.
+        tags: Of the run or the version.
+        run_id: The run, whose recorded scenario is read where the tags do not decide.
+        scenario: As it is now.
+    """
+    if known := tags.get(WORK_DIGEST_TAG):
+        return known == scenario.digest
+    if tags.get(FIRST_DIGEST_TAG) == scenario.first_digest:
+        return True
+    recorded = read_scenario(client, run_id) if run_id and FIRST_DIGEST_TAG in tags else None
+    return recorded is not None and recorded.digest == scenario.digest
+
+
+def read_scenario(client: MlflowClient, run_id: str) -> Scenario | None:
+    """The scenario that a run recorded; None if it did not.
+
+    Raises:
+        VersionNotReady: The run is gone.
+        StoredUnreadable: Another version of guardianflow recorded it, in words of its own.
+    """
+    with border(f"scenario of run {run_id}"):
+        if SCENARIO_FILE not in {file.path for file in client.list_artifacts(run_id)}:
+            return None
+    text = read_text(client, run_id, SCENARIO_FILE)
+    return Scenario.from_stored(text, f"scenario of MLflow run {run_id}")
 
 
 def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
@@ -233,15 +303,21 @@ def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
         for run in find_finished(client, scenario, {"guardianflow.kind": kind, **tags})
     ]
     for run in made:
-        if run.data.tags.get("guardianflow.scenario_digest") != scenario.digest:
-            raise ScenarioFrozen(
-                f"Scenario {scenario.name} {scenario.version} was trained with other settings "
-                f"(run {run.info.run_id}) and edited since.",
-                remedy=f"Undo the edit, or add v{int(scenario.version[1:]) + 1} with it.",
-                scenario=scenario.name,
-                version=scenario.version,
-                run_id=run.info.run_id,
-            )
+        run_id = run.info.run_id
+        if is_work_of(client, run.data.tags, run_id, scenario):
+            continue
+        recorded = read_scenario(client, run_id)
+        different = edits(recorded, scenario) if recorded else []
+        said = f": {'; '.join(different[:_MOST_EDITS])}" if different else ""
+        raise ScenarioFrozen(
+            f"Scenario {scenario.name} {scenario.version} was trained with other settings "
+            f"(run {run_id}) and edited since{said}.",
+            remedy=f"Undo the edit, or add v{int(scenario.version[1:]) + 1} with it.",
+            scenario=scenario.name,
+            version=scenario.version,
+            run_id=run_id,
+            edits=different,
+        )
 
 
 def ready_model(client: MlflowClient, run: Run) -> str | None:
@@ -263,7 +339,8 @@ def read_text(client: MlflowClient, run_id: str, file: str) -> str:
 
 def read_evaluation(client: MlflowClient, run_id: str) -> Evaluation:
     """The figures that a run kept."""
-    return Evaluation.model_validate_json(read_text(client, run_id, EVALUATION_FILE))
+    text = read_text(client, run_id, EVALUATION_FILE)
+    return read_stored(Evaluation, text, f"{EVALUATION_FILE} of MLflow run {run_id}")
 
 
 def save_pyfunc(

@@ -31,7 +31,13 @@ from guardianflow.network.history import EpochFigures
 from guardianflow.records import experiment_id
 from guardianflow.scenario import Scenario
 from guardianflow.servers import home
-from guardianflow.tracking.runs import OpenRun, has_tags
+from guardianflow.tracking.runs import (
+    WORK_DIGEST_TAG,
+    OpenRun,
+    first_work,
+    has_tags,
+    same_work,
+)
 
 WORK_TAG = "guardianflow.work"
 OWNER_TAG = "guardianflow.owner"
@@ -217,10 +223,21 @@ def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) 
 
 
 def runs_with(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> list[Run]:
-    """The runs of an experiment that have these tags, the newest first."""
+    """The runs of an experiment that are of this work, the newest first."""
+    order, found = ["attributes.start_time DESC"], dict[str, Run]()
     with border(f"runs of experiment {experiment}"):
-        query, order = has_tags(tags), ["attributes.start_time DESC"]
-        return list(client.search_runs([experiment], query, max_results=_MOST_RUNS, order_by=order))
+        for wanted in (same_work(tags), first_work(tags)):
+            runs = client.search_runs(
+                [experiment], has_tags(wanted), max_results=_MOST_RUNS, order_by=order
+            )
+            # With a digest of the work, that decides.
+            mine = tags.get(WORK_DIGEST_TAG, "")
+            found |= {
+                run.info.run_id: run
+                for run in runs
+                if run.data.tags.get(WORK_DIGEST_TAG, mine) == mine
+            }
+    return sorted(found.values(), key=lambda run: run.info.start_time, reverse=True)
 
 
 def _close(client: MlflowClient, run: Run) -> None:

@@ -41,13 +41,13 @@ from guardianflow.tracking.papers import PICTURES, write_papers
 from guardianflow.tracking.runs import (
     MODEL,
     OpenRun,
-    find_finished,
+    find_same_work,
     open_run,
     read_evaluation,
     ready_model,
     refuse_edited,
-    same_work,
     scenario_tags,
+    version_tags,
 )
 from guardianflow.training.attempt import fit_in_run
 from guardianflow.training.continuation import WORK_TAG, Continuation, clean_up
@@ -132,9 +132,7 @@ class TrainingRunner:
         """Register a training as @candidate; again gives the same version."""
         name = self.scenario.get_registered_model_name()
         tags = {
-            "guardianflow.scenario": self.scenario.name,
-            "guardianflow.scenario_version": self.scenario.version,
-            "guardianflow.scenario_digest": self.scenario.digest,
+            **version_tags(self.scenario),
             "guardianflow.map50": f"{trained.evaluation.map50:.4f}",
         }
         info = self.registry.register_model(trained.run_id, trained.artifact_path, name, tags=tags)
@@ -149,14 +147,14 @@ class TrainingRunner:
 
     def _attempt_tags(self, dataset: Dataset) -> dict[str, str]:
         """The tags of all attempts at this work, also by other code."""
-        tags = same_work(self._tags(dataset))
+        tags = self._tags(dataset)
         del tags[_RECIPE_TAG]
         return tags
 
     def _find(self, dataset: Dataset) -> TrainedModel | None:
         """A finished training of the same settings, data and recipe."""
         client = self.registry.client
-        for run in find_finished(client, self.scenario, same_work(self._tags(dataset))):
+        for run in find_same_work(client, self.scenario, self._tags(dataset)):
             if ready_model(client, run):
                 run_id = run.info.run_id
                 log.info("found the training again: run %s", run_id)

@@ -322,6 +322,7 @@ def _files(target: Path) -> None:
             "0123456789abcdef",
         )
         for kind in Kind
+        if kind is not Kind.OTHER
     }
     former = Former("0123456789abcdef", {"0123456789": 50}).to_text()
     mirror = encode_mirror(base, 7, "0123456789abcdef", after)

@@ -1,5 +1,6 @@
 """Goes on with MLflow databases that the code of other days left: golden files, read for ever."""
 
+import json
 import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from guardianflow.approval import Answer, Choice
-from guardianflow.approval.rules import read_rules
+from guardianflow.approval.rules import RULES_TAG, read_rules
 from guardianflow.care.alarms import AlarmBook
 from guardianflow.care.drill import drill
 from guardianflow.care.drill_report import read_last_drill
 from guardianflow.care.notes import Notes, Topic
+from guardianflow.care.silence import find_silent
+from guardianflow.cli import main
+from guardianflow.errors import NoCandidate, ScenarioFrozen, StoredUnreadable
 from guardianflow.evaluation.measurement import recorded_scenario
 from guardianflow.health.box import judge_new
 from guardianflow.health.report import find_reports, read_report
@@ -19,10 +23,14 @@ from guardianflow.health.verdict import Verdict
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, steps
 from guardianflow.promotion.question import Question, open_questions
+from guardianflow.quantization.source import choose_source
 from guardianflow.registry import ModelRegistryManager
+from guardianflow.release.index import find_index, read_index, runs_of
 from guardianflow.release.ledger import Ledger
 from guardianflow.release.state import Kind
-from tests.golden.make import LONG, REQUEST
+from guardianflow.scenario import GateSettings, HealthPolicy, ScenarioSpec
+from guardianflow.tracking.runs import find_same_work, read_text, refuse_edited, version_tags
+from tests.golden.make import LONG, REQUEST, SETTINGS
 from tests.servers import mlflow_server_on
 
 pytestmark = pytest.mark.mlflow_server
@@ -64,6 +72,29 @@ def test_models_aliases_and_history_are_listed(registry):
     assert (scenario.name, scenario.version) == ("golden-ppe", "v2")
 
 
+def golden_scenario(version, **changed):
+    scenario = ScenarioSpec.from_mapping("golden-ppe", SETTINGS).version(version)
+    return scenario.model_copy(update=changed)
+
+
+def test_work_of_then_is_known_again_whatever_judges_it_now(registry):
+    client = registry.client
+    stricter = golden_scenario("v3", gate=GateSettings(min_map50=0.9), health=HealthPolicy())
+    for scenario in (golden_scenario("v3"), stricter):
+        refuse_edited(client, scenario)
+        assert choose_source(registry, scenario) == 3
+        [run] = find_same_work(
+            client, scenario, {"guardianflow.kind": "train", **version_tags(scenario)}
+        )
+        assert run.data.tags["guardianflow.scenario_version"] == "v3"
+    training = stricter.training.model_copy(update={"epochs": 2})
+    edited = golden_scenario("v3", training=training)
+    with pytest.raises(ScenarioFrozen, match=r"training\.epochs was 1, is 2\."):
+        refuse_edited(client, edited)
+    with pytest.raises(NoCandidate):
+        choose_source(registry, edited)
+
+
 def test_a_ledger_of_two_runs_is_read_and_goes_on(registry):
     head = Ledger(registry.client, ModelName.parse(LONG)).verify()
     assert (head.seq, head.segment) == (52, 1)
@@ -73,6 +104,30 @@ def test_a_ledger_of_two_runs_is_read_and_goes_on(registry):
     promoted = registry.promote_to_champion(LONG, 1, actor="kim", reason="goes on")
     assert promoted.seq == 53
     assert Ledger(registry.client, ModelName.parse(LONG)).verify().seq == 53
+
+
+def test_operations_of_a_newer_version_are_gone_on_from_unless_they_forbid_it(registry):
+    """An older version comes back after a newer one was used, with a kind that it never saw."""
+    client, base = registry.client, ModelName.parse(LONG)
+    head = Ledger(client, base).read()
+    seq = head.seq + 1
+    [*_, run_id] = runs_of(find_index(client), read_index(client, find_index(client)), base)
+    entry = json.loads(client.get_run(run_id).data.params[f"op.{head.seq:06d}"])
+    entry |= {"seq": seq, "kind": "retire", "tea": 1, "previous": head.digest, "token": "newer"}
+    entry["before"] = entry["after"]
+    entry["after"] = {"": [2, 1, 3, None, 77]}
+    client.log_param(run_id, f"op.{seq:06d}", json.dumps(entry))
+    # What it left half done is finished, and the next operation stands on it.
+    promoted = registry.promote_to_champion(LONG, 3, actor="kim", reason="goes on", force=True)
+    assert promoted.seq == seq + 1
+    assert registry.history(LONG)[-2].kind == "other"
+    assert registry.drift(LONG) == ()
+    head = Ledger(client, base).verify()
+    entry |= {"seq": head.seq + 1, "previous": head.digest, "min_reader": "99.1"}
+    client.log_param(run_id, f"op.{head.seq + 1:06d}", json.dumps(entry))
+    for command in (registry.history, registry.rollback, registry.drift):
+        with pytest.raises(StoredUnreadable, match=r"needs guardianflow 99\.1"):
+            command(LONG)
 
 
 def test_reports_and_notes_are_read_and_what_waits_is_judged(registry):
@@ -114,3 +169,52 @@ def test_the_question_that_waits_is_answered_and_the_way_back_works(registry, mo
     assert drill(registry, NAME).ok
     registry.rollback(INT8, actor="lee", reason="too dark")
     assert {registry.get_champion(name).version for name in (NAME, INT8)} == {1}
+
+
+def test_a_renamed_setting_in_what_is_stored_stops_no_pass_and_no_command(
+    registry, capsys, tmp_path
+):
+    client = registry.client
+    info = registry.get_version(NAME, 3)
+    scenario = json.loads(read_text(client, info.run_id, "scenario.json"))
+    report = find_reports(client, {"guardianflow.name": NAME})[0].info.run_id
+    for key, stops in (("gate", False), ("zone", True)):
+        scenario[f"new_{key}"] = scenario.pop(key)
+        (tmp_path / "scenario.json").write_text(json.dumps(scenario))
+        client.log_artifact(info.run_id, str(tmp_path / "scenario.json"))
+        if not stops:
+            assert recorded_scenario(registry, info).zone == "welding"
+            continue
+        why = ["--force", "--reason", "measured anew"]
+        for command in (
+            ["compare", NAME, "1", "3"],
+            ["promote", NAME, "--model-version", "3", "--dry-run", *why],
+        ):
+            with pytest.raises(SystemExit) as left:
+                main(command)
+            assert left.value.code == 3
+            assert "does not understand the scenario of MLflow run" in capsys.readouterr().err
+        # Passes of `reconcile`: silence is watched from now on without a limit, reports are judged.
+        find_silent(registry, {NAME: 3})
+        assert Notes(client, Topic.WATCHED).read()[NAME]["after_h"] is None
+        judge_new(registry)
+    kept = json.loads(read_text(client, report, "HealthReport.json"))
+    (tmp_path / "HealthReport.json").write_text(json.dumps({**kept, "tea": 1}))
+    client.log_artifact(report, str(tmp_path / "HealthReport.json"))
+    assert read_report(registry, report).model_name == NAME
+
+
+def test_rules_of_a_newer_version_are_read_unless_they_forbid_it(registry):
+    index = find_index(registry.client)
+    rules = json.loads(index.tags[RULES_TAG])
+
+    def keep(**more):
+        text = json.dumps([{**rule, **more} for rule in rules])
+        registry.client.set_experiment_tag(index.experiment_id, RULES_TAG, text)
+
+    keep(tea=1)
+    assert read_rules(registry.client)[0].approvals_needed == 2
+    keep(min_reader="99.1")
+    with pytest.raises(StoredUnreadable, match=r"needs guardianflow 99\.1"):
+        read_rules(registry.client)
+    keep()

@@ -26,7 +26,7 @@ from guardianflow.network.detector import Detector, DetectorShape
 from guardianflow.network.weights import load_weights
 from guardianflow.promotion import decide, propose
 from guardianflow.quantization import QuantizationRunner, choose_source
-from guardianflow.scenario import GateSettings
+from guardianflow.scenario import EvaluationSettings
 from guardianflow.tracking.runs import read_text
 from tests.foreign import Export, export_onnx
 from tests.integration.conftest import make_run
@@ -215,7 +215,7 @@ def test_an_import_that_was_never_registered_is_registered_by_the_next(learned, 
 
 def test_a_scenario_version_is_frozen_by_an_import_too(learned, scenario, foreign):
     bring(learned, scenario, foreign)
-    edited = scenario.model_copy(update={"gate": GateSettings(min_map50=0.5)})
+    edited = scenario.model_copy(update={"evaluation": EvaluationSettings(beta=3.0)})
     with pytest.raises(ScenarioFrozen, match="add v2"):
         bring(learned, edited, foreign)
 

@@ -5,10 +5,17 @@ import pytest
 
 from guardianflow.approval import Answer, Choice
 from guardianflow.data.dataset import prepare_dataset
-from guardianflow.errors import ChampionChanged, GateFailed, NoCandidate, ReleaseChanged
+from guardianflow.errors import (
+    ApprovalVoid,
+    ChampionChanged,
+    GateFailed,
+    NoCandidate,
+    ReleaseChanged,
+)
 from guardianflow.gate import GateOutcome
 from guardianflow.promotion import decide, propose
 from guardianflow.scenario import FolderData, GateSettings
+from guardianflow.wording import Language
 from tests.integration.conftest import make_run
 from tests.integration.release_kit import register_copy, register_release
 
@@ -72,6 +79,28 @@ def test_a_release_is_measured_and_promoted_as_one(registry, learned, name):
     assert decided.operation.evidence.startswith(f"{proposal.evidence_run_id}:")
     for model in (name, f"{name}__openvino_int8"):
         assert registry.get_champion(model).version == base.version
+
+
+def test_the_gate_of_today_counts_and_another_one_voids_what_was_asked(registry, learned, name):
+    register_release(learned, name, gate=OPEN_GATE)
+    recorded = learned.scenario.model_copy(update={"gate": OPEN_GATE})
+    strict = recorded.model_copy(update={"gate": GateSettings(min_map50=1.0, min_images=1)})
+    with pytest.raises(GateFailed):
+        propose(registry, name, token=token(), requested_by="lee", today=lambda *_: strict)
+    korean = recorded.model_copy(update={"language": Language.KO})
+    mine = token()
+    proposal = propose(registry, name, token=mine, requested_by="lee", today=lambda *_: recorded)
+    for today, why in (
+        (strict, "the gate settings of scenario learned-ppe v1 were changed"),
+        (korean, "the language settings of scenario"),
+    ):
+        with pytest.raises(ApprovalVoid, match=why):
+            decide(registry, proposal, [APPROVED], token=mine, today=lambda *_, t=today: t)
+    # Another training of that version is no part of what was asked: it would be another version.
+    training = recorded.training.model_copy(update={"epochs": 99})
+    again = recorded.model_copy(update={"training": training})
+    done = decide(registry, proposal, [APPROVED], token=mine, today=lambda *_: again)
+    assert done.operation.changed
 
 
 def test_the_record_holds_page_and_pictures_and_is_made_once(registry, learned, name):

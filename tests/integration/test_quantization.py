@@ -159,7 +159,7 @@ def test_the_source_is_the_candidate_of_the_scenario_version_else_the_champion(l
     other = scenario.model_copy(update={"version": "v2", "classes": ("person",)})
 
     def register(made_from):
-        tags = {"guardianflow.scenario_digest": made_from.digest}
+        tags = {"guardianflow.work_digest": made_from.digest}
         return registry.register_model(factory.run(), "model", name, tags=tags).version
 
     with pytest.raises(NoCandidate, match="run learned-ppe --type train --version v1"):

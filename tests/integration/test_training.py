@@ -47,7 +47,7 @@ def test_the_run_says_what_from_and_keeps_weights_pictures_and_scenario(learned)
     client = learned.registry.client
     run = client.get_run(learned.trained.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.tags["guardianflow.scenario_digest"] == learned.scenario.digest
+    assert run.data.tags["guardianflow.work_digest"] == learned.scenario.digest
     assert run.data.params["epochs"] == "12"
     assert run.data.metrics["test.map50"] == pytest.approx(learned.trained.evaluation.map50)
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}

@@ -4,10 +4,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
+from guardianflow import stored
 from guardianflow.errors import NameInvalid, ScenarioInvalid
-from guardianflow.scenario import FolderData, QuantizationSettings, Scenario, ScenarioSpec
+from guardianflow.scenario import (
+    FolderData,
+    GateSettings,
+    QuantizationSettings,
+    Scenario,
+    ScenarioSpec,
+    TrainingSettings,
+    edits,
+)
 from guardianflow.scenario.file import load_scenario, load_spec, read_scenario_file
 from guardianflow.scenario.spec import merge_settings
 
@@ -106,6 +115,45 @@ def test_the_digest_says_what_is_the_same_work(tmp_path):
     assert read_scenario_file(write(tmp_path, changed)).version("v1").digest != (
         first.version("v1").digest
     )
+
+
+def test_what_judges_the_work_is_no_part_of_its_digest(tmp_path):
+    first = read_scenario_file(write(tmp_path, GOOD)).version("v1")
+    judged = GOOD.replace("task: ppe", "task: ppe\nlanguage: ko\ngate: {min_map50: 0.9}")
+    other = read_scenario_file(write(tmp_path, judged)).version("v1")
+    assert other.digest == first.digest
+    assert edits(first, other) == []
+    different = {group for group in first.judging if first.judging[group] != other.judging[group]}
+    assert different == {"gate", "language"}
+    assert first.judged_like(other) == other
+
+
+def test_a_setting_that_came_later_changes_no_digest_while_it_has_its_first_default(monkeypatch):
+    old = ScenarioSpec.from_mapping("acme-yard", yaml.safe_load(GOOD)).version("v1")
+    came_later = {"training.tea_breaks": 2, "gate.tea": None, "health.rules.cups": 1}
+    monkeypatch.setattr(stored, "INTRODUCED", {"Scenario": came_later})
+
+    def scenario(default, **given):
+        training = create_model("Training", __base__=TrainingSettings, tea_breaks=(int, default))
+        gate = create_model("Gate", __base__=GateSettings, tea=(str | None, None))
+        made = create_model(
+            "Scenario", __base__=Scenario, training=(training, ...), gate=(gate, ...)
+        )
+        content = {**old.model_dump(), "training": {**old.training.model_dump(), **given}}
+        return made.model_validate(content), made
+
+    new, kind = scenario(2)
+    assert (new.digest, new.first_digest) == (old.digest, old.first_digest)
+    assert new.judging == old.judging
+    assert scenario(2, tea_breaks=3)[0].digest != old.digest
+    assert edits(old, scenario(2, tea_breaks=3)[0]) == ["training.tea_breaks was not there, is 3"]
+    # Its default was changed later: who does not write it out gets other work now ...
+    changed, kind = scenario(5)
+    assert changed.digest != old.digest
+    # ... and what was stored before it came stands for what it was then.
+    kept = kind.from_stored(old.model_dump_json(), "scenario of then")
+    assert kept.training.tea_breaks == 2
+    assert kept.digest == old.digest
 
 
 def test_the_content_survives_the_way_through_a_block(tmp_path):
@@ -222,10 +270,6 @@ def test_a_data_set_may_be_named_by_its_yaml_file_and_stand_elsewhere(tmp_path, 
     assert rooted.base() == tmp_path / "sets"
     with pytest.raises(ScenarioInvalid, match=r"dataset\.root"):
         FolderData(kind="folder", path="x", root="/nowhere").base()
-
-
-def test_a_setting_that_is_not_given_adds_nothing_to_the_digest():
-    assert FolderData(kind="folder", path="x").model_dump() == {"kind": "folder", "path": "x"}
 
 
 def test_names_too_long_to_register_are_refused_before_any_work(tmp_path):
