@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 
-from flows.connection import AGAIN, connect, run_token, today_in_blocks
+from flows.connection import AGAIN, connect, limits_in_blocks, run_token
 from flows.parameters import CameraName, Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
@@ -74,7 +74,7 @@ def measure(model_name: str, window: str, camera: str) -> dict[str, Any]:
         Path(window),
         token=run_token("health"),
         camera=camera,
-        today=today_in_blocks,
+        today=limits_in_blocks,
     )
     told = described(report)
     message = told["message"]

@@ -39,6 +39,7 @@ from guardianflow.errors import (
     ArtifactMissing,
     ChampionChanged,
     ReleaseChanged,
+    ScenarioInvalid,
 )
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.markdown import plain, prose
@@ -301,7 +302,13 @@ def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tup
             token=run_token("promotion"),
             today=today_in_blocks,
         )
-    except (ApprovalVoid, ArtifactMissing, ChampionChanged, ReleaseChanged) as error:
+    except (
+        ApprovalVoid,
+        ArtifactMissing,
+        ChampionChanged,
+        ReleaseChanged,
+        ScenarioInvalid,
+    ) as error:
         if standing.decision is Choice.REJECT:
             raise
         return "", question.void(error.message)

@@ -7,7 +7,7 @@ from prefect import get_run_logger, task
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.connection import AGAIN, connect, today_in_blocks
+from flows.connection import AGAIN, connect, limits_in_blocks
 from flows.health import described, tell_of_health
 from flows.publishing import artifact_key, show_page
 from guardianflow.care.alarms import AlarmBook, compare_all
@@ -32,7 +32,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
 
     registry = connect()
     said: list[str] = []
-    for report in judge_new(registry, today_in_blocks):
+    for report in judge_new(registry, limits_in_blocks):
         told = described(report)
         if told["faulty"] or report.verdict is Verdict.FAILING:
             link = run_link(registry.client, report.report_id)
@@ -64,7 +64,7 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
     client = (registry := connect()).client
     reported = AlarmBook(client, Topic.SILENCE).read()
     told = {known for memory in reported.values() for known in memory}
-    silent = find_silent(registry, champions, told=told, today=today_in_blocks)
+    silent = find_silent(registry, champions, told=told, today=limits_in_blocks)
     for change in compare_all(reported, silent):
         tell(Topic.SILENCE, change, champions)
     return silent

@@ -130,9 +130,13 @@ class Counted:
 
     def __init__(self, monkeypatch):
         self.reads, self.asks = [], []
-        read, ask = silence.recorded_scenario, silence.newest_sign
+        read, ask = silence.judged_scenario, silence.newest_sign
         patch = monkeypatch.setattr
-        patch(silence, "recorded_scenario", lambda r, i: self.reads.append(i.name) or read(r, i))
+        patch(
+            silence,
+            "judged_scenario",
+            lambda r, i, t: self.reads.append(i.name) or read(r, i, t),
+        )
         patch(silence, "newest_sign", lambda c, n: self.asks.append(n) or ask(c, n))
 
 

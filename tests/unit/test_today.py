@@ -1,0 +1,53 @@
+"""Gate, health, evidence and language are those of today: of the block, or of the file."""
+
+import pytest
+import yaml
+
+from flows import connection
+from flows.connection import limits_in_blocks, today_in_blocks
+from guardianflow.errors import ScenarioInvalid
+from guardianflow.scenario import ScenarioSpec
+from guardianflow.scenario.file import today_in_files
+from tests.unit.test_scenario import GOOD
+
+
+class Config:
+    """A block as Prefect loads it."""
+
+    def __init__(self, **more):
+        content = {**yaml.safe_load(GOOD), **more}
+        self._versions = content.pop("versions")
+        self._common = content
+
+    def spec(self):
+        content = {"name": "acme-yard", "common": self._common, "versions": self._versions}
+        return ScenarioSpec.model_validate(content)
+
+
+def test_the_block_of_today_counts_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(connection, "load_config", lambda _: Config(gate={"min_map50": 0.7}))
+    assert today_in_blocks("acme-yard", "v1").gate.min_map50 == 0.7
+    # Who trained v9 of a file that was never applied is judged as was recorded.
+    assert today_in_blocks("acme-yard", "v9") is None
+
+    def absent(name):
+        raise ScenarioInvalid(f"no block {name}")
+
+    monkeypatch.setattr(connection, "load_config", absent)
+    assert today_in_blocks("acme-yard", "v1") is None
+
+
+def test_a_wrong_block_stops_a_promotion_and_leaves_no_model_unwatched(monkeypatch, caplog):
+    monkeypatch.setattr(connection, "load_config", lambda _: Config(colour="red"))
+    with pytest.raises(ScenarioInvalid, match="unknown key 'colour'"):
+        today_in_blocks("acme-yard", "v1")
+    assert limits_in_blocks("acme-yard", "v1") is None
+    assert "unknown key 'colour'" in caplog.text
+
+
+def test_the_file_of_today_counts_for_commands(tmp_path, monkeypatch):
+    monkeypatch.setenv("GUARDIANFLOW_SCENARIOS", str(tmp_path))
+    assert today_in_files("acme-yard", "v1") is None
+    (tmp_path / "acme-yard.yaml").write_text(f"{GOOD}gate: {{min_map50: 0.7}}\n")
+    assert today_in_files("acme-yard", "v1").gate.min_map50 == 0.7
+    assert today_in_files("acme-yard", "v9") is None
