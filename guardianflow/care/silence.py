@@ -8,6 +8,9 @@
 The floor runs the variants of a release where there are any; then nobody reports about the base,
 and nobody waits for that. A report about any version is a sign of life: what a box posts while it
 still runs the version before, too.
+
+Reports carry the time of the machine that made them. One of the future is a sign of life of the
+pass that first saw it, once: not again when that time comes.
 """
 
 import json
@@ -24,7 +27,7 @@ from guardianflow.care.notes import Notes, Topic
 from guardianflow.care.reconciliation import in_turn, turn_of
 from guardianflow.errors import StoredUnreadable, VersionNotReady
 from guardianflow.evaluation.measurement import judged_scenario
-from guardianflow.health.report import newest_sign
+from guardianflow.health.report import newest_sign, oldest_sign
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Today, nothing_known
@@ -46,10 +49,16 @@ class Watched(Stored):
     """As its scenario says; None where it does not want to hear of it."""
     seen: AwareDatetime
     """The last sign of life: a report, or the first pass that saw this champion."""
+    ahead: tuple[AwareDatetime, AwareDatetime] | None = None
+    """The stamps of the future that have counted, from the first to the last."""
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is silent unless a report came meanwhile."""
         return self.after_h is not None and now - self.seen > timedelta(hours=self.after_h)
+
+    def by(self, now: datetime) -> "Watched":
+        """The same as known now: a pass whose clock was ahead must not keep quiet for that long."""
+        return self.model_copy(update={"seen": min(self.seen, now)})
 
 
 def find_silent(
@@ -74,8 +83,11 @@ def find_silent(
     now = now or datetime.now(UTC)
     floor = on_the_floor(champions)
     notes = Notes(registry.client, Topic.WATCHED)
-    known = {n: w for n, w in _read(notes).items() if floor.get(n) == w.version}
+    read = {n: w for n, w in _read(notes).items() if floor.get(n) == w.version}
+    known = {name: watched.by(now) for name, watched in read.items()}
     if watch:
+        for name in (name for name in read if known[name] != read[name]):
+            notes.write(name, known[name].model_dump(mode="json"))
         strangers = {name: version for name, version in floor.items() if name not in known}
         _note_new(registry, notes, strangers, now, today)
     due = {name: _silence(name, w) for name, w in sorted(known.items()) if w.is_due(now)}
@@ -134,8 +146,17 @@ def _heard(client: MlflowClient, name: str, watched: Watched, now: datetime) -> 
     sign = newest_sign(client, name)
     if sign is None or sign <= watched.seen:
         return watched
-    # A box whose clock is ahead must not keep quiet for that long.
-    return watched.model_copy(update={"seen": min(sign, now)})
+    first, last = watched.ahead or (sign, watched.seen)
+    if sign > now and sign > last:
+        # A box whose clock is ahead must not keep quiet for that long: it counts as of now.
+        oldest = oldest_sign(client, name, since=now) or sign
+        ahead = (min(oldest, first) if last > now else oldest, sign)
+        return watched.model_copy(update={"seen": now, "ahead": ahead})
+    if sign <= last:
+        # It has counted. Behind it there may be signs of a clock that was put right.
+        until = min(now, first - timedelta(milliseconds=1))
+        sign = newest_sign(client, name, until=until) or watched.seen
+    return watched.model_copy(update={"seen": max(sign, watched.seen)})
 
 
 def _silence(name: str, watched: Watched) -> Finding:

@@ -124,24 +124,64 @@ def past_windows(
             yield PastWindow(tags.get(FINGERPRINT_TAG, ""), Verdict(said))
 
 
-def newest_sign(client: MlflowClient, name: str) -> datetime | None:
-    """When the newest report about any version of a model came, judged or not; None without any."""
+def newest_sign(
+    client: MlflowClient, name: str, *, until: datetime | None = None
+) -> datetime | None:
+    """The stamp of the newest report about any version of a model, judged or not.
+
+    The stamp is what the clock of the reporting machine said, which may be wrong.
+
+    Args:
+        client: The MLflow server.
+        name: Public name of the model.
+        until: Later stamps do not count; None takes them all.
+
+    Returns:
+        The stamp, UTC; None where no report has one.
+    """
+    return _sign(client, name, until_ms=_ms(until) if until else 0)
+
+
+def oldest_sign(client: MlflowClient, name: str, *, since: datetime) -> datetime | None:
+    """The oldest stamp from `since` on, as `newest_sign` reads them."""
+    return _sign(client, name, since_ms=_ms(since), oldest=True)
+
+
+def _sign(
+    client: MlflowClient, name: str, *, since_ms: int = 0, until_ms: int = 0, oldest: bool = False
+) -> datetime | None:
     times = [
         run.info.start_time
         for tag in (NAME_TAG, BOX_MODEL_TAG)
-        for run in find_reports(client, {tag: name}, limit=1)
+        for run in find_reports(
+            client, {tag: name}, since_ms=since_ms, until_ms=until_ms, oldest=oldest, limit=1
+        )
     ]
-    return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
+    if not times:
+        return None
+    return datetime.fromtimestamp((min(times) if oldest else max(times)) / 1000, UTC)
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def find_reports(
-    client: MlflowClient, tags: dict[str, str], *, since_ms: int = 0, limit: int = _LOOKED_BACK
+    client: MlflowClient,
+    tags: dict[str, str],
+    *,
+    since_ms: int = 0,
+    until_ms: int = 0,
+    oldest: bool = False,
+    limit: int = _LOOKED_BACK,
 ) -> list[Run]:
-    """The runs of complete reports with these tags, the newest first."""
+    """The runs of complete reports with these tags, the newest first, or the oldest."""
     wanted = {COMPLETE_TAG: "true", **tags}
     query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items() if value)
     if since_ms:
         query += f" and attributes.start_time >= {since_ms}"
+    if until_ms:
+        query += f" and attributes.start_time <= {until_ms}"
     with border("health reports"):
         known = client.get_experiment_by_name(HEALTH)
         if known is None:
@@ -150,7 +190,7 @@ def find_reports(
             [known.experiment_id],
             query,
             max_results=limit,
-            order_by=["attributes.start_time DESC"],
+            order_by=[f"attributes.start_time {'ASC' if oldest else 'DESC'}"],
         )
     # MLflow finds no empty tag: those are compared here.
     empty = [key for key, value in wanted.items() if not value]

@@ -93,13 +93,54 @@ def test_what_a_box_posts_about_the_version_before_is_a_sign_of_life(
     assert silent(releases, watched, NOON + timedelta(hours=25)) == []
 
 
-def test_a_box_whose_clock_is_ahead_buys_no_silence(releases, watched, monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(days=90)).timestamp())
-    keep_report(releases.client, watched, 1, Verdict.HEALTHY)
-    seen = NOON + timedelta(hours=25)
-    assert silent(releases, watched, seen) == []
+@pytest.fixture
+def box_says(releases, monkeypatch):
+    """A report about a model, stamped by a clock that shows so many days after noon."""
+
+    def say(name, days):
+        monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(days=days)).timestamp())
+        keep_report(releases.client, name, 1, Verdict.HEALTHY)
+
+    return say
+
+
+def days_of_silence(releases, name, days):
+    return [d for d in days if silent(releases, name, NOON + timedelta(days=d))]
+
+
+def test_a_report_of_the_future_counts_once_when_it_is_first_seen(releases, watched, box_says):
+    # The box reports for a while with a clock that is 90 days ahead, and dies.
+    for days in (90, 90.2, 90.4):
+        box_says(watched, days)
+    assert days_of_silence(releases, watched, (1.1, 2)) == []
     note = Notes(releases.client, Topic.WATCHED).read()[watched]
-    assert datetime.fromisoformat(note["seen"]) == seen
+    assert datetime.fromisoformat(note["seen"]) == NOON + timedelta(days=1.1)
+    # Neither while it lies ahead, nor when its time has come.
+    after = (2.2, 3, 10, 30, 60, 89, 90.1, 90.3, 90.5, 91, 95)
+    assert days_of_silence(releases, watched, after) == list(after)
+    # It comes back with a clock that is right.
+    box_says(watched, 96)
+    assert days_of_silence(releases, watched, (96.1, 96.9, 97.1)) == [97.1]
+
+
+def test_a_box_whose_clock_was_put_right_is_heard_again(releases, watched, box_says):
+    box_says(watched, 90)
+    assert days_of_silence(releases, watched, (1.1, 2.2)) == [2.2]
+    box_says(watched, 2.3)
+    assert days_of_silence(releases, watched, (2.4, 3.2, 3.4)) == [3.4]
+
+
+def test_a_box_that_goes_on_reporting_from_the_future_is_not_silent(releases, watched, box_says):
+    for day in range(1, 6):
+        box_says(watched, 90 + day)
+        assert days_of_silence(releases, watched, (day + 0.1, day + 1.05)) == []
+    assert days_of_silence(releases, watched, (6.2, 7.3)) == [7.3]
+
+
+def test_a_pass_whose_clock_was_ahead_keeps_nobody_quiet(releases, watched, box_says):
+    box_says(watched, 300)
+    assert silent(releases, watched, NOON + timedelta(days=200)) == []
+    assert days_of_silence(releases, watched, (0.5, 1.4, 1.6, 100)) == [1.6, 100]
 
 
 def test_another_champion_begins_anew(releases, watched, talkative):
