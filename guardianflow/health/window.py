@@ -26,7 +26,7 @@ from guardianflow.health.figures import (
 from guardianflow.health.report import Fallback, HealthReport, past_windows
 from guardianflow.health.standing import Standing, champion_of, standing_of
 from guardianflow.health.verdict import Judgement, Verdict, conclude, judge, rules_of
-from guardianflow.measuring.camera import find_faults
+from guardianflow.measuring.camera import CameraFault, check_camera
 from guardianflow.measuring.pictures import contact_sheet
 from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
@@ -37,11 +37,21 @@ _PICTURE_FRAMES = 9
 
 
 @dataclass(frozen=True, eq=False)
-class _Checked:
-    """A version on the frames of a window."""
+class _Window:
+    """The frames of a window that say something, and what they say about their camera."""
 
     dataset: Dataset
     samples: Sequence[Sample]
+    faults: tuple[CameraFault, ...]
+    said: str
+    """What was left out, as the end of a sentence; '' where nothing was."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """A version on the frames of a window."""
+
+    window: _Window
     measured: Measured
     sampled: Sampled
 
@@ -77,8 +87,8 @@ def check_health(
     champion = champion_of(registry, model_name)
     standing = standing_of(registry, champion.name, champion.version)
     scenario = judged_scenario(registry, champion, today)
-    dataset, samples = _open_window(window, scenario)
-    checked = _measure(registry, champion.name, champion.version, dataset, samples)
+    frames = _look_at(*_open_window(window, scenario))
+    checked = _measure(registry, champion.name, champion.version, frames)
     limits = policy or (scenario.health if scenario else HealthPolicy())
     run_id = open_record(client, HEALTH, token, f"health {champion.name} {champion.version}")
     report = _judge(registry, champion, standing, checked, limits, str(window), camera, run_id)
@@ -90,16 +100,12 @@ def check_health(
 
 
 def _measure(
-    registry: ModelRegistryManager,
-    name: str,
-    version: int,
-    dataset: Dataset,
-    samples: Sequence[Sample],
+    registry: ModelRegistryManager, name: str, version: int, window: _Window
 ) -> _Checked:
+    samples, classes = window.samples, window.dataset.classes
     # The bounds are those of `sampled`, which can be compared with the way back.
-    measured = measure_version(registry, name, version, samples, dataset.classes, draws=0)
-    sampled = sample_figures(measured.seen, samples, dataset.classes)
-    return _Checked(dataset, samples, measured, sampled)
+    measured = measure_version(registry, name, version, samples, classes, draws=0)
+    return _Checked(window, measured, sample_figures(measured.seen, samples, classes))
 
 
 def _judge(
@@ -112,16 +118,16 @@ def _judge(
     camera: str,
     run_id: str,
 ) -> HealthReport:
-    evaluation, fingerprint = checked.measured.evaluation, checked.dataset.fingerprint
+    seen, evaluation = checked.window, checked.measured.evaluation
+    fingerprint = seen.dataset.fingerprint
     figures = checked.sampled.figures(policy.confidence)
-    faults = find_faults(load_image(sample.image) for sample in checked.samples)
     own = judge(
         policy,
         [rule for rule in rules_of(policy) if is_measured(rule.metric)],
         figures,
         images=evaluation.images,
         objects=evaluation.objects,
-        faults=faults,
+        faults=seen.faults,
     )
     past = past_windows(
         registry.client, champion.name, champion.version, camera, since=standing.installed
@@ -136,13 +142,13 @@ def _judge(
         window_fingerprint=fingerprint,
         evaluation=evaluation,
         figures=figures,
-        faults=faults,
+        faults=seen.faults,
         policy=policy,
         window_verdict=own.verdict,
         in_a_row=row,
         fallback=_fall_back(registry, champion.name, checked, policy, own) if failed else None,
         verdict=concluded.verdict,
-        reason=concluded.reason,
+        reason=concluded.reason + seen.said,
         report_id=run_id,
         time=datetime.now(UTC),
         operation=standing.newest,
@@ -164,7 +170,7 @@ def _fall_back(
         )
         if target is None:
             return None
-        other = _measure(registry, name, target, checked.dataset, checked.samples)
+        other = _measure(registry, name, target, checked.window)
     except (Refused, StopIteration):
         # No way back, or none that could be measured: the rollback itself says so.
         return None
@@ -198,11 +204,23 @@ def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequ
     return dataset, samples
 
 
+def _look_at(dataset: Dataset, samples: Sequence[Sample]) -> _Window:
+    """Look at the camera, and leave out what its recording only repeats."""
+    camera = check_camera(load_image(sample.image) for sample in samples)
+    repeats = frozenset(camera.repeats)
+    left = [sample for position, sample in enumerate(samples) if position not in repeats]
+    said = ""
+    if repeats:
+        only = "repeats" if len(repeats) == 1 else "repeat"
+        said = f"; {len(repeats)} of {len(samples)} frames only {only} the one before: left out"
+    return _Window(dataset, left, camera.faults, said)
+
+
 def _draw(checked: _Checked, report: HealthReport, folder: Path) -> None:
     contact_sheet(
-        checked.samples[:_PICTURE_FRAMES],
+        checked.window.samples[:_PICTURE_FRAMES],
         checked.measured.seen.shown()[:_PICTURE_FRAMES],
-        checked.dataset.classes,
+        checked.window.dataset.classes,
         folder / "window.png",
         title=f"{report.model_name} version {report.version} on {Path(report.window).name}: "
         f"{report.verdict}",

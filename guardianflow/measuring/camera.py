@@ -1,7 +1,7 @@
 """Whether a camera can be blamed before a model is: silent, dark, washed out, blurred or frozen.
 
     frames --each, in grey, 160 px wide--> dark? washed out? blurred?  --\
-           --each beside the one before--> frozen?                     ---+--> faults of the window
+           --each beside the one before--> frozen? (`stillness.py`)    ---+--> faults of the window
            --how many--------------------> silent?                     --/
 
 A model that is shown a lens full of grease misses everybody, and so would the one before it. The
@@ -10,12 +10,15 @@ night from the same pictures darkened, hazed or blurred.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.measuring.stillness import StillnessWatch
 
 _SIDE = 160
 # Grey levels, 0..255. Photographs have their 99th percentile above 160, drawn nights above 65; a
@@ -28,8 +31,6 @@ _WASHED_CONTRAST = 18.0
 # 0.18 and less where it is blurred over a hundredth of its side.
 _BLURRED = 0.22
 _FLAT = 2.0
-# Mean difference of two frames in grey levels: sensor noise alone is more, a codec's repeat is not.
-_FROZEN = 0.02
 _MOST = 0.5
 
 
@@ -60,30 +61,42 @@ class CameraFault(BaseModel):
         return f"{self.frames} of {self.of} frames are {self.kind.value}"
 
 
-def find_faults(frames: Iterable[NDArray[np.uint8]], *, least: int = 1) -> tuple[CameraFault, ...]:
-    """Look for what is wrong with the camera that took these frames.
+@dataclass(frozen=True)
+class CameraCheck:
+    """What a window of frames says about the camera that took them."""
+
+    faults: tuple[CameraFault, ...]
+    """What at least half of the frames show; none where the camera is well."""
+    repeats: tuple[int, ...]
+    """Positions of the frames that only repeat the one before: the recording is faster than the
+    camera. They say nothing new and are left out before a model is judged."""
+
+
+def check_camera(frames: Iterable[NDArray[np.uint8]], *, least: int = 1) -> CameraCheck:
+    """Look for what is wrong with the camera that took these frames, and with their recording.
 
     Args:
         frames: RGB, each of shape (H, W, 3), uint8, in the order in which they were taken.
         least: Fewer frames than this are a silent camera.
-
-    Returns:
-        The faults that at least half of the frames show; none where the camera is well.
     """
     counts: dict[FaultKind, int] = {}
-    before: NDArray[np.uint8] | None = None
+    still = StillnessWatch()
     total = 0
     for frame in frames:
         total += 1
-        seen = _faults_of(frame)
-        if before is not None and _same(before, frame):
-            seen = [*seen, FaultKind.FROZEN]
-        for kind in seen:
+        still.look_at(frame)
+        for kind in _faults_of(frame):
             counts[kind] = counts.get(kind, 0) + 1
-        before = frame
     if total < least:
-        return (CameraFault(kind=FaultKind.SILENT, frames=0, of=total),)
-    return tuple(_lasting(counts, total))
+        return CameraCheck((CameraFault(kind=FaultKind.SILENT, frames=0, of=total),), ())
+    seen = still.result()
+    counts[FaultKind.FROZEN] = seen.frozen
+    return CameraCheck(tuple(_lasting(counts, total)), seen.repeats)
+
+
+def find_faults(frames: Iterable[NDArray[np.uint8]], *, least: int = 1) -> tuple[CameraFault, ...]:
+    """The faults that `check_camera` finds, for who leaves no frames out."""
+    return check_camera(frames, least=least).faults
 
 
 def in_words(faults: Sequence[CameraFault]) -> str:
@@ -127,10 +140,3 @@ def _sharpness(grey: NDArray[np.float32]) -> float:
     centre = grey[1:-1, 1:-1]
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return float((4 * centre - around).std())
-
-
-def _same(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
-    """Whether two frames are one: a stopped camera repeats itself to the pixel."""
-    if first.shape != second.shape:
-        return False
-    return float(np.abs(first.astype(np.int16) - second).mean()) < _FROZEN

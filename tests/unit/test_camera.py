@@ -1,12 +1,13 @@
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from guardianflow.data.dataset import load_image
-from guardianflow.measuring.camera import FaultKind, find_faults, in_words
+from guardianflow.measuring.camera import FaultKind, check_camera, find_faults, in_words
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window
 
@@ -76,6 +77,80 @@ def test_a_stopped_picture_is_frozen_and_a_still_scene_is_not(scenes):
     still = [np.clip(scenes[0] + one, 0, 255).astype(np.uint8) for one in noise]
     assert find_faults(still) == ()
     assert kinds([scenes[0]] * 12) == [FaultKind.FROZEN]
+
+
+def clocked(frame, second, corner=0.0):
+    """The frame with a clock, whose place is a fraction of the height."""
+    picture = Image.fromarray(frame)
+    place = (4, 3 + int(corner * picture.height))
+    font = ImageFont.load_default(max(11, picture.width // 20))
+    ImageDraw.Draw(picture).text(place, f"08:00:{second:02d}", fill="white", font=font)
+    return np.asarray(picture)
+
+
+def recompressed(frame, quality=80):
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def noisy(frame, random, noise=1.0):
+    return np.clip(frame + random.normal(0, noise, frame.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("corner", [0.0, 0.85])
+def test_a_picture_that_stands_still_under_a_running_clock_is_frozen(scenes, corner):
+    for scene in scenes[:3]:
+        still = [clocked(scene, second, corner) for second in range(12)]
+        assert kinds(still) == [FaultKind.FROZEN]
+        assert kinds([recompressed(frame) for frame in still]) == [FaultKind.FROZEN]
+
+
+def test_a_still_scene_that_a_camera_goes_on_taking_is_not_frozen(scenes):
+    random = np.random.default_rng(1)
+    for scene in scenes[:3]:
+        live = [clocked(noisy(scene, random), second) for second in range(12)]
+        assert find_faults(live) == ()
+        assert find_faults(recompressed(frame) for frame in live) == ()
+
+
+def test_photographs_under_a_clock_are_frozen_only_where_one_repeats(photographs):
+    assert find_faults(clocked(f, n) for n, f in enumerate(photographs[:12])) == ()
+    for photograph in photographs[:3]:
+        still = [recompressed(clocked(photograph, second)) for second in range(12)]
+        assert kinds(still) == [FaultKind.FROZEN]
+
+
+def test_who_walks_through_a_picture_without_noise_is_no_clock(scenes):
+    # A codec that takes all noise away leaves the background to the pixel.
+    walk = []
+    for step in range(12):
+        frame = scenes[0].copy()
+        frame[60:150, 14 * step : 14 * step + 24] = scenes[1][60:150, 80:104]
+        walk.append(frame)
+    assert find_faults(walk) == ()
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_recording_faster_than_its_camera_is_not_frozen(scenes, times):
+    recording = [frame for frame in scenes for _ in range(times)]
+    check = check_camera(recording)
+    assert check.faults == ()
+    assert check.repeats == tuple(n for n in range(len(recording)) if n % times)
+    again = check_camera([recompressed(frame) for frame in recording])
+    assert again == check
+
+
+def test_a_camera_that_stops_within_a_window_is_frozen(scenes):
+    check = check_camera([*scenes[:6], *[scenes[6]] * 7])
+    assert [(fault.kind, fault.frames, fault.of) for fault in check.faults] == [
+        (FaultKind.FROZEN, 6, 13)
+    ]
+    assert check.repeats == ()
+
+
+def test_a_window_of_two_frames_that_are_one_is_frozen(scenes):
+    assert kinds([scenes[0]] * 2) == [FaultKind.FROZEN]
 
 
 def test_few_bad_frames_are_no_fault(scenes):
