@@ -2,6 +2,7 @@
 
     open in the book, its last day has begun -> event sent -> noted in the book
     open in the book, flow run over -> event sent -> status `expired` on the version -> closed
+    open in the book, its deployment deleted -> asked anew in a flow run of the new one -> closed
 
 A suspended flow run that times out or is cancelled runs no hook, so the flow `reconcile` looks. The
 event comes first: a process that is killed before the end tells twice rather than never.
@@ -13,15 +14,17 @@ from prefect import get_run_logger, task
 
 from flows.connection import AGAIN, connect, mirror_policy
 from flows.publishing import send_event
-from guardianflow.errors import LedgerDamaged
+from guardianflow.errors import InputError, LedgerDamaged
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.orchestration.control import PROMOTION, Orchestrator
 from guardianflow.orchestration.flowruns import FlowRunInfo
 from guardianflow.promotion import expire, was_decided
 from guardianflow.promotion.question import OpenQuestion, open_questions
 from guardianflow.registry import ModelRegistryManager
 
 _NEVER_RESUMED = "never resumed"
+_GONE = "no longer exists"
+"""What a worker says of a flow run whose deployment was deleted, when it cancels it."""
 
 
 @task(name="look-at-questions", retries=2, retry_delay_seconds=3, **AGAIN)
@@ -52,6 +55,8 @@ def look_at_questions(now: datetime | None = None) -> list[str]:
 def _look_at(
     registry: ModelRegistryManager, question: OpenQuestion, run: FlowRunInfo | None, now: datetime
 ) -> str | None:
+    if run is not None and run.orphaned and (run.waiting or _GONE in run.message):
+        return _ask_anew(question, run)
     if run is not None and not run.final:
         return _remind(question) if run.waiting and question.asked.is_ending(now) else None
     asked = question.asked
@@ -63,8 +68,43 @@ def _look_at(
     why = _why(run)
     message = f"Nobody decided about {asked.model_name} version {asked.version}: {why}."
     _tell(EventName.UNDECIDED, question, message)
-    expire(registry, asked.versions, why)
+    if not _is_asked_again(question):
+        expire(registry, asked.versions, why)
     question.close(why)
+    return message
+
+
+def _is_asked_again(question: OpenQuestion) -> bool:
+    """Whether another request for the same version is under way: then it is not expired."""
+    asked, orchestrator = question.asked, Orchestrator()
+    return any(
+        one.model_name == asked.model_name and one.version in (None, asked.version)
+        for one in (*orchestrator.pending(), *orchestrator.under_way())
+        if one.flow_run_id != question.request
+    )
+
+
+def _ask_anew(question: OpenQuestion, run: FlowRunInfo) -> str | None:
+    """Ask once more where the deployment was deleted and made again: the old run resumes never.
+
+    Until the deployment is back, which is told as an alarm of its own, the question waits.
+    """
+    orchestrator, asked = Orchestrator(), question.asked
+    try:
+        started = orchestrator.submit(
+            PROMOTION,
+            {**run.parameters, "model_version": asked.version},
+            idempotency_key=f"anew-{question.request}",
+        )
+    except InputError as error:
+        get_run_logger().warning("%s", error)
+        return None
+    why = f"its deployment was deleted; asked anew as flow run {started.name}"
+    if not run.final:
+        orchestrator.cancel(run.id, f"Its deployment was deleted; asked anew: {started.url}")
+    question.close(why)
+    message = f"The question about {asked.model_name} version {asked.version} is put anew: {why}."
+    get_run_logger().warning("%s", message)
     return message
 
 

@@ -8,6 +8,8 @@ import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ from guardianflow.errors import (
     RegistryUnavailable,
     VersionNotReady,
 )
-from guardianflow.servers import find_servers
+from guardianflow.servers import SECRETS, find_servers, without_secrets
 
 _ANSWER_TIMEOUT_S = 8
 _START_IT = "Run `make up`, or set MLFLOW_TRACKING_URI to a server that runs."
@@ -80,6 +82,18 @@ def server_version(client: MlflowClient) -> str:
     return _versions.get(uri, "")
 
 
+def server_time(client: MlflowClient) -> datetime:
+    """What time the server has, UTC, to the second; that of this machine where it does not say."""
+    uri = client.tracking_uri
+    with border(f"MLflow server {uri}"):
+        answer = http_request(get_default_host_creds(uri), "/version", "GET")
+    said = answer.headers.get("Date", "") if answer is not None else ""
+    try:
+        return parsedate_to_datetime(said).astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC)
+
+
 def check_that_it_answers(uri: str) -> None:
     """Ask once without MLflow's retries, which would take minutes; any answer will do.
 
@@ -109,14 +123,18 @@ def border(what: str) -> Generator[None]:
     Raises:
         PermissionDenied: The account may not do it (HTTP 401 or 403).
         RegistryUnavailable: No answer, or none that the server itself gave.
+        InputError: The account's token or password cannot be sent.
         VersionNotReady: The thing does not exist.
     """
     try:
         yield
     except MlflowException as error:
+        if _has_cause(error, requests.exceptions.InvalidHeader):
+            # Not chained: the cause repeats the secret.
+            raise _unfit_credentials() from None
         if error.error_code in _DENIED:
             raise _denied(what) from error
-        if error.error_code in _BUSY or _lost_connection(error):
+        if error.error_code in _BUSY or _has_cause(error, requests.RequestException):
             raise _unavailable(what, error) from error
         if error.error_code in ABSENT:
             raise VersionNotReady(
@@ -132,6 +150,8 @@ def border(what: str) -> Generator[None]:
         if status >= 500:
             raise _unavailable(what, error) from error
         raise
+    except requests.exceptions.InvalidHeader:
+        raise _unfit_credentials() from None
     except requests.RequestException as error:
         raise _unavailable(what, error) from error
 
@@ -158,13 +178,26 @@ def is_absent(error: MlflowException) -> bool:
     return error.error_code in ABSENT
 
 
-def _lost_connection(error: BaseException) -> bool:
+def _has_cause(error: BaseException, kind: type[BaseException]) -> bool:
     cause = error.__cause__ or error.__context__
     while cause is not None:
-        if isinstance(cause, requests.RequestException):
+        if isinstance(cause, kind):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _unfit_credentials() -> InputError:
+    """Credentials that no request can carry; the message does not repeat them."""
+    variable = next(
+        (name for name in SECRETS if not os.environ.get(name, "").isprintable()),
+        "A credential of MLflow",
+    )
+    return InputError(
+        f"{variable} holds a character that no request can carry, such as a line break.",
+        remedy="Set it again without it; a file with the line ends of Windows leaves one behind.",
+        variable=variable,
+    )
 
 
 def _denied(what: str) -> PermissionDenied:
@@ -176,6 +209,6 @@ def _denied(what: str) -> PermissionDenied:
 
 def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
     return RegistryUnavailable(
-        f"{what} does not answer ({str(error).splitlines()[0][:200]}).",
+        f"{what} does not answer ({without_secrets(str(error)).splitlines()[0][:200]}).",
         remedy=_START_IT,
     )

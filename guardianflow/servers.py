@@ -24,6 +24,15 @@ _ACCOUNT = {
     "MLFLOW_TRACKING_URI": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     "PREFECT_API_URL": "PREFECT_API_AUTH_STRING",
 }
+SECRETS = (
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "PREFECT_API_KEY",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_SERVER_API_AUTH_STRING",
+)
+"""The variables whose values no message repeats."""
+_SHORTEST_SECRET = 6
 # Factories are air-gapped: nothing that guardianflow starts phones home.
 NO_TELEMETRY = {
     "NNCF_CI": "1",
@@ -98,6 +107,17 @@ def without_account(variable: str, address: str) -> str:
         remedy=f"Take it out of the address and set {_ACCOUNT[variable]}.",
         variable=variable,
     )
+
+
+def without_secrets(text: str) -> str:
+    """A text for people, in which the secrets of this process's environment are not readable."""
+    for variable in SECRETS:
+        secret = os.environ.get(variable, "")
+        # As it is, without what surrounds it, and as `repr` shows it.
+        for shown in (secret, repr(secret)[1:-1], secret.strip()):
+            if len(shown) >= _SHORTEST_SECRET:
+                text = text.replace(shown, "***")
+    return text
 
 
 def read_state(path: Path) -> Servers:

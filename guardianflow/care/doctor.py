@@ -25,6 +25,7 @@ from guardianflow.catalog.models import (
     RegisteredModelInfo,
     check_registered,
     find_renamed,
+    read_release_models,
     read_versions,
 )
 from guardianflow.connection import server_version
@@ -79,9 +80,22 @@ def examine(
         RegistryUnavailable: The server went away.
     """
     everything = examine_server(registry)
+    asked = asked_about(registry)
     for sight in find_releases(registry, name):
-        everything += examine_release(registry, sight.base, files=files)
+        everything += examine_release(registry, sight.base, files=files, asked=asked)
     return said_once(everything)
+
+
+def asked_about(registry: ModelRegistryManager) -> dict[str, int]:
+    """The versions that open questions would make champion, by public name."""
+    from guardianflow.promotion.question import open_questions
+
+    try:
+        waiting = open_questions(registry.client)
+    except LedgerDamaged:
+        # Said by `examine_server`.
+        return {}
+    return {name: v for one in waiting for name, v in one.asked.versions.items()}
 
 
 def find_releases(
@@ -127,6 +141,7 @@ def examine_release(
     *,
     files: FileCheck = FileCheck.SIZE,
     now: datetime | None = None,
+    asked: Mapping[str, int] | None = None,
 ) -> list[Finding]:
     """What is wrong with one release.
 
@@ -138,11 +153,17 @@ def examine_release(
         chart = read_chart(registry, base)
     except LedgerDamaged as error:
         return [found.of_ledger(base, error)]
-    return examine_chart(registry, chart, files=files, now=now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    return examine_chart(registry, chart, files=files, now=now, asked=asked)
 
 
 def examine_chart(
-    registry: ModelRegistryManager, chart: Chart, *, files: FileCheck, now: datetime
+    registry: ModelRegistryManager,
+    chart: Chart,
+    *,
+    files: FileCheck,
+    now: datetime,
+    asked: Mapping[str, int] | None = None,
 ) -> list[Finding]:
     """What is wrong with a release that was just read; only its files are still to be asked for."""
     return worst_first(
@@ -151,13 +172,20 @@ def examine_chart(
             *_versions(registry.client, chart, files),
             *(found.of_tag(*wrong) for wrong in wrong_tags(chart)),
             *_mirror(chart),
-            *found.of_state(chart.base.public, chart.state, chart.past, now),
+            *found.of_state(
+                chart.base.public,
+                chart.state,
+                chart.past,
+                now,
+                candidates=_candidates(chart.models),
+                asked=asked,
+            ),
         ]
     )
 
 
 def standing(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
-    """What a person should know about a release from its ledger alone.
+    """What a person should know about a release, without a look at its versions.
 
     Raises:
         LedgerDamaged: The ledger was deleted, cut or edited.
@@ -167,7 +195,20 @@ def standing(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
     head = ledger.read()
     open_end = [found.of_interruption(head.interrupted, now)] if head.interrupted else []
     past = tuple(ledger.past(head))
-    return worst_first([*open_end, *found.of_state(base.public, head.state, past, now)])
+    candidates = _candidates(read_release_models(registry.client, base))
+    asked = asked_about(registry)
+    standing = found.of_state(
+        base.public, head.state, past, now, candidates=candidates, asked=asked
+    )
+    return worst_first([*open_end, *standing])
+
+
+def _candidates(models: Mapping[str, ModelSummary]) -> dict[str, int]:
+    return {
+        name: model.aliases[ModelAlias.CANDIDATE]
+        for name, model in models.items()
+        if ModelAlias.CANDIDATE in model.aliases
+    }
 
 
 def read_chart(registry: ModelRegistryManager, base: ModelName) -> Chart:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from guardianflow.errors import ArtifactMissing, LedgerDamaged
 from guardianflow.names import ModelName
-from guardianflow.release.rotation import find_hold
+from guardianflow.release.rotation import all_quarantined, find_hold
 from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
 
 UNDER_WAY = timedelta(seconds=60)
@@ -71,6 +71,7 @@ class Code(StrEnum):
     PASS_OFF = "pass-off"
     PASS_LATE = "pass-late"
     POOL_PAUSED = "pool-paused"
+    QUEUE_PAUSED = "queue-paused"
     NO_WORKER = "no-worker"
     RUNS_WAIT = "runs-wait"
 
@@ -306,9 +307,24 @@ def of_mirror(base: ModelName) -> Finding:
 
 
 def of_state(
-    base: str, state: ReleaseState, past: Sequence[Record], now: datetime
+    base: str,
+    state: ReleaseState,
+    past: Sequence[Record],
+    now: datetime,
+    *,
+    candidates: Mapping[str, int] | None = None,
+    asked: Mapping[str, int] | None = None,
 ) -> list[Finding]:
-    """What a person should know about a release that is as the ledger says."""
+    """What a person should know about a release that is as the ledger says.
+
+    Args:
+        base: Public name of the base.
+        state: Where everything is.
+        past: Its operations, the newest first.
+        now: The time.
+        candidates: What @candidate names, by public name; None where nobody looked.
+        asked: The versions about which a question is open, by public name.
+    """
     found: list[Finding] = []
     for name, place in sorted(state.items()):
         if name != base and base in state and place.source != state[base].champion:
@@ -332,7 +348,7 @@ def of_state(
                     Severity.WARNING,
                     f"{name} has no way back: version {place.champion} has no earlier good "
                     "champion.",
-                    f"The next promotion makes one: `guardianflow promote {name}`",
+                    _next_promotion(name, place.champion, past, candidates, asked or {}),
                 )
             )
     if hold := find_hold(past, now):
@@ -348,6 +364,35 @@ def of_state(
             )
         )
     return found
+
+
+def _next_promotion(
+    name: str,
+    champion: int,
+    past: Sequence[Record],
+    candidates: Mapping[str, int] | None,
+    asked: Mapping[str, int],
+) -> str:
+    """How a name gets its way back: the next promotion, as far as it has come."""
+    if name in asked:
+        return (
+            f"The next promotion makes one, and people are asked about version {asked[name]}: "
+            "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
+        )
+    promote = f"`guardianflow promote {name}`"
+    if candidates is None:
+        return f"The next promotion makes one: {promote}"
+    candidate = candidates.get(name)
+    kind = "quant" if ModelName.parse(name).is_variant else "train"
+    make = f"`guardianflow run SCENARIO --type {kind} --version vN`"
+    if candidate is None or candidate == champion:
+        return f"The next promotion makes one, and nothing waits for it: {make}, then {promote}"
+    if (name, candidate) in all_quarantined(past):
+        return (
+            f"The next promotion makes one, but @candidate, version {candidate}, was rolled back: "
+            f"{make}, then {promote}"
+        )
+    return f"The next promotion makes one: {promote}"
 
 
 def of_candidate(name: str, version: int) -> Finding:

@@ -3,7 +3,7 @@
     described (telling.py, prefect.yaml) against found (machinery.py)
         automations   missing, off, edited, their block gone, their last action failed
         deployments   missing; `reconcile` not scheduled, or no pass for five minutes
-        work pools    missing, paused, without a worker, flow runs that wait
+        work pools    missing, paused, a queue paused, without a worker, flow runs that wait
 
 All of it is found without a model. What a pass of `reconcile` finds, it tells; that no pass is made
 any more can only be found from outside: by `guardianflow doctor`.
@@ -132,7 +132,16 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
                 f"The work pool {name} is paused: nothing is {what} by a flow.",
                 f"`python -m prefect work-pool resume {name}`.{waiting}",
             )
-        elif not pool.has_worker:
+            continue
+        for queue in pool.paused_queues:
+            yield _finding(
+                Code.QUEUE_PAUSED,
+                severity,
+                f"The work queue {queue!r} of the work pool {name} is paused: nothing is {what} by "
+                "a flow, although the pool is not paused.",
+                f"`python -m prefect work-queue resume {queue} --pool {name}`.{waiting}",
+            )
+        if not pool.has_worker:
             yield _finding(
                 Code.NO_WORKER,
                 severity,
@@ -140,7 +149,7 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
                 f"`python -m prefect worker start --pool {name} --type process`, from a checkout; "
                 f"on one machine `make up`.{waiting}",
             )
-        elif release and pool.late:
+        elif release and pool.late and not pool.paused_queues:
             # Trainings wait for one another, by design.
             yield _finding(
                 Code.RUNS_WAIT,

@@ -1,8 +1,10 @@
 """The commands about health: what an edge box reports, and how the champions do."""
 
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -11,6 +13,11 @@ from guardianflow.cli.connection import open_registry
 from guardianflow.cli.output import JsonFlag, print_result, print_table, stdout
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from guardianflow.registry import ModelRegistryManager
 
 _LONGEST = 1_000_000
 commands = typer.Typer(
@@ -66,31 +73,55 @@ def show(
     name: Annotated[str, typer.Argument(help="Base or variant.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the latest reports about a model, the newest first.
+    """Show the latest reports about a model, the newest first: when, which window, and why.
 
     [bold]Example[/]
 
     guardianflow health show donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
-    from guardianflow.health.report import ANSWER_TAG, NAME_TAG, find_reports
+    from guardianflow.catalog.models import check_registered
+    from guardianflow.health.report import NAME_TAG, find_reports
 
     public = ModelName.parse(name).public
     registry = open_registry(quiet=as_json)
-    rows = [
-        {
-            "report": run.info.run_id,
-            "version": int(run.data.tags.get("guardianflow.version", "0")),
-            "camera": run.data.tags.get("guardianflow.camera", ""),
-            "verdict": run.data.tags.get("guardianflow.verdict", ""),
-            "window": run.data.tags.get("guardianflow.window_verdict", ""),
-            "answer": run.data.tags.get(ANSWER_TAG, ""),
-        }
-        for run in find_reports(registry.client, {NAME_TAG: public})
-    ]
+    rows = [_row(registry, run) for run in find_reports(registry.client, {NAME_TAG: public})]
+    if not rows:
+        check_registered(registry.client, ModelName.parse(public))
     if not as_json:
-        columns = ("report", "version", "camera", "verdict", "window", "answer")
-        print_table(f"Health of {public}", columns, [[row[key] for key in columns] for row in rows])
+        columns = ("time", "version", "camera", "window", "verdict", "reason", "answer", "report")
+        print_table(
+            f"Health of {public} (times in UTC)",
+            columns,
+            [
+                [f"{row[key]:%Y-%m-%d %H:%M}" if key == "time" else row[key] for key in columns]
+                for row in rows
+            ],
+        )
     print_result(rows, as_json=as_json)
+
+
+def _row(registry: "ModelRegistryManager", run: "Run") -> dict[str, object]:
+    """What is shown of a report; one of before its tags said all of it is read."""
+    from guardianflow.errors import ArtifactMissing
+    from guardianflow.health import report as reports
+
+    tags = run.data.tags
+    window, reason = tags.get(reports.WINDOW_TAG, ""), tags.get(reports.REASON_TAG, "")
+    if reports.REASON_TAG not in tags:
+        with suppress(ArtifactMissing):
+            found = reports.read_report(registry, run.info.run_id)
+            window, reason = found.window, found.reason
+    return {
+        "report": run.info.run_id,
+        "time": datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        "version": int(tags.get(reports.VERSION_TAG, "0")),
+        "camera": tags.get(reports.CAMERA_TAG, ""),
+        "window": window,
+        "window_verdict": tags.get(reports.WINDOW_VERDICT_TAG, ""),
+        "verdict": tags.get(reports.VERDICT_TAG, ""),
+        "reason": reason,
+        "answer": tags.get(reports.ANSWER_TAG, ""),
+    }
 
 
 def _read(file: str) -> str:

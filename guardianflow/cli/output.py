@@ -6,13 +6,15 @@ import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol, cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from guardianflow.servers import without_secrets
 
 if TYPE_CHECKING:
     from guardianflow.gate import GateReport
@@ -46,12 +48,24 @@ def print_result(data: Mapping[str, object] | Sequence[object], *, as_json: bool
 
 
 def print_error(error: Mapping[str, object], *, as_json: bool) -> None:
-    """One paragraph on stderr, or the error as JSON on stdout."""
+    """One paragraph on stderr, or the error as JSON on stdout; never with a secret in it."""
+    error = {key: _scrubbed(value) for key, value in error.items()}
     if as_json:
-        print_result({"error": dict(error)}, as_json=True)
+        print_result({"error": error}, as_json=True)
         return
     text = f"{error['message']} {error['remedy']}".strip()
     stderr.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def _scrubbed(value: object) -> object:
+    """A value of an error, without the secrets that it may repeat."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {key: _scrubbed(one) for key, one in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_scrubbed(one) for one in cast("Sequence[object]", value)]
+    return value
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

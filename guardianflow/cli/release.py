@@ -213,8 +213,8 @@ def _waiting(
     orchestrator: "Orchestrator", name: str, version: int | None
 ) -> "WaitingApproval | None":
     """The question that is open about this version: one is enough for people."""
-    asked = (w for w in orchestrator.pending() if (w.model_name, w.version) == (name, version))
-    return next(asked, None)
+    under_way = (*orchestrator.pending(), *orchestrator.under_way())
+    return next((w for w in under_way if (w.model_name, w.version) == (name, version)), None)
 
 
 def _print_asked(flow_run: str, run_id: str, url: str, *, as_json: bool) -> None:
@@ -241,12 +241,18 @@ def show_moves(title: str, moves: "Sequence[Move]") -> None:
 
 
 def pending(as_json: JsonFlag = False) -> None:
-    """List the promotions that wait for a person."""
+    """List the promotions that wait for a person, and say which are still being measured."""
     orchestrator = open_orchestrator(quiet=as_json)
     waiting = orchestrator.pending()
     if not as_json:
+        under_way = orchestrator.under_way()
         if not waiting:
-            stdout.print("nothing waits for an approval")
+            yet = ", yet" if under_way else ""
+            stdout.print(f"nothing waits for an approval{yet}")
+        for one in under_way:
+            # What was measured has a headline.
+            doing = "is being carried out" if one.headline else "is being measured"
+            say(f"{_in_words(one)} {doing}, or waits for a worker: {one.url}")
         for w in waiting:
             stdout.print(f"[bold]{w.model_name} version {w.version}[/]", soft_wrap=True)
             stdout.print(f"  {w.headline}", soft_wrap=True, markup=False)
@@ -297,7 +303,7 @@ def _answer(
             remedy='Add --approver "..." and --reason "...".',
         )
     orchestrator = open_orchestrator(quiet=as_json)
-    chosen = _the_one(orchestrator.pending(), run)
+    chosen = _the_one(orchestrator, run)
     orchestrator.answer(
         chosen.flow_run_id, decision, approver.strip(), reason.strip(), code.strip()
     )
@@ -310,18 +316,32 @@ def _answer(
     print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
 
 
-def _the_one(waiting: "Sequence[WaitingApproval]", run: str) -> "WaitingApproval":
-    """The waiting approval that is meant: by id, its beginning, flow run name or model name."""
-    matching = [
-        w
-        for w in waiting
-        if run in ("", w.flow_run_name, w.model_name)
-        or (len(run) >= 4 and w.flow_run_id.startswith(run.lower()))
-    ]
+def _in_words(asked: "WaitingApproval") -> str:
+    return f"{asked.model_name} version {asked.version}" if asked.version else asked.model_name
+
+
+def _is_meant(asked: "WaitingApproval", run: str) -> bool:
+    """Whether a name means a promotion: by id, its beginning, flow run name or model name."""
+    return run in ("", asked.flow_run_name, asked.model_name) or (
+        len(run) >= 4 and asked.flow_run_id.startswith(run.lower())
+    )
+
+
+def _the_one(orchestrator: "Orchestrator", run: str) -> "WaitingApproval":
+    """The waiting approval that is meant."""
+    matching = [one for one in orchestrator.pending() if _is_meant(one, run)]
     if len(matching) == 1:
         return matching[0]
     which = f" under {run!r}" if run else ""
     if not matching:
+        if under_way := [one for one in orchestrator.under_way() if _is_meant(one, run)]:
+            raise NothingWaiting(
+                f"{_in_words(under_way[0])} is still being measured, or was answered: nobody can "
+                "answer now.",
+                remedy=f"How far it is: {under_way[0].url}; `guardianflow pending` says when "
+                "people are asked.",
+                runs=[one.flow_run_id for one in under_way],
+            )
         raise NothingWaiting(
             f"No promotion waits for an answer{which}.",
             remedy="`guardianflow pending` lists those that do; "

@@ -118,7 +118,11 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
             f"mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate",
             soft_wrap=True,
         )
-        say(f"next: guardianflow promote {name}")
+        # Promoted now, it would leave the edge boxes behind.
+        quantize = f"run {scenario.name} --type quant --version {scenario.version}"
+        say(
+            f"next: guardianflow {quantize if scenario.quantization.variants else f'promote {name}'}"
+        )
     print_result(
         {
             "model_name": name,

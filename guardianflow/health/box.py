@@ -7,15 +7,16 @@ names no verdict. Whoever judges reads the champion, the limits and the history 
 """
 
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
-from guardianflow.connection import border, write_repeatably
-from guardianflow.errors import ArtifactMissing, StoredUnreadable
+from guardianflow.connection import border, is_absent, server_time, write_repeatably
+from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.evaluation.measurement import judged_scenario
 from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
 from guardianflow.health.standing import standing_of
@@ -37,6 +38,9 @@ from guardianflow.stored import Stored
 
 _JUDGED_TAG = "guardianflow.judged"
 _IN_ONE_PASS = 100
+CLOCK_AHEAD = timedelta(hours=1)
+"""A clock may be wrong by that much: a wrong time zone, or a box that starts in another year, is not
+taken for it."""
 MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)]
 
 
@@ -72,19 +76,22 @@ class BoxReport(Stored):
         return self.digest_as_written()
 
 
-def post_report(client: MlflowClient, report: BoxReport) -> str:
+def post_report(client: MlflowClient, report: BoxReport, *, now: datetime | None = None) -> str:
     """Keep what a box says in MLflow; the same again is the same. Judges nothing.
 
     Args:
         client: The MLflow server, with the box's own account.
         report: What the box counted.
+        now: The time; None asks the server, since the box's own clock may be the one that is wrong.
 
     Returns:
         The MLflow run that holds it.
 
     Raises:
         PermissionDenied: The account may not write into the experiment guardianflow.health.
+        InputError: It is about no model, or about a time that cannot be: nobody would ever judge it.
     """
+    _check(client, report, now or server_time(client))
     token = f"box-{report.digest[:32]}"
     if done := find_record(client, HEALTH, token):
         return done
@@ -93,6 +100,34 @@ def post_report(client: MlflowClient, report: BoxReport) -> str:
         tags = {BOX_MODEL_TAG: report.model, _JUDGED_TAG: "no"}
         close_record(client, run_id, report, Draft(Path(folder), tags, dict(report.metrics)))
     return run_id
+
+
+def _check(client: MlflowClient, report: BoxReport, now: datetime) -> None:
+    if report.end < report.begin:
+        raise InputError(
+            f"The report of {report.camera} ends at {report.end.isoformat()}, before it begins at "
+            f"{report.begin.isoformat()}.",
+            remedy="`begin` is when the first frame was taken, `end` when the last one was.",
+            key="end",
+        )
+    if report.end > now + CLOCK_AHEAD:
+        raise InputError(
+            f"The report of {report.camera} ends at {report.end.isoformat()}, which lies ahead: the "
+            f"MLflow server has {now.isoformat(timespec='seconds')}.",
+            remedy="Set the clock and the time zone of the box right, and report again.",
+            key="end",
+        )
+    name = ModelName.parse(report.model)
+    try:
+        client.get_registered_model(name.registered)
+    except MlflowException as error:
+        # An account that may not read models may report all the same.
+        if is_absent(error):
+            raise InputError(
+                f"No model {report.model} is registered.",
+                remedy="`guardianflow models` lists those that are; correct the report's `model`.",
+                key="model",
+            ) from error
 
 
 def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> list[HealthReport]:

@@ -24,12 +24,16 @@ VERDICT_TAG = "guardianflow.verdict"
 CAMERA_TAG = "guardianflow.camera"
 WINDOW_VERDICT_TAG = "guardianflow.window_verdict"
 FINGERPRINT_TAG = "guardianflow.window_fingerprint"
+WINDOW_TAG = "guardianflow.window"
+REASON_TAG = "guardianflow.reason"
+"""Where the frames lay and what was said, for `health show`; reports of before lack both."""
 OPERATION_TAG = "guardianflow.operation"
 BOX_MODEL_TAG = "guardianflow.box_model"
 """What a box says that its report is about, before that is judged."""
 ANSWER_TAG = "guardianflow.answer"
 """What came of a failing report; without it nobody has answered yet."""
 _LOOKED_BACK = 200
+_TAG_LENGTH = 1000
 
 
 class Fallback(BaseModel):
@@ -79,6 +83,8 @@ class HealthReport(Stored):
             VERDICT_TAG: self.verdict.value,
             WINDOW_VERDICT_TAG: self.window_verdict.value,
             FINGERPRINT_TAG: self.window_fingerprint,
+            WINDOW_TAG: self.window[:_TAG_LENGTH],
+            REASON_TAG: self.reason[:_TAG_LENGTH],
             OPERATION_TAG: "" if self.operation is None else str(self.operation),
         }
 

@@ -99,9 +99,7 @@ def check_health(
     return report
 
 
-def _measure(
-    registry: ModelRegistryManager, name: str, version: int, window: _Window
-) -> _Checked:
+def _measure(registry: ModelRegistryManager, name: str, version: int, window: _Window) -> _Checked:
     samples, classes = window.samples, window.dataset.classes
     # The bounds are those of `sampled`, which can be compared with the way back.
     measured = measure_version(registry, name, version, samples, classes, draws=0)

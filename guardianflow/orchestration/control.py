@@ -30,6 +30,8 @@ from guardianflow.orchestration.machinery import PROMOTION, ROLLBACK, Machinery,
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import OrchestrationResult
 
 __all__ = [
@@ -179,7 +181,10 @@ class Orchestrator:
                     flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=wanted)),
                     limit=_PAGE,
                 )
-                found |= {str(run.id): describe_run(run, self.ui_url) for run in runs}
+                kept = _existing(client, runs)
+                for run in runs:
+                    orphaned = run.deployment_id is not None and run.deployment_id not in kept
+                    found[str(run.id)] = describe_run(run, self.ui_url, orphaned=orphaned)
         return found
 
     def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
@@ -249,6 +254,19 @@ class Orchestrator:
 
     def pending(self) -> list[WaitingApproval]:
         """The promotions that wait for a person, the oldest first."""
+        found = [describe_waiting(run, self.ui_url) for run in self._promotions("PAUSED")]
+        return sorted(found, key=lambda waiting: waiting.since)
+
+    def under_way(self) -> list[WaitingApproval]:
+        """The promotions about which nobody can be asked yet, the oldest first.
+
+        They wait for a worker, are being measured, or carry out an answer.
+        """
+        runs = self._promotions("SCHEDULED", "PENDING", "RUNNING")
+        found = [describe_waiting(run, self.ui_url) for run in runs]
+        return sorted(found, key=lambda one: one.since)
+
+    def _promotions(self, *states: str) -> "list[FlowRun]":
         from prefect.client.schemas.filters import (
             FlowFilter,
             FlowFilterName,
@@ -258,14 +276,20 @@ class Orchestrator:
         )
         from prefect.client.schemas.objects import StateType
 
-        waits = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
+        wanted = FlowRunFilterStateType(any_=[StateType(state) for state in states])
         promotions = FlowFilter(name=FlowFilterName(any_=[PROMOTION.partition("/")[0]]))
         with open_client(self.api_url) as client:
-            runs = client.read_flow_runs(
-                flow_filter=promotions, flow_run_filter=FlowRunFilter(state=waits)
+            return client.read_flow_runs(
+                flow_filter=promotions,
+                flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=wanted)),
             )
-        found = [describe_waiting(run, self.ui_url) for run in runs]
-        return sorted(found, key=lambda waiting: waiting.since)
+
+    def cancel(self, run_id: str, why: str) -> None:
+        """End a flow run that waits, and say why; one that is over already stays as it is."""
+        from prefect.states import Cancelled
+
+        with open_client(self.api_url) as client:
+            client.set_flow_run_state(_uuid(run_id), Cancelled(message=why))
 
     def answer(
         self, run_id: str, decision: str, approver: str, reason: str, code: str = ""
@@ -280,11 +304,23 @@ class Orchestrator:
             code: The one-time code, where the form asks for one.
 
         Raises:
-            NothingWaiting: The flow run does not wait (any more).
+            NothingWaiting: The flow run does not wait (any more), or its deployment was deleted.
             AnswerInvalid: The server refuses the answer; the run goes on waiting.
         """
         from prefect.client.schemas.responses import SetStateStatus
 
+        info = self.find_all([run_id]).get(run_id)
+        if info is not None and info.orphaned:
+            name, version = (info.parameters.get(key) for key in ("model_name", "model_version"))
+            raise NothingWaiting(
+                f"No answer to flow run {info.name} can be carried out: its deployment was deleted on "
+                "the Prefect server. Nothing was answered.",
+                remedy="Bring it back with `python -m deployments.apply`, from the checkout; the "
+                "next pass of `reconcile` asks anew, or at once: "
+                f"`guardianflow promote {name} --request"
+                + (f" --model-version {version}`." if version else "`."),
+                run=run_id,
+            )
         given = {"decision": decision, "approver": approver, "reason": reason}
         result = self._resume(run_id, given | ({"code": code} if code else {}))
         if result.status == SetStateStatus.ABORT:
@@ -365,6 +401,18 @@ class Orchestrator:
             except ObjectNotFound:
                 return None
         return ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
+
+
+def _existing(client: "SyncPrefectClient", runs: "Sequence[FlowRun]") -> set[UUID]:
+    """The deployments of flow runs that still exist."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+    used = sorted({run.deployment_id for run in runs if run.deployment_id is not None})
+    if not used:
+        return set()
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=used))
+    found = client.read_deployments(deployment_filter=wanted, limit=_PAGE)
+    return {deployment.id for deployment in found}
 
 
 def _reason(result: "OrchestrationResult[Any]") -> str:

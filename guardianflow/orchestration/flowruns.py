@@ -1,6 +1,7 @@
 """What the orchestrator says about flow runs and approvals, as plain data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,9 @@ class FlowRunInfo:
         final: Whether it is over.
         ok: Whether it is over and went well.
         waiting: Whether it waits for a person's answer.
+        orphaned: Whether its deployment was deleted: no worker starts or resumes it any more. Told
+            only where that was asked for.
+        parameters: What the flow was given.
     """
 
     id: str
@@ -31,6 +35,8 @@ class FlowRunInfo:
     final: bool
     ok: bool
     waiting: bool
+    orphaned: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class WaitingApproval:
     expires: datetime | None = None
 
 
-def describe_run(run: "FlowRun", ui_url: str) -> FlowRunInfo:
+def describe_run(run: "FlowRun", ui_url: str, *, orphaned: bool = False) -> FlowRunInfo:
     """What is to be known of a flow run, with its page in the UI at `ui_url`."""
     state = run.state
     return FlowRunInfo(
@@ -70,6 +76,8 @@ def describe_run(run: "FlowRun", ui_url: str) -> FlowRunInfo:
         final=bool(state and state.is_final()),
         ok=bool(state and state.is_completed()),
         waiting=bool(state and state.is_paused()),
+        orphaned=orphaned,
+        parameters=run.parameters,
     )
 
 

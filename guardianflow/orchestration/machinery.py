@@ -4,7 +4,7 @@
 said by `care/orchestrator.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -77,10 +77,14 @@ class DeploymentInfo:
     Attributes:
         id: Its id.
         scheduled: Whether a schedule starts it by itself.
+        pool: The work pool that runs it.
+        queue: The work queue of it in which its flow runs wait.
     """
 
     id: str
     scheduled: bool
+    pool: str = ""
+    queue: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,13 @@ class PoolInfo:
         paused: Whether somebody has paused it.
         has_worker: Whether a worker polls it.
         late: Flow runs that have waited for more than five minutes.
+        paused_queues: Its work queues that somebody has paused, of those that deployments use.
     """
 
     paused: bool
     has_worker: bool
     late: int
+    paused_queues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,10 +133,11 @@ def read_machinery(
     for one in found:
         automation = _automation(one, ui_url, _current(client, one, failures))
         automations.setdefault(automation.name, []).append(automation)
+    deployments = _deployments(client)
     return Machinery(
         automations,
-        _deployments(client),
-        _pools(client, now),
+        deployments,
+        _pools(client, deployments.values(), now),
         _existing_blocks(client, found),
         last_pass,
     )
@@ -201,12 +208,17 @@ def _deployments(client: "SyncPrefectClient") -> dict[str, DeploymentInfo]:
         f"{flows.get(one['flow_id'])}/{one['name']}": DeploymentInfo(
             str(one["id"]),
             not one["paused"] and any(schedule["active"] for schedule in one["schedules"]),
+            str(one.get("work_pool_name") or ""),
+            str(one.get("work_queue_name") or ""),
         )
         for one in _pages(client, "deployments", ours)
     }
 
 
-def _pools(client: "SyncPrefectClient", now: datetime) -> dict[str, PoolInfo]:
+def _pools(
+    client: "SyncPrefectClient", deployments: Iterable[DeploymentInfo], now: datetime
+) -> dict[str, PoolInfo]:
+    used = {(one.pool, one.queue) for one in deployments}
     ours = {"work_pools": {"name": {"any_": list(POOLS)}}}
     return {
         pool["name"]: PoolInfo(
@@ -214,6 +226,13 @@ def _pools(client: "SyncPrefectClient", now: datetime) -> dict[str, PoolInfo]:
             # A paused pool has no other status.
             has_worker=pool["status"] != "NOT_READY",
             late=_late(client, pool["name"], now),
+            paused_queues=tuple(
+                sorted(
+                    queue["name"]
+                    for queue in _pages(client, f"work_pools/{pool['name']}/queues", {})
+                    if queue["is_paused"] and (pool["name"], queue["name"]) in used
+                )
+            ),
         )
         for pool in cast("list[Json]", _ask(client, "work_pools/filter", ours))
     }

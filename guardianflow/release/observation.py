@@ -17,6 +17,7 @@ from guardianflow.catalog.models import (
     RegisteredModelInfo,
     read_release_models,
     read_version,
+    read_versions,
 )
 from guardianflow.errors import (
     AliasDrift,
@@ -153,6 +154,10 @@ class Observer:
         }
         if request.version is not None:
             wanted.add((request.name.public, request.version))
+        planned = request.kind is Kind.PROMOTE and request.expected_moves is None
+        if planned and request.name == self._base and request.version is not None:
+            # Asked for by its number: its twins need not be what waits.
+            self._read_variants(seen)
         state = seen.head.state
         sources = {key: info.source_version for key, info in self._versions.items()} | {
             (name, version): self.version(name, version).source_version
@@ -169,6 +174,13 @@ class Observer:
             gone=frozenset(self._gone),
             now=datetime.now(UTC),
         )
+
+    def _read_variants(self, seen: Inspection) -> None:
+        """Read all versions of the variants, for what was made from an older base."""
+        for variant in (ModelName.parse(name) for name in seen.models):
+            if variant.is_variant:
+                for info in read_versions(self._client, variant):
+                    self._versions.setdefault((variant.public, info.version), info)
 
     def look_for(self, name: str, version: int | None) -> None:
         """Remember a version that does not exist any more.

@@ -7,11 +7,13 @@ import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.states import Cancelled
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Running, Suspended
 from pyotp.totp import TOTP
 
 from blocks import ApprovalPolicy, MlflowCredentials
@@ -22,8 +24,9 @@ from flows.questions import look_at_questions
 from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.approval.one_time_codes import enrol, read_approvers
 from guardianflow.approval.rules import read_rules
+from guardianflow.cli import main
 from guardianflow.data.contamination import CONTAMINATION_FILE, ContaminationReport
-from guardianflow.errors import AnswerInvalid, VersionRejected
+from guardianflow.errors import AnswerInvalid, NothingWaiting, VersionRejected
 from guardianflow.events import EventName, resource
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.promotion import decide, propose
@@ -312,6 +315,105 @@ def test_a_question_whose_run_was_cancelled_or_deleted_is_noticed(floor):
             assert floor.registry.get_version(floor.name, 1).status == "expired"
             assert told(floor) == []
     until(lambda: len(undecided(floor.name)) == 2)
+
+
+def a_question(floor, run):
+    """What a flow run asks, taken down in the book."""
+    question = Question(floor.registry, str(run.id), datetime.now(UTC), 1)
+    question.ask(
+        lambda: propose(floor.registry, floor.name, token=str(uuid.uuid4()), requested_by="Park")
+    )
+    return question
+
+
+def test_a_version_that_is_asked_about_anew_does_not_expire(floor):
+    with get_client(sync_client=True) as client:
+        first, second = (
+            client.create_flow_run(promote, parameters={"model_name": floor.name, **version})
+            for version in ({}, {"model_version": 1})
+        )
+        a_question(floor, first)
+        a_question(floor, second)
+        client.set_flow_run_state(first.id, Cancelled(), force=True)
+        assert len(told(floor)) == 1
+        assert floor.registry.get_version(floor.name, 1).status == ""
+        client.set_flow_run_state(second.id, Cancelled(), force=True)
+        assert len(told(floor)) == 1
+    assert floor.registry.get_version(floor.name, 1).status == "expired"
+
+
+@pytest.fixture
+def deployment(orchestrator):
+    """Deploys `promote` where no worker looks, as often as it is called; the id each time."""
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("promote")
+        made = []
+
+        def deploy():
+            made.append(client.create_deployment(flow_id, "guardianflow"))
+            return made[-1]
+
+        yield deploy
+        for one in made:
+            with suppress(ObjectNotFound):
+                client.delete_deployment(one)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_question_whose_deployment_was_deleted_is_put_anew_and_takes_no_answer(
+    floor, deployment, cancelled
+):
+    with get_client(sync_client=True) as client:
+        parameters = {"model_name": floor.name, "requested_by": "Park"}
+        former = deployment()
+        run = client.create_flow_run_from_deployment(former, parameters=parameters)
+        question = a_question(floor, run)
+        client.set_flow_run_state(run.id, Suspended(timeout_seconds=600), force=True)
+        assert told(floor) == []
+        client.delete_deployment(former)
+        with pytest.raises(NothingWaiting, match="deployment was deleted") as refused:
+            floor.orchestrator.answer(str(run.id), *KIM)
+        assert "`python -m deployments.apply`" in refused.value.remedy
+        # Until it is there again the question waits.
+        assert told(floor) == []
+        if cancelled:
+            # What a worker does that was given the answer in the UI.
+            said = f"Deployment {former} no longer exists, cancelled run."
+            client.set_flow_run_state(run.id, Cancelled(message=said), force=True)
+        anew = deployment()
+        [said] = told(floor)
+        assert "put anew" in said
+        assert client.read_flow_run(run.id).state.is_cancelled()
+        [asking] = [one for one in client.read_flow_runs() if one.deployment_id == anew]
+        assert asking.parameters == parameters | {"model_version": question.version}
+        assert told(floor) == []
+        assert floor.registry.get_version(floor.name, 1).status == ""
+        client.delete_flow_run(asking.id)
+
+
+def test_what_is_being_measured_is_no_question_yet_but_is_said(floor, capsys, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", floor.orchestrator.api_url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", floor.registry.client.tracking_uri)
+    with get_client(sync_client=True) as client:
+        asked = {"model_name": floor.name, "model_version": 1}
+        run = client.create_flow_run(promote, parameters=asked)
+        client.set_flow_run_state(run.id, Running(), force=True)
+        said = command_line(capsys, 0, "pending")
+        assert f"{floor.name} version 1 is being measured" in said
+        said = command_line(capsys, 0, "promote", floor.name, "--request")
+        assert f"flow run {run.name} asks for it already" in said
+        answer = ("approve", floor.name, "--approver", "Kim Minji", "--reason", "a test")
+        assert "still being measured" in command_line(capsys, 3, *answer)
+        client.delete_flow_run(run.id)
+
+
+def command_line(capsys, code, *words):
+    """What a command says on both streams."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    said = capsys.readouterr()
+    assert ended.value.code == code, said.err
+    return said.out + said.err
 
 
 def told(floor, now=None):

@@ -1,3 +1,4 @@
+import json
 import shutil
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -5,16 +6,25 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PIL import Image
 
+from guardianflow.cli import main
 from guardianflow.errors import (
     ArtifactMissing,
     DatasetInvalid,
+    InputError,
     NoCandidate,
     Refused,
     SceneChanged,
 )
 from guardianflow.health.box import BoxReport, judge_new, post_report
 from guardianflow.health.reaction import CLOCK_SKEW, roll_back_failing
-from guardianflow.health.report import note_answer, read_report
+from guardianflow.health.report import (
+    BOX_MODEL_TAG,
+    REASON_TAG,
+    WINDOW_TAG,
+    find_reports,
+    note_answer,
+    read_report,
+)
 from guardianflow.health.verdict import Verdict
 from guardianflow.health.watch import unanswered
 from guardianflow.health.window import check_health
@@ -192,8 +202,61 @@ def test_a_box_reports_and_is_judged_once(registry, learned, name):
 
 
 def test_a_box_says_the_same_twice_and_is_heard_once(registry, learned, name):
+    register_release(learned, name)
     report = box_report(name, 1)
     assert post_report(registry.client, report) == post_report(registry.client, report)
+
+
+def test_a_report_that_nobody_could_judge_is_refused(registry, learned, name):
+    register_release(learned, name)
+    now = datetime.now(UTC)
+    for fields, words in (
+        ({"model": f"{name}-x"}, "No model"),
+        ({"end": now - timedelta(hours=1)}, "before it begins"),
+        ({"begin": now, "end": now + timedelta(days=365)}, "lies ahead"),
+    ):
+        with pytest.raises(InputError, match=words):
+            post_report(registry.client, box_report(name, 1, **fields))
+    assert find_reports(registry.client, {BOX_MODEL_TAG: name}) == []
+
+
+def test_the_reports_are_shown_with_time_window_and_reason(
+    registry, learned, name, window, capsys, monkeypatch
+):
+    register_release(learned, name)
+    registry.promote_to_champion(name)
+    report = check_health(registry, name, window, token=token(), policy=EASY)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.client.tracking_uri)
+
+    def shown():
+        with pytest.raises(SystemExit) as ended:
+            main(["health", "show", name, "--json"])
+        assert ended.value.code == 0
+        return json.loads(capsys.readouterr().out)
+
+    [row] = shown()
+    assert (row["window"], row["reason"]) == (str(window), report.reason)
+    assert abs(datetime.fromisoformat(row["time"]) - report.time) < timedelta(minutes=1)
+    # A report of before the tags said it.
+    for tag in (WINDOW_TAG, REASON_TAG):
+        registry.client.delete_tag(report.report_id, tag)
+    assert shown() == [row]
+
+
+def test_a_recording_faster_than_its_camera_gets_a_verdict(
+    registry, learned, name, window, tmp_path
+):
+    register_release(learned, name)
+    registry.promote_to_champion(name)
+    twice = tmp_path / "window"
+    shutil.copytree(window, twice)
+    for folder in ("images", "labels"):
+        for file in sorted((twice / folder / "test").iterdir()):
+            shutil.copy(file, file.with_stem(f"{file.stem}b"))
+    report = check_health(registry, name, twice, token=token(), policy=EASY)
+    assert (report.verdict, report.faults) == (Verdict.HEALTHY, ())
+    assert report.evaluation.images == 6
+    assert report.reason.endswith("; 6 of 12 frames only repeat the one before: left out")
 
 
 def test_a_healthy_report_moves_nothing(registry, learned, name, window):

@@ -95,6 +95,19 @@ def test_a_server_as_it_was_applied_lacks_workers_alone(applied, prefect):
     assert by_code(applied)[Code.NOBODY_TOLD].severity is Severity.NOTE
 
 
+def test_a_paused_work_queue_is_found_at_once_with_its_own_remedy(applied, prefect):
+    beat(prefect, RELEASE_POOL)
+    [queue] = prefect.read_work_queues(work_pool_name=RELEASE_POOL)
+    prefect.update_work_queue(queue.id, is_paused=True)
+    try:
+        paused = by_code(applied)[Code.QUEUE_PAUSED]
+    finally:
+        prefect.update_work_queue(queue.id, is_paused=False)
+    assert paused.severity is Severity.ERROR
+    assert f"work-queue resume {queue.name} --pool {RELEASE_POOL}`" in paused.remedy
+    assert Code.QUEUE_PAUSED not in by_code(applied)
+
+
 @pytest.fixture
 def rollback_automation(prefect):
     """The one that acts, put back afterwards."""

@@ -89,7 +89,7 @@ def test_what_a_box_posts_about_the_version_before_is_a_sign_of_life(
 ):
     monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(hours=20)).timestamp())
     box = BoxReport(model=watched, version=9, camera="box-7", begin=NOON, end=NOON, frames=5)
-    post_report(releases.client, box)
+    post_report(releases.client, box, now=NOON)
     assert silent(releases, watched, NOON + timedelta(hours=25)) == []
 
 

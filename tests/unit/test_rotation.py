@@ -129,6 +129,29 @@ def test_the_warnings_in_full(world):
     assert unknown.warnings == (lone, older % "unknown")
 
 
+def test_a_variant_that_stays_behind_an_older_base_is_named_with_the_way_to_follow(world):
+    world.register(BASE)
+    world.register(INT8, 1)
+    world.register(BASE)
+    world.register(INT8, 2)
+    # Never in production: the newer INT8 is what waits.
+    first = world.promote(BASE, 1)
+    assert (
+        f"{INT8} is not promoted with it and has no champion until `guardianflow promote {INT8} "
+        "--model-version 1`, made from that version." in first.warnings
+    )
+    world.promote(BASE, 2)
+    back = world.promote(BASE, 1)
+    assert world.champions == {BASE: 1, INT8: 2}
+    assert any(
+        f"{INT8} stays at version 2, made from version 2 of {BASE}: the floor still runs the newer "
+        f"model until `guardianflow promote {INT8} --model-version 1`" in said
+        for said in back.warnings
+    )
+    world.promote(INT8, 1)
+    assert world.champions == {BASE: 1, INT8: 1}
+
+
 def test_nothing_waiting_is_refused_and_names_what_waits_elsewhere(world):
     with pytest.raises(NoCandidate, match="--type train"):
         world.promote()
@@ -241,7 +264,7 @@ def test_a_rollback_never_empties_a_name_that_had_no_champion_then(world):
         world.roll_back(only=True)
     decision = world.roll_back(only=True, reason="the base is worse")
     assert world.champions == {BASE: 1, INT8: 1}
-    assert any("older model" in warning for warning in decision.warnings)
+    assert any("newer model" in warning for warning in decision.warnings)
 
 
 def test_what_was_quarantined_and_forced_back_is_good_again_wherever_it_stands(world):

@@ -2,9 +2,12 @@
 
 import json
 import os
+import traceback
 
 import pytest
 
+from guardianflow.cli.output import print_error
+from guardianflow.connection import connect
 from guardianflow.errors import InputError
 from guardianflow.servers import find_servers, home, read_state, use_servers
 
@@ -90,3 +93,22 @@ def test_a_state_file_that_says_something_else_is_refused(state, content, words)
     state.write_text(content)
     with pytest.raises(InputError, match=words):
         read_state(state)
+
+
+@pytest.mark.parametrize("secret", ["s3cret-token\r", "s3cret-token\n", "s3cret-token"])
+def test_no_message_repeats_a_secret(capsys, monkeypatch, secret):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", secret)
+    for as_json in (True, False):
+        message = f"The header {secret!r} is not right: Bearer {secret}"
+        print_error({"message": message, "remedy": "", "seen": [secret]}, as_json=as_json)
+    out, err = capsys.readouterr()
+    assert "s3cret" not in out + err
+    assert "The header" in out
+
+
+def test_a_token_that_no_request_can_carry_is_named_and_not_shown(capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cret-token\r")
+    with pytest.raises(InputError, match="MLFLOW_TRACKING_TOKEN holds") as refused:
+        connect("http://127.0.0.1:9")
+    told = "".join(traceback.format_exception(refused.value))
+    assert "s3cret" not in told
