@@ -120,9 +120,8 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
         )
         # Promoted now, it would leave the edge boxes behind.
         quantize = f"run {scenario.name} --type quant --version {scenario.version}"
-        say(
-            f"next: guardianflow {quantize if scenario.quantization.variants else f'promote {name}'}"
-        )
+        step = quantize if scenario.quantization.variants else f"promote {name}"
+        say(f"next: guardianflow {step}")
     print_result(
         {
             "model_name": name,

@@ -39,8 +39,8 @@ from guardianflow.stored import Stored
 _JUDGED_TAG = "guardianflow.judged"
 _IN_ONE_PASS = 100
 CLOCK_AHEAD = timedelta(hours=1)
-"""A clock may be wrong by that much: a wrong time zone, or a box that starts in another year, is not
-taken for it."""
+"""A clock may be wrong by that much; a wrong time zone is more, and so is a box that starts in
+another year."""
 MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)]
 
 
@@ -82,14 +82,14 @@ def post_report(client: MlflowClient, report: BoxReport, *, now: datetime | None
     Args:
         client: The MLflow server, with the box's own account.
         report: What the box counted.
-        now: The time; None asks the server, since the box's own clock may be the one that is wrong.
+        now: The time; None asks the server, since it may be the box's own clock that is wrong.
 
     Returns:
         The MLflow run that holds it.
 
     Raises:
         PermissionDenied: The account may not write into the experiment guardianflow.health.
-        InputError: It is about no model, or about a time that cannot be: nobody would ever judge it.
+        InputError: It is about no model or about a time that cannot be, and would never be judged.
     """
     _check(client, report, now or server_time(client))
     token = f"box-{report.digest[:32]}"
@@ -112,8 +112,8 @@ def _check(client: MlflowClient, report: BoxReport, now: datetime) -> None:
         )
     if report.end > now + CLOCK_AHEAD:
         raise InputError(
-            f"The report of {report.camera} ends at {report.end.isoformat()}, which lies ahead: the "
-            f"MLflow server has {now.isoformat(timespec='seconds')}.",
+            f"The report of {report.camera} ends at {report.end.isoformat()}, which lies ahead: "
+            f"the MLflow server has {now.isoformat(timespec='seconds')}.",
             remedy="Set the clock and the time zone of the box right, and report again.",
             key="end",
         )

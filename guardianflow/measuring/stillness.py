@@ -6,8 +6,8 @@
             longer rows               -> frozen
 
 A live camera shows that it lives by the noise of its sensor, which is in every block, and by
-people, who move about; a clock ticks in one place. Codecs give a block back unchanged that stayed as
-it was, but for some around the clock. The limits were measured (docs/decisions/0031).
+people, who move about; a clock ticks in one place. Codecs repeat a block that stayed as it was, but
+for some around the clock. The limits were measured (docs/decisions/0031).
 """
 
 from dataclasses import dataclass, field

@@ -313,8 +313,8 @@ class Orchestrator:
         if info is not None and info.orphaned:
             name, version = (info.parameters.get(key) for key in ("model_name", "model_version"))
             raise NothingWaiting(
-                f"No answer to flow run {info.name} can be carried out: its deployment was deleted on "
-                "the Prefect server. Nothing was answered.",
+                f"No answer to flow run {info.name} can be carried out: its deployment was deleted "
+                "on the Prefect server. Nothing was answered.",
                 remedy="Bring it back with `python -m deployments.apply`, from the checkout; the "
                 "next pass of `reconcile` asks anew, or at once: "
                 f"`guardianflow promote {name} --request"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from guardianflow.names import ModelName
-from guardianflow.release.rotation import warnings
+from guardianflow.release.remarks import remarks
 from guardianflow.release.state import Kind, ModelAlias, Move, Record, ReleaseState
 
 
@@ -77,7 +77,7 @@ def operation_of(record: Record, remark: str = "") -> Operation:
         changed=True,
         moves=tuple(moves),
         message=_message(record, remark),
-        warnings=warnings(ModelName.parse(record.name).base.public, record.after),
+        warnings=remarks(ModelName.parse(record.name).base.public, record.after),
     )
 
 

@@ -30,6 +30,7 @@ from guardianflow.release.refusals import (
     rollback_held,
     source_not_champion,
 )
+from guardianflow.release.remarks import remarks
 from guardianflow.release.state import (
     Aliases,
     Decision,
@@ -446,51 +447,10 @@ def _decision(situation: Situation, kind: Kind, name: str, after: ReleaseState) 
         # Who moves a base wants to know what becomes of every variant.
         others = situation.aliases.keys() - {situation.base}
         twins = {other: _newest_twin(situation, other, after[name].champion) for other in others}
-    return Decision(kind, name, before, after, warnings(situation.base, after, twins), tuple(moves))
+    return Decision(kind, name, before, after, remarks(situation.base, after, twins), tuple(moves))
 
 
 def _newest_twin(situation: Situation, name: str, source: int) -> int | None:
     """The newest version of a variant that was made from this version of the base, if known."""
     made = [v for (n, v), known in situation.sources.items() if (n, known) == (name, source)]
     return max(made, default=None)
-
-
-def warnings(
-    base: str, state: ReleaseState, twins: Mapping[str, int | None] | None = None
-) -> tuple[str, ...]:
-    """What a person should know about a release state: no way back, another model on the floor.
-
-    Args:
-        base: Public name of the base.
-        state: Where everything is.
-        twins: Where a base moves, each of its variants, with the version that was made from the
-            base's champion; None for one of which no such version is known.
-    """
-    twins = twins or {}
-    found: list[str] = []
-    for name, place in sorted(state.items()):
-        if place.rollback is None:
-            found.append(
-                f"{name} has no way back: version {place.champion} has no earlier good "
-                "champion until the next promotion."
-            )
-        if name != base and base in state and place.source != (champion := state[base].champion):
-            age = "newer" if place.source and place.source > champion else "older"
-            found.append(
-                f"{name} stays at version {place.champion}, made from version "
-                f"{place.source or 'unknown'} of {base}: the floor still runs the {age} model "
-                f"until {_follow(name, twins.get(name))}."
-            )
-    found += [
-        f"{name} is not promoted with it and has no champion until {_follow(name, twin)}."
-        for name, twin in sorted(twins.items())
-        if name not in state
-    ]
-    return tuple(found)
-
-
-def _follow(name: str, twin: int | None) -> str:
-    """How a variant follows its base."""
-    if twin is not None:
-        return f"`guardianflow promote {name} --model-version {twin}`, made from that version"
-    return "`guardianflow run SCENARIO --type quant --version vN` and a promotion of it"

@@ -96,7 +96,6 @@ def test_a_server_as_it_was_applied_lacks_workers_alone(applied, prefect):
 
 
 def test_a_paused_work_queue_is_found_at_once_with_its_own_remedy(applied, prefect):
-    beat(prefect, RELEASE_POOL)
     [queue] = prefect.read_work_queues(work_pool_name=RELEASE_POOL)
     prefect.update_work_queue(queue.id, is_paused=True)
     try:
