@@ -76,11 +76,12 @@ bench-drop: $(READY) ## what INT8 costs on 5000 drawn images and on photographs 
 	$(BIN)/python -m benchmarks.accuracy_drop
 	$(BIN)/python -m benchmarks.page
 
-bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action, flows; an hour
+bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action, flows, idling; an hour and a half
 	$(BIN)/python -m benchmarks.reaction
 	$(BIN)/python -m benchmarks.flow_overhead
 	$(BIN)/python -m benchmarks.false_rollbacks
 	$(BIN)/python -m benchmarks.right_action
+	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.page
 
 bench-demo: $(READY) ## whether the demo's story holds from ten seeds, with and without VNNI, an hour

@@ -17,6 +17,7 @@ from benchmarks import (
     equal_budget,
     false_rollbacks,
     flow_overhead,
+    idle,
     latency,
     ledger_growth,
     listing,
@@ -49,6 +50,7 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
         "false-rollbacks": false_rollbacks.rows,
         "right-action": right_action.rows,
         "flow-overhead": flow_overhead.rows,
+        idle.NAME: idle.rows,
     },
     "int8": {
         latency.NAME: latency.rows,

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
@@ -45,8 +46,11 @@ from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments.automations import NOBODY, apply_automations
 from deployments.emergency import apply_rollbacks
+from deployments.named import named_prefect
 from guardianflow.connection import connect, server_version
 from guardianflow.errors import GuardianflowError, InputError, Refused
+from guardianflow.orchestration.control import Orchestrator
+from guardianflow.orchestration.machinery import RECONCILE
 from guardianflow.release.ledger import prepare_server
 from guardianflow.scenario import ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
@@ -356,6 +360,40 @@ def apply_mlflow(*, again: bool = False) -> None:
     )
 
 
+def prove_a_pass(timeout_s: float = 180.0) -> None:
+    """Let one pass of `reconcile` be made: flow runs begin here, and come to their end.
+
+    Raises:
+        Refused: It fails or crashes, or none ends in time.
+    """
+    orchestrator, began = Orchestrator(), datetime.now(UTC)
+    # Another one that is at work has this one cancelled, and proves the same.
+    orchestrator.submit(RECONCILE, {"files": "none"})
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        last = orchestrator.last_ended("reconcile")
+        if last and last[1] > began:
+            if last[0].ok:
+                return
+            raise Refused(
+                f"A pass of `reconcile` is {last[0].state}: {last[0].message or 'without a word'}",
+                remedy=f"Its log: {last[0].url}; where it is empty, that of the release worker.",
+            )
+        time.sleep(0.3)
+    raise Refused(
+        f"No pass of `reconcile` came to its end within {timeout_s:.0f} s.",
+        remedy="`guardianflow doctor` says what keeps it.",
+    )
+
+
+def _prepare(pools: Sequence[str]) -> None:
+    """What is done before the workers of pools start."""
+    with get_client(sync_client=True) as client:
+        apply_pools(client)
+        crash_orphans(client, pools)
+        drop_missed_passes(client)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command `python -m deployments.apply`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.apply", description=__doc__)
@@ -370,17 +408,21 @@ def main(arguments: list[str] | None = None) -> int:
         f"'{NOBODY}' stops it",
     )
     parser.add_argument("--former-mlflow", help=argparse.SUPPRESS)
+    parser.add_argument("--prove", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--prepare", nargs="+", choices=list(POOLS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
-        if options.prepare:
-            with get_client(sync_client=True) as client:
-                apply_pools(client)
-                crash_orphans(client, options.prepare)
-                drop_missed_passes(client)
-        elif options.mlflow:
+        if options.mlflow:
             apply_mlflow(again=True)
-        else:
+            return 0
+        # What Prefect read when it was imported would win over the environment.
+        with temporary_settings({PREFECT_API_URL: named_prefect()}):
+            if options.prepare:
+                _prepare(options.prepare)
+                return 0
+            if options.prove:
+                prove_a_pass()
+                return 0
             apply(
                 force=options.force,
                 former_mlflow=options.former_mlflow,

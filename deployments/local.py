@@ -133,6 +133,8 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         former = ["--former-mlflow", former_mlflow] if former_mlflow else []
         _check_output(["deployments.apply", *former], env, state_dir, "deployments", say)
         _wait_for_workers(state, say)
+        _check_output(["deployments.apply", "--prove"], env, state_dir, "", say)
+        say("  a flow run was started, and ended well")
     return Servers(state.mlflow, state.prefect, str(state_dir / STATE_FILE))
 
 
@@ -243,8 +245,7 @@ def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> Sta
     for pool, seconds in POOLS.items():
         name = f"worker {pool}"
         if name not in state.running():
-            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
-            command += ["--type", "process", "--name", f"{pool}-local"]
+            command = [sys.executable, "-m", "deployments.worker", pool, "--name", f"{pool}-local"]
             asking = {**env, "PREFECT_WORKER_QUERY_SECONDS": str(seconds)}
             state = _spawn(state_dir, state, name, command, asking)
     return state
@@ -339,7 +340,8 @@ def _check_output(
     if rc:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise Refused(
-            f"Applying {what or 'the state'} failed. The end of {log}:\n{tail}\n",
+            f"{f'Applying {what}' if what else 'A first flow run'} failed. The end of {log}:\n"
+            f"{tail}\n",
             remedy="Mend that, then run `make up` again.",
             log=str(log),
         )

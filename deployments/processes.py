@@ -68,6 +68,24 @@ def spawn(
     return Record(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
 
 
+def trim_logs(folder: Path, limit: int = 8 * 2**20) -> None:
+    """Cut every log that has grown beyond `limit` bytes; its last part is kept as NAME.1.
+
+    Whoever writes it need not know: it is open for appending, and goes on at the new end.
+    """
+    for log in folder.glob("*.log"):
+        if log.is_symlink() or log.stat().st_size <= limit:
+            continue
+        with log.open("r+b") as file:
+            file.seek(-limit // 2, os.SEEK_END)
+            part = log.with_name(f"{log.name}.part")
+            part.unlink(missing_ok=True)
+            with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as to:
+                to.write(file.read())
+            part.replace(log.with_name(f"{log.name}.1"))
+            file.truncate(0)
+
+
 @contextmanager
 def _interruptible() -> Generator[None, None, None]:
     """Let children be interruptible even where we were started with `&` and SIGINT is ignored.

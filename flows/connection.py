@@ -1,6 +1,7 @@
 """Opens what a flow works with, by the names of block documents: registry and scenario."""
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect import Task
@@ -91,7 +92,7 @@ def connect(scenario: str | None = None) -> "ModelRegistryManager":
     """
     from guardianflow.registry import ModelRegistryManager
 
-    credentials = _default_credentials()
+    credentials = _credentials_once(flow_run.get_id()) or _default_credentials()
     if scenario:
         own = load_config(scenario).credentials
         if own.tracking_uri != credentials.tracking_uri:
@@ -107,6 +108,12 @@ def connect(scenario: str | None = None) -> "ModelRegistryManager":
     # What our modules log belongs into the flow run's log (PREFECT_LOGGING_EXTRA_LOGGERS).
     logging.getLogger("guardianflow").setLevel(logging.INFO)
     return ModelRegistryManager(credentials.tracking_uri)
+
+
+@lru_cache(maxsize=1)
+def _credentials_once(run: str | None) -> MlflowCredentials | None:
+    """The default credentials, read once in a flow run: each time is an event that is kept."""
+    return _default_credentials() if run else None
 
 
 def _default_credentials() -> MlflowCredentials:

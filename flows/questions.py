@@ -10,9 +10,9 @@ event comes first: a process that is killed before the end tells twice rather th
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
-from flows.connection import AGAIN, connect, mirror_policy
+from flows.connection import connect, mirror_policy
 from flows.publishing import send_event
 from guardianflow.errors import InputError, LedgerDamaged
 from guardianflow.events import EventName, ModelEvent
@@ -27,7 +27,6 @@ _GONE = "no longer exists"
 """What a worker says of a flow run whose deployment was deleted, when it cancels it."""
 
 
-@task(name="look-at-questions", retries=2, retry_delay_seconds=3, **AGAIN)
 def look_at_questions(now: datetime | None = None) -> list[str]:
     """Remind of questions that end soon, close those that are over; what was told, in words.
 

@@ -1,15 +1,19 @@
-"""The flow `reconcile`: every 30 s, finish what is provably ours and report the rest once.
+"""The flow `reconcile`: finish what is provably ours, and report the rest once.
 
 look at all releases -> reports, silence, Prefect itself -> alarm or settled, once (alarms.py)
 -> page -> tidy up -> questions that end, or ended without a decision -> status page
 -> pictures whose time is over
+
+It is made when something has changed (deployments/watcher.py), and every ten minutes. Its steps are
+no tasks: of each, Prefect would keep a run and three events, all day long. What fails is tried
+again as a whole; each step looks first.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -17,7 +21,7 @@ from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.alarms import SERVERS, tell, tell_of_rescue
-from flows.connection import AGAIN, connect
+from flows.connection import connect
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
 from flows.questions import look_at_questions
@@ -27,6 +31,7 @@ from flows.watch import watch_health, watch_orchestrator, watch_silence
 from guardianflow.care.alarms import AlarmBook, Change, compare
 from guardianflow.care.findings import FileCheck, Finding, Severity
 from guardianflow.care.notes import Topic
+from guardianflow.orchestration.machinery import TAG
 
 if TYPE_CHECKING:
     from guardianflow.care.reconciliation import Reconciliation
@@ -34,13 +39,15 @@ if TYPE_CHECKING:
 PAGE = "guardianflow-reconcile"
 _QUIET = ("AllWell", "Cancelled")
 _QUIET_KEPT = timedelta(hours=1)
-"""Flow runs that found nothing are not kept longer: there are three thousand of them a day."""
+"""Flow runs that found nothing are not kept longer: they are most of all that there are."""
 _KEPT = timedelta(days=7)
+_OTHERS_KEPT = timedelta(days=365)
+"""Flow runs of all our deployments: what they decided and measured stays in MLflow."""
 # A route of Prefect's API that its own client does not list.
 _BULK_DELETE = cast("Any", "/flow_runs/bulk_delete")
 
 
-@flow(name="reconcile", flow_run_name="reconcile")
+@flow(name="reconcile", flow_run_name="reconcile", retries=2, retry_delay_seconds=3)
 def reconcile(
     model_name: PublicModelName | None = None, files: FileCheck | None = None
 ) -> State[Any]:
@@ -80,7 +87,6 @@ def reconcile(
     return Completed(name="Mended" if result.changed or said else "AllWell", message=message)
 
 
-@task(name="look", retries=2, retry_delay_seconds=3, **AGAIN)
 def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliation, list[Change]]":
     """Look, mend, and compare what is found with what was reported before."""
     from guardianflow.care import reconciliation
@@ -122,15 +128,18 @@ def show(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
 
 
 def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
-    """Delete flow runs of this deployment that nobody will look for: a few, each time."""
+    """Delete flow runs that nobody will look for, with their logs: a few, each time.
+
+    Args:
+        deployment_id: The deployment of these passes; None for one that was not scheduled.
+        now: The time of the pass.
+    """
     if deployment_id is None:
         return
     with get_client(sync_client=True) as client:
-        for states, kept in ((_QUIET, _QUIET_KEPT), (None, _KEPT)):
-            old: dict[str, Any] = {
-                "deployment_id": {"any_": [deployment_id]},
-                "end_time": {"before_": (now - kept).isoformat()},
-            }
-            if states:
-                old["state"] = {"name": {"any_": list(states)}}
+        passes = {"deployment_id": {"any_": [deployment_id]}}
+        quiet = {**passes, "state": {"name": {"any_": list(_QUIET)}}}
+        ours = {"tags": {"all_": [TAG]}}
+        for which, kept in ((quiet, _QUIET_KEPT), (passes, _KEPT), (ours, _OTHERS_KEPT)):
+            old = {**which, "end_time": {"before_": (now - kept).isoformat()}}
             client.request("POST", _BULK_DELETE, json={"flow_runs": old})

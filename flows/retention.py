@@ -5,13 +5,13 @@ A question that waits keeps its pictures until it is over, however few days they
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 
-from flows.connection import AGAIN, connect
+from flows.connection import connect
 from flows.publishing import evidence_key
 from guardianflow.care.retention import Overdue, delete_pictures, find_overdue, mark_deleted
 from guardianflow.errors import GuardianflowError, LedgerDamaged
@@ -20,7 +20,6 @@ from guardianflow.promotion.question import open_questions
 _PAGE = 200
 
 
-@task(name="forget-pictures", retries=1, retry_delay_seconds=3, **AGAIN)
 def forget_pictures() -> int:
     """Delete what is overdue; of how many promotions. One that cannot be is said and left."""
     client, deleted = connect().client, 0

@@ -8,10 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from prefect import task
 from prefect.artifacts import Artifact
 
-from flows.connection import AGAIN, connect
+from flows.connection import connect
 from flows.publishing import show_table
 from guardianflow.care.findings import Code, Finding
 from guardianflow.markdown import plain, prose, table
@@ -27,7 +26,6 @@ _SHOWN = ("model", "version", "since (UTC)", "put there by", "health")
 _ASKED = "waiting for approval"
 
 
-@task(name="refresh-status", retries=1, retry_delay_seconds=3, **AGAIN)
 def refresh_status(others: Sequence[Finding] = ()) -> bool:
     """Write the page again where anything on it has changed; whether it had.
 

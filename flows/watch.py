@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.connection import AGAIN, connect, limits_in_blocks
+from flows.connection import connect, limits_in_blocks
 from flows.health import described, tell_of_health
 from flows.publishing import artifact_key, show_page
 from guardianflow.care.alarms import AlarmBook, compare_all
@@ -18,7 +18,6 @@ from guardianflow.links import run_link
 from guardianflow.orchestration.control import ROLLBACK, Orchestrator
 
 
-@task(name="watch-health", retries=1, retry_delay_seconds=3, **AGAIN)
 def watch_health(champions: dict[str, int]) -> list[str]:
     """Judge what edge boxes posted, and start the rollbacks whose events were lost.
 
@@ -56,7 +55,6 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     return said
 
 
-@task(name="watch-silence", retries=1, retry_delay_seconds=3, **AGAIN)
 def watch_silence(champions: dict[str, int]) -> list[Finding]:
     """Tell of champions that nobody reports about, and when somebody does again; all that are."""
     from guardianflow.care.silence import find_silent
@@ -70,7 +68,6 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
     return silent
 
 
-@task(name="watch-orchestrator", retries=1, retry_delay_seconds=3, **AGAIN)
 def watch_orchestrator(champions: Mapping[str, int]) -> list[Finding]:
     """Tell what is wrong with Prefect's automations, deployments and workers; all of it.
 
@@ -81,8 +78,9 @@ def watch_orchestrator(champions: Mapping[str, int]) -> list[Finding]:
     if not deployment.get_id():
         return []
     found = examine_machinery(Orchestrator().machinery(), datetime.now(UTC))
-    # That this pass is made late is no news any more.
-    found = [finding for finding in found if finding.code is not Code.PASS_LATE]
+    # This one is made: that it is late, or that the one before failed, is no news any more.
+    over = (Code.PASS_LATE, Code.PASS_FAILED)
+    found = [finding for finding in found if finding.code not in over]
     errors = [finding for finding in found if finding.severity is Severity.ERROR]
     reported = AlarmBook(connect().client, Topic.ORCHESTRATOR).read()
     for change in compare_all(reported, errors):

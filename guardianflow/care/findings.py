@@ -70,6 +70,7 @@ class Code(StrEnum):
     NOBODY_TOLD = "nobody-told"
     PASS_OFF = "pass-off"
     PASS_LATE = "pass-late"
+    PASS_FAILED = "pass-failed"
     POOL_PAUSED = "pool-paused"
     QUEUE_PAUSED = "queue-paused"
     NO_WORKER = "no-worker"

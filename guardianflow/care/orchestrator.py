@@ -17,7 +17,7 @@ from guardianflow.care.findings import Code, Finding, Severity, worst_first
 from guardianflow.errors import GuardianflowError
 from guardianflow.orchestration.machinery import (
     DEPLOYMENTS,
-    LATE,
+    PASS_LATE,
     POOLS,
     RECONCILE,
     RELEASE_POOL,
@@ -93,6 +93,17 @@ def _passes(machinery: Machinery, now: datetime) -> Iterator[Finding]:
     if deployment is None:
         return
     unseen = "What is moved by hand, lost, silent or expired is noticed by nobody"
+    if failed := machinery.failed_pass:
+        since = machinery.last_pass
+        last = f"the last one that ended well did so at {since:%Y-%m-%d %H:%M} UTC" if since else ""
+        yield _finding(
+            Code.PASS_FAILED,
+            Severity.ERROR,
+            f"The newest pass of `reconcile` is {failed.state} since {failed.time:%Y-%m-%d %H:%M} "
+            f"UTC, {last or 'and none has ever ended well'}: {failed.reason[:300]}",
+            f"{unseen} until one ends well. Its log: {failed.url}; where it is empty, that of the "
+            f"worker of {RELEASE_POOL}, which has to run in a checkout, with its Python.",
+        )
     if not deployment.scheduled:
         yield _finding(
             Code.PASS_OFF,
@@ -100,14 +111,14 @@ def _passes(machinery: Machinery, now: datetime) -> Iterator[Finding]:
             f"The schedule of {RECONCILE} is off. {unseen}.",
             f"Switch it on in the Prefect UI under Deployments, or: {_APPLY}.",
         )
-    elif machinery.last_pass is None:
+    elif machinery.last_pass is None and not machinery.failed_pass:
         yield _finding(
             Code.PASS_LATE,
             Severity.NOTE,
             "No pass of `reconcile` has ended yet.",
-            "One is made every 30 s; look again in a minute.",
+            "The worker asks for one when it starts; look again in a minute.",
         )
-    elif now - machinery.last_pass > LATE:
+    elif machinery.last_pass and now - machinery.last_pass > PASS_LATE:
         yield _finding(
             Code.PASS_LATE,
             Severity.ERROR,
@@ -146,7 +157,7 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
                 Code.NO_WORKER,
                 severity,
                 f"No worker polls the work pool {name}: nothing is {what} by a flow.",
-                f"`python -m prefect worker start --pool {name} --type process`, from a checkout; "
+                f"`python -m deployments.worker {name}`, from a checkout; "
                 f"on one machine `make up`.{waiting}",
             )
         elif release and pool.late and not pool.paused_queues:

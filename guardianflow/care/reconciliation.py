@@ -51,14 +51,13 @@ from guardianflow.release.ledger import Ledger
 from guardianflow.release.outcome import Operation, operation_of
 from guardianflow.release.state import Kind, ModelAlias
 
-PASS_EVERY = timedelta(seconds=30)
-"""How often a pass is made (prefect.yaml); whose turn it is follows from the time alone."""
-ENDS_IN_TURN = 50
+PASS_EVERY = timedelta(minutes=10)
+"""How often a pass is made without a reason (prefect.yaml); whose turn it is follows from the time
+alone."""
+ENDS_IN_TURN = 1000
 """Releases of which the end of the ledger is read although they look well, in each pass."""
-SIZES_IN_TURN = 3
+SIZES_IN_TURN = 60
 """Releases that are read in full, with the sizes of their files, in each pass."""
-BYTES_EVERY = 20
-"""In one of so many passes the files of one release are fetched and compared byte by byte."""
 ACTOR = "reconcile"
 
 Item = TypeVar("Item")
@@ -143,8 +142,9 @@ def reconcile(
     others = [sight for sight in sights if sight.base not in full]
     for sight in in_turn(others, SIZES_IN_TURN, turn):
         full[sight.base] = check
-    if files is None and name is None and turn % BYTES_EVERY == 0:
-        for sight in in_turn(sights, 1, turn // BYTES_EVERY):
+    if files is None and name is None:
+        # The files of one release are fetched and compared byte by byte.
+        for sight in in_turn(sights, 1, turn):
             full[sight.base] = FileCheck.SHA256
     for sight in in_turn(others, ENDS_IN_TURN, turn):
         if sight.base not in full and not _ends_well(registry, sight):

@@ -11,7 +11,7 @@ from guardianflow.cli.connection import open_orchestrator, open_registry, ui_add
 from guardianflow.cli.output import JsonFlag, print_result, print_table, say, stdout
 from guardianflow.errors import InputError, OrchestratorUnavailable, RegistryUnavailable
 from guardianflow.names import ModelName
-from guardianflow.orchestration.machinery import LATE
+from guardianflow.orchestration.machinery import PASS_LATE
 from guardianflow.servers import use_servers
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _last_pass(orchestrator: "Orchestrator") -> str:
         return "no pass yet"
     info, ended = last
     age = datetime.now(UTC) - ended
-    late = ": is its schedule paused, or its worker down?" if age > LATE else ""
+    late = ": is its schedule paused, or its worker down?" if age > PASS_LATE else ""
     return f"{info.state} {age.total_seconds():.0f} s ago{late} {info.message}"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
@@ -140,18 +141,8 @@ def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> l
         today: Knows scenarios as they stand now: their limits count.
     """
     client = registry.client
-    with border("reports of boxes"):
-        known = client.get_experiment_by_name(HEALTH)
-        if known is None:
-            return []
-        waiting = client.search_runs(
-            [known.experiment_id],
-            f"tags.`{_JUDGED_TAG}` = 'no' and tags.`{COMPLETE_TAG}` = 'true'",
-            max_results=_IN_ONE_PASS,
-            order_by=["attributes.start_time ASC"],
-        )
     judged: list[HealthReport] = []
-    for run in waiting:
+    for run in _unjudged(client, _IN_ONE_PASS):
         run_id = run.info.run_id
         try:
             report = _judge(registry, read_record(client, run_id, BoxReport), run_id, today)
@@ -162,6 +153,25 @@ def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> l
             judged.append(report)
         _set_aside(client, run_id, said)
     return judged
+
+
+def next_unjudged(client: MlflowClient) -> str | None:
+    """The MLflow run of a report that waits to be judged; None where none does."""
+    return next((run.info.run_id for run in _unjudged(client, 1)), None)
+
+
+def _unjudged(client: MlflowClient, limit: int) -> list[Run]:
+    """Reports that nobody has judged, the oldest first."""
+    with border("reports of boxes"):
+        known = client.get_experiment_by_name(HEALTH)
+        if known is None:
+            return []
+        return client.search_runs(
+            [known.experiment_id],
+            f"tags.`{_JUDGED_TAG}` = 'no' and tags.`{COMPLETE_TAG}` = 'true'",
+            max_results=limit,
+            order_by=["attributes.start_time ASC"],
+        )
 
 
 def _set_aside(client: MlflowClient, run_id: str, said: str) -> None:

@@ -383,9 +383,8 @@ class Orchestrator:
 
     def machinery(self) -> Machinery:
         """What carries the flows: automations, deployments, work pools, and the last pass."""
-        last = self.last_ended("reconcile")
         with open_client(self.api_url) as client:
-            return read_machinery(client, self.ui_url, last[1] if last else None, datetime.now(UTC))
+            return read_machinery(client, self.ui_url, datetime.now(UTC))
 
     def read_scenario(self, name: str) -> ScenarioSpec | None:
         """The scenario that the server would run, from the block of its name; None without one.

@@ -24,6 +24,9 @@ TAG = "guardianflow"
 REMEMBERED = timedelta(days=7)
 """So long Prefect keeps events, unless it was told otherwise."""
 LATE = timedelta(minutes=5)
+"""So long a flow run may wait for a worker."""
+PASS_LATE = timedelta(minutes=25)
+"""So long after a pass that ended well the next one has ended: two of the schedule, and some."""
 _FAILED = "prefect.automation.action.failed"
 _EXECUTED = "prefect.automation.action.executed"
 _AUTOMATION = "prefect.automation."
@@ -105,6 +108,23 @@ class PoolInfo:
 
 
 @dataclass(frozen=True)
+class FailedPass:
+    """A pass of `reconcile` that did not get to its end.
+
+    Attributes:
+        time: When it ended.
+        state: How Prefect calls that: Failed or Crashed.
+        reason: What Prefect says about it.
+        url: Its page in the Prefect UI.
+    """
+
+    time: datetime
+    state: str
+    reason: str
+    url: str
+
+
+@dataclass(frozen=True)
 class Machinery:
     """Everything that carries the flows.
 
@@ -113,7 +133,8 @@ class Machinery:
         deployments: By `flow/deployment`.
         pools: By name.
         blocks: Ids of the notification blocks that automations use and that exist.
-        last_pass: When the last pass of `reconcile` ended; None before the first.
+        last_pass: When the last pass of `reconcile` ended well; None before the first.
+        failed_pass: The newest pass, where it failed or crashed since then.
     """
 
     automations: Mapping[str, Sequence[AutomationInfo]]
@@ -121,12 +142,12 @@ class Machinery:
     pools: Mapping[str, PoolInfo]
     blocks: frozenset[str]
     last_pass: datetime | None
+    failed_pass: FailedPass | None = None
 
 
-def read_machinery(
-    client: "SyncPrefectClient", ui_url: str, last_pass: datetime | None, now: datetime
-) -> Machinery:
+def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> Machinery:
     """Read it in about ten calls, however many models there are."""
+    last = _newest_pass(client, ("COMPLETED",))
     found = list(_pages(client, "automations", {}))
     failures = _failures(client, now)
     automations: dict[str, list[AutomationInfo]] = {}
@@ -139,8 +160,33 @@ def read_machinery(
         deployments,
         _pools(client, deployments.values(), now),
         _existing_blocks(client, found),
-        last_pass,
+        datetime.fromisoformat(last["end_time"]) if last else None,
+        _failed_pass(client, ui_url),
     )
+
+
+def _failed_pass(client: "SyncPrefectClient", ui_url: str) -> FailedPass | None:
+    """The newest pass that ended, unless it ended well; a cancelled one never looked."""
+    run = _newest_pass(client, ("COMPLETED", "FAILED", "CRASHED"))
+    if run is None or run["state"]["type"] == "COMPLETED":
+        return None
+    return FailedPass(
+        time=datetime.fromisoformat(run["end_time"]),
+        state=run["state"]["name"],
+        reason=" ".join((run["state"]["message"] or "no reason given").split()),
+        url=f"{ui_url}/runs/flow-run/{run['id']}",
+    )
+
+
+def _newest_pass(client: "SyncPrefectClient", states: Sequence[str]) -> Json | None:
+    wanted = {
+        "flows": {"name": {"any_": [RECONCILE.partition("/")[0]]}},
+        "flow_runs": {"state": {"type": {"any_": list(states)}}, "end_time": {"is_null_": False}},
+        "sort": "END_TIME_DESC",
+        "limit": 1,
+    }
+    found = cast("list[Json]", _ask(client, "flow_runs/filter", wanted))
+    return found[0] if found else None
 
 
 def _automation(one: Json, ui_url: str, failure: Failure | None) -> AutomationInfo:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import flow_overhead, reaction
+from benchmarks import flow_overhead, idle, reaction
 
 
 def test_the_benchmarks_of_reaction_and_of_flows_at_their_smallest(embedded):
@@ -17,3 +17,11 @@ def test_the_benchmarks_of_reaction_and_of_flows_at_their_smallest(embedded):
     assert min(steps.values()) >= 0
     flows = flow_overhead.measure(servers, rounds=0)
     assert flows["warm_up_s"]["flow"] > flows["warm_up_s"]["plain"] / 4 > 0
+
+
+def test_the_benchmark_of_idle_servers_at_its_smallest(embedded):
+    home, _ = embedded
+    found = idle.measure(home / "up", seconds=1)
+    assert len(found["processor_s_per_min"]) == len(found["pss_mib"]) == 4
+    assert min(found["pss_mib"].values()) > 10
+    assert [row[1] for row in idle.rows({"runs": [found]})] == ["≤ 5", "≤ 1", "stated"]

@@ -174,6 +174,7 @@ def test_applying_with_a_secret_in_the_wrong_place_is_refused_without_it(
     if not there:
         monkeypatch.setattr(applying, "DEFAULT_DOCUMENT", "absent")
     monkeypatch.setenv(f"MLFLOW_TRACKING_{variable}", value)
+    monkeypatch.setenv("PREFECT_API_URL", seeds)
     assert main([]) == 2
     said = capsys.readouterr()
     assert "MLFLOW_TRACKING_USERNAME" in said.err

@@ -28,6 +28,7 @@ from tests.proxy import Fault, proxy_before
 EMERGENCY = "guardianflow-emergency"
 POOLS_RELEASE = "guardianflow-release"
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
+ROLLBACK_OF = {"model_name": NAME, "reason": "a test of what is forgotten"}
 FLOWS = {
     *("train", "quantize", "lifecycle", "promote", "rollback", "check-health", "drill"),
     "reconcile",
@@ -293,7 +294,7 @@ def passes(applied):
             client.delete_flow_run(run.id)
 
 
-def test_a_pass_is_made_every_thirty_seconds_and_never_twice_at_once(passes):
+def test_a_pass_is_made_every_ten_minutes_and_never_twice_at_once(passes):
     client, deployment = passes
     read = client.read_deployment(deployment)
     assert [s.schedule.interval.total_seconds() for s in read.schedules] == [
@@ -306,11 +307,14 @@ def test_a_pass_is_made_every_thirty_seconds_and_never_twice_at_once(passes):
 def test_missed_passes_are_dropped_and_what_a_person_submitted_is_kept(passes, applied):
     client, deployment = passes
     submitted = applied.submit("reconcile/guardianflow", {"model_name": NAME})
-    ago = datetime.now(UTC) - timedelta(hours=1)
+    ago = datetime.now(UTC) - timedelta(hours=4)
     client.request(
         "POST",
         f"/deployments/{deployment}/schedule",
-        json={"start_time": ago.isoformat(), "end_time": (ago + timedelta(minutes=10)).isoformat()},
+        json={
+            "start_time": ago.isoformat(),
+            "end_time": (ago + timedelta(minutes=200)).isoformat(),
+        },
     )
     assert len(runs_of(client, deployment)) == 1 + 20
     drop_missed_passes(client)
@@ -332,6 +336,26 @@ def test_old_passes_that_found_nothing_are_forgotten(passes):
     assert left(timedelta(hours=2)) == ["Alarm"]
     assert left(timedelta(days=6)) == ["Alarm"]
     assert left(timedelta(days=8)) == []
+
+
+def test_flow_runs_of_more_than_a_year_ago_are_forgotten_and_their_logs(passes, applied):
+    client, deployment = passes
+    rollback = client.read_deployment_by_name("rollback/guardianflow").id
+    runs = [
+        client.create_flow_run_from_deployment(rollback, parameters=ROLLBACK_OF) for _ in range(2)
+    ]
+    client.set_flow_run_state(runs[0].id, Completed(), force=True)
+
+    def left(age):
+        forget_old_runs(str(deployment), datetime.now(UTC) + age)
+        return {run.id for run in runs_of(client, rollback)} & {run.id for run in runs}
+
+    try:
+        assert len(left(timedelta(days=364))) == 2
+        # The other one has not ended.
+        assert left(timedelta(days=366)) == {runs[1].id}
+    finally:
+        client.delete_flow_run(runs[1].id)
 
 
 def runs_of(client, deployment):

@@ -11,7 +11,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
-from prefect.states import Completed, Late, Running
+from prefect.states import Cancelled, Completed, Crashed, Failed, Late, Running
 
 from deployments.apply import CHECKOUT
 from deployments.automations import NOBODY, apply_automations
@@ -257,11 +257,33 @@ def test_passes_that_are_not_made_any_more_are_an_error(applied, prefect):
         prefect.set_flow_run_state(run.id, state, force=True)
     try:
         assert Code.PASS_LATE not in by_code(applied)
-        later = datetime.now(UTC) + timedelta(minutes=6)
+        later = datetime.now(UTC) + timedelta(minutes=26)
         late = {f.code: f for f in found(applied, later)}[Code.PASS_LATE]
         assert late.severity is Severity.ERROR
     finally:
         prefect.delete_flow_run(run.id)
+
+
+@pytest.mark.parametrize("ended", [Crashed, Failed])
+def test_passes_that_all_crash_are_an_error_with_the_reason(applied, prefect, ended):
+    deployment = prefect.read_deployment_by_name(RECONCILE).id
+
+    def make_pass(*states):
+        run = prefect.create_flow_run_from_deployment(deployment)
+        for state in states:
+            prefect.set_flow_run_state(run.id, state, force=True)
+
+    make_pass(Running(), ended(message="No module named 'flows'"))
+    failed = by_code(applied)[Code.PASS_FAILED]
+    assert failed.severity is Severity.ERROR
+    assert "none has ever ended well: No module named 'flows'" in failed.message
+    # One that found another at work never looked: it mends nothing.
+    make_pass(Cancelled())
+    assert Code.PASS_FAILED in by_code(applied)
+    make_pass(Running(), Completed())
+    assert Code.PASS_FAILED not in by_code(applied)
+    make_pass(Running(), ended(message="again"))
+    assert "the last one that ended well did so at" in by_code(applied)[Code.PASS_FAILED].message
 
 
 def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect):

@@ -9,7 +9,7 @@ import requests
 from guardianflow.care import doctor, reconciliation
 from guardianflow.care.alarms import AlarmBook, compare
 from guardianflow.care.findings import Code, FileCheck, Finding, Severity
-from guardianflow.care.reconciliation import BYTES_EVERY, PASS_EVERY, in_turn, reconcile
+from guardianflow.care.reconciliation import PASS_EVERY, in_turn, reconcile
 from guardianflow.catalog import models as catalog
 from guardianflow.names import ModelName
 from guardianflow.release.entry import digest_of
@@ -261,8 +261,8 @@ def test_every_file_has_its_turn(registry, client, releases):
     file.write_bytes(content[::-1])
     bases = sorted(reconcile(registry, now=at(1)).releases)
     mine, other = bases.index(own), (bases.index(own) + 1) % len(bases)
-    assert not reconcile(registry, now=at(BYTES_EVERY * other)).alarms_of(own)
-    (finding,) = reconcile(registry, now=at(BYTES_EVERY * mine)).alarms_of(own)
+    assert not reconcile(registry, now=at(other)).alarms_of(own)
+    (finding,) = reconcile(registry, now=at(mine)).alarms_of(own)
     assert finding.code == "file-changed"
     file.write_bytes(content)
 

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from deployments import apply as applying
-from deployments import local
+from deployments import local, worker
 from guardianflow import errors
 from guardianflow.care.findings import Code
 from guardianflow.catalog import models as catalog
@@ -103,7 +103,11 @@ def test_what_does_not_exist_is_noticed():
 
 @pytest.mark.parametrize(
     ("program", "parse"),
-    [("python -m deployments.apply", applying.main), ("python -m deployments.local", local.main)],
+    [
+        ("python -m deployments.apply", applying.main),
+        ("python -m deployments.local", local.main),
+        ("python -m deployments.worker", worker.main),
+    ],
 )
 def test_every_command_of_the_checkout_in_the_documents_exists(program, parse, monkeypatch):
     def only_parse(parser, arguments=None, namespace=None):

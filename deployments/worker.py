@@ -1,0 +1,47 @@
+"""A worker of one of our pools: `python -m deployments.worker POOL`.
+
+Prefect's own process worker, on the server that every command finds. Its flow runs are started
+with the Python that runs it (prefect.yaml); that of the release pool also watches whether a pass of
+`reconcile` is needed (`watcher.py`).
+"""
+
+import argparse
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+
+from deployments.named import named_prefect
+from guardianflow.errors import GuardianflowError
+from guardianflow.orchestration.machinery import POOLS, RELEASE_POOL
+
+PYTHON = "GUARDIANFLOW_PYTHON"
+"""Names the Python of flow runs; the command in prefect.yaml reads it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m deployments.worker`."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
+    parser.add_argument("pool", choices=POOLS)
+    parser.add_argument("--name", help="how it is called in the Prefect UI")
+    options = parser.parse_args(arguments)
+    try:
+        address = named_prefect()
+    except GuardianflowError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    os.environ[PYTHON] = sys.executable
+    if options.pool == RELEASE_POOL:
+        from deployments.watcher import start_watching
+        from guardianflow.orchestration.control import Orchestrator
+
+        start_watching(Orchestrator(address))
+    words = ["worker", "start", "--pool", options.pool, "--type", "process"]
+    sys.argv = ["prefect", *words, *(["--name", options.name] if options.name else [])]
+    # As `python -m prefect`, which ends the process by itself.
+    runpy.run_module("prefect", run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

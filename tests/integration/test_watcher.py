@@ -1,0 +1,85 @@
+"""Which passes the watcher submits, on real servers: where something changed, and no others."""
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from blocks.approval_policy import POLICY_DOCUMENT, ApprovalPolicy
+from deployments.watcher import AGAIN_S, Watcher
+from guardianflow.orchestration.machinery import RECONCILE
+from tests.integration.releases import registered
+
+
+@pytest.fixture
+def prefect(applied, releases):
+    with get_client(sync_client=True) as client:
+        yield client
+        for run in client.read_flow_runs():
+            client.delete_flow_run(run.id)
+
+
+def submitted(client):
+    """The passes that were asked for by somebody, not by the schedule."""
+    return [run for run in client.read_flow_runs() if not run.auto_scheduled]
+
+
+@pytest.fixture
+def watcher(applied, prefect):
+    """One that has looked before."""
+    made = Watcher(applied)
+    made.look(0)
+    made.look(AGAIN_S)
+    return made
+
+
+def test_nothing_is_written_while_nothing_changes(watcher, prefect):
+    before = len(submitted(prefect))
+    assert [watcher.look(AGAIN_S + turn) for turn in range(1, 20)] == [None] * 19
+    assert len(submitted(prefect)) == before
+
+
+def test_an_alias_moved_by_hand_is_looked_at_at_once_and_a_minute_later(watcher, prefect, releases):
+    name = releases.release()
+    assert watcher.look(100) == "changed"
+    assert watcher.look(100 + AGAIN_S) == "again"
+    before = len(submitted(prefect))
+    releases.client.set_registered_model_alias(registered(name), "champion", "1")
+    assert watcher.look(200) == "changed"
+    assert watcher.look(200 + AGAIN_S / 2) is None
+    assert watcher.look(200 + AGAIN_S) == "again"
+    assert watcher.look(200 + AGAIN_S * 2) is None
+    passes = submitted(prefect)
+    assert len(passes) == before + 2
+    assert passes[0].parameters["files"] == "size"
+
+
+def test_edited_approval_rules_and_an_mlflow_that_went_away_are_changes(
+    watcher, prefect, releases, monkeypatch
+):
+    ApprovalPolicy.load(POLICY_DOCUMENT).save(POLICY_DOCUMENT, overwrite=True)
+    assert watcher.look(100) == "changed"
+    watcher.look(100 + AGAIN_S)
+    monkeypatch.setattr(watcher._credentials, "tracking_uri", "http://127.0.0.1:9")
+    assert watcher.look(300) == "changed"
+    assert watcher.look(300 + AGAIN_S) == "again"
+    assert watcher.look(300 + AGAIN_S * 2) is None
+
+
+def test_two_workers_that_see_the_same_ask_for_one_pass(
+    applied, watcher, prefect, releases, monkeypatch
+):
+    monkeypatch.setattr("deployments.watcher.time.time", lambda: 1e9)
+    releases.release()
+    before = len(submitted(prefect))
+    assert [one.look(100) for one in (watcher, Watcher(applied))] == ["changed", "changed"]
+    assert len(submitted(prefect)) == before + 1
+
+
+def test_a_schedule_that_is_off_keeps_passes_off(watcher, prefect, releases):
+    deployment = prefect.read_deployment_by_name(RECONCILE).id
+    prefect.pause_deployment(deployment)
+    try:
+        releases.release()
+        assert watcher.look(100) is None
+    finally:
+        prefect.resume_deployment(deployment)
+    assert watcher.look(101) == "changed"

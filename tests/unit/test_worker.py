@@ -1,0 +1,69 @@
+"""On which server a command works, and with which Python flow runs are started."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.apply import CHECKOUT
+from deployments.apply import main as apply
+from deployments.named import named_prefect
+from deployments.worker import PYTHON
+from deployments.worker import main as work
+from guardianflow.servers import STATE_FILE
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    """No server is named by the environment, the state of `make up` or Prefect's profile."""
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
+    for variable in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
+        # So that it is taken back where the command sets it.
+        monkeypatch.setenv(variable, "")
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [(apply, []), (work, ["guardianflow-release"])], ids=["apply", "worker"]
+)
+def test_no_command_works_on_a_temporary_server(command, words, capsys):
+    assert command(words) == 2
+    assert "No Prefect server is named" in capsys.readouterr().err
+
+
+def test_what_make_up_left_is_found_and_said(nowhere, capsys):
+    state = nowhere / "up" / STATE_FILE
+    state.parent.mkdir()
+    state.write_text('{"mlflow": "http://127.0.0.1:5", "prefect": "http://127.0.0.1:6/api"}')
+    state.chmod(0o600)
+    assert named_prefect() == "http://127.0.0.1:6/api"
+    assert str(state) in capsys.readouterr().out
+
+
+def test_the_environment_comes_before_the_profile(monkeypatch, capsys):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:7/api"}):
+        assert named_prefect() == "http://127.0.0.1:7/api"
+        monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:8/api")
+        assert named_prefect() == "http://127.0.0.1:8/api"
+    assert "Prefect's profile" in capsys.readouterr().out
+
+
+def test_flow_runs_are_started_with_the_python_of_the_worker(tmp_path):
+    described = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))
+    commands = {one["work_pool"]["job_variables"]["command"] for one in described["deployments"]}
+    (command,) = commands
+    assert "-m prefect.engine" in command
+    # The same words, but for what Python is asked to do; `python` and `.venv` are others here.
+    said = subprocess.run(
+        shlex.split(command.replace("-m prefect.engine", "-m site")),
+        env={PYTHON: sys.executable, "PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sys.prefix in said.stdout
