@@ -29,7 +29,11 @@ from guardianflow.catalog.models import (
     read_versions,
 )
 from guardianflow.connection import server_version
-from guardianflow.errors import ArtifactMissing, LedgerDamaged
+from guardianflow.errors import (
+    ArtifactMissing,
+    LedgerDamaged,
+    StoredUnreadable,
+)
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.index import find_index, read_index
@@ -151,7 +155,7 @@ def examine_release(
     """
     try:
         chart = read_chart(registry, base)
-    except LedgerDamaged as error:
+    except (LedgerDamaged, StoredUnreadable) as error:
         return [found.of_ledger(base, error)]
     now = now or datetime.now(UTC)
     return examine_chart(registry, chart, files=files, now=now, asked=asked)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from guardianflow.errors import ArtifactMissing, LedgerDamaged
+from guardianflow.errors import ArtifactMissing, LedgerDamaged, StoredUnreadable
 from guardianflow.names import ModelName
 from guardianflow.release.rotation import all_quarantined, find_hold
 from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
@@ -120,10 +120,11 @@ def of_backend(version: str, why: str) -> Finding:
     )
 
 
-def of_ledger(base: ModelName | None, error: LedgerDamaged) -> Finding:
-    """The log of operations cannot be trusted: nothing moves before that is mended."""
+def of_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -> Finding:
+    """The log of operations cannot be trusted, or not be understood: nothing moves before that."""
     name = base.public if base else ""
-    return Finding(name, Code.LEDGER_DAMAGED, Severity.ERROR, error.message, error.remedy)
+    code = Code.LEDGER_DAMAGED if isinstance(error, LedgerDamaged) else Code.UNREADABLE
+    return Finding(name, code, Severity.ERROR, error.message, error.remedy)
 
 
 def of_unreadable(base: ModelName, error: str) -> Finding:

@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from mlflow.entities import Run
 
 from guardianflow.care.survey import Sight, survey
-from guardianflow.errors import LedgerDamaged
+from guardianflow.errors import (
+    LedgerDamaged,
+    StoredUnreadable,
+)
 from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, find_reports
 from guardianflow.orchestration.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
@@ -85,6 +88,8 @@ def _placed(
                 break
     except LedgerDamaged:
         actor = "unknown: the ledger is damaged"
+    except StoredUnreadable:
+        actor = "unknown: the ledger is that of a newer guardianflow"
     return {"since (UTC)": since, "put there by": actor, "operation": operation}
 
 

@@ -43,6 +43,7 @@ from guardianflow.errors import (
     LedgerDamaged,
     Refused,
     RotationConflict,
+    StoredUnreadable,
     VersionNotReady,
 )
 from guardianflow.names import ModelName
@@ -208,7 +209,7 @@ def _look_at(
     except RotationConflict:
         # Others are at work on it: the next pass looks again.
         return
-    except LedgerDamaged as error:
+    except (LedgerDamaged, StoredUnreadable) as error:
         if error.message in (finding.message for finding in result.alarms_of("")):
             # Said once, for the server; of the release nothing new is known.
             return

@@ -220,7 +220,7 @@ def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> N
     there = block.version(version)
     if (scenarios_folder() / f"{scenario}.yaml").is_file():
         here = load_spec(scenario)
-        if version not in here.versions or here.version(version).digest != there.digest:
+        if version not in here.versions or here.version(version) != there:
             say(
                 f"note: {scenario} {version} on the server differs from "
                 f"{scenarios_folder() / scenario}.yaml; the server's block is what runs",

@@ -3,7 +3,12 @@
 import logging
 from dataclasses import dataclass
 
-from guardianflow.errors import LedgerDamaged, NoCandidate, PermissionDenied
+from guardianflow.errors import (
+    LedgerDamaged,
+    NoCandidate,
+    PermissionDenied,
+    StoredUnreadable,
+)
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.release.ledger import Ledger
@@ -53,7 +58,7 @@ def standing_of(registry: ModelRegistryManager, name: str, version: int) -> Stan
             ),
             None,
         )
-    except (LedgerDamaged, PermissionDenied) as error:
+    except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
         # Measuring goes on; which came first is then told by the clocks.
         log.warning("%s", error)
         return Standing(None, None)

@@ -31,7 +31,12 @@ from guardianflow.catalog.models import (
     read_versions,
 )
 from guardianflow.connection import PRESENT, border
-from guardianflow.errors import LedgerDamaged, PermissionDenied, VersionNotReady
+from guardianflow.errors import (
+    LedgerDamaged,
+    PermissionDenied,
+    StoredUnreadable,
+    VersionNotReady,
+)
 from guardianflow.names import ModelName
 from guardianflow.registry.logged_models import find_model, get_run
 from guardianflow.registry.provenance import version_tags
@@ -138,7 +143,7 @@ def _highest_in_production(client: MlflowClient, name: ModelName) -> int:
     """The highest version that was ever champion; 0 where there was none, or nobody can say."""
     try:
         place = Ledger(client, name.base).read().state.get(name.public)
-    except (LedgerDamaged, PermissionDenied) as error:
+    except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
         # Nothing is promoted until that is mended; training need not wait for it.
         log.warning("%s", error)
         return 0

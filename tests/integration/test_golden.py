@@ -10,15 +10,18 @@ import pytest
 from guardianflow.approval import Answer, Choice
 from guardianflow.approval.rules import RULES_TAG, read_rules
 from guardianflow.care.alarms import AlarmBook
+from guardianflow.care.doctor import examine_release
 from guardianflow.care.drill import drill
 from guardianflow.care.drill_report import read_last_drill
 from guardianflow.care.notes import Notes, Topic
+from guardianflow.care.reconciliation import reconcile
 from guardianflow.care.silence import find_silent
 from guardianflow.cli import main
 from guardianflow.errors import NoCandidate, ScenarioFrozen, StoredUnreadable
 from guardianflow.evaluation.measurement import recorded_scenario
 from guardianflow.health.box import judge_new
 from guardianflow.health.report import find_reports, read_report
+from guardianflow.health.standing import standing_of
 from guardianflow.health.verdict import Verdict
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, steps
@@ -128,6 +131,13 @@ def test_operations_of_a_newer_version_are_gone_on_from_unless_they_forbid_it(re
     for command in (registry.history, registry.rollback, registry.drift):
         with pytest.raises(StoredUnreadable, match=r"needs guardianflow 99\.1"):
             command(LONG)
+    # One model that only a newer version can move keeps nobody from the others.
+    [finding] = examine_release(registry, base)
+    assert finding.remedy == "Upgrade guardianflow to 99.1 or newer."
+    assert finding.message in {alarm.message for alarm in reconcile(registry, LONG).alarms_of(LONG)}
+    assert standing_of(registry, LONG, 3).newest is None
+    source = registry.get_version(LONG, 1).run_id
+    assert registry.register_model(source, "model", LONG, token="trained meanwhile").version == 4
 
 
 def test_reports_and_notes_are_read_and_what_waits_is_judged(registry):
