@@ -221,9 +221,9 @@ def test_any_one_yaml_that_describes_a_set_is_taken(root: Path) -> None:
 
 
 def test_jpegs_of_all_names_are_read(root: Path) -> None:
-    for suffix in ("jpe", "jfif", "JPE.JFIF"):
-        draw(root / f"images/train/x{suffix}.{suffix}", 9, format="JPEG")
-        (root / f"labels/train/x{suffix}.txt").write_text(CLEAN)
+    for number, suffix in enumerate(("jpe", "jfif", "JFIF")):
+        draw(root / f"images/train/x{number}.{suffix}", 9, format="JPEG")
+        (root / f"labels/train/x{number}.txt").write_text(CLEAN)
     checked = check_dataset(root)
     assert len(checked.splits["train"]) == 15
     assert {finding.code.value for finding in checked.findings} == {"image-twice"}
