@@ -1,13 +1,15 @@
-"""Names of models: the public name and its encoding in MLflow, the only place that knows both.
+"""Names: of models, classes and figures, and what MLflow knows them by; no other place knows both.
 
     public      donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     registered  donghwa-entec.busan-plant1.welding.ppe__openvino_int8
 
 MLflow refuses `/` and `:` in registered model names, so `/` becomes `.`; the way back is
-unambiguous because no segment may contain a dot.
+unambiguous because no segment may contain a dot. Class names are other people's: anything that can
+be printed.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 
 from guardianflow.errors import NameInvalid
@@ -111,3 +113,17 @@ class ModelName:
 
     def __str__(self) -> str:
         return self.public
+
+
+def class_key(name: str) -> str:
+    """What two spellings of one class have in common: case, blanks and hyphens do not count."""
+    return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFKC", name).strip().casefold())
+
+
+def metric_key(metric: str) -> str:
+    """The key by which MLflow keeps a figure, e.g. of `recall.Safety Vest (yellow)`.
+
+    MLflow allows letters of all scripts, digits, `_ - . :`, blanks and slashes, but takes these for
+    paths. Every other sign is written as its number, so that no two classes share a key.
+    """
+    return re.sub(r"[^\w.\- ]", lambda sign: f":{ord(sign[0]):x}:", metric)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from guardianflow.connection import PRESENT, border
 from guardianflow.errors import ArtifactMissing, VersionNotReady
+from guardianflow.names import metric_key
 from guardianflow.stored import read_stored
 
 PROMOTIONS = "guardianflow.promotions"
@@ -84,7 +85,7 @@ def close_record(client: MlflowClient, run_id: str, document: BaseModel, draft: 
     with border(f"{kind} {run_id}"):
         client.log_artifacts(run_id, str(draft.folder))
         for key, value in draft.metrics.items():
-            client.log_metric(run_id, key, value)
+            client.log_metric(run_id, metric_key(key), value)
         for key, value in draft.tags.items():
             client.set_tag(run_id, key, value)
         client.set_terminated(run_id, "FINISHED")

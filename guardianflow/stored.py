@@ -46,7 +46,7 @@ LEDGER_SEGMENT_LENGTH: Final = 50
 Reading the head costs the same after thousands of them."""
 
 INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
-    "Scenario": {"dataset.root": None},
+    "Scenario": {"dataset.root": None, "dataset.classes": {}},
     "ApprovalRule": {},
     "Origin": {},
 }

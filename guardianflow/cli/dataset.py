@@ -43,7 +43,11 @@ def check(
         Path | None, typer.Option(help="Stands in for `path` of a data.yaml of another machine.")
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="What the classes have to be, e.g. person,helmet.")
+        str | None, typer.Option(help="The classes of the scenario, e.g. person,helmet.")
+    ] = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="What a class is called in data.yaml: SCENARIO=DATA."),
     ] = None,
     against: Annotated[
         Path | None,
@@ -68,8 +72,9 @@ def check(
     from guardianflow.data.findings import errors
 
     wanted = [name.strip() for name in classes.split(",")] if classes else None
+    mapping = _mapping(mapped or (), wanted)
     with meter(quiet=as_json) as show:
-        checked, pairs = _check(path, wanted, root, _NEEDS[use], against, show)
+        checked, pairs = _check(path, wanted, mapping, root, _NEEDS[use], against, show)
         if report is not None:
             _write(checked, pairs, report)
     wrong = len(errors(checked.findings))
@@ -81,9 +86,27 @@ def check(
         raise typer.Exit(_BAD_INPUT)
 
 
+def _mapping(words: Sequence[str], wanted: Sequence[str] | None) -> dict[str, str]:
+    """What was given as --map.
+
+    Raises:
+        InputError: It is no SCENARIO=DATA, or the scenario has no such class.
+    """
+    pairs = [word.partition("=") for word in words]
+    for name, sign, called in pairs:
+        if not sign or not called.strip() or name.strip() not in (wanted or ()):
+            raise InputError(
+                f"--map {name}{sign}{called} names no class of --classes, or no word for it.",
+                remedy="Write --classes person,helmet --map helmet=Hardhat.",
+                value=name,
+            )
+    return {name.strip(): called.strip() for name, _, called in pairs}
+
+
 def _check(
     path: Path,
     classes: list[str] | None,
+    mapping: dict[str, str],
     root: Path | None,
     needs: Sequence[str],
     against: Path | None,
@@ -96,6 +119,7 @@ def _check(
     checked = check_dataset(
         path,
         classes,
+        mapping=mapping,
         base=root,
         needs=needs,
         on_progress=lambda p: show(p.step, p.done, p.total),

@@ -103,7 +103,7 @@ def _images(
     registry: "ModelRegistryManager", info: "RegisteredModelInfo", window: Path | None
 ) -> "tuple[Sequence[Sample], tuple[str, ...], str]":
     """The labelled images, their classes, and what they are called."""
-    from guardianflow.data.dataset import open_dataset
+    from guardianflow.data.dataset import open_window
     from guardianflow.evaluation.measurement import (
         evaluation_digest,
         evaluation_set,
@@ -121,5 +121,5 @@ def _images(
             )
         dataset, samples = evaluation_set(scenario, recorded=digest)
         return samples, dataset.classes, "its evaluation set"
-    dataset = open_dataset(window, scenario.classes if scenario else None)
+    dataset = open_window(window, scenario)
     return dataset.samples("test"), dataset.classes, str(window)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from guardianflow.data.cache import Cache, stamp
+from guardianflow.data.class_names import NoMatch, match_classes
 from guardianflow.data.contamination import find_duplicates, near_findings
 from guardianflow.data.decoding import read_content
 from guardianflow.data.description import Description, read_description
@@ -29,6 +30,7 @@ from guardianflow.data.examination import (
     Looked,
     examine_image,
     examine_labels,
+    objects_digest,
 )
 from guardianflow.data.findings import Fault, Finding, readable, short
 from guardianflow.data.listing import Listing, label_places, list_images
@@ -67,6 +69,7 @@ def check_dataset(
     place: Path,
     classes: Sequence[str] | None = None,
     *,
+    mapping: Mapping[str, str] | None = None,
     base: Path | None = None,
     needs: Sequence[str] = (),
     on_progress: Callable[[Progress], None] | None = None,
@@ -76,7 +79,10 @@ def check_dataset(
 
     Args:
         place: The folder with data.yaml, or the YAML file.
-        classes: What the classes have to be, in order; None takes those of data.yaml.
+        classes: The classes that are wanted, in the order in which their labels are to be
+            numbered; None takes those of data.yaml.
+        mapping: What one of them is called in data.yaml, where case, blanks and hyphens are not all
+            that differs.
         base: Stands in for `path` of data.yaml.
         needs: The splits that what it is for cannot do without.
         on_progress: Told how many images were looked at.
@@ -87,24 +93,70 @@ def check_dataset(
     description = read_description(place, findings, base)
     if description is None:
         return Checked(place, (), {}, {}, tuple(findings))
-    _compare_names(description, classes, findings)
+    known = _Classes.of(description, classes, mapping or {}, findings)
     findings += _unnamed(description, needs)
     if not any(description.sources.values()):
         # No split can be found; what lies beside data.yaml is looked at all the same.
         everything = {UNNAMED: (Path(os.path.realpath(description.root)),)}
         description = replace(description, sources=everything, lines={UNNAMED: None})
     listings = {s: list_images(description, s, findings) for s in description.sources}
-    check = _Check(description, findings, Cache(description.root, len(description.classes)))
+    cache = Cache(description.root, len(description.classes))
+    check = _Check(description, known, findings, cache)
     splits = check.read(listings, Reporter(on_progress), workers or _cores())
-    _judge_classes(description, splits, findings)
+    _judge_classes(description, known.names, splits, findings)
     findings += near_findings(find_duplicates(splits))
     counts = {split: len(listing.images) for split, listing in listings.items()}
-    return Checked(description.root, description.classes, splits, counts, tuple(findings))
+    return Checked(description.root, known.names, splits, counts, tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The classes that are wanted, and which label of a file is which of them.
+
+    Attributes:
+        names: In the order of their indices.
+        numbers: The index of each class of data.yaml, where they differ: None stands for one that
+            is not wanted. Without it they are the same.
+    """
+
+    names: tuple[str, ...]
+    numbers: Mapping[int, int] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        description: Description,
+        wanted: Sequence[str] | None,
+        mapping: Mapping[str, str],
+        findings: list[Finding],
+    ) -> "_Classes":
+        """Match the classes of data.yaml with those that are wanted."""
+        own = description.classes
+        if wanted is None or not own or tuple(wanted) == own:
+            return cls(own)
+        try:
+            rows = match_classes(own, wanted, mapping)
+        except NoMatch as error:
+            findings.append(_names_differ(description, error).at(description.file))
+            return cls(own)
+        if rows == tuple(range(len(own))):
+            return cls(tuple(wanted))
+        return cls(tuple(wanted), {row: index for index, row in enumerate(rows)})
+
+    def renumber(self, labels: LabelFacts) -> LabelFacts:
+        """The labels of what is wanted, by the numbers of what is wanted."""
+        if self.numbers is None:
+            return labels
+        rows = tuple(
+            (self.numbers[row[0]], *row[1:]) for row in labels.rows if row[0] in self.numbers
+        )
+        return replace(labels, rows=rows, objects=objects_digest(rows))
 
 
 @dataclass
 class _Check:
     description: Description
+    known: _Classes
     findings: list[Finding]
     cache: Cache
     root: str = field(init=False)
@@ -203,7 +255,7 @@ class _Check:
             self.findings.append(fault.at(one.image, split=split, image=one.image))
         if one.labels is None:
             return None
-        sample = _sample(one.image, one.facts, one.labels)
+        sample = _sample(one.image, one.facts, self.known.renumber(one.labels))
         self._warn_tiny(split, one, sample)
         return sample
 
@@ -262,31 +314,29 @@ def _unnamed(description: Description, needs: Sequence[str]) -> Iterator[Finding
         yield fault.at(description.file)
 
 
-def _compare_names(
-    description: Description, classes: Sequence[str] | None, findings: list[Finding]
-) -> None:
-    own = description.classes
-    if classes is None or not own or tuple(classes) == own:
-        return
-    reason = "in another order than" if sorted(own) == sorted(classes) else "not"
-    fault = Fault(
+def _names_differ(description: Description, error: NoMatch) -> Fault:
+    file = description.file.name
+    return Fault(
         Code.NAMES_DIFFER,
-        f"the classes are {list(own)}, {reason} {list(classes)} of the scenario",
-        "Write the classes of the scenario as data.yaml has them.",
-        value=list(own),
+        f"it has {error.problem}; its classes are {short(list(description.classes))}",
+        f"Where it is there by another word, rename it in {file}, or say so in the scenario: "
+        f"dataset: {{classes: {{{error.name}: WORD}}}}.",
+        value=error.called,
     )
-    findings.append(fault.at(description.file))
 
 
 def _judge_classes(
-    description: Description, splits: Mapping[str, Sequence[Sample]], findings: list[Finding]
+    description: Description,
+    names: Sequence[str],
+    splits: Mapping[str, Sequence[Sample]],
+    findings: list[Finding],
 ) -> None:
     """Warn of classes that nobody can learn or measure here."""
     for split, samples in splits.items():
         if split == UNNAMED:
             continue
         counts = Counter(int(index) for sample in samples for index in sample.classes)
-        for index, name in enumerate(description.classes if samples else ()):
+        for index, name in enumerate(names if samples else ()):
             if not counts[index]:
                 what = f"{split}: class {short(name)!r} has no box"
                 remedy = "Label some, or take the class out; it may be a synonym of another one."

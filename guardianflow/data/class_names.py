@@ -1,13 +1,17 @@
-"""The classes of a data set: `names` and `nc` of data.yaml, as a list or numbered."""
+"""The classes of a data set: `names` and `nc` of data.yaml, and which of them are wanted.
+
+names of a data set, or of a model --match_classes--> the place of each class of the scenario
+"""
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from guardianflow.data.findings import Fault, quoted, short
 from guardianflow.data.rules import Code
+from guardianflow.names import class_key
 
 _MAX_CLASSES = 10_000
 
@@ -88,3 +92,54 @@ def judge_count(nc: object, classes: Sequence[str]) -> Fault | None:
         "Make the two agree; nc may be left out.",
         value=nc,
     )
+
+
+class NoMatch(Exception):
+    """A class that is wanted is not there, or not by a single name.
+
+    Attributes:
+        name: The class as the scenario has it.
+        called: As it was looked for.
+        problem: What is wrong, to follow `it has`.
+    """
+
+    def __init__(self, name: str, called: str, problem: str) -> None:
+        super().__init__(problem)
+        self.name = name
+        self.called = called
+        self.problem = problem
+
+
+def match_classes(
+    names: Sequence[str], wanted: Sequence[str], mapping: Mapping[str, str]
+) -> tuple[int, ...]:
+    """Where each wanted class stands among names that others gave.
+
+    Capitals, blanks and hyphens make no difference, nor do the order and further names; another
+    word is another class.
+
+    Args:
+        names: The classes of a data set or a model, in the order of their indices.
+        wanted: The classes of the scenario.
+        mapping: What a class of the scenario is called there, where that differs.
+
+    Raises:
+        NoMatch: A class is not there, or not by a single name.
+    """
+    rows: list[int] = []
+    for name in wanted:
+        called = mapping.get(name, name)
+        exact = [index for index, given in enumerate(names) if given == called]
+        key = class_key(called)
+        found = exact or [i for i, given in enumerate(names) if class_key(given) == key]
+        if len(found) == 1 and found[0] not in rows:
+            rows += found
+            continue
+        if not found:
+            problem = f"no class {called!r}, which the scenario wants as {name!r}"
+        elif len(found) > 1:
+            problem = f"{called!r} more than once"
+        else:
+            problem = f"{called!r} once, and the scenario wants it twice"
+        raise NoMatch(name, called, problem)
+    return tuple(rows)

@@ -19,7 +19,7 @@ from guardianflow.data.decoding import load_image
 from guardianflow.data.findings import errors, refusal, told
 from guardianflow.data.sample import Sample
 from guardianflow.errors import DatasetInvalid
-from guardianflow.scenario import DatasetSettings, FolderData
+from guardianflow.scenario import DatasetSettings, FolderData, Scenario
 from guardianflow.servers import home
 from guardianflow.synthetic import draw_dataset, drawing_digest
 
@@ -71,6 +71,7 @@ def open_dataset(
     root: Path,
     classes: Sequence[str] | None = None,
     *,
+    mapping: Mapping[str, str] | None = None,
     base: Path | None = None,
     needs: Sequence[str] = (),
 ) -> Dataset:
@@ -78,7 +79,9 @@ def open_dataset(
 
     Args:
         root: The folder with data.yaml, or the YAML file.
-        classes: What the classes have to be, in order; None takes those of data.yaml.
+        classes: The classes that are wanted, in order: labels get their numbers by it, whatever the
+            order in data.yaml, and what is not wanted is left out. None takes those of data.yaml.
+        mapping: What one of them is called in data.yaml, where it is another word.
         base: Stands in for `path` of data.yaml.
         needs: The splits that it is opened for.
 
@@ -86,7 +89,7 @@ def open_dataset(
         DatasetInvalid: Says the first thing that is wrong with file, line, value and remedy, and
             how many more there are; `data["problems"]` lists them.
     """
-    checked = check_dataset(root, classes, base=base, needs=needs)
+    checked = check_dataset(root, classes, mapping=mapping, base=base, needs=needs)
     if wrong := errors(checked.findings):
         raise refusal(wrong)
     return Dataset(
@@ -98,6 +101,26 @@ def open_dataset(
     )
 
 
+def open_window(window: Path, scenario: Scenario | None) -> Dataset:
+    """Open frames that were labelled later, for the classes of a scenario.
+
+    Their names may be those of the scenario, or those of its data set.
+
+    Raises:
+        DatasetInvalid: They cannot be used.
+    """
+    if scenario is None:
+        return open_dataset(window)
+    settings = scenario.dataset
+    mapping = settings.classes if isinstance(settings, FolderData) else {}
+    try:
+        return open_dataset(window, scenario.classes)
+    except DatasetInvalid:
+        if not mapping:
+            raise
+        return open_dataset(window, scenario.classes, mapping=mapping)
+
+
 def prepare_dataset(
     settings: DatasetSettings, classes: Sequence[str], needs: Sequence[str] = ()
 ) -> Dataset:
@@ -105,7 +128,7 @@ def prepare_dataset(
 
     Args:
         settings: Which data set.
-        classes: What its classes have to be, in order.
+        classes: The classes that are wanted, in order.
         needs: The splits that it is opened for.
 
     Raises:
@@ -113,7 +136,8 @@ def prepare_dataset(
         DatasetInvalid: The data set cannot be trusted.
     """
     if isinstance(settings, FolderData):
-        return open_dataset(settings.resolve(), classes, base=settings.base(), needs=needs)
+        place, base = settings.resolve(), settings.base()
+        return open_dataset(place, classes, mapping=settings.classes, base=base, needs=needs)
     identity = json.dumps([settings.model_dump(mode="json"), list(classes), drawing_digest()])
     folder = home() / "datasets" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if not folder.is_dir():

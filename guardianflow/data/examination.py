@@ -111,7 +111,7 @@ def examine_labels(path: str, content: bytes, class_count: int) -> LabelFacts:
     classes, boxes = labels.classes.tolist(), labels.boxes.tolist()
     rows = tuple((c, *box) for c, box in zip(classes, boxes, strict=True))
     return LabelFacts(
-        hashlib.sha256(content).hexdigest(), _objects_digest(rows), rows, labels.findings
+        hashlib.sha256(content).hexdigest(), objects_digest(rows), rows, labels.findings
     )
 
 
@@ -136,7 +136,7 @@ def _is_grey(image: Image.Image) -> bool:
     return int((pixels.max(axis=2) - pixels.min(axis=2)).max()) <= _GREY_SPREAD
 
 
-def _objects_digest(rows: Sequence[Row]) -> str:
+def objects_digest(rows: Sequence[Row]) -> str:
     """sha256 of the objects, whatever the order of the rows."""
     listed = sorted((c, np.array(box).round(6).tolist()) for c, *box in rows)
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardianflow.edge import ir
+from guardianflow.edge.serving import split_names
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -174,7 +175,7 @@ def _read(folder: Path) -> tuple["ov.Model", list[str]]:
     import openvino as ov
 
     model = ov.Core().read_model(folder / ir.FILE)
-    return model, str(model.get_rt_info(["guardianflow", "classes"]).value).split(",")
+    return model, list(split_names(str(model.get_rt_info(["guardianflow", "classes"]).value)))
 
 
 @contextmanager

@@ -84,7 +84,9 @@ def describe(
         precision: Of the weights, e.g. `int8`.
         thresholds: From which score a box of each class is shown; None leaves them as they are.
     """
-    model.set_rt_info(",".join(classes), ["guardianflow", "classes"])
+    from guardianflow.edge.serving import join_names
+
+    model.set_rt_info(join_names(classes), ["guardianflow", "classes"])
     model.set_rt_info(precision, ["guardianflow", "precision"])
     if thresholds is not None:
         model.set_rt_info(",".join(map(str, thresholds)), ["guardianflow", "thresholds"])

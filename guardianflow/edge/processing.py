@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guardianflow.edge import ir
-from guardianflow.edge.serving import LIMITS, MAX_DETECTIONS, OVERLAP, PADDING, SHOWN_THRESHOLD
+from guardianflow.edge.serving import (
+    LIMITS,
+    MAX_DETECTIONS,
+    OVERLAP,
+    PADDING,
+    SHOWN_THRESHOLD,
+    split_names,
+)
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -28,7 +35,7 @@ def wrap(plain: Path, folder: Path) -> Path:
     import openvino as ov
 
     model = ov.Core().read_model(plain / ir.FILE)
-    classes = _said(model, "classes").split(",")
+    classes = split_names(_said(model, "classes"))
     key = ["guardianflow", "thresholds"]
     carried = model.has_rt_info(key)
     thresholds = (
@@ -75,7 +82,7 @@ def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model
             node.set_friendly_name(f"edge/{index}")
     ir.describe(
         edge,
-        classes=_said(model, "classes").split(","),
+        classes=split_names(_said(model, "classes")),
         precision=_said(model, "precision"),
         thresholds=thresholds,
     )

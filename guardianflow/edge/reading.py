@@ -3,11 +3,11 @@
 names of its classes + classes of the scenario --match_classes--> rows of its output
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from guardianflow.data import class_names as data_classes
 from guardianflow.errors import ModelInvalid
 
 _LISTED = 40
@@ -80,27 +80,11 @@ def match_classes(
             value=unknown[0],
         )
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
-    rows: list[int] = []
-    for name in wanted:
-        called = mapping.get(name, name)
-        exact = [index for index, given in enumerate(names) if given == called]
-        found = exact or [i for i, given in enumerate(names) if _plain(given) == _plain(called)]
-        if len(found) == 1 and found[0] not in rows:
-            rows += found
-            continue
-        if not found:
-            problem = f"no class {called!r}, which the scenario wants as {name!r}"
-        elif len(found) > 1:
-            problem = f"{called!r} more than once"
-        else:
-            problem = f"{called!r} once, and the scenario wants it twice"
+    try:
+        return data_classes.match_classes(names, wanted, mapping)
+    except data_classes.NoMatch as error:
         raise ModelInvalid(
-            f"{where} has {problem}. Its classes are {listed}.",
-            remedy=f"Say which one it is: --map {name}=...; or choose another model.",
-            value=called,
-        )
-    return tuple(rows)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+            f"{where} has {error.problem}. Its classes are {listed}.",
+            remedy=f"Say which one it is: --map {error.name}=...; or choose another model.",
+            value=error.called,
+        ) from error

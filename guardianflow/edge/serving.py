@@ -9,6 +9,7 @@ guardianflow is installed, so it imports only numpy, openvino, mlflow and pillow
 Training, quantization and evaluation use the same class: what is measured is what is deployed.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,7 +134,7 @@ class IrDetector:
 
     def __init__(self, ir: Path, *, inference_precision: str = "f32", threads: int = 1) -> None:
         model = ov.Core().read_model(ir / "model.xml")
-        self.classes = tuple(_said(model, "classes").split(","))
+        self.classes = split_names(_said(model, "classes"))
         self.weights_precision = _said(model, "precision")
         self.thresholds = _thresholds(model, len(self.classes))
         # A plain IR says its side by its input; an edge IR takes frames of every size.
@@ -211,6 +212,17 @@ class IrDetector:
             classes=[self.classes[label] for label in labels],
             class_ids=labels.tolist(),
         )
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Class names as an IR carries them: `a,b`; as JSON where a comma would be taken for two."""
+    plain = not any("," in name or name.startswith("[") for name in names)
+    return ",".join(names) if plain else json.dumps(list(names), ensure_ascii=False)
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """The class names that `join_names` joined."""
+    return tuple(json.loads(text) if text.startswith("[") else text.split(","))
 
 
 def _said(model: ov.Model, key: str) -> str:

@@ -34,7 +34,7 @@ from guardianflow.records import (
     read_record,
 )
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.scenario import HealthPolicy, Today, nothing_known
+from guardianflow.scenario import HealthPolicy, MetricName, Today, nothing_known
 from guardianflow.stored import Stored
 
 _JUDGED_TAG = "guardianflow.judged"
@@ -42,7 +42,6 @@ _IN_ONE_PASS = 100
 CLOCK_AHEAD = timedelta(hours=1)
 """A clock may be wrong by that much; a wrong time zone is more, and so is a box that starts in
 another year."""
-MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)]
 
 
 class BoxReport(Stored):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from guardianflow.data.dataset import Dataset, Sample, load_image, open_dataset
+from guardianflow.data.dataset import Dataset, Sample, load_image, open_window
 from guardianflow.errors import DatasetInvalid, Refused
 from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
 from guardianflow.health.figures import (
@@ -191,7 +191,7 @@ def _fall_back(
 
 
 def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequence[Sample]]:
-    dataset = open_dataset(window, scenario.classes if scenario else None)
+    dataset = open_window(window, scenario)
     samples = dataset.splits.get(WINDOW_SPLIT)
     if not samples:
         raise DatasetInvalid(

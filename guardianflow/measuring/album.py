@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from guardianflow.data.dataset import Sample, load_image
 from guardianflow.measuring.curves import confusion_table, precision_recall, threshold_curves
 from guardianflow.measuring.detections import Seen
+from guardianflow.measuring.lettering import drawn_names, font_for
 from guardianflow.measuring.mistakes import Case, Judged, Outcome, judge_boxes
 
 FILES = (
@@ -77,14 +78,15 @@ def crop_sheet(
     sheet = Image.new("RGB", (_COLUMNS * (_TILE + _GAP) + _GAP, height), _PAGE)
     pen = ImageDraw.Draw(sheet)
     heading = f"{_TITLES[outcome]}: {len(chosen)} of {len(cases)}"
-    pen.text((_GAP, 5), heading if cases else f"{heading} (none)", _INK, ImageFont.load_default(15))
-    small = ImageFont.load_default(12)
+    pen.text((_GAP, 5), heading if cases else f"{heading} (none)", _INK, font_for(15))
+    names = drawn_names(classes)
     for index, case in enumerate(chosen):
         left = _GAP + index % _COLUMNS * (_TILE + _GAP)
         top = _HEADER + index // _COLUMNS * (_TILE + _WORDS + _GAP)
         sheet.paste(crop(case, samples[case.image]), (left, top))
         score = "" if outcome is Outcome.MISSED else f" {case.score:.2f}"
-        words = f"{classes[case.label]}{score}\n{case.why}"
+        words = f"{names[case.label]}{score}\n{case.why}"
+        small = font_for(12, words)
         pen.multiline_text((left + 2, top + _TILE + 2), words, _INK, small, spacing=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, "JPEG", quality=88)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from guardianflow.data.dataset import Sample
 from guardianflow.measuring.detections import Seen
+from guardianflow.measuring.lettering import letter, plotted_names
 from guardianflow.measuring.matching import Layout, lay_out, meet
 from guardianflow.measuring.mistakes import Judged
 
@@ -116,8 +117,9 @@ def confusion_table(judged: Judged, classes: Sequence[str], path: Path) -> Path:
     figure = _figure(side + 0.8, side)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(table)), [*classes, "no box"], rotation=40, ha="right")
-    axes.set_yticks(range(len(table)), [*classes, "nothing"])
+    names = plotted_names(classes)
+    axes.set_xticks(range(len(table)), [*names, "no box"], rotation=40, ha="right")
+    axes.set_yticks(range(len(table)), [*names, "nothing"])
     axes.set(xlabel="what was shown", ylabel="what is there", title="What is taken for what")
     last = len(table) - 1
     for (row, column), count in np.ndenumerate(table):
@@ -132,10 +134,11 @@ def _rank(layout: Layout, classes: Sequence[str]) -> list[_Ranked]:
     order = np.argsort(-layout.scores, kind="stable")
     met = meet(layout)[:, 0] >= 0
     ranked: list[_Ranked] = []
-    for label, name in enumerate(classes):
+    for label, name in enumerate(plotted_names(classes)):
         rows = order[layout.found.classes[order] == label]
         if objects := int((layout.objects.classes == label).sum()):
-            words = f"{name} ({objects} objects)"
+            # A legend leaves out what begins with an underscore.
+            words = f"{' ' if name.startswith('_') else ''}{name} ({objects} objects)"
             ranked.append(_Ranked(label, words, layout.scores[rows], met[rows], objects))
     kept = sorted(ranked, key=lambda entry: -entry.objects)[:_MAX_CLASSES]
     return sorted(kept, key=lambda entry: entry.label)
@@ -160,6 +163,7 @@ def _finish(figure: "Figure", legend: "Axes | None", path: Path) -> Path:
         figure.legend(handles=lines, loc="outside lower center", ncols=3, handlelength=3)
         for axes in figure.axes:
             axes.grid(alpha=0.25)
+    letter(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(str(path))
     return path

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from guardianflow.data.contamination import DuplicatePair
 from guardianflow.data.dataset import Sample, load_image
 from guardianflow.errors import DatasetInvalid
 from guardianflow.measuring.detections import Detections
+from guardianflow.measuring.lettering import drawn_names, font_for
 
 if TYPE_CHECKING:
     from guardianflow.network.history import EpochFigures
@@ -65,11 +66,12 @@ def draw_detections(
     if truth is not None:
         for box in truth.boxes * scale:
             pen.rectangle(_corners(box), outline=(255, 255, 255), width=1)
-    font = ImageFont.load_default(11)
+    names = drawn_names(classes)
     for box, score, label in zip(found.boxes * scale, found.scores, found.classes, strict=True):
         colour = _COLOURS[int(label) % len(_COLOURS)]
         pen.rectangle(_corners(box), outline=colour, width=2)
-        text = f"{classes[int(label)]} {score:.2f}"
+        text = f"{names[int(label)]} {score:.2f}"
+        font = font_for(11, text)
         corner = (float(box[0]), max(0.0, float(box[1]) - 12))
         pen.rectangle(pen.textbbox(corner, text, font=font), fill=colour)
         pen.text(corner, text, fill=(0, 0, 0), font=font)
@@ -136,7 +138,7 @@ def _tile(image: str, pair: DuplicatePair) -> Image.Image:
     picture.thumbnail((_TILE, _TILE))
     group = pair.first_group if image == pair.first else pair.second_group
     words = f"{group}: {Path(image).name} ({pair.likeness})"
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    pen, font = ImageDraw.Draw(picture), font_for(12, words)
     pen.rectangle(pen.textbbox((2, 2), words, font=font), fill=_BACKGROUND)
     pen.text((2, 2), words, fill=_INK, font=font)
     return picture
@@ -180,11 +182,10 @@ def _write_grid(
     height = head + _GAP + sum(heights) + _GAP * len(rows)
     sheet = Image.new("RGB", (width, max(1, math.ceil(height))), _BACKGROUND)
     pen = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(15)
-    pen.text((_GAP, 4), title, fill=_INK, font=font)
+    pen.text((_GAP, 4), title, fill=_INK, font=font_for(15, title))
     for column, heading in enumerate(headings):
         corner = (_GAP + column * (_TILE + _GAP), head - _HEADER + 4)
-        pen.text(corner, heading, fill=_INK, font=font)
+        pen.text(corner, heading, fill=_INK, font=font_for(15, heading))
     top = head + _GAP
     for row, tall in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):

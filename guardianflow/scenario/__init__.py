@@ -21,6 +21,7 @@ from guardianflow.scenario.learning import (
     TrainingSettings,
 )
 from guardianflow.scenario.spec import ScenarioSpec
+from guardianflow.scenario.values import MetricName
 from guardianflow.scenario.version import Scenario, Today, edits, nothing_known
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "HealthPolicy",
     "HealthRule",
     "Light",
+    "MetricName",
     "Precision",
     "QuantizationSettings",
     "Scenario",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from guardianflow.errors import ScenarioInvalid
-from guardianflow.scenario.values import Settings
+from guardianflow.scenario.values import ClassName, Settings
 
 _YAML = (".yaml", ".yml")
 
@@ -54,6 +54,11 @@ class FolderData(Settings):
         min_length=1,
         description="Stands in for `path` of a data.yaml of another machine, as `dataset check "
         "--root` does.",
+    )
+    classes: dict[ClassName, str] = Field(
+        default_factory=dict[str, str],
+        description="What a class of the scenario is called in data.yaml, where it is another word;"
+        " case, blanks and hyphens make no difference, nor do order and further classes.",
     )
 
     def resolve(self) -> Path:

@@ -1,10 +1,8 @@
 """What is asked of a candidate, of the people who decide about it, and of a champion later on."""
 
-from typing import Annotated
-
 from pydantic import Field, model_validator
 
-from guardianflow.scenario.values import ClassName, Fraction, Settings
+from guardianflow.scenario.values import ClassName, Fraction, MetricName, Settings
 
 
 class GateSettings(Settings):
@@ -79,7 +77,7 @@ class EvidenceSettings(Settings):
 class HealthRule(Settings):
     """A limit for one figure of a window: a floor, or a ceiling."""
 
-    metric: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=80)] = Field(
+    metric: MetricName = Field(
         description="A figure of an evaluation (map50, recall.helmet, false_alarms_per_image), or "
         "one that the edge boxes report."
     )

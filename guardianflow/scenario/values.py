@@ -1,15 +1,30 @@
 """The values that settings are made of, and the group that refuses what it does not know."""
 
+import unicodedata
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from guardianflow.names import SEGMENT
+
+
+def _printable(name: str) -> str:
+    """A name as one line of text that people can read; letters composed, as most systems do.
+
+    Raises:
+        ValueError: It has signs that nobody sees.
+    """
+    composed = unicodedata.normalize("NFC", name)
+    if not composed.isprintable() or composed != composed.strip():
+        raise ValueError("it has to be printable text in one line, without blanks around it")
+    return composed
+
 
 Segment = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=60)]
 ScenarioName = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=80)]
 ScenarioVersion = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
-ClassName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=40)]
+ClassName = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_printable)]
+MetricName = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_printable)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

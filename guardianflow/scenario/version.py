@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from pydantic import Field, model_validator
 
 from guardianflow.errors import NameInvalid, ScenarioInvalid
-from guardianflow.names import ModelName
+from guardianflow.names import ModelName, class_key
 from guardianflow.scenario.dataset import DatasetSettings, FolderData
 from guardianflow.scenario.judging import EvidenceSettings, GateSettings, HealthPolicy
 from guardianflow.scenario.learning import (
@@ -48,8 +48,19 @@ class Scenario(Settings):
 
     @model_validator(mode="after")
     def _classes_differ(self) -> "Scenario":
-        if len(set(self.classes)) != len(self.classes):
+        first: dict[str, str] = {}
+        for name in self.classes:
+            if (other := first.setdefault(class_key(name), name)) != name:
+                raise ValueError(f"classes: {other} and {name} count as one name")
+        if len(first) != len(self.classes):
             raise ValueError("classes: a class is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _the_data_set_knows_the_classes(self) -> "Scenario":
+        for name in self.dataset.classes if isinstance(self.dataset, FolderData) else ():
+            if name not in self.classes:
+                raise ValueError(f"dataset.classes: {name} is none of the classes")
         return self
 
     @model_validator(mode="after")

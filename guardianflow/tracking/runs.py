@@ -35,6 +35,7 @@ from guardianflow.edge import serving
 from guardianflow.edge.processing import wrap
 from guardianflow.errors import ScenarioFrozen
 from guardianflow.measuring.evaluation import Evaluation
+from guardianflow.names import metric_key
 from guardianflow.records import experiment_id
 from guardianflow.registry.logged_models import link_output
 from guardianflow.scenario import Scenario, edits
@@ -92,7 +93,7 @@ class OpenRun:
         now = time_ms or int(time.time() * 1000)
         entries = [
             Metric(
-                key,
+                metric_key(key),
                 value,
                 now,
                 step,

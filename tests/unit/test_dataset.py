@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.data.dataset import load_image, open_dataset, prepare_dataset
+from guardianflow.data.dataset import (
+    Dataset,
+    load_image,
+    open_dataset,
+    open_window,
+    prepare_dataset,
+)
 from guardianflow.errors import DatasetInvalid, ScenarioInvalid
-from guardianflow.scenario import FolderData, SyntheticData
+from guardianflow.scenario import FolderData, ScenarioSpec, SyntheticData
 
 ROW = "0 0.5 0.5 0.25 0.5\n"
 
@@ -298,9 +304,64 @@ def test_a_folder_without_data_yaml_or_without_images_is_refused(
     assert "val has no image" in refusal(root).message
 
 
-def test_classes_of_the_scenario_have_to_be_those_of_the_data(root: Path) -> None:
-    assert "another order" in refusal(root, ["helmet", "person"]).message
-    assert "not ['person']" in refusal(root, ["person"]).message
+def test_a_class_that_the_data_do_not_have_is_named(root: Path) -> None:
+    error = refusal(root, ["person", "vest"])
+    assert "it has no class 'vest', which the scenario wants as 'vest'" in error.message
+    assert "['person', 'helmet']" in error.message
+    assert "rename it in data.yaml" in error.remedy
+    assert "dataset: {classes: {vest: WORD}}" in error.remedy
+
+
+def rows(dataset: Dataset, split: str = "train") -> list[list[str]]:
+    return [[dataset.classes[n] for n in sample.classes] for sample in dataset.splits[split]]
+
+
+def test_the_scenario_orders_the_classes_and_its_data_may_spell_them_otherwise(root: Path) -> None:
+    plain = open_dataset(root, ["person", "helmet"])
+    assert plain.fingerprint == open_dataset(root).fingerprint
+    edit(root, "[person, helmet]", "[Person, HELMET]")
+    assert open_dataset(root, ["person", "helmet"]).fingerprint == plain.fingerprint
+    turned = open_dataset(root, ["helmet", "person"])
+    assert (turned.classes, rows(turned)) == (("helmet", "person"), rows(plain))
+    assert turned.fingerprint != plain.fingerprint
+    # Again from what was kept of the first look.
+    assert rows(open_dataset(root, ["helmet", "person"])) == rows(plain)
+
+
+def test_a_scenario_may_want_some_of_the_classes_by_words_of_its_own(root: Path) -> None:
+    edit(root, "[person, helmet]", "[Person, 'Hard-hat 9']")
+    dataset = open_dataset(root, ["안전모"], mapping={"안전모": "hard hat_9"})
+    assert dataset.classes == ("안전모",)
+    assert {name for names in rows(dataset) for name in names} == {"안전모"}
+    whole = open_dataset(root)
+    assert sum(len(s.boxes) for s in dataset.splits["train"]) == sum(
+        int((s.classes == 1).sum()) for s in whole.splits["train"]
+    )
+    settings = FolderData(kind="folder", path=str(root), classes={"안전모": "Hard-hat 9"})
+    assert prepare_dataset(settings, ["안전모"]).fingerprint == dataset.fingerprint
+
+
+def test_two_spellings_of_one_class_are_no_choice(root: Path) -> None:
+    edit(root, "[person, helmet]", "[No-Helmet, no_helmet]")
+    assert "'NO HELMET' more than once" in refusal(root, ["NO HELMET"]).message
+    # One that is spelled so is meant.
+    assert open_dataset(root, ["no_helmet"]).classes == ("no_helmet",)
+
+
+def test_a_window_may_have_the_names_of_the_scenario_or_of_its_data(root: Path) -> None:
+    spec = {
+        "customer": "a", "region": "b", "plant": "c", "zone": "d", "task": "e",
+        "classes": ["helmet", "person"],
+        "dataset": {"kind": "folder", "path": "x", "classes": {"helmet": "Hardhat"}},
+        "versions": {"v1": {}},
+    }  # fmt: skip
+    scenario = ScenarioSpec.from_mapping("s", spec).version("v1")
+    own = open_window(root, scenario)
+    edit(root, "[person, helmet]", "[Person, hardhat]")
+    assert open_window(root, scenario).fingerprint == own.fingerprint
+    edit(root, "hardhat", "hat")
+    with pytest.raises(DatasetInvalid, match="no class 'Hardhat'"):
+        open_window(root, scenario)
 
 
 def test_a_missing_split_is_named(root: Path) -> None:

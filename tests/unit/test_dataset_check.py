@@ -91,8 +91,12 @@ def test_a_data_yaml_of_another_machine_is_read_with_root_and_classes(
     assert "--root" in answer(capsys)["findings"][0]["remedy"]  # type: ignore[index]
     assert run(root / "data.yaml", "--root", root, "--classes", "person, helmet", "--json") == 0
     capsys.readouterr()
-    assert run(root, "--root", root, "--classes", "helmet,person", "--json") == 2
+    assert run(root, "--root", root, "--classes", "vest,person", "--json") == 2
     assert answer(capsys)["findings"][0]["code"] == "names-differ"  # type: ignore[index]
+    words = ("--classes", "hat,person", "--map", "hat=Helmet", "--json")
+    assert run(root, "--root", root, *words) == 0
+    assert answer(capsys)["classes"] == ["hat", "person"]
+    assert run(root, "--root", root, "--classes", "hat,person", "--map", "cap=Helmet") == 2
 
 
 def test_a_frozen_evaluation_set_must_not_be_learned_from(

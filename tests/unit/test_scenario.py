@@ -1,5 +1,6 @@
 """Scenarios: every shipped file loads, versions differ, and what is wrong is named exactly."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,10 @@ def test_the_content_survives_the_way_through_a_block(tmp_path):
         ("{epochs: 5}", "{epoch: 5}", 13, "training.epoch", "unknown key"),
         ("kind: synthetic", "kind: webcam", 7, "dataset", "webcam"),
         ("[person, helmet]", "[person, person]", None, "classes", "listed twice"),
+        ("[person, helmet]", "[NO-Helmet, no_helmet]", None, "classes", "count as one name"),
+        ("[person, helmet]", '["a\\u200bb"]', 6, "classes", "printable"),
+        ("[person, helmet]", '["a\\nb"]', 6, "classes", "printable"),
+        ("[person, helmet]", "[' a']", 6, "classes", "without blanks around"),
         ("  v1: {}", "  first: {}", 11, "versions.first", "first"),
     ],
 )
@@ -270,6 +275,26 @@ def test_a_data_set_may_be_named_by_its_yaml_file_and_stand_elsewhere(tmp_path, 
     assert rooted.base() == tmp_path / "sets"
     with pytest.raises(ScenarioInvalid, match=r"dataset\.root"):
         FolderData(kind="folder", path="x", root="/nowhere").base()
+
+
+def test_classes_are_called_what_people_call_them(tmp_path):
+    names = ["Hardhat", "NO-Hardhat", "Safety Vest", "안전모", "Gants (cuir), 50 %"]
+    path = write(tmp_path, GOOD.replace("[person, helmet]", str(names)))
+    assert read_scenario_file(path).version("v1").classes == tuple(names)
+    # As file systems and exporters of some systems write it: in parts.
+    parts = unicodedata.normalize("NFD", "안전모")
+    path = write(tmp_path, GOOD.replace("[person, helmet]", f"[{parts}]"))
+    assert read_scenario_file(path).version("v1").classes == ("안전모",)
+
+
+def test_what_a_class_is_called_in_the_data_is_asked_of_known_classes_alone(tmp_path):
+    data = "dataset: {kind: folder, path: x, classes: {helmet: Hardhat}}\nversions: {v1: {}}\n"
+    text = GOOD[: GOOD.index("dataset:")] + data
+    scenario = read_scenario_file(write(tmp_path, text)).version("v1")
+    assert scenario.dataset.classes == {"helmet": "Hardhat"}
+    path = write(tmp_path, text.replace("helmet: Hardhat", "hat: Hardhat"))
+    with pytest.raises(ScenarioInvalid, match="hat is none of the classes"):
+        read_scenario_file(path)
 
 
 def test_names_too_long_to_register_are_refused_before_any_work(tmp_path):
