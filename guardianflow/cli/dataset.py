@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guardianflow.cli import dataset_making
 from guardianflow.cli.output import JsonFlag, Meter, meter, print_result, print_table, say, stdout
 from guardianflow.errors import InputError
 
@@ -32,8 +33,9 @@ _WORDS = {Use.TRAINING: "training", Use.WINDOW: "check-health"}
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(no_args_is_help=True, help="Look at data sets before they are used.")
+    group = typer.Typer(no_args_is_help=True, help="Check, split and convert data sets.")
     group.command("check")(check)
+    dataset_making.add_commands(group)
     app.add_typer(group, name="dataset", rich_help_panel="Daily")
 
 

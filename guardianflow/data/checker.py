@@ -21,7 +21,7 @@ import numpy as np
 
 from guardianflow.data.cache import Cache, stamp
 from guardianflow.data.class_names import NoMatch, match_classes
-from guardianflow.data.contamination import find_duplicates, near_findings
+from guardianflow.data.contamination import copy_findings, find_duplicates, near_findings
 from guardianflow.data.decoding import read_content
 from guardianflow.data.description import Description, read_description
 from guardianflow.data.examination import (
@@ -104,6 +104,7 @@ def check_dataset(
     check = _Check(description, known, findings, cache)
     splits = check.read(listings, Reporter(on_progress), workers or _cores())
     _judge_classes(description, known.names, splits, findings)
+    findings += copy_findings(splits)
     findings += near_findings(find_duplicates(splits))
     counts = {split: len(listing.images) for split, listing in listings.items()}
     return Checked(description.root, known.names, splits, counts, tuple(findings))

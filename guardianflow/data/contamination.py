@@ -8,10 +8,12 @@ taken for the same: decision 0010 says how that was measured, and what it misses
 """
 
 import importlib.metadata
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ MAX_DISTANCE = 40
 """In how many of 256 bits the hashes of two pictures may differ to count as the same."""
 CONTAMINATION_FILE = "contamination.json"
 _LEARNED = ("train", "val")
+_COPY = re.compile(r"(?P<origin>.+)_(?:jpe?g|png|bmp|webp|tiff?|jfif)\.rf\.[0-9A-Za-z_-]{8,64}")
 _MAX_LISTED = 200
 # What one comparison of all with all may hold at a time.
 _CHUNK_BYTES = 2**24
@@ -97,6 +100,64 @@ def find_duplicates(groups: Mapping[str, Sequence[Sample]]) -> tuple[DuplicatePa
         for pair in _compare(first, ones, second, others)
     )
     return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.second, pair.first)))
+
+
+def exported_from(image: Path | str) -> str | None:
+    """The picture that an image is an exporter's copy of, by its name; None where it is none.
+
+    Roboflow writes `name_jpg.rf.0123456789abcdef.jpg`, several of them where it augments.
+    """
+    match = _COPY.fullmatch(Path(image).stem)
+    return match["origin"] if match else None
+
+
+def find_groups(samples: Sequence[Sample]) -> list[list[int]]:
+    """Put together what shows one picture: the same bytes, near duplicates, exporters' copies.
+
+    Returns:
+        The places of the samples of each group, in their order.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    places = {id(sample): place for place, sample in enumerate(samples)}
+    edges: list[tuple[int, int]] = []
+    for name in (_content, lambda sample: exported_from(sample.image)):
+        first: dict[str, int] = {}
+        for place, sample in enumerate(samples):
+            if key := name(sample):
+                edges.append((first.setdefault(key, place), place))
+    shown, hashes = _hashed(samples)
+    for row, column in _near(hashes):
+        edges.append((places[id(shown[row])], places[id(shown[column])]))
+    table = np.array(edges, np.int64).reshape(-1, 2).T
+    links = coo_array((np.ones(table.shape[1], np.int8), tuple(table)), shape=(len(samples),) * 2)
+    _, labels = connected_components(links, directed=False)
+    groups: dict[int, list[int]] = {}
+    for place, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(place)
+    return list(groups.values())
+
+
+def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[Finding]:
+    """What a check says of an exporter's copies of one picture in two splits."""
+    first: dict[str, tuple[str, Sample]] = {}
+    for split, samples in groups.items():
+        for sample in samples:
+            origin = exported_from(sample.image)
+            if origin is None:
+                continue
+            other, twin = first.setdefault(origin, (split, sample))
+            if other != split:
+                fault = Fault(
+                    Code.IMAGE_COPY_IN_TWO,
+                    f"this image of {split} and {readable(twin.image.name)} of {other} are copies "
+                    f"of one picture, {readable(origin)}",
+                    "Keep them in one split: `guardianflow dataset split --anew` does; or rename "
+                    "one where they show different pictures.",
+                    value=origin,
+                )
+                yield fault.at(sample.image, split=split, image=sample.image)
 
 
 def find_leaks(
@@ -205,6 +266,19 @@ def _nearest(rows: NDArray[np.uint64], columns: NDArray[np.uint64]) -> Iterator[
             distances += np.bitwise_count(part[:, word, None] ^ columns[None, :, word])
         best = distances.argmin(axis=1)
         yield from zip(best.tolist(), distances.min(axis=1).tolist(), strict=True)
+
+
+def _near(hashes: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    """All pairs of rows that count as the same picture."""
+    step = max(1, _CHUNK_BYTES // max(1, hashes[:, 0].nbytes))
+    for start in range(0, len(hashes), step):
+        part = hashes[start : start + step]
+        distances = np.zeros((len(part), len(hashes)), np.uint16)
+        for word in range(hashes.shape[1]):
+            distances += np.bitwise_count(part[:, word, None] ^ hashes[None, :, word])
+        for row, column in np.argwhere(distances <= MAX_DISTANCE).tolist():
+            if start + row < column:
+                yield start + row, column
 
 
 def _hashed(samples: Sequence[Sample]) -> tuple[list[Sample], NDArray[np.uint64]]:

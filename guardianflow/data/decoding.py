@@ -168,6 +168,24 @@ def decode(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity,
     return rgb, (*oddities, *_turned(orientation))
 
 
+def image_size(path: Path | str) -> tuple[int, int]:
+    """Width and height of the upright image, by what its header says.
+
+    Raises:
+        Fault: It cannot be read, or is no image.
+    """
+    content = read_content(path)
+    try:
+        with Image.open(io.BytesIO(content), formats=_READ) as image:
+            width, height = image.size
+            # From 5 on the tag turns it by a quarter.
+            return (height, width) if image.getexif().get(_EXIF_ORIENTATION, 1) > 4 else image.size
+    except Image.UnidentifiedImageError as error:
+        raise _not_an_image(content) from error
+    except _UNDECODABLE as error:
+        raise _undecodable(error) from error
+
+
 def _check_regular(mode: int) -> None:
     if stat.S_ISREG(mode):
         return

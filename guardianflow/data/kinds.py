@@ -19,6 +19,7 @@ from guardianflow.data.rules import Code
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
 _CLASS_LISTS = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt")
+_TELLING = (".json", ".xml", ".ndjson", ".jsonl")
 _FEW = 200
 _DEPTH = 3
 
@@ -55,20 +56,25 @@ def recognise(place: Path) -> Recognised | None:
     """The data set in another format that a place is; None where it is none that is known."""
     if os.path.isfile(place):
         kind = _kind_of_file(place)
-        return Recognised(kind, place.parent, (place,)) if kind else None
+        beside = place.parent.name.lower() in ("annotations", "ann")
+        root = place.parent.parent if beside else place.parent
+        return Recognised(kind, root, (place,)) if kind else None
     files = list(_walk(place, _DEPTH))
     names = {file.name: file for file in reversed(files)}
     if "meta.json" in names and any(file.parent.name == "ann" for file in files):
         return Recognised(Kind.SUPERVISELY, place, (names["meta.json"],))
     if "obj.names" in names and "obj.data" in names:
         return Recognised(Kind.DARKNET, place, (names["obj.names"],))
-    told = [(file, kind) for file in files[:_FEW] if (kind := _kind_of_file(file))]
+    telling = [file for file in files if file.suffix.lower() in _TELLING]
+    told = [(file, kind) for file in telling[:_FEW] if (kind := _kind_of_file(file))]
     if told:
         kind = told[0][1]
-        suffix = told[0][0].suffix
+        of_kind = [file for file, other in told if other is kind]
         if kind is Kind.VOC:
-            return Recognised(kind, place, tuple(f for f in files if f.suffix == suffix))
-        return Recognised(kind, place, tuple(file for file, other in told if other is kind))
+            of_kind = [file for file in telling if file.suffix == of_kind[0].suffix]
+        # Beside the boxes COCO describes the same images by key points, in another file.
+        boxes = [file for file in of_kind if file.name.startswith("instances")]
+        return Recognised(kind, place, tuple(boxes or of_kind))
     found = next((names[name] for name in _CLASS_LISTS if name in names), None)
     return Recognised(Kind.CLASS_LIST, place, (found,)) if found else None
 

@@ -79,6 +79,7 @@ class Code(StrEnum):
     IMAGES_GREY = "images-grey"
     IMAGE_TWICE = "image-twice"
     IMAGE_IN_TWO_SPLITS = "image-in-two-splits"
+    IMAGE_COPY_IN_TWO = "image-copy-in-two-splits"
     IMAGE_NEARLY_TWICE = "image-nearly-twice"
     EVALUATION_IMAGE = "evaluation-image"
     EVALUATION_NEARLY = "evaluation-nearly"
@@ -209,6 +210,7 @@ RULES: Mapping[Code, Rule] = {
     Code.IMAGES_GREY: _warning("images without any colour: what is told by colour is lost"),
     Code.IMAGE_TWICE: _warning("the same image twice in one split"),
     Code.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
+    Code.IMAGE_COPY_IN_TWO: _error("an exporter's copies of one picture in two splits"),
     Code.IMAGE_NEARLY_TWICE: _warning("almost the same image in two splits"),
     Code.EVALUATION_IMAGE: _error("an image to learn from is in the evaluation set"),
     Code.EVALUATION_NEARLY: _warning("an image to learn from looks like one in the evaluation set"),

@@ -1,0 +1,124 @@
+"""`guardianflow dataset split` and `convert`: write YOLO sets that training takes."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, say
+from guardianflow.errors import InputError
+
+if TYPE_CHECKING:
+    from guardianflow.data.checker import Checked
+    from guardianflow.data.splitting import Shares
+
+_ValShare = Annotated[float, typer.Option("--val", help="Share of the images that val gets.")]
+_TestShare = Annotated[float, typer.Option("--test", help="Share of the images that test gets.")]
+_Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same splits.")]
+
+
+def add_commands(group: typer.Typer) -> None:
+    """Add the commands of this module to those about data sets."""
+    group.command("split")(split)
+    group.command("convert")(convert)
+
+
+def split(
+    path: Annotated[Path, typer.Argument(help="The folder with data.yaml, or the YAML file.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, e.g. PATH/split.")],
+    val: _ValShare = 0.15,
+    test: _TestShare = 0.15,
+    seed: _Seed = 0,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Share all images out again, whatever split they are in.")
+    ] = False,
+    root: Annotated[
+        Path | None, typer.Option(help="Stands in for `path` of a data.yaml of another machine.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make the splits that a data set lacks; what shows one picture stays in one split.
+
+    No image is moved: TO gets data.yaml and a list of images for each split.
+
+    [bold]Examples[/]
+
+    guardianflow dataset split ~/data/ppe ~/data/ppe/split
+    """
+    from guardianflow.data.splitting import split_dataset
+
+    shares = _shares(val, test, seed)
+    with meter(quiet=as_json) as show:
+        made = split_dataset(
+            path,
+            to,
+            shares,
+            base=root,
+            anew=anew,
+            on_progress=lambda p: show(p.step, p.done, p.total),
+        )
+    _tell(made, to, as_json=as_json)
+
+
+def convert(
+    path: Annotated[Path, typer.Argument(help="The folder of the export, or its annotations.")],
+    to: Annotated[Path, typer.Argument(help="A new folder.")],
+    val: _ValShare = 0.15,
+    test: _TestShare = 0.15,
+    seed: _Seed = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Turn COCO, VOC, CVAT, Label Studio, Supervisely, NDJSON or a class list into a YOLO set.
+
+    Images are copied. Where the export has no val or test, they are made as `split` makes them.
+
+    [bold]Examples[/]
+
+    guardianflow dataset convert ~/Downloads/coco ~/data/ppe
+    """
+    from guardianflow.data.conversion import convert_dataset
+
+    shares = _shares(val, test, seed)
+    with meter(quiet=as_json) as show:
+        made = convert_dataset(
+            path, to, shares, on_progress=lambda p: show(p.step, p.done, p.total)
+        )
+    extra = {"kind": made.kind, "left_out": dict(made.left_out), "split": made.split}
+    _tell(made.checked, to, as_json=as_json, **extra)
+    if not as_json:
+        for what, count in made.left_out.items():
+            say(f"left out: {count} {what}")
+        if made.split:
+            say(f"{made.kind} named no train, val and test: they were drawn with seed {seed}")
+
+
+def _shares(val: float, test: float, seed: int) -> "Shares":
+    """How much is kept.
+
+    Raises:
+        InputError: Nothing would be left to learn from.
+    """
+    from guardianflow.data.splitting import Shares
+
+    if not (0 < val < 0.5 and 0 < test < 0.5):
+        raise InputError(
+            f"--val {val} --test {test}: each has to be above 0 and below 0.5.",
+            remedy="The rest is learned from.",
+        )
+    return Shares(val, test, seed)
+
+
+def _tell(made: "Checked", to: Path, *, as_json: bool, **extra: object) -> None:
+    from guardianflow.data.findings import readable
+    from guardianflow.data.summary import figures_by_split
+
+    counts = figures_by_split(made)
+    if as_json:
+        splits = {split: asdict(figures) for split, figures in counts.items()}
+        print_result({"path": readable(to), "splits": splits, **extra}, as_json=True)
+        return
+    rows = [[name, *(one.boxes[name] for one in counts.values())] for name in made.classes]
+    images = ["images", *(one.images for one in counts.values())]
+    print_table(readable(to), ["", *counts], [images, *rows])
+    say(f"next: guardianflow dataset check {readable(to)} --report check.html")

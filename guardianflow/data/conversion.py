@@ -1,0 +1,241 @@
+"""Turns a data set of another format into a YOLO set that was checked; the other is not changed.
+
+    COCO, VOC, ... --read--> pictures --find their images--> images/, labels/, data.yaml --> check
+                                                                  |
+                                             a split is missing --+--> train.txt, val.txt, test.txt
+
+Images are looked for below the given folder alone, by the names that the annotations have; no
+address is fetched. Where anything is wrong with what comes out, nothing is left behind.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from guardianflow.data.checker import Checked, check_dataset
+from guardianflow.data.decoding import image_size
+from guardianflow.data.description import read_description
+from guardianflow.data.findings import Fault, errors, readable, refusal, short
+from guardianflow.data.foreign_sets import ForeignSet, Picture, images_below, read_foreign
+from guardianflow.data.kinds import Kind, no_description, recognise
+from guardianflow.data.listing import comparable
+from guardianflow.data.rules import Code
+from guardianflow.data.splitting import Shares, fresh_folder, share_out, write_lists
+from guardianflow.data.yaml_file import SPLITS
+from guardianflow.errors import DatasetInvalid, InputError
+from guardianflow.progress import Progress, Reporter
+
+Box = tuple[str, tuple[float, float, float, float]]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What came of a conversion.
+
+    Attributes:
+        kind: The format that the data set was in.
+        checked: The YOLO set.
+        left_out: What could not be taken over, and how often.
+        split: Whether splits were made because the other format had none.
+    """
+
+    kind: Kind
+    checked: Checked
+    left_out: Counter[str]
+    split: bool
+
+
+def convert_dataset(
+    place: Path,
+    to: Path,
+    shares: Shares,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Converted:
+    """Write a YOLO set of a data set in another format.
+
+    Args:
+        place: The folder of the data set, or the file with its annotations.
+        to: A new folder.
+        shares: How much is kept for val and test where the data set has no such splits.
+        on_progress: Told how many images were copied and looked at.
+
+    Raises:
+        DatasetInvalid: It is in no format that is known, an image is missing, or the set that
+            would come of it has errors.
+        InputError: The folder cannot be written.
+    """
+    place = place.absolute()
+    if read_description(place, []):
+        raise InputError(
+            f"{readable(place)} is a YOLO set already.",
+            remedy=f"`guardianflow dataset check {readable(place)}` says whether it can be used.",
+            value=readable(place),
+        )
+    found = recognise(place)
+    if found is None:
+        raise refusal([no_description(place).at(place)])
+    foreign = read_foreign(found)
+    if not foreign.pictures or not foreign.classes:
+        what = f"names no {'images' if foreign.classes else 'classes'} ({found.kind})"
+        fault = Fault(Code.FORMAT_BROKEN, what, "Export it again, with its annotations.")
+        raise refusal([fault.at(found.files[0])])
+    chosen = _find_images(found.root, foreign)
+    whole = all(any(p.split == split for p, _ in chosen) for split in SPLITS)
+    report = Reporter(on_progress)
+    with fresh_folder(to) as draft:
+        _write(draft, foreign, chosen, report)
+        checked = _checked(draft, on_progress)
+        if not whole:
+            # Without a train split of its own all of it is shared out.
+            shared = share_out(checked, shares, anew="train" not in checked.splits)
+            write_lists(shared, checked.classes, draft, draft)
+            _checked(draft, None, needs=SPLITS)
+    final = check_dataset(to, needs=SPLITS)
+    return Converted(found.kind, final, foreign.left_out, not whole)
+
+
+def _checked(
+    draft: Path, on_progress: Callable[[Progress], None] | None, needs: Sequence[str] = ()
+) -> Checked:
+    checked = check_dataset(draft, needs=needs, on_progress=on_progress)
+    if wrong := errors(checked.findings):
+        raise refusal(wrong)
+    return checked
+
+
+def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[Picture, Path]]:
+    """The image of each picture, below the folder alone; each image once.
+
+    Raises:
+        DatasetInvalid: One is missing, or it is a guess which one is meant.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for image in images_below(root):
+        by_name.setdefault(comparable(image.name), []).append(image)
+    lost: list[Picture] = []
+    chosen: dict[Path, tuple[Picture, Path]] = {}
+    for picture in foreign.pictures:
+        name = picture.name.replace("\\", "/")
+        images = by_name.get(comparable(PurePosixPath(name).name), [])
+        image = _closest(images, name, picture) or _other_suffix(by_name, name)
+        if image is None:
+            lost.append(picture)
+        elif image in chosen:
+            foreign.left_out["images that are described twice"] += 1
+        else:
+            chosen[image] = (picture, image)
+    if lost:
+        raise DatasetInvalid(
+            f"{readable(lost[0].place)}: the image {short(lost[0].name)!r} is not below "
+            f"{readable(root)}, or more than one could be meant; so it is with {len(lost)} of "
+            f"{len(foreign.pictures)} images.",
+            remedy="Bring the images there (many tools export them only if asked to); addresses "
+            "are not fetched.",
+            file=readable(lost[0].place),
+            value=lost[0].name,
+            count=len(lost),
+        )
+    return list(chosen.values())
+
+
+def _closest(images: Sequence[Path], name: str, picture: Picture) -> Path | None:
+    """The one image that shares the longest end of its path with a name; then the nearest one."""
+    if len(images) < 2:
+        return images[0] if images else None
+    wanted = PurePosixPath(name).parts[::-1]
+
+    def shared(image: Path) -> tuple[int, int]:
+        pairs = zip(image.parts[::-1], wanted, strict=False)
+        same = next((n for n, (a, b) in enumerate(pairs) if a != b), len(wanted))
+        around = os.path.commonpath([image.parent, picture.place.parent])
+        return same, len(around)
+
+    ranked = sorted(images, key=shared, reverse=True)
+    return ranked[0] if shared(ranked[0]) > shared(ranked[1]) else None
+
+
+def _other_suffix(by_name: dict[str, list[Path]], name: str) -> Path | None:
+    """An image of that stem, where annotations name another suffix: there may be one alone."""
+    stem = comparable(PurePosixPath(name).stem)
+    same = [p for images in by_name.values() for p in images if comparable(p.stem) == stem]
+    return same[0] if len(same) == 1 else None
+
+
+def _write(
+    draft: Path,
+    foreign: ForeignSet,
+    chosen: Sequence[tuple[Picture, Path]],
+    report: Reporter,
+) -> None:
+    """Copy the images, write their labels and data.yaml."""
+    taken: set[str] = set()
+    used: dict[str, None] = {}
+    for done, (picture, image) in enumerate(chosen, start=1):
+        split = picture.split or "train"
+        name = _unused(f"{split}/{image.stem}", image.suffix, taken)
+        copy, label = draft / "images" / name, (draft / "labels" / name).with_suffix(".txt")
+        for file in (copy, label):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image, copy)
+        _compare_size(picture, image)
+        rows = [_row(foreign, box) for box in picture.boxes]
+        label.write_text("".join(row for row in rows if row), encoding="utf-8")
+        used[split] = None
+        report("copy", done, len(chosen))
+    content = {
+        "path": ".",
+        **{split: f"images/{split}" for split in SPLITS if split in used},
+        "names": foreign.classes,
+    }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (draft / "data.yaml").write_text(text, encoding="utf-8")
+
+
+def _unused(stem: str, suffix: str, taken: set[str]) -> str:
+    """A name that no other image has, whatever its suffix."""
+    free, number = stem, 2
+    while comparable(free) in taken:
+        free, number = f"{stem}-{number}", number + 1
+    taken.add(comparable(free))
+    return f"{free}{suffix}"
+
+
+def _compare_size(picture: Picture, image: Path) -> None:
+    """Boxes in pixels mean nothing on an image of another size.
+
+    Raises:
+        DatasetInvalid: It has another size than the annotations say.
+    """
+    try:
+        size = image_size(image)
+    except Fault as fault:
+        raise refusal([fault.at(image)]) from fault
+    if picture.size and picture.size != size:
+        fault = Fault(
+            Code.FORMAT_BROKEN,
+            f"says that {readable(image.name)} has {picture.size[0]} x {picture.size[1]} pixels; "
+            f"upright, as its EXIF tag turns it, it has {size[0]} x {size[1]}",
+            "Bring the image that was labelled, or save it upright before it is labelled.",
+            value=list(picture.size),
+        )
+        raise refusal([fault.at(picture.place)])
+
+
+def _row(foreign: ForeignSet, box: Box) -> str:
+    """A row of a label file; '' where nothing of the box is on the image."""
+    name, corners = box
+    x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in corners)
+    if (x1, y1, x2, y2) != corners:
+        foreign.left_out["parts of boxes beyond the border of the image"] += 1
+    if x1 >= x2 or y1 >= y2:
+        foreign.left_out["boxes without area"] += 1
+        return ""
+    values = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
+    numbers = " ".join(f"{value:.6f}" for value in values)
+    return f"{foreign.classes.index(name)} {numbers}\n"

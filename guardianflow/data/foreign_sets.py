@@ -1,0 +1,365 @@
+"""Reads data sets of other formats: pictures by the name that the file gives, with boxes by class.
+
+    COCO · Pascal VOC · CVAT · Label Studio · Supervisely · Ultralytics NDJSON · YOLO with a list
+
+Files are untrusted: they are read by `documents.py`, and where images lie is never taken from them.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree.ElementTree import Element
+
+from guardianflow.data.class_names import class_key
+from guardianflow.data.decoding import IMAGE_SUFFIXES, read_content
+from guardianflow.data.documents import (
+    MAX_BYTES,
+    listed,
+    mapping,
+    names_in,
+    number,
+    parse_json,
+    read_json,
+    read_xml,
+)
+from guardianflow.data.findings import Fault, refusal, short
+from guardianflow.data.kinds import Kind, Recognised
+from guardianflow.data.labels import parse_labels
+from guardianflow.data.listing import label_places
+from guardianflow.data.rules import Code
+from guardianflow.data.texts import MAX_TEXT_BYTES, decode_text, read_text
+
+Corners = tuple[float, float, float, float]
+"""x1, y1, x2, y2."""
+_SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "dev": "val", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file says of one image.
+
+    Attributes:
+        name: The image as the file calls it; a path, or a part of one.
+        boxes: Class name, and corners as fractions of the image.
+        split: train, val or test, where the file says so.
+        size: Width and height in pixels; None where the file does not say.
+        place: The file that says it.
+    """
+
+    name: str
+    boxes: tuple[tuple[str, Corners], ...]
+    split: str | None
+    size: tuple[int, int] | None
+    place: Path
+
+
+@dataclass
+class ForeignSet:
+    """A data set of another format.
+
+    Attributes:
+        classes: In the order of their ids; those that boxes alone name come last.
+        pictures: Every image that has annotations, or is said to have nothing on it.
+        left_out: What could not be taken over, and how often.
+        lists: The split of each image where lists beside the annotations say it; None: not read.
+    """
+
+    classes: list[str] = field(default_factory=list[str])
+    pictures: list[Picture] = field(default_factory=list[Picture])
+    left_out: Counter[str] = field(default_factory=Counter[str])
+    lists: Mapping[str, str] | None = None
+
+    def know(self, name: object) -> str:
+        """A class by the spelling that it was first seen with."""
+        text = " ".join(str(name).split()) or "unnamed"
+        if text not in self.classes:
+            self.classes.append(text)
+        return text
+
+
+def read_foreign(found: Recognised) -> ForeignSet:
+    """Read a data set of another format.
+
+    Raises:
+        DatasetInvalid: A file of it cannot be read.
+    """
+    made = ForeignSet()
+    for file in found.files:
+        try:
+            _READERS[found.kind](found, file, made)
+        except Fault as fault:
+            raise refusal([fault.at(file)]) from fault
+    return made
+
+
+def split_of(*places: str) -> str | None:
+    """The split that a path or a text names, the last part first."""
+    for place in places:
+        for part in reversed(PurePosixPath(place.replace(os.sep, "/")).parts):
+            words = class_key(PurePosixPath(part).stem).replace(".", "_").split("_")
+            # instances_train2017, _annotations.coco, valid
+            known = [_SPLITS.get(word.rstrip("0123456789")) for word in words]
+            if found := next(filter(None, known), None):
+                return found
+    return None
+
+
+def _read_coco(found: Recognised, file: Path, made: ForeignSet) -> None:
+    content = mapping(read_json(file))
+    names = {
+        one.get("id"): made.know(one.get("name"))
+        for one in sorted(map(mapping, listed(content.get("categories"))), key=_by_id)
+    }
+    boxes: dict[object, list[Mapping[str, Any]]] = {}
+    for one in map(mapping, listed(content.get("annotations"))):
+        boxes.setdefault(one.get("image_id"), []).append(one)
+    for image in map(mapping, listed(content.get("images"))):
+        size = _size(image)
+        taken: list[tuple[str, Corners]] = []
+        for one in boxes.get(image.get("id"), ()):
+            box = [number(value) for value in listed(one.get("bbox"))]
+            if one.get("iscrowd") in (1, True):
+                made.left_out["crowds"] += 1
+            elif one.get("category_id") not in names or size is None:
+                made.left_out["boxes without a class or a size of the image"] += 1
+            elif len(box) != 4 or None in box:
+                made.left_out["annotations without a box"] += 1
+            else:
+                x, y, width, height = (value or 0.0 for value in box)
+                corners = (x, y, x + width, y + height)
+                taken.append((names[one["category_id"]], _fractions(corners, size)))
+        name = str(image.get("file_name") or "")
+        split = split_of(*_below(found.root, file), os.path.dirname(name))
+        made.pictures.append(Picture(name, tuple(taken), split, size, file))
+
+
+def _by_id(category: Mapping[str, Any]) -> tuple[float, str]:
+    return number(category.get("id")) or 0.0, str(category.get("name"))
+
+
+def _below(root: Path, file: Path) -> list[str]:
+    """The path of a file as seen from the data set: what lies above says nothing of it."""
+    return [os.path.relpath(file, root)]
+
+
+def _read_voc(found: Recognised, file: Path, made: ForeignSet) -> None:
+    root = read_xml(file)
+    if root.tag != "annotation":
+        made.left_out["XML files of other kinds"] += 1
+        return
+    size = _size({key: root.findtext(f"size/{key}") for key in ("width", "height")})
+    taken: list[tuple[str, Corners]] = []
+    for one in root.iter("object"):
+        edges = [number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+        if None in edges or size is None:
+            made.left_out["objects without a box or a size of the image"] += 1
+            continue
+        x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
+        taken.append((made.know(one.findtext("name")), _fractions((x1, y1, x2, y2), size)))
+    name = root.findtext("filename") or ""
+    # The file is the truth: annotations are copied and renamed with it, what stands in them is not.
+    stem = f"{file.stem}{PurePosixPath(name).suffix or '.jpg'}"
+    if made.lists is None:
+        made.lists = _voc_lists(found.root)
+    split = made.lists.get(file.stem) or split_of(*_below(found.root, file.parent))
+    made.pictures.append(Picture(stem, tuple(taken), split, size, file))
+
+
+def _voc_lists(root: Path) -> Mapping[str, str]:
+    """Which split ImageSets/Main names for each image."""
+    folder = next((p for p in (root / "ImageSets/Main", root / "ImageSets") if p.is_dir()), None)
+    lists: dict[str, str] = {}
+    for name in names_in(folder) if folder else ():
+        if (split := _SPLITS.get(Path(name).stem)) and name.endswith(".txt") and folder:
+            for line in read_text(folder / name).text.splitlines():
+                lists.setdefault(line.split()[0] if line.strip() else "", split)
+    return lists
+
+
+def _read_cvat(found: Recognised, file: Path, made: ForeignSet) -> None:  # noqa: ARG001
+    root = read_xml(file)
+    for label in root.iter("label"):
+        if name := label.findtext("name"):
+            made.know(name)
+    if root.find("track") is not None:
+        what = "is CVAT's format for videos (tracks); its frames are not among the files"
+        raise Fault(Code.FORMAT_FOREIGN, what, 'Export it as "CVAT for images", with the images.')
+    for image in root.iter("image"):
+        size = _size(image.attrib)
+        taken: list[tuple[str, Corners]] = []
+        for shape in image:
+            corners = _cvat_corners(shape)
+            if corners is None or size is None:
+                made.left_out[f"shapes that are no box ({short(shape.tag)})"] += 1
+            else:
+                name = made.know(shape.get("label"))
+                taken.append((name, _fractions(corners, size)))
+        name, subset = image.get("name") or "", image.get("subset") or ""
+        parents = [os.path.dirname(name)]
+        made.pictures.append(Picture(name, tuple(taken), split_of(subset, *parents), size, file))
+
+
+def _cvat_corners(shape: Element) -> Corners | None:
+    edges = [number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
+    if shape.tag == "box" and None not in edges and not number(shape.get("rotation") or 0):
+        x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
+        return x1, y1, x2, y2
+    if shape.tag == "polygon":
+        points = [pair.split(",") for pair in (shape.get("points") or "").split(";")]
+        return _around([[number(value) for value in pair] for pair in points])
+    return None
+
+
+def _read_label_studio(found: Recognised, file: Path, made: ForeignSet) -> None:  # noqa: ARG001
+    for task in map(mapping, listed(read_json(file))):
+        data, answers = mapping(task.get("data")), listed(task.get("annotations"))
+        done = [one for one in map(mapping, answers) if not one.get("was_cancelled")]
+        address = next((str(data[key]) for key in ("image", "img", "ocr") if data.get(key)), "")
+        if not done or not address:
+            made.left_out["tasks without an annotation or an image"] += 1
+            continue
+        taken: list[tuple[str, Corners]] = []
+        # The last answer of a task is the one that stands.
+        for one in map(mapping, listed(done[-1].get("result"))):
+            value = mapping(one.get("value"))
+            labels = listed(value.get("rectanglelabels"))
+            sides = [number(value.get(key)) for key in ("x", "y", "width", "height")]
+            if not labels or None in sides or number(value.get("rotation") or 0):
+                made.left_out["results that are no upright rectangle"] += 1
+                continue
+            x, y, width, height = ((side or 0.0) / 100 for side in sides)
+            taken.append((made.know(labels[0]), (x, y, x + width, y + height)))
+        made.pictures.append(Picture(_address(address), tuple(taken), None, None, file))
+
+
+def _address(text: str) -> str:
+    """The path in an address as Label Studio has it, e.g. `/data/local-files/?d=b/a.jpg`."""
+    try:
+        parts = urlsplit(text)
+        query = parse_qs(parts.query).get("d")
+    except ValueError:
+        return text
+    return query[0] if query else unquote(parts.path)
+
+
+def _read_supervisely(found: Recognised, file: Path, made: ForeignSet) -> None:
+    for one in map(mapping, listed(mapping(read_json(file)).get("classes"))):
+        made.know(one.get("title"))
+    for note in sorted(found.root.rglob("ann/*.json")):
+        try:
+            content = mapping(read_json(note, MAX_TEXT_BYTES))
+        except Fault as fault:
+            raise refusal([fault.at(note)]) from fault
+        size = _size(mapping(content.get("size")))
+        taken: list[tuple[str, Corners]] = []
+        for one in map(mapping, listed(content.get("objects"))):
+            outline = listed(mapping(one.get("points")).get("exterior"))
+            corners = _around([[number(value) for value in listed(point)] for point in outline])
+            if one.get("geometryType") not in ("rectangle", "polygon") or not corners or not size:
+                made.left_out[f"shapes that are no box ({short(one.get('geometryType'))})"] += 1
+                continue
+            taken.append((made.know(one.get("classTitle")), _fractions(corners, size)))
+        split = split_of(*_below(found.root, note.parent.parent))
+        place = f"{os.path.relpath(note.parent.parent, found.root)}/img/{note.stem}"
+        made.pictures.append(Picture(place, tuple(taken), split, size, note))
+
+
+def _read_ndjson(found: Recognised, file: Path, made: ForeignSet) -> None:  # noqa: ARG001
+    text = decode_text(read_content(file, MAX_BYTES)).text
+    names: list[str] = []
+    for line, row in enumerate(text.splitlines(), start=1):
+        entry = mapping(parse_json(row, line)) if row.strip() else {}
+        if entry.get("type") == "dataset":
+            if entry.get("task", "detect") != "detect":
+                what = f"is a data set for {short(entry.get('task'))}, not for detection"
+                raise Fault(Code.FORMAT_FOREIGN, what, "Export boxes.", line=line)
+            known = mapping(entry.get("class_names"))
+            ordered = sorted(known, key=lambda key: number(key) or 0.0)
+            names = [made.know(known[key]) for key in ordered]
+        elif entry.get("type") == "image":
+            taken: list[tuple[str, Corners]] = []
+            for box in listed(mapping(entry.get("annotations")).get("boxes")):
+                values = [number(value) for value in listed(box)]
+                if len(values) != 5 or None in values or not 0 <= (values[0] or 0) < len(names):
+                    made.left_out["boxes that cannot be read"] += 1
+                    continue
+                label, cx, cy, width, height = (value or 0.0 for value in values)
+                corners = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+                taken.append((names[int(label)], corners))
+            split = _SPLITS.get(str(entry.get("split")))
+            name = str(entry.get("file") or "")
+            made.pictures.append(Picture(name, tuple(taken), split, _size(entry), file))
+
+
+def _read_class_list(found: Recognised, file: Path, made: ForeignSet) -> None:
+    """YOLO's labels, whose classes stand in a list: Label Studio, LabelImg, CVAT's YOLO 1.1."""
+    names = [" ".join(line.split()) for line in read_text(file).text.rstrip().splitlines()]
+    if len(set(names)) != len(names) or not all(names):
+        what = "names a class twice, or has an empty line: which id is which is a guess"
+        raise Fault(Code.FORMAT_BROKEN, what, "Write one class in a line.")
+    made.classes += names
+    images = list(images_below(found.root))
+    places = label_places([str(image) for image in images], os.fspath(found.root))
+    for image in images:
+        label = next((Path(p) for p in places[str(image)] if os.path.isfile(p)), None)
+        if label is None or label == file:
+            made.left_out["images without a label file"] += 1
+            continue
+        rows = parse_labels(label, read_content(label, MAX_TEXT_BYTES), len(made.classes))
+        if wrong := [finding for finding in rows.findings if finding.severity == "ERROR"]:
+            raise refusal(wrong)
+        boxes = zip(rows.classes.tolist(), rows.boxes.tolist(), strict=True)
+        taken = tuple((made.classes[index], (x1, y1, x2, y2)) for index, (x1, y1, x2, y2) in boxes)
+        name = os.path.relpath(image, found.root)
+        split = split_of(*_below(found.root, image.parent))
+        made.pictures.append(Picture(name, taken, split, None, label))
+
+
+def images_below(root: Path) -> Iterator[Path]:
+    """Every image below a folder, sorted; links are not followed."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            regular = path.suffix.lower() in IMAGE_SUFFIXES and not os.path.islink(path)
+            if regular and not name.startswith(".") and os.path.isfile(path):
+                yield path
+
+
+def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = number(said.get("width")), number(said.get("height"))
+    return (int(width), int(height)) if width and height and min(width, height) >= 1 else None
+
+
+def _fractions(corners: Corners, size: tuple[int, int]) -> Corners:
+    width, height = size
+    x1, y1, x2, y2 = corners
+    return x1 / width, y1 / height, x2 / width, y2 / height
+
+
+def _around(points: Iterable[Sequence[float | None]]) -> Corners | None:
+    """The box around points; None where they are none."""
+    known = [(p[0], p[1]) for p in points if len(p) == 2 and p[0] is not None and p[1] is not None]
+    if len(known) < 2:
+        return None
+    xs, ys = zip(*known, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+_READERS: Mapping[Kind, Callable[[Recognised, Path, ForeignSet], None]] = {
+    Kind.COCO: _read_coco,
+    Kind.VOC: _read_voc,
+    Kind.CVAT: _read_cvat,
+    Kind.LABEL_STUDIO: _read_label_studio,
+    Kind.SUPERVISELY: _read_supervisely,
+    Kind.NDJSON: _read_ndjson,
+    Kind.DARKNET: _read_class_list,
+    Kind.CLASS_LIST: _read_class_list,
+}

@@ -1,0 +1,229 @@
+"""Makes missing splits: seeded, and what shows one picture stays in one split.
+
+    images --groups: copies, near duplicates, an exporter's copies--> whole groups to val and test
+                                                                          |
+    a new folder: data.yaml, train.txt, val.txt, test.txt <---------------+
+
+No image is moved or copied; a split that is there stays as it is.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from guardianflow.data.checker import UNNAMED, Checked, check_dataset
+from guardianflow.data.contamination import find_groups
+from guardianflow.data.findings import errors, readable, refusal
+from guardianflow.data.rules import Code
+from guardianflow.data.sample import Sample
+from guardianflow.data.yaml_file import SPLITS
+from guardianflow.errors import DatasetInvalid, InputError
+from guardianflow.progress import Progress
+
+# Of so many orders of the groups the one is taken that leaves every class its share.
+_ORDERS = 64
+_MENDED = (Code.SPLITS_MISSING, Code.IMAGE_IN_TWO_SPLITS, Code.IMAGE_COPY_IN_TWO)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of the images is kept for val and for test, and the seed by which they are drawn."""
+
+    val: float = 0.15
+    test: float = 0.15
+    seed: int = 0
+
+
+def split_dataset(
+    place: Path,
+    to: Path,
+    shares: Shares,
+    *,
+    base: Path | None = None,
+    anew: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Checked:
+    """Write a description of a data set in which no split is missing, and check it.
+
+    Args:
+        place: The data set, or its YAML file.
+        to: A new folder for data.yaml and a list of images for each split.
+        shares: How much is taken for the splits that are missing.
+        base: Stands in for `path` of data.yaml.
+        anew: Whether all images are shared out again, also those that have a split.
+        on_progress: Told how many images were looked at.
+
+    Raises:
+        DatasetInvalid: The data set has errors that a split does not mend, or too few images that
+            differ.
+        InputError: Nothing is missing, or the folder cannot be written.
+    """
+    checked = check_dataset(place, base=base, on_progress=on_progress)
+    if wrong := [finding for finding in errors(checked.findings) if finding.code not in _MENDED]:
+        raise refusal(wrong)
+    splits = share_out(checked, shares, anew=anew)
+    with fresh_folder(to) as draft:
+        # Seen from the folder as it will be called.
+        write_lists(splits, checked.classes, draft, checked.root if base is None else base, to)
+    made = check_dataset(to, needs=SPLITS)
+    if wrong := errors(made.findings):
+        shutil.rmtree(to)
+        raise refusal(wrong)
+    return made
+
+
+def share_out(
+    checked: Checked, shares: Shares, *, anew: bool = False
+) -> dict[str, tuple[Sample, ...]]:
+    """The images of each split, of which none is missing.
+
+    Raises:
+        DatasetInvalid: There are too few pictures that differ.
+        InputError: Nothing is missing, or there is nothing to take from.
+    """
+    there = {split: samples for split, samples in checked.splits.items() if samples}
+    if UNNAMED in there:
+        there = {"train": there[UNNAMED]}
+    if anew:
+        there = {"train": tuple(sample for samples in there.values() for sample in samples)}
+    missing = [split for split in SPLITS if split not in there]
+    if not missing:
+        raise InputError(
+            f"{readable(checked.root)} has train, val and test: nothing is missing.",
+            remedy="Add --anew to share all of its images out again.",
+        )
+    if "train" in missing:
+        raise InputError(
+            f"{readable(checked.root)} has no images for train, from which the others are taken.",
+            remedy="Add --anew to share all of its images out again.",
+        )
+    pool = sorted(there["train"], key=lambda sample: os.fspath(sample.image))
+    total = sum(map(len, there.values()))
+    wanted = {s: max(1, round(getattr(shares, s) * total)) for s in missing}
+    taken = _draw(pool, wanted, shares.seed)
+    if taken is None:
+        raise DatasetInvalid(
+            f"{len(pool)} images of {readable(checked.root)} are too few, or too much alike, to "
+            f"take {', '.join(f'{count} for {split}' for split, count in wanted.items())} of them.",
+            remedy="Bring images of other moments; what shows one picture stays in one split.",
+            value=len(pool),
+        )
+    chosen = {number for numbers in taken.values() for number in numbers}
+    rest = tuple(sample for number, sample in enumerate(pool) if number not in chosen)
+    made = {split: tuple(pool[n] for n in sorted(numbers)) for split, numbers in taken.items()}
+    return {split: {**there, "train": rest, **made}[split] for split in SPLITS}
+
+
+def _draw(
+    pool: Sequence[Sample], wanted: Mapping[str, int], seed: int
+) -> dict[str, list[int]] | None:
+    """Choose images for each split, whole groups; None where there are too few groups."""
+    groups = find_groups(pool)
+    if len(groups) <= len(wanted):
+        return None
+    classes = max((int(s.classes.max()) + 1 for s in pool if len(s.classes)), default=1)
+    counts = np.stack([np.bincount(sample.classes, minlength=classes) for sample in pool])
+    generator = np.random.default_rng(seed)
+    best: tuple[float, dict[str, list[int]]] | None = None
+    for _ in range(_ORDERS):
+        taken = _take([groups[n] for n in generator.permutation(len(groups))], wanted)
+        if taken and (best is None or _unfairness(counts, taken) < best[0]):
+            best = (_unfairness(counts, taken), taken)
+    return best[1] if best else None
+
+
+def _take(groups: Sequence[list[int]], wanted: Mapping[str, int]) -> dict[str, list[int]] | None:
+    """Take groups in their order while they fit; the first one of a split may be too large."""
+    taken: dict[str, list[int]] = {split: [] for split in wanted}
+    left = len(groups)
+    for group in groups:
+        for split, numbers in taken.items():
+            if left > 1 and (not numbers or len(numbers) + len(group) <= wanted[split]):
+                numbers += group
+                left -= 1
+                break
+    sizes = sum(map(len, groups)), sum(map(len, taken.values()))
+    # At least as much is left to learn from as is taken from it for one split.
+    enough = sizes[0] - sizes[1] >= max(map(len, taken.values()))
+    return taken if all(taken.values()) and enough else None
+
+
+def _unfairness(counts: np.ndarray, taken: Mapping[str, list[int]]) -> float:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+    """How far the shares of the classes are from the share of the images, over all splits."""
+    whole = np.maximum(counts.sum(axis=0), 1)
+    return sum(
+        float(np.abs(counts[numbers].sum(axis=0) / whole - len(numbers) / len(counts)).sum())
+        for numbers in taken.values()
+    )
+
+
+def write_lists(
+    splits: Mapping[str, Sequence[Sample]],
+    classes: Sequence[str],
+    folder: Path,
+    base: Path,
+    place: Path | None = None,
+) -> None:
+    """Write data.yaml and a list of images for each split into a folder.
+
+    Args:
+        splits: The images.
+        classes: Their classes.
+        folder: Where the files are written.
+        base: The folder that `path` names, and that the lists are seen from.
+        place: What the folder will be called; None: as it is.
+    """
+    own, base = (Path(os.path.realpath(path)) for path in (place or folder, base))
+    content: dict[str, object] = {"path": os.path.relpath(base, own)}
+    for split, samples in splits.items():
+        lines = [os.path.relpath(os.path.realpath(sample.image), base) for sample in samples]
+        if odd := next((line for line in lines if "\n" in line or line != line.strip()), None):
+            raise InputError(
+                f"{readable(odd)} cannot stand in a list of images.",
+                remedy="Rename it, with its label file.",
+                value=readable(odd),
+            )
+        text = "".join(f"{line}\n" for line in lines)
+        (folder / f"{split}.txt").write_text(text, encoding="utf-8")
+        content[split] = os.path.relpath(own / f"{split}.txt", base)
+    content["names"] = list(classes)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def fresh_folder(to: Path) -> Generator[Path]:
+    """A folder to fill; it gets its name when the block ends well, and not before.
+
+    Raises:
+        InputError: There is something of that name already, or it cannot be written.
+    """
+    if os.path.lexists(to) and not (os.path.isdir(to) and not os.listdir(to)):
+        raise InputError(
+            f"{readable(to)} is there already, so nothing is written there.",
+            remedy="Name a new folder.",
+            value=readable(to),
+        )
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+        try:
+            yield draft
+            # mkdtemp makes a folder for its owner alone.
+            draft.chmod(0o755)
+            draft.rename(to)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The folder {readable(to)} cannot be written ({error}).",
+            remedy="Name a folder that you may write to, on a disk with room.",
+            value=readable(to),
+        ) from error

@@ -1,0 +1,396 @@
+"""Each exporter's files become a YOLO set that training takes, with the boxes where they were."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from guardianflow.cli.app import main
+from guardianflow.data.conversion import Converted, convert_dataset
+from guardianflow.data.dataset import open_dataset
+from guardianflow.data.foreign_sets import split_of
+from guardianflow.data.kinds import Kind
+from guardianflow.data.splitting import Shares
+from guardianflow.data.yaml_file import SPLITS
+from guardianflow.errors import DatasetInvalid, InputError
+from tests.unit.yolo_sets import draw, make
+
+WIDTH, HEIGHT = 80, 60
+CLASSES = ["person", "안전모"]
+# Class, and corners in pixels.
+BOXES = [("person", (8, 6, 24, 36)), ("안전모", (40, 30, 72, 54))]
+IMAGES = [f"cam{number}.png" for number in range(8)]
+SHARES = Shares(val=0.25, test=0.25)
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+
+
+def pictures(folder: Path) -> None:
+    for number, name in enumerate(IMAGES):
+        draw(folder / name, number, (WIDTH, HEIGHT))
+
+
+def dump(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def coco(folder: Path) -> None:
+    pictures(folder / "images")
+    dump(
+        folder / "annotations/instances_default.json",
+        {
+            "categories": [{"id": 7, "name": "안전모"}, {"id": 3, "name": "person"}],
+            "images": [
+                {"id": n, "file_name": name, "width": WIDTH, "height": HEIGHT}
+                for n, name in enumerate(IMAGES)
+            ],
+            "annotations": [
+                {
+                    "image_id": n,
+                    "category_id": 3 if name == "person" else 7,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                }
+                for n in range(len(IMAGES))
+                for name, (x1, y1, x2, y2) in BOXES
+            ],
+        },
+    )
+
+
+def voc(folder: Path) -> None:
+    pictures(folder / "JPEGImages")
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax>"
+        f"<ymax>{y2}</ymax></bndbox></object>"
+        for name, (x1, y1, x2, y2) in BOXES
+    )
+    (folder / "Annotations").mkdir()
+    for name in IMAGES:
+        (folder / "Annotations" / name).with_suffix(".xml").write_text(
+            f"<annotation><filename>{name}</filename><size><width>{WIDTH}</width>"
+            f"<height>{HEIGHT}</height></size>{objects}</annotation>",
+            encoding="utf-8",
+        )
+
+
+def cvat(folder: Path) -> None:
+    pictures(folder / "images/default")
+    boxes = "".join(
+        f'<box label="{name}" xtl="{x1}" ytl="{y1}" xbr="{x2}" ybr="{y2}"/>'
+        for name, (x1, y1, x2, y2) in BOXES[:1]
+    )
+    x1, y1, x2, y2 = BOXES[1][1]
+    points = f"{x1},{y1};{x2},{y1};{x2},{y2};{x1},{y2}"
+    images = "".join(
+        f'<image id="{n}" name="default/{name}" width="{WIDTH}" height="{HEIGHT}">{boxes}'
+        f'<polygon label="{BOXES[1][0]}" points="{points}"/><points label="person" points="1,1"/>'
+        "</image>"
+        for n, name in enumerate(IMAGES)
+    )
+    labels = "".join(f"<label><name>{name}</name></label>" for name in CLASSES)
+    (folder / "annotations.xml").write_text(
+        f"<annotations><meta><job><labels>{labels}</labels></job></meta>{images}</annotations>",
+        encoding="utf-8",
+    )
+
+
+def label_studio(folder: Path) -> None:
+    pictures(folder / "upload")
+    results = [
+        {
+            "type": "rectanglelabels",
+            "value": {
+                "x": 100 * x1 / WIDTH,
+                "y": 100 * y1 / HEIGHT,
+                "width": 100 * (x2 - x1) / WIDTH,
+                "height": 100 * (y2 - y1) / HEIGHT,
+                "rotation": 0,
+                "rectanglelabels": [name],
+            },
+        }
+        for name, (x1, y1, x2, y2) in BOXES
+    ]
+    dump(
+        folder / "project-1.json",
+        [
+            {"data": {"image": f"/data/upload/{name}"}, "annotations": [{"result": results}]}
+            for name in IMAGES
+        ],
+    )
+
+
+def supervisely(folder: Path) -> None:
+    pictures(folder / "ds0/img")
+    dump(folder / "meta.json", {"classes": [{"title": name} for name in CLASSES]})
+    objects = [
+        {
+            "classTitle": name,
+            "geometryType": "rectangle",
+            "points": {"exterior": [[x2, y2], [x1, y1]], "interior": []},
+        }
+        for name, (x1, y1, x2, y2) in BOXES
+    ]
+    for name in IMAGES:
+        size = {"width": WIDTH, "height": HEIGHT}
+        dump(folder / f"ds0/ann/{name}.json", {"size": size, "objects": objects})
+
+
+def rows() -> list[list[float]]:
+    return [
+        [
+            CLASSES.index(name),
+            (x1 + x2) / 2 / WIDTH,
+            (y1 + y2) / 2 / HEIGHT,
+            (x2 - x1) / WIDTH,
+            (y2 - y1) / HEIGHT,
+        ]
+        for name, (x1, y1, x2, y2) in BOXES
+    ]
+
+
+def ndjson(folder: Path) -> None:
+    pictures(folder)
+    lines: list[object] = [
+        {"type": "dataset", "task": "detect", "class_names": dict(enumerate(CLASSES))}
+    ]
+    lines += [
+        {
+            "type": "image", "file": name, "url": f"https://example.invalid/{name}",
+            "width": WIDTH, "height": HEIGHT, "split": "train", "annotations": {"boxes": rows()},
+        }
+        for name in IMAGES
+    ]  # fmt: skip
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (folder / "set.ndjson").write_text(text, encoding="utf-8")
+
+
+def class_list(folder: Path) -> None:
+    pictures(folder / "images")
+    (folder / "labels").mkdir()
+    (folder / "classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
+    text = "".join(" ".join(map(str, row)) + "\n" for row in rows())
+    for name in IMAGES:
+        (folder / "labels" / name).with_suffix(".txt").write_text(text)
+
+
+def darknet(folder: Path) -> None:
+    class_list(folder)
+    (folder / "classes.txt").rename(folder / "obj.names")
+    (folder / "obj.data").write_text("classes = 2\nnames = data/obj.names\n")
+
+
+KINDS = {
+    Kind.COCO: coco,
+    Kind.VOC: voc,
+    Kind.CVAT: cvat,
+    Kind.LABEL_STUDIO: label_studio,
+    Kind.SUPERVISELY: supervisely,
+    Kind.NDJSON: ndjson,
+    Kind.CLASS_LIST: class_list,
+    Kind.DARKNET: darknet,
+}
+
+
+def convert(tmp_path: Path, write: Callable[[Path], None]) -> tuple[Path, Converted]:
+    (tmp_path / "from").mkdir()
+    write(tmp_path / "from")
+    return tmp_path / "to", convert_dataset(tmp_path / "from", tmp_path / "to", SHARES)
+
+
+@pytest.mark.parametrize(("kind", "write"), KINDS.items())
+def test_every_box_is_where_it_was_and_the_set_can_be_trained(
+    tmp_path: Path, kind: Kind, write: Callable[[Path], None]
+) -> None:
+    to, made = convert(tmp_path, write)
+    assert (made.kind, made.split) == (kind, True)
+    dataset = open_dataset(to, CLASSES, needs=SPLITS)
+    assert {split: len(ones) for split, ones in dataset.splits.items()} == {
+        "train": 4, "val": 2, "test": 2,
+    }  # fmt: skip
+    samples = [sample for ones in dataset.splits.values() for sample in ones]
+    assert sorted(sample.image.name for sample in samples) == IMAGES
+    for sample in samples:
+        there = dict(zip(sample.classes.tolist(), sample.boxes.tolist(), strict=True))
+        expected = {CLASSES.index(name): list(corners) for name, corners in BOXES}
+        assert there == {label: pytest.approx(box, abs=0.01) for label, box in expected.items()}
+        before = next((tmp_path / "from").rglob(sample.image.name))
+        assert sample.image.read_bytes() == before.read_bytes()
+    left = {"shapes that are no box (points)": 8} if kind is Kind.CVAT else {}
+    assert dict(made.left_out) == left
+
+
+def test_splits_that_the_format_has_are_kept_and_a_missing_one_is_made(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        coco(folder)
+        content = json.loads((folder / "annotations/instances_default.json").read_text())
+        for split, some in (("train2017", range(6)), ("val2017", range(6, 8))):
+            images = [one for one in content["images"] if one["id"] in some]
+            dump(folder / f"annotations/instances_{split}.json", {**content, "images": images})
+            # The same images once more, by their key points.
+            dump(folder / f"annotations/person_keypoints_{split}.json", content)
+        (folder / "annotations/instances_default.json").unlink()
+
+    to, made = convert(tmp_path, write)
+    splits = open_dataset(to, needs=SPLITS).splits
+    assert {sample.image.name for sample in splits["val"]} == {"cam6.png", "cam7.png"}
+    assert (len(splits["train"]), len(splits["test"]), made.split) == (4, 2, True)
+
+
+def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        voc(folder)
+        lists = folder / "ImageSets/Main"
+        lists.mkdir(parents=True)
+        for split, some in (("train", IMAGES[:4]), ("val", IMAGES[4:6]), ("test", IMAGES[6:])):
+            (lists / f"{split}.txt").write_text("".join(f"{Path(name).stem}\n" for name in some))
+
+    to, made = convert(tmp_path, write)
+    assert not made.split
+    assert (to / "data.yaml").read_text("utf-8").splitlines()[1:4] == [
+        "train: images/train", "val: images/val", "test: images/test",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "split"),
+    [
+        ("instances_train2017.json", "train"),
+        ("valid/_annotations.coco.json", "val"),
+        ("ds/Validation", "val"),
+        ("testing", "test"),
+        ("latest/contest.json", None),
+        ("Train", "train"),
+    ],
+)
+def test_a_split_is_known_by_its_name(place: str, split: str | None) -> None:
+    assert split_of(place) == split
+
+
+def edit_coco(change: Callable[..., object]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        coco(folder)
+        file = folder / "annotations/instances_default.json"
+        content = json.loads(file.read_text())
+        change(content)
+        dump(file, content)
+
+    return write
+
+
+def test_what_reaches_over_the_border_is_cut_and_counted(tmp_path: Path) -> None:
+    def change(content: dict[str, list[dict[str, object]]]) -> None:
+        content["annotations"][0]["bbox"] = [-10, 6, 34, 30]
+        content["annotations"][1]["bbox"] = [90, 6, 34, 30]
+        content["annotations"][2]["iscrowd"] = 1
+
+    _, made = convert(tmp_path, edit_coco(change))
+    assert dict(made.left_out) == {
+        "parts of boxes beyond the border of the image": 2,
+        "boxes without area": 1,
+        "crowds": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c["images"][0].update(file_name="gone.png"), "'gone.png' is not below"),
+        (lambda c: c["images"][0].update(file_name="../../etc/passwd"), "passwd' is not below"),
+        (lambda c: c["images"][0].update(width=81), "has 81 x 60 pixels"),
+        (lambda c: c["images"].clear(), "names no images"),
+        (lambda c: c["categories"].clear(), "names no classes"),
+    ],
+)
+def test_what_cannot_be_right_is_refused_and_leaves_nothing(
+    tmp_path: Path, change: Callable[..., object], words: str
+) -> None:
+    with pytest.raises(DatasetInvalid, match=words):
+        convert(tmp_path, edit_coco(change))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["from", "home"] or sorted(
+        path.name for path in tmp_path.iterdir()
+    ) == ["from"]
+
+
+def test_a_file_of_the_machine_is_never_taken_for_an_image(tmp_path: Path) -> None:
+    draw(tmp_path / "secret/cam0.png", 99, (WIDTH, HEIGHT))
+
+    def write(folder: Path) -> None:
+        coco(folder)
+        (folder / "images/cam0.png").unlink()
+        (folder / "images/cam0.png").symlink_to(tmp_path / "secret/cam0.png")
+
+    with pytest.raises(DatasetInvalid, match=r"'cam0\.png' is not below"):
+        convert(tmp_path, write)
+
+
+def test_images_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        pictures(folder / "a")
+        for number, name in enumerate(IMAGES):
+            draw(folder / "b" / name, 100 + number, (WIDTH, HEIGHT))
+        dump(
+            folder / "set.json",
+            {
+                "categories": [{"id": 1, "name": "person"}],
+                "images": [
+                    {"id": f"{part}{n}", "file_name": f"{part}/{name}", "width": 80, "height": 60}
+                    for part in "ab"
+                    for n, name in enumerate(IMAGES)
+                ],
+                "annotations": [],
+            },
+        )
+
+    to, _ = convert(tmp_path, write)
+    samples = [one for ones in open_dataset(to).splits.values() for one in ones]
+    assert len({sample.image.read_bytes() for sample in samples}) == 16
+
+
+def test_a_turned_photograph_with_boxes_of_before_is_refused(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        coco(folder)
+        image = Image.open(folder / "images/cam0.png")
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(folder / "images/cam0.png", exif=exif)
+
+    with pytest.raises(DatasetInvalid, match="upright, as its EXIF tag turns it, it has 60 x 80"):
+        convert(tmp_path, write)
+
+
+def test_what_is_no_export_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path / "yolo")
+    with pytest.raises(InputError, match="is a YOLO set already"):
+        convert_dataset(tmp_path / "yolo", tmp_path / "to", SHARES)
+    with pytest.raises(DatasetInvalid, match="does not exist"):
+        convert_dataset(tmp_path / "nowhere", tmp_path / "to", SHARES)
+    (tmp_path / "video").mkdir()
+    (tmp_path / "video/annotations.xml").write_text("<annotations><track/></annotations>")
+    with pytest.raises(DatasetInvalid, match="videos"):
+        convert_dataset(tmp_path / "video", tmp_path / "to", SHARES)
+    coco(tmp_path / "export")
+    with pytest.raises(SystemExit) as ended:
+        main(["dataset", "convert", str(tmp_path / "export"), str(tmp_path / "to")])
+    assert ended.value.code == 0
+    assert "drawn with seed 0" in capsys.readouterr().err
+
+
+FOUND = Path(os.environ.get("GUARDIANFLOW_REAL_DATA", "/nowhere")) / "found"
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not FOUND.is_dir(), reason="GUARDIANFLOW_REAL_DATA is not set")
+@pytest.mark.parametrize("case", ["03-cvat-yolo11", "04-label-studio"])
+def test_what_was_found_in_the_field_is_converted(tmp_path: Path, case: str) -> None:
+    shutil.copytree(FOUND / case, tmp_path / case)
+    convert_dataset(tmp_path / case, tmp_path / "to", SHARES)
+    dataset = open_dataset(tmp_path / "to", ["helmet", "person"], needs=SPLITS)
+    assert sum(map(len, dataset.splits.values())) == 4

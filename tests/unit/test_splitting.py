@@ -1,0 +1,183 @@
+"""Missing splits are made: seeded, fair to every class, and one picture stays in one split."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from guardianflow.cli.app import main
+from guardianflow.data.checker import check_dataset
+from guardianflow.data.contamination import exported_from, find_groups
+from guardianflow.data.dataset import open_dataset
+from guardianflow.data.findings import errors
+from guardianflow.data.rules import Code
+from guardianflow.data.splitting import Shares, split_dataset
+from guardianflow.data.yaml_file import SPLITS
+from guardianflow.errors import DatasetInvalid, InputError
+from tests.unit.yolo_sets import CLEAN, ROW, draw, found, make
+
+SHARES = Shares(val=0.2, test=0.2, seed=3)
+HASH = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twenty images to learn from, and no split but that."""
+    folder = make(tmp_path / "data", images=20)
+    for split in ("val", "test"):
+        shutil.rmtree(folder / "images" / split)
+        shutil.rmtree(folder / "labels" / split)
+    (folder / "data.yaml").write_text("train: images/train\nnames: [person, helmet]\n")
+    return folder
+
+
+def names(checked: object) -> dict[str, set[str]]:
+    return {s: {one.image.name for one in ones} for s, ones in checked.splits.items()}  # type: ignore[attr-defined]
+
+
+def test_a_split_is_made_seeded_and_can_be_trained_from(root: Path, tmp_path: Path) -> None:
+    before = sorted(path for path in root.rglob("*"))
+    made = names(split_dataset(root, tmp_path / "a", SHARES))
+    assert {split: len(images) for split, images in made.items()} == {
+        "train": 12,
+        "val": 4,
+        "test": 4,
+    }
+    assert len(set().union(*made.values())) == 20
+    assert names(open_dataset(tmp_path / "a", ["person", "helmet"], needs=SPLITS)) == made
+    assert names(split_dataset(root, tmp_path / "b", SHARES)) == made
+    assert (tmp_path / "b/val.txt").read_bytes() == (tmp_path / "a/val.txt").read_bytes()
+    assert names(split_dataset(root, tmp_path / "c", Shares(0.2, 0.2, seed=4))) != made
+    assert sorted(path for path in root.rglob("*")) == before
+
+
+def test_it_may_lie_in_the_data_set_and_move_with_it(root: Path, tmp_path: Path) -> None:
+    made = names(split_dataset(root, root / "split", SHARES))
+    root.rename(tmp_path / "moved")
+    assert names(check_dataset(tmp_path / "moved/split", needs=SPLITS)) == made
+    assert not check_dataset(tmp_path / "moved").findings
+
+
+def test_what_is_there_stays_and_the_rest_is_taken_from_train(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", images=20)
+    text = (root / "data.yaml").read_text().replace("test: images/test\n", "test: ''\n")
+    (root / "data.yaml").write_text(text)
+    made = names(split_dataset(root, tmp_path / "a", SHARES))
+    assert made["val"] == {"val0.png", "val1.png"}
+    assert len(made["test"]) == 4
+    assert all(name.startswith("train") for name in made["train"] | made["test"])
+
+
+def test_every_class_gets_its_share(root: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        rows = ROW if number % 4 else CLEAN
+        (root / f"labels/train/train{number}.txt").write_text(rows)
+    made = split_dataset(root, tmp_path / "a", SHARES)
+    helmets = {
+        split: sum(int((sample.classes == 1).sum()) for sample in samples)
+        for split, samples in made.splits.items()
+    }
+    assert helmets == {"train": 3, "val": 1, "test": 1}
+
+
+def test_copies_and_pictures_that_look_the_same_stay_together(root: Path, tmp_path: Path) -> None:
+    images, labels = root / "images/train", root / "labels/train"
+    for number in range(8):
+        draw(images / f"cam_jpg.rf.{number}{HASH}.png", 700 + number)
+        (labels / f"cam_jpg.rf.{number}{HASH}.txt").write_text(CLEAN)
+    draw(images / "film0.png", 900, (320, 240))
+    for number in range(1, 8):
+        frame = np.asarray(Image.open(images / "film0.png")).copy()
+        frame[number : number + 3] = 0
+        Image.fromarray(frame).save(images / f"film{number}.png")
+    for number in range(8):
+        (labels / f"film{number}.txt").write_text(CLEAN)
+    for seed in range(5):
+        made = names(split_dataset(root, tmp_path / f"to{seed}", Shares(0.3, 0.3, seed)))
+        for begin in ("cam", "film"):
+            assert sum(any(n.startswith(begin) for n in ones) for ones in made.values()) == 1
+
+
+def test_an_exporters_copies_in_two_splits_are_an_error_that_anew_mends(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", images=12)
+    for split, number in (("train", 1), ("test", 2)):
+        draw(root / f"images/{split}/cam_jpg.rf.{number}{HASH}.png", 700 + number)
+        (root / f"labels/{split}/cam_jpg.rf.{number}{HASH}.txt").write_text(CLEAN)
+    checked = check_dataset(root)
+    (finding,) = errors(checked.findings)
+    assert finding.code is Code.IMAGE_COPY_IN_TWO
+    assert "copies of one picture, cam" in finding.what
+    assert "--anew" in finding.remedy
+    made = split_dataset(root, tmp_path / "a", SHARES, anew=True)
+    assert not errors(made.findings)
+    assert sum(any("cam" in name for name in ones) for ones in names(made).values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        (f"cam-1_jpg.rf.{HASH}.jpg", "cam-1"),
+        ("a.b_png.rf.Ab3dEf9hIjKlMnOp.png", "a.b"),
+        ("cam-1.jpg", None),
+        ("x_jpg.rf.jpg", None),
+        ("notes.rf.0123456789.jpg", None),
+    ],
+)
+def test_an_exporters_copy_is_known_by_its_name(name: str, origin: str | None) -> None:
+    assert exported_from(Path("/somewhere") / name) == origin
+
+
+def test_what_cannot_be_split_is_told_and_leaves_nothing(root: Path, tmp_path: Path) -> None:
+    to = tmp_path / "a"
+    whole = make(tmp_path / "whole")
+    with pytest.raises(InputError, match="nothing is missing") as refused:
+        split_dataset(whole, to, SHARES)
+    assert "--anew" in refused.value.remedy
+    (root / "labels/train/train0.txt").write_text("7 1 1 1\n")
+    with pytest.raises(DatasetInvalid, match="4 columns"):
+        split_dataset(root, to, SHARES)
+    for file in sorted((root / "images/train").iterdir()):
+        shutil.copy(root / "images/train/train1.png", file) if file.name != "train1.png" else None
+    (root / "labels/train/train0.txt").write_text(CLEAN)
+    with pytest.raises(DatasetInvalid, match="too much alike"):
+        split_dataset(root, to, SHARES)
+    to.write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        split_dataset(whole, to, SHARES, anew=True)
+    assert to.read_text() == "mine"
+    assert not list(tmp_path.glob(".a.*"))
+
+
+def test_groups_are_found_at_once_and_in_order(root: Path) -> None:
+    samples = check_dataset(root).splits["train"]
+    assert find_groups(samples) == [[place] for place in range(20)]
+    assert find_groups([*samples, samples[0]])[0] == [0, 20]
+    assert find_groups([]) == []
+
+
+def test_the_command_says_what_came_of_it(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: object) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(["dataset", "split", *map(str, words)])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    assert run(root, tmp_path / "a", "--val", 0.1, "--test", 0.1, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["splits"]["val"] == {
+        "images": 2, "usable": 2, "empty": 0, "boxes": {"person": 2, "helmet": 2},
+    }  # fmt: skip
+    assert run(root, tmp_path / "b") == 0
+    assert "dataset check" in capsys.readouterr().err
+    assert run(root, tmp_path / "c", "--val", 0.9) == 2
+    assert not found(check_dataset(tmp_path / "a"), Code.SPLIT_UNNAMED)
