@@ -18,7 +18,8 @@ from guardianflow.data.findings import Fault, readable
 from guardianflow.data.rules import Code
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
-_CLASS_LISTS = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt")
+CLASS_LISTS = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt")
+"""What tools call the list of classes that they write beside labels."""
 _TELLING = (".json", ".xml", ".ndjson", ".jsonl")
 _FEW = 200
 _DEPTH = 3
@@ -75,7 +76,7 @@ def recognise(place: Path) -> Recognised | None:
         # Beside the boxes COCO describes the same images by key points, in another file.
         boxes = [file for file in of_kind if file.name.startswith("instances")]
         return Recognised(kind, place, tuple(boxes or of_kind))
-    found = next((names[name] for name in _CLASS_LISTS if name in names), None)
+    found = next((names[name] for name in CLASS_LISTS if name in names), None)
     return Recognised(Kind.CLASS_LIST, place, (found,)) if found else None
 
 

@@ -7,6 +7,7 @@ from guardianflow.data.decoding import IMAGE_SUFFIXES, read_content
 from guardianflow.data.description import Description
 from guardianflow.data.examination import Looked
 from guardianflow.data.findings import Fault, Finding, readable, short
+from guardianflow.data.kinds import CLASS_LISTS
 from guardianflow.data.listing import UNSUPPORTED_SUFFIXES, comparable, link_outside
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import MAX_TEXT_BYTES, read_text
@@ -90,7 +91,7 @@ def _orphans(
 ) -> Iterator[Finding]:
     """Label files without an image, where labels have a folder of their own."""
     paths = [os.path.join(folder, name) for name in _names(folder) if name.endswith(".txt")]
-    orphans = [path for path in paths if path not in known]
+    orphans = [p for p in paths if p not in known and os.path.basename(p) not in CLASS_LISTS]
     if orphans:
         # An image that no list of the data set names is still an image, and so is one in a format
         # that is not read: its label is left out with it.
@@ -113,7 +114,7 @@ def _orphans(
 
 
 def _may_be_labels(path: str) -> bool:
-    """Whether a text file begins as labels do; lists of classes and notes lie beside them, too."""
+    """Whether a text file begins as labels do; people's notes lie beside them, too."""
     try:
         content = read_content(path, MAX_TEXT_BYTES)
     except Fault:

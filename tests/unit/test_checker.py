@@ -242,6 +242,9 @@ def test_a_label_is_left_out_with_its_image(root: Path, name: str) -> None:
 def test_lists_of_classes_and_notes_beside_labels_are_no_labels(root: Path, name: str) -> None:
     (root / "labels/train" / name).write_text("person\nhelmet\n")
     assert codes(root) == []
+    if name == "labels.txt":
+        (root / "labels/train" / name).write_text("0 person\n1 helmet\n")
+        assert codes(root) == []
 
 
 def test_labels_of_all_splits_may_lie_in_one_folder(root: Path) -> None:

@@ -16,6 +16,7 @@ from guardianflow.data.dataset import (
     open_window,
     prepare_dataset,
 )
+from guardianflow.data.yaml_file import SPLITS
 from guardianflow.errors import DatasetInvalid, ScenarioInvalid
 from guardianflow.scenario import FolderData, ScenarioSpec, SyntheticData
 
@@ -339,6 +340,13 @@ def test_a_scenario_may_want_some_of_the_classes_by_words_of_its_own(root: Path)
     )
     settings = FolderData(kind="folder", path=str(root), classes={"안전모": "Hard-hat 9"})
     assert prepare_dataset(settings, ["안전모"]).fingerprint == dataset.fingerprint
+
+
+def test_what_the_check_takes_with_a_root_can_be_trained(root: Path, tmp_path: Path) -> None:
+    edit(root, "path: .", "path: D:\\data")
+    (root / "data.yaml").rename(tmp_path / "ppe.yaml")
+    settings = FolderData(kind="folder", path=str(tmp_path / "ppe.yaml"), root=str(root))
+    assert len(prepare_dataset(settings, ["person"], SPLITS).samples("train")) == 2
 
 
 def test_two_spellings_of_one_class_are_no_choice(root: Path) -> None:
