@@ -175,10 +175,11 @@ def _write(
 ) -> None:
     """Copy the images, write their labels and data.yaml."""
     taken: set[str] = set()
-    used: dict[str, None] = {}
+    used: dict[str, str] = {}
+    unnamed = "train" if any(picture.split for picture, _ in chosen) else "all"
     for done, (picture, image) in enumerate(chosen, start=1):
-        split = picture.split or "train"
-        name = _unused(f"{split}/{image.stem}", image.suffix, taken)
+        folder = picture.split or unnamed
+        name = _unused(f"{folder}/{image.stem}", image.suffix, taken)
         copy, label = draft / "images" / name, (draft / "labels" / name).with_suffix(".txt")
         for file in (copy, label):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -186,11 +187,11 @@ def _write(
         _compare_size(picture, image)
         rows = [_row(foreign, box) for box in picture.boxes]
         label.write_text("".join(row for row in rows if row), encoding="utf-8")
-        used[split] = None
+        used[picture.split or "train"] = f"images/{folder}"
         report("copy", done, len(chosen))
     content = {
         "path": ".",
-        **{split: f"images/{split}" for split in SPLITS if split in used},
+        **{split: used[split] for split in SPLITS if split in used},
         "names": foreign.classes,
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -177,13 +177,15 @@ def write_lists(
         splits: The images.
         classes: Their classes.
         folder: Where the files are written.
-        base: The folder that `path` names, and that the lists are seen from.
+        base: The data set. Where the folder lies in it, images are named as seen from the folder,
+            so that both can be moved together; else by where they are.
         place: What the folder will be called; None: as it is.
     """
-    own, base = (Path(os.path.realpath(path)) for path in (place or folder, base))
-    content: dict[str, object] = {"path": os.path.relpath(base, own)}
+    own = Path(os.path.realpath(place or folder))
+    inside = own.is_relative_to(os.path.realpath(base))
     for split, samples in splits.items():
-        lines = [os.path.relpath(os.path.realpath(sample.image), base) for sample in samples]
+        images = [os.path.realpath(sample.image) for sample in samples]
+        lines = [f"./{os.path.relpath(image, own)}" if inside else image for image in images]
         if odd := next((line for line in lines if "\n" in line or line != line.strip()), None):
             raise InputError(
                 f"{readable(odd)} cannot stand in a list of images.",
@@ -192,8 +194,7 @@ def write_lists(
             )
         text = "".join(f"{line}\n" for line in lines)
         (folder / f"{split}.txt").write_text(text, encoding="utf-8")
-        content[split] = os.path.relpath(own / f"{split}.txt", base)
-    content["names"] = list(classes)
+    content = {**{split: f"{split}.txt" for split in splits}, "names": list(classes)}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
 
