@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from guardianflow.data.cache import Cache, stamp
-from guardianflow.data.class_names import NoMatch, match_classes
 from guardianflow.data.contamination import copy_findings, find_duplicates, near_findings
 from guardianflow.data.decoding import read_content
 from guardianflow.data.description import Description, read_description
@@ -30,7 +29,6 @@ from guardianflow.data.examination import (
     Looked,
     examine_image,
     examine_labels,
-    objects_digest,
 )
 from guardianflow.data.findings import Fault, Finding, readable, short
 from guardianflow.data.listing import Listing, label_places, list_images
@@ -38,6 +36,7 @@ from guardianflow.data.neighbours import compare_images, compare_labels
 from guardianflow.data.rules import Code
 from guardianflow.data.sample import Sample
 from guardianflow.data.texts import MAX_TEXT_BYTES
+from guardianflow.data.wanted_classes import WantedClasses
 from guardianflow.progress import Progress, Reporter
 
 UNNAMED = "unnamed"
@@ -93,7 +92,7 @@ def check_dataset(
     description = read_description(place, findings, base)
     if description is None:
         return Checked(place, (), {}, {}, tuple(findings))
-    known = _Classes.of(description, classes, mapping or {}, findings)
+    known = WantedClasses.of(description, classes, mapping or {}, findings)
     findings += _unnamed(description, needs)
     if not any(description.sources.values()):
         # No split can be found; what lies beside data.yaml is looked at all the same.
@@ -110,54 +109,10 @@ def check_dataset(
     return Checked(description.root, known.names, splits, counts, tuple(findings))
 
 
-@dataclass(frozen=True)
-class _Classes:
-    """The classes that are wanted, and which label of a file is which of them.
-
-    Attributes:
-        names: In the order of their indices.
-        numbers: The index of each class of data.yaml, where they differ: None stands for one that
-            is not wanted. Without it they are the same.
-    """
-
-    names: tuple[str, ...]
-    numbers: Mapping[int, int] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        description: Description,
-        wanted: Sequence[str] | None,
-        mapping: Mapping[str, str],
-        findings: list[Finding],
-    ) -> "_Classes":
-        """Match the classes of data.yaml with those that are wanted."""
-        own = description.classes
-        if wanted is None or not own or tuple(wanted) == own:
-            return cls(own)
-        try:
-            rows = match_classes(own, wanted, mapping)
-        except NoMatch as error:
-            findings.append(_names_differ(description, error).at(description.file))
-            return cls(own)
-        if rows == tuple(range(len(own))):
-            return cls(tuple(wanted))
-        return cls(tuple(wanted), {row: index for index, row in enumerate(rows)})
-
-    def renumber(self, labels: LabelFacts) -> LabelFacts:
-        """The labels of what is wanted, by the numbers of what is wanted."""
-        if self.numbers is None:
-            return labels
-        rows = tuple(
-            (self.numbers[row[0]], *row[1:]) for row in labels.rows if row[0] in self.numbers
-        )
-        return replace(labels, rows=rows, objects=objects_digest(rows))
-
-
 @dataclass
 class _Check:
     description: Description
-    known: _Classes
+    known: WantedClasses
     findings: list[Finding]
     cache: Cache
     root: str = field(init=False)
@@ -313,17 +268,6 @@ def _unnamed(description: Description, needs: Sequence[str]) -> Iterator[Finding
             value=split,
         )
         yield fault.at(description.file)
-
-
-def _names_differ(description: Description, error: NoMatch) -> Fault:
-    file = description.file.name
-    return Fault(
-        Code.NAMES_DIFFER,
-        f"it has {error.problem}; its classes are {short(list(description.classes))}",
-        f"Where it is there by another word, rename it in {file}, or say so in the scenario: "
-        f"dataset: {{classes: {{{error.name}: WORD}}}}.",
-        value=error.called,
-    )
 
 
 def _judge_classes(
