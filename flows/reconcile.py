@@ -58,8 +58,8 @@ def reconcile(
 
     Args:
         model_name: One model, whose release is read in full; without it all are looked at.
-        files: How closely files are compared (none, size, sha256); without it by size, a few
-            releases in each flow run, and now and then all bytes of one.
+        files: How closely files are compared (none, size, sha256) of releases that look wrong;
+            without it by size, and also of those whose turn it is, all bytes of one.
     """
     result, changes = look(model_name, files)
     for change in changes:

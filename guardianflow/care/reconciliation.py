@@ -121,7 +121,7 @@ def reconcile(
         name: Base or variant, whose release is read in full. None looks at all, and reads those
             that look wrong or whose turn it is.
         files: How closely the files of the releases that are read in full are compared; None
-            compares sizes, and now and then the bytes of one release.
+            compares sizes, and looks at those as well whose turn it is, at the bytes of one.
         suspects: Releases that are read in any case, by the public name of their base: those
             that were reported before.
         now: The time that decides whose turn it is.
@@ -140,7 +140,7 @@ def reconcile(
         for sight in sights
         if name is not None or sight.looks_wrong or sight.base.public in suspects
     }
-    others = [sight for sight in sights if sight.base not in full]
+    others = [sight for sight in sights if sight.base not in full] if files is None else []
     for sight in in_turn(others, SIZES_IN_TURN, turn):
         full[sight.base] = check
     if files is None and name is None:

@@ -262,6 +262,8 @@ def test_every_file_has_its_turn(registry, client, releases):
     bases = sorted(reconcile(registry, now=at(1)).releases)
     mine, other = bases.index(own), (bases.index(own) + 1) % len(bases)
     assert not reconcile(registry, now=at(other)).alarms_of(own)
+    # One that something else was the reason for reads what looks wrong and nothing else.
+    assert own not in reconcile(registry, files=FileCheck.SHA256, now=at(mine)).examined
     (finding,) = reconcile(registry, now=at(mine)).alarms_of(own)
     assert finding.code == "file-changed"
     file.write_bytes(content)
