@@ -10,7 +10,7 @@ from prefect.input import RunInput
 from pydantic import Field, SecretStr, ValidationError, create_model
 
 from guardianflow.approval import Answer, Proof
-from guardianflow.promotion.page import form_text
+from guardianflow.promotion.form import decision_text, decision_title, form_text, until
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import MAX_WRONG_CODES, Standing
 from guardianflow.wording import Language, say
@@ -31,12 +31,21 @@ def answer_form(
         complaint: Why the last answer does not count.
     """
     language = proposal.language
+    texts = {
+        "decision": _field(decision_title(proposal), decision_text(proposal)),
+        "approver": _field(
+            say(language, "form.approver"),
+            say(language, "form.approver.about", until=until(proposal)),
+        ),
+        "reason": _field(say(language, "form.reason")),
+    }
     fields: dict[str, Any] = {}
     for name in _FIELDS:
         known = Answer.model_fields[name]
-        fields[name] = Annotated[known.annotation, Field(**_texts(name, language)), *known.metadata]
+        fields[name] = Annotated[known.annotation, texts[name], *known.metadata]
     if proposal.policy.proof is Proof.TOTP:
-        fields["code"] = (str, Field(pattern="^[0-9]{6}$", **_texts("code", language)))
+        title, about = say(language, "form.code"), say(language, "form.code.about")
+        fields["code"] = (str, Field(pattern="^[0-9]{6}$", title=title, description=about))
     form = create_model("PromotionAnswer", __base__=RunInput, **fields)
     said = notes(standing, why, complaint, language)
     return form.with_initial_data(description=form_text(proposal, said, page))
@@ -75,7 +84,6 @@ def notes(
     return said
 
 
-def _texts(name: str, language: Language) -> dict[str, Any]:
-    """What a field is called, and what belongs there."""
-    key = f"form.{name}"
-    return {"title": say(language, key), "description": say(language, f"{key}.about")}
+def _field(title: str, description: str | None = None) -> Any:
+    """What a field is called, and what is to be known before it is filled in."""
+    return Field(title=title, description=description)

@@ -44,6 +44,7 @@ from guardianflow.errors import (
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.markdown import plain, prose
 from guardianflow.orchestration.control import Orchestrator
+from guardianflow.promotion.form import outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, Standing
 
@@ -220,8 +221,10 @@ def settle(round_: Round, why: str) -> State[Any] | str:
     message, void = decide_promotion(round_.number, proposal, standing)
     if void:
         return void
+    # What the state says is read by the person who has just answered.
+    said = outcome_sentence(proposal, standing.decision, standing.counted)
     if standing.decision is Choice.REJECT:
-        return Completed(name="Rejected", message=message)
+        return Completed(name="Rejected", message=said)
     for subject in proposal.subjects:
         send_event(
             EventName.PROMOTED,
@@ -232,7 +235,7 @@ def settle(round_: Round, why: str) -> State[Any] | str:
                 message=message,
             ),
         )
-    return Completed(name="Promoted", message=message)
+    return Completed(name="Promoted", message=said)
 
 
 def ask(

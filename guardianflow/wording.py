@@ -5,7 +5,8 @@ answers `approve` and `reject` are the same everywhere: machines compare them.
 """
 
 from enum import StrEnum
-from typing import NamedTuple
+
+from guardianflow.phrases import PHRASES, Text
 
 
 class Language(StrEnum):
@@ -13,13 +14,6 @@ class Language(StrEnum):
 
     EN = "en"
     KO = "ko"
-
-
-class Text(NamedTuple):
-    """One text in every language; its placeholders are the same in all."""
-
-    en: str
-    ko: str
 
 
 def say(language: Language, key: str, **values: object) -> str:
@@ -33,13 +27,13 @@ def say_if_known(language: Language, key: str, otherwise: str) -> str:
     return say(language, key) if key in TEXTS else otherwise
 
 
-TEXTS: dict[str, Text] = {
+TEXTS: dict[str, Text] = PHRASES | {
     # What the gate says.
     "outcome.PASSED": Text("PASSED", "통과"),
     "outcome.FAILED": Text("FAILED", "불합격"),
     "outcome.INCONCLUSIVE": Text("INCONCLUSIVE", "판정 보류"),
     "gate": Text("Gate: {outcome}", "자동 심사: {outcome}"),
-    "gate.PASSED": Text("Every rule is kept.", "모든 기준을 충족했습니다."),
+    "gate.PASSED": Text("Every rule that was asked is kept.", "적용된 기준을 모두 충족했습니다."),
     "gate.FAILED": Text(
         "The gate says no; somebody asked all the same. Why it says no:",
         "자동 심사 결과는 불합격이지만, 요청자가 강제로 승인을 요청했습니다. 불합격 사유:",
@@ -68,77 +62,18 @@ TEXTS: dict[str, Text] = {
     ),
     "rule.as good as its source: recall": Text("as good as its source: recall", "원본 대비 검출률"),
     "rule.faster than its source": Text("faster than its source", "원본 대비 속도"),
-    # The line that everything begins with.
-    "headline": Text(
-        "Gate {outcome} · {flavour}: {figures}", "자동 심사 {outcome} · {flavour}: {figures}"
-    ),
-    "headline.unmeasured": Text(
-        "Gate {outcome}: nothing could be measured.",
-        "자동 심사 {outcome}: 측정할 수 있는 항목이 없었습니다.",
-    ),
-    "figure.missed": Text("missed per 100 objects", "객체 100개당 미검출"),
-    "figure.alarms": Text("false alarms per 100 images", "이미지 100장당 오검출"),
-    # What it means, in one sentence.
-    "floor": Text("For the floor: {missed}; {alarms}.", "현장에서는 {missed}, {alarms}."),
-    "floor.missed.fewer": Text(
-        "clearly fewer objects are missed ({before} → {after} of 100)",
-        "미검출이 확실히 줄고(객체 100개당 {before} → {after})",
-    ),
-    "floor.missed.more": Text(
-        "clearly **more** objects are missed ({before} → {after} of 100)",
-        "미검출이 확실히 **늘고**(객체 100개당 {before} → {after})",
-    ),
-    "floor.missed.same": Text(
-        "whether more or fewer objects are missed, these images do not tell "
-        "({before} → {after} of 100)",
-        "미검출이 늘었는지 줄었는지는 이 이미지만으로 알 수 없으며(객체 100개당 {before} → "
-        "{after})",
-    ),
-    "floor.missed.plain": Text(
-        "of 100 objects {after} are missed instead of {before}",
-        "미검출이 객체 100개당 {before}개에서 {after}개로 바뀌고",
-    ),
-    "floor.alarms.fewer": Text(
-        "false alarms become clearly fewer ({before} → {after} in 100 images)",
-        "오검출은 확실히 줄어듭니다(이미지 100장당 {before} → {after})",
-    ),
-    "floor.alarms.more": Text(
-        "false alarms become clearly **more** ({before} → {after} in 100 images)",
-        "오검출은 확실히 **늘어납니다**(이미지 100장당 {before} → {after})",
-    ),
-    "floor.alarms.same": Text(
-        "whether false alarms become more or fewer, they do not tell either way "
-        "({before} → {after} in 100 images)",
-        "오검출의 증감도 확실하지 않습니다(이미지 100장당 {before} → {after})",
-    ),
-    "floor.alarms.plain": Text(
-        "in 100 images there are {after} false alarms instead of {before}",
-        "오검출은 이미지 100장당 {before}건에서 {after}건으로 바뀝니다",
-    ),
-    "floor.first": Text(
-        "For the floor: of 100 objects {missed} are missed, and in 100 images there are {alarms} "
-        "false alarms. There is no champion to compare with.",
-        "현장에서는 객체 100개 중 {missed}개를 놓치고, 이미지 100장당 오검출이 {alarms}건 "
-        "발생합니다. "
-        "비교할 현재 운영 모델(@champion)은 없습니다.",
-    ),
-    "floor.unmeasured": Text(
-        "For the floor: what changes nobody knows, since nothing could be measured.",
-        "측정하지 못했으므로 현장에서 무엇이 달라지는지 알 수 없습니다.",
-    ),
-    "floor.worse": Text(
-        "Clearly found less often than now: {classes}.",
-        "현재보다 검출률이 확실히 떨어지는 클래스: {classes}.",
-    ),
     # Columns and rows.
+    "figure.missed": Text("missed of 100", "100개당 미검출"),
+    "figure.alarms": Text("false alarms in 100", "100장당 오검출"),
+    "column.recall": Text("share found (objects)", "검출률 (객체 수)"),
+    "engineers": Text("All figures, for engineers", "전체 측정값(엔지니어용)"),
+    "engineers.about": Text("Model {model}.", "모델 {model}."),
     "range": Text("{low} to {high}", "{low} \\~ {high}"),
     "figure.map50": Text("mAP50", "mAP50"),
     "figure.map50_95": Text("mAP50-95", "mAP50-95"),
     "column.champion": Text("champion (version {version})", "현재 모델 (버전 {version})"),
     "column.candidate": Text("candidate (version {version})", "후보 모델 (버전 {version})"),
     "column.difference": Text("difference", "차이"),
-    "column.recall": Text("share found, by class", "클래스별 검출률"),
-    "column.objects": Text("objects", "객체 수"),
     "column.model": Text("model", "모델"),
     "column.from": Text("from", "변경 전"),
     "column.to": Text("to", "변경 후"),
@@ -185,24 +120,7 @@ TEXTS: dict[str, Text] = {
     ),
     "cost.precision": Text("computed in", "연산 정밀도"),
     "cost.default": Text("FP32, as OpenVINO chooses", "FP32 (OpenVINO 기본 설정)"),
-    # What is asked, by whom, and what an answer holds for.
-    "asks": Text(
-        "`{model}`: version **{version}** asks to become @champion; @champion now: {now}. "
-        "Requested by {who}{why}.",
-        "`{model}`: 버전 **{version}**을(를) 운영 모델(@champion)로 적용해 달라는 요청입니다. "
-        "현재 @champion: {now}. 요청자: {who}{why}.",
-    ),
-    "asks.why": Text(" ({reason})", " (사유: {reason})"),
-    "asks.none": Text("there is none yet", "아직 없음"),
-    "asks.version": Text("version {version}", "버전 {version}"),
-    "needs": Text(
-        "An approval needs {policy}, until {until}, and holds for this alone (bound to "
-        "`{binding}`): these files, figures, rules and champions.",
-        "승인 요건: {policy}. 기한: {until}. 이 승인은 여기에 제시된 파일, 측정값, 기준, 현재 "
-        "모델에만 "
-        "유효합니다(식별값 `{binding}`).",
-    ),
-    "needs.until": Text("{utc} UTC", "{local}(한국 시간, {utc} UTC)"),
+    # What an approval needs.
     "policy.one": Text("one person", "1명의 승인"),
     "policy.two": Text("two different people", "서로 다른 2명의 승인"),
     "policy.of": Text("{count} of {names}", "{names} 중 {count}"),
@@ -241,93 +159,4 @@ TEXTS: dict[str, Text] = {
     "lineage.digest": Text("digest", "다이제스트"),
     "link.record": Text("evidence in MLflow", "MLflow의 증거 기록"),
     "link.version": Text("model version", "모델 버전"),
-    # The form.
-    "form.page": Text(
-        "[See the pictures and all figures]({page})", "[사진과 전체 측정값 보기]({page})"
-    ),
-    "form.decision": Text("Decision", "결정"),
-    "form.decision.about": Text(
-        "approve or reject; there is no default.",
-        "approve = 승인, reject = 반려. 기본으로 선택된 값은 없습니다.",
-    ),
-    "form.approver": Text("Approver", "승인자"),
-    "form.approver.about": Text(
-        "Who decides (declared).", "결정하시는 분의 성함을 입력해 주십시오."
-    ),
-    "form.reason": Text("Reason", "사유"),
-    "form.reason.about": Text("Why.", "결정하신 이유를 입력해 주십시오."),
-    "form.code": Text("Code", "일회용 코드"),
-    "form.code.about": Text(
-        "The code that your app shows now.", "인증 앱에 지금 표시된 6자리 코드를 입력해 주십시오."
-    ),
-    "form.anew": Text(
-        "Asked anew: {why}. Earlier answers do not count.",
-        "다시 승인을 요청드립니다. 이전 답변은 효력이 없습니다. 사유: {why}.",
-    ),
-    "form.unusable": Text(
-        "The last answer could not be used ({why}). Please answer again.",
-        "지난 답변을 처리하지 못했습니다({why}). 다시 답변해 주십시오.",
-    ),
-    "form.wrong_codes": Text(
-        "{wrong} of {most} wrong codes; then this request is over.",
-        "코드가 {wrong}회 틀렸습니다. {most}회 틀리면 이 요청은 종료됩니다.",
-    ),
-    "form.one_more": Text(
-        "Approved by {who}; one more person is needed.",
-        "{who} 님이 승인했습니다. 한 분의 승인이 더 필요합니다.",
-    ),
-    # Pictures.
-    "pictures": Text("Where the two disagree", "두 버전의 결과가 다른 장면"),
-    "pictures.first": Text("What it misses", "놓친 객체"),
-    "pictures.some": Text(" ({shown} are shown)", " (그중 {shown}건 표시)"),
-    "pictures.kept": Text(
-        "White frame: a labelled object that was missed. Orange frame: a false alarm. People are "
-        "on "
-        "these pictures; they are deleted after {days} days.",
-        "흰색 테두리는 놓친 객체, 주황색 테두리는 오검출입니다. 사람이 찍혀 있으므로 사진은 "
-        "{days}일 후 "
-        "삭제됩니다.",
-    ),
-    "pictures.none": Text(
-        "This scenario keeps no pictures (evidence.picture_days: 0).",
-        "이 시나리오는 사진을 보관하지 않습니다(evidence.picture_days: 0).",
-    ),
-    "pictures.deleted": Text("(deleted after {days} days)", "({days}일이 지나 삭제됨)"),
-    "kind.lost": Text(
-        "The champion finds it, the candidate misses it: {count}",
-        "현재 모델은 검출하지만 후보 모델은 놓침: {count}건",
-    ),
-    "kind.gained": Text(
-        "The candidate finds it, the champion misses it: {count}",
-        "후보 모델은 검출하지만 현재 모델은 놓침: {count}건",
-    ),
-    "kind.new-alarm": Text(
-        "False alarms of the candidate alone: {count}", "후보 모델에서만 발생한 오검출: {count}건"
-    ),
-    "kind.gone-alarm": Text(
-        "False alarms of the champion alone: {count}", "현재 모델에서만 발생한 오검출: {count}건"
-    ),
-    "kind.missed": Text("Objects that it misses: {count}", "놓친 객체: {count}건"),
-    "caption.lost": Text(
-        "**{label}**: version {champion} shows it, version {candidate} does not ({why})",
-        "**{label}**: 버전 {champion}은(는) 검출, 버전 {candidate}은(는) 미검출({why})",
-    ),
-    "caption.gained": Text(
-        "**{label}**: version {candidate} shows it, version {champion} does not ({why})",
-        "**{label}**: 버전 {candidate}은(는) 검출, 버전 {champion}은(는) 미검출({why})",
-    ),
-    "caption.missed": Text(
-        "**{label}**: version {candidate} does not show it ({why})",
-        "**{label}**: 버전 {candidate} 미검출({why})",
-    ),
-    "caption.new-alarm": Text(
-        "**{label}**: version {candidate} shows one here (score {score}), and none is labelled",
-        "**{label}**: 버전 {candidate}이(가) 검출했으나(점수 {score}) 정답 라벨에는 없음",
-    ),
-    "caption.gone-alarm": Text(
-        "**{label}**: version {champion} shows one here (score {score}), and none is labelled",
-        "**{label}**: 버전 {champion}이(가) 검출했으나(점수 {score}) 정답 라벨에는 없음",
-    ),
-    "caption.low": Text("score {score}, shown from {limit}", "점수 {score}, 표시 기준 {limit}"),
-    "caption.unseen": Text("not even with a low score", "낮은 점수로도 검출되지 않음"),
 }

@@ -57,6 +57,11 @@ def rounded(value: float, digits: int) -> str:
     return f"<{step:.{digits}f}" if 0 < value < step / 2 else f"{value:.{digits}f}"
 
 
+def whole(value: float) -> str:
+    """A count of a hundred as people say it; what is more than nought never reads as nought."""
+    return "<1" if 0 < value < 0.5 else f"{value:.0f}"
+
+
 def missed_per_100(evaluation: Evaluation) -> Span:
     """Objects of the evaluation set that were not seen, of 100."""
     classes = evaluation.per_class.values()
@@ -97,5 +102,3 @@ MAP50_95 = Measure(
     lambda e: Span.of(e.map50_95, e.map50_95_bounds),
     lambda d: Span.between(d.map50_95),
 )
-KEY_MEASURES = (MISSED, ALARMS, MAP50)
-"""What the line that everything begins with says."""

@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.data.dataset import Sample
-from guardianflow.markdown import plain, table
-from guardianflow.measuring.album import crop
+from guardianflow.data.dataset import Sample, load_image
+from guardianflow.markdown import plain
+from guardianflow.measuring.album import crop, is_dark, with_lightened
 from guardianflow.measuring.detections import Seen
 from guardianflow.measuring.disagreement import Disagreement, find_disagreements
-from guardianflow.measuring.mistakes import Case
+from guardianflow.measuring.mistakes import Case, Flaw
 from guardianflow.wording import Language, say
 
 FOLDER = "disagreements"
@@ -50,6 +51,12 @@ class Picture(BaseModel):
         description="Of the false alarm; of a missed object the best that was not shown, or 0."
     )
     limit: float = Field(description="From which score whoever missed it shows this class.")
+    flaw: Flaw | None = Field(
+        default=None,
+        # Older questions are recognised by the digest of a record without it.
+        exclude_if=lambda flaw: flaw is None,
+        description="What is wrong with the box, or hid the object; None in older records.",
+    )
 
 
 class Pictures(BaseModel):
@@ -92,7 +99,8 @@ def draw_pictures(
         for number, case in enumerate(cases[: _MOST[kind] if days else 0], start=1):
             path = folder / FOLDER / f"{kind}-{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            crop(case, samples[case.image]).save(path, "JPEG", quality=88)
+            picture = with_lightened(crop(case, samples[case.image]))
+            picture.save(path, "JPEG", quality=88)
             shown.append(_picture(kind, case, path, classes, missed_by))
     return Pictures(
         version=versions[0],
@@ -103,23 +111,32 @@ def draw_pictures(
     )
 
 
+def count_dark(samples: Sequence[Sample]) -> int | None:
+    """How many images are dark: with none nobody knows what happens at night; None: no image."""
+    if not samples:
+        return None
+    return sum(is_dark(Image.fromarray(load_image(sample.image))) for sample in samples)
+
+
 def pictures_section(
     pictures: Pictures | None, links: Mapping[str, str], language: Language
 ) -> list[str]:
-    """What the two disagree about, kind by kind: how often, and crops with captions."""
+    """What the two disagree about, kind by kind: how often, and crops, each above its caption."""
     if pictures is None:
         return []
     title = "pictures" if pictures.champion else "pictures.first"
-    lines = [f"### {say(language, title)}", ""]
+    kept = "pictures.kept" if pictures.days else "pictures.none"
+    lines = [f"### {say(language, title)}", "", say(language, kept, days=pictures.days), ""]
+    versions = {"candidate": pictures.version, "champion": pictures.champion or "-"}
     for kind, count in pictures.counts.items():
         shown = [one for one in pictures.shown if one.kind is kind]
-        heading = say(language, f"kind.{kind}", count=count)
+        heading = say(language, f"kind.{kind}", count=count, **versions)
         if len(shown) < count and shown:
             heading += say(language, "pictures.some", shown=len(shown))
-        rows = [(_cell(one, links), _caption(one, pictures, language)) for one in shown]
-        lines += [f"**{heading}**", "", *table(["", ""], rows), ""]
-    kept = "pictures.kept" if pictures.days else "pictures.none"
-    return [*lines, say(language, kept, days=pictures.days), ""]
+        lines += [f"**{heading}**", ""]
+        for one in shown:
+            lines += [*_picture_lines(one, links), _caption(one, pictures, language), ""]
+    return lines
 
 
 def retention_marks(
@@ -147,24 +164,28 @@ def _picture(
         label=classes[case.label],
         score=case.score,
         limit=missed_by.thresholds[case.label],
+        flaw=case.flaw,
     )
 
 
-def _cell(picture: Picture, links: Mapping[str, str]) -> str:
+def _picture_lines(picture: Picture, links: Mapping[str, str]) -> list[str]:
     address = links.get(picture.file)
-    return f"![{plain(picture.label)}]({address})" if address else ""
+    # Not in a table: its columns do not become narrower than a picture and a line of words.
+    return [f"![{plain(picture.label)}]({address})", ""] if address else []
 
 
 def _caption(picture: Picture, pictures: Pictures, language: Language) -> str:
-    """What is to be seen, and how nearly it was seen."""
-    score, limit = f"{picture.score:.2f}", f"{picture.limit:.2f}"
-    unseen = "caption.low" if picture.score > 0 else "caption.unseen"
+    """What is to be seen, in words."""
+    missed = picture.kind not in (Disagreement.NEW_ALARM, Disagreement.GONE_ALARM)
+    flaw = picture.flaw
+    if missed and flaw is None:
+        flaw = Flaw.UNSURE if picture.score > 0 else Flaw.NOTHING
+    how = f"{'missed' if missed else 'alarm'}.{flaw.name if flaw else 'UNSAID'}"
     return say(
         language,
         f"caption.{picture.kind}",
         label=plain(picture.label),
         candidate=pictures.version,
         champion=pictures.champion or "-",
-        score=score,
-        why=say(language, unseen, score=score, limit=limit),
+        how=say(language, how),
     )

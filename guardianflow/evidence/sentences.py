@@ -1,18 +1,55 @@
-"""The line that everything begins with, and what a promotion changes for the floor, in words.
+"""What a promotion changes for the people on the floor, in words and whole numbers of a hundred.
 
-"Clearly" is said where the whole interval of the paired difference is on one side of nought.
+    worse for sure -> not certain -> better for sure         (one line each, the gravest first)
+
+"For sure" is where the whole interval of the paired difference is on one side of nought, on as many
+pictures as the gate wants, and against a champion that has not learned from them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from guardianflow.evidence.numbers import ALARMS, KEY_MEASURES, MISSED, Span, rounded
-from guardianflow.gate import GateReport, Subject
+from guardianflow.evidence.numbers import false_alarms_per_100, whole
+from guardianflow.gate import GateOutcome, GateReport, Rule, Subject
 from guardianflow.markdown import plain
+from guardianflow.measuring.comparison import Difference
+from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.wording import Language, say
+
+# Of 100: a smaller difference that may be chance is not worth a line.
+_WORTH_A_WORD = 5.0
+_MOST = 3
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of the floor, today and then.
+
+    Attributes:
+        name: The class that is found; '' for false alarms.
+        before: Today: objects found of 100, or false alarms in 100 pictures.
+        after: The same of the version that is asked about.
+        worse: By how much it gets worse; negative where it gets better.
+        sure: Whether that is beyond chance.
+    """
+
+    name: str
+    before: float
+    after: float
+    worse: float
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What everything begins with: the line that matters most, and what follows it."""
+
+    first: str
+    rest: tuple[str, ...] = ()
 
 
 def deciding(subjects: Sequence[Subject]) -> Subject | None:
-    """The subject whose figures matter most; None where nothing could be measured.
+    """The subject that watches people; None where nothing could be measured.
 
     It is a variant where there is one: that is what the edge boxes run.
     """
@@ -25,62 +62,137 @@ def deciding(subjects: Sequence[Subject]) -> Subject | None:
 def headline(
     subjects: Sequence[Subject], gate: GateReport, language: Language = Language.EN
 ) -> str:
-    """The key figures of what the floor would run, in one line."""
-    outcome = say(language, f"outcome.{gate.outcome}")
+    """What everything begins with, in one line, for lists and messages."""
+    said = opening(subjects, gate, language)
+    return " ".join((said.first, *said.rest))
+
+
+def opening(subjects: Sequence[Subject], gate: GateReport, language: Language) -> Opening:
+    """What gets worse, then what is not certain, then what gets better."""
     subject = deciding(subjects)
     if subject is None or subject.candidate is None:
-        return say(language, "headline.unmeasured", outcome=outcome)
-    new, old = subject.candidate, subject.champion
-    words: list[str] = []
-    for measure in KEY_MEASURES:
-        values = [rounded(measure.of(one).value, measure.digits) for one in (old, new) if one]
-        words.append(f"{say(language, measure.key)} {' → '.join(values)}")
-    return say(
-        language,
-        "headline",
-        outcome=outcome,
-        flavour=subject.model_name.partition("__")[2] or "FP32",
-        figures=", ".join(words),
-    )
+        return Opening(say(language, "open.unmeasured"))
+    few = _too_few(subject, gate, language)
+    if subject.champion is None or subject.difference is None:
+        return _alone(subject, subject.candidate, few, language)
+    found = changes(subject)
+    if few:
+        return Opening(few, (_line("open.on_them", found, language),) if found else ())
+    worse = [one for one in found if one.sure and one.worse > 0]
+    better = [one for one in found if one.sure and one.worse < 0]
+    doubtful = [one for one in found if not one.sure and abs(one.worse) >= _WORTH_A_WORD]
+    first = _line("open.worse", worse, language)
+    if not worse:
+        key = "open.no_worse" if better or doubtful else "open.same"
+        first = say(language, key, images=subject.candidate.images)
+    rest = [_line("open.doubtful", doubtful, language)] if doubtful else []
+    if better:
+        # What is counted is understood once it was said of a class.
+        brief = any(one.name for one in worse)
+        rest.append(_line("open.better", better[::-1], language, brief=brief))
+    if not subject.champion_held_out:
+        rest.append(say(language, "open.seen"))
+    return Opening(first, tuple(rest))
 
 
-def floor_sentence(subject: Subject | None, language: Language) -> str:
-    """What changes for the people on the floor."""
-    if subject is None or subject.candidate is None:
-        return say(language, "floor.unmeasured")
+def changes(subject: Subject) -> list[Change]:
+    """Every class that is found more or less often, and the false alarms; the worst first.
+
+    A champion that has learned from the pictures looks better than it is: only a gain against it
+    is sure.
+    """
     new, old, paired = subject.candidate, subject.champion, subject.difference
-    measures = {"missed": MISSED, "alarms": ALARMS}
-    after = {key: rounded(m.of(new).value, m.digits) for key, m in measures.items()}
-    if old is None:
-        return say(language, "floor.first", **after)
-    clauses = {
-        key: say(
-            language,
-            f"floor.{key}.{_trend(m.change(paired) if paired else None)}",
-            before=rounded(m.of(old).value, m.digits),
-            after=after[key],
-        )
-        for key, m in measures.items()
-    }
-    return say(language, "floor", **clauses)
-
-
-def worse_sentence(subject: Subject | None, language: Language) -> str:
-    """Which classes are clearly found less often than now; '' for none."""
-    paired = subject.difference if subject else None
-    worse = [
-        f"{plain(name)} ({Span.between(change).text(3, language, signed=True)})"
-        for name, change in (paired.recall.items() if paired else ())
-        if change.high < 0
+    if new is None or old is None or paired is None:
+        return []
+    found = [
+        _change(name, (100 * old.per_class[name].recall, 100 * figures.recall), by, -1)
+        for name, figures in new.per_class.items()
+        if name in old.per_class and (by := paired.recall.get(name))
     ]
-    return say(language, "floor.worse", classes=", ".join(worse)) if worse else ""
+    alarms = (false_alarms_per_100(old).value, false_alarms_per_100(new).value)
+    found.append(_change("", alarms, paired.false_alarms_per_image, 1))
+    if not subject.champion_held_out:
+        found = [replace(one, sure=one.sure and one.worse < 0) for one in found]
+    return sorted((one for one in found if one.worse), key=lambda change: -change.worse)
 
 
-def _trend(change: Span | None) -> str:
-    """Whether it means more mistakes, fewer, or nobody can tell; plain without an interval."""
-    if change is None or change.ends is None:
-        return "plain"
-    low, high = change.ends
-    if high < 0:
-        return "fewer"
-    return "more" if low > 0 else "same"
+def missed_most(figures: Evaluation, limits: dict[str, float]) -> tuple[str, float] | None:
+    """The class furthest beyond its limit, or else missed most, and how many of 100; None: none."""
+    missed = {name: 100 * (1 - found.recall) for name, found in figures.per_class.items()}
+    if not missed:
+        return None
+    name = max(missed, key=lambda n: missed[n] - 100 * limits[n] if n in limits else -100.0)
+    if not limits.keys() & missed.keys():
+        name = max(missed, key=lambda n: missed[n])
+    return name, missed[name]
+
+
+def level_sentence(subject: Subject | None, gate: GateReport, language: Language) -> str:
+    """Whether the level of today, or of a first version, is within what the zone has set."""
+    figures = (subject.champion or subject.candidate) if subject else None
+    if subject is None or figures is None:
+        return ""
+    limits = {
+        reason.label: reason.limit
+        for reason in gate.reasons
+        if reason.rule is Rule.MISSES and reason.model_name == subject.model_name
+        if reason.label and reason.limit is not None
+    }
+    if (most := missed_most(figures, limits)) is None:
+        return ""
+    name, missed = most
+    key = "level.today" if subject.champion else "level.first"
+    limit = limits.get(name)
+    if limit is None:
+        allowed = say(language, "level.none")
+    else:
+        kept = "level.within" if missed <= 100 * limit else "level.beyond"
+        allowed = say(language, kept, limit=whole(100 * limit))
+    return say(language, key, name=plain(name), missed=whole(missed), allowed=allowed)
+
+
+def _alone(subject: Subject, new: Evaluation, few: str, language: Language) -> Opening:
+    """A version without anything to compare it with."""
+    key = "open.first" if subject.champion_version is None else "open.alone"
+    said = say(language, key)
+    missed = sorted(
+        ((100 * (1 - figures.recall), name) for name, figures in new.per_class.items()),
+        reverse=True,
+    )
+    levels = ", ".join(f"{plain(name)} {whole(share)}" for share, name in missed[:_MOST])
+    alarms = whole(false_alarms_per_100(new).value)
+    figures = say(language, "open.misses", levels=levels or "-", alarms=alarms)
+    return Opening(few or said, (said, figures) if few else (figures,))
+
+
+def _too_few(subject: Subject, gate: GateReport, language: Language) -> str:
+    """That there are too few pictures for any figure to prove anything; '' where there are not."""
+    for reason in gate.reasons:
+        if (reason.rule, reason.model_name) == (Rule.IMAGES, subject.model_name):
+            if reason.outcome is GateOutcome.PASSED:
+                return ""
+            images, wanted = int(reason.measured or 0), int(reason.limit or 0)
+            return say(language, "open.few", images=images, wanted=wanted)
+    return ""
+
+
+def _change(name: str, figures: tuple[float, float], by: Difference, sign: int) -> Change:
+    """One change; `sign` is 1 where more of it is worse."""
+    low, high = sorted((sign * by.low, sign * by.high))
+    before, after = figures
+    return Change(name, before, after, 100.0 * sign * by.value, sure=high < 0 or low > 0)
+
+
+def _line(key: str, found: Sequence[Change], language: Language, *, brief: bool = False) -> str:
+    said: list[str] = []
+    for change in found[:_MOST]:
+        before, after = whole(change.before), whole(change.after)
+        if before == after:
+            before, after = f"{change.before:.1f}", f"{change.after:.1f}"
+        kind = "found.brief" if brief and change.name else "found" if change.name else "alarms"
+        name = plain(change.name)
+        said.append(say(language, f"change.{kind}", name=name, before=before, after=after))
+        brief = brief or bool(change.name)
+    if len(found) > _MOST:
+        said.append(say(language, "change.more", count=len(found) - _MOST))
+    return say(language, key, changes="; ".join(said))

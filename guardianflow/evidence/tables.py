@@ -1,9 +1,22 @@
-"""Tables of the evidence: figures with intervals, classes, the gate, speed and size, what moves."""
+"""Tables of the evidence: what is found of a hundred; all figures, the gate, speed, what moves.
+
+The Prefect UI wraps no cell and hides what is wider than the page, on a phone after 40 letters: the
+table that people decide on has four short columns.
+"""
 
 from collections.abc import Sequence
 
-from guardianflow.evidence.numbers import ALARMS, MAP50, MAP50_95, MISSED, Span, recall_of
-from guardianflow.gate import GateOutcome, GateReport, Subject
+from guardianflow.evidence.numbers import (
+    ALARMS,
+    MAP50,
+    MAP50_95,
+    MISSED,
+    Span,
+    false_alarms_per_100,
+    recall_of,
+    whole,
+)
+from guardianflow.gate import GateOutcome, GateReason, GateReport, Subject
 from guardianflow.markdown import plain, prose, table
 from guardianflow.measuring.cost import VariantCost
 from guardianflow.registry import Move
@@ -15,6 +28,44 @@ _MEASURES = (MISSED, ALARMS, MAP50, MAP50_95)
 def short(model_name: str) -> str:
     """The last segment: task and variant; the page's first lines have the whole name."""
     return plain(model_name.rpartition("/")[2])
+
+
+def floor_section(subject: Subject, language: Language) -> list[str]:
+    """What is found of a hundred, and false alarms, in whole numbers: today, then, the change."""
+    new, old, paired = subject.candidate, subject.champion, subject.difference
+    if new is None:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for name, figures in new.per_class.items():
+        before = old.per_class.get(name) if old else None
+        change = paired.recall.get(name) if paired else None
+        rows.append(
+            (
+                plain(name),
+                whole(100 * before.recall) if before else "-",
+                whole(100 * figures.recall),
+                _change(Span.between(change) if change else None, language),
+            )
+        )
+    alarms = [whole(false_alarms_per_100(one).value) if one else "-" for one in (old, new)]
+    change = ALARMS.change(paired) if paired else None
+    rows.append((say(language, "floor.alarms"), *alarms, _change(change, language, scale=1)))
+    header = ["", *(say(language, f"floor.{key}") for key in ("today", "new", "change"))]
+    if old is None:
+        header, rows = [header[0], header[2]], [(row[0], row[2]) for row in rows]
+    lines = [f"### {say(language, 'floor')}", "", *table(header, rows), ""]
+    if paired:
+        sure = f"{paired.confidence:.0%}"
+        lines += [say(language, "floor.about", images=paired.images, confidence=sure), ""]
+    return lines
+
+
+def _change(span: Span | None, language: Language, *, scale: float = 100.0) -> str:
+    """A change in whole numbers, as short as it can be."""
+    if span is None or span.ends is None:
+        return "-"
+    change, low, high = (f"{scale * value:+.0f}" for value in (span.value, *span.ends))
+    return say(language, "floor.change.cell", change=change, low=low, high=high)
 
 
 def subject_section(subject: Subject, language: Language) -> list[str]:
@@ -57,25 +108,23 @@ def _classes(subject: Subject, versions: Sequence[str], language: Language) -> l
         change = paired.recall.get(name) if paired else None
         rows.append(
             (
-                plain(name),
-                figures.objects,
-                _cell(recall_of(before) if before else None, 3, language),
-                _cell(recall_of(figures), 3, language),
-                _cell(Span.between(change) if change else None, 3, language, signed=True),
+                f"{plain(name)} ({figures.objects})",
+                _cell(recall_of(before) if before else None, 2, language),
+                _cell(recall_of(figures), 2, language),
+                _cell(Span.between(change) if change else None, 2, language, signed=True),
             )
         )
-    header = [say(language, "column.recall"), say(language, "column.objects"), *versions]
-    return table(header, rows)
+    return table([say(language, "column.recall"), *versions], rows)
 
 
 def gate_section(gate: GateReport, language: Language) -> list[str]:
-    """What the gate says, first in words, then rule by rule."""
+    """What the gate says, first in words, then rule by rule, each model by itself."""
     outcome = say(language, f"outcome.{gate.outcome}")
     said = [
         say(
             language,
             "gate.reason",
-            rule=_rule(reason.rule, language),
+            rule=_rule(reason, language),
             measured=_number(reason.measured),
             limit=_number(reason.limit),
             message=prose(reason.message),
@@ -83,29 +132,29 @@ def gate_section(gate: GateReport, language: Language) -> list[str]:
         for reason in gate.reasons
         if reason.outcome is not GateOutcome.PASSED
     ]
-    header = [
-        say(language, key)
-        for key in ("gate.rule", "column.model", "gate.says", "gate.measured", "gate.limit")
-    ]
-    rows = [
-        (
-            _rule(r.rule, language),
-            short(r.model_name),
-            say(language, f"outcome.{r.outcome}"),
-            _number(r.measured),
-            _number(r.limit),
-        )
-        for r in gate.reasons
-    ]
-    return [
+    lines = [
         f"### {say(language, 'gate', outcome=outcome)}",
         "",
         say(language, f"gate.{gate.outcome}"),
         "",
         *(f"- {one}" for one in said),
         *([""] if said else []),
-        *table(header, rows),
     ]
+    keys = ("gate.rule", "gate.says", "gate.measured", "gate.limit")
+    header = [say(language, key) for key in keys]
+    for name in dict.fromkeys(reason.model_name for reason in gate.reasons):
+        rows = [
+            (
+                _rule(reason, language),
+                say(language, f"outcome.{reason.outcome}"),
+                _number(reason.measured),
+                _number(reason.limit),
+            )
+            for reason in gate.reasons
+            if reason.model_name == name
+        ]
+        lines += [f"**{short(name)}**", "", *table(header, rows), ""]
+    return lines
 
 
 def moves_table(moves: Sequence[Move], language: Language) -> list[str]:
@@ -172,8 +221,9 @@ def _cell(span: Span | None, digits: int, language: Language, *, signed: bool = 
     return span.text(digits, language, signed=signed) if span else "-"
 
 
-def _rule(rule: str, language: Language) -> str:
-    return say_if_known(language, f"rule.{rule}", plain(rule))
+def _rule(reason: GateReason, language: Language) -> str:
+    name = say_if_known(language, f"rule.{reason.rule}", plain(reason.rule))
+    return f"{name}, {plain(reason.label)}" if reason.label else name
 
 
 def _number(value: float | None) -> str:

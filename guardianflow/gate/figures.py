@@ -66,7 +66,12 @@ def floor(subject: Subject, candidate: Evaluation, what: str, wanted: float) -> 
 
 
 def no_regression(
-    subject: Subject, difference: PairedComparison, what: str, lost: Difference, allowed: float
+    subject: Subject,
+    difference: PairedComparison,
+    what: str,
+    lost: Difference,
+    allowed: float,
+    label: str = "",
 ) -> GateReason:
     """No figure may be lost against the champion by more than is allowed, on the same images.
 
@@ -88,7 +93,7 @@ def no_regression(
         f"{figure.text('+.3f')}, {allowed:.3f} may be lost"
     )
     rule = Rule.REGRESSION if what == "mAP50" else Rule.RECALL
-    return _reason(rule, subject, judged, -allowed, said)
+    return _reason(rule, subject, judged, -allowed, said, label)
 
 
 def misses(
@@ -106,7 +111,7 @@ def misses(
         why = f"so few objects decide nothing: {min_objects - objects} are missing"
         judged = Judged(Figure(missed, 0.0, 1.0), GateOutcome.INCONCLUSIVE, why)
         said = f"{name}: {missed:.1%} of {objects} objects missed, at most {allowed:.1%} is allowed"
-        return _reason(Rule.MISSES, subject, judged, allowed, said)
+        return _reason(Rule.MISSES, subject, judged, allowed, said, name)
     bounds = found.recall_bounds
     ends = (1 - bounds.high, 1 - bounds.low) if bounds else (missed, missed)
     by_image = Figure(missed, *ends)
@@ -121,7 +126,7 @@ def misses(
         f"{name}: {judged.figure.text('.1%')} of {objects} objects missed, at most {allowed:.1%} "
         "is allowed"
     )
-    return _reason(Rule.MISSES, subject, judged, allowed, said)
+    return _reason(Rule.MISSES, subject, judged, allowed, said, name)
 
 
 def false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> GateReason:
@@ -157,7 +162,8 @@ def _regressions(subject: Subject, settings: GateSettings) -> Iterator[GateReaso
     if settings.max_recall_regression < 1:
         for name, lost in difference.recall.items():
             allowed = settings.max_recall_regression
-            yield no_regression(subject, difference, f"recall of {name}", lost, allowed)
+            what = f"recall of {name}"
+            yield no_regression(subject, difference, what, lost, allowed, name)
 
 
 def _unpaired(subject: Subject) -> GateReason:
@@ -190,7 +196,9 @@ def _pair(subject: Subject, what: str) -> str:
     return f"{subject.champion.map50:.3f} -> {subject.candidate.map50:.3f} "
 
 
-def _reason(rule: Rule, subject: Subject, judged: Judged, limit: float, message: str) -> GateReason:
+def _reason(
+    rule: Rule, subject: Subject, judged: Judged, limit: float, message: str, label: str = ""
+) -> GateReason:
     said = f"{message}; {judged.missing}" if judged.missing else message
     return GateReason(
         rule=rule,
@@ -199,4 +207,5 @@ def _reason(rule: Rule, subject: Subject, judged: Judged, limit: float, message:
         measured=judged.figure.value,
         limit=limit,
         message=f"{subject.model_name}: {said}",
+        label=label,
     )

@@ -97,6 +97,12 @@ class GateReason(_Record):
     measured: float | None = Field(description="The figure that was compared.")
     limit: float | None = Field(description="What it was compared with.")
     message: str = Field(description="One sentence for people.")
+    label: str = Field(
+        default="",
+        # Older questions are recognised by the digest of a record without it.
+        exclude_if=lambda label: not label,
+        description="The class that it is about; '' where it is about all, or in older records.",
+    )
 
 
 class GateReport(Stored):

@@ -24,7 +24,8 @@ def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) ->
     ]
     for label, lost in difference.recall.items():
         limit = settings.max_variant_recall_drop
-        reasons.append(_kept(model_name, Rule.SOURCE_RECALL, f"recall of {label}", lost, limit))
+        reason = _kept(model_name, Rule.SOURCE_RECALL, f"recall of {label}", lost, limit)
+        reasons.append(reason.model_copy(update={"label": label}))
     if cost.precision is Precision.INT8 and settings.min_speedup > 0:
         reasons.append(_faster(model_name, cost, settings.min_speedup))
     return GateReport.of(reasons)

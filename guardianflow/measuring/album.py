@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps, ImageStat
 
 from guardianflow.data.dataset import Sample, load_image
 from guardianflow.measuring.curves import confusion_table, precision_recall, threshold_curves
@@ -31,6 +31,9 @@ _HEADER = 28
 # Context around a box, as a share of its longer side, and the least that is cut out.
 _CONTEXT = 0.8
 _LEAST = 48
+# Mean grey level, 0..255: drawn nights have 27 to 47 and days 110 to 131, of photographs by day one
+# in twenty has less than 58.
+_DARK_MEAN = 60.0
 _PAGE, _INK = (24, 26, 30), (235, 235, 235)
 # Light and dark line together are seen on any picture; the sheet's title says which outcome it is.
 _FRAMES = {
@@ -111,6 +114,24 @@ def crop(case: Case, sample: Sample) -> Image.Image:
     pen.rectangle((*low, *high), outline=(0, 0, 0), width=4)
     pen.rectangle((*low, *high), outline=_FRAMES[case.outcome], width=2)
     return picture
+
+
+def is_dark(picture: Image.Image) -> bool:
+    """Whether a picture was taken with little light."""
+    return ImageStat.Stat(picture.convert("L")).mean[0] < _DARK_MEAN
+
+
+def with_lightened(picture: Image.Image) -> Image.Image:
+    """A dark picture with the same lightened below it; any other one as it is."""
+    if not is_dark(picture):
+        return picture
+    light = ImageOps.autocontrast(picture, cutoff=1, preserve_tone=True)
+    # A square root lifts what is dark and keeps black and white.
+    light = light.point([round(255 * (level / 255) ** 0.5) for level in range(256)] * 3)
+    both = Image.new("RGB", (picture.width, 2 * picture.height + _GAP), _PAGE)
+    both.paste(picture, (0, 0))
+    both.paste(light, (0, picture.height + _GAP))
+    return both
 
 
 def _start(middle: float, side: int, length: int) -> int:

@@ -29,6 +29,21 @@ class Outcome(StrEnum):
     FALSE = "false"
 
 
+class Flaw(StrEnum):
+    """What is wrong with a false box, or what hid an object that was missed."""
+
+    NOTHING = "nothing"
+    """No such object is labelled there; of a missed object: nothing was seen there."""
+    MISPLACED = "misplaced"
+    """There is one, but the box does not fit it."""
+    DOUBLE = "double"
+    """There is one, and it has a box already."""
+    OTHER_CLASS = "other class"
+    """There is something else, or it was taken for something else."""
+    UNSURE = "unsure"
+    """Of a missed object: it was seen with a score that is too low to be shown."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One box that was shown, or one object that was not found.
@@ -40,6 +55,7 @@ class Case:
         label: Index of the class: of the box, or of the missed object.
         score: Of the box; of a missed object the best that was too low to be shown, 0 for none.
         why: In words.
+        flaw: The same for machines; None of a true box.
     """
 
     outcome: Outcome
@@ -48,6 +64,7 @@ class Case:
     label: int
     score: float
     why: str
+    flaw: Flaw | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,24 +120,29 @@ class _Judge:
     def shown(self) -> list[Case]:
         """True and false boxes."""
         found = self.layout.found
-        return [
-            Case(
-                outcome=Outcome.TRUE if self.right[row] else Outcome.FALSE,
-                image=int(found.images[row]),
-                box=self.found_boxes[row],
-                label=int(found.classes[row]),
-                score=float(self.layout.scores[row]),
-                why=self._why_true(row) if self.right[row] else self._why_false(row),
+        cases: list[Case] = []
+        for row in np.flatnonzero(self.is_shown).tolist():
+            right = bool(self.right[row])
+            flaw, why = (None, self._why_true(row)) if right else self._why_false(row)
+            cases.append(
+                Case(
+                    outcome=Outcome.TRUE if right else Outcome.FALSE,
+                    image=int(found.images[row]),
+                    box=self.found_boxes[row],
+                    label=int(found.classes[row]),
+                    score=float(self.layout.scores[row]),
+                    why=why,
+                    flaw=flaw,
+                )
             )
-            for row in np.flatnonzero(self.is_shown).tolist()
-        ]
+        return cases
 
     def missed(self) -> list[Case]:
         """Objects that no box was shown for."""
         objects = self.layout.objects
         cases: list[Case] = []
         for row in np.flatnonzero(~self.hit).tolist():
-            score, why = self._why_missed(row)
+            score, flaw, why = self._why_missed(row)
             cases.append(
                 Case(
                     outcome=Outcome.MISSED,
@@ -129,6 +151,7 @@ class _Judge:
                     label=int(objects.classes[row]),
                     score=score,
                     why=why,
+                    flaw=flaw,
                 )
             )
         return cases
@@ -158,23 +181,22 @@ class _Judge:
         overlap = self._pairs_of_found(row)[int(self.met[row])]
         return f"IoU {overlap:.2f}"
 
-    def _why_false(self, row: int) -> str:
+    def _why_false(self, row: int) -> tuple[Flaw, str]:
         label, objects = int(self.layout.found.classes[row]), self.layout.objects
         pairs = self._pairs_of_found(row)
         if any(objects.classes[other] == label for other in pairs):
-            return "a second box on the same object"
-        if pairs:
-            best = max(pairs, key=lambda other: pairs[other])
-            return f"there is a {self.classes[int(objects.classes[best])]}"
+            return Flaw.DOUBLE, "a second box on the same object"
         sample = self.samples[int(self.layout.found.images[row])]
         same = sample.boxes[sample.classes == label]
-        if len(same):
-            overlap = float(overlap_table(self.found_boxes[row][None], same).max())
-            if overlap >= _TOUCHES:
-                return f"the box does not fit, IoU {overlap:.2f}"
-        return "no such object is labelled there"
+        overlap = _best(self.found_boxes[row], same)
+        if pairs and overlap < _TOUCHES:
+            best = max(pairs, key=lambda other: pairs[other])
+            return Flaw.OTHER_CLASS, f"there is a {self.classes[int(objects.classes[best])]}"
+        if overlap >= _TOUCHES:
+            return Flaw.MISPLACED, f"the box does not fit, IoU {overlap:.2f}"
+        return Flaw.NOTHING, "no such object is labelled there"
 
-    def _why_missed(self, row: int) -> tuple[float, str]:
+    def _why_missed(self, row: int) -> tuple[float, Flaw, str]:
         layout = self.layout
         start, stop = np.searchsorted(layout.pair_object, [row, row + 1], sorter=self.by_object)
         near = layout.pair_found[self.by_object[start:stop]].tolist()
@@ -185,10 +207,19 @@ class _Judge:
         if other:
             best = max(other, key=lambda i: layout.scores[i])
             name = self.classes[int(layout.found.classes[best])]
-            return score, f"taken for {name} {layout.scores[best]:.2f}"
+            return score, Flaw.OTHER_CLASS, f"taken for {name} {layout.scores[best]:.2f}"
         if low:
-            return score, f"score {score:.2f}, shown from {self.seen.thresholds[label]:.2f}"
-        return score, "nothing was seen there"
+            limit = self.seen.thresholds[label]
+            return score, Flaw.UNSURE, f"score {score:.2f}, shown from {limit:.2f}"
+        overlap = _best(self.object_boxes[row], self._wrong_boxes(row, label))
+        if overlap >= _TOUCHES:
+            return score, Flaw.MISPLACED, f"the box does not fit, IoU {overlap:.2f}"
+        return score, Flaw.NOTHING, "nothing was seen there"
+
+    def _wrong_boxes(self, row: int, label: int) -> NDArray[np.float32]:
+        """False boxes of a class in the image of an object."""
+        found, image = self.layout.found, self.layout.objects.images[row]
+        return self.found_boxes[self.wrong & (found.images == image) & (found.classes == label)]
 
     def _pairs_of_found(self, row: int) -> dict[int, float]:
         """Objects that a detection overlaps by at least one half, with the IoU."""
@@ -199,3 +230,8 @@ class _Judge:
 
 def _stacked(boxes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate([*boxes, np.zeros((0, 4), np.float32)])
+
+
+def _best(box: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    """The IoU with the box that fits best; 0 without any."""
+    return float(overlap_table(box[None], others).max()) if len(others) else 0.0

@@ -128,6 +128,7 @@ class Orchestrator:
             try:
                 run = client.create_flow_run_from_deployment(
                     found.id,
+                    name=_name_of(deployment, parameters or {}),
                     parameters=dict(parameters or {}),
                     # Prefect's client asks again where it hears of no answer: one run all the same.
                     idempotency_key=idempotency_key or str(uuid4()),
@@ -412,6 +413,13 @@ def _existing(client: "SyncPrefectClient", runs: "Sequence[FlowRun]") -> set[UUI
     wanted = DeploymentFilter(id=DeploymentFilterId(any_=used))
     found = client.read_deployments(deployment_filter=wanted, limit=_PAGE)
     return {deployment.id for deployment in found}
+
+
+def _name_of(deployment: str, parameters: Mapping[str, object]) -> str | None:
+    """What a flow run is called before it begins, and calls itself then; None: Prefect's choice."""
+    subject = [parameters.get(key) for key in ("scenario", "version", "model_name")]
+    said = [str(one) for one in subject if one is not None]
+    return " ".join([deployment.partition("/")[0], *said]) if said else None
 
 
 def _reason(result: "OrchestrationResult[Any]") -> str:

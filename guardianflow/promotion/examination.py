@@ -20,9 +20,15 @@ from guardianflow.evaluation.subjects import (
     find_ground,
 )
 from guardianflow.evidence.lineage import read_lineage
-from guardianflow.evidence.pictures import Pictures, draw_pictures, retention_marks
+from guardianflow.evidence.pictures import (
+    Pictures,
+    count_dark,
+    draw_pictures,
+    retention_marks,
+)
 from guardianflow.evidence.sentences import deciding, headline
-from guardianflow.gate import GateOutcome, GateReport, judge
+from guardianflow.gate import judge
+from guardianflow.names import ModelName
 from guardianflow.promotion.binding import bind
 from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal, champion_moves
@@ -76,13 +82,15 @@ def examine(
             version=plan.version,
             expected_champion=plan.champion.get(plan.model_name),
             moves=plan.moves,
-            warnings=(*_overrides(inquiry, gate), *rejected, *plan.warnings),
+            stays=_stays(plan),
+            warnings=(*rejected, *plan.warnings),
             subjects=subjects,
             gate=gate,
             headline=headline(subjects, gate),
             scenario=f"{scenario.name} {scenario.version}" if scenario else "",
             origin=describe_origin(registry, info),
             images=len(ground.samples),
+            dark_images=count_dark(ground.samples),
             lineage=read_lineage(registry, info),
             pictures=_draw(compared, ground, scenario, folder) if token else None,
             language=scenario.language if scenario else Language.EN,
@@ -122,11 +130,15 @@ def _examine_names(
     return compared
 
 
-def _overrides(inquiry: Inquiry, gate: GateReport) -> tuple[str, ...]:
-    """Who lets a question be asked that the gate has answered."""
-    if not (inquiry.force and gate.outcome is GateOutcome.FAILED):
-        return ()
-    return (f"The gate says FAILED, {inquiry.requested_by} overrides it: {inquiry.reason.strip()}",)
+def _stays(plan: Plan) -> dict[str, int]:
+    """Variants whose champions do not move, where their base does."""
+    moving = {move.name for move in champion_moves(plan.moves)}
+    base = ModelName.parse(plan.model_name).base.public
+    return {
+        name: version
+        for name, version in plan.champion.items()
+        if base in moving and name not in moving and version is not None
+    }
 
 
 def _draft(folder: Path, proposal: Proposal) -> Draft:

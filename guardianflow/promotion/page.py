@@ -1,26 +1,43 @@
-"""The page on which a promotion is decided, and the short text of its form, in plain words.
+"""The page on which a promotion is decided: words, pictures and whole numbers, then all figures.
 
-MLflow keeps the page with the record, and the Prefect UI shows the same. The form repeats what
-has to be read before the fields, and leads to the page.
+MLflow keeps the page with the record, and the Prefect UI shows the same. The form (`form.py`)
+begins with the same words and leads here.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from typing import Self
 
 from mlflow import MlflowClient
 
+from guardianflow.evidence.checks import left_out, looked_at, objections
 from guardianflow.evidence.pictures import pictures_section
-from guardianflow.evidence.sentences import deciding, floor_sentence, headline, worse_sentence
-from guardianflow.evidence.tables import cost_section, gate_section, moves_table, subject_section
+from guardianflow.evidence.places import place_of, task_of
+from guardianflow.evidence.sentences import level_sentence
+from guardianflow.evidence.tables import (
+    cost_section,
+    floor_section,
+    gate_section,
+    moves_table,
+    subject_section,
+)
+from guardianflow.gate import GateOutcome
 from guardianflow.links import file_link, run_link, version_link
 from guardianflow.markdown import plain, prose, table
+from guardianflow.phrases import GLOSSARY
+from guardianflow.promotion.form import (
+    alerts,
+    decision_text,
+    is_for_engineers,
+    opening_of,
+    sentence,
+    until,
+    watching,
+)
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.wording import Language, say, say_if_known
 
-# Korea has one time zone and no summer time.
-_KOREA = timezone(timedelta(hours=9))
+_ALL = 100
 
 
 @dataclass(frozen=True)
@@ -53,13 +70,22 @@ class Links:
 
 
 def evidence_page(proposal: Proposal, links: Links) -> str:
-    """The page: words first, then pictures and tables; no title above level 3."""
-    language = proposal.language
+    """The page: for who decides first, for engineers after that; no title above level 3."""
+    language, subject = proposal.language, watching(proposal)
+    others = [one for one in proposal.subjects if one is not subject]
+    engineers = [*([subject] if subject else []), *others]
     lines = [
         *_opening(proposal),
-        "",
+        *_asked(proposal),
         *pictures_section(proposal.pictures, links.pictures, language),
-        *[line for one in proposal.subjects for line in subject_section(one, language)],
+        *(floor_section(subject, language) if subject else []),
+        *_check(proposal),
+        *_warnings(proposal),
+        f"### {say(language, 'engineers')}",
+        "",
+        say(language, "engineers.about", model=plain(proposal.model_name)),
+        "",
+        *[line for one in engineers for line in subject_section(one, language)],
         *gate_section(proposal.gate, language),
         "",
         *cost_section(proposal.subjects, language),
@@ -69,85 +95,63 @@ def evidence_page(proposal: Proposal, links: Links) -> str:
         "",
         *_lineage(proposal, links),
         "",
-        *_warnings(proposal),
-        _needs(proposal),
+        say(language, "binding", binding=proposal.binding.short),
         "",
+        *_words(language),
         _read_on(links, language),
     ]
     return "\n".join(lines).strip() + "\n"
 
 
-def form_text(proposal: Proposal, notes: list[str], page: str) -> str:
-    """What stands above the fields: figures in the first line, what it means, the way to the page.
-
-    Args:
-        proposal: What is asked.
-        notes: What the person has to know about earlier answers.
-        page: Address of the page.
-    """
-    first, *rest = _opening(proposal)
-    lines = [
-        first,
-        *[line for note in notes for line in ("", f"**{prose(note)}**")],
-        *rest,
-        "",
-        *([say(proposal.language, "form.page", page=page), ""] if page else []),
-        *_warnings(proposal),
-        _needs(proposal),
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def _opening(proposal: Proposal) -> list[str]:
-    """The figures in one line, what they mean, who asks for what."""
-    language, subject = proposal.language, deciding(proposal.subjects)
-    worse = worse_sentence(subject, language)
-    champion = proposal.expected_champion
-    now = (
-        say(language, "asks.none")
-        if champion is None
-        else say(language, "asks.version", version=champion)
-    )
-    why = say(language, "asks.why", reason=plain(proposal.reason)) if proposal.reason else ""
-    asks = say(
-        language,
-        "asks",
-        model=proposal.model_name,
-        version=proposal.version,
-        now=now,
-        who=plain(proposal.requested_by),
-        why=why,
-    )
-    return [
-        f"**{headline(proposal.subjects, proposal.gate, language)}**",
-        "",
-        floor_sentence(subject, language) + (f" {worse}" if worse else ""),
-        "",
-        asks,
+    begin = opening_of(proposal)
+    first = f"**{begin.first}**"
+    lines = (first, *(f"**{one}**" for one in alerts(proposal)), *begin.rest)
+    return [part for line in lines for part in (line, "")]
+
+
+def _asked(proposal: Proposal) -> list[str]:
+    """Who asks for what, where, what an answer does, and whether today's level is good enough."""
+    language, name = proposal.language, proposal.model_name
+    reason = plain(sentence(proposal.reason))
+    why = say(language, "asked.why", reason=reason) if reason else ""
+    dark = proposal.dark_images
+    light = "" if dark is None else say(language, "light.none" if dark == 0 else "light", dark=dark)
+    said = [
+        say(language, "where", place=place_of(name), task=task_of(name)),
+        say(language, "asked", who=plain(proposal.requested_by), why=why),
+        plain(decision_text(proposal)),
+        level_sentence(watching(proposal), proposal.gate, language),
+        say(language, "measured", images=proposal.images, light=light) if proposal.images else "",
+        say(
+            language,
+            "needs",
+            policy=plain(proposal.policy.in_words(language)),
+            until=until(proposal),
+        ),
     ]
+    return [*(f"- {one}" for one in said if one), ""]
 
 
-def _needs(proposal: Proposal) -> str:
-    return say(
-        proposal.language,
-        "needs",
-        policy=plain(proposal.policy.in_words(proposal.language)),
-        until=_time(proposal.expires, proposal.language),
-        binding=proposal.binding.short,
-    )
-
-
-def _time(time: datetime, language: Language) -> str:
-    local = time.astimezone(_KOREA)
-    return say(
-        language, "needs.until", utc=f"{time:%Y-%m-%d %H:%M}", local=f"{local:%Y-%m-%d %H:%M}"
-    )
+def _check(proposal: Proposal) -> list[str]:
+    """What the automatic check says, did look at, and did not look at."""
+    language, gate, subject = proposal.language, proposal.gate, watching(proposal)
+    said = [say(language, f"check.{gate.outcome}.short")]
+    if gate.outcome is not GateOutcome.PASSED:
+        said += objections(gate, subject, language, _ALL)
+    looked = looked_at(gate, subject, language)
+    left = left_out(gate, subject, proposal.dark_images, language)
+    if looked:
+        said.append(say(language, "check.looked", looked=", ".join(looked)))
+    if left:
+        said.append(say(language, "check.left", left=", ".join(left)))
+    return [f"### {say(language, 'check')}", "", *(f"- {one}" for one in said), ""]
 
 
 def _warnings(proposal: Proposal) -> list[str]:
-    if not proposal.warnings:
+    said = [f"- {prose(one)}" for one in proposal.warnings if is_for_engineers(one)]
+    if not said:
         return []
-    said = [f"- {prose(warning)}" for warning in proposal.warnings]
     return [f"### {say(proposal.language, 'warnings')}", "", *said, ""]
 
 
@@ -174,10 +178,16 @@ def _lineage(proposal: Proposal, links: Links) -> list[str]:
         )
         for data in lineage.data
     ]
-    run = f"[{lineage.run_id}]({links.made_by})" if links.made_by else lineage.run_id
+    run = f"[{lineage.run_id[:12]}]({links.made_by})" if links.made_by else lineage.run_id[:12]
     commit = f"`{lineage.commit[:12]}`" if lineage.commit else say(language, "lineage.unrecorded")
     rows += [(say(language, "lineage.run"), run), (say(language, "lineage.commit"), commit)]
     return [*lines, *table(["", ""], rows)]
+
+
+def _words(language: Language) -> list[str]:
+    """What the words of the figures mean."""
+    said = [f"- **{word}**: {say(language, key)}" for word, key in GLOSSARY]
+    return [f"### {say(language, 'words')}", "", *said, ""]
 
 
 def _read_on(links: Links, language: Language) -> str:

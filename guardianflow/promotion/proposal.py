@@ -23,6 +23,13 @@ class Proposal(Stored):
     version: int = Field(description="The version that would become its champion.")
     expected_champion: int | None = Field(description="Its champion when this was measured.")
     moves: tuple[Move, ...] = Field(description="Every alias that would move.")
+    stays: dict[str, int] = Field(
+        default_factory=dict[str, int],
+        # Older questions are recognised by the digest of a record without it.
+        exclude_if=lambda stays: not stays,
+        description="Variants in production that this leaves as they are: the cameras go on with "
+        "these versions.",
+    )
     warnings: tuple[str, ...] = Field(description="What the person should know besides.")
     subjects: tuple[Subject, ...] = Field(description="Candidate and champion, side by side.")
     gate: GateReport = Field(description="The rules and what they say.")
@@ -30,6 +37,12 @@ class Proposal(Stored):
     scenario: str = Field(description="Scenario and version that it was made for, or ''.")
     origin: str = Field(default="", description="The file that it was imported from, or ''.")
     images: int = Field(description="Frames of the frozen evaluation set.")
+    dark_images: int | None = Field(
+        default=None,
+        # Older questions are recognised by the digest of a record without it.
+        exclude_if=lambda count: count is None,
+        description="How many of them are dark; None: nobody looked, or in older records.",
+    )
     lineage: Lineage | None = Field(
         default=None, description="Data, run and code that it was made from; None: unknown."
     )

@@ -37,6 +37,7 @@ from guardianflow.gate import GateOutcome
 from guardianflow.names import ModelName
 from guardianflow.promotion.binding import differences
 from guardianflow.promotion.examination import Inquiry, examine
+from guardianflow.promotion.form import sentence
 from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
 from guardianflow.records import PROMOTIONS, find_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
@@ -296,7 +297,7 @@ def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) 
     return Decided(
         None,
         f"{proposal.model_name} version {proposal.version} was rejected by "
-        f"{answer.who}: {answer.reason}. No alias was moved.",
+        f"{answer.who}: {sentence(answer.reason)}. No alias was moved.",
     )
 
 

@@ -23,6 +23,8 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 _TIMEOUT_MS = 60_000
+PHONE = {"width": 390, "height": 844}
+"""What approvers have in their pocket."""
 
 
 @contextmanager
@@ -57,12 +59,29 @@ def open_approval(page: Page, url: str) -> None:
     """
     for _ in range(5):
         page.goto(url)
-        page.get_by_role("button", name="Resume").click()
+        _open_form(page)
         expect(page.get_by_role("button", name="Submit")).to_be_visible()
         with suppress(AssertionError):
             expect(page.locator(".p-modal textarea").first).to_be_visible(timeout=5_000)
             return
     raise AssertionError(f"no form came at {url}")
+
+
+def _open_form(page: Page) -> None:
+    """Press Resume; on a phone it is in the menu of the flow run."""
+    width = (page.viewport_size or PHONE)["width"]
+    if width > PHONE["width"]:
+        page.get_by_role("button", name="Resume").click()
+        return
+    expect(page.get_by_text("Suspended", exact=True).first).to_be_visible()
+    page.locator(".p-icon-button-menu, [class*=menu] button").last.click()
+    page.get_by_text("Resume", exact=True).first.click()
+
+
+def hidden_text(page: Page) -> int:
+    """Pixels of the form's text that are only seen by scrolling in its box."""
+    box = page.locator(".p-modal .markdown-renderer")
+    return int(box.evaluate("box => box.scrollHeight - box.clientHeight"))
 
 
 def open_evidence(page: Page, url: str) -> None:

@@ -2,9 +2,12 @@
 
 import pytest
 
+from guardianflow.evidence.places import place_of
 from tests.e2e.browser import (
     CHROMIUM,
+    PHONE,
     fill_approval,
+    hidden_text,
     open_approval,
     open_browser,
     open_evidence,
@@ -29,16 +32,23 @@ def test_a_promotion_is_approved_by_hand_in_the_ui(plant, page):
     open_approval(page, waiting.url)
     form = page.locator(".p-modal")
     # The evidence stands above the fields, and nothing is chosen beforehand.
-    assert "mAP50" in form.inner_text()
-    assert plant.name in form.inner_text()
+    assert "nothing to compare with" in form.inner_text()
+    assert place_of(plant.name) in form.inner_text()
     assert form.locator(".p-select-button__control").inner_text().strip() == ""
     assert form.locator("textarea").count() == 2
     open_evidence(page, waiting.url)
     assert "What it misses" in page.inner_text("body")
-    crops = page.locator("td img")
+    crops = page.locator("img[src*='get-artifact']")
     assert crops.count() > 0
     # The browser reached every one of them.
     assert all(width > 0 for width in crops.evaluate_all("all => all.map(i => i.naturalWidth)"))
+    with open_browser(**PHONE) as phone:
+        open_approval(phone, waiting.url)
+        # All of it is seen without scrolling: the box shows no bar where there is more.
+        assert hidden_text(phone) == 0
+        link = phone.locator(".p-modal a[href*='/artifacts/artifact/']").bounding_box()
+        assert link
+        assert link["y"] + link["height"] < PHONE["height"] / 2
     open_approval(page, waiting.url)
     page.get_by_role("button", name="Submit").click()
     page.wait_for_timeout(1000)

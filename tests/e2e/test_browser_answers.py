@@ -130,6 +130,8 @@ def test_a_rejection_moves_nothing_and_is_kept(floor, page):
     # Whoever opens the run sees that it is over, and by whom.
     page.goto(waiting.url)
     expect(page.get_by_text("Rejected", exact=True).first).to_be_visible()
+    said = floor.orchestrator.read(waiting.flow_run_id).message
+    assert said.startswith(f"The rejection by {KIM} is recorded: gloves are missed.")
 
 
 def test_what_the_form_does_not_take_is_said_and_the_question_stays_open(floor, page):
@@ -220,7 +222,7 @@ def test_a_champion_that_moved_while_the_form_was_open_is_asked_about_anew(floor
     assert floor.champion() == 2
     form = read_form(page, second)
     assert "Asked anew: @champion of" in form
-    assert "@champion now: version 2" in form
+    assert "reject: version 2 goes on" in form
     send(page, second, who=LEE)
     assert floor.ended(second) == "Promoted"
     assert floor.champion() == 1

@@ -119,6 +119,20 @@ def test_a_run_with_an_idempotency_key_is_created_once(applied):
         client.delete_flow_run(first.id)
 
 
+@pytest.mark.parametrize(
+    ("flow", "parameters", "name"),
+    [
+        ("promote", {"model_name": NAME, "model_version": 2}, f"promote {NAME}"),
+        ("lifecycle", {"scenario": "a-b", "version": "v3"}, "lifecycle a-b v3"),
+    ],
+)
+def test_a_run_says_what_it_is_from_the_request_on(applied, flow, parameters, name):
+    asked = applied.submit(f"{flow}/guardianflow", parameters)
+    with get_client(sync_client=True) as client:
+        client.delete_flow_run(asked.id)
+    assert asked.name == name
+
+
 def test_an_answer_that_gets_lost_does_not_start_a_second_run(applied):
     server = str(get_current_settings().api.url).removesuffix("/api")
     deployment, given = "rollback/guardianflow", {"model_name": NAME, "reason": "once"}

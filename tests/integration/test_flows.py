@@ -166,7 +166,7 @@ def test_an_answer_without_a_choice_is_refused_and_the_run_waits_on(plant, champ
         waiting = until(plant.orchestrator.pending)[0]
         assert waiting.version == candidate
         assert waiting.model_name == plant.name
-        assert "mAP50" in waiting.headline
+        assert "pictures" in waiting.headline
         for decision, approver, reason in (
             ("", "Kim", "because"),
             ("maybe", "Kim", "because"),

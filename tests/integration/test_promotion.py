@@ -73,7 +73,7 @@ def test_a_release_is_measured_and_promoted_as_one(registry, learned, name):
     assert [s.model_name for s in proposal.subjects] == [name, f"{name}__openvino_int8"]
     assert all(s.candidate.images == 12 for s in proposal.subjects)
     assert proposal.gate.outcome is GateOutcome.PASSED
-    assert proposal.headline.startswith("Gate PASSED · openvino_int8: missed per 100 objects")
+    assert proposal.headline.startswith("The first version here: nothing to compare with. Of 100")
     decided = decide(registry, proposal, [APPROVED], token=mine)
     assert decided.operation.actor == "Kim Minji (declared)"
     assert decided.operation.evidence.startswith(f"{proposal.evidence_run_id}:")

@@ -14,8 +14,9 @@ def placeholders(text):
 def test_both_languages_say_the_same_with_the_same_values(key):
     english, korean = TEXTS[key]
     # A text may leave out what its language does not need; it must never need what is not given.
-    extra = {"needs.until": {"local"}, "gate.reason": {"rule", "measured", "limit"}}
-    assert placeholders(korean) - extra.get(key, set()) == placeholders(english)
+    extra = {"until": {"local", "utc"}, "gate.reason": {"rule", "measured", "limit"}}
+    more = extra.get(key, set())
+    assert placeholders(korean) - more == placeholders(english) - more
     assert english.strip()
     assert korean.strip()
 
@@ -45,5 +46,13 @@ def bare(text):
 
 
 def test_a_text_is_said_in_its_language():
-    assert say(Language.EN, "asks.version", version=7) == "version 7"
-    assert say(Language.KO, "asks.version", version=7) == "버전 7"
+    assert say(Language.EN, "open.better", changes=7) == "Better: 7."
+    assert say(Language.KO, "open.better", changes=7) == "좋아짐: 7."
+
+
+def test_every_rule_says_in_both_why_it_does_not_say_yes():
+    for rule in Rule:
+        for outcome in ("FAILED", "INCONCLUSIVE"):
+            never_fails = rule in (Rule.MEASURED, Rule.IMAGES)
+            known = {f"why.{rule}", f"why.{rule}.{outcome}"} & TEXTS.keys()
+            assert known or (never_fails and outcome == "FAILED"), (rule, outcome)

@@ -1,0 +1,149 @@
+"""What an approver reads in the form, and the one sentence after the answer, in plain words.
+
+The box in the Prefect UI shows about ten lines on a phone and hides that there are more: here
+stands what the decision needs, all else is on the page (`page.py`).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+
+from guardianflow.approval import Answer, Choice
+from guardianflow.evidence.checks import check_sentence
+from guardianflow.evidence.places import place_of, task_of
+from guardianflow.evidence.sentences import Opening, deciding, level_sentence, opening
+from guardianflow.gate import Subject
+from guardianflow.markdown import plain, prose
+from guardianflow.promotion.proposal import Proposal
+from guardianflow.wording import say
+
+# Korea has one time zone and no summer time.
+_KOREA = timezone(timedelta(hours=9))
+_LONGEST_REASON = 120
+_APART = "is not promoted with it and has no champion"
+
+
+def form_text(proposal: Proposal, notes: Sequence[str], page: str) -> str:
+    """What stands above the fields.
+
+    Args:
+        proposal: What is asked.
+        notes: What the person has to know about earlier answers.
+        page: Address of the page.
+    """
+    language, subject = proposal.language, watching(proposal)
+    begin = opening_of(proposal)
+    check = check_sentence(proposal.gate, subject, proposal.dark_images, language)
+    asked = say(language, "asked", who=plain(proposal.requested_by), why=_why(proposal))
+    needs = say(language, "form.needs", policy=plain(proposal.policy.in_words(language)))
+    first = [
+        f"**{begin.first}**",
+        *(f"**{prose(note)}**" for note in notes),
+        *(f"**{one}**" for one in alerts(proposal)),
+        *begin.rest,
+        *([say(language, "form.page", page=page)] if page else []),
+    ]
+    last = [
+        level_sentence(subject, proposal.gate, language),
+        asked,
+        *([needs] if proposal.policy.asks_for_more_than_a_name else []),
+    ]
+    parts = [" ".join(first), check, " ".join(one for one in last if one)]
+    return "\n\n".join(parts) + "\n"
+
+
+def decision_title(proposal: Proposal) -> str:
+    """The title of the field of the decision: for which floor it is."""
+    name = proposal.model_name
+    return say(proposal.language, "form.decision", place=place_of(name), task=task_of(name))
+
+
+def decision_text(proposal: Proposal) -> str:
+    """What approving and rejecting do, and how that is undone; no Markdown, nothing typed."""
+    before, language = proposal.expected_champion, proposal.language
+    approve = "approve.stays" if proposal.stays else "approve"
+    words = [say(language, approve, version=proposal.version)]
+    if before is None:
+        words += [say(language, "reject.first"), say(language, "undo.first")]
+    else:
+        words += [say(language, "reject", before=before), say(language, "undo", before=before)]
+    return " ".join(words)
+
+
+def outcome_sentence(proposal: Proposal, decision: Choice, answers: Sequence[Answer]) -> str:
+    """What came of the answers, in one sentence for people: the state of the flow run says it."""
+    language, before = proposal.language, proposal.expected_champion
+    key = f"answered.{decision}"
+    if decision is Choice.REJECT:
+        answers = [answer for answer in answers if answer.decision is decision]
+        key += "" if before is not None else ".first"
+    else:
+        key += ".stays" if proposal.stays else "" if before is not None else ".first"
+    return say(
+        language,
+        key,
+        who=", ".join(answer.approver for answer in answers),
+        why="; ".join(sentence(answer.reason) for answer in answers),
+        version=proposal.version,
+        before=before or "-",
+        place=place_of(proposal.model_name),
+    )
+
+
+def opening_of(proposal: Proposal) -> Opening:
+    """What form and page begin with."""
+    return opening(proposal.subjects, proposal.gate, proposal.language)
+
+
+def watching(proposal: Proposal) -> Subject | None:
+    """The figures of the version that would watch people."""
+    return deciding(proposal.subjects)
+
+
+def alerts(proposal: Proposal) -> list[str]:
+    """What must not be overlooked whatever the figures say."""
+    language = proposal.language
+    said: list[str] = []
+    if proposal.stays:
+        said.append(say(language, "alert.stays"))
+    elif any(_APART in warning for warning in proposal.warnings):
+        said.append(say(language, "alert.apart"))
+    if proposal.overridden:
+        who, why = plain(proposal.requested_by), plain(sentence(proposal.reason))
+        said.append(say(language, "alert.forced", who=who, why=why))
+    names = [subject.model_name for subject in proposal.subjects]
+    for warning in proposal.warnings:
+        if is_for_engineers(warning):
+            continue
+        for name in sorted(names, key=len, reverse=True):
+            warning = warning.replace(f"{name} version", "version")
+        said.append(prose(warning.replace(" (declared)", "")))
+    # The base and its variant were rejected with the same words.
+    return list(dict.fromkeys(said))
+
+
+def is_for_engineers(warning: str) -> bool:
+    """Whether a warning is of the rotation: alerts and the decision say in words what it means."""
+    return any(one in warning for one in ("has no way back: ", "stays at version ", _APART))
+
+
+def until(proposal: Proposal) -> str:
+    """Until when it may be answered, in the time of the floor."""
+    time = proposal.expires.astimezone(UTC)
+    local = time.astimezone(_KOREA)
+    return say(proposal.language, "until", utc=_written(time), local=_written(local))
+
+
+def sentence(text: str) -> str:
+    """What somebody typed, to be followed by a full stop of ours."""
+    return text.strip().rstrip(".。")
+
+
+def _why(proposal: Proposal) -> str:
+    reason = sentence(proposal.reason)
+    if len(reason) > _LONGEST_REASON:
+        reason = f"{reason[: _LONGEST_REASON - 1]}…"
+    return say(proposal.language, "asked.why", reason=plain(reason)) if reason else ""
+
+
+def _written(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"
