@@ -32,7 +32,11 @@ def answer_form(
     """
     language = proposal.language
     texts = {
-        "decision": _field(decision_title(proposal), decision_text(proposal)),
+        "decision": _field(
+            decision_title(proposal),
+            # In Chromium a click beside the arrows only marks the field.
+            f"{decision_text(proposal)} {say(language, 'form.list')}",
+        ),
         "approver": _field(
             say(language, "form.approver"),
             say(language, "form.approver.about", until=until(proposal)),

@@ -247,6 +247,7 @@ PHRASES: dict[str, Text] = {
     "form.page": Text("[Pictures and all figures]({page})", "[사진과 전체 수치 보기]({page})"),
     "form.needs": Text("Needs {policy}.", "승인 요건: {policy}."),
     "form.decision": Text("Decision for {place} ({task})", "{place} ({task}) 결정"),
+    "form.list": Text("The list opens at its arrows.", "목록은 화살표를 눌러 엽니다."),
     "form.approver": Text("Your name", "성함"),
     "form.approver.about": Text("Please answer until {until}.", "답변 기한: {until}"),
     "form.reason": Text("Why? One sentence.", "사유 (한 문장)"),

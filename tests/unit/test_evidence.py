@@ -525,6 +525,7 @@ def test_the_form_asks_in_the_language_of_the_floor():
     assert said[KO]["approver"]["title"] == "성함"
     assert said[KO]["decision"]["title"] == "Welding, Busan Plant 1 (PPE) 결정"
     assert "version 2 watches. reject: version 1 goes on." in said[EN]["decision"]["description"]
+    assert said[EN]["decision"]["description"].endswith("The list opens at its arrows.")
     for fields in said.values():
         # What the server checks is the same in both.
         assert (fields["approver"]["minLength"], fields["reason"]["maxLength"]) == (2, 500)
