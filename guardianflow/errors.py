@@ -46,6 +46,8 @@ Anything else that reaches the command line is a defect of ours: exit code 1.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from guardianflow.printable import printable
+
 if TYPE_CHECKING:
     from guardianflow.care.drill_report import DrillReport
 
@@ -62,10 +64,11 @@ class GuardianflowError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, remedy: str = "", **data: object) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        # Names, reasons and answers of servers stand in it: nothing that a terminal would obey.
+        self.message = printable(message)
+        self.remedy = printable(remedy)
         self.data = data
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()

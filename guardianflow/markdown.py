@@ -44,7 +44,11 @@ def _escaped(line: str) -> str:
 
 def _in_one_line(text: object) -> str:
     spaced = "".join(
-        " " if unicodedata.category(sign) in ("Cc", "Zl", "Zp") else sign
+        "\ufffd"
+        if unicodedata.category(sign) == "Cs"
+        else " "
+        if unicodedata.category(sign) in ("Cc", "Zl", "Zp")
+        else sign
         for sign in str(text)
         # Signs without width or that turn the direction hide what stands there.
         if unicodedata.category(sign) != "Cf"

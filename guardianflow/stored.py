@@ -48,7 +48,7 @@ Reading the head costs the same after thousands of them."""
 INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
     "Scenario": {"dataset.root": None, "dataset.classes": {}},
     "ApprovalRule": {},
-    "Origin": {},
+    "Origin": {"boxes": None},
 }
 """By document, the fields that came after version 0.1.0, by path, with the default of their first
 day as JSON has it. NEVER EDIT OR REMOVE AN ENTRY.

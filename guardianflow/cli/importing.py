@@ -9,12 +9,14 @@ import typer
 
 from guardianflow.cli.connection import open_registry
 from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
-from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
+from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
     from guardianflow.importing import ImportedModel
+
+_LISTED = 10
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -28,10 +30,15 @@ def import_model(
     version: Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")],
     onnx: Annotated[Path | None, typer.Option(help="A .onnx file.")] = None,
     ir: Annotated[
-        Path | None, typer.Option(help="The .xml of an OpenVINO IR, its .bin beside it.")
+        Path | None,
+        typer.Option(help="The .xml of an OpenVINO IR, its .bin beside it, or their folder."),
     ] = None,
     from_mlflow: Annotated[
-        str, typer.Option(help="REGISTERED/VERSION, or runs:/ID/PATH, on the same server.")
+        str,
+        typer.Option(
+            help="REGISTERED/VERSION, models:/NAME@alias, models:/m-ID or runs:/ID/PATH, on the "
+            "same server."
+        ),
     ] = "",
     classes: Annotated[
         str, typer.Option(help="Its classes in order, a,b,c, where the file does not name them.")
@@ -49,6 +56,15 @@ def import_model(
     channels: Annotated[
         ChannelOrder, typer.Option(help="In which order it takes colours.")
     ] = ChannelOrder.RGB,
+    boxes: Annotated[
+        BoxForm | None, typer.Option(help="How its boxes are written, if its answers do not tell.")
+    ] = None,
+    max_memory_gib: Annotated[
+        float, typer.Option(min=0.25, help="What reading it and running it once may take, in GiB.")
+    ] = 8.0,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.1, help="What that may take of time, in minutes.")
+    ] = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Check, evaluate and register a detector that another trainer made, as @candidate.
@@ -92,6 +108,9 @@ def import_model(
             layout=layout,
             input_range=input_range,
             channel_order=channels,
+            boxes=boxes,
+            max_memory_gib=max_memory_gib,
+            max_minutes=max_minutes,
             source=from_mlflow,
         )
         imported = ImportRunner(
@@ -112,14 +131,31 @@ def _only_one(onnx: Path | None, ir: Path | None, from_mlflow: str) -> Path | No
             f"{len(given) + bool(from_mlflow)} models are named; an import takes one.",
             remedy="Give one of --onnx FILE, --ir FILE.xml, --from-mlflow REGISTERED/VERSION.",
         )
-    wanted = ".onnx" if onnx else ".xml"
-    if given and given[0].suffix.lower() in (".onnx", ".xml") and given[0].suffix != wanted:
+    if not given:
+        return None
+    wanted, other = (".onnx", ".xml") if onnx else (".xml", ".onnx")
+    path = _in_folder(given[0], wanted) if given[0].is_dir() else given[0]
+    if path.suffix.lower() == other:
         raise InputError(
-            f"{given[0]} is not a {wanted} file.",
+            f"{path} is a {other} file.",
             remedy=f"Use --{'ir' if onnx else 'onnx'} for it.",
-            file=str(given[0]),
+            file=str(path),
         )
-    return given[0] if given else None
+    return path
+
+
+def _in_folder(folder: Path, suffix: str) -> Path:
+    """The only file of its kind in a folder, as many trainers leave an IR."""
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() == suffix)
+    if len(found) != 1:
+        listed = ", ".join(file.name for file in found[:_LISTED])
+        raise InputError(
+            f"The folder {folder} holds {len(found) or 'no'} {suffix} file"
+            f"{'' if len(found) == 1 else 's'}{': ' if listed else ''}{listed}.",
+            remedy="Name the file itself.",
+            file=str(folder),
+        )
+    return found[0]
 
 
 def _pairs(mapping: Sequence[str]) -> dict[str, str]:
@@ -144,8 +180,9 @@ def _tell(
             soft_wrap=True,
             markup=False,
         )
+        boxes = f", boxes as {origin.boxes}" if origin.boxes else ""
         say(
-            f"read as {origin.layout}, {origin.size} px, pixels {origin.input_range} "
+            f"read as {origin.layout}{boxes}, {origin.size} px, pixels {origin.input_range} "
             f"{origin.channel_order}; licence: {origin.licence or 'not stated in the file'}"
         )
         say(f"next: guardianflow run {scenario} --type quant --version {version}")

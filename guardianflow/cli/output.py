@@ -3,17 +3,20 @@
 import getpass
 import json
 import os
+import re
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Protocol, cast
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 
+from guardianflow.printable import printable
 from guardianflow.servers import without_secrets
 
 if TYPE_CHECKING:
@@ -24,8 +27,30 @@ YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the te
 
 # A file or a pipe has no width: nothing may be cut off or wrapped for it.
 _WIDE = 240
-stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
-stdout = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+# Signs that JSON leaves as they are, and some terminals obey.
+_OBEYED = re.compile(r"[\x7f-\x9f]")
+
+
+class Terminal(Console):
+    """A console on which nothing that somebody typed is more than text.
+
+    Whatever is printed passes here, cells of tables and steps of progress too; the colours and
+    the cursor of rich itself are no text and stay.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As rich does, without what a terminal would obey."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+stderr = Terminal(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
+stdout = Terminal(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 class Meter(Protocol):
@@ -44,7 +69,10 @@ def say(text: str, *, style: str | None = None) -> None:
 def print_result(data: Mapping[str, object] | Sequence[object], *, as_json: bool) -> None:
     """The machine's answer of a command, where it was asked for."""
     if as_json:
-        sys.stdout.write(json.dumps(data, indent=1, default=str, ensure_ascii=False) + "\n")
+        text = json.dumps(data, indent=1, default=str, ensure_ascii=False)
+        text = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        # Half a character, as in the name of a file, is none that could be written.
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
 
 def print_error(error: Mapping[str, object], *, as_json: bool) -> None:

@@ -24,11 +24,19 @@ UNSUPPORTED_SUFFIXES = frozenset(
     {".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".mpo", ".pfm", ".ppm", ".tga"}
 )
 # Written beside images by annotation tools and operating systems; nobody needs to hear of them.
-_EXPECTED_SUFFIXES = frozenset({".txt", ".cache", ".json", ".xml", ".csv", ".ini", ".db", ".yaml"})
+_EXPECTED_SUFFIXES = frozenset(
+    {".txt", ".cache", ".npy", ".json", ".xml", ".csv", ".ini", ".db", ".yaml"}
+)
 # CVAT writes its lists as seen from the folder in which it trains.
 _EXPORTED = "data/"
 _FEW = 20
 _MAX_DEPTH = 64
+# A folder outside of the data set may hold so many entries that no data set needs: then it is none.
+_MAX_ASTRAY = 10_000
+
+
+class _Astray(Exception):
+    """A link or a path led into something that is no folder of images."""
 
 
 @dataclass
@@ -53,7 +61,9 @@ def list_images(description: Description, split: str, findings: list[Finding]) -
     for source in description.sources[split]:
         if source.is_dir():
             folder = os.fspath(source)
-            _Walk(folder, listing, inside, findings).walk(folder)
+            walk = _Walk(folder, listing, inside, findings)
+            own = f"{os.path.realpath(folder)}{os.sep}".startswith(inside[0])
+            (walk.walk if own else walk.walk_bounded)(folder)
         else:
             _read_list(description, source, listing, findings)
     unique = dict.fromkeys(listing.images)
@@ -120,6 +130,8 @@ class _Walk:
         inside: The folders that links may lead into without a word.
         findings: What is wrong is added here.
         entered: Folders that a link led to.
+        astray: How many more entries that no data set needs are passed by; None in its own
+            folder.
     """
 
     source: str
@@ -127,6 +139,7 @@ class _Walk:
     inside: tuple[str, ...]
     findings: list[Finding]
     entered: set[str] = field(default_factory=set[str])
+    astray: int | None = None
 
     def walk(self, folder: str, depth: int = 0) -> None:
         """Collect what lies below a folder."""
@@ -140,18 +153,30 @@ class _Walk:
             self._add(Fault(Code.FOLDER_UNREADABLE, what, "Give the right to read it."), folder)
             return
         for entry in found:
-            if not entry.name.startswith("."):
+            if entry.name.startswith("."):
+                continue
+            try:
                 self._take(entry, depth)
+            except OSError as error:
+                what = f"cannot be read ({error.strerror})"
+                fault = Fault(Code.FOLDER_UNREADABLE, what, "Give the right to read it.")
+                self._add(fault, entry.path)
 
     def _take(self, entry: os.DirEntry[str], depth: int) -> None:
         suffix = os.path.splitext(entry.name)[1].lower()
-        if entry.is_symlink() and not self._follow(entry, suffix):
+        linked = entry.is_symlink()
+        if linked and not self._follow(entry, suffix):
             return
+        if suffix not in IMAGE_SUFFIXES | _EXPECTED_SUFFIXES:
+            self._count_astray()
         if entry.is_dir():
             if suffix in IMAGE_SUFFIXES:
                 what = "is a folder with the name of an image"
                 self._add(Fault(Code.FILE_IRREGULAR, what, "Rename it."), entry.path)
-            self.walk(entry.path, depth + 1)
+            if linked and self.astray is None:
+                self.walk_bounded(entry.path, depth + 1)
+            else:
+                self.walk(entry.path, depth + 1)
         elif suffix in IMAGE_SUFFIXES:
             self.listing.images.append(entry.path)
         elif suffix in UNSUPPORTED_SUFFIXES:
@@ -161,10 +186,38 @@ class _Walk:
         elif suffix not in _EXPECTED_SUFFIXES and entry.is_file():
             self.listing.stray.append(entry.path)
 
+    def _count_astray(self) -> None:
+        if self.astray is not None:
+            self.astray -= 1
+            if self.astray < 0:
+                raise _Astray
+
+    def walk_bounded(self, folder: str, depth: int = 0) -> None:
+        """Collect what lies outside of the data set, unless that is no folder of images."""
+        listing, findings = self.listing, self.findings
+        before = len(listing.images), len(listing.stray), len(findings)
+        self.astray = _MAX_ASTRAY
+        try:
+            self.walk(folder, depth)
+        except _Astray:
+            for found, length in zip(
+                (listing.images, listing.stray, findings), before, strict=True
+            ):
+                del found[length:]
+            what = (
+                f"leads to {short(os.path.realpath(folder))}, which is no folder of images: "
+                f"more than {_MAX_ASTRAY} other files and folders lie in it"
+            )
+            remedy = "Remove the link, or correct the path in data.yaml."
+            self._add(Fault(Code.FOLDER_UNREADABLE, what, remedy), folder)
+        finally:
+            self.astray = None
+
     def _follow(self, entry: os.DirEntry[str], suffix: str) -> bool:
         """Whether a link leads to something that is to be read; says where it leads."""
-        target = os.path.realpath(entry.path)
+        target = entry.path
         try:
+            target = os.path.realpath(entry.path)
             folder = stat.S_ISDIR(os.stat(entry.path).st_mode)
         except OSError as error:
             if suffix in IMAGE_SUFFIXES | {""}:
@@ -173,7 +226,7 @@ class _Walk:
                 self._add(Fault(Code.LINK_BROKEN, what, remedy, value=target), entry.path)
             return False
         if folder and (self._around_or_in_source(target) or target in self.entered):
-            what = f"is a link to {short(target)}, which is read anyway"
+            what = f"is a link to {short(target)}, which is read anyway or holds the data set"
             self._add(Fault(Code.LINK_LOOP, what, "Remove the link.", value=target), entry.path)
             return False
         if folder:
@@ -183,7 +236,8 @@ class _Walk:
         return True
 
     def _around_or_in_source(self, target: str) -> bool:
-        one, other = f"{target}{os.sep}", f"{self.source}{os.sep}"
+        # The root ends in the separator already.
+        one, other = (f"{folder.rstrip(os.sep)}{os.sep}" for folder in (target, self.source))
         return one.startswith(other) or other.startswith(one)
 
     def _add(self, fault: Fault, path: str) -> None:

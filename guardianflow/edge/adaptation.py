@@ -3,22 +3,24 @@
     frames uint8 (1, S, S, 3) RGB --order, range, type--> its input ... its outputs --layout-->
     boxes (1, A, 4), scores (1, A, C)
 
-It is done once, at import: from then on it is an IR like any other. What is added is named
-`guardianflow/...`, so that quantization can leave it alone.
+What neither its file nor its shapes say, its answers to a few frames may. It is done once, at
+import: from then on it is an IR like any other. What is added is named `guardianflow/...`, so that
+quantization can leave it alone.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guardianflow.edge.foreign import ForeignModel
-from guardianflow.edge.layouts import Layout, Shape, choose_layout
-from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName, Reading
+from guardianflow.edge.geometry import SCORED, tell_form
+from guardianflow.edge.layouts import Layout, Shape, choose_layout, corners
+from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
 from guardianflow.errors import ModelInvalid
 
 if TYPE_CHECKING:
@@ -30,8 +32,9 @@ _FLOATS = ("f32", "f16")
 _WHITE = 255.0
 # Scores are a sigmoid's or a product of two: this much is rounding.
 _ROUNDING = 1e-3
-# Boxes of a frame of at least 32 pixels that never leave this are no pixels.
-_FRACTION = 2.0
+_DRAWN = 4
+# The inputs of DETR-like detectors that scale their boxes to the size of the picture.
+_PICTURE_SIZES = ("orig_target_sizes", "target_sizes", "im_shape", "scale_factor", "pixel_mask")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Adapted:
         input_range: Of its own input.
         size: Side of its input in pixels.
         precision: Of its weights: fp32 or fp16.
+        boxes: How its own boxes are written.
+        usual: Whether most detectors with this layout write them so.
     """
 
     model: "ov.Model"
@@ -51,6 +56,8 @@ class Adapted:
     input_range: InputRange
     size: int
     precision: str
+    boxes: BoxForm
+    usual: bool
 
 
 @dataclass(frozen=True)
@@ -62,16 +69,27 @@ class _Input:
     size: int
 
 
-def adapt(foreign: ForeignModel, reading: Reading) -> Adapted:
+def adapt(
+    foreign: ForeignModel, reading: Reading, squares: Sequence[NDArray[np.uint8]] = ()
+) -> Adapted:
     """Rebuild a foreign detector; its own graph is used up by it.
+
+    Args:
+        foreign: Opened.
+        reading: What the caller knows of it.
+        squares: Letterboxed frames, each of shape (S, S, 3), uint8, to tell by its answers what
+            its file leaves open. Those of another side than its input are not looked at; without
+            any, drawn ones are.
 
     Raises:
         ModelInvalid: Its input or its outputs are nothing that is understood, or it was quantized
             before.
     """
     found = foreign.describe()
+    before = {op.get_friendly_name() for op in foreign.model.get_ops()}
     _refuse_quantized(foreign)
     given = _fix_input(foreign, reading, found)
+    _refuse_open_loops(foreign)
     input_range = _range(given, reading.input_range, found)
     shapes = [_shape(port) for port in foreign.model.outputs]
     if any(-1 in shape for shape in shapes):
@@ -81,9 +99,20 @@ def adapt(foreign: ForeignModel, reading: Reading) -> Adapted:
             remedy="Export it with a fixed number of boxes, or without suppression.",
             file=str(foreign.path),
         )
-    layout = choose_layout(shapes, len(reading.classes), found, reading.layout)
-    model = _rebuild(foreign.model, given, input_range, layout, reading)
-    return Adapted(model, layout.name, input_range, given.size, _precision(model))
+    fed = _feed(foreign.model, given, input_range, reading.channel_order)
+    frames = frames_for(squares, given.size)
+    layout = choose_layout(
+        shapes, len(reading.classes), found, _layout(foreign, reading), lambda: _look(fed, frames)
+    )
+    form = reading.boxes
+    if form is None:
+        boxes, scores = _look(_split(fed.clone(), layout, reading.rows), frames)
+        form = tell_form(boxes[:, 0], scores[:, 0], given.size, layout.usual)
+    model = _rebuild(fed, layout, form, given.size, reading.rows)
+    _name_what_was_added(model, before)
+    return Adapted(
+        model, layout.name, input_range, given.size, _precision(model), form, form == layout.usual
+    )
 
 
 def check_answers(model: "ov.Model", squares: Sequence[NDArray[np.uint8]], what: str) -> None:
@@ -97,12 +126,7 @@ def check_answers(model: "ov.Model", squares: Sequence[NDArray[np.uint8]], what:
     Raises:
         ModelInvalid: Its scores are no probabilities, or its boxes are no pixels.
     """
-    import openvino as ov
-
-    compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    answers = [compiled(square[None]) for square in squares]
-    boxes = np.concatenate([answer[0][0] for answer in answers])
-    scores = np.concatenate([answer[1][0] for answer in answers])
+    boxes, scores = (answer[:, 0] for answer in _look(model, squares))
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise ModelInvalid(
             f"{what} answers with numbers that are none (NaN or infinite).",
@@ -114,14 +138,41 @@ def check_answers(model: "ov.Model", squares: Sequence[NDArray[np.uint8]], what:
             f"{what} gives scores from {low:.2f} to {high:.2f}: these are no probabilities.",
             remedy="Export it with the sigmoid in the graph, or choose another --layout.",
         )
-    # Rows without a score are padding, and their boxes nothing.
-    sides = np.abs(boxes[scores.max(axis=1, initial=0) > _ROUNDING])
-    if sides.size and sides.max() <= _FRACTION:
+    size = model.input(0).shape[1]
+    if tell_form(boxes, scores, size, BoxForm.CORNERS).fractions:
+        top = np.abs(boxes[scores.max(axis=2, initial=0) > SCORED]).max()
         raise ModelInvalid(
-            f"{what} gives boxes up to {sides.max():.2f}: these are fractions of the image, not "
-            "pixels of the input.",
-            remedy="Export it with boxes in pixels.",
+            f"{what} gives boxes up to {top:.2f}: these are fractions of the image, not pixels of "
+            "the input.",
+            remedy="Leave out --boxes, or name a form in fractions.",
         )
+
+
+def frames_for(squares: Sequence[NDArray[np.uint8]], size: int) -> Sequence[NDArray[np.uint8]]:
+    """The squares of a size; where there are none, a few of coarse noise."""
+    fitting = [square for square in squares if square.shape[0] == size]
+    if fitting:
+        return fitting
+    cells = -(-size // 8)
+    noise = np.random.default_rng(0).integers(0, 256, (_DRAWN, cells, cells, 3), dtype=np.uint8)
+    return list(noise.repeat(8, 1).repeat(8, 2)[:, :size, :size])
+
+
+def _look(model: "ov.Model", squares: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.float32]]:
+    """What a model with frames as its input answers: an array per output, frames in front."""
+    import openvino as ov
+
+    compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    answers = [compiled(square[None]) for square in squares]
+    return [np.stack([answer[i] for answer in answers]) for i in range(len(model.outputs))]
+
+
+def _layout(foreign: ForeignModel, reading: Reading) -> LayoutName | None:
+    """The layout that the caller names, or the file does."""
+    if reading.layout or not foreign.end_to_end:
+        return reading.layout
+    seven = any(len(_shape(port)) == 2 for port in foreign.model.outputs)
+    return LayoutName.YOLOV7 if seven else LayoutName.END_TO_END
 
 
 def _refuse_quantized(foreign: ForeignModel) -> None:
@@ -134,11 +185,38 @@ def _refuse_quantized(foreign: ForeignModel) -> None:
         )
 
 
+def _refuse_open_loops(foreign: ForeignModel) -> None:
+    """What a few frames show of memory and time has to hold for every frame."""
+    if any(loop.get_num_iterations() < 0 for loop in _loops(foreign.model)):
+        raise ModelInvalid(
+            f"{foreign.path} holds a loop that runs as often as the picture tells it to: how long "
+            "a frame takes cannot be known.",
+            remedy="Export it without loops and without suppression inside.",
+            file=str(foreign.path),
+        )
+
+
+def _loops(model: "ov.Model") -> Iterator[Any]:
+    """All loops, also those within loops and branches."""
+    for op in model.get_ops():
+        within: Any = op
+        kind = op.get_type_name()
+        if kind == "Loop":
+            yield within
+        if kind in ("Loop", "TensorIterator"):
+            yield from _loops(within.get_function())
+        elif kind == "If":
+            for branch in range(2):
+                yield from _loops(within.get_function(branch))
+
+
 def _fix_input(foreign: ForeignModel, reading: Reading, found: str) -> _Input:
     """Say what its input is, and fix what is open in its shape: one frame, square."""
     model = foreign.model
     ports = model.inputs
     shape = _shape(ports[0]) if len(ports) == 1 else ()
+    if len(ports) > 1:
+        raise _more_inputs(ports, found)
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ModelInvalid(
             f"{found}. One input with three colours is understood: (1, 3, S, S) or (1, S, S, 3).",
@@ -173,6 +251,22 @@ def _fix_input(foreign: ForeignModel, reading: Reading, found: str) -> _Input:
     return _Input(channels_first, element, size)
 
 
+def _more_inputs(ports: Sequence["ov.Output"], found: str) -> ModelInvalid:
+    names = [name for port in ports for name in sorted(port.get_names())[:1]]
+    sizes = [name for name in names if name in _PICTURE_SIZES]
+    because = (
+        f"{sizes[0]} is how D-FINE and RT-DETR are told the size of the picture with their "
+        "post-processing inside; that is not read yet"
+        if sizes
+        else "only the picture itself is given to it"
+    )
+    return ModelInvalid(
+        f"{found}. It has {len(ports)} inputs: {because}.",
+        remedy="Export it with the picture as its only input and (1, N, 6) or (1, A, 4 + C) as its "
+        "output (docs/import.md).",
+    )
+
+
 def _range(given: _Input, wanted: InputRange | None, found: str) -> InputRange:
     if given.element != "u8":
         return wanted or InputRange.UNIT
@@ -184,32 +278,61 @@ def _range(given: _Input, wanted: InputRange | None, found: str) -> InputRange:
     return InputRange.BYTES
 
 
-def _rebuild(
-    model: "ov.Model", given: _Input, input_range: InputRange, layout: Layout, reading: Reading
+def _feed(
+    model: "ov.Model", given: _Input, input_range: InputRange, order: ChannelOrder
 ) -> "ov.Model":
+    """The model with frames as its input, its own outputs as floats."""
     from openvino import Model
     from openvino import opset13 as ops
 
-    before = {op.get_friendly_name() for op in model.get_ops()}
     frames = ops.parameter([1, given.size, given.size, 3], np.uint8, name=f"{PREFIX}frames")
-    fed = _feed(frames.output(0), given, input_range, reading.channel_order)
-    model.get_parameters()[0].output(0).replace(fed)
-    outputs = [ops.convert(end.input_value(0), "f32").output(0) for end in model.get_results()]
-    boxes, scores = layout.split(outputs, reading.rows)
+    model.get_parameters()[0].output(0).replace(
+        _pixels(frames.output(0), given, input_range, order)
+    )
+    ends = [ops.convert(end.input_value(0), "f32").output(0) for end in model.get_results()]
+    return Model(  # pyright: ignore[reportGeneralTypeIssues] - openvino's own stubs disagree
+        [ops.result(end) for end in ends], [frames], model.get_friendly_name()
+    )
+
+
+def _split(fed: "ov.Model", layout: Layout, rows: Sequence[int]) -> "ov.Model":
+    """Its boxes, in the form that they have, and the scores of the wanted classes."""
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    cells, scores = layout.split([end.input_value(0) for end in fed.get_results()], rows)
+    as_they_are = corners(cells, BoxForm.CORNERS, 1)
+    return Model(  # pyright: ignore[reportGeneralTypeIssues]
+        [ops.result(as_they_are), ops.result(scores)], fed.get_parameters(), "looked at"
+    )
+
+
+def _rebuild(
+    fed: "ov.Model", layout: Layout, form: BoxForm, size: int, rows: Sequence[int]
+) -> "ov.Model":
+    """Takes and answers what our IR does."""
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    cells, scores = layout.split([end.input_value(0) for end in fed.get_results()], rows)
+    boxes = corners(cells, form, size)
     boxes.set_names({"boxes"})
     scores.set_names({"scores"})
-    rebuilt = Model(  # pyright: ignore[reportGeneralTypeIssues] - openvino's own stubs disagree
-        [ops.result(boxes), ops.result(scores)], [frames], model.get_friendly_name()
+    rebuilt = Model(  # pyright: ignore[reportGeneralTypeIssues]
+        [ops.result(boxes), ops.result(scores)], fed.get_parameters(), fed.get_friendly_name()
     )
-    for op in rebuilt.get_ops():
-        name = op.get_friendly_name()
-        if name not in before and not name.startswith(PREFIX):
-            op.set_friendly_name(PREFIX + name)
     rebuilt.validate_nodes_and_infer_types()
     return rebuilt
 
 
-def _feed(
+def _name_what_was_added(model: "ov.Model", before: Collection[str]) -> None:
+    for op in model.get_ops():
+        name = op.get_friendly_name()
+        if name not in before and not name.startswith(PREFIX):
+            op.set_friendly_name(PREFIX + name)
+
+
+def _pixels(
     frames: "ov.Output", given: _Input, input_range: InputRange, order: ChannelOrder
 ) -> "ov.Output":
     """Bytes of one frame, (1, S, S, 3) RGB, as the detector takes them."""

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 _MAX_BYTES = 2**30
 # Names of classes are text that is parsed: nobody needs more of it.
 _MAX_TEXT = 100_000
+_MAX_DIGITS = 6
 _EXPORT = (
     "Export it to ONNX where it was trained, in that trainer's own environment (docs/import.md), "
     "and import the .onnx file."
 )
 # Names that Ultralytics gave, and others took over.
-_ASKED = ("names", "imgsz", "task", "license")
+_ASKED = ("names", "imgsz", "task", "license", "end2end")
 _BEGINNINGS = {
     b"PK\x03\x04": "a zip archive, as torch.save writes it around a pickle",
     b"\x80": "a pickle",
@@ -61,6 +62,7 @@ class ForeignModel:
         names: The classes that it names, in the order of their indices; empty if it names none.
         size: The side in pixels that it was exported for; None if unsaid.
         licence: As its producer states it; "" if unsaid.
+        end_to_end: Whether it says that its detections are finished.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class ForeignModel:
     names: tuple[str, ...]
     size: int | None
     licence: str
+    end_to_end: bool = False
 
     def describe(self) -> str:
         """The file with its inputs and outputs, for errors."""
@@ -80,15 +83,22 @@ class ForeignModel:
         return f"{self.path} takes {inputs} and answers {outputs}"
 
 
-def open_foreign(path: Path) -> ForeignModel:
+def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
     """Open a .onnx file, or the .xml of an OpenVINO IR.
+
+    A file of a stranger can ask for any amount of memory and time: see `confinement`.
+
+    Args:
+        path: The file.
+        classes: Its class names where the caller knows them: then those in the file are not read.
 
     Raises:
         ModelInvalid: It is something else, is damaged or too large, holds operations that OpenVINO
             does not know, or says that it is no detector.
     """
     _refuse_pickle(path)
-    header = read_header(path) if path.suffix == ".onnx" else None
+    _refuse_huge([path])
+    header = read_header(path) if path.suffix.lower() == ".onnx" else None
     files = (path, *header.data_files) if header else (path, _weights(path))
     _refuse_huge(files)
     model = _read(path)
@@ -114,15 +124,21 @@ def open_foreign(path: Path) -> ForeignModel:
         sha256=_sha256(files),
         producer=header.producer if header else "",
         opset=header.opset if header else 0,
-        names=_names(path, said.get("names", "")),
+        names=tuple(classes) or _names(path, said.get("names", "")),
         size=_side(said.get("imgsz", "")),
         licence=said.get("license", "")[:200],
+        end_to_end=said.get("end2end", "").strip().lower() == "true",
     )
 
 
 def _refuse_pickle(path: Path) -> None:
     if not path.is_file():
         raise ModelInvalid(f"There is no file {path}.", remedy="Correct the path.", file=str(path))
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):
+        raise ModelInvalid(
+            f"The name of {path} is no UTF-8: OpenVINO cannot open it.",
+            remedy="Rename the file or its folder.",
+        )
     with path.open("rb") as stream:
         head = stream.read(32)
     for beginning, what in _BEGINNINGS.items():
@@ -132,7 +148,7 @@ def _refuse_pickle(path: Path) -> None:
                 remedy="Fetch the file itself with `git lfs pull`." if b"git" in head else _EXPORT,
                 file=str(path),
             )
-    if path.suffix not in (".onnx", ".xml"):
+    if path.suffix.lower() not in (".onnx", ".xml"):
         raise ModelInvalid(
             f"{path} is neither a .onnx file nor the .xml of an OpenVINO IR.",
             remedy=_EXPORT,
@@ -210,8 +226,10 @@ def _names(path: Path, text: str) -> tuple[str, ...]:
     if not text.strip():
         return ()
     if len(text) > _MAX_TEXT:
-        raise _no_names(path, text)
-    if not text.lstrip().startswith(("{", "[", "(")):
+        raise _no_names(path, text, "is too long")
+    if text.strip().isdecimal():
+        raise _no_names(path, text, "is a number")
+    if not text.lstrip().startswith(("{", "[", "(", '"', "'")):
         return tuple(name.strip() for name in text.split(","))
     try:
         content = json.loads(text)
@@ -219,20 +237,32 @@ def _names(path: Path, text: str) -> tuple[str, ...]:
         try:
             content = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
-            raise _no_names(path, text) from error
+            raise _no_names(path, text, "is neither a list nor a mapping") from error
+    return _in_order(path, text, content)
+
+
+def _in_order(path: Path, text: str, content: object) -> tuple[str, ...]:
+    """The names of a mapping from index to name, of a list, or of a single text."""
     if isinstance(content, dict):
-        by_index = {
-            str(key): str(value) for key, value in cast("dict[object, object]", content).items()
-        }
+        by_index = {str(key): value for key, value in cast("dict[object, object]", content).items()}
         if set(by_index) != {str(index) for index in range(len(by_index))}:
-            raise _no_names(path, text)
-        return tuple(by_index[str(index)] for index in range(len(by_index)))
-    return tuple(str(name) for name in cast("Sequence[object]", content))
+            raise _no_names(path, text, "has gaps in its indices")
+        content = [by_index[str(index)] for index in range(len(by_index))]
+    if isinstance(content, str):
+        content = [content]
+    if isinstance(content, set | frozenset):
+        raise _no_names(path, text, "is a set, which has no order")
+    if not isinstance(content, list | tuple):
+        raise _no_names(path, text, "is a number")
+    names = cast("Sequence[object]", content)
+    if not all(isinstance(name, str | int) for name in names):
+        raise _no_names(path, text, "is no list of texts")
+    return tuple(str(name) for name in names)
 
 
-def _no_names(path: Path, text: str) -> ModelInvalid:
+def _no_names(path: Path, text: str, problem: str) -> ModelInvalid:
     return ModelInvalid(
-        f"The class names in {path} cannot be read: {text[:80]!r}.",
+        f"The class names in {path} cannot be read: {text[:80]!r} {problem}.",
         remedy="Give them in the order of their indices: --classes a,b,c",
         file=str(path),
     )
@@ -240,7 +270,8 @@ def _no_names(path: Path, text: str) -> ModelInvalid:
 
 def _side(text: str) -> int | None:
     """The side of a square from the text of `imgsz`, e.g. "[320, 320]"; None if it is none."""
-    sides = {int(part) for part in text.strip("[]() ").split(",") if part.strip().isdecimal()}
+    parts = [part.strip() for part in text.strip("[]() ").split(",")]
+    sides = {int(part) for part in parts if part.isdecimal() and len(part) <= _MAX_DIGITS}
     return sides.pop() if len(sides) == 1 else None
 
 

@@ -39,6 +39,9 @@ _SCHEMA: Mapping[str, Mapping[str, tuple[int, str, bool]]] = {
 }
 
 
+_LISTED = 200
+
+
 @dataclass(frozen=True)
 class OnnxHeader:
     """What an ONNX file says about itself.
@@ -97,7 +100,17 @@ def _locations(graph: Any) -> Iterator[str]:
 
 def _beside(path: Path, location: str) -> Path:
     folder = path.resolve().parent
-    file = (folder / location).resolve()
+    try:
+        file = (folder / location).resolve()
+        there = bool(location) and file.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelInvalid(
+            f"{path} says that its weights are in {location[:40]!r}..., which can be no file "
+            f"({len(location)} characters).",
+            remedy="Do not use this file; export the model again into one file.",
+            file=str(path),
+            value=location[:_LISTED],
+        ) from error
     if not file.is_relative_to(folder):
         raise ModelInvalid(
             f"{path} says that its weights are in {location!r}, outside of its own folder.",
@@ -105,7 +118,7 @@ def _beside(path: Path, location: str) -> Path:
             file=str(path),
             value=location,
         )
-    if not file.is_file():
+    if not there:
         raise ModelInvalid(
             f"{path} says that its weights are in {location!r}, but there is no such file beside "
             "it.",

@@ -19,7 +19,35 @@ class LayoutName(StrEnum):
     RAW = "raw"
     END_TO_END = "end2end"
     OBJECTNESS = "objectness"
+    ROWS = "rows"
+    YOLOV7 = "yolov7"
     CANONICAL = "guardianflow"
+
+
+class BoxForm(StrEnum):
+    """How its boxes are written: in pixels of its input, or as fractions of the input's side."""
+
+    CORNERS = "corners"
+    CENTRE = "centre"
+    CORNER_FRACTIONS = "corner-fractions"
+    CENTRE_FRACTIONS = "centre-fractions"
+
+    @classmethod
+    def of(cls, *, centred: bool, fractions: bool) -> "BoxForm":
+        """The form with these two properties."""
+        if centred:
+            return cls.CENTRE_FRACTIONS if fractions else cls.CENTRE
+        return cls.CORNER_FRACTIONS if fractions else cls.CORNERS
+
+    @property
+    def centred(self) -> bool:
+        """Whether a box is cx, cy, w, h; else it is x1, y1, x2, y2."""
+        return self in (BoxForm.CENTRE, BoxForm.CENTRE_FRACTIONS)
+
+    @property
+    def fractions(self) -> bool:
+        """Whether its numbers are fractions of the input's side."""
+        return self in (BoxForm.CORNER_FRACTIONS, BoxForm.CENTRE_FRACTIONS)
 
 
 class InputRange(StrEnum):
@@ -47,6 +75,7 @@ class Reading:
         layout: None lets the shapes of its outputs say.
         input_range: None: 0..1 for floats, 0..255 for bytes.
         channel_order: Of the input.
+        boxes: None lets what it answers say.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +84,7 @@ class Reading:
     layout: LayoutName | None = None
     input_range: InputRange | None = None
     channel_order: ChannelOrder = ChannelOrder.RGB
+    boxes: BoxForm | None = None
 
 
 def match_classes(
@@ -85,6 +115,7 @@ def match_classes(
     except data_classes.NoMatch as error:
         raise ModelInvalid(
             f"{where} has {error.problem}. Its classes are {listed}.",
-            remedy=f"Say which one it is: --map {error.name}=...; or choose another model.",
+            remedy=f"Say which one it is: --map {error.name}=...; or name its classes in the order "
+            "of their indices, if these are not they: --classes a,b,c",
             value=error.called,
         ) from error

@@ -1,6 +1,7 @@
 """Finds the one model file in what was kept in MLflow by hand, and fetches it.
 
-    NAME/VERSION, runs:/ID/PATH --files, of which one is .onnx, or .xml with its .bin--> a path
+    NAME/VERSION, models:/NAME@alias, models:/m-ID, runs:/ID/PATH
+        --files, of which one is .onnx, or .xml with its .bin--> a path
 
 Whatever else lies there (pickles above all) is fetched with it and never opened.
 """
@@ -10,16 +11,20 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from mlflow import MlflowClient
+
 from guardianflow.catalog.artifacts import SHA_TAG, fetched_files
 from guardianflow.connection import border, registry_store
 from guardianflow.edge import ir
-from guardianflow.errors import InputError, ModelInvalid
+from guardianflow.errors import InputError, ModelInvalid, VersionNotReady
 from guardianflow.evaluation.measurement import ir_folder
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.logged_models import get_run
 
 _VERSION = re.compile(r"(?:models:/)?(?P<name>[^:@]+)/(?P<version>[1-9][0-9]*)")
+_ALIAS = re.compile(r"(?:models:/)?(?P<name>[^:@]+)@(?P<alias>[\w.-]+)")
+_LOGGED = re.compile(r"(?:models:/)?(?P<model_id>m-[0-9a-f]{32})(?:/(?P<path>(?!.*\.\.).+))?")
 _RUN = re.compile(r"runs:/(?P<run_id>[0-9a-f]{32})(?:/(?P<path>(?!.*\.\.).+))?")
 _SUFFIXES = (".onnx", ".xml")
 _LISTED = 20
@@ -33,7 +38,8 @@ def fetched_model(
 
     Args:
         registry: Whose server is meant.
-        address: `NAME/VERSION` of any registered model, or `runs:/ID/PATH` of a run's artifacts.
+        address: `NAME/VERSION` or `NAME@alias` of any registered model, `models:/m-ID` of a logged
+            one, or `runs:/ID/PATH` of what a run kept.
         target: The model that it is to become a version of.
 
     Raises:
@@ -43,10 +49,15 @@ def fetched_model(
         ModelInvalid: There is not exactly one model file among them.
     """
     if match := _RUN.fullmatch(address):
-        root = (get_run(registry.client, match["run_id"]).info.artifact_uri or "").rstrip("/")
-        uri = f"{root}/{match['path'].strip('/')}" if match["path"] else root
-    elif match := _VERSION.fullmatch(address):
-        name, version = match["name"].replace("/", "."), match["version"]
+        uri = _kept_by_run(registry.client, match["run_id"], (match["path"] or "").strip("/"))
+    elif match := _LOGGED.fullmatch(address):
+        with border(f"logged model {match['model_id']}"):
+            model = registry.client.get_logged_model(match["model_id"])
+        uri = _below(model.artifact_location, match["path"])
+    elif match := _VERSION.fullmatch(address) or _ALIAS.fullmatch(address):
+        given = match.groupdict()
+        name = given["name"].replace("/", ".")
+        version = given.get("version") or _aliased(registry.client, name, given["alias"])
         if _is_ours(registry, name, version, target):
             yield ir_folder(registry, name, int(version)) / ir.FILE
             return
@@ -56,13 +67,59 @@ def fetched_model(
     else:
         raise InputError(
             f"{address!r} names nothing in MLflow.",
-            remedy="Write NAME/VERSION, e.g. helmets-by-hand/4, or runs:/RUN_ID/PATH.",
+            remedy="Write NAME/VERSION, e.g. helmets-by-hand/4, models:/NAME@alias, models:/m-ID "
+            "or runs:/RUN_ID/PATH.",
             value=address,
         )
     # MLflow downloads an address that is a single file as an empty folder, without an error.
-    wanted = PurePosixPath(uri).name if PurePosixPath(uri).suffix in _SUFFIXES else ""
+    wanted = PurePosixPath(uri).name if PurePosixPath(uri).suffix.lower() in _SUFFIXES else ""
     with fetched_files(registry.client, uri.removesuffix(f"/{wanted}"), address) as folder:
         yield _the_one(folder, wanted, address)
+
+
+def _kept_by_run(client: MlflowClient, run_id: str, path: str) -> str:
+    """Where what a run kept lies: in a model that it logged, or among its own artifacts.
+
+    Since MLflow 3 `runs:/ID/model` is the model that was logged under that name; its files are no
+    artifacts of the run.
+    """
+    run = get_run(client, run_id)
+    name, _, rest = path.partition("/")
+    with border(f"run {run_id}"):
+        logged = client.search_logged_models(
+            [run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'"
+        )
+        if not name and len(logged) == 1 and not client.list_artifacts(run_id):
+            return _below(logged[0].artifact_location, None)
+    named = [model for model in logged if model.name == name]
+    if named:
+        latest = max(named, key=lambda model: model.creation_timestamp)
+        return _below(latest.artifact_location, rest)
+    return _below(run.info.artifact_uri, path)
+
+
+def _below(root: str | None, path: str | None) -> str:
+    folder = (root or "").rstrip("/")
+    return f"{folder}/{path.strip('/')}" if path else folder
+
+
+def _aliased(client: MlflowClient, name: str, alias: str) -> str:
+    """The version that an alias names.
+
+    Raises:
+        VersionNotReady: There is no such model, or no such alias.
+    """
+    with border(f"{name}@{alias}"):
+        aliases = client.get_registered_model(name).aliases
+    if alias not in aliases:
+        listed = ", ".join(f"@{each}" for each in sorted(aliases)[:_LISTED]) or "none"
+        raise VersionNotReady(
+            f"{name} has no alias @{alias}. It has {listed}.",
+            remedy=f"Name one of them, or a version: {name}/1",
+            name=name,
+            value=alias,
+        )
+    return str(aliases[alias])
 
 
 def _is_ours(registry: ModelRegistryManager, name: str, version: str, target: ModelName) -> bool:
@@ -111,4 +168,5 @@ def _the_one(folder: Path, wanted: str, address: str) -> Path:
 
 
 def _is_model(file: Path, files: Sequence[Path]) -> bool:
-    return file.suffix == ".onnx" or (file.suffix == ".xml" and file.with_suffix(".bin") in files)
+    suffix = file.suffix.lower()
+    return suffix == ".onnx" or (suffix == ".xml" and file.with_suffix(".bin") in files)

@@ -1,6 +1,7 @@
 """Brings in a detector that another trainer made, and registers it as @candidate, once.
 
-    file --open, rebuild--> FP32 IR --val: does it see at all? thresholds--> test: figures
+    file --a child opens, rebuilds, tries it--> FP32 IR --val: does it see at all? thresholds-->
+                                                                      test: figures
                                                                                  |
                                              @candidate <-- registry <-- MLflow run + model
 
@@ -9,7 +10,7 @@ rolled back by the same code. The same file for the same scenario is not brought
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, prepare_dataset
 from guardianflow.edge import ir
-from guardianflow.edge.adaptation import Adapted, adapt, check_answers
-from guardianflow.edge.foreign import open_foreign
+from guardianflow.edge.confined import IR, Answer, Request
+from guardianflow.edge.confinement import read_confined
 from guardianflow.edge.processing import wrap
-from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName, Reading, match_classes
+from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import ModelInvalid
 from guardianflow.measuring.detections import Detections, Seen, detect
@@ -49,7 +50,7 @@ from guardianflow.tracking.runs import (
 # Part of an import's identity: raise it when the same file would now give another IR.
 RECIPE = "1"
 _ORIGIN_FILE = "origin.json"
-_PROBED = 4
+_PROBED = 8
 # Below the first nothing is seen; below the second it is worth trying whether a wrong range is why.
 _BLIND, _DIM = 0.01, 0.15
 log = logging.getLogger(__name__)
@@ -65,6 +66,9 @@ class ImportOptions:
         layout: What its outputs mean; None: their shapes say.
         input_range: What it takes a white pixel to be; None: 1 for floats, 255 for bytes.
         channel_order: In which order it takes colours.
+        boxes: How its boxes are written; None: its answers say.
+        max_memory_gib: What reading it and running it once may take of memory.
+        max_minutes: What that may take of time.
         source: Where the file came from, if not from this machine, e.g. `models:/ppe-by-hand/3`.
     """
 
@@ -73,6 +77,9 @@ class ImportOptions:
     layout: LayoutName | None = None
     input_range: InputRange | None = None
     channel_order: ChannelOrder = ChannelOrder.RGB
+    boxes: BoxForm | None = None
+    max_memory_gib: float = 8.0
+    max_minutes: float = 10.0
     source: str = ""
 
 
@@ -127,8 +134,8 @@ class ImportRunner:
         """Import and register; what was done before is not done again.
 
         Raises:
-            ModelInvalid: The file cannot be read, is no detector that is understood, or sees
-                nothing of what is labelled.
+            ModelInvalid: The file cannot be read, asks for too much memory or time, is no detector
+                that is understood, or sees nothing of what is labelled.
             ScenarioInvalid: A path or a class of the scenario is wrong.
             DatasetInvalid: The data set cannot be trusted.
             ScenarioFrozen: The scenario version was edited after it had been trained.
@@ -138,6 +145,7 @@ class ImportRunner:
 
     def bring_in(self) -> ImportedModel:
         """Import without registering; raises what `run` raises."""
+<<<<<<< HEAD
         # The file first: it takes a second, and a large data set minutes.
         self._report("open", 0, 1)
         adapted, origin = self._open(self.options.input_range)
@@ -148,6 +156,28 @@ class ImportRunner:
         self._report("data", 1, 1)
         refuse_edited(self.registry.client, self.scenario)
         return self._find(dataset, origin) or self._import(dataset, adapted, origin)
+=======
+        with TemporaryDirectory() as text:
+            folder = Path(text)
+            # The file first: it takes a second, and a large data set minutes.
+            self._report("open", 0, 1)
+            found = self._read(folder / "first", self.options)
+            self._report("open", 1, 1, f"{found.layout}, {found.size} px")
+            self._report("data", 0, 1)
+            dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
+            for split in ("val", "test"):
+                dataset.samples(split)
+            self._report("data", 1, 1)
+            refuse_edited(self.registry.client, self.scenario)
+            # On drawn frames a detector sees little: what its answers tell, those to these tell.
+            self._report("try", 0, 1)
+            squares = _squares(dataset, found.size)
+            found = self._read(folder / "tried", self.options, squares)
+            self._report("try", 1, 1, f"boxes as {found.boxes}")
+            origin = self._origin(found)
+            saved = folder / "tried" / IR
+            return self._find(dataset, origin) or self._import(dataset, saved, origin, found)
+>>>>>>> 9fc4d7f (Read foreign models in a bounded child, tell the form of their boxes)
 
     def register(self, imported: ImportedModel) -> ImportedModel:
         """Register an import as @candidate; again gives the same version."""
@@ -164,38 +194,33 @@ class ImportRunner:
         log.info("%s -> %s version %d", origin.file, name, info.version)
         return replace(imported, version=info.version)
 
-    def _open(self, input_range: InputRange | None) -> tuple[Adapted, Origin]:
-        """The file as an IR of ours that says what it is."""
-        options, wanted = self.options, self.scenario.classes
-        foreign = open_foreign(self.path)
-        names = options.classes or foreign.names
-        if not names:
-            raise ModelInvalid(
-                f"{self.path} does not name its classes.",
-                remedy="Name them in the order of their indices: --classes " + ",".join(wanted),
-                file=str(self.path),
-            )
-        rows = match_classes(names, wanted, options.mapping, str(self.path))
-        reading = Reading(
-            classes=names,
-            rows=rows,
+    def _read(
+        self, folder: Path, options: ImportOptions, squares: Sequence[NDArray[np.uint8]] = ()
+    ) -> Answer:
+        """Have the file read by a child; it leaves an IR of ours in `ir/` of the folder."""
+        request = Request(
+            wanted=self.scenario.classes,
+            classes=options.classes,
+            mapping=dict(options.mapping),
             size=self.scenario.training.image_size,
             layout=options.layout,
-            input_range=input_range,
+            input_range=options.input_range,
             channel_order=options.channel_order,
+            boxes=options.boxes,
+            memory_bytes=int(options.max_memory_gib * 2**30),
+            seconds=int(options.max_minutes * 60),
         )
-        adapted = adapt(foreign, reading)
-        origin = Origin.of(
-            foreign,
-            adapted,
-            channel_order=options.channel_order,
-            classes={name: names[row] for name, row in zip(wanted, rows, strict=True)},
-            source=options.source,
+        return read_confined(self.path, folder, request, squares)
+
+    def _origin(self, found: Answer) -> Origin:
+        return Origin(
+            file=self.path.name,
+            source=self.options.source,
+            channel_order=self.options.channel_order,
+            classes=found.called,
+            boxes=None if found.usual else found.boxes,
+            **found.model_dump(exclude={"called", "usual", "boxes"}),
         )
-        ir.describe(adapted.model, classes=wanted, precision=adapted.precision)
-        said = f"{origin.file} sha256:{origin.sha256}"
-        adapted.model.set_rt_info(said, ["guardianflow", "origin"])
-        return adapted, origin
 
     def _tags(self, dataset: Dataset, origin: Origin) -> dict[str, str]:
         return {
@@ -215,25 +240,21 @@ class ImportRunner:
                 return ImportedModel(run_id, MODEL, figures, origin, reused=True)
         return None
 
-    def _import(self, dataset: Dataset, adapted: Adapted, origin: Origin) -> ImportedModel:
+    def _import(
+        self, dataset: Dataset, saved: Path, origin: Origin, found: Answer
+    ) -> ImportedModel:
         scenario, client = self.scenario, self.registry.client
         tags = self._tags(dataset, origin)
         name = f"import {origin.file} for {scenario.name} {scenario.version}"
-        with TemporaryDirectory() as text:
-            folder = Path(text)
-            check_answers(adapted.model, _squares(dataset, adapted.size), str(self.path))
-            saved = ir.save(adapted.model, folder / "ir")
-            thresholds = self._choose_thresholds(dataset, saved, origin)
-            with open_run(client, scenario, name, dataset, tags) as run:
-                run.log_params(origin.model_dump(mode="json"))
-                run.log_params({"beta": scenario.evaluation.beta, "thresholds": thresholds})
-                run.log_splits({"val": "validation", "test": "evaluation"})
-                evaluation = self._keep(run, dataset, saved, origin, tags)
+        thresholds = self._choose_thresholds(dataset, saved, found)
+        with open_run(client, scenario, name, dataset, tags) as run:
+            run.log_params(origin.model_dump(mode="json"))
+            run.log_params({"beta": scenario.evaluation.beta, "thresholds": thresholds})
+            run.log_splits({"val": "validation", "test": "evaluation"})
+            evaluation = self._keep(run, dataset, saved, origin, tags)
         return ImportedModel(run.run_id, MODEL, evaluation, origin)
 
-    def _choose_thresholds(
-        self, dataset: Dataset, saved: Path, origin: Origin
-    ) -> tuple[float, ...]:
+    def _choose_thresholds(self, dataset: Dataset, saved: Path, read: Answer) -> tuple[float, ...]:
         """Let the IR say from which score a box is shown, as the val split has it best.
 
         Raises:
@@ -243,32 +264,24 @@ class ImportRunner:
         found = self._detect("thresholds", IrDetector(saved), val)
         reached = evaluate(found, val, classes).map50
         if reached < _DIM:
-            self._refuse_blind(dataset, reached, origin)
+            self._refuse_blind(dataset, reached, read)
         thresholds = choose_thresholds(found, val, classes, beta=self.scenario.evaluation.beta)
         ir.set_thresholds(saved, thresholds)
         return thresholds
 
-    def _refuse_blind(self, dataset: Dataset, reached: float, origin: Origin) -> None:
-        """A wrong range is no error for a network: it is only blind. So the other one is tried."""
+    def _refuse_blind(self, dataset: Dataset, reached: float, read: Answer) -> None:
+        """A wrong reading is no error for a network, it is only blind: so others are tried."""
         val = dataset.samples("val")
         said = f"{self.path} reaches mAP50 {reached:.3f} on the {len(val)} images of val"
-        other = InputRange.BYTES if origin.input_range == InputRange.UNIT else InputRange.UNIT
-        with TemporaryDirectory() as text:
-            try:
-                saved = ir.save(self._open(other)[0].model, Path(text))
-            except ModelInvalid:
-                # An input of bytes has one range.
-                better = 0.0
-            else:
-                found = self._detect("try the other range", IrDetector(saved), val)
-                better = evaluate(found, val, dataset.classes).map50
-        if better > max(2 * reached, reached + 0.05):
-            raise ModelInvalid(
-                f"{said} with pixels as {origin.input_range}, and {better:.3f} as {other.value}.",
-                remedy=f"Add --input-range {other.value}",
-                reached=reached,
-                other=better,
-            )
+        for now, other, option, options in self._other_readings(read):
+            better = self._try(dataset, read.size, f"try {option}", options)
+            if better > max(2 * reached, reached + 0.05):
+                raise ModelInvalid(
+                    f"{said} with {now}, and {better:.3f} as {other}.",
+                    remedy=f"Add {option} {other}",
+                    reached=reached,
+                    other=better,
+                )
         if reached < _BLIND:
             raise ModelInvalid(
                 f"{said}: it sees nothing of what is labelled.",
@@ -277,6 +290,32 @@ class ImportRunner:
                 "trained for such images.",
                 reached=reached,
             )
+
+    def _other_readings(self, read: Answer) -> Iterator[tuple[str, str, str, ImportOptions]]:
+        """What it was read with, what else there is, the option for that, and all options."""
+        unit, as_bytes = InputRange.UNIT, InputRange.BYTES
+        pixels = as_bytes if read.input_range == unit else unit
+        form = BoxForm.of(centred=not read.boxes.centred, fractions=read.boxes.fractions)
+        yield (
+            f"pixels as {read.input_range}",
+            pixels,
+            "--input-range",
+            replace(self.options, input_range=pixels),
+        )
+        yield f"boxes as {read.boxes}", form, "--boxes", replace(self.options, boxes=form)
+
+    def _try(self, dataset: Dataset, size: int, step: str, options: ImportOptions) -> float:
+        """What it reaches on val when it is read otherwise; 0 where it cannot be."""
+        with TemporaryDirectory() as text:
+            folder = Path(text) / "otherwise"
+            try:
+                self._read(folder, options, _squares(dataset, size))
+            except ModelInvalid:
+                # An input of bytes has one range.
+                return 0.0
+            val = dataset.samples("val")
+            found = self._detect(step, IrDetector(folder / IR), val)
+            return evaluate(found, val, dataset.classes).map50
 
     def _keep(
         self, run: OpenRun, dataset: Dataset, saved: Path, origin: Origin, tags: Mapping[str, str]

@@ -4,9 +4,7 @@ import hashlib
 
 from pydantic import Field
 
-from guardianflow.edge.adaptation import Adapted
-from guardianflow.edge.foreign import ForeignModel
-from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
+from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.stored import Stored, as_json, settled
@@ -32,33 +30,9 @@ class Origin(Stored):
     size: int = Field(description="Side of its input in pixels.")
     precision: str = Field(description="Of its weights: fp32 or fp16.")
     classes: dict[str, str] = Field(description="What each class of ours is called in the file.")
-
-    @classmethod
-    def of(
-        cls,
-        foreign: ForeignModel,
-        adapted: Adapted,
-        *,
-        channel_order: ChannelOrder,
-        classes: dict[str, str],
-        source: str,
-    ) -> "Origin":
-        """The origin of a file that was opened and rebuilt."""
-        return cls(
-            file=foreign.path.name,
-            source=source,
-            sha256=foreign.sha256,
-            format=foreign.format,
-            producer=foreign.producer,
-            opset=foreign.opset,
-            licence=foreign.licence,
-            layout=adapted.layout,
-            input_range=adapted.input_range,
-            channel_order=channel_order,
-            size=adapted.size,
-            precision=adapted.precision,
-            classes=classes,
-        )
+    boxes: BoxForm | None = Field(
+        default=None, description="How its boxes are written; None: as is usual for the layout."
+    )
 
     def tags(self) -> dict[str, str]:
         """What a version says of it."""

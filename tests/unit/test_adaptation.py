@@ -12,10 +12,11 @@ from guardianflow.edge.adaptation import PREFIX, adapt, check_answers
 from guardianflow.edge.foreign import open_foreign
 from guardianflow.edge.layouts import LAYOUTS, choose_layout
 from guardianflow.edge.processing import wrap
-from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName, Reading
+from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ModelInvalid
 from guardianflow.network.detector import Detector, DetectorShape
+from tests import bombs
 from tests.foreign import Export, export_onnx
 
 CLASSES = ("person", "helmet", "vest")
@@ -226,7 +227,7 @@ def test_a_second_input_is_refused(tmp_path):
     sizes = ops.parameter([1, 2], np.float32, name="sizes")
     both = ops.multiply(model.outputs[0].node.input_value(0), ops.reduce_mean(sizes, [0, 1]))
     path = saved(ov.Model([both], [*model.get_parameters(), sizes]), tmp_path)
-    with pytest.raises(ModelInvalid, match="One input with three colours"):
+    with pytest.raises(ModelInvalid, match="2 inputs: only the picture itself"):
         read(path)
 
 
@@ -283,12 +284,13 @@ def test_scores_without_a_sigmoid_are_found(exported, frame):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(np.nan, "NaN"), (0.4, "fractions of the image, not pixels")]
+    ("value", "boxes", "said"),
+    [(np.nan, None, "NaN"), (0.4, BoxForm.CENTRE, "fractions of the image, not pixels")],
 )
-def test_boxes_that_are_no_pixels_are_found(value, said, frame, tmp_path):
+def test_boxes_that_are_no_pixels_are_found(value, boxes, said, frame, tmp_path):
     path = saved(graph([np.full((1, 7, 20), value)]), tmp_path)
     with pytest.raises(ModelInvalid, match=said):
-        check_answers(read(path).model, [frame[0] // 4], "x.onnx")
+        check_answers(read(path, boxes=boxes).model, [frame[0] // 4], "x.onnx")
 
 
 def test_a_number_of_boxes_that_depends_on_the_frame_is_refused(tmp_path):
@@ -325,3 +327,93 @@ def test_finding_nothing_in_a_frame_is_no_fault(tmp_path):
 
 def test_onnx_itself_finds_no_fault_with_the_files_of_these_tests(exported):
     onnx.checker.check_model(onnx.load(exported()), full_check=True)
+
+
+def table(layout, boxes, scores, classes):
+    """Outputs of a layout, for boxes (A, 4) and scores (A, C)."""
+    label, best = scores.argmax(1)[:, None], scores.max(1)[:, None]
+    match layout:
+        case LayoutName.RAW:
+            return np.concatenate([boxes, scores], 1).T[None]
+        case LayoutName.ROWS:
+            return np.concatenate([boxes, scores], 1)[None]
+        case LayoutName.OBJECTNESS:
+            return np.concatenate([boxes, best, scores / best], 1)[None]
+        case LayoutName.END_TO_END:
+            return np.concatenate([boxes, best, label], 1)[None]
+        case LayoutName.YOLOV7:
+            return np.concatenate([np.zeros_like(best), boxes, label, best], 1)
+        case _:
+            raise AssertionError(layout)
+
+
+def fixed(values):
+    """A graph that answers the same whatever it sees."""
+    frames = ops.parameter([1, 3, SIZE, SIZE], np.float32, name="images")
+    none = ops.multiply(ops.reduce_mean(frames, [0, 1, 2, 3]), np.float32(0))
+    return ov.Model([ops.add(ops.constant(values.astype(np.float32)), none)], [frames])
+
+
+LAID_OUT = [name for name in LayoutName if name is not LayoutName.CANONICAL]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+@pytest.mark.parametrize("form", list(BoxForm))
+@pytest.mark.parametrize("layout", LAID_OUT)
+def test_layout_and_form_of_the_boxes_are_told_by_shapes_and_answers(
+    layout, form, classes, frame, tmp_path
+):
+    random = np.random.default_rng(5)
+    low = random.uniform(0, 0.7, (50, 2))
+    corners = np.concatenate([low, low + random.uniform(0.05, 0.3, (50, 2))], 1)
+    scores = random.uniform(0.01, 0.9, (50, classes))
+    centre = (corners[:, :2] + corners[:, 2:]) / 2
+    boxes = np.concatenate([centre, corners[:, 2:] - corners[:, :2]], 1)
+    written = (boxes if form.centred else corners) * (1 if form.fractions else SIZE)
+    path = saved(fixed(table(layout, written, scores, classes)), tmp_path)
+    names = CLASSES[:classes]
+    adapted = read(path, classes=names, rows=tuple(range(classes)))
+    assert (adapted.layout, adapted.boxes) == (layout, form)
+    found, given = answers(adapted.model, frame)
+    assert np.allclose(found, corners * SIZE, atol=1e-2)
+    if layout in (LayoutName.END_TO_END, LayoutName.YOLOV7):
+        scores = scores * (scores == scores.max(1, keepdims=True))
+    assert np.allclose(given, scores, atol=1e-5)
+
+
+def test_a_form_that_is_said_is_not_judged(frame, tmp_path):
+    values = np.full((1, 20, 6), 0.5)
+    path = saved(fixed(values), tmp_path)
+    assert read(path, boxes=BoxForm.CENTRE).boxes is BoxForm.CENTRE
+
+
+def test_detections_that_the_file_calls_finished_are_taken_for_that(tmp_path):
+    # one class: six columns could also be objectness and a probability
+    path = saved(graph([np.full((1, 20, 6), 0.5)]), tmp_path)
+    one = {"classes": ("person",), "rows": (0,)}
+    assert read(path, **one).layout is LayoutName.OBJECTNESS
+    (tmp_path / "metadata.yaml").write_text("end2end: true\n")
+    assert read(path, **one).layout is LayoutName.END_TO_END
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_bare_heads_of_a_detr_are_named(classes, tmp_path):
+    path = saved(graph([np.zeros((1, 20, classes)), np.zeros((1, 20, 4))]), tmp_path)
+    with pytest.raises(ModelInvalid, match="bare heads of a DETR"):
+        read(path)
+
+
+def test_the_size_of_the_picture_as_a_second_input_is_named(tmp_path):
+    model = graph([np.zeros((1, 7, 20))])
+    sizes = ops.parameter([1, 2], np.float32, name="sizes")
+    sizes.output(0).set_names({"orig_target_sizes"})
+    both = ops.multiply(model.outputs[0].node.input_value(0), ops.reduce_mean(sizes, [0, 1]))
+    path = saved(ov.Model([both], [*model.get_parameters(), sizes]), tmp_path)
+    with pytest.raises(ModelInvalid, match="D-FINE and RT-DETR"):
+        read(path)
+
+
+def test_a_loop_as_long_as_the_picture_is_bright_is_refused(tmp_path):
+    # as many rounds as its mean: nobody can try all pictures
+    with pytest.raises(ModelInvalid, match="runs as often as the picture tells it"):
+        read(bombs.loop(tmp_path / "loop.onnx", None))

@@ -1,6 +1,7 @@
 import io
 import os
 import random
+import re
 import shutil
 import socket
 import struct
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from guardianflow.data import listing
 from guardianflow.data.checker import check_dataset
 from guardianflow.data.dataset import load_image, open_dataset
 from guardianflow.data.decoding import MAX_PIXELS
@@ -635,6 +637,51 @@ def test_links_to_folders_are_followed_once(root: Path) -> None:
     assert len(checked.splits["train"]) == 13
     assert len(found(checked, Code.LINK_LOOP)) == 3
     assert {Path(f.file).name for f in found(checked, Code.LINK_OUTSIDE)} == {"more"}
+
+
+def test_a_link_to_the_whole_system_is_not_walked(root: Path) -> None:
+    (root / "images/train/all").symlink_to("/")
+    checked = check_dataset(root)
+    assert len(checked.splits["train"]) == 12
+    assert [f.code for f in checked.findings] == [Code.LINK_LOOP]
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_folder_outside_that_is_no_folder_of_images_is_left(
+    root: Path, linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_MAX_ASTRAY", 20)
+    system = root.parent / "system"
+    draw(system / "a" / "icon.png", 77)
+    for number in range(30):
+        (system / f"b{number}" / "lib").mkdir(parents=True)
+    if linked:
+        (root / "images/train/more").symlink_to(system)
+    else:
+        data = root / "data.yaml"
+        text = re.sub("train: .*", "train: [images/train, ../system]", data.read_text())
+        data.write_text(text)
+    checked = check_dataset(root)
+    assert len(checked.splits["train"]) == 12
+    (left,) = found(checked, Code.FOLDER_UNREADABLE)
+    assert "no folder of images: more than 20 other files" in left.what
+
+
+def test_an_entry_whose_place_may_not_be_told_is_one_finding(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as /proc/1/cwd is for everybody but root
+    (root / "images/train/more").symlink_to(root.parent)
+    real = os.path.realpath
+
+    def closed(path: str, **how: object) -> str:
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, **how)
+
+    monkeypatch.setattr(os.path, "realpath", closed)
+    (told,) = found(check_dataset(root), Code.LINK_BROKEN)
+    assert "Permission denied" in told.what
 
 
 def test_folders_upon_folders_end_somewhere(root: Path) -> None:

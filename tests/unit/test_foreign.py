@@ -1,7 +1,9 @@
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -86,6 +88,8 @@ def test_what_lies_beside_an_ir_is_read_and_the_weights_count(tmp_path):
         ('{"1": "helmet", "0": "person"}', ("person", "helmet")),
         ('["작업자", "helmet"]', ("작업자", "helmet")),
         ("person, helmet", ("person", "helmet")),
+        ("('person')", ("person",)),
+        ('"person"', ("person",)),
         ("", ()),
     ],
 )
@@ -103,12 +107,45 @@ def test_names_are_read_in_the_forms_that_trainers_write(text, names, tmp_path):
         "['x', " * 30_000,
         "(lambda: 0)()",
         "[1] * 10**9",
+        "(1)",
+        "3",
+        "{'person', 'helmet'}",
+        "['person', ['helmet']]",
+        "(None)",
     ],
 )
 def test_names_that_are_no_names_are_refused_and_never_run(text, tmp_path):
     with pytest.raises(ModelInvalid, match=r"class names .* cannot be read") as refused:
         open_foreign(write(tmp_path / "best.onnx", {"names": text}))
     assert "--classes" in refused.value.remedy
+    # and what the remedy names helps
+    path = tmp_path / "best.onnx"
+    assert open_foreign(path, classes=("person", "helmet")).names == ("person", "helmet")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("(1)", "is a number"), ("{'a', 'b'}", "is a set, which has no order")]
+)
+def test_why_names_cannot_be_read_is_said(text, said, tmp_path):
+    with pytest.raises(ModelInvalid, match=said):
+        open_foreign(write(tmp_path / "best.onnx", {"names": text}))
+
+
+def test_a_name_that_is_no_utf_8_is_asked_to_be_another(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.onnx"))
+    write(path)
+    with pytest.raises(ModelInvalid, match=r"is no UTF-8") as refused:
+        open_foreign(path)
+    assert "Rename" in refused.value.remedy
+    assert str(refused.value).encode()
+
+
+def test_a_side_of_thousands_of_digits_is_none(tmp_path):
+    assert open_foreign(write(tmp_path / "best.onnx", {"imgsz": "9" * 5000})).size is None
+
+
+def test_a_suffix_may_be_in_capitals(tmp_path):
+    assert open_foreign(write(tmp_path / "BEST.ONNX")).format == "onnx"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +229,17 @@ def test_weights_outside_of_the_folder_are_refused(place, tmp_path):
         ov.Core().read_model(path)
 
 
+@pytest.mark.parametrize("place", ["a\0b", "a" * 5000, "/".join(["a" * 200] * 30)])
+def test_a_place_that_can_be_no_file_is_refused(place, tmp_path):
+    with pytest.raises(ModelInvalid, match="which can be no file"):
+        open_foreign(write(tmp_path / "best.onnx", location=place))
+
+
+def test_an_empty_place_is_no_file(tmp_path):
+    with pytest.raises(ModelInvalid, match="no such file beside"):
+        open_foreign(write(tmp_path / "best.onnx", location=""))
+
+
 def test_weights_of_a_graph_within_a_graph_are_found_too(tmp_path):
     tensor = numpy_helper.from_array(WEIGHTS, "inner")
     onnx.external_data_helper.set_external_data(tensor, "../outside.bin")
@@ -233,7 +281,16 @@ def test_a_damaged_ir_is_refused(tmp_path):
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = write(tmp_path / "best.onnx")
     monkeypatch.setattr(foreign, "_MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(foreign, "read_header", None)
     with pytest.raises(ModelInvalid, match="at most 0 are taken"):
+        open_foreign(path)
+
+
+def test_a_sparse_file_of_40_gib_is_refused_by_its_size(tmp_path):
+    path = tmp_path / "best.onnx"
+    with path.open("wb") as file:
+        file.truncate(40 * 2**30)
+    with pytest.raises(ModelInvalid, match="has 40960 MiB"):
         open_foreign(path)
 
 

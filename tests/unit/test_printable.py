@@ -1,0 +1,89 @@
+import json
+
+import pytest
+from rich.progress import Progress, TextColumn
+
+from guardianflow.cli import output
+from guardianflow.cli.output import Terminal
+from guardianflow.errors import ModelInvalid
+from guardianflow.markdown import plain
+from guardianflow.printable import printable
+
+CLEAR = "\x1b[2J\x1b[1;31m"
+TITLE = "\x1b]0;owned\x07"
+C1 = "\x9b2J"
+TURNED = "\u202egnp.exe"
+TYPED = [CLEAR, TITLE, C1, "\r", "\x08\x08", "\x7f", TURNED, "\x00"]
+
+
+@pytest.fixture
+def shown(monkeypatch, capsys):
+    """What a command prints at a terminal with colours."""
+    for name, error in (("stdout", False), ("stderr", True)):
+        terminal = Terminal(stderr=error, highlight=False, force_terminal=True, width=100)
+        monkeypatch.setattr(output, name, terminal)
+
+    def both():
+        out, err = capsys.readouterr()
+        return out + err
+
+    return both
+
+
+def bare(text):
+    """Without the colours that rich itself sets."""
+    return text.replace("\x1b[1;31m", "").replace("\x1b[1m", "").replace("\x1b[0m", "")
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_nothing_that_a_terminal_obeys_is_left(typed):
+    made = printable(f"worker{typed} gone")
+    assert made.startswith("worker")
+    assert made.endswith("gone")
+    assert not set(made) & set("\x1b\x07\x08\x0d\x7f\x9b\u202e\x00")
+
+
+def test_words_of_all_languages_and_lines_stay():
+    text = "작업자, Helm größer\n\tsecond – line 👷🏽‍♀️"
+    assert printable(text) == text
+
+
+def test_half_a_character_can_be_written():
+    assert printable("caf\udce9.onnx").encode()
+    assert plain("caf\udce9.onnx").encode()
+
+
+@pytest.mark.parametrize("typed", [CLEAR, TITLE, C1, TURNED])
+def test_what_people_typed_moves_nothing_in_remarks_errors_and_tables(typed, shown):
+    error = ModelInvalid(f"no class {typed}x", remedy=f"--map {typed}=y", value=typed)
+    output.say(f"reason: {typed}saw it")
+    output.print_error(error.to_json(), as_json=False)
+    output.print_table(f"History of {typed}", ("when", f"why{typed}"), [(1, f"{typed}cold")])
+    output.stdout.print(f"pending: {typed}x", soft_wrap=True, markup=False)
+    text = bare(shown())
+    assert "saw it" in text
+    assert "cold" in text
+    assert not set(text) & set("\x07\x9b\u202e")
+    assert "\x1b[2J" not in text
+    assert "\x1b]" not in text
+
+
+def test_what_people_typed_moves_nothing_beside_a_progress_bar(capsys):
+    terminal = Terminal(force_terminal=True, width=80)
+    with Progress(TextColumn("{task.description}"), console=terminal) as progress:
+        progress.add_task(f"open {TITLE}best.onnx")
+    assert "\x1b]0" not in capsys.readouterr().out
+
+
+def test_an_error_carries_none_of_it_to_logs_and_notifications():
+    error = ModelInvalid(f"{CLEAR}bad", remedy=f"{C1}mend")
+    assert str(error) == "[2J[1;31mbad 2Jmend"
+    assert error.args == ("[2J[1;31mbad",)
+
+
+def test_json_holds_what_was_typed_but_as_escapes(capsys):
+    data = {"reason": f"{CLEAR}{C1}ok", "file": "caf\udce9.onnx"}
+    output.print_result(data, as_json=True)
+    text = capsys.readouterr().out
+    assert not set(text) & set("\x1b\x9b")
+    assert json.loads(text) == data
