@@ -145,18 +145,6 @@ class ImportRunner:
 
     def bring_in(self) -> ImportedModel:
         """Import without registering; raises what `run` raises."""
-<<<<<<< HEAD
-        # The file first: it takes a second, and a large data set minutes.
-        self._report("open", 0, 1)
-        adapted, origin = self._open(self.options.input_range)
-        self._report("open", 1, 1, f"{origin.layout}, {origin.size} px")
-        self._report("data", 0, 1)
-        needs = ("val", "test")
-        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, needs)
-        self._report("data", 1, 1)
-        refuse_edited(self.registry.client, self.scenario)
-        return self._find(dataset, origin) or self._import(dataset, adapted, origin)
-=======
         with TemporaryDirectory() as text:
             folder = Path(text)
             # The file first: it takes a second, and a large data set minutes.
@@ -164,9 +152,8 @@ class ImportRunner:
             found = self._read(folder / "first", self.options)
             self._report("open", 1, 1, f"{found.layout}, {found.size} px")
             self._report("data", 0, 1)
-            dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes)
-            for split in ("val", "test"):
-                dataset.samples(split)
+            needs = ("val", "test")
+            dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, needs)
             self._report("data", 1, 1)
             refuse_edited(self.registry.client, self.scenario)
             # On drawn frames a detector sees little: what its answers tell, those to these tell.
@@ -177,7 +164,6 @@ class ImportRunner:
             origin = self._origin(found)
             saved = folder / "tried" / IR
             return self._find(dataset, origin) or self._import(dataset, saved, origin, found)
->>>>>>> 9fc4d7f (Read foreign models in a bounded child, tell the form of their boxes)
 
     def register(self, imported: ImportedModel) -> ImportedModel:
         """Register an import as @candidate; again gives the same version."""
