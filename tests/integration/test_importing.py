@@ -4,13 +4,14 @@ import json
 import shutil
 import uuid
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
 from guardianflow.approval import Answer, Choice
 from guardianflow.cli import main
-from guardianflow.edge.reading import InputRange, LayoutName
+from guardianflow.edge.reading import BoxForm, InputRange, LayoutName
 from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import (
     ArtifactMissing,
@@ -228,6 +229,14 @@ def test_a_wrong_range_is_found_and_the_right_one_named(learned, scenario, finis
     assert runs(learned, scenario) == []
 
 
+def test_a_wrong_form_of_boxes_is_found_and_the_right_one_named(learned, scenario, foreign):
+    options = replace(MAPPED, boxes=BoxForm.CORNERS)
+    with pytest.raises(ModelInvalid, match=r"with boxes as corners, and 0\.\d+ as centre") as no:
+        bring(learned, scenario, foreign, options)
+    assert no.value.remedy == "Add --boxes centre"
+    assert runs(learned, scenario) == []
+
+
 def test_what_sees_nothing_is_not_registered(learned, scenario, tmp_path):
     torch.manual_seed(0)
     untrained = Export(Detector(DetectorShape(2, 4, 128)))
@@ -286,7 +295,21 @@ def test_a_model_that_mlflow_logged_is_found(learned, scenario, foreign):
     (model,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
     client.create_registered_model(name)
     client.create_model_version(name, f"models:/{model.model_id}", run_id, model_id=model.model_id)
-    assert fetch(learned, scenario, f"{name}/1") == ("model.onnx", foreign.read_bytes())
+    client.set_registered_model_alias(name, "best", "1")
+    for address in (
+        f"{name}/1",
+        f"{name}@best",
+        f"models:/{name}@best",
+        f"models:/{model.model_id}",
+        f"models:/{model.model_id}/model.onnx",
+        f"runs:/{run_id}",
+        f"runs:/{run_id}/model",
+        f"runs:/{run_id}/model/model.onnx",
+    ):
+        assert fetch(learned, scenario, address) == ("model.onnx", foreign.read_bytes()), address
+    with pytest.raises(VersionNotReady, match=r"has no alias @worst\. It has @best") as refused:
+        fetch(learned, scenario, f"models:/{name}@worst")
+    assert f"{name}/1" in refused.value.remedy
 
 
 def test_our_own_version_of_another_plant_is_taken_over(learned, scenario, capsys):
@@ -318,6 +341,8 @@ def test_what_holds_no_single_model_is_listed(learned, scenario, foreign, tmp_pa
     [
         ("nobody-registered-this/1", VersionNotReady),
         (f"runs:/{'0' * 32}", VersionNotReady),
+        (f"models:/m-{'0' * 32}", VersionNotReady),
+        ("nobody-registered-this@best", VersionNotReady),
         ("best.onnx", InputError),
         ("a/../../b", InputError),
         (f"runs:/{'0' * 32}/../../others/best.onnx", InputError),
@@ -357,6 +382,8 @@ def test_the_command_imports_and_says_what_it_read(learned, foreign, tmp_path, m
     assert (code, said["version"], said["reused"]) == (0, 1, False)
     assert said["origin"]["layout"] == "raw"
     assert said["evaluation"]["map50"] == pytest.approx(learned.trained.evaluation.map50, abs=1e-3)
+    code, said = run("--onnx", str(foreign.parent))
+    assert (code, said["version"], said["reused"]) == (0, 1, True)
     code, said = run("--from-mlflow", address)
     assert (code, said["version"], said["reused"]) == (0, 1, True)
     code, said = run()

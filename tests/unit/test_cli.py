@@ -8,6 +8,8 @@ import time
 import pytest
 
 from guardianflow.cli import main
+from guardianflow.cli.importing import _only_one
+from guardianflow.errors import InputError
 
 WELDING = "donghwa-entec/busan-plant1/welding/ppe"
 PPE = ["--scenario", "donghwa-entec-ppe", "--version", "v1"]
@@ -218,3 +220,20 @@ def test_people_are_enrolled_listed_and_removed(capsys, monkeypatch, tmp_path):
     assert code == 0
     code, out, _ = run(capsys, monkeypatch, "approver", "list", "--json", environment=where)
     assert json.loads(out)["approvers"] == []
+
+
+def test_a_folder_with_one_ir_is_that_ir_and_with_none_or_two_is_asked_about(tmp_path):
+    one, two, none = (tmp_path / name for name in ("one", "two", "none"))
+    for folder, names in ((one, ["best.xml"]), (two, ["a.xml", "b.XML"]), (none, [])):
+        folder.mkdir()
+        for name in [*names, "metadata.yaml"]:
+            (folder / name).touch()
+    assert _only_one(None, one, "") == one / "best.xml"
+    with pytest.raises(InputError, match=r"holds 2 \.xml files: a\.xml, b\.XML"):
+        _only_one(None, two, "")
+    with pytest.raises(InputError, match=r"holds no \.xml files"):
+        _only_one(None, none, "")
+    with pytest.raises(InputError, match=r"is a \.xml file") as refused:
+        _only_one(one / "best.xml", None, "")
+    assert "--ir" in refused.value.remedy
+    assert _only_one(tmp_path / "BEST.ONNX", None, "") == tmp_path / "BEST.ONNX"
