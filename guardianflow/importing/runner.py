@@ -234,7 +234,7 @@ class ImportRunner:
         name = f"import {origin.file} for {scenario.name} {scenario.version}"
         thresholds = self._choose_thresholds(dataset, saved, found)
         with open_run(client, scenario, name, dataset, tags) as run:
-            run.log_params(origin.model_dump(mode="json"))
+            run.log_params(origin.model_dump(mode="json", exclude_none=True))
             run.log_params({"beta": scenario.evaluation.beta, "thresholds": thresholds})
             run.log_splits({"val": "validation", "test": "evaluation"})
             evaluation = self._keep(run, dataset, saved, origin, tags)

@@ -76,17 +76,6 @@ def within(kept, said):
 
 
 @golden
-def test_an_import_of_before_is_the_same_content(folder):
-    origin = Origin.model_validate_json((folder / "documents" / "origin.json").read_text())
-    before = origin.model_dump_json(include=set(load(folder / "documents" / "origin.json")))
-    content = json.loads(before)
-    for key in ("file", "source"):
-        del content[key]
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
-    assert origin.identity() == hashlib.sha256(text.encode()).hexdigest()
-
-
-@golden
 def test_entries_of_the_ledger_are_read(folder):
     kept = load(folder / "ledger.json")
     assert set(kept["entries"]) == set(Kind) - {Kind.OTHER}
