@@ -20,11 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from rich.console import Console
 
 from deployments.local import environment, locked, running, stop
 from guardianflow.cli.look import print_history, print_models
-from guardianflow.cli.output import at_terminal
+from guardianflow.cli.output import Terminal, at_terminal
 from guardianflow.data.dataset import open_dataset
 from guardianflow.errors import AnswerInvalid, GateFailed, GuardianflowError, NothingWaiting
 from guardianflow.evaluation.measurement import measure_version
@@ -58,7 +57,7 @@ Release = Mapping[str, int]
 Found = TypeVar("Found")
 
 # A file has no width: nothing is wrapped or cut for it.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+console = Terminal(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 class Story:

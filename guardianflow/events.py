@@ -6,11 +6,12 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from guardianflow.names import ModelName
+from guardianflow.printable import printable
 
 
 class EventName(StrEnum):
@@ -44,7 +45,9 @@ class ModelEvent(BaseModel):
     )
     incident: str = Field(default="", description="Same for everything that one cause set off.")
     report: str = Field(default="", description="MLflow run that holds the report or evidence.")
-    message: str = Field(default="", description="One sentence for people.")
+    message: Annotated[str, AfterValidator(printable)] = Field(
+        default="", description="One sentence for people."
+    )
     time: datetime = Field(
         default_factory=lambda: datetime.now(UTC), description="When it happened, UTC."
     )

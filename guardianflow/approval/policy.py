@@ -14,9 +14,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from guardianflow.names import ModelName
+from guardianflow.printable import printable
 from guardianflow.stored import Stored, as_json, settled
 from guardianflow.wording import Language, say
 
@@ -61,6 +62,11 @@ class Answer(BaseModel):
     identity: Identity = Field(
         default=Identity.DECLARED, description="How it is known who answered."
     )
+
+    @field_validator("approver", "reason", mode="before")
+    @classmethod
+    def _without_controls(cls, typed: object) -> object:
+        return printable(typed) if isinstance(typed, str) else typed
 
     @property
     def who(self) -> str:

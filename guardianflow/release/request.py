@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
+from guardianflow.printable import printable
 from guardianflow.release.state import Kind
 
 _MAX_TEXT = 1000
@@ -39,6 +40,11 @@ class Request:
     expected_champion: Expected = UNSET
     expected_moves: ChampionMoves | None = None
     """Exactly the champions that are to move, as they were shown; None expects nothing."""
+
+    def __post_init__(self) -> None:
+        """What people typed is kept for ever, and printed in many places."""
+        for field in ("actor", "reason"):
+            object.__setattr__(self, field, printable(getattr(self, field)))
 
     def check(self) -> None:
         """Refuse texts that would not fit into the ledger.

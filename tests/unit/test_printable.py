@@ -1,13 +1,19 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 from rich.progress import Progress, TextColumn
 
+from guardianflow.approval import Answer, Choice
 from guardianflow.cli import output
 from guardianflow.cli.output import Terminal
 from guardianflow.errors import ModelInvalid
+from guardianflow.events import ModelEvent
 from guardianflow.markdown import plain
+from guardianflow.names import ModelName
 from guardianflow.printable import printable
+from guardianflow.release.request import Request
+from guardianflow.release.state import Kind
 
 CLEAR = "\x1b[2J\x1b[1;31m"
 TITLE = "\x1b]0;owned\x07"
@@ -87,3 +93,19 @@ def test_json_holds_what_was_typed_but_as_escapes(capsys):
     text = capsys.readouterr().out
     assert not set(text) & set("\x1b\x9b")
     assert json.loads(text) == data
+
+
+@pytest.mark.parametrize("typed", [CLEAR, TITLE, C1, TURNED, "\x00"])
+def test_what_is_kept_of_people_s_words_and_told_in_messages_holds_none_of_it(typed):
+    obeyed = set("\x1b\x07\x9b\u202e\x00")
+    answer = Answer(decision=Choice.APPROVE, approver=f"Kim{typed}", reason=f"saw{typed} it")
+    name = ModelName.parse("a/b-c/d/e")
+    asked = Request(Kind.ROLLBACK, name, actor=f"kim{typed}@host", reason=f"misses{typed}")
+    event = ModelEvent(model="a/b-c/d/e", version=1, message=f"rolled{typed} back")
+    for text in (answer.who, answer.reason, asked.actor, asked.reason, event.message):
+        assert not set(text) & obeyed
+
+
+def test_a_reason_of_controls_alone_is_none():
+    with pytest.raises(ValidationError):
+        Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="\x1b\x1b\x1b\x1b")
