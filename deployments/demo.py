@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-
 from deployments.local import environment, locked, running, stop
 from guardianflow.cli.look import print_history, print_models
 from guardianflow.cli.output import Terminal, at_terminal
