@@ -6,6 +6,7 @@ The IR carries its class names, the precision of its weights and the score from 
 class is shown (`rt_info` group `guardianflow`), so that a served model needs no other file.
 """
 
+import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -84,12 +85,16 @@ def describe(
         precision: Of the weights, e.g. `int8`.
         thresholds: From which score a box of each class is shown; None leaves them as they are.
     """
-    from guardianflow.edge.serving import join_names
-
     model.set_rt_info(join_names(classes), ["guardianflow", "classes"])
     model.set_rt_info(precision, ["guardianflow", "precision"])
     if thresholds is not None:
         model.set_rt_info(",".join(map(str, thresholds)), ["guardianflow", "thresholds"])
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Class names as an IR carries them: `a,b`; as JSON where a comma would be taken for two."""
+    plain = not any("," in name or name.startswith("[") for name in names)
+    return ",".join(names) if plain else json.dumps(list(names), ensure_ascii=False)
 
 
 def set_thresholds(folder: Path, thresholds: Sequence[float]) -> None:

@@ -214,14 +214,8 @@ class IrDetector:
         )
 
 
-def join_names(names: Sequence[str]) -> str:
-    """Class names as an IR carries them: `a,b`; as JSON where a comma would be taken for two."""
-    plain = not any("," in name or name.startswith("[") for name in names)
-    return ",".join(names) if plain else json.dumps(list(names), ensure_ascii=False)
-
-
 def split_names(text: str) -> tuple[str, ...]:
-    """The class names that `join_names` joined."""
+    """The class names that `ir.join_names` joined."""
     return tuple(json.loads(text) if text.startswith("[") else text.split(","))
 
 

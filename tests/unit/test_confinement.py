@@ -191,3 +191,14 @@ def test_threads_of_the_parent_hold_nothing_in_the_child(model, tmp_path):
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_the_child_loads_neither_mlflow_nor_torch():
+    code = (
+        "import sys\nfrom guardianflow.edge import adaptation, confined, foreign, ir\n"
+        "class Model:\n    def set_rt_info(self, *said): pass\n"
+        "ir.describe(Model(), classes=['a,b'], precision='fp32')\n"
+        "print([m for m in ('mlflow', 'torch', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
