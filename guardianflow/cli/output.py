@@ -125,7 +125,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
     """Ask at a terminal; in a script the command itself is the decision."""
     if yes or not at_terminal():
         return True
-    return typer.confirm(question, default=False, err=True)
+    return typer.confirm(printable(question), default=False, err=True)
 
 
 def actor() -> str:
