@@ -291,7 +291,7 @@ def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) 
         info = registry.get_version(subject.model_name, subject.version)
         if info.status not in ("", REJECTED, EXPIRED) or ModelAlias.CHAMPION in info.aliases:
             continue
-        text = f"rejected by {answer.who}: {answer.reason}"
+        text = f"rejected by {answer.who}: {sentence(answer.reason)}"
         registry.set_version_tag(subject.model_name, subject.version, REASON_TAG, text)
         registry.set_version_tag(subject.model_name, subject.version, STATUS_TAG, REJECTED)
     return Decided(
