@@ -53,7 +53,7 @@ from guardianflow.orchestration.control import Orchestrator
 from guardianflow.orchestration.machinery import RECONCILE
 from guardianflow.release.ledger import prepare_server
 from guardianflow.scenario import ScenarioSpec
-from guardianflow.scenario.file import read_scenario_file
+from guardianflow.scenario.file import read_scenario_file, scenario_files
 from guardianflow.servers import find_servers, without_account
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -154,7 +154,7 @@ def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
         block.register_type_and_schema()
     _seed_policy()
     credentials = _seed_credentials(force=force, former=former_mlflow)
-    for path in sorted((CHECKOUT / "scenarios").glob("*.yaml")):
+    for path in scenario_files(CHECKOUT / "scenarios").values():
         _seed_scenario(read_scenario_file(path), credentials, force=force)
 
 

@@ -14,6 +14,7 @@ from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
 from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from guardianflow.errors import (
+    DiskFull,
     GuardianflowError,
     InputError,
     RotationConflict,
@@ -162,7 +163,7 @@ def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
     """Whether trying again can help: not where a rule said no or the input is wrong."""
     error = cast("object", state.result(raise_on_failure=False))
     if isinstance(error, GuardianflowError):
-        return isinstance(error, ServerUnreachable | RotationConflict)
+        return isinstance(error, ServerUnreachable | RotationConflict | DiskFull)
     return True
 
 

@@ -1,16 +1,21 @@
 """The border to MLflow: the one place where a client is made and its errors become ours.
 
-MLflow's errors are judged by their error code and their cause, never by their text.
+MLflow's errors are judged by their error code, their cause and the HTTP answer that they were made
+from, never by their text. An answer that no MLflow gives is that of something else.
 """
 
+import json
 import os
 import re
 import time
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import requests
@@ -18,7 +23,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.rest_store import RestStore
 from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
+from mlflow.utils.rest_utils import http_request, verify_rest_response
+from requests.exceptions import RetryError
 
 from guardianflow.errors import (
     InputError,
@@ -26,13 +32,24 @@ from guardianflow.errors import (
     RegistryUnavailable,
     VersionNotReady,
 )
-from guardianflow.servers import SECRETS, find_servers, without_secrets
+from guardianflow.servers import SECRETS, WORKSPACE, find_servers, without_secrets
+from guardianflow.wrong_server import (
+    answers_instead,
+    causes,
+    correct_the_address,
+    distrusted,
+    is_page,
+)
 
 _ANSWER_TIMEOUT_S = 8
 _START_IT = "Run `make up`, or set MLFLOW_TRACKING_URI to a server that runs."
+_LOGIN = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+_SEARCH = "/api/2.0/mlflow/experiments/search"
+_SEARCH_KEYS = {"experiments", "next_page_token"}
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 PRESENT = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
-_DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 COLLISION = "BAD_REQUEST"
 _COLLISION_PAUSES_S = (0.05, 0.2, 0.5)
 _VERSION = re.compile(r"[\w.+-]{1,40}")
@@ -95,23 +112,62 @@ def server_time(client: MlflowClient) -> datetime:
 
 
 def check_that_it_answers(uri: str) -> None:
-    """Ask once without MLflow's retries, which would take minutes; any answer will do.
+    """Ask once without MLflow's retries, which would take minutes: is it MLflow that answers?
 
     Raises:
-        RegistryUnavailable: Nobody answers within seconds.
+        RegistryUnavailable: Nobody answers within seconds, or something else than MLflow.
+        PermissionDenied: It wants another account.
+        InputError: It has no such workspace, or the certificate file does not exist.
     """
+    _require_certificate_file()
     with border(f"MLflow server {uri}"):
-        answer = http_request(
-            get_default_host_creds(uri),
-            "/version",
-            "GET",
-            max_retries=0,
-            timeout=_ANSWER_TIMEOUT_S,
-            raise_on_status=False,
+        answer = _ask(uri, "/version")
+        said = answer.text.strip()
+        if answer.status_code == 200 and _VERSION.fullmatch(said):
+            _versions[uri] = said
+            return
+        # A gateway may let no more through than the API.
+        answer = _ask(uri, _SEARCH)
+        _refuse_workspace(uri, answer)
+        content = verify_rest_response(answer, _SEARCH).json()
+        if not content.keys() <= _SEARCH_KEYS:
+            raise _something_else(answer)
+
+
+def _ask(uri: str, path: str) -> requests.Response:
+    answer = http_request(
+        get_default_host_creds(uri),
+        path,
+        "GET",
+        params={"max_results": 1} if path == _SEARCH else None,
+        max_retries=0,
+        timeout=_ANSWER_TIMEOUT_S,
+        raise_on_status=False,
+    )
+    return cast("requests.Response", answer)
+
+
+def _require_certificate_file() -> None:
+    """Refuse a certificate file that is not there: MLflow would say so in other words."""
+    file = os.environ.get(CERTIFICATE)
+    if file and not Path(file).exists():
+        raise InputError(
+            f"{CERTIFICATE} names {file}, which does not exist.",
+            remedy="Give the PEM file with the certificate of your CA.",
+            file=file,
         )
-    said = answer.text.strip() if answer is not None and answer.status_code == 200 else ""
-    if _VERSION.fullmatch(said):
-        _versions[uri] = said
+
+
+def _refuse_workspace(uri: str, answer: requests.Response) -> None:
+    """Say that the workspace is at fault, where one is named and MLflow refuses every request."""
+    workspace = os.environ.get(WORKSPACE, "").strip()
+    if workspace and answer.status_code != 200 and _says_what_failed(answer):
+        raise InputError(
+            f"The MLflow server {uri} refuses the workspace {workspace!r}: "
+            f"{answer.json().get('message', 'no reason given')}",
+            remedy=f"Set {WORKSPACE} to one that the server has, or unset it.",
+            value=workspace,
+        )
 
 
 @contextmanager
@@ -122,7 +178,7 @@ def border(what: str) -> Generator[None]:
 
     Raises:
         PermissionDenied: The account may not do it (HTTP 401 or 403).
-        RegistryUnavailable: No answer, or none that the server itself gave.
+        RegistryUnavailable: No answer, or that of something else than MLflow.
         InputError: The account's token or password cannot be sent.
         VersionNotReady: The thing does not exist.
     """
@@ -132,6 +188,9 @@ def border(what: str) -> Generator[None]:
         if _has_cause(error, requests.exceptions.InvalidHeader):
             # Not chained: the cause repeats the secret.
             raise _unfit_credentials() from None
+        answer = _answer_behind(error)
+        if answer is not None and not _is_of_mlflow(answer):
+            raise _something_else(answer) from error
         if error.error_code in _DENIED:
             raise _denied(what) from error
         if error.error_code in _BUSY or _has_cause(error, requests.RequestException):
@@ -142,9 +201,18 @@ def border(what: str) -> Generator[None]:
                 remedy="`guardianflow models` lists what is registered.",
             ) from error
         raise
+    except json.JSONDecodeError as error:
+        # Some of MLflow's calls read the answer without a look at it.
+        answer = _answer_behind(error)
+        if answer is None:
+            raise
+        raise _something_else(answer) from error
     except requests.HTTPError as error:
         # Artifacts come by plain HTTP, outside of MLflow's own errors.
-        status = error.response.status_code if error.response is not None else 0
+        answer = error.response
+        status = answer.status_code if answer is not None else 0
+        if answer is not None and status < 500 and not _is_of_mlflow(answer):
+            raise _something_else(answer) from error
         if status in (401, 403):
             raise _denied(what) from error
         if status >= 500:
@@ -179,12 +247,50 @@ def is_absent(error: MlflowException) -> bool:
 
 
 def _has_cause(error: BaseException, kind: type[BaseException]) -> bool:
-    cause = error.__cause__ or error.__context__
-    while cause is not None:
-        if isinstance(cause, kind):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    return any(isinstance(cause, kind) for cause in causes(error))
+
+
+def _answer_behind(error: BaseException) -> requests.Response | None:
+    """The HTTP answer that an error was made from; MLflow drops it, its frames still have it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        for value in frame.f_locals.values():
+            if isinstance(value, requests.Response):
+                return value
+    return None
+
+
+def _is_of_mlflow(answer: requests.Response) -> bool:
+    """Whether MLflow gives such an answer.
+
+    It says in JSON what failed, and in plain words that an account is wrong; a page that it does
+    not have comes as HTML, as from anybody else.
+    """
+    return _says_what_failed(answer) or (
+        answer.status_code in (401, 403) and not is_page(answer.text) and not _content(answer)
+    )
+
+
+def _says_what_failed(answer: requests.Response) -> bool:
+    return "error_code" in _content(answer)
+
+
+def _content(answer: requests.Response) -> dict[str, object]:
+    """The JSON object of an answer; empty where it is none."""
+    try:
+        content = cast("object", json.loads(answer.text))
+    except ValueError:
+        return {}
+    return cast("dict[str, object]", content) if isinstance(content, dict) else {}
+
+
+def _something_else(answer: requests.Response) -> RegistryUnavailable:
+    status = answer.status_code
+    return RegistryUnavailable(
+        answers_instead("MLflow", answer.url, status, without_secrets(answer.text)),
+        remedy=correct_the_address("MLFLOW_TRACKING_URI", status, login=_LOGIN),
+        status=status,
+    )
 
 
 def _unfit_credentials() -> InputError:
@@ -208,6 +314,17 @@ def _denied(what: str) -> PermissionDenied:
 
 
 def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
+    if why := distrusted(error):
+        return RegistryUnavailable(
+            f"{what}: its certificate is not trusted ({why}).",
+            remedy=f"Set {CERTIFICATE} to the PEM file with the certificate of your CA.",
+        )
+    if any(isinstance(cause, RetryError | requests.HTTPError) for cause in causes(error)):
+        return RegistryUnavailable(
+            f"{what}: MLflow answers with errors ({without_secrets(str(error)).splitlines()[0][:200]}).",
+            remedy="Its log says why, e.g. that its disk is full or its artifact store cannot be "
+            "written; then run the command again.",
+        )
     return RegistryUnavailable(
         f"{what} does not answer ({without_secrets(str(error)).splitlines()[0][:200]}).",
         remedy=_START_IT,

@@ -36,9 +36,10 @@
     │   ├── ScenarioFrozen                          a trained scenario version was edited
     │   ├── NothingWaiting                          no (single) approval to answer
     │   └── PermissionDenied                        the account may not do this
-    └── ServerUnreachable ...................... 4   try again; nothing was done but what it says
-        ├── RegistryUnavailable                     MLflow
-        └── OrchestratorUnavailable                 Prefect
+    ├── ServerUnreachable ...................... 4   try again; nothing was done but what it says
+    │   ├── RegistryUnavailable                     MLflow
+    │   └── OrchestratorUnavailable                 Prefect
+    └── DiskFull ............................... 4   try again once there is room
 
 Anything else that reaches the command line is a defect of ours: exit code 1.
 """
@@ -297,14 +298,39 @@ class PermissionDenied(Refused):
 
 
 class ServerUnreachable(GuardianflowError):
-    """A server did not answer; nothing was done, unless the message says `is decided, but`."""
+    """Our server did not answer; nothing was done, unless the message says `is decided, but`."""
 
     exit_code = 4
 
 
 class RegistryUnavailable(ServerUnreachable):
-    """The MLflow server did not answer."""
+    """The MLflow server did not answer, or something else did at its address."""
 
 
 class OrchestratorUnavailable(ServerUnreachable):
-    """The Prefect server did not answer."""
+    """The Prefect server did not answer, or something else did at its address."""
+
+
+class DiskFull(GuardianflowError):
+    """There is no room to write a file; what was complete before is as it was.
+
+    Args:
+        place: The file or folder; '' where nobody says.
+        why: What the disk says, e.g. `the disk is full`.
+        safe: What was kept, and how it goes on; one sentence.
+    """
+
+    exit_code = 4
+
+    def __init__(self, place: str, why: str, safe: str = "") -> None:
+        super().__init__(
+            f"{place or 'A file'} cannot be written: {why}.",
+            remedy=f"{safe or 'Files that were complete before are as they were.'} Make room there "
+            "and run it again.",
+            file=place,
+        )
+        self.place, self.why = place, why
+
+    def keeping(self, safe: str) -> "DiskFull":
+        """The same error, from one who knows what is safe."""
+        return DiskFull(self.place, self.why, safe)

@@ -5,7 +5,6 @@ another machine days later, is here and never on a worker's disk. A record count
 `guardianflow.complete` tag is set, which is the last write: a half-written one is never read.
 """
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import BaseModel
 
 from guardianflow.connection import PRESENT, border
+from guardianflow.disk import scratch
 from guardianflow.errors import ArtifactMissing, VersionNotReady
 from guardianflow.names import metric_key
 from guardianflow.stored import read_stored
@@ -119,8 +119,8 @@ def read_record(client: MlflowClient, run_id: str, kind: type[Document]) -> Docu
     read_tags(client, run_id, kind)
     label = _label(kind, run_id)
     try:
-        with border(label), tempfile.TemporaryDirectory() as folder:
-            path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", folder))
+        with border(label), scratch() as folder:
+            path = Path(client.download_artifacts(run_id, f"{kind.__name__}.json", str(folder)))
             text = path.read_text(encoding="utf-8")
     except (VersionNotReady, OSError, UnicodeDecodeError) as error:
         raise _unreadable(label, str(error), run_id) from error

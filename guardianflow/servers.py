@@ -1,12 +1,13 @@
-"""Where MLflow and Prefect are: the environment, or the state that `make up` left behind.
+"""Where MLflow and Prefect are: the environment, what `make up` left behind, Prefect's profile.
 
-Nothing else decides which server a command talks to. The state file is trusted only when it
-belongs to this user, nobody else can write or read it, and it names loopback addresses.
+In this order; nothing else decides which server a command talks to. The state file is trusted only
+when it belongs to this user, nobody else can write or read it, and it names loopback addresses.
 """
 
 import json
 import os
 import stat
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from guardianflow.errors import InputError
 
 STATE_FILE = "servers.json"
+WORKSPACE = "MLFLOW_WORKSPACE"
 # A dead server would otherwise cost minutes of retries (measured: 246 s) before it is reported.
 QUICK_FAILURE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -44,15 +46,19 @@ NO_TELEMETRY = {
 
 @dataclass(frozen=True)
 class Servers:
-    """The two addresses, and where they were read."""
+    """The two addresses, where they were read, and the workspace of MLflow, if one is named."""
 
     mlflow: str | None
     prefect: str | None
     source: str
+    workspace: str | None = None
 
     def describe(self) -> str:
         """One line for people: which servers are meant, and why these."""
-        return f"MLflow {self.mlflow or '-'} · Prefect {self.prefect or '-'} ({self.source})"
+        mlflow = self.mlflow or "-"
+        if self.workspace:
+            mlflow += f", workspace {self.workspace}"
+        return f"MLflow {mlflow} · Prefect {self.prefect or '-'} ({self.source})"
 
 
 def home() -> Path:
@@ -71,12 +77,33 @@ def find_servers() -> Servers:
         without_account(variable, address) if (address := os.environ.get(variable)) else None
         for variable in _ACCOUNT
     )
+    sources = ["environment"] if mlflow or prefect else []
     path = home() / "up" / STATE_FILE
-    if (mlflow and prefect) or not path.is_file():
-        return Servers(mlflow, prefect, "environment")
-    state = read_state(path)
-    source = str(path) if not (mlflow or prefect) else f"environment and {path}"
-    return Servers(mlflow or state.mlflow, prefect or state.prefect, source)
+    if not (mlflow and prefect) and path.is_file():
+        state = read_state(path)
+        mlflow, prefect = mlflow or state.mlflow, prefect or state.prefect
+        sources.append(str(path))
+    if not prefect and (prefect := _prefect_profile()):
+        sources.append("Prefect's profile")
+    workspace = os.environ.get(WORKSPACE, "").strip() or None
+    return Servers(mlflow, prefect, " and ".join(sources) or "environment", workspace)
+
+
+def _prefect_profile() -> str | None:
+    """The address in Prefect's active profile, where `prefect config set` writes it.
+
+    Read without Prefect, which takes a second to import.
+    """
+    folder = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    file = Path(os.environ.get("PREFECT_PROFILES_PATH", folder / "profiles.toml")).expanduser()
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        active = os.environ.get("PREFECT_PROFILE") or content["active"]
+        address = content["profiles"][active]["PREFECT_API_URL"]
+    except (OSError, ValueError, KeyError, TypeError):
+        # No profile, or none that names a server; of a broken file Prefect itself will tell.
+        return None
+    return without_account("PREFECT_API_URL", str(address)) or None
 
 
 def use_servers() -> Servers:

@@ -9,9 +9,7 @@ import hashlib
 import hmac
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from mlflow import MlflowClient
 
 from guardianflow.approval.book import open_book
 from guardianflow.approval.policy import plain_name, same_name
+from guardianflow.disk import write_whole
 from guardianflow.errors import InputError
 from guardianflow.servers import require_private
 
@@ -72,18 +71,8 @@ def read_approvers(path: Path) -> dict[str, str]:
 def write_approvers(path: Path, secrets: Mapping[str, str]) -> None:
     """Write the file anew, private from its first byte on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp makes it with mode 0600.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".approvers-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(dict(secrets), file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+    content = json.dumps(dict(secrets), ensure_ascii=False, indent=1)
+    write_whole(path, content.encode(), mode=0o600)
 
 
 @dataclass(frozen=True)

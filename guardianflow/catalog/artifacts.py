@@ -8,7 +8,6 @@ empty folder.
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from guardianflow.connection import (
     is_absent,
     registry_store,
 )
+from guardianflow.disk import scratch, telling_full
 from guardianflow.errors import ArtifactMissing
 from guardianflow.names import ModelName
 from guardianflow.servers import home
@@ -157,16 +157,18 @@ def fetched_files(client: MlflowClient, uri: str, what: str) -> Generator[Path]:
 
     Raises:
         ArtifactMissing: There are none.
+        DiskFull: There is no room for them here.
     """
     parent = home() / "fetch"
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as text:
-        folder = Path(text) / "files"
+    with scratch(parent) as place:
+        folder = place / "files"
         folder.mkdir()
         with border(f"fetch the files of {what}"):
             try:
                 repository = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
-                repository.download_artifacts("", str(folder))
+                with telling_full(folder):
+                    repository.download_artifacts("", str(folder))
             except (MlflowException, HTTPError, FileNotFoundError) as error:
                 if not _says_absent(error):
                     # Of a download that broke off MLflow tells in words alone: is it still there?

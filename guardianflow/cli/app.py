@@ -1,7 +1,7 @@
 """Assembles the commands and turns every way of failing into one paragraph and an exit code.
 
 Exit codes: 0 done or nothing to do, 1 a defect of ours, 2 bad input or usage, 3 refused by a rule,
-4 a server is unreachable, 130 interrupted.
+4 a server is unreachable or a disk is full, 130 interrupted.
 """
 
 import json
@@ -40,7 +40,7 @@ app = typer.Typer(
     "__openvino_int8 behind it.\n\n"
     "Every command takes --json (stdout is JSON alone) and --debug (show tracebacks).",
     epilog="Exit codes: 0 done, 1 a defect, 2 bad input, 3 refused by a rule, "
-    "4 server unreachable, 130 interrupted.",
+    "4 server unreachable or disk full, 130 interrupted.",
 )
 _MODULES = (
     work,
@@ -91,11 +91,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        defect = {
-            "type": type(error).__name__,
-            "message": f"This is a defect of guardianflow: {error}",
-            "remedy": "Run the command again with --debug and report what it prints.",
-        }
-        print_error(json.loads(json.dumps(defect, default=str)), as_json=as_json)
-        code = 1
+        code = _tell_unforeseen(error, as_json=as_json)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_unforeseen(error: Exception, *, as_json: bool) -> int:
+    """Tell an error that is none of ours, and return the exit code: the disk's, or a defect."""
+    from guardianflow.disk import told
+
+    of_disk = told(error) if isinstance(error, OSError) else None
+    if of_disk is not None:
+        print_error(of_disk.to_json(), as_json=as_json)
+        return of_disk.exit_code
+    defect = {
+        "type": type(error).__name__,
+        "message": f"This is a defect of guardianflow: {error}",
+        "remedy": "Run the command again with --debug and report what it prints.",
+    }
+    print_error(json.loads(json.dumps(defect, default=str)), as_json=as_json)
+    return 1

@@ -52,6 +52,12 @@ def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
     return orchestrator
 
 
+def warn_of_waiting(orchestrator: "Orchestrator", deployment: str) -> None:
+    """Say why nothing begins what was submitted, where no worker is there for it."""
+    if why := orchestrator.why_it_waits(deployment):
+        say(f"note: the flow run waits, for {why}", style="yellow")
+
+
 def ui_address(servers: Servers) -> str | None:
     """Where a browser finds the Prefect UI: the API's address without its path."""
     return servers.prefect.removesuffix("/api") if servers.prefect else None

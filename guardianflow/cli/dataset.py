@@ -74,6 +74,8 @@ def check(
     from guardianflow.data.findings import errors
 
     wanted = [name.strip() for name in classes.split(",")] if classes else None
+    if report is not None:
+        _require_place(report)
     mapping = _mapping(mapped or (), wanted)
     with meter(quiet=as_json) as show:
         checked, pairs = _check(path, wanted, mapping, root, _NEEDS[use], against, show)
@@ -149,11 +151,28 @@ def _compare(checked: "Checked", against: Path) -> tuple["Checked", tuple["Dupli
     return replace(checked, findings=(*checked.findings, *leak_findings(leaks))), leaks
 
 
+def _require_place(report: Path) -> None:
+    """Refuse a place where no report can be written, before anything is checked.
+
+    Raises:
+        InputError: It is a folder, or in a folder that does not exist.
+    """
+    if report.parent.is_dir() and not report.is_dir():
+        return
+    wrong = "is a folder" if report.is_dir() else f"cannot be: {report.parent} is no folder"
+    raise InputError(
+        f"The report {report} {wrong}.",
+        remedy="Name a file in a folder that exists, e.g. --report check.html.",
+        value=str(report),
+    )
+
+
 def _write(checked: "Checked", pairs: tuple["DuplicatePair", ...], report: Path) -> None:
     """Write the page.
 
     Raises:
         InputError: There can be no such file.
+        DiskFull: There is no room for it.
     """
     from guardianflow.data.report_page import write_page
 

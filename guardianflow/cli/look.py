@@ -9,15 +9,16 @@ import typer
 
 from guardianflow.cli.connection import open_orchestrator, open_registry, ui_address
 from guardianflow.cli.output import JsonFlag, print_result, print_table, say, stdout
-from guardianflow.errors import InputError, OrchestratorUnavailable, RegistryUnavailable
+from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.names import ModelName
 from guardianflow.orchestration.machinery import PASS_LATE
-from guardianflow.servers import use_servers
+from guardianflow.servers import Servers, use_servers
 
 if TYPE_CHECKING:
     from guardianflow.orchestration.control import Orchestrator
     from guardianflow.registry import ModelSummary, Operation
 
+_NOT_NAMED = "no server is named"
 _FLOWS = ("promotion", "rollback")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -113,25 +114,31 @@ def status(as_json: JsonFlag = False) -> None:
             remedy="Run `make up`, or set MLFLOW_TRACKING_URI and PREFECT_API_URL.",
         )
     answers: dict[str, object] = {}
-    missing: RegistryUnavailable | OrchestratorUnavailable | None = None
+    failed: list[GuardianflowError] = []
     waiting: list[dict[str, object]] = []
     try:
-        answers["mlflow"] = f"answers, {len(open_registry(quiet=True).list_models())} models"
-    except RegistryUnavailable as error:
-        answers["mlflow"], missing = error.message, error
+        answers["mlflow"] = _of_mlflow(servers)
+    except GuardianflowError as error:
+        answers["mlflow"] = error.message
+        failed.append(error)
     try:
-        orchestrator = open_orchestrator(quiet=True)
-        waiting = [
-            {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
-            for w in orchestrator.pending()
-        ]
-        answers["prefect"] = f"answers, {len(waiting)} waiting approvals"
-        answers["reconcile"] = _last_pass(orchestrator)
-    except OrchestratorUnavailable as error:
-        answers["prefect"], missing = error.message, error
+        if servers.prefect:
+            orchestrator = open_orchestrator(quiet=True)
+            waiting = [
+                {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
+                for w in orchestrator.pending()
+            ]
+            answers["prefect"] = f"answers, {len(waiting)} waiting approvals"
+            answers["reconcile"] = _last_pass(orchestrator)
+        else:
+            answers["prefect"] = _NOT_NAMED
+    except GuardianflowError as error:
+        answers["prefect"] = error.message
+        failed.append(error)
     if not as_json:
+        workspace = f" (workspace {servers.workspace})" if servers.workspace else ""
         rows = [
-            ("MLflow", servers.mlflow, answers["mlflow"]),
+            ("MLflow", f"{servers.mlflow or '-'}{workspace}", answers["mlflow"]),
             ("Prefect", ui_address(servers), answers["prefect"]),
         ]
         print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
@@ -139,17 +146,28 @@ def status(as_json: JsonFlag = False) -> None:
             say(f"reconcile: {answers['reconcile']}")
         for row in waiting:
             say(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
-        if missing:
-            say(missing.remedy)
-        else:
-            stdout.print("everything answers")
+        for error in failed:
+            say(error.remedy)
+        if not failed:
+            both = servers.mlflow and servers.prefect
+            stdout.print("everything answers" if both else "what is named answers")
     print_result(
-        {"servers": {"mlflow": servers.mlflow, "prefect": servers.prefect}, **answers}
+        {
+            "servers": {"mlflow": servers.mlflow, "prefect": servers.prefect},
+            "workspace": servers.workspace,
+            **answers,
+        }
         | {"waiting": waiting},
         as_json=as_json,
     )
-    if missing:
-        raise typer.Exit(missing.exit_code)
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
+
+
+def _of_mlflow(servers: Servers) -> str:
+    if not servers.mlflow:
+        return _NOT_NAMED
+    return f"answers, {len(open_registry(quiet=True).list_models())} models"
 
 
 def _last_pass(orchestrator: "Orchestrator") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.connection import open_orchestrator, open_registry
+from guardianflow.cli.connection import open_orchestrator, open_registry, warn_of_waiting
 from guardianflow.cli.output import (
     JsonFlag,
     YesFlag,
@@ -22,6 +22,7 @@ from guardianflow.cli.output import (
 )
 from guardianflow.errors import AnswerInvalid, GateFailed, InputError, NothingWaiting
 from guardianflow.names import ModelName
+from guardianflow.orchestration.machinery import PROMOTION
 
 if TYPE_CHECKING:
     from guardianflow.orchestration.control import Orchestrator, WaitingApproval
@@ -33,6 +34,8 @@ NameArgument = Annotated[
     str, typer.Argument(help="customer/region-plant/zone/task, with or without __openvino_int8.")
 ]
 WaitingArgument = Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")]
+_SHORTEST_NAME = 2
+_SHORTEST_REASON = 3
 ApproverOption = Annotated[str, typer.Option(help="Who decides.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
 CodeOption = Annotated[
@@ -188,6 +191,9 @@ def _request(
         rule = read_rule(registry.client, ModelName.parse(name))
         require_may_override(rule, name, actor(), reason)
     plan = registry.plan_promotion(name, model_version, force=force)
+    if not plan.moves:
+        _say_nothing_to_do(plan, as_json=as_json)
+        return
     rejections(registry, plan, reason)
     if not force and (waiting := _waiting(orchestrator, name, plan.version)):
         if not as_json:
@@ -195,7 +201,7 @@ def _request(
         _print_asked(waiting.flow_run_name, waiting.flow_run_id, waiting.url, as_json=as_json)
         return
     started = orchestrator.submit(
-        "promote/guardianflow",
+        PROMOTION,
         {
             "model_name": name,
             "model_version": plan.version,
@@ -206,6 +212,7 @@ def _request(
     )
     if not as_json:
         stdout.print(f"asked: flow run {started.name} will wait for an answer", soft_wrap=True)
+        warn_of_waiting(orchestrator, PROMOTION)
     _print_asked(started.name, started.id, started.url, as_json=as_json)
 
 
@@ -297,11 +304,8 @@ def reject(
 def _answer(
     run: str, decision: str, approver: str, reason: str, code: str, *, as_json: bool
 ) -> None:
-    if len(approver.strip()) < 2 or len(reason.strip()) < 3:
-        raise AnswerInvalid(
-            f"An answer needs who decides and why; approver is {approver!r}, reason {reason!r}.",
-            remedy='Add --approver "..." and --reason "...".',
-        )
+    _check_answer("--approver", "who decides", approver.strip(), _SHORTEST_NAME)
+    _check_answer("--reason", "why", reason.strip(), _SHORTEST_REASON)
     orchestrator = open_orchestrator(quiet=as_json)
     chosen = _the_one(orchestrator, run)
     orchestrator.answer(
@@ -314,6 +318,23 @@ def _answer(
             soft_wrap=True,
         )
     print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
+
+
+def _check_answer(option: str, what: str, given: str, least: int) -> None:
+    """Refuse an answer that nobody could make sense of later, before anything is asked.
+
+    Raises:
+        AnswerInvalid: It is missing, or too short.
+    """
+    if len(given) >= least:
+        return
+    wrong = f"{given!r} is too short" if given else f"{option} is missing"
+    raise AnswerInvalid(
+        f"An answer needs {what}: {wrong}.",
+        remedy=f'Give at least {least} characters: {option} "...".',
+        option=option,
+        value=given,
+    )
 
 
 def _in_words(asked: "WaitingApproval") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow import errors
-from guardianflow.cli.connection import open_orchestrator, open_registry
+from guardianflow.cli.connection import open_orchestrator, open_registry, warn_of_waiting
 from guardianflow.cli.output import JsonFlag, actor, meter, print_result, say, stdout
 from guardianflow.errors import (
     GuardianflowError,
@@ -208,7 +208,7 @@ def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> N
     Raises:
         ScenarioInvalid: The server has no such scenario or version.
     """
-    from guardianflow.scenario.file import load_spec, scenarios_folder
+    from guardianflow.scenario.file import load_spec, scenario_files, scenarios_folder
 
     block = orchestrator.read_scenario(scenario)
     if block is None:
@@ -218,12 +218,12 @@ def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> N
             value=scenario,
         )
     there = block.version(version)
-    if (scenarios_folder() / f"{scenario}.yaml").is_file():
+    if file := scenario_files(scenarios_folder()).get(scenario):
         here = load_spec(scenario)
         if version not in here.versions or here.version(version) != there:
             say(
                 f"note: {scenario} {version} on the server differs from "
-                f"{scenarios_folder() / scenario}.yaml; the server's block is what runs",
+                f"{file}; the server's block is what runs",
                 style="yellow",
             )
 
@@ -247,9 +247,11 @@ def _submit(
     if work is WorkType.LIFECYCLE:
         # Who asks for its promotion may not approve it, where the policy says so.
         parameters["requested_by"] = actor()
-    started = orchestrator.submit(f"{_FLOWS[work]}/guardianflow", parameters)
+    deployment = f"{_FLOWS[work]}/guardianflow"
+    started = orchestrator.submit(deployment, parameters)
     if not as_json:
         say(f"flow run {started.name}: {started.url}")
+        warn_of_waiting(orchestrator, deployment)
     final = orchestrator.follow(started.id, on_log=(lambda _line: None) if as_json else say)
     if not final.ok:
         raise _failure(final)

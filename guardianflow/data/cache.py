@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,8 @@ from guardianflow.data.decoding import Oddity
 from guardianflow.data.examination import ImageFacts, LabelFacts, Stamp
 from guardianflow.data.findings import Finding
 from guardianflow.data.rules import Code
+from guardianflow.disk import write_whole
+from guardianflow.errors import DiskFull
 from guardianflow.servers import home
 
 _SETTLED_NS = 2 * 10**9
@@ -98,15 +99,9 @@ class Cache:
         if not self._changed:
             return
         body = json.dumps(self._kept, separators=(",", ":"))
-        with contextlib.suppress(OSError, UnicodeError):
+        with contextlib.suppress(OSError, UnicodeError, DiskFull):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(prefix=".check.", dir=self._file.parent)
-            try:
-                with open(handle, "w", encoding="utf-8") as file:
-                    file.write(f"{_seal(body)}\n{body}")
-                Path(draft).replace(self._file)
-            finally:
-                Path(draft).unlink(missing_ok=True)
+            write_whole(self._file, f"{_seal(body)}\n{body}".encode(), mode=0o600)
 
 
 def stamp(path: str) -> Stamp | None:

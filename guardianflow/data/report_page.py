@@ -27,6 +27,7 @@ from guardianflow.data.summary import (
     figures_by_split,
     image_sizes,
 )
+from guardianflow.disk import write_whole
 from guardianflow.errors import DatasetInvalid
 
 _EXAMPLES = 12
@@ -38,15 +39,18 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_page(checked: Checked, path: Path, pairs: Sequence[DuplicatePair] = ()) -> Path:
-    """Write the report of a check.
+    """Write the report of a check: whole, or not at all.
 
     Args:
         checked: The check.
-        path: The HTML file.
+        path: The HTML file, in a folder that exists.
         pairs: Images that are alike, across splits or data sets.
+
+    Raises:
+        DiskFull: There is no room for it.
+        OSError: It cannot be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(_page(checked, pairs)), encoding="utf-8")
+    write_whole(path, "\n".join(_page(checked, pairs)).encode())
     return path
 
 

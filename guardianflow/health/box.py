@@ -6,9 +6,7 @@ The box's account may write in that experiment and nowhere else: it has no passw
 names no verdict. Whoever judges reads the champion, the limits and the history again.
 """
 
-import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 from mlflow import MlflowClient
@@ -17,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
 from guardianflow.connection import border, is_absent, server_time, write_repeatably
+from guardianflow.disk import scratch
 from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.evaluation.measurement import judged_scenario
 from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
@@ -96,9 +95,9 @@ def post_report(client: MlflowClient, report: BoxReport, *, now: datetime | None
     if done := find_record(client, HEALTH, token):
         return done
     run_id = open_record(client, HEALTH, token, f"box {report.camera} {report.model}")
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         tags = {BOX_MODEL_TAG: report.model, _JUDGED_TAG: "no"}
-        close_record(client, run_id, report, Draft(Path(folder), tags, dict(report.metrics)))
+        close_record(client, run_id, report, Draft(folder, tags, dict(report.metrics)))
     return run_id
 
 
@@ -217,7 +216,7 @@ def _judge(
         time=min(box.end.astimezone(UTC), datetime.now(UTC)),
         operation=standing.newest,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Draft(Path(folder), tags=report.tags(), metrics=report.metrics())
+    with scratch() as folder:
+        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
         close_record(client, run_id, report, draft)
     return report

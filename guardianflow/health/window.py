@@ -8,13 +8,13 @@ The frozen evaluation set cannot change, so it can never fail; a window can. Whe
 before is no better on the same frames, the scene has changed, and going back would help nobody.
 """
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, open_window
+from guardianflow.disk import scratch
 from guardianflow.errors import DatasetInvalid, Refused
 from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
 from guardianflow.health.figures import (
@@ -26,7 +26,7 @@ from guardianflow.health.figures import (
 from guardianflow.health.report import Fallback, HealthReport, past_windows
 from guardianflow.health.standing import Standing, champion_of, standing_of
 from guardianflow.health.verdict import Judgement, Verdict, conclude, judge, rules_of
-from guardianflow.measuring.camera import CameraFault, check_camera
+from guardianflow.measuring.camera import CameraFault, are_grey, check_camera
 from guardianflow.measuring.pictures import contact_sheet
 from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
@@ -34,6 +34,7 @@ from guardianflow.scenario import HealthPolicy, Scenario, Today, nothing_known
 
 WINDOW_SPLIT = "test"
 _PICTURE_FRAMES = 9
+_GREY = "the frames are grey, without colour (infra-red at night?)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +93,9 @@ def check_health(
     limits = policy or (scenario.health if scenario else HealthPolicy())
     run_id = open_record(client, HEALTH, token, f"health {champion.name} {champion.version}")
     report = _judge(registry, champion, standing, checked, limits, str(window), camera, run_id)
-    with tempfile.TemporaryDirectory() as folder:
-        _draw(checked, report, Path(folder))
-        draft = Draft(Path(folder), tags=report.tags(), metrics=report.metrics())
+    with scratch() as folder:
+        _draw(checked, report, folder)
+        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
         close_record(client, run_id, report, draft)
     return report
 
@@ -127,6 +128,8 @@ def _judge(
         objects=evaluation.objects,
         faults=seen.faults,
     )
+    if own.metric and own.verdict is not Verdict.HEALTHY:
+        own = _with_colour(own, checked.samples)
     past = past_windows(
         registry.client, champion.name, champion.version, camera, since=standing.installed
     )
@@ -151,6 +154,13 @@ def _judge(
         time=datetime.now(UTC),
         operation=standing.newest,
     )
+
+
+def _with_colour(own: Judgement, samples: Sequence[Sample]) -> Judgement:
+    """Say of a bad figure where the frames have no colour: people then know where to look."""
+    if not are_grey(load_image(sample.image) for sample in samples):
+        return own
+    return replace(own, reason=f"{own.reason}; {_GREY}")
 
 
 def _fall_back(

@@ -13,12 +13,12 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.disk import scratch
 from guardianflow.edge import ir
 from guardianflow.edge.confined import IR, Answer, Request
 from guardianflow.edge.confinement import read_confined
@@ -145,8 +145,8 @@ class ImportRunner:
 
     def bring_in(self) -> ImportedModel:
         """Import without registering; raises what `run` raises."""
-        with TemporaryDirectory() as text:
-            folder = Path(text)
+        with scratch() as text:
+            folder = text
             # The file first: it takes a second, and a large data set minutes.
             self._report("open", 0, 1)
             found = self._read(folder / "first", self.options)
@@ -292,8 +292,8 @@ class ImportRunner:
 
     def _try(self, dataset: Dataset, size: int, step: str, options: ImportOptions) -> float:
         """What it reaches on val when it is read otherwise; 0 where it cannot be."""
-        with TemporaryDirectory() as text:
-            folder = Path(text) / "otherwise"
+        with scratch() as text:
+            folder = text / "otherwise"
             try:
                 self._read(folder, options, _squares(dataset, size))
             except ModelInvalid:

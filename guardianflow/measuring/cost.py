@@ -1,12 +1,12 @@
 """What a variant costs and gains against the version that it was made from, as its run kept it."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
 from pydantic import Field
 
 from guardianflow.connection import border
+from guardianflow.disk import scratch
 from guardianflow.measuring.comparison import PairedComparison
 from guardianflow.measuring.speed import SpeedReport, machine, read_reports
 from guardianflow.scenario import Precision
@@ -33,8 +33,8 @@ def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
     with border(f"run {run_id}"):
         if COST_FILE not in {file.path for file in client.list_artifacts(run_id)}:
             return None
-        with TemporaryDirectory() as folder:
-            path = Path(client.download_artifacts(run_id, COST_FILE, folder))
+        with scratch() as folder:
+            path = Path(client.download_artifacts(run_id, COST_FILE, str(folder)))
             text = path.read_text(encoding="utf-8")
     cost = read_stored(VariantCost, text, f"{COST_FILE} of MLflow run {run_id}")
     reports = read_reports(client, run_id)

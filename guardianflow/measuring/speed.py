@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from mlflow import MlflowClient
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from guardianflow.connection import border
+from guardianflow.disk import scratch
 from guardianflow.edge.serving import IrDetector
 from guardianflow.measuring.latency import (
     Latency,
@@ -133,8 +133,8 @@ def _ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[flo
 
 def keep_report(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
     """Write a report to the version's run, in the place of an earlier one of such a machine."""
-    with border(f"run {run_id}"), TemporaryDirectory() as folder:
-        path = Path(folder) / f"{report.machine}.json"
+    with border(f"run {run_id}"), scratch() as folder:
+        path = folder / f"{report.machine}.json"
         path.write_text(report.model_dump_json(indent=1), encoding="utf-8")
         client.log_artifact(run_id, str(path), FOLDER)
 
@@ -142,9 +142,9 @@ def keep_report(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
 def read_reports(client: MlflowClient, run_id: str) -> Mapping[str, SpeedReport]:
     """The reports of a version's run, by the kind of machine."""
     found: dict[str, SpeedReport] = {}
-    with border(f"run {run_id}"), TemporaryDirectory() as folder:
+    with border(f"run {run_id}"), scratch() as folder:
         for file in client.list_artifacts(run_id, FOLDER):
-            path = Path(client.download_artifacts(run_id, file.path, folder))
+            path = Path(client.download_artifacts(run_id, file.path, str(folder)))
             text = path.read_text(encoding="utf-8")
             report = read_stored(SpeedReport, text, f"{file.path} of MLflow run {run_id}")
             found[report.machine] = report

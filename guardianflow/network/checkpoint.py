@@ -28,6 +28,9 @@ from typing import cast
 
 import torch
 
+from guardianflow.disk import remove_drafts, write_whole
+from guardianflow.errors import DiskFull
+
 _MAGIC = b"guardianflow checkpoint 1 "
 _KEPT = 2
 _PAUSE_S = 0.5
@@ -61,15 +64,23 @@ class Checkpoints:
         self.work = work
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Write one: complete, or not at all; those before the last two are removed."""
+        """Write one: complete, or not at all; those before the last two are removed.
+
+        Raises:
+            DiskFull: There is no room; it says from which epoch the work can go on.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_drafts(self.folder)
         path = self.path(checkpoint.epoch)
         buffer = io.BytesIO()
         content = {"work": self.work, "epoch": checkpoint.epoch, "state": dict(checkpoint.state)}
         torch.save(content, buffer)
         payload = buffer.getbuffer()
         head = _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
-        write_whole(path, head, payload)
+        try:
+            write_whole(path, head, payload)
+        except DiskFull as error:
+            raise error.keeping(self._safe()) from error
         for old in self._files()[_KEPT:]:
             old.unlink(missing_ok=True)
         return path
@@ -91,6 +102,11 @@ class Checkpoints:
                 )
                 path.replace(aside)
         return None
+
+    def _safe(self) -> str:
+        if epoch := self.newest():
+            return f"Epoch {epoch} is kept in {self.folder}; the training goes on after it."
+        return "No epoch was kept yet, and nothing was registered."
 
     def newest(self) -> int:
         """Epochs done according to the newest file, read or not; 0 if there is none."""
@@ -138,23 +154,6 @@ def remove_abandoned(parent: Path) -> None:
         if folder.is_dir() and time.time() - folder.stat().st_mtime > _ABANDONED_S:
             log.info("removing checkpoints that nobody wanted for a month: %s", folder)
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_whole(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file so that after a power cut it is there complete, or as it was before."""
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as stream:
-        for part in parts:
-            stream.write(part)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
-    # The name is on the disk only when its folder is.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

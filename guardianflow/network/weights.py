@@ -7,8 +7,8 @@ from typing import cast
 
 import torch
 
+from guardianflow.disk import write_whole
 from guardianflow.errors import ArtifactMissing
-from guardianflow.network.checkpoint import write_whole
 from guardianflow.network.detector import Detector, DetectorShape
 
 FILE = "best.pt"

@@ -18,7 +18,12 @@ from guardianflow.errors import (
     OrchestratorUnavailable,
 )
 from guardianflow.events import EventName, ModelEvent, resource
-from guardianflow.orchestration.connection import CONNECT_TIMEOUT_S, detail, open_client
+from guardianflow.orchestration.connection import (
+    CONNECT_TIMEOUT_S,
+    detail,
+    open_client,
+    something_else,
+)
 from guardianflow.orchestration.flowruns import (
     FlowRunInfo,
     WaitingApproval,
@@ -26,7 +31,13 @@ from guardianflow.orchestration.flowruns import (
     describe_waiting,
 )
 from guardianflow.orchestration.logs import Told, pass_on
-from guardianflow.orchestration.machinery import PROMOTION, ROLLBACK, Machinery, read_machinery
+from guardianflow.orchestration.machinery import (
+    PROMOTION,
+    ROLLBACK,
+    Machinery,
+    read_machinery,
+    why_it_waits,
+)
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
@@ -88,12 +99,20 @@ class Orchestrator:
         """Make sure that the server answers.
 
         Raises:
-            OrchestratorUnavailable: It does not, within ten seconds.
+            OrchestratorUnavailable: It does not, within ten seconds, or something else does.
             PermissionDenied: It wants a password that was not given.
         """
+        from prefect.exceptions import PrefectHTTPStatusError
+
         with open_client(self.api_url, read_timeout_s=CONNECT_TIMEOUT_S) as client:
-            # Reading a flow needs the password where the server has one; /health does not.
-            client.read_flows(limit=1)
+            try:
+                # Reading a flow needs the password where the server has one; /health does not.
+                client.read_flows(limit=1)
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code not in (404, 405):
+                    raise
+                # Every Prefect can list its flows.
+                raise something_else(self.api_url, error.response) from error
 
     def submit(
         self,
@@ -142,6 +161,15 @@ class Orchestrator:
                     deployment=deployment,
                 ) from error
         return describe_run(run, self.ui_url)
+
+    def why_it_waits(self, deployment: str) -> str:
+        """Why nothing begins the flow runs of a deployment now; '' where a worker polls for them.
+
+        Args:
+            deployment: `flow/deployment`.
+        """
+        with open_client(self.api_url) as client:
+            return why_it_waits(client, deployment)
 
     def read(self, run_id: str) -> FlowRunInfo:
         """How a flow run stands now.

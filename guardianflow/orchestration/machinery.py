@@ -27,6 +27,10 @@ LATE = timedelta(minutes=5)
 """So long a flow run may wait for a worker."""
 PASS_LATE = timedelta(minutes=25)
 """So long after a pass that ended well the next one has ended: two of the schedule, and some."""
+START_WORKER = (
+    "start a worker with `python -m prefect worker start --pool {} --type process`, from a "
+    "checkout; `make up` starts one on this machine"
+)
 _FAILED = "prefect.automation.action.failed"
 _EXECUTED = "prefect.automation.action.executed"
 _AUTOMATION = "prefect.automation."
@@ -282,6 +286,25 @@ def _pools(
         )
         for pool in cast("list[Json]", _ask(client, "work_pools/filter", ours))
     }
+
+
+def why_it_waits(client: "SyncPrefectClient", deployment: str) -> str:
+    """Why nothing begins the flow runs of a deployment now, with the remedy; '' where all is well.
+
+    Args:
+        client: Of the Prefect server.
+        deployment: `flow/deployment`.
+    """
+    name = client.read_deployment_by_name(deployment).work_pool_name
+    if not name:
+        # It is served: whoever serves it begins its flow runs.
+        return ""
+    pool = client.read_work_pool(name)
+    if pool.is_paused:
+        return f"the work pool {name} is paused: resume it in the Prefect UI"
+    if pool.status == "NOT_READY":
+        return f"nothing polls the work pool {name}: {START_WORKER.format(name)}"
+    return ""
 
 
 def _late(client: "SyncPrefectClient", pool: str, now: datetime) -> int:

@@ -4,13 +4,13 @@ plan -> are the files those that were registered? -> measure both on the frozen 
      -> page and pictures -> bound to files, gate, scenario, policy and champions -> record
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from guardianflow.approval import ApprovalRule
+from guardianflow.disk import scratch
 from guardianflow.evaluation.subjects import (
     Compared,
     Ground,
@@ -73,8 +73,7 @@ def examine(
     subjects = tuple(one.subject for one in compared)
     gate = judge(subjects, scenario.gate if scenario else GateSettings())
     token, client = inquiry.token, registry.client
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch() as folder:
         title = f"promote {plan.model_name} {plan.version}"
         run_id = open_record(client, PROMOTIONS, token, title) if token else ""
         proposal = Proposal(

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from guardianflow.data.dataset import Dataset, Sample, load_image, prepare_dataset
 from guardianflow.data.yaml_file import SPLITS
+from guardianflow.disk import scratch
 from guardianflow.edge import compression, ir
 from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
@@ -171,12 +171,12 @@ class QuantizationRunner:
         name = f"quant {scenario.name} {scenario.version} of version {source.version}"
         with (
             open_run(self.registry.client, scenario, name, dataset, tags) as run,
-            TemporaryDirectory() as text,
+            scratch() as folder,
         ):
             settings = scenario.quantization.model_dump(mode="json")
             run.log_params({**settings, "precision": self.precision.value})
             run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
-            folder, papers = Path(text), Path(text) / "papers"
+            papers = folder / "papers"
             papers.mkdir()
             made = self._make(dataset, fp32, folder, papers)
             thresholds = IrDetector(fp32).thresholds

@@ -7,7 +7,6 @@ Plain artifacts by themselves register as a version that is READY and empty.
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -15,6 +14,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, R
 from mlflow.exceptions import MlflowException
 
 from guardianflow.connection import COLLISION, border, is_absent
+from guardianflow.disk import scratch, telling_full
 from guardianflow.errors import ArtifactMissing, VersionNotReady
 
 _SOURCE_TAG = "guardianflow.artifact_path"
@@ -75,10 +75,10 @@ def _wrap_artifacts(
 ) -> LoggedModel:
     run_id = run.info.run_id
     what = f"artifact {artifact_path!r} of run {run_id}"
-    with tempfile.TemporaryDirectory() as text, border(what):
-        folder = Path(text)
+    with scratch() as folder, border(what):
         try:
-            fetched = Path(client.download_artifacts(run_id, artifact_path, text))
+            with telling_full(folder):
+                fetched = Path(client.download_artifacts(run_id, artifact_path, str(folder)))
         except (MlflowException, OSError) as error:
             if isinstance(error, MlflowException) and not _names_nothing(error):
                 raise

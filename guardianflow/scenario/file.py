@@ -1,19 +1,19 @@
-"""Scenario files: finds and reads `scenarios/*.yaml`, and points at the line that is wrong.
+"""Scenario files: finds and reads those in `scenarios/`, and points at the line that is wrong.
 
 scenarios/NAME.yaml  --load_spec-->  ScenarioSpec  --version("v3")-->  Scenario
 """
 
 import os
-import re
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from guardianflow.errors import ScenarioInvalid
-from guardianflow.names import SEGMENT
 from guardianflow.scenario.spec import ScenarioSpec
 from guardianflow.scenario.version import Scenario
 from guardianflow.yaml_lines import NoYaml, line_of, parse, repeated_keys
+
+_SUFFIXES = (".yaml", ".yml")
 
 
 def scenarios_folder() -> Path:
@@ -37,13 +37,14 @@ def load_spec(name: str, folder: Path | None = None) -> ScenarioSpec:
         ScenarioInvalid: There is no such file, or something in it is wrong.
     """
     folder = folder or scenarios_folder()
-    path = folder / f"{name}.yaml"
-    if not re.fullmatch(SEGMENT, name) or not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.yaml"))
+    files = scenario_files(folder)
+    # Who types the name of the file means its scenario.
+    path = files.get(name) or files.get(Path(name).stem if Path(name).suffix in _SUFFIXES else "")
+    if path is None:
         raise ScenarioInvalid(
             f"There is no scenario {name!r} in {folder.absolute()}.",
-            remedy=f"Choose one of {', '.join(known)}."
-            if known
+            remedy=f"Choose one of {', '.join(files)}."
+            if files
             else "Run the command from the checkout, or set GUARDIANFLOW_SCENARIOS.",
             value=name,
         )
@@ -56,10 +57,28 @@ def today_in_files(name: str, version: str) -> Scenario | None:
     Raises:
         ScenarioInvalid: Something in the file is wrong.
     """
-    if not (scenarios_folder() / f"{name}.yaml").is_file():
+    if name not in scenario_files(scenarios_folder()):
         return None
     spec = load_spec(name)
     return spec.version(version) if version in spec.versions else None
+
+
+def scenario_files(folder: Path) -> dict[str, Path]:
+    """The scenario files of a folder by the scenario's name, in their order.
+
+    Raises:
+        ScenarioInvalid: Two files are about one scenario.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted(file for file in folder.glob("*") if file.suffix in _SUFFIXES):
+        if file.stem in found:
+            raise ScenarioInvalid(
+                f"{found[file.stem]} and {file} have the same name.",
+                remedy="Delete one of them.",
+                file=str(file),
+            )
+        found[file.stem] = file
+    return found
 
 
 def read_scenario_file(path: Path) -> ScenarioSpec:

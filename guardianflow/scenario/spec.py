@@ -3,13 +3,14 @@
 ScenarioSpec  --version("v3")-->  Scenario
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from pydantic import Field, ValidationError
 
 from guardianflow.errors import ScenarioInvalid
-from guardianflow.scenario.values import ScenarioName, ScenarioVersion, Settings
+from guardianflow.scenario.values import VERSION, ScenarioName, ScenarioVersion, Settings
 from guardianflow.scenario.version import Scenario
 
 
@@ -29,9 +30,10 @@ class ScenarioSpec(Settings):
             ScenarioInvalid: There is no such version, or a value is wrong.
         """
         if version not in self.versions:
+            add = ", or add it" if re.fullmatch(VERSION, version) else ""
             raise ScenarioInvalid(
                 f"Scenario {self.name} has no version {version!r}.",
-                remedy=f"Choose one of {', '.join(sorted(self.versions))}, or add it.",
+                remedy=f"Choose one of {', '.join(sorted(self.versions, key=_number))}{add}.",
                 scenario=self.name,
                 value=version,
             )
@@ -79,6 +81,10 @@ class ScenarioSpec(Settings):
             return Scenario.model_validate({**merged, "name": self.name, "version": version})
         except ValidationError as error:
             raise _invalid(where, version, error, line_of) from error
+
+
+def _number(version: str) -> int:
+    return int(version[1:])
 
 
 def merge_settings(
@@ -133,4 +139,6 @@ def _invalid(
         remedy = "Correct the value; segments are small letters, digits and single hyphens."
         if "pattern" not in first["type"]:
             remedy = "Correct the value."
+        elif keys[0] == "versions":
+            remedy = "Versions are named v1, v2 and so on, without a leading zero."
     return ScenarioInvalid(message, remedy=remedy, key=key, value=repr(value), line=line)

@@ -22,7 +22,8 @@ def _printable(name: str) -> str:
 
 Segment = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=60)]
 ScenarioName = Annotated[str, Field(pattern=f"^{SEGMENT}$", max_length=80)]
-ScenarioVersion = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
+VERSION = "v[1-9][0-9]{0,3}"
+ScenarioVersion = Annotated[str, Field(pattern=f"^{VERSION}$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_printable)]
 MetricName = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_printable)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -31,6 +30,7 @@ from mlflow.entities import (
 
 from guardianflow.connection import border
 from guardianflow.data.dataset import Dataset
+from guardianflow.disk import scratch
 from guardianflow.edge import serving
 from guardianflow.edge.processing import wrap
 from guardianflow.errors import ScenarioFrozen
@@ -138,12 +138,12 @@ class OpenRun:
             weights: Folder with best.pt, where the model has one.
             tags: Tags of the LoggedModel.
         """
-        with border(f"model of run {self.run_id}"), TemporaryDirectory() as text:
+        with border(f"model of run {self.run_id}"), scratch() as place:
             model = self.client.create_logged_model(
                 self.experiment_id, MODEL, source_run_id=self.run_id, tags=dict(tags)
             )
-            folder = Path(text) / MODEL
-            edge = wrap(ir, Path(text) / "edge")
+            folder = place / MODEL
+            edge = wrap(ir, place / "edge")
             save_pyfunc(folder, ir, edge, weights, run_id=self.run_id, model_id=model.model_id)
             self.client.log_model_artifacts(model.model_id, str(folder))
             link_output(self.client, self.run_id, model.model_id)
@@ -166,11 +166,11 @@ def open_run(
         run_id = client.create_run(where, run_name=run_name, tags=said).info.run_id
     status = "FAILED"
     try:
-        with TemporaryDirectory() as text:
-            path = Path(text) / SCENARIO_FILE
+        with scratch() as folder:
+            path = folder / SCENARIO_FILE
             path.write_text(scenario.to_stored(), encoding="utf-8")
             opened = OpenRun(client, run_id, where, dataset)
-            opened.log_files(Path(text))
+            opened.log_files(folder)
         yield opened
         status = "FINISHED"
     except KeyboardInterrupt:
@@ -313,7 +313,7 @@ def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
         raise ScenarioFrozen(
             f"Scenario {scenario.name} {scenario.version} was trained with other settings "
             f"(run {run_id}) and edited since{said}.",
-            remedy=f"Undo the edit, or add v{int(scenario.version[1:]) + 1} with it.",
+            remedy="Undo the edit, or put it into a new version of the scenario.",
             scenario=scenario.name,
             version=scenario.version,
             run_id=run_id,
@@ -333,8 +333,8 @@ def ready_model(client: MlflowClient, run: Run) -> str | None:
 
 def read_text(client: MlflowClient, run_id: str, file: str) -> str:
     """One artifact of a run as text."""
-    with border(f"{file} of run {run_id}"), TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run_id, file, folder))
+    with border(f"{file} of run {run_id}"), scratch() as folder:
+        path = Path(client.download_artifacts(run_id, file, str(folder)))
         return path.read_text(encoding="utf-8")
 
 

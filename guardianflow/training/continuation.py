@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -25,6 +24,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from requests import HTTPError
 
 from guardianflow.connection import border
+from guardianflow.disk import scratch
 from guardianflow.errors import GuardianflowError, RegistryUnavailable, VersionNotReady
 from guardianflow.network.checkpoint import Checkpoints
 from guardianflow.network.history import EpochFigures
@@ -91,8 +91,8 @@ class Continuation:
                 return
             run_id, name = run.info.run_id, checkpoints.path(epoch).name
             try:
-                with border(f"checkpoint of run {run_id}"), TemporaryDirectory() as text:
-                    file = self.client.download_artifacts(run_id, f"{_FOLDER}/{name}", text)
+                with border(f"checkpoint of run {run_id}"), scratch() as folder:
+                    file = self.client.download_artifacts(run_id, f"{_FOLDER}/{name}", str(folder))
                     checkpoints.adopt(Path(file), epoch)
             except (VersionNotReady, MlflowException, HTTPError, OSError) as error:
                 log.warning("the checkpoint of run %s cannot be fetched: %s", run_id, error)

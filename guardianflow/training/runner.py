@@ -13,10 +13,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.data.yaml_file import SPLITS
+from guardianflow.disk import scratch
 from guardianflow.edge import ir
 from guardianflow.edge.processing import wrap
 from guardianflow.edge.serving import IrDetector
@@ -190,8 +190,8 @@ class TrainingRunner:
             fitted, resumed_at = fit_in_run(
                 run, scenario.training, checkpoints, start.detector, self._report
             )
-            with TemporaryDirectory() as text:
-                evaluation = self._keep(run, dataset, fitted, Path(text))
+            with scratch() as folder:
+                evaluation = self._keep(run, dataset, fitted, folder)
         return TrainedModel(run.run_id, MODEL, evaluation, resumed_at=resumed_at)
 
     def _forget(self, dataset: Dataset, work: str) -> None:

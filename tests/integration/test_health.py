@@ -164,6 +164,20 @@ def test_a_dark_camera_blames_no_model(registry, learned, name, window, tmp_path
     assert "camera: 6 of 6 frames are dark" in report.reason
 
 
+def test_a_window_without_colour_says_so(registry, learned, name, window, tmp_path):
+    two_champions(registry, learned, name)
+    grey = tmp_path / "infra-red"
+    shutil.copytree(window, grey)
+    for file in (grey / "images" / "test").iterdir():
+        Image.open(file).convert("L").convert("RGB").save(file)
+    report = check_health(registry, name, grey, token=token(), policy=STRICT)
+    assert report.verdict is Verdict.FAILING
+    assert not report.faults
+    assert report.reason.endswith("the frames are grey, without colour (infra-red at night?)")
+    coloured = check_health(registry, name, window, token=token(), policy=STRICT)
+    assert "grey" not in coloured.reason
+
+
 def box_report(name, version, **fields):
     now = datetime.now(UTC)
     given = {

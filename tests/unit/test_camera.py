@@ -7,7 +7,13 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from guardianflow.data.dataset import load_image
-from guardianflow.measuring.camera import FaultKind, check_camera, find_faults, in_words
+from guardianflow.measuring.camera import (
+    FaultKind,
+    are_grey,
+    check_camera,
+    find_faults,
+    in_words,
+)
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window
 
@@ -166,3 +172,12 @@ def test_no_frames_are_a_silent_camera():
 def test_frames_of_any_shape_are_looked_at():
     for shape in ((1, 1, 3), (1, 900, 3), (2000, 2, 3)):
         assert isinstance(find_faults([np.full(shape, 90, np.uint8)]), tuple)
+
+
+def test_frames_without_colour_are_known_and_are_no_fault(scenes):
+    grey = spoiled(scenes, lambda picture: picture.convert("L").convert("RGB"))
+    assert are_grey(grey)
+    assert not find_faults(grey)
+    assert not are_grey(scenes)
+    assert not are_grey([*scenes, *grey[:-1]])
+    assert not are_grey([])

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -30,6 +31,7 @@ def run(capsys, monkeypatch, *words, environment=None):
 def _alone(tmp_path, monkeypatch):
     """No state of `make up`, whatever runs on the machine of whoever runs the tests."""
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))
 
 
 def test_help_shows_commands_in_groups(capsys, monkeypatch):
@@ -101,8 +103,12 @@ def test_help_imports_nothing_heavy():
         (["doctor", "a/b"], "is not a model name"),
         (["doctor", "--files", "all"], "'all' is not one of"),
         (["repair", "a/b-c/d/e", "--keep", "ledger"], "needs a --reason"),
-        (["approve"], "needs who decides and why"),
-        (["approve", "--approver", "Kim"], "reason ''"),
+        (["approve"], "needs who decides: --approver is missing"),
+        (["approve", "--approver", "K", "--reason", "ok!"], "needs who decides: 'K' is too short"),
+        (["approve", "--approver", "Kim"], "needs why: --reason is missing"),
+        (["reject", "--approver", "Kim", "--reason", "ok"], "needs why: 'ok' is too short"),
+        (["dataset", "check", ".", "--report", "no/such/place/x.html"], "no/such/place is no fold"),
+        (["dataset", "check", ".", "--report", "/tmp"], "/tmp is a folder"),
         (["approver", "add", "Kim"], "GUARDIANFLOW_APPROVERS names no file"),
         (["export-errors", "a/b", "--to", "x"], "is not a model name"),
         (["export-errors", "a/b-c/d/e", "--to", "/etc"], "is not empty"),
@@ -183,6 +189,25 @@ def test_a_defect_is_1_and_shows_no_traceback(capsys, monkeypatch):
     assert "by nothing" in err
     assert "--debug" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "/data/x"), 4, "/data/x cannot be written: the di"),
+        (OSError(errno.EFBIG, "File too large"), 4, "A file cannot be written: the file would be"),
+        (PermissionError(errno.EACCES, "no", "/root/x"), 2, "/root/x cannot be used (Permission"),
+        (FileNotFoundError(errno.ENOENT, "none", "/x"), 1, "a defect"),
+    ],
+)
+def test_a_disk_that_takes_no_file_is_no_defect(capsys, monkeypatch, error, code, words):
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("guardianflow.cli.app.app", fail)
+    ended, _, err = run(capsys, monkeypatch, "models")
+    assert ended == code
+    assert words in err
 
 
 @pytest.mark.parametrize(

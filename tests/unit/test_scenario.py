@@ -307,3 +307,25 @@ def test_names_too_long_to_register_are_refused_before_any_work(tmp_path):
     with pytest.raises(ScenarioInvalid, match="together") as refused:
         read_scenario_file(path)
     assert str(path) in refused.value.message
+
+
+def test_a_scenario_may_end_in_yml_and_be_named_with_its_ending(tmp_path):
+    (tmp_path / "yard.yml").write_text(GOOD)
+    assert load_spec("yard", tmp_path).version("v1").zone == "yard"
+    assert load_spec("yard.yml", tmp_path).name == "yard"
+    (tmp_path / "yard.yaml").write_text(GOOD)
+    with pytest.raises(ScenarioInvalid, match=r"yard\.yaml and .*yard\.yml have the same name"):
+        load_spec("yard", tmp_path)
+
+
+def test_a_version_that_is_none_is_not_to_be_added(tmp_path):
+    spec = read_scenario_file(write(tmp_path, GOOD))
+    with pytest.raises(ScenarioInvalid) as refused:
+        spec.version("v01")
+    assert refused.value.remedy == "Choose one of v1, v2."
+    with pytest.raises(ScenarioInvalid) as refused:
+        spec.version("v3")
+    assert refused.value.remedy == "Choose one of v1, v2, or add it."
+    with pytest.raises(ScenarioInvalid) as refused:
+        read_scenario_file(write(tmp_path, GOOD.replace("  v1:", "  v01:")))
+    assert "without a leading zero" in refused.value.remedy

@@ -19,6 +19,9 @@ def state(tmp_path, monkeypatch):
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.delenv("PREFECT_PROFILE", raising=False)
+    monkeypatch.delenv("MLFLOW_WORKSPACE", raising=False)
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))
     path = tmp_path / "up" / "servers.json"
     path.parent.mkdir()
     path.write_text(json.dumps({**STATE, "pids": [1]}))
@@ -47,6 +50,48 @@ def test_without_either_there_is_no_server(state):
     servers = find_servers()
     assert (servers.mlflow, servers.prefect) == (None, None)
     assert servers.describe() == "MLflow - · Prefect - (environment)"
+
+
+PROFILES = """
+active = "plant"
+
+[profiles.plant]
+PREFECT_API_URL = "http://plant:4200/api"
+
+[profiles.other]
+PREFECT_API_URL = "http://kim:s3cret@other:4200/api"
+
+[profiles.ephemeral]
+PREFECT_SERVER_ALLOW_EPHEMERAL_MODE = "true"
+"""
+
+
+def test_prefects_profile_is_used_where_nothing_else_names_a_server(state, tmp_path, monkeypatch):
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text(PROFILES)
+    assert find_servers().prefect == STATE["prefect"]
+    state.unlink()
+    servers = find_servers()
+    assert (servers.mlflow, servers.prefect) == (None, "http://plant:4200/api")
+    assert servers.source == "Prefect's profile"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://plant:5000")
+    assert find_servers().source == "environment and Prefect's profile"
+    monkeypatch.setenv("PREFECT_PROFILE", "ephemeral")
+    assert find_servers().prefect is None
+    monkeypatch.setenv("PREFECT_PROFILE", "other")
+    with pytest.raises(InputError, match="other:4200"):
+        find_servers()
+    for broken in ("[", "", 'active = "plant"', 'active = ["plant"]\n[profiles]'):
+        profiles.write_text(broken)
+        monkeypatch.delenv("PREFECT_PROFILE", raising=False)
+        assert find_servers().prefect is None
+    monkeypatch.setenv("PREFECT_API_URL", "http://here:4200/api")
+    assert find_servers().prefect == "http://here:4200/api"
+
+
+def test_the_first_line_names_the_workspace(state, monkeypatch):
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "plant-a")
+    assert f"MLflow {STATE['mlflow']}, workspace plant-a · Prefect" in find_servers().describe()
 
 
 def test_using_the_servers_points_child_processes_at_them_and_fails_fast(state, monkeypatch):

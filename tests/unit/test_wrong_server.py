@@ -1,0 +1,166 @@
+"""Whatever answers where MLflow or Prefect should becomes one sentence and exit code 4."""
+
+import json
+
+import pytest
+
+from guardianflow.cli import main
+from guardianflow.connection import border, connect
+from guardianflow.errors import (
+    InputError,
+    OrchestratorUnavailable,
+    PermissionDenied,
+    RegistryUnavailable,
+    VersionNotReady,
+)
+from guardianflow.orchestration.control import Orchestrator
+from tests.strangers import PAGE, answering, own_certificate
+
+GATEWAYS = [
+    (200, PAGE, "a web page 'Sign in & go'"),
+    (200, {"status": "ok"}, '"status": "ok"'),
+    (401, {"message": "no token"}, "no token"),
+    (403, {"error": "forbidden"}, "forbidden"),
+    (404, {"detail": "Not Found"}, "Not Found"),
+    (404, PAGE, "Sign in"),
+    (403, PAGE, "Sign in"),
+    (405, {"detail": "Method Not Allowed"}, "Method Not Allowed"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
+    for key in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "MLFLOW_WORKSPACE"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--json"])
+    return stopped.value.code, json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("status", "content", "said"), GATEWAYS)
+def test_what_is_not_mlflow_is_told_by_the_command(capsys, monkeypatch, status, content, said):
+    with answering(status, content) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{address}/plant")
+        code, answer = run(capsys, "models")
+    error = answer["error"]
+    assert code == 4
+    assert error["message"].startswith("Something else than MLflow answers at http://127.0.0.1")
+    assert f"HTTP {status}" in error["message"]
+    assert "/plant/api/2.0" in error["message"]
+    assert said in error["message"]
+    assert "MLFLOW_TRACKING_URI" in error["remedy"]
+    assert ("login" in error["remedy"]) is (status in (401, 403))
+
+
+# Of JSON with 200 MLflow's client takes what it knows: that is seen at the first contact.
+@pytest.mark.parametrize(
+    ("status", "content", "said"), [one for one in GATEWAYS if one[:2] != (200, {"status": "ok"})]
+)
+def test_a_gateway_that_lets_the_version_through_is_told_by_any_call(status, content, said):
+    with answering(status, content, first="3.17.2") as address:
+        client = connect(address)
+        with (
+            pytest.raises(RegistryUnavailable, match="Something else than MLflow") as told,
+            border("models"),
+        ):
+            client.search_registered_models()
+    assert told.value.data["status"] == status
+    assert said in told.value.message
+
+
+def test_the_answers_of_mlflow_itself_stay_what_they_are():
+    missing = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}
+    refused = {"error_code": "PERMISSION_DENIED", "message": "no"}
+    for status, content, kind in (
+        (404, missing, VersionNotReady),
+        (403, refused, PermissionDenied),
+        # Its basic-auth speaks in plain words, sent as HTML.
+        (403, "Permission denied", PermissionDenied),
+        (401, "You are not authenticated.", PermissionDenied),
+    ):
+        with answering(status, content, first="3.17.2") as address:
+            client = connect(address)
+            with pytest.raises(kind), border("models"):
+                client.search_registered_models()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Workspace 'a' not found"}),
+        (500, {"error_code": "FEATURE_DISABLED", "message": "workspaces are not enabled"}),
+    ],
+)
+def test_a_workspace_that_the_server_does_not_have_is_named(capsys, monkeypatch, status, answer):
+    """What a real MLflow 3.17 answers with and without --enable-workspaces."""
+    with answering(status, answer) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_WORKSPACE", "plant-a")
+        code, said = run(capsys, "models")
+    assert code == 2
+    assert "refuses the workspace 'plant-a'" in said["error"]["message"]
+    assert answer["message"] in said["error"]["message"]
+    assert "MLFLOW_WORKSPACE" in said["error"]["remedy"]
+
+
+def test_a_certificate_of_an_own_ca_is_named_and_can_be_trusted(tmp_path, monkeypatch):
+    file = own_certificate(tmp_path)
+    with answering(200, "3.17.2", certificate=file) as address:
+        with pytest.raises(RegistryUnavailable, match="certificate is not trusted") as told:
+            connect(address)
+        assert "MLFLOW_TRACKING_SERVER_CERT_PATH" in told.value.remedy
+        assert "make up" not in told.value.remedy
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(file))
+        connect(address)
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "gone.pem"))
+        with pytest.raises(InputError, match=r"gone\.pem, which does not exist"):
+            connect(address)
+
+
+@pytest.mark.parametrize(("status", "content", "said"), GATEWAYS)
+def test_what_is_not_prefect_is_told_by_the_command(capsys, monkeypatch, status, content, said):
+    with answering(status, content) as address:
+        monkeypatch.setenv("PREFECT_API_URL", f"{address}/api")
+        if status in (401, 403) and isinstance(content, dict):
+            # As Prefect itself says that the password is wrong.
+            with pytest.raises(PermissionDenied):
+                Orchestrator(f"{address}/api").check()
+            return
+        code, answer = run(capsys, "pending")
+    error = answer["error"]
+    assert code == 4
+    assert error["message"].startswith("Something else than a Prefect API answers at http://127")
+    assert "PREFECT_API_URL" in error["remedy"]
+    if status != 200 or content == PAGE:
+        assert f"HTTP {status}" in error["message"]
+        assert said in error["message"]
+
+
+def test_an_address_of_prefect_without_api_says_how_it_ends():
+    with (
+        answering(405, {"detail": "Method Not Allowed"}) as address,
+        pytest.raises(OrchestratorUnavailable) as told,
+    ):
+        Orchestrator(address).check()
+    assert f"try {address}/api" in told.value.remedy
+
+
+def test_prefects_certificate_of_an_own_ca_is_named(tmp_path):
+    from prefect.settings import PREFECT_API_SSL_CERT_FILE, temporary_settings
+
+    file = own_certificate(tmp_path)
+    with answering(200, {}, certificate=file) as address:
+        with pytest.raises(OrchestratorUnavailable, match="is not trusted") as told:
+            Orchestrator(f"{address}/api").check()
+        assert "PREFECT_API_SSL_CERT_FILE" in told.value.remedy
+        with (
+            temporary_settings({PREFECT_API_SSL_CERT_FILE: str(tmp_path / "gone.pem")}),
+            pytest.raises(InputError, match=r"gone\.pem, which does not exist"),
+        ):
+            Orchestrator(f"{address}/api").check()
