@@ -32,8 +32,8 @@ _WASHED_CONTRAST = 18.0
 _BLURRED = 0.22
 _FLAT = 2.0
 _MOST = 0.5
-# Mean spread of the colour channels in grey levels: 0 in a JPEG without colour, 16 and more in drawn
-# scenes by day and at night, 9.9 and more in 95 of 100 photographs (some of which are grey).
+# Mean spread of the colour channels in grey levels: 0 in a JPEG without colour, 16 and more in
+# drawn scenes by day and at night, 9.9 and more in 95 of 100 photographs (some of them are grey).
 _COLOURLESS = 2.0
 
 

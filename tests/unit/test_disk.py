@@ -7,38 +7,24 @@ EFBIG, in Python and in native code.
 import errno
 import os
 import resource
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 
 from guardianflow.disk import remove_drafts, scratch, telling_full, told, write_whole
 from guardianflow.errors import ArtifactMissing, DiskFull
 from guardianflow.network.checkpoint import Checkpoint, Checkpoints
+from tests.room import little_room
 from tests.unit.yolo_sets import make
 
 ROOM = 20_000
 
 
-@contextmanager
-def little_room(size: int = ROOM):
-    """No file may be larger."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path):
     file = tmp_path / "report.html"
     write_whole(file, b"one")
-    with little_room(), pytest.raises(DiskFull) as full:
+    with little_room(ROOM), pytest.raises(DiskFull) as full:
         write_whole(file, b"x" * ROOM * 2)
     assert file.read_bytes() == b"one"
     assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
@@ -88,7 +74,7 @@ def test_what_others_say_in_their_own_words_is_asked_of_the_disk(tmp_path, hidde
         raise hidden
 
     def fill():
-        with little_room(), scratch() as folder:
+        with little_room(ROOM), scratch() as folder:
             try:
                 (folder / "model.bin").write_bytes(b"x" * ROOM * 2)
             except OSError:
@@ -122,11 +108,11 @@ def test_a_training_says_from_which_epoch_it_goes_on(tmp_path):
 
     kept = Checkpoints(tmp_path / "work", "work")
     state = {"weights": torch.zeros(ROOM)}
-    with little_room(), pytest.raises(DiskFull) as full:
+    with little_room(ROOM), pytest.raises(DiskFull) as full:
         kept.save(Checkpoint(1, state))
     assert "No epoch was kept yet, and nothing was registered" in full.value.remedy
     kept.save(Checkpoint(1, state))
-    with little_room(), pytest.raises(DiskFull) as full:
+    with little_room(ROOM), pytest.raises(DiskFull) as full:
         kept.save(Checkpoint(2, state))
     assert f"Epoch 1 is kept in {kept.folder}; the training goes on after it" in full.value.remedy
     loaded = kept.load()
