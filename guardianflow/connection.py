@@ -45,6 +45,11 @@ _ANSWER_TIMEOUT_S = 8
 _START_IT = "Run `make up`, or set MLFLOW_TRACKING_URI to a server that runs."
 _LOGIN = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+_ARTIFACTS = "/mlflow-artifacts/artifacts/"
+_LOG_SAYS = (
+    "its log says why, e.g. that its disk is full or its artifact store cannot be written; then "
+    "run the command again."
+)
 _SEARCH = "/api/2.0/mlflow/experiments/search"
 _SEARCH_KEYS = {"experiments", "next_page_token"}
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
@@ -319,13 +324,29 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
             f"{what}: its certificate is not trusted ({why}).",
             remedy=f"Set {CERTIFICATE} to the PEM file with the certificate of your CA.",
         )
+    reason = without_secrets(str(error)).splitlines()[0][:200]
+    if file := _file_asked_for(error):
+        # MLflow says that it cannot write a file, or hangs up in the middle of it.
+        return RegistryUnavailable(
+            f"{what}: MLflow did not take or give the file {file} ({reason}).",
+            remedy=f"Where `guardianflow status` says that MLflow answers, {_LOG_SAYS}",
+            file=file,
+        )
     if any(isinstance(cause, RetryError | requests.HTTPError) for cause in causes(error)):
         return RegistryUnavailable(
-            f"{what}: MLflow answers with errors ({without_secrets(str(error)).splitlines()[0][:200]}).",
-            remedy="Its log says why, e.g. that its disk is full or its artifact store cannot be "
-            "written; then run the command again.",
+            f"{what}: MLflow answers with errors ({reason}).", remedy=_LOG_SAYS.capitalize()
         )
     return RegistryUnavailable(
-        f"{what} does not answer ({without_secrets(str(error)).splitlines()[0][:200]}).",
+        f"{what} does not answer ({reason}).",
         remedy=_START_IT,
     )
+
+
+def _file_asked_for(error: BaseException) -> str | None:
+    """The file that was being sent or fetched; None where the error is about something else."""
+    for cause in causes(error):
+        if isinstance(cause, requests.RequestException) and cause.request is not None:
+            _, artifact, path = (cause.request.url or "").partition(_ARTIFACTS)
+            if artifact:
+                return urlsplit(path).path.rpartition("/")[2]
+    return None
