@@ -346,7 +346,7 @@ def _file_asked_for(error: BaseException) -> str | None:
     """The file that was being sent or fetched; None where the error is about something else."""
     for cause in causes(error):
         if isinstance(cause, requests.RequestException) and cause.request is not None:
-            _, artifact, path = (cause.request.url or "").partition(_ARTIFACTS)
+            _, artifact, path = str(cause.request.url or "").partition(_ARTIFACTS)
             if artifact:
                 return urlsplit(path).path.rpartition("/")[2]
     return None

@@ -285,9 +285,9 @@ def test_an_operator_cannot_delete_the_ledger(accounts, prepared):
 def test_a_wrong_password_is_told_as_one(accounts, known_accounts, monkeypatch):
     accounts.become("operator")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
-    with pytest.raises(PermissionDenied, match="list models"):
-        ModelRegistryManager(accounts.server).list_models()
+    with pytest.raises(PermissionDenied, match="MLflow server http"):
+        ModelRegistryManager(accounts.server)
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
     monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
-    with pytest.raises(PermissionDenied, match="look for the ledger"):
-        known_bases(connect(accounts.server))
+    with pytest.raises(PermissionDenied, match="MLflow server http"):
+        connect(accounts.server)
