@@ -322,7 +322,7 @@ class DiskFull(GuardianflowError):
 
     exit_code = 4
 
-    def __init__(self, place: str, why: str, safe: str = "") -> None:
+    def __init__(self, place: str, why: str = "the disk is full", safe: str = "") -> None:
         super().__init__(
             f"{place or 'A file'} cannot be written: {why}.",
             remedy=f"{safe or 'Files that were complete before are as they were.'} Make room there "

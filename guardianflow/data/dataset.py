@@ -18,6 +18,7 @@ from guardianflow.data.checker import check_dataset
 from guardianflow.data.decoding import load_image
 from guardianflow.data.findings import errors, refusal, told
 from guardianflow.data.sample import Sample
+from guardianflow.disk import telling_full
 from guardianflow.errors import DatasetInvalid
 from guardianflow.scenario import DatasetSettings, FolderData, Scenario
 from guardianflow.servers import home
@@ -144,7 +145,8 @@ def prepare_dataset(
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            draw_dataset(draft, settings, classes)
+            with telling_full(folder):
+                draw_dataset(draft, settings, classes)
             _publish(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.data.dataset import Sample
+from guardianflow.disk import telling_full
 from guardianflow.errors import InputError
 from guardianflow.measuring.detections import Detections, Seen
 from guardianflow.measuring.mistakes import Case, Judged, Outcome, judge_boxes
@@ -63,6 +64,7 @@ def export_errors(
 
     Raises:
         InputError: The folder holds something, or cannot be written.
+        DiskFull: There is no room for them.
     """
     refuse_full(folder)
     judged = judge_boxes(seen, samples, classes)
@@ -70,8 +72,9 @@ def export_errors(
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            images = _fill(draft, judged, seen, samples, classes)
-            _write_description(draft / _DESCRIPTION, classes, title)
+            with telling_full(folder):
+                images = _fill(draft, judged, seen, samples, classes)
+                _write_description(draft / _DESCRIPTION, classes, title)
             # mkdtemp makes a folder for its owner alone; this one is for whoever labels.
             draft.chmod(0o777 & ~_umask())
             draft.rename(folder)

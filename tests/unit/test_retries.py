@@ -10,6 +10,7 @@ from prefect.states import Failed
 from flows.connection import worth_retrying
 from guardianflow.errors import (
     DatasetInvalid,
+    DiskFull,
     GateFailed,
     NoCandidate,
     OrchestratorUnavailable,
@@ -32,6 +33,7 @@ def step():
         (OrchestratorUnavailable, True),
         (RotationConflict, True),
         (OSError, True),
+        (DiskFull, True),
         (MemoryError, True),
         (GateFailed, False),
         (NoCandidate, False),
