@@ -129,7 +129,7 @@ def _judge(
         faults=seen.faults,
     )
     if own.metric and own.verdict is not Verdict.HEALTHY:
-        own = _with_colour(own, checked.samples)
+        own = _with_colour(own, seen.samples)
     past = past_windows(
         registry.client, champion.name, champion.version, camera, since=standing.installed
     )
