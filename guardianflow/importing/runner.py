@@ -145,8 +145,7 @@ class ImportRunner:
 
     def bring_in(self) -> ImportedModel:
         """Import without registering; raises what `run` raises."""
-        with scratch() as text:
-            folder = text
+        with scratch() as folder:
             # The file first: it takes a second, and a large data set minutes.
             self._report("open", 0, 1)
             found = self._read(folder / "first", self.options)
@@ -292,8 +291,8 @@ class ImportRunner:
 
     def _try(self, dataset: Dataset, size: int, step: str, options: ImportOptions) -> float:
         """What it reaches on val when it is read otherwise; 0 where it cannot be."""
-        with scratch() as text:
-            folder = text / "otherwise"
+        with scratch() as place:
+            folder = place / "otherwise"
             try:
                 self._read(folder, options, _squares(dataset, size))
             except ModelInvalid:
