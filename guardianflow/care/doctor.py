@@ -183,6 +183,7 @@ def examine_chart(
                 now,
                 candidates=_candidates(chart.models),
                 asked=asked,
+                twins=_twins(chart),
             ),
         ]
     )
@@ -205,6 +206,18 @@ def standing(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
         base.public, head.state, past, now, candidates=candidates, asked=asked
     )
     return worst_first([*open_end, *standing])
+
+
+def _twins(chart: Chart) -> dict[str, int]:
+    """By variant, the newest version that was made from the champion of the base."""
+    place, bad = chart.state.get(chart.base.public), all_quarantined(chart.past)
+    return {
+        name: info.version
+        for name, infos in chart.versions.items()
+        for _, info in sorted(infos.items())
+        if place is not None and ModelName.parse(name).is_variant
+        if info.source_version == place.champion and (name, info.version) not in bad
+    }
 
 
 def _candidates(models: Mapping[str, ModelSummary]) -> dict[str, int]:

@@ -316,6 +316,7 @@ def of_state(
     *,
     candidates: Mapping[str, int] | None = None,
     asked: Mapping[str, int] | None = None,
+    twins: Mapping[str, int] | None = None,
 ) -> list[Finding]:
     """What a person should know about a release that is as the ledger says.
 
@@ -326,20 +327,25 @@ def of_state(
         now: The time.
         candidates: What @candidate names, by public name; None where nobody looked.
         asked: The versions about which a question is open, by public name.
+        twins: By variant, the newest version that was made from the base's champion, if known.
     """
     found: list[Finding] = []
     for name, place in sorted(state.items()):
-        if name != base and base in state and place.source != state[base].champion:
+        if name != base and base in state and place.source != (champion := state[base].champion):
+            twin = (twins or {}).get(name)
+            age = "a newer" if place.source and place.source > champion else "an older"
             found.append(
                 Finding(
                     name,
                     Code.FLOOR_RUNS_OLDER,
                     Severity.WARNING,
-                    f"The floor runs an older model: {name} version {place.champion} was made from "
+                    f"The floor runs {age} model: {name} version {place.champion} was made from "
                     f"version {place.source or 'unknown'} of {base}, whose champion is version "
-                    f"{state[base].champion}.",
-                    "`guardianflow run SCENARIO --type quant --version vN`, then `guardianflow "
-                    f"promote {name}`",
+                    f"{champion}.",
+                    f"`guardianflow promote {name} --model-version {twin}`"
+                    if twin
+                    else "`guardianflow run SCENARIO --type quant --version vN`, then "
+                    f"`guardianflow promote {name}`",
                 )
             )
         if place.rollback is None:

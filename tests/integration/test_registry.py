@@ -89,6 +89,20 @@ def test_a_variant_that_comes_later_joins_the_release(registry, factory):
         registry.rollback(name)
 
 
+def test_a_base_promoted_by_its_number_says_how_its_older_twin_follows(registry, factory):
+    name = factory.name()
+    for source in (1, 2):
+        factory.base(name)
+        twin = factory.twin(name, source).name
+    plan = registry.plan_promotion(name, 1)
+    assert [move.name for move in plan.moves] == [name]
+    [said] = [one for one in plan.warnings if twin in one]
+    assert f"`guardianflow promote {twin} --model-version 1`" in said
+    registry.promote_to_champion(name, 1)
+    registry.promote_to_champion(twin, 1)
+    assert not [one for one in registry.plan_promotion(name, 1).warnings if "until `" in one]
+
+
 def test_an_automation_acts_once_and_only_on_the_failing_champion(registry, factory):
     name = factory.name()
     for _ in range(3):

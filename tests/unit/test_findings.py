@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from guardianflow.care.findings import Code, of_state
-from tests.unit.rotation_world import BASE, World
+from tests.unit.rotation_world import BASE, INT8, World
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 
@@ -54,3 +54,19 @@ def test_a_quarantined_candidate_is_not_promoted(world):
     said = remedy(world, candidates=candidates(world))
     assert "version 2, was rolled back" in said
     assert said.index("--type train") < said.index(f"promote {BASE}")
+
+
+def test_a_floor_that_runs_another_model_is_told_how_its_twin_follows(world):
+    world.register(INT8, 1)
+    world.promote(INT8)
+    world.release()
+    world.promote(BASE, 1)
+    past = tuple(world.past())
+
+    def floor(**known):
+        findings = of_state(BASE, world.state, past, NOW, **known)
+        return next(f for f in findings if f.code is Code.FLOOR_RUNS_OLDER)
+
+    assert floor().message.startswith("The floor runs a newer model")
+    assert "--type quant" in floor().remedy
+    assert floor(twins={INT8: 1}).remedy == f"`guardianflow promote {INT8} --model-version 1`"
