@@ -18,15 +18,17 @@ def named_prefect() -> str:
     Raises:
         InputError: No server is named anywhere.
     """
-    from prefect.settings import PREFECT_API_URL
-
     servers = find_servers()
     address, source = servers.prefect, servers.source
     if address and not os.environ.get("PREFECT_API_URL") and servers.mlflow:
         # Of another server's environment the MLflow beside it is not to be taken.
         os.environ["MLFLOW_TRACKING_URI"] = servers.mlflow
-    if not address and (address := PREFECT_API_URL.value()):
-        source = "Prefect's profile"
+    if not address:
+        # Here, since it reads the environment while it is imported.
+        from prefect.settings import PREFECT_API_URL
+
+        if address := PREFECT_API_URL.value():
+            source = "Prefect's profile"
     if not address:
         raise InputError(
             "No Prefect server is named: what is brought to none is gone at once.",

@@ -1,5 +1,6 @@
 """On which server a command works, and with which Python flow runs are started."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -67,3 +68,16 @@ def test_flow_runs_are_started_with_the_python_of_the_worker(tmp_path):
         check=True,
     )
     assert sys.prefix in said.stdout
+
+
+def test_a_worker_takes_what_make_up_left_for_itself_too(nowhere):
+    state = nowhere / "up" / STATE_FILE
+    state.parent.mkdir()
+    state.write_text('{"mlflow": "http://127.0.0.1:5", "prefect": "http://127.0.0.1:6/api"}')
+    state.chmod(0o600)
+    # What Prefect read when it was imported is what its worker goes by.
+    asked = (
+        "from deployments import worker; address = worker.named_prefect();"
+        "from prefect.settings import PREFECT_API_URL as said; assert said.value() == address"
+    )
+    subprocess.run([sys.executable, "-c", asked], env=os.environ, cwd=CHECKOUT, check=True)
