@@ -47,7 +47,7 @@ from guardianflow.scenario import HealthPolicy, Light, Scenario
 from guardianflow.servers import Servers
 from guardianflow.synthetic import draw_window
 from tests.integration.reports import keep_report
-from tests.servers import POSTGRES, system_postgres
+from tests.servers import POSTGRES, signed_in, system_postgres
 
 NAME = "reaction"
 _DEADLINE_S = 120.0
@@ -80,6 +80,7 @@ def shipped_servers(database: str = "") -> Generator[Servers]:
         tempfile.TemporaryDirectory(prefix="guardianflow-bench-") as text,
         patch.dict(os.environ, {"GUARDIANFLOW_HOME": text, local.DATABASE: database}),
         local.running(Path(text) / "up") as servers,
+        signed_in(servers),
     ):
         yield servers
 
@@ -111,7 +112,8 @@ class Floor:
         assert servers.prefect
         self.plant = Plant(servers.mlflow)
         self.orchestrator = Orchestrator(servers.prefect)
-        self._prefect = SyncPrefectClient(servers.prefect)
+        login = servers.account["PREFECT_API_AUTH_STRING"]
+        self._prefect = SyncPrefectClient(servers.prefect, auth_string=login)
 
     def two_champions(self) -> ModelName:
         """A twin release whose version 2 is champion, with a way back."""

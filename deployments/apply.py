@@ -36,7 +36,13 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    get_current_settings,
+    temporary_settings,
+)
+from prefect.settings.legacy import Setting
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
@@ -147,8 +153,8 @@ def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
 
     Args:
         force: Overwrite documents that were edited.
-        former_mlflow: An address that the credentials may be moved away from without force:
-            that of the embedded server before it took another port.
+        former_mlflow: An address whose credentials are those of the environment without force:
+            that of the embedded server, which may have taken another port since.
     """
     for block in (MlflowCredentials, ScenarioConfig, ApprovalPolicy):
         block.register_type_and_schema()
@@ -186,8 +192,15 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
         stored.save(DEFAULT_DOCUMENT)
         print(f"created block {DEFAULT_DOCUMENT}")
         return stored
+    if former is not None and stored.tracking_uri == former:
+        # That of the embedded server, which may have another address now, and has a key.
+        moved = _credentials_of_the_environment(wanted)
+        if moved.environment() != stored.environment():
+            moved.save(DEFAULT_DOCUMENT, overwrite=True)
+            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
+        return moved
     if wanted and stored.tracking_uri != wanted:
-        if force or stored.tracking_uri == former:
+        if force:
             moved = stored.model_copy(update={"tracking_uri": wanted})
             moved.save(DEFAULT_DOCUMENT, overwrite=True)
             print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
@@ -394,6 +407,13 @@ def _prepare(pools: Sequence[str]) -> None:
         drop_missed_passes(client)
 
 
+def _named_settings() -> dict[Setting, str]:
+    found: dict[Setting, str] = {PREFECT_API_URL: named_prefect()}
+    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
+        found[PREFECT_API_AUTH_STRING] = login
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command `python -m deployments.apply`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.apply", description=__doc__)
@@ -416,7 +436,7 @@ def main(arguments: list[str] | None = None) -> int:
             apply_mlflow(again=True)
             return 0
         # What Prefect read when it was imported would win over the environment.
-        with temporary_settings({PREFECT_API_URL: named_prefect()}):
+        with temporary_settings(_named_settings()):
             if options.prepare:
                 _prepare(options.prepare)
                 return 0

@@ -37,7 +37,7 @@ from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light, Scenario
 from guardianflow.scenario.file import load_scenario
 from guardianflow.scenario.spec import merge_settings
-from guardianflow.servers import Servers, home
+from guardianflow.servers import Servers, home, private_home
 from guardianflow.synthetic import draw_window
 
 SCENARIO = "donghwa-entec-ppe"
@@ -393,8 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     state = home() / "demo"
     console.print(f"guardianflow demo; everything it leaves is in {state}")
     try:
-        home().mkdir(parents=True, exist_ok=True)
-        with locked(home() / "demo.lock", f"Another demo is at work on {state}."):
+        with locked(private_home() / "demo.lock", f"Another demo is at work on {state}."):
             _clear(state)
             with running(state, say=say) as servers:
                 os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))

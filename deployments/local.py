@@ -1,6 +1,7 @@
 """The embedded servers behind `make up|down`: MLflow, Prefect and two workers on this machine.
 
-state_dir/servers.json   addresses and processes, readable by this user alone
+state_dir/servers.json   addresses and processes, readable by this user alone, as all of it is
+state_dir/keys.json      the passwords of the two servers
 state_dir/logs/*.log     what the processes wrote
 state_dir/mlflow, state_dir/prefect   their data (SQLite and files)
 
@@ -11,6 +12,7 @@ import argparse
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +20,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import webbrowser
+from base64 import b64encode
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -25,22 +29,29 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deployments.mlflow_server import DATA
 from deployments.processes import MARK, Record, end, free_port, marked, spawn, strays
 from guardianflow.errors import GuardianflowError, Refused, ServerUnreachable
-from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Servers, home, read_state
+from guardianflow.private import append_to, open_private, private_folder, write_private
+from guardianflow.servers import (
+    KEY_USER,
+    NO_TELEMETRY,
+    STATE_FILE,
+    Keys,
+    Servers,
+    home,
+    private_home,
+    read_state,
+)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # How often the worker of a pool asks for work, in seconds. Each time writes twice into Prefect's
 # database, and on SQLite writers get in each other's way: what may wait asks seldom.
 POOLS: Mapping[str, int] = {"guardianflow-train": 5, "guardianflow-release": 1}
-PREFECT_SERVER = (
-    "uvicorn",
-    "--factory",
-    "deployments.prefect_server:create_app",
-    f"--app-dir={CHECKOUT}",
-    "--log-level=warning",
-)
+_UVICORN = ("uvicorn", "--factory", f"--app-dir={CHECKOUT}", "--log-level=warning")
+PREFECT_SERVER = (*_UVICORN, "deployments.prefect_server:create_app")
 """The module that starts the Prefect server, and its words but for host and port."""
+_MLFLOW_SERVER = (*_UVICORN, "deployments.mlflow_server:create_app")
 DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
 """Names another database for the Prefect server than SQLite, whose writers get in each other's way:
 an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
@@ -70,11 +81,7 @@ class State:
     def write(self, state_dir: Path) -> None:
         """Replace servers.json in one step; nobody else may read it."""
         content = {**asdict(self), "pids": {k: asdict(v) for k, v in self.pids.items()}}
-        part = state_dir / f"{STATE_FILE}.part"
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
-            json.dump(content, file, indent=2)
-        part.replace(state_dir / STATE_FILE)
+        write_private(state_dir / STATE_FILE, json.dumps(content, indent=2))
 
     def running(self) -> set[str]:
         """The names of those processes that still run."""
@@ -88,9 +95,11 @@ def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
     """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     prefect_home = state_dir / "prefect"
+    keys = Keys.read(state_dir)
     return {
         **kept,
         **NO_TELEMETRY,
+        **({**keys.of_prefect(), **keys.of_mlflow()} if keys else {}),
         MARK: str(state_dir),
         "GUARDIANFLOW_HOME": str(home()),
         "MLFLOW_TRACKING_URI": mlflow,
@@ -100,6 +109,9 @@ def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": os.environ.get(DATABASE)
         or f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        # The UI asks where it came from, under whatever name; no other page gets an answer.
+        "PREFECT_UI_API_URL": "/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect.removesuffix("/api"),
         # In memory a kill -9 of the server would lose who holds the only slot of `reconcile`, and
         # no pass would ever begin again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
@@ -115,9 +127,9 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
 
     Raises:
         ServerUnreachable: A part did not come up; the message names its log file.
+        InputError: The state directory is not this user's alone.
     """
     state_dir = state_dir.absolute()
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _at_work(state_dir):
         before = State.read(state_dir)
         former_mlflow, _ = _former_addresses(state_dir, before)
@@ -132,10 +144,10 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         state = _start_workers(state_dir, state, env)
         former = ["--former-mlflow", former_mlflow] if former_mlflow else []
         _check_output(["deployments.apply", *former], env, state_dir, "deployments", say)
-        _wait_for_workers(state, say)
+        _wait_for_workers(state, env, say)
         _check_output(["deployments.apply", "--prove"], env, state_dir, "", say)
         say("  a flow run was started, and ended well")
-    return Servers(state.mlflow, state.prefect, str(state_dir / STATE_FILE))
+    return read_state(state_dir / STATE_FILE)
 
 
 def stop(state_dir: Path, *, say: Say = print) -> bool:
@@ -163,7 +175,7 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
         (state_dir / STATE_FILE).unlink(missing_ok=True)
         if state:
             # The addresses stay known, so that the next start takes the same ports.
-            (state_dir / _ADDRESSES).write_text(json.dumps([state.mlflow, state.prefect]))
+            write_private(state_dir / _ADDRESSES, json.dumps([state.mlflow, state.prefect]))
     say(f"Ended the servers of {state_dir}." if ran or left else f"Nothing ran for {state_dir}.")
     return ran or bool(left)
 
@@ -195,15 +207,21 @@ def _undisturbed() -> Generator[None, None, None]:
 
 def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
     alive = before.running() if before else set[str]()
-    if before and {"mlflow", "prefect"} <= alive:
+    # What runs without a key was started by an older version: it is started again, with one.
+    keys = Keys.read(state_dir)
+    if before and keys and {"mlflow", "prefect"} <= alive:
         state = before
     else:
         # A lone survivor, or one whose record was lost, would hold the database and the port.
         end(marked(state_dir))
+        keys = keys or Keys.make(state_dir)
         mlflow_port, prefect_port = _ports(state_dir, before)
         state = State(f"http://127.0.0.1:{mlflow_port}", f"http://127.0.0.1:{prefect_port}/api", {})
         env = environment(state_dir, state.mlflow, state.prefect)
-        for name, command in _server_commands(state_dir, mlflow_port, prefect_port).items():
+        env |= {DATA: str(_data(state_dir, "mlflow"))}
+        env |= {"PREFECT_SERVER_API_AUTH_STRING": keys.prefect_login}
+        _data(state_dir, "prefect")
+        for name, command in _server_commands(mlflow_port, prefect_port).items():
             state = _spawn(state_dir, state, name, command, env)
     _wait_for(state, "mlflow", f"{state.mlflow}/health", say)
     _wait_for(state, "prefect", f"{state.prefect}/health", say)
@@ -228,17 +246,18 @@ def _former_addresses(state_dir: Path, before: State | None) -> tuple[str | None
     return None, None
 
 
-def _server_commands(state_dir: Path, mlflow_port: int, prefect_port: int) -> dict[str, list[str]]:
-    data = state_dir / "mlflow"
-    data.mkdir(parents=True, exist_ok=True)
-    (state_dir / "prefect").mkdir(parents=True, exist_ok=True)
-    python = sys.executable
-    mlflow = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port)]
-    # One worker: the first use of a SQLite file by several processes breaks it.
-    mlflow += ["--workers", "1", "--backend-store-uri", f"sqlite:///{data}/mlflow.db"]
-    mlflow += ["--artifacts-destination", str(data / "artifacts")]
-    prefect = [python, "-m", *PREFECT_SERVER, "--host", "127.0.0.1", "--port", str(prefect_port)]
-    return {"mlflow": mlflow, "prefect": prefect}
+def _data(state_dir: Path, name: str) -> Path:
+    return private_folder(state_dir / name)
+
+
+def _server_commands(mlflow_port: int, prefect_port: int) -> dict[str, list[str]]:
+    def command(server: tuple[str, ...], port: int) -> list[str]:
+        return [sys.executable, "-m", *server, "--host", "127.0.0.1", "--port", str(port)]
+
+    return {
+        "mlflow": command(_MLFLOW_SERVER, mlflow_port),
+        "prefect": command(PREFECT_SERVER, prefect_port),
+    }
 
 
 def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> State:
@@ -279,12 +298,12 @@ def _wait_for(state: State, name: str, url: str, say: Say) -> None:
     say(f"  {name:<8} {url.removesuffix('/health').removesuffix('/api')}")
 
 
-def _wait_for_workers(state: State, say: Say) -> None:
+def _wait_for_workers(state: State, env: Mapping[str, str], say: Say) -> None:
     """Wait until each worker polls its pool; flow runs would otherwise look stuck."""
     deadline = time.monotonic() + START_TIMEOUT_S
     for pool in POOLS:
         record = state.pids[f"worker {pool}"]
-        while not _worker_online(state.prefect, pool, since=record.created):
+        while not _worker_online(env, pool, since=record.created):
             if record.process() is None:
                 raise _not_up(record, "ended by itself")
             if time.monotonic() > deadline:
@@ -293,12 +312,13 @@ def _wait_for_workers(state: State, say: Say) -> None:
         say(f"  {record.name} is online")
 
 
-def _worker_online(api: str, pool: str, *, since: float) -> bool:
+def _worker_online(env: Mapping[str, str], pool: str, *, since: float) -> bool:
     """Whether the pool's worker has sent a heartbeat since then; a dead one looks online too."""
+    login = b64encode(env["PREFECT_API_AUTH_STRING"].encode()).decode()
     request = urllib.request.Request(
-        f"{api}/work_pools/{pool}/workers/filter",
+        f"{env['PREFECT_API_URL']}/work_pools/{pool}/workers/filter",
         data=b"{}",
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Authorization": f"Basic {login}"},
     )
     with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=5) as a:
         beats = [worker["last_heartbeat_time"] for worker in json.load(a)]
@@ -326,8 +346,8 @@ def _check_output(
 ) -> None:
     """Run one of our modules to its end; its output goes to a log that a failure names."""
     log = state_dir / "logs" / "apply.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    private_folder(log.parent)
+    with append_to(log) as output:
         rc = subprocess.run(
             [sys.executable, "-m", *arguments],
             env=dict(env),
@@ -356,7 +376,7 @@ def locked(path: Path, at_work: str) -> Generator[None, None, None]:
     Raises:
         Refused: Another process holds it; `at_work` says what that one does.
     """
-    with path.open("w") as lock:
+    with os.fdopen(open_private(path, os.O_RDWR), "r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -365,20 +385,24 @@ def locked(path: Path, at_work: str) -> Generator[None, None, None]:
 
 
 def _at_work(state_dir: Path) -> AbstractContextManager[None]:
+    private_home()
+    private_folder(state_dir)
     return locked(
         state_dir / "lock", f"Another `make up` or `make down` is at work on {state_dir}."
     )
 
 
-def _status(state_dir: Path, say: Say) -> int:
-    state = State.read(state_dir)
+def _status(state_dir: Path) -> int:
+    state = State.read(private_folder(state_dir)) if state_dir.exists() else None
     if state is None:
-        say(f"Nothing is up for {state_dir}. Start it with `make up`.")
+        print(f"Nothing is up for {state_dir}. Start it with `make up`.")
         return 4
     alive = state.running()
     for name, record in state.pids.items():
-        say(f"  {name:<28} {'runs' if name in alive else 'ENDED'}  pid {record.pid}  {record.log}")
-    say(f"  MLflow   {state.mlflow}\n  Prefect  {state.prefect.removesuffix('/api')}")
+        print(
+            f"  {name:<28} {'runs' if name in alive else 'ENDED'}  pid {record.pid}  {record.log}"
+        )
+    print(f"  MLflow   {state.mlflow}\n  Prefect  {state.prefect.removesuffix('/api')}")
     return 0 if alive == set(state.pids) else 4
 
 
@@ -390,29 +414,56 @@ def _print_environment(state_dir: Path) -> int:
         return 4
     print(f"export MLFLOW_TRACKING_URI={servers.mlflow}")
     print(f"export PREFECT_API_URL={servers.prefect}")
+    for name, value in servers.account.items():
+        print(f"export {name}={shlex.quote(value)}")
     return 0
 
 
+def _open(state_dir: Path) -> int:
+    """Show the two UIs, and to this terminal alone what they ask for."""
+    path = state_dir / STATE_FILE
+    servers = read_state(path) if path.is_file() else None
+    keys = Keys.read(state_dir)
+    if servers is None or keys is None:
+        print(f"Nothing is up for {state_dir}. Start it with `make up`.", file=sys.stderr)
+        return 4
+    prefect, mlflow = str(servers.prefect).removesuffix("/api"), str(servers.mlflow)
+    print(f"Prefect  {prefect}\n  password  {keys.prefect_login}")
+    print(f"MLflow   {mlflow}\n  user      {KEY_USER}\n  password  {keys.mlflow}")
+    for address in (prefect, mlflow):
+        webbrowser.open(address)
+    return 0
+
+
+_LOOKING: Mapping[str, Callable[[Path], int]] = {
+    "status": _status,
+    "env": _print_environment,
+    "open": _open,
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command `python -m deployments.local up|down|status|env`."""
+    """The command `python -m deployments.local up|down|status|env|open`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status", "env"))
+    parser.add_argument("command", choices=("up", "down", "status", "env", "open"))
     parser.add_argument("--demo", action="store_true", help="what `make demo` left, instead")
     options = parser.parse_args(arguments)
     command, state_dir = options.command, home() / ("demo" if options.demo else "up")
     try:
-        if command == "status":
-            return _status(state_dir, print)
-        if command == "env":
-            return _print_environment(state_dir)
+        if home().exists():
+            private_home()
+        if command in _LOOKING:
+            return _LOOKING[command](state_dir)
         if command == "down":
             stop(state_dir)
             return 0
         print(f"Starting the embedded servers; their state is in {state_dir}", flush=True)
         servers = start(state_dir, say=lambda line: print(line, flush=True))
         ui = (servers.prefect or "").removesuffix("/api")
-        end_it = "python -m deployments.local down --demo" if options.demo else "make down"
-        print(f"Up. Open Prefect {ui} and MLflow {servers.mlflow} in a browser.")
+        demo = " --demo" if options.demo else ""
+        end_it = f"python -m deployments.local down{demo}" if demo else "make down"
+        print(f"Up: Prefect {ui} and MLflow {servers.mlflow}.")
+        print(f"`python -m deployments.local open{demo}` shows both, and the passwords.")
         print(f"End it with `{end_it}`.")
     except GuardianflowError as error:
         print(error, file=sys.stderr)

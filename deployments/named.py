@@ -23,6 +23,7 @@ def named_prefect() -> str:
     if address and not os.environ.get("PREFECT_API_URL") and servers.mlflow:
         # Of another server's environment the MLflow beside it is not to be taken.
         os.environ["MLFLOW_TRACKING_URI"] = servers.mlflow
+    os.environ.update(servers.account)
     if not address:
         # Here, since it reads the environment while it is imported.
         from prefect.settings import PREFECT_API_URL

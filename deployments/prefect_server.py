@@ -11,7 +11,9 @@ told.
 
 What a refused statement leaves behind is tidied up at once: see `_Cursor`.
 
-On PostgreSQL nothing is refused, and this is what `prefect server start` serves.
+On PostgreSQL nothing is refused.
+
+Whatever the database, a guard stands before all of it: see `deployments.guard`.
 """
 
 import asyncio
@@ -28,19 +30,27 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from starlette.status import HTTP_503_SERVICE_UNAVAILABLE
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.guard import Guard, PlainJson, allowed_hosts, replay
+
 # Seconds before each new try, on average.
 _PAUSES_S = (0.02, 0.1, 0.2, 0.4, 0.6)
 
 
-def create_app() -> FastAPI:
-    """Prefect's application, as `prefect server start` serves it, with `AskedAgain` around it.
+def create_app() -> ASGIApp:
+    """What is served: Prefect's application behind the guard."""
+    return Guard(create_prefect(), hosts=allowed_hosts())
 
-    Automations call it through the same object: their requests are asked again, too.
+
+def create_prefect() -> FastAPI:
+    """Prefect's application, as `prefect server start` serves it, with ours around it.
+
+    Automations call it through the same object: their requests are asked again, and looked at, too.
     """
     app = server.create_app(final=True)
     if str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).startswith("sqlite"):
         app.add_middleware(AskedAgain)
         event.listen(Engine, "do_connect", _connect_tidily)
+    app.add_middleware(PlainJson)
     return app
 
 
@@ -103,13 +113,13 @@ class AskedAgain:
         request = await _whole(receive)
         for pause in _PAUSES_S:
             # A copy: applications write into it which route they took.
-            if not await _refused(self.app, dict(scope), _replay(request, receive), send):
+            if not await _refused(self.app, dict(scope), replay(request, receive), send):
                 return
             # Of another length for each: refused together, they would be refused together again.
             # No request waits for another one here: one that hangs would hold up all of them.
             await asyncio.sleep(pause * random.uniform(0.2, 1.8))
         # As ever: the client is told, and Prefect decides what is logged.
-        await self.app(scope, _replay(request, receive), send)
+        await self.app(scope, replay(request, receive), send)
 
 
 async def _refused(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> bool:
@@ -147,15 +157,3 @@ async def _whole(receive: Receive) -> list[Message]:
     while messages[-1].get("more_body"):
         messages.append(await receive())
     return messages
-
-
-def _replay(messages: list[Message], receive: Receive) -> Receive:
-    """The same messages again, and then whatever else comes."""
-    left = iter(messages)
-
-    async def again() -> Message:
-        for message in left:
-            return message
-        return await receive()
-
-    return again

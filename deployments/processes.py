@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from guardianflow.private import append_to, private_folder
+
 MARK = "GUARDIANFLOW_STATE_DIR"
 # Below those that systems give to outgoing connections: one of these would keep a server that was
 # down for a moment from its own.
@@ -54,8 +56,8 @@ def spawn(
     name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
 ) -> Record:
     """Start a background process in a group of its own; its output goes to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output, _interruptible():
+    private_folder(log.parent)
+    with append_to(log) as output, _interruptible():
         child = subprocess.Popen(
             command,
             env=dict(env),

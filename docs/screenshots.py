@@ -33,14 +33,19 @@ class PicturedStory(Story):
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
-        self._mlflow = servers.mlflow or ""
+        self._servers = servers
+        account = servers.account
+        self._mlflow_login = (
+            account["MLFLOW_TRACKING_USERNAME"],
+            account["MLFLOW_TRACKING_PASSWORD"],
+        )
 
     def answer(self, waiting: WaitingApproval) -> None:
         """Answer in the Prefect UI, as the safety manager would."""
-        with open_browser(width=1440, height=1600) as page:
+        with open_browser(width=1440, height=1600, servers=self._servers) as page:
             open_evidence(page, waiting.url)
             page.screenshot(path=PICTURES / "evidence.png")
-        with open_browser(height=1000) as page:
+        with open_browser(height=1000, servers=self._servers) as page:
             open_approval(page, waiting.url)
             fill_approval(page, "approve", "Kim Minji", "looked at the figures and the pictures")
             page.screenshot(path=PICTURES / "approval-form.png")
@@ -54,8 +59,8 @@ class PicturedStory(Story):
         if after.is_file():
             after.replace(before)
         registered = ModelName.parse(self.variant).registered
-        with open_browser(width=1400, height=560) as page:
-            picture_of_aliases(page, self._mlflow, registered, after)
+        with open_browser(width=1400, height=560, login=self._mlflow_login) as page:
+            picture_of_aliases(page, self._servers.mlflow or "", registered, after)
 
 
 def main() -> int:

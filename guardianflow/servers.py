@@ -1,21 +1,27 @@
 """Where MLflow and Prefect are: the environment, what `make up` left behind, Prefect's profile.
 
 In this order; nothing else decides which server a command talks to. The state file is trusted only
-when it belongs to this user, nobody else can write or read it, and it names loopback addresses.
+when it belongs to this user, nobody else can write or read it, and it names loopback addresses. The
+keys of the embedded servers lie beside it; they are sent to these addresses alone.
 """
 
 import json
 import os
-import stat
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from urllib.parse import urlsplit
 
 from guardianflow.errors import InputError
+from guardianflow.private import private_folder, require_private, write_private
 
 STATE_FILE = "servers.json"
 WORKSPACE = "MLFLOW_WORKSPACE"
+KEY_FILE = "keys.json"
+KEY_USER = "guardianflow"
+"""The user of both embedded servers: each has one password, which is its key."""
 # A dead server would otherwise cost minutes of retries (measured: 246 s) before it is reported.
 QUICK_FAILURE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -45,13 +51,69 @@ NO_TELEMETRY = {
 
 
 @dataclass(frozen=True)
+class Keys:
+    """The passwords of a state directory's servers; never shown but where a person asks for them.
+
+    Two of them: who has Prefect's runs code on this machine, and MLflow's is given to flows.
+    """
+
+    prefect: str = field(repr=False)
+    mlflow: str = field(repr=False)
+
+    @property
+    def prefect_login(self) -> str:
+        """What Prefect calls its auth string, and asks for in its UI."""
+        return f"{KEY_USER}:{self.prefect}"
+
+    def of_prefect(self) -> dict[str, str]:
+        """The environment of what uses the Prefect server."""
+        return {"PREFECT_API_AUTH_STRING": self.prefect_login}
+
+    def of_mlflow(self) -> dict[str, str]:
+        """The environment of what uses the MLflow server."""
+        return {"MLFLOW_TRACKING_USERNAME": KEY_USER, "MLFLOW_TRACKING_PASSWORD": self.mlflow}
+
+    @classmethod
+    def read(cls, state_dir: Path) -> "Keys | None":
+        """Those of a state directory; None where an older version left none.
+
+        Raises:
+            InputError: The file is not private to this user, or holds something else.
+        """
+        path = state_dir / KEY_FILE
+        if not path.exists():
+            return None
+        require_private(path, f"Remove {path}; the next `make up` makes new keys.")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(str(content["prefect"]), str(content["mlflow"]))
+        except (ValueError, KeyError, TypeError) as error:
+            # What is in it is not repeated.
+            raise InputError(
+                f"{path} holds no keys of `make up`.",
+                remedy="Remove it; the next `make up` makes new keys.",
+                file=str(path),
+            ) from error
+
+    @classmethod
+    def make(cls, state_dir: Path) -> "Keys":
+        """New random ones, kept in the state directory for this user alone."""
+        keys = cls(token_urlsafe(32), token_urlsafe(32))
+        content = {"prefect": keys.prefect, "mlflow": keys.mlflow}
+        write_private(state_dir / KEY_FILE, json.dumps(content))
+        return keys
+
+
+@dataclass(frozen=True)
 class Servers:
-    """The two addresses, where they were read, and the workspace of MLflow, if one is named."""
+    """The two addresses, where they were read, MLflow's workspace, and the keys that they ask for."""
 
     mlflow: str | None
     prefect: str | None
     source: str
     workspace: str | None = None
+    account: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Environment variables; none for servers whose account the environment has to name."""
 
     def describe(self) -> str:
         """One line for people: which servers are meant, and why these."""
@@ -66,11 +128,20 @@ def home() -> Path:
     return Path(os.environ.get("GUARDIANFLOW_HOME", ".guardianflow")).absolute()
 
 
+def private_home() -> Path:
+    """`home()`, made where it is missing, and nobody else's business.
+
+    Raises:
+        InputError: It belongs to somebody else, or others may write into it.
+    """
+    return private_folder(home())
+
+
 def find_servers() -> Servers:
     """The servers that this process is to use.
 
     Raises:
-        InputError: An address holds a password; or the state file is not private to this user or
+        InputError: An address holds a password; or the state is not private to this user or
             names a foreign address.
     """
     mlflow, prefect = (
@@ -79,14 +150,29 @@ def find_servers() -> Servers:
     )
     sources = ["environment"] if mlflow or prefect else []
     path = home() / "up" / STATE_FILE
-    if not (mlflow and prefect) and path.is_file():
-        state = read_state(path)
+    account: dict[str, str] = {}
+    if path.is_file() and (state := _state(path, needed=not (mlflow and prefect))):
+        if not (mlflow and prefect):
+            sources.append(str(path))
         mlflow, prefect = mlflow or state.mlflow, prefect or state.prefect
-        sources.append(str(path))
+        # The keys go to the servers that they are made for, and to no other one.
+        ours = {"MLFLOW": mlflow == state.mlflow, "PREFECT": prefect == state.prefect}
+        account = {k: v for k, v in state.account.items() if ours[k.partition("_")[0]]}
     if not prefect and (prefect := _prefect_profile()):
         sources.append("Prefect's profile")
     workspace = os.environ.get(WORKSPACE, "").strip() or None
-    return Servers(mlflow, prefect, " and ".join(sources) or "environment", workspace)
+    return Servers(mlflow, prefect, " and ".join(sources) or "environment", workspace, account)
+
+
+def _state(path: Path, *, needed: bool) -> Servers | None:
+    """What `make up` left; None where it cannot be trusted and is not needed."""
+    try:
+        private_home()
+        return read_state(path)
+    except InputError:
+        if needed:
+            raise
+        return None
 
 
 def _prefect_profile() -> str | None:
@@ -115,6 +201,10 @@ def use_servers() -> Servers:
         os.environ["MLFLOW_TRACKING_URI"] = servers.mlflow
     if servers.prefect:
         os.environ["PREFECT_API_URL"] = servers.prefect
+    os.environ.update(servers.account)
+    if "MLFLOW_TRACKING_PASSWORD" in servers.account:
+        # One that was set for another server would be taken instead of the password.
+        os.environ.pop("MLFLOW_TRACKING_TOKEN", None)
     return servers
 
 
@@ -151,8 +241,10 @@ def read_state(path: Path) -> Servers:
     """Read a state file that `make up` wrote.
 
     Raises:
-        InputError: The file is not private to this user, unreadable, or not about loopback.
+        InputError: The file or its folder is not private to this user, it is unreadable, or not
+            about loopback.
     """
+    private_folder(path.parent)
     require_private(path, f"Run `make up` again, or `chmod 600 {path}` if the file is yours.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -171,19 +263,6 @@ def read_state(path: Path) -> Servers:
                 file=str(path),
                 value=address,
             )
-    return Servers(mlflow, prefect, str(path))
-
-
-def require_private(path: Path, remedy: str) -> None:
-    """Refuse a file that anybody but this user can read, write or has made.
-
-    Raises:
-        InputError: It belongs to another user or is open to others.
-    """
-    info = path.stat()
-    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077:
-        raise InputError(
-            f"{path} belongs to another user or is open to others; it is not trusted.",
-            remedy=remedy,
-            file=str(path),
-        )
+    keys = Keys.read(path.parent)
+    account = {**keys.of_mlflow(), **keys.of_prefect()} if keys else {}
+    return Servers(mlflow, prefect, str(path), account=account)

@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from deployments.processes import free_port
-from guardianflow.servers import NO_TELEMETRY
+from guardianflow.servers import NO_TELEMETRY, Servers
 
 _START_TIMEOUT_S = 90
 
@@ -227,6 +228,38 @@ def prefect_server_on(
         yield f"http://127.0.0.1:{port}"
     finally:
         stop(server)
+
+
+@contextmanager
+def forwarding_to(server: str, folder: Path) -> Iterator[str]:
+    """The shipped guard before a server that has none, for as long as the block lasts."""
+    port, log = free_port(), folder / "guard.log"
+    with log.open("w") as out:
+        guard = subprocess.Popen(
+            [sys.executable, "-m", "deployments.forwarding", server, "--port", str(port)],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=restore_sigint,
+        )
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/api/health", guard, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop(guard)
+
+
+@contextmanager
+def signed_in(servers: Servers) -> Iterator[Servers]:
+    """Embedded servers, whose keys this process knows for as long as the block lasts."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+
+    login = servers.account["PREFECT_API_AUTH_STRING"]
+    with (
+        patch.dict(os.environ, servers.account),
+        temporary_settings({PREFECT_API_AUTH_STRING: login}),
+    ):
+        yield servers
 
 
 def restore_sigint() -> None:

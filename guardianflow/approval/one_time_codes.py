@@ -21,7 +21,7 @@ from guardianflow.approval.book import open_book
 from guardianflow.approval.policy import plain_name, same_name
 from guardianflow.disk import write_whole
 from guardianflow.errors import InputError
-from guardianflow.servers import require_private
+from guardianflow.private import require_private
 
 APPROVERS_VARIABLE = "GUARDIANFLOW_APPROVERS"
 STEP_S = 30

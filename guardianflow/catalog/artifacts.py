@@ -28,7 +28,7 @@ from guardianflow.connection import (
 from guardianflow.disk import scratch, telling_full
 from guardianflow.errors import ArtifactMissing
 from guardianflow.names import ModelName
-from guardianflow.servers import home
+from guardianflow.servers import private_home
 
 SHA_TAG = "guardianflow.sha256."
 SIZE_TAG = "guardianflow.size."
@@ -127,7 +127,7 @@ def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
     """
     expected = _expected(info)
     digest = hashlib.sha256(repr(sorted(expected.items())).encode()).hexdigest()
-    kept = home() / "models" / digest
+    kept = private_home() / "models" / digest
     if kept.is_dir():
         if fingerprint(kept) == expected:
             return kept
@@ -159,7 +159,7 @@ def fetched_files(client: MlflowClient, uri: str, what: str) -> Generator[Path]:
         ArtifactMissing: There are none.
         DiskFull: There is no room for them here.
     """
-    parent = home() / "fetch"
+    parent = private_home() / "fetch"
     parent.mkdir(parents=True, exist_ok=True)
     with scratch(parent) as place:
         folder = place / "files"

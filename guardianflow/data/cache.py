@@ -25,8 +25,8 @@ from guardianflow.data.examination import ImageFacts, LabelFacts, Stamp
 from guardianflow.data.findings import Finding
 from guardianflow.data.rules import Code
 from guardianflow.disk import write_whole
-from guardianflow.errors import DiskFull
-from guardianflow.servers import home
+from guardianflow.errors import DiskFull, InputError
+from guardianflow.servers import home, private_home
 
 _SETTLED_NS = 2 * 10**9
 
@@ -99,7 +99,8 @@ class Cache:
         if not self._changed:
             return
         body = json.dumps(self._kept, separators=(",", ":"))
-        with contextlib.suppress(OSError, UnicodeError, DiskFull):
+        with contextlib.suppress(OSError, UnicodeError, DiskFull, InputError):
+            private_home()
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._file, f"{_seal(body)}\n{body}".encode(), mode=0o600)
 
@@ -134,9 +135,12 @@ def _same(path: str, then: Stamp) -> bool:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        if home().exists():
+            # What somebody else may have written there is no knowledge of ours.
+            private_home()
         seal, _, body = file.read_text(encoding="utf-8").partition("\n")
         return json.loads(body) if seal == _seal(body) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, InputError):
         return {}
 
 

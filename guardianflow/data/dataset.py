@@ -21,7 +21,7 @@ from guardianflow.data.sample import Sample
 from guardianflow.disk import telling_full
 from guardianflow.errors import DatasetInvalid
 from guardianflow.scenario import DatasetSettings, FolderData, Scenario
-from guardianflow.servers import home
+from guardianflow.servers import private_home
 from guardianflow.synthetic import draw_dataset, drawing_digest
 
 __all__ = ["Dataset", "Sample", "load_image", "open_dataset", "prepare_dataset"]
@@ -140,7 +140,7 @@ def prepare_dataset(
         place, base = settings.resolve(), settings.base()
         return open_dataset(place, classes, mapping=settings.classes, base=base, needs=needs)
     identity = json.dumps([settings.model_dump(mode="json"), list(classes), drawing_digest()])
-    folder = home() / "datasets" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    folder = private_home() / "datasets" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

@@ -4,12 +4,15 @@ Used by the browser tests and by the screenshots of the README: what the picture
 tests click.
 """
 
+import json
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from playwright.sync_api import HttpCredentials, Page, expect, sync_playwright
+
+from guardianflow.servers import Servers
 
 CHROMIUM = shutil.which("chromium")
 # Without these the browser looks for hosts that an air-gapped machine cannot reach.
@@ -21,6 +24,8 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Names of the attacker's own, which lead to this machine.
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
 ]
 _TIMEOUT_MS = 60_000
 PHONE = {"width": 390, "height": 844}
@@ -34,8 +39,17 @@ def open_browser(
     height: int = 900,
     light: bool = False,
     login: tuple[str, str] | None = None,
+    servers: Servers | None = None,
 ) -> Generator[Page, None, None]:
-    """A page of a fresh browser, dark as Prefect is; with a login for servers that ask for one."""
+    """A page of a fresh browser, dark as Prefect is.
+
+    Args:
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+        light: Not dark.
+        login: User and password for servers that ask for them.
+        servers: Embedded ones, at whose Prefect the person has signed in before.
+    """
     account = HttpCredentials(username=login[0], password=login[1]) if login else None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
@@ -45,10 +59,19 @@ def open_browser(
         page.set_default_timeout(_TIMEOUT_MS)
         if light:
             page.add_init_script("localStorage.setItem('color-scheme', '\"light\"')")
+        if servers:
+            page.add_init_script(_sign_in(servers))
         try:
             yield page
         finally:
             browser.close()
+
+
+def _sign_in(servers: Servers) -> str:
+    """What Prefect's own page of signing in leaves in the browser."""
+    ui = json.dumps(str(servers.prefect).removesuffix("/api"))
+    login = json.dumps(servers.account["PREFECT_API_AUTH_STRING"])
+    return f"if (location.origin === {ui}) localStorage.setItem('prefect-password', btoa({login}))"
 
 
 def open_approval(page: Page, url: str) -> None:

@@ -8,6 +8,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from deployments import local
 from deployments.processes import marked
 from tests.e2e.plant import Plant
+from tests.servers import signed_in
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def embedded(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GUARDIANFLOW_HOME", str(home))
         patch.setenv("GUARDIANFLOW_APPROVERS", str(home / "approvers.json"))
-        with local.running(home / "up") as servers:
+        with local.running(home / "up") as servers, signed_in(servers):
             yield home, servers
         assert marked(home / "up") == []
 
@@ -33,5 +34,6 @@ def plant(embedded):
 def prefect(embedded):
     """A client of the embedded Prefect server."""
     _, servers = embedded
-    with SyncPrefectClient(servers.prefect) as api:
+    login = servers.account["PREFECT_API_AUTH_STRING"]
+    with SyncPrefectClient(servers.prefect, auth_string=login) as api:
         yield api

@@ -8,18 +8,25 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from blocks import MlflowCredentials
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import local
+from guardianflow.servers import KEY_FILE
+from tests.servers import signed_in
 
 
-def stored_address(prefect):
-    with temporary_settings({PREFECT_API_URL: prefect}):
-        return MlflowCredentials.load(DEFAULT_DOCUMENT).tracking_uri
+def stored(servers):
+    with signed_in(servers), temporary_settings({PREFECT_API_URL: servers.prefect}):
+        return MlflowCredentials.load(DEFAULT_DOCUMENT)
 
 
-def test_the_credentials_follow_mlflow_to_another_port(tmp_path, monkeypatch):
+def test_the_credentials_follow_mlflow_to_another_port_and_key(tmp_path, monkeypatch):
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
     state_dir = tmp_path / "up"
     with local.running(state_dir) as first:
-        assert stored_address(first.prefect) == first.mlflow
+        assert stored(first).tracking_uri == first.mlflow
+        with signed_in(first), temporary_settings({PREFECT_API_URL: first.prefect}):
+            # As a version without keys left it.
+            former = MlflowCredentials(tracking_uri=first.mlflow)
+            former.save(DEFAULT_DOCUMENT, overwrite=True)
+    (state_dir / KEY_FILE).unlink()
     with socket.socket() as somebody:
         somebody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         somebody.bind(("127.0.0.1", urlsplit(first.mlflow).port))
@@ -27,4 +34,13 @@ def test_the_credentials_follow_mlflow_to_another_port(tmp_path, monkeypatch):
         with local.running(state_dir) as second:
             assert second.prefect == first.prefect
             assert second.mlflow != first.mlflow
-            assert stored_address(second.prefect) == second.mlflow
+            assert stored(second).tracking_uri == second.mlflow
+            assert second.account != first.account
+            assert (
+                stored(second).environment().items()
+                <= {
+                    "MLFLOW_TRACKING_URI": second.mlflow,
+                    **second.account,
+                }.items()
+            )
+            assert stored(second).username

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from deployments import local
 from guardianflow.health.box import BoxReport, post_report
+from guardianflow.servers import Keys
 from tests.e2e.plant import Plant, until
 
 
@@ -62,10 +63,13 @@ def test_the_life_of_a_release(plant):
 
 def test_a_shell_is_told_the_addresses(plant, capsys):
     assert local.main(["env"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines, keys = capsys.readouterr().out.splitlines(), Keys.read(plant.state_dir)
     assert lines == [
         f"export MLFLOW_TRACKING_URI={local.State.read(plant.state_dir).mlflow}",
         f"export PREFECT_API_URL={plant.orchestrator.api_url}",
+        "export MLFLOW_TRACKING_USERNAME=guardianflow",
+        f"export MLFLOW_TRACKING_PASSWORD={keys.mlflow}",
+        f"export PREFECT_API_AUTH_STRING=guardianflow:{keys.prefect}",
     ]
 
 

@@ -18,8 +18,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def page():
-    with open_browser() as opened:
+def page(embedded):
+    with open_browser(servers=embedded[1]) as opened:
         yield opened
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from deployments import prefect_server
+from deployments.guard import PlainJson
 from deployments.prefect_server import AskedAgain
 
 
@@ -198,8 +199,9 @@ def test_what_a_refused_statement_leaves_behind_stops_nobody(counter, tmp_path, 
 )
 def test_the_server_is_prefects_own(database, asked_again):
     with temporary_settings({PREFECT_SERVER_DATABASE_CONNECTION_URL: database}):
-        app = prefect_server.create_app()
+        app = prefect_server.create_prefect()
         assert app is prefect_server.server.create_app()
+    assert PlainJson in {one.cls for one in app.user_middleware}
     assert (AskedAgain in {one.cls for one in app.user_middleware}) is asked_again
     listener = (Engine, "do_connect", prefect_server._connect_tidily)
     assert event.contains(*listener) is asked_again

@@ -9,7 +9,8 @@ import pytest
 from guardianflow.cli.output import print_error
 from guardianflow.connection import connect
 from guardianflow.errors import InputError
-from guardianflow.servers import find_servers, home, read_state, use_servers
+from guardianflow.private import write_private
+from guardianflow.servers import Keys, find_servers, home, read_state, use_servers
 
 STATE = {"mlflow": "http://127.0.0.1:5001", "prefect": "http://localhost:4201/api"}
 
@@ -92,6 +93,48 @@ def test_prefects_profile_is_used_where_nothing_else_names_a_server(state, tmp_p
 def test_the_first_line_names_the_workspace(state, monkeypatch):
     monkeypatch.setenv("MLFLOW_WORKSPACE", "plant-a")
     assert f"MLflow {STATE['mlflow']}, workspace plant-a · Prefect" in find_servers().describe()
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "known"),
+    [
+        ({}, ["MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME", "PREFECT_API_AUTH_STRING"]),
+        ({"MLFLOW_TRACKING_URI": "http://plant:5000"}, ["PREFECT_API_AUTH_STRING"]),
+        (
+            {"PREFECT_API_URL": "http://plant:4200/api"},
+            ["MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME"],
+        ),
+        (
+            {"PREFECT_API_URL": STATE["prefect"], "MLFLOW_TRACKING_URI": "http://plant"},
+            ["PREFECT_API_AUTH_STRING"],
+        ),
+    ],
+)
+def test_keys_go_to_the_servers_that_they_are_for_alone(state, monkeypatch, elsewhere, known):
+    keys = Keys.make(state.parent)
+    monkeypatch.setattr(os, "environ", {**os.environ, "MLFLOW_TRACKING_TOKEN": "x", **elsewhere})
+    servers = find_servers()
+    assert sorted(servers.account) == known
+    assert keys.prefect not in f"{servers} {keys} {servers.describe()}"
+    use_servers()
+    for name, value in servers.account.items():
+        assert os.environ[name] == value
+    assert ("MLFLOW_TRACKING_TOKEN" in os.environ) is ("MLFLOW_TRACKING_USERNAME" not in known)
+
+
+def test_keys_that_others_can_read_are_not_trusted(state):
+    Keys.make(state.parent)
+    (state.parent / "keys.json").chmod(0o644)
+    with pytest.raises(InputError, match="not trusted"):
+        find_servers()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"prefect": "s3cret"}'])
+def test_a_file_of_keys_that_holds_something_else_is_refused_and_not_repeated(state, content):
+    write_private(state.parent / "keys.json", content)
+    with pytest.raises(InputError, match="holds no keys") as refused:
+        find_servers()
+    assert "s3cret" not in json.dumps(refused.value.to_json())
 
 
 def test_using_the_servers_points_child_processes_at_them_and_fails_fast(state, monkeypatch):

@@ -14,7 +14,7 @@ from deployments.apply import main as apply
 from deployments.named import named_prefect
 from deployments.worker import PYTHON
 from deployments.worker import main as work
-from guardianflow.servers import STATE_FILE
+from guardianflow.servers import STATE_FILE, Keys
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +36,18 @@ def test_no_command_works_on_a_temporary_server(command, words, capsys):
     assert "No Prefect server is named" in capsys.readouterr().err
 
 
-def test_what_make_up_left_is_found_and_said(nowhere, capsys):
+def test_what_make_up_left_is_found_and_said_with_its_key(nowhere, monkeypatch, capsys):
     state = nowhere / "up" / STATE_FILE
     state.parent.mkdir()
     state.write_text('{"mlflow": "http://127.0.0.1:5", "prefect": "http://127.0.0.1:6/api"}')
     state.chmod(0o600)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    keys = Keys.make(state.parent)
     assert named_prefect() == "http://127.0.0.1:6/api"
-    assert str(state) in capsys.readouterr().out
+    assert os.environ["PREFECT_API_AUTH_STRING"] == keys.prefect_login
+    said = capsys.readouterr().out
+    assert str(state) in said
+    assert keys.prefect not in said
 
 
 def test_the_environment_comes_before_the_profile(monkeypatch, capsys):

@@ -1,0 +1,210 @@
+"""What stands before a server and refuses what no program of ours sends.
+
+    request --> Guard ------------------> PlainJson -----------------> Prefect
+                known name, own pages     JSON, no templates
+            --> Guard with a password ------------------------------> MLflow
+
+A page that somebody merely visits can let the browser ask any server on this machine. Some of that
+needs no leave: forms, `text/plain`, bodies without a type, websockets. `Guard` tells such requests
+by `Host`, `Origin` and `Sec-Fetch-*`, which pages cannot set. Programs send none but `Host`.
+
+`PlainJson` is for Prefect alone, which fills in templates wherever it finds one in a request, and
+takes as long as they like.
+"""
+
+import base64
+import hmac
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HOSTS = "GUARDIANFLOW_ALLOWED_HOSTS"
+"""Names the servers' own names beside those of this machine, e.g. that of a proxy before them:
+`prefect.plant,mlflow.plant:8443`."""
+MAX_BODY_BYTES = 16 * 2**20
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::\d+)?")
+_TEMPLATE = "__prefect_kind"
+Refusal = tuple[int, str]
+
+
+def allowed_hosts() -> list[str]:
+    """The names that the environment adds to those of this machine."""
+    return [name.strip().lower() for name in os.environ.get(HOSTS, "").split(",") if name.strip()]
+
+
+class Guard:
+    """Lets those requests through that name this server as its own pages and programs do.
+
+    Args:
+        app: What answers them.
+        hosts: Names of the server, with a port or for any, beside those of this machine.
+        account: User and password that each request has to bring; None: the application asks.
+        open_to_all: Says which requests need no password.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Sequence[str] = (),
+        account: tuple[str, str] | None = None,
+        open_to_all: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
+        self._app = app
+        self._hosts = tuple(hosts)
+        self._open_to_all = open_to_all
+        self._login = None
+        if account:
+            self._login = b"Basic " + base64.b64encode(":".join(account).encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse, one request or websocket."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif refusal := self._refusal(scope, Headers(scope=scope)):
+            await refuse(scope, send, refusal)
+        else:
+            await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Refusal | None:
+        named = headers.getlist("host")
+        host = named[0].lower() if len(named) == 1 else ""
+        if not self._is_ours(host):
+            return 403, f"This server has another name; {HOSTS} can add one."
+        for origin in headers.getlist("origin"):
+            if _netloc(origin) not in (host, *self._hosts):
+                return 403, "Pages of other servers may not ask this one."
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_link(
+            scope, headers
+        ):
+            return 403, "Pages of other servers may not ask this one."
+        if self._login and not self._open_to_all(scope) and not self._knows(headers):
+            return 401, "This server asks for user and password."
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        # Whatever the port: a tunnel has another one. A name that leads here by a trick of its
+        # DNS is none of these.
+        found = _HOST.fullmatch(host)
+        return found is not None and bool({found[1], host} & {*_LOOPBACK, *self._hosts})
+
+    def _knows(self, headers: Headers) -> bool:
+        given = headers.get("authorization", "").encode("latin-1", "replace")
+        return self._login is not None and hmac.compare_digest(given, self._login)
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin.lower()).netloc
+    except ValueError:
+        return ""
+
+
+def _is_link(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody followed a link to here, or a page shows a picture from here."""
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    kind = headers.get("sec-fetch-dest")
+    return kind == "image" or (kind == "document" and headers.get("sec-fetch-mode") == "navigate")
+
+
+class PlainJson:
+    """Lets bodies through that are JSON of a bounded size and hold no template of Prefect's.
+
+    Args:
+        app: What answers them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse, one request; a websocket is ended by a message that is refused."""
+        if scope["type"] == "websocket":
+            await self.app(scope, _plain_messages(receive, send), send)
+            return
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        messages, size = [await receive()], 0
+        while True:
+            size += len(messages[-1].get("body", b""))
+            if size > MAX_BODY_BYTES:
+                await refuse(scope, send, (413, f"More than {MAX_BODY_BYTES} bytes."))
+                return
+            if not messages[-1].get("more_body"):
+                break
+            messages.append(await receive())
+        body = b"".join(message.get("body", b"") for message in messages)
+        if body and (refusal := _of_body(body, Headers(scope=scope))):
+            await refuse(scope, send, refusal)
+            return
+        await self.app(scope, replay(messages, receive), send)
+
+
+def _of_body(body: bytes, headers: Headers) -> Refusal | None:
+    kinds = [kind.partition(";")[0].strip().lower() for kind in headers.getlist("content-type")]
+    if kinds != ["application/json"]:
+        return 415, "Send application/json."
+    return None if _is_plain(body) else (422, f"Send JSON without {_TEMPLATE}.")
+
+
+def _is_plain(text: bytes | str) -> bool:
+    """Whether it is JSON without a template at any depth, and of a depth that can be read."""
+    try:
+        # As the server decodes it, whatever the encoding.
+        json.loads(text, object_pairs_hook=_pairs)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> None:
+    if any(key == _TEMPLATE for key, _ in pairs):
+        raise ValueError(_TEMPLATE)
+
+
+def _plain_messages(receive: Receive, send: Send) -> Receive:
+    async def plain() -> Message:
+        message = await receive()
+        if message["type"] != "websocket.receive":
+            return message
+        text = message.get("text") or message.get("bytes") or ""
+        if len(text) <= MAX_BODY_BYTES and _is_plain(text):
+            return message
+        await send({"type": "websocket.close", "code": 1008})
+        return {"type": "websocket.disconnect", "code": 1008}
+
+    return plain
+
+
+def replay(messages: list[Message], receive: Receive) -> Receive:
+    """The same messages again, and then whatever else comes."""
+    left = iter(messages)
+
+    async def again() -> Message:
+        for message in left:
+            return message
+        return await receive()
+
+    return again
+
+
+async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Say no, and why."""
+    status, why = refusal
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": why})
+        return
+    headers = [(b"content-type", b"application/json")]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="guardianflow"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    # `detail` is what Prefect's clients show.
+    await send({"type": "http.response.body", "body": json.dumps({"detail": why}).encode()})

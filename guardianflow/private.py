@@ -1,0 +1,114 @@
+"""Files and folders that are this user's alone: the one place that makes and opens them.
+
+What lies in the state of `make up` holds keys and tells which processes are ours, so a folder that
+somebody else made or may write is refused, and no symbolic link in it is followed.
+"""
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import IO
+
+from guardianflow.errors import InputError
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made where it is missing, and closed to everybody else.
+
+    Raises:
+        InputError: It belongs to somebody else, others may write into it, or it is no folder.
+    """
+    try:
+        if not path.is_symlink():
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _not_ours(path, f"cannot be opened as a folder ({error.strerror})") from error
+    try:
+        info = os.fstat(descriptor)
+        if info.st_uid != os.getuid():
+            raise _not_ours(path, "belongs to another user")
+        if _others_write(info):
+            # Somebody may have put something into it: to close it now would come too late.
+            raise _not_ours(path, "may be written by others")
+        if stat.S_IMODE(info.st_mode) != 0o700:
+            os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
+    return path
+
+
+def _others_write(info: os.stat_result) -> bool:
+    group = info.st_mode & stat.S_IWGRP and not _is_private_group(info.st_gid)
+    return bool(info.st_mode & stat.S_IWOTH or group)
+
+
+def _is_private_group(number: int) -> bool:
+    """Whether nobody but this user is in the group, as systems make one for each user."""
+    try:
+        user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(number)
+    except KeyError:
+        return False
+    return number == user.pw_gid and {group.gr_name, *group.gr_mem} == {user.pw_name}
+
+
+def _not_ours(path: Path, why: str) -> InputError:
+    return InputError(
+        f"The folder {path} {why}; nothing in it is trusted.",
+        remedy=f"Look into it, then `chmod 700 {path}` if it is yours; else remove it, or set "
+        "GUARDIANFLOW_HOME to a folder of your own.",
+        file=str(path),
+    )
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a file for this user alone, made where it is missing; never through a symbolic link.
+
+    Args:
+        path: The file.
+        flags: Those of `os.open`, e.g. `os.O_WRONLY | os.O_APPEND`.
+
+    Returns:
+        A file descriptor.
+
+    Raises:
+        InputError: It is a symbolic link, or cannot be opened.
+    """
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        what = "is a symbolic link" if path.is_symlink() else f"cannot be opened: {error.strerror}"
+        raise InputError(
+            f"{path} {what}.", remedy="Look at it, and remove it.", file=str(path)
+        ) from error
+
+
+def append_to(path: Path) -> IO[bytes]:
+    """Open a log of this user's own for adding to it."""
+    return os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "ab")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step by one that only this user can read."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(open_private(part, os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8") as file:
+        file.write(text)
+    part.replace(path)
+
+
+def require_private(path: Path, remedy: str) -> None:
+    """Refuse a file that anybody but this user can read, write or has made.
+
+    Raises:
+        InputError: It belongs to another user or is open to others.
+    """
+    info = path.stat()
+    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077:
+        raise InputError(
+            f"{path} belongs to another user or is open to others; it is not trusted.",
+            remedy=remedy,
+            file=str(path),
+        )

@@ -1,0 +1,254 @@
+"""What is let through to a server, and what is refused before it."""
+
+import asyncio
+import base64
+import json
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from deployments import guard, mlflow_server
+from deployments.guard import Guard, PlainJson
+
+ME = "http://127.0.0.1:4200"
+
+
+async def echo(request: Request) -> JSONResponse:
+    return JSONResponse((await request.body()).decode("utf-8", "replace"))
+
+
+async def echo_messages(socket: WebSocket) -> None:
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(text)
+
+
+def app():
+    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    return Starlette(
+        routes=[
+            WebSocketRoute("/api/events/in", echo_messages),
+            Route("/{path:path}", echo, methods=every),
+        ]
+    )
+
+
+def ask(served, method="GET", path="/", host="127.0.0.1:4200", **more) -> httpx.Response:
+    async def request():
+        transport = httpx.ASGITransport(served)
+        async with httpx.AsyncClient(transport=transport, base_url=ME) as client:
+            headers = {"host": host, **more.pop("headers", {})}
+            return await client.request(method, path, headers=headers, **more)
+
+    return asyncio.run(request())
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:4200", "localhost:4200", "LOCALHOST:8080", "[::1]:4200", "prefect.plant"]
+)
+def test_a_server_is_asked_by_its_names(host):
+    assert ask(Guard(app(), hosts=["prefect.plant"]), host=host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:4200",
+        "127.0.0.1.evil.example",
+        "10.evil.example",
+        "localhost.evil.example:4200",
+        "evil@127.0.0.1",
+        "127.0.0.1/evil.example",
+        "127.0.0.1:4200:",
+        "",
+        "[::1",
+        "prefect-in-memory",
+        "prefect.plant.evil.example",
+    ],
+)
+def test_a_name_that_leads_here_by_a_trick_is_refused(host):
+    refused = ask(Guard(app(), hosts=["prefect.plant"]), host=host)
+    assert refused.status_code == 403
+    assert guard.HOSTS in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "https://127.0.0.1.evil.example:4200",
+        "http://127.0.0.1:9999",
+        "http://localhost:4200",
+        "null",
+        "file://",
+        "http://[::1",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
+def test_pages_of_other_servers_get_nothing(origin, method):
+    assert ask(Guard(app()), method, headers={"origin": origin}).status_code == 403
+
+
+def test_own_pages_and_those_of_a_proxy_are_served():
+    served = Guard(app(), hosts=["prefect.plant:8443"])
+    assert ask(served, "POST", headers={"origin": ME}).status_code == 200
+    for host in ("prefect.plant:8443", "127.0.0.1:4200"):
+        asked = ask(served, "POST", host=host, headers={"origin": "https://prefect.plant:8443"})
+        assert asked.status_code == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(
+    ("method", "kind", "mode", "status"),
+    [
+        ("GET", "document", "navigate", 200),  # a link in a message
+        ("GET", "image", "no-cors", 200),  # a picture in a page of Prefect's
+        ("POST", "document", "navigate", 403),  # a form
+        ("GET", "iframe", "navigate", 403),
+        ("GET", "script", "no-cors", 403),
+        ("GET", "empty", "no-cors", 403),
+    ],
+)
+def test_from_elsewhere_come_links_and_pictures_alone(site, method, kind, mode, status):
+    headers = {"sec-fetch-site": site, "sec-fetch-dest": kind, "sec-fetch-mode": mode}
+    assert ask(Guard(app()), method, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "opened"),
+    [
+        ({}, True),
+        ({"origin": ME}, True),
+        ({"origin": "http://evil.example"}, False),
+        ({"origin": "null"}, False),
+        ({"host": "evil.example"}, False),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "websocket"}, False),
+    ],
+)
+def test_websockets_are_opened_by_programs_and_own_pages(headers, opened):
+    client = TestClient(Guard(app()))
+    headers = {"host": "127.0.0.1:4200", **headers}
+    if opened:
+        with client.websocket_connect("/api/events/in", headers=headers) as socket:
+            socket.send_text("{}")
+            assert socket.receive_text() == "{}"
+    else:
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect("/api/events/in", headers=headers),
+        ):
+            pass
+
+
+def login(text):
+    return {"authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/", login("guardianflow:right"), 200),
+        ("/", {}, 401),
+        ("/", login("guardianflow:wrong"), 401),
+        ("/", login("guardianflow:right "), 401),
+        ("/", {"authorization": "Bearer right"}, 401),
+        ("/", {"authorization": "Basic é".encode()}, 401),
+        ("/health", {}, 200),
+        ("/version", {}, 200),
+        ("/healthy", {}, 401),
+        (f"/get-artifact?path=a/b.png&run_uuid={'a' * 32}", {}, 200),
+        (f"/get-artifact?path=a/b.jpg&run_uuid={'a' * 32}", {}, 200),
+        (f"/get-artifact?path=a/b.pt&run_uuid={'a' * 32}", {}, 401),
+        (f"/get-artifact?path=a/b.png&path=b.pt&run_uuid={'a' * 32}", {}, 401),
+        ("/get-artifact?path=a/b.png", {}, 401),
+        ("/ajax-api/2.0/mlflow/experiments/search", {}, 401),
+    ],
+)
+def test_mlflow_is_asked_with_the_password_but_for_pictures(path, headers, status):
+    served = Guard(app(), account=("guardianflow", "right"), open_to_all=mlflow_server._open_to_all)
+    asked = ask(served, path=path, headers=headers)
+    assert asked.status_code == status
+    assert ("basic" in asked.headers.get("www-authenticate", "").lower()) is (status == 401)
+
+
+def test_what_is_open_to_all_is_read_only_and_not_for_websockets():
+    served = Guard(app(), account=("guardianflow", "right"), open_to_all=mlflow_server._open_to_all)
+    assert ask(served, "POST", "/health").status_code == 401
+    with (
+        pytest.raises(WebSocketDisconnect),
+        TestClient(served).websocket_connect("/health", headers={"host": "localhost"}),
+    ):
+        pass
+
+
+TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 9**(9**9) > 1 }}"}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b'{"reason": "fewer missed masks"}', JSON, 200),
+        (b'{"reason": "[\\u0041]"}', {"content-type": "application/json; charset=utf-8"}, 200),
+        (b"", {}, 200),
+        (b'{"reason": 1}', {}, 415),
+        (b'{"reason": 1}', {"content-type": "text/plain"}, 415),
+        (b'{"reason": 1}', {"content-type": "text/plain; application/json"}, 415),
+        (b'{"reason": 1}', {"content-type": "application/x-www-form-urlencoded"}, 415),
+        (b'{"reason": 1}', {"content-type": "application/jsonx"}, 415),
+        (b"{", JSON, 422),
+        (b"[" * 100_000, JSON, 422),
+        (b"9" * 100_000, JSON, 422),
+        (json.dumps(TEMPLATE).encode(), JSON, 422),
+        (json.dumps({"a": [[{"b": TEMPLATE}]]}).encode(), JSON, 422),
+        (json.dumps(TEMPLATE).replace("__p", "\\u005f\\u005fp").encode(), JSON, 422),
+        (json.dumps(TEMPLATE).encode("utf-16"), JSON, 422),
+        (json.dumps(TEMPLATE).encode("utf-32-le"), JSON, 422),
+        (json.dumps(TEMPLATE).encode("utf-8-sig"), JSON, 422),
+        # The last of two keys would win.
+        (b'{"a": {"__prefect_kind": "jinja"}, "a": 1}', JSON, 422),
+        (json.dumps("x" * guard.MAX_BODY_BYTES).encode(), JSON, 413),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_bodies_are_bounded_json_without_templates(body, headers, status, method):
+    asked = ask(PlainJson(app()), method, "/api/flow_runs/1/resume", content=body, headers=headers)
+    assert asked.status_code == status
+    if status == 200:
+        assert asked.json() == body.decode()
+
+
+def test_a_body_without_end_is_refused_at_the_limit():
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        while True:
+            sent += 2**20
+            yield b"9" * 2**20
+
+    asked = ask(PlainJson(app()), "POST", content=endless(), headers=JSON)
+    assert asked.status_code == 413
+    assert sent <= guard.MAX_BODY_BYTES + 2 * 2**20
+
+
+def test_a_template_ends_a_websocket():
+    client = TestClient(PlainJson(app()), base_url=ME)
+    with client.websocket_connect("/api/events/in") as socket:
+        socket.send_text('{"payload": 1}')
+        assert socket.receive_text() == '{"payload": 1}'
+        socket.send_text(json.dumps({"payload": TEMPLATE}))
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_text()
+
+
+def test_the_environment_adds_names(monkeypatch):
+    monkeypatch.setenv(guard.HOSTS, " Prefect.plant, mlflow.plant:8443,")
+    assert guard.allowed_hosts() == ["prefect.plant", "mlflow.plant:8443"]

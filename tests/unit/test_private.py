@@ -1,0 +1,172 @@
+"""Folders and files that nobody else may have made, read or written."""
+
+import grp
+import os
+import pwd
+import stat
+
+import pytest
+
+from deployments import demo, local
+from deployments.processes import spawn
+from guardianflow.data.cache import Cache
+from guardianflow.errors import InputError
+from guardianflow.private import private_folder, write_private
+from guardianflow.servers import Keys, find_servers
+
+ROOT = os.getuid() == 0
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    """A state directory in a folder that somebody else may write."""
+    everybodys = tmp_path / "everybodys"
+    everybodys.mkdir()
+    everybodys.chmod(0o777)
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(everybodys / ".guardianflow"))
+    monkeypatch.chdir(everybodys)
+    path = everybodys / ".guardianflow" / "up"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A file of the user's that nobody is to touch."""
+    path = tmp_path / "thesis.txt"
+    path.write_text("years of work")
+    return path
+
+
+def open_to_others(path):
+    path.chmod(0o777)
+
+
+def of_somebody_else(path):
+    os.chown(path, 12_345, 12_345)
+
+
+def a_link(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+WAYS = [
+    open_to_others,
+    a_link,
+    pytest.param(
+        of_somebody_else, marks=pytest.mark.skipif(not ROOT, reason="only root gives files away")
+    ),
+]
+
+
+@pytest.mark.parametrize("spoil", WAYS)
+@pytest.mark.parametrize("which", ["home", "state"])
+@pytest.mark.parametrize("command", ["up", "down", "status", "env", "open"])
+def test_a_state_directory_of_somebody_else_is_refused_and_nothing_written(
+    state, mine, spoil, which, command, capsys
+):
+    (state / "lock").symlink_to(mine)
+    (state / "servers.json").symlink_to(mine)
+    spoil(state if which == "state" else state.parent)
+    assert local.main([command]) == 2
+    assert "nothing in it is trusted" in capsys.readouterr().err
+    assert mine.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_link_in_a_directory_of_ones_own_is_not_followed_either(state, mine, command, capsys):
+    (state / "lock").symlink_to(mine)
+    assert local.main([command]) == 2
+    assert "symbolic link" in capsys.readouterr().err
+    assert mine.read_text() == "years of work"
+
+
+def test_the_demo_takes_no_state_of_somebody_else(state, mine, monkeypatch):
+    monkeypatch.setattr(demo, "stop_on_termination", lambda: None)
+    (state.parent / "demo.lock").symlink_to(mine)
+    assert demo.main([]) == 2
+    open_to_others(state.parent)
+    assert demo.main([]) == 2
+    assert mine.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("which", ["home", "state"])
+@pytest.mark.parametrize("spoil", WAYS)
+def test_addresses_and_keys_of_somebody_else_are_not_used(state, spoil, which, monkeypatch):
+    for variable in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    addresses = '{"mlflow": "http://127.0.0.1:1", "prefect": "http://127.0.0.1:2/api"}'
+    write_private(state / "servers.json", addresses)
+    spoil(state if which == "state" else state.parent)
+    with pytest.raises(InputError, match="nothing in it is trusted"):
+        find_servers()
+
+
+def test_what_is_made_is_open_to_nobody_else(state):
+    former = os.umask(0)
+    try:
+        Keys.make(state)
+        spawn("echo", ["true"], env={}, cwd=state, log=state / "logs" / "echo.log")
+        private_folder(state)
+        made = [state, *state.rglob("*")]
+    finally:
+        os.umask(former)
+    assert len(made) == 4
+    assert {mode(path) & 0o077 for path in made} == {0}
+
+
+def test_a_log_is_not_written_through_a_link(state, mine):
+    private_folder(state / "logs")
+    (state / "logs" / "echo.log").symlink_to(mine)
+    with pytest.raises(InputError, match="symbolic link"):
+        spawn("echo", ["echo", "x"], env={}, cwd=state, log=state / "logs" / "echo.log")
+    assert mine.read_text() == "years of work"
+
+
+def test_a_file_is_replaced_and_not_written_through_a_link(state, mine):
+    (state / "keys.json").symlink_to(mine)
+    (state / "keys.json.part").symlink_to(mine)
+    Keys.make(state)
+    assert mine.read_text() == "years of work"
+    assert not (state / "keys.json").is_symlink()
+
+
+@pytest.mark.parametrize("before", [0o755, 0o700, 0o750])
+def test_a_folder_of_ones_own_that_others_could_read_is_closed(tmp_path, before):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    folder.chmod(before)
+    assert mode(private_folder(folder)) == 0o700
+
+
+@pytest.mark.parametrize(("members", "trusted"), [([], True), (["lee"], False)])
+def test_a_group_counts_as_others_unless_it_is_the_users_own(
+    tmp_path, monkeypatch, members, trusted
+):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    folder.chmod(0o775)
+    user = pwd.getpwuid(os.getuid())
+    group = grp.struct_group((user.pw_name, "x", user.pw_gid, members))
+    monkeypatch.setattr(grp, "getgrgid", {folder.stat().st_gid: group}.__getitem__)
+    if trusted:
+        assert mode(private_folder(folder)) == 0o700
+    else:
+        with pytest.raises(InputError, match="written by others"):
+            private_folder(folder)
+
+
+def test_what_others_may_have_written_is_no_knowledge_of_the_checker(state, tmp_path):
+    cache = Cache(tmp_path, 1)
+    cache._changed = True
+    cache.save()
+    assert cache._file.exists()
+    cache._file.unlink()
+    open_to_others(state.parent)
+    cache.save()
+    assert not cache._file.exists()
