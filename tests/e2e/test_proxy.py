@@ -1,6 +1,7 @@
 """The nginx configuration for approvers, before a real Prefect server with a password."""
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ from tests.e2e.browser import (
     submit_approval,
 )
 from tests.e2e.waiting import wait_for_an_answer
-from tests.servers import prefect_server_on, restore_sigint, stop
+from tests.servers import forwarding_to, prefect_server_on, restore_sigint, stop
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 OPENSSL = shutil.which("openssl")
@@ -47,7 +48,14 @@ def prefect(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def proxy(prefect, tmp_path_factory):
+def guarded(prefect, tmp_path_factory):
+    """The guard before it; its address."""
+    with forwarding_to(prefect, tmp_path_factory.mktemp("guard")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def proxy(guarded, tmp_path_factory):
     """The configuration as it is shipped, with this test's addresses, password and logins."""
     folder = tmp_path_factory.mktemp("nginx")
     port = free_port()
@@ -58,7 +66,7 @@ def proxy(prefect, tmp_path_factory):
     secret = base64.b64encode(PASSWORD.encode()).decode()
     text = CONFIGURATION.read_text()
     for old, new in {
-        "server 127.0.0.1:4200;": f"server {prefect.removeprefix('http://')};",
+        "server 127.0.0.1:4201;": f"server {guarded.removeprefix('http://')};",
         "listen 443 ssl;": f"listen 127.0.0.1:{port};",
         "ssl_certificate /etc/nginx/guardianflow.crt;": "",
         "ssl_certificate_key /etc/nginx/guardianflow.key;": "",
@@ -190,6 +198,8 @@ def test_an_approver_answers_in_the_ui_with_a_personal_login(proxy, prefect, wai
         ("POST", "/api/admin/database/clear"),
         ("GET", "/api/admin/settings"),
         ("GET", "/docs/../api/admin/settings"),
+        ("GET", "/api/variables/name/ui-settings"),
+        ("GET", "/api/block_types/slug/ui-settings"),
         ("POST", "/"),
     ],
 )
@@ -197,6 +207,59 @@ def test_an_approver_can_do_nothing_else(kim, waiting, prefect, method, path):
     answer = kim.request(method, path.replace("{run}", waiting[0]), json={"limit": 1})
     assert answer.status_code in (403, 404, 405), (answer.status_code, answer.text[:200])
     assert "nginx" in answer.text
+
+
+TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 9**(9**9) > 1 }}"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "application/json"}, 201),
+        ({}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
+        ({"Content-Type": "application/json", "Origin": "null"}, 403),
+    ],
+)
+def test_a_page_of_somebody_else_answers_nothing_with_an_approvers_login(
+    kim, prefect, headers, status
+):
+    with SyncPrefectClient(f"{prefect}/api", auth_string=PASSWORD) as client:
+        run, _ = wait_for_an_answer(client)
+        answer = {"decision": "approve", "approver": "Kim", "reason": "not Kim"}
+        body = json.dumps({"run_input": answer}).encode()
+        asked = kim.post(f"/api/flow_runs/{run}/resume", content=body, headers=headers)
+        assert asked.status_code == status, asked.text
+        assert client.read_flow_run(uuid.UUID(run)).state.is_paused() is (status != 201)
+
+
+def test_links_lead_through_the_proxy_from_anywhere(kim):
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert kim.get("/", headers={**headers, "Sec-Fetch-Dest": "iframe"}).status_code == 403
+    headers["Sec-Fetch-Dest"] = "document"
+    assert kim.get("/", headers=headers, follow_redirects=True).status_code == 200
+
+
+def test_an_approver_cannot_let_the_server_work_without_end(kim, waiting):
+    body = {"run_input": {"decision": "approve", "approver": "Kim", "reason": TEMPLATE}}
+    asked = kim.post(f"/api/flow_runs/{waiting[0]}/resume", json=body)
+    assert asked.status_code == 422
+    validated = kim.post("/api/ui/schemas/validate", json={"json_schema": {}, "values": TEMPLATE})
+    assert validated.status_code == 422
+    # It answers still.
+    assert kim.get("/api/health", timeout=30).json() is True
+
+
+def test_no_login_of_an_approver_reaches_the_server(proxy, guarded, kim):
+    """Also where a location changes what is sent: the server would see Kim's, and refuse it."""
+    assert kim.get("/ui-settings").status_code == 200
+    text = CONFIGURATION.read_text()
+    server, _, _ = text.partition("\n    location ")
+    assert text.count("proxy_set_header") == server.count("proxy_set_header") > 0
 
 
 def test_the_server_itself_wants_its_password(prefect):
