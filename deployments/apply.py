@@ -42,7 +42,6 @@ from prefect.settings import (
     get_current_settings,
     temporary_settings,
 )
-from prefect.settings.legacy import Setting
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
@@ -407,13 +406,6 @@ def _prepare(pools: Sequence[str]) -> None:
         drop_missed_passes(client)
 
 
-def _named_settings() -> dict[Setting, str]:
-    found: dict[Setting, str] = {PREFECT_API_URL: named_prefect()}
-    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
-        found[PREFECT_API_AUTH_STRING] = login
-    return found
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command `python -m deployments.apply`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.apply", description=__doc__)
@@ -436,7 +428,9 @@ def main(arguments: list[str] | None = None) -> int:
             apply_mlflow(again=True)
             return 0
         # What Prefect read when it was imported would win over the environment.
-        with temporary_settings(_named_settings()):
+        address = named_prefect()
+        login = os.environ.get("PREFECT_API_AUTH_STRING") or PREFECT_API_AUTH_STRING.value()
+        with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: login}):
             if options.prepare:
                 _prepare(options.prepare)
                 return 0

@@ -30,6 +30,7 @@ MAX_BODY_BYTES = 16 * 2**20
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::\d+)?")
 _TEMPLATE = "__prefect_kind"
+_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 Refusal = tuple[int, str]
 
 
@@ -206,5 +207,6 @@ async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     if status == 401:
         headers.append((b"www-authenticate", b'Basic realm="guardianflow"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    # `detail` is what Prefect's clients show.
-    await send({"type": "http.response.body", "body": json.dumps({"detail": why}).encode()})
+    # What Prefect's clients show, and what MLflow's do.
+    said = {"detail": why, "message": why, "error_code": _CODES.get(status, "BAD_REQUEST")}
+    await send({"type": "http.response.body", "body": json.dumps(said).encode()})

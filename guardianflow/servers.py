@@ -106,7 +106,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Servers:
-    """The two addresses, where they were read, MLflow's workspace, and the keys that they ask for."""
+    """The two addresses, where they were read, and with which workspace and keys they are asked."""
 
     mlflow: str | None
     prefect: str | None
