@@ -8,9 +8,8 @@ A suspended flow run that times out or is cancelled runs no hook, so the flow `r
 event comes first: a process that is killed before the end tells twice rather than never.
 """
 
+import logging
 from datetime import UTC, datetime
-
-from prefect import get_run_logger
 
 from flows.connection import connect, mirror_policy
 from flows.publishing import send_event
@@ -22,6 +21,8 @@ from guardianflow.promotion import expire, was_decided
 from guardianflow.promotion.question import OpenQuestion, open_questions
 from guardianflow.registry import ModelRegistryManager
 
+# Of our modules: it is told in the flow run, and there need not be one.
+log = logging.getLogger("guardianflow.reconcile")
 _NEVER_RESUMED = "never resumed"
 _GONE = "no longer exists"
 """What a worker says of a flow run whose deployment was deleted, when it cancels it."""
@@ -38,7 +39,7 @@ def look_at_questions(now: datetime | None = None) -> list[str]:
     registry = connect()
     try:
         if mirror_policy(registry):
-            get_run_logger().info("copied the approval policy to MLflow")
+            log.info("copied the approval policy to MLflow")
         waiting = open_questions(registry.client)
     except LedgerDamaged:
         # What carries both is gone, which the pass tells; nothing is promoted until it is back.
@@ -96,14 +97,14 @@ def _ask_anew(question: OpenQuestion, run: FlowRunInfo) -> str | None:
             idempotency_key=f"anew-{question.request}",
         )
     except InputError as error:
-        get_run_logger().warning("%s", error)
+        log.warning("%s", error)
         return None
     why = f"its deployment was deleted; asked anew as flow run {started.name}"
     if not run.final:
         orchestrator.cancel(run.id, f"Its deployment was deleted; asked anew: {started.url}")
     question.close(why)
     message = f"The question about {asked.model_name} version {asked.version} is put anew: {why}."
-    get_run_logger().warning("%s", message)
+    log.warning("%s", message)
     return message
 
 
@@ -131,7 +132,7 @@ def _tell(event: EventName, question: OpenQuestion, message: str) -> None:
         message=message,
     )
     send_event(event, payload)
-    get_run_logger().warning("%s", message)
+    log.warning("%s", message)
 
 
 def _why(run: FlowRunInfo | None) -> str:

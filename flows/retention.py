@@ -3,9 +3,9 @@
 A question that waits keeps its pictures until it is over, however few days they are kept.
 """
 
+import logging
 from datetime import UTC, datetime
 
-from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -17,6 +17,8 @@ from guardianflow.care.retention import Overdue, delete_pictures, find_overdue, 
 from guardianflow.errors import GuardianflowError, LedgerDamaged
 from guardianflow.promotion.question import open_questions
 
+# Of our modules: it is told in the flow run, and there need not be one.
+log = logging.getLogger("guardianflow.reconcile")
 _PAGE = 200
 
 
@@ -39,10 +41,10 @@ def forget_pictures() -> int:
             _tidy_pages(record)
             mark_deleted(client, record)
         except GuardianflowError as error:
-            get_run_logger().error("pictures of record %s: %s", record.run_id, error)
+            log.error("pictures of record %s: %s", record.run_id, error)
             continue
         deleted += 1
-        get_run_logger().info("deleted the pictures of record %s", record.run_id)
+        log.info("deleted the pictures of record %s", record.run_id)
     return deleted
 
 
