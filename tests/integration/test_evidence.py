@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import requests
 from PIL import Image
+from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 
@@ -17,7 +18,7 @@ from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from flows.promotion import promote
 from flows.publishing import evidence_key
-from flows.retention import forget_pictures
+from flows.retention import forget_pictures as step
 from guardianflow.approval import Answer, Choice
 from guardianflow.care.retention import delete_pictures, find_overdue, mark_deleted
 from guardianflow.evidence.pictures import UNTIL_METRIC
@@ -36,6 +37,12 @@ from tests.integration.test_approval_flow import until
 
 GATE = GateSettings(min_map50=0.0, max_regression=1.0)
 YES = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")
+
+
+@flow(name="retention-test")
+def forget_pictures() -> int:
+    """The step of a pass, which logs in its flow run."""
+    return step()
 
 
 @pytest.fixture
