@@ -135,7 +135,7 @@ def test_an_edited_block_is_kept_and_the_difference_shown(seeds, capsys):
     edited.save("donghwa-entec-ppe", overwrite=True)
     apply_blocks(force=False)
     said = capsys.readouterr().out
-    assert "common.gate.min_map50: server 0.77, file 0.4" in said
+    assert "common.gate.min_map50: server 0.77, file 0.6" in said
     assert ScenarioConfig.load("donghwa-entec-ppe").spec().version("v1").gate.min_map50 == 0.77
     apply_blocks(force=True)
     assert ScenarioConfig.load("donghwa-entec-ppe").spec() == load_spec("donghwa-entec-ppe")
