@@ -113,31 +113,48 @@ def split_of(*places: str) -> str | None:
 
 def _read_coco(found: Recognised, file: Path, made: ForeignSet) -> None:
     content = mapping(read_json(file))
-    names = {
-        one.get("id"): made.know(one.get("name"))
-        for one in sorted(map(mapping, listed(content.get("categories"))), key=_by_id)
+    categories = _with_id(content, "categories", "id", made)
+    names: dict[object, str] = {
+        one["id"]: made.know(one.get("name")) for one in sorted(categories, key=_by_id)
     }
     boxes: dict[object, list[Mapping[str, Any]]] = {}
-    for one in map(mapping, listed(content.get("annotations"))):
-        boxes.setdefault(one.get("image_id"), []).append(one)
-    for image in map(mapping, listed(content.get("images"))):
+    for one in _with_id(content, "annotations", "image_id", made):
+        boxes.setdefault(one["image_id"], []).append(one)
+    for image in _with_id(content, "images", "id", made):
         size = _size(image)
         taken: list[tuple[str, Corners]] = []
-        for one in boxes.get(image.get("id"), ()):
+        for one in boxes.get(image["id"], ()):
             box = [number(value) for value in listed(one.get("bbox"))]
+            label = names.get(_known_id(one.get("category_id")))
             if one.get("iscrowd") in (1, True):
                 made.left_out["crowds"] += 1
-            elif one.get("category_id") not in names or size is None:
+            elif label is None or size is None:
                 made.left_out["boxes without a class or a size of the image"] += 1
             elif len(box) != 4 or None in box:
                 made.left_out["annotations without a box"] += 1
             else:
                 x, y, width, height = (value or 0.0 for value in box)
                 corners = (x, y, x + width, y + height)
-                taken.append((names[one["category_id"]], _fractions(corners, size)))
+                taken.append((label, _fractions(corners, size)))
         name = str(image.get("file_name") or "")
         split = split_of(*_below(found.root, file), os.path.dirname(name))
         made.pictures.append(Picture(name, tuple(taken), split, size, file))
+
+
+def _with_id(
+    content: Mapping[str, Any], what: str, key: str, made: ForeignSet
+) -> list[Mapping[str, Any]]:
+    """The entries of a list of COCO that say which one they are, or of which image."""
+    entries = [mapping(one) for one in listed(content.get(what))]
+    known = [one for one in entries if _known_id(one.get(key)) is not None]
+    if lost := len(entries) - len(known):
+        made.left_out[f"{what} without {key}"] += lost
+    return known
+
+
+def _known_id(value: object) -> int | float | str | None:
+    """A value as an id; None where it is none: nothing is found by a list or an object."""
+    return value if isinstance(value, int | float | str) else None
 
 
 def _by_id(category: Mapping[str, Any]) -> tuple[float, str]:
