@@ -129,7 +129,9 @@ def _full(error: Exception, place: Path) -> DiskFull | None:
 def _said_full(error: OSError, place: Path | None) -> DiskFull | None:
     if error.errno not in _FULL:
         return None
-    named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    # Of two files the second one is written: a copy, or the new name.
+    file = error.filename if error.filename2 is None else error.filename2
+    named = os.fsdecode(file) if isinstance(file, str | bytes) else ""
     return DiskFull(named or (str(place) if place else ""), _FULL[error.errno])
 
 

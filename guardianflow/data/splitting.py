@@ -24,6 +24,7 @@ from guardianflow.data.findings import errors, readable, refusal
 from guardianflow.data.rules import Code
 from guardianflow.data.sample import Sample
 from guardianflow.data.yaml_file import SPLITS
+from guardianflow.disk import telling_full
 from guardianflow.errors import DatasetInvalid, InputError
 from guardianflow.progress import Progress
 
@@ -64,6 +65,7 @@ def split_dataset(
         DatasetInvalid: The data set has errors that a split does not mend, or too few images that
             differ.
         InputError: Nothing is missing, or the folder cannot be written.
+        DiskFull: There is no room for it.
     """
     checked = check_dataset(place, base=base, on_progress=on_progress)
     if wrong := [finding for finding in errors(checked.findings) if finding.code not in _MENDED]:
@@ -180,13 +182,16 @@ def write_lists(
         base: The data set. Where the folder lies in it, images are named as seen from the folder,
             so that both can be moved together; else by where they are.
         place: What the folder will be called; None: as it is.
+
+    Raises:
+        InputError: The name of an image cannot stand in a list.
     """
     own = Path(os.path.realpath(place or folder))
     inside = own.is_relative_to(os.path.realpath(base))
     for split, samples in splits.items():
         images = [os.path.realpath(sample.image) for sample in samples]
         lines = [f"./{os.path.relpath(image, own)}" if inside else image for image in images]
-        if odd := next((line for line in lines if "\n" in line or line != line.strip()), None):
+        if odd := next((line for line in lines if not _is_line(line)), None):
             raise InputError(
                 f"{readable(odd)} cannot stand in a list of images.",
                 remedy="Rename it, with its label file.",
@@ -199,12 +204,22 @@ def write_lists(
     (folder / "data.yaml").write_text(text, encoding="utf-8")
 
 
+def _is_line(text: str) -> bool:
+    """Whether a text is read back from a list as it is; names of files may be in no encoding."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return "\n" not in text and text == text.strip()
+
+
 @contextmanager
 def fresh_folder(to: Path) -> Generator[Path]:
     """A folder to fill; it gets its name when the block ends well, and not before.
 
     Raises:
-        InputError: There is something of that name already, or it cannot be written.
+        InputError: There is something of that name already, or the folder cannot be made.
+        DiskFull: What was done in the block failed for want of room.
     """
     if os.path.lexists(to) and not (os.path.isdir(to) and not os.listdir(to)):
         raise InputError(
@@ -212,19 +227,29 @@ def fresh_folder(to: Path) -> Generator[Path]:
             remedy="Name a new folder.",
             value=readable(to),
         )
-    try:
+    with _making(to):
         to.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
-        try:
+    try:
+        with telling_full(draft):
             yield draft
+        with _making(to):
             # mkdtemp makes a folder for its owner alone.
             draft.chmod(0o755)
             draft.rename(to)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _making(to: Path) -> Generator[None]:
+    """Let a folder that cannot be made, or get its name, be told by that name."""
+    try:
+        with telling_full(to.parent):
+            yield
     except (OSError, ValueError) as error:
         raise InputError(
             f"The folder {readable(to)} cannot be written ({error}).",
-            remedy="Name a folder that you may write to, on a disk with room.",
+            remedy="Name a folder that you may write to.",
             value=readable(to),
         ) from error

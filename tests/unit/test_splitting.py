@@ -1,6 +1,8 @@
 """Missing splits are made: seeded, fair to every class, and one picture stays in one split."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,9 +16,9 @@ from guardianflow.data.contamination import exported_from, find_groups
 from guardianflow.data.dataset import open_dataset
 from guardianflow.data.findings import errors
 from guardianflow.data.rules import Code
-from guardianflow.data.splitting import Shares, split_dataset
+from guardianflow.data.splitting import Shares, fresh_folder, split_dataset
 from guardianflow.data.yaml_file import SPLITS
-from guardianflow.errors import DatasetInvalid, InputError
+from guardianflow.errors import DatasetInvalid, DiskFull, InputError
 from tests.unit.yolo_sets import CLEAN, ROW, draw, found, make
 
 SHARES = Shares(val=0.2, test=0.2, seed=3)
@@ -154,6 +156,25 @@ def test_what_cannot_be_split_is_told_and_leaves_nothing(root: Path, tmp_path: P
         split_dataset(whole, to, SHARES, anew=True)
     assert to.read_text() == "mine"
     assert not list(tmp_path.glob(".a.*"))
+
+
+def test_what_fails_while_a_folder_is_filled_is_told_as_what_it_is(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for cause, told in ((full, DiskFull), (ValueError("no"), ValueError), (OSError(), OSError)):
+        with pytest.raises(told), fresh_folder(tmp_path / "a"):
+            raise cause
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"b cannot be written"), fresh_folder(tmp_path / "file/b"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_an_image_named_in_no_encoding_is_told(root: Path, tmp_path: Path) -> None:
+    image, label = root / "images/train/train0.png", root / "labels/train/train0.txt"
+    for file in (image, label):
+        file.rename(file.with_stem(os.fsdecode(b"\xff")))
+    with pytest.raises(InputError, match=r"xff\.png cannot stand in a list"):
+        split_dataset(root, tmp_path / "a", SHARES)
 
 
 def test_groups_are_found_at_once_and_in_order(root: Path) -> None:
