@@ -84,13 +84,14 @@ def convert(
         made = convert_dataset(
             path, to, shares, on_progress=lambda p: show(p.step, p.done, p.total)
         )
-    extra = {"kind": made.kind, "left_out": dict(made.left_out), "split": made.split}
+    extra = {"kind": made.kind, "left_out": dict(made.left_out), "drawn": list(made.drawn)}
     _tell(made.checked, to, as_json=as_json, **extra)
     if not as_json:
         for what, count in made.left_out.items():
             say(f"left out: {count} {what}")
-        if made.split:
-            say(f"{made.kind} named no train, val and test: they were drawn with seed {seed}")
+        if made.drawn:
+            splits = ", ".join(made.drawn)
+            say(f"{made.kind} did not name all splits; drawn with seed {seed}: {splits}")
 
 
 def _shares(val: float, test: float, seed: int) -> "Shares":

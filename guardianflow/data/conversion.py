@@ -11,7 +11,7 @@ address is fetched. Where anything is wrong with what comes out, nothing is left
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +27,7 @@ from guardianflow.data.listing import comparable
 from guardianflow.data.rules import Code
 from guardianflow.data.splitting import Shares, fresh_folder, share_out, write_lists
 from guardianflow.data.yaml_file import SPLITS
+from guardianflow.disk import telling_full
 from guardianflow.errors import DatasetInvalid, InputError
 from guardianflow.progress import Progress, Reporter
 
@@ -41,13 +42,13 @@ class Converted:
         kind: The format that the data set was in.
         checked: The YOLO set.
         left_out: What could not be taken over, and how often.
-        split: Whether splits were made because the other format had none.
+        drawn: The splits that were drawn because the other format did not name all three.
     """
 
     kind: Kind
     checked: Checked
     left_out: Counter[str]
-    split: bool
+    drawn: tuple[str, ...]
 
 
 def convert_dataset(
@@ -68,7 +69,8 @@ def convert_dataset(
     Raises:
         DatasetInvalid: It is in no format that is known, an image is missing, or the set that
             would come of it has errors.
-        InputError: The folder cannot be written.
+        InputError: The folder cannot be written, or an image cannot be copied.
+        DiskFull: There is no room for it.
     """
     place = place.absolute()
     if read_description(place, []):
@@ -86,18 +88,27 @@ def convert_dataset(
         fault = Fault(Code.FORMAT_BROKEN, what, "Export it again, with its annotations.")
         raise refusal([fault.at(found.files[0])])
     chosen = _find_images(found.root, foreign)
-    whole = all(any(p.split == split for p, _ in chosen) for split in SPLITS)
+    drawn = _to_draw([picture for picture, _ in chosen])
     report = Reporter(on_progress)
     with fresh_folder(to) as draft:
         _write(draft, foreign, chosen, report)
         checked = _checked(draft, on_progress)
-        if not whole:
+        if drawn:
             # Without a train split of its own all of it is shared out.
             shared = share_out(checked, shares, anew="train" not in checked.splits)
             write_lists(shared, checked.classes, draft, draft)
             _checked(draft, None, needs=SPLITS)
     final = check_dataset(to, needs=SPLITS)
-    return Converted(found.kind, final, foreign.left_out, not whole)
+    return Converted(found.kind, final, foreign.left_out, drawn)
+
+
+def _to_draw(pictures: Sequence[Picture]) -> tuple[str, ...]:
+    """The splits that nobody named; all, where there is no train split to take the others from."""
+    named = {picture.split for picture in pictures}
+    if named == {None} or not named & {None, "train"}:
+        return SPLITS
+    # What is in no split is learned from, beside those that are.
+    return tuple(split for split in SPLITS if split not in named | {"train"})
 
 
 def _checked(
@@ -116,14 +127,16 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[Picture, Path]]:
         DatasetInvalid: One is missing, or it is a guess which one is meant.
     """
     by_name: dict[str, list[Path]] = {}
+    by_stem: dict[str, list[Path]] = {}
     for image in images_below(root):
         by_name.setdefault(comparable(image.name), []).append(image)
+        by_stem.setdefault(comparable(image.stem), []).append(image)
     lost: list[Picture] = []
     chosen: dict[Path, tuple[Picture, Path]] = {}
     for picture in foreign.pictures:
         name = picture.name.replace("\\", "/")
         images = by_name.get(comparable(PurePosixPath(name).name), [])
-        image = _closest(images, name, picture) or _other_suffix(by_name, name)
+        image = _closest(images, name, picture) or _other_suffix(by_stem, name)
         if image is None:
             lost.append(picture)
         elif image in chosen:
@@ -160,10 +173,9 @@ def _closest(images: Sequence[Path], name: str, picture: Picture) -> Path | None
     return ranked[0] if shared(ranked[0]) > shared(ranked[1]) else None
 
 
-def _other_suffix(by_name: dict[str, list[Path]], name: str) -> Path | None:
+def _other_suffix(by_stem: Mapping[str, list[Path]], name: str) -> Path | None:
     """An image of that stem, where annotations name another suffix: there may be one alone."""
-    stem = comparable(PurePosixPath(name).stem)
-    same = [p for images in by_name.values() for p in images if comparable(p.stem) == stem]
+    same = by_stem.get(comparable(PurePosixPath(name).stem), [])
     return same[0] if len(same) == 1 else None
 
 
@@ -183,7 +195,7 @@ def _write(
         copy, label = draft / "images" / name, (draft / "labels" / name).with_suffix(".txt")
         for file in (copy, label):
             file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(image, copy)
+        _copy(image, copy)
         _compare_size(picture, image)
         rows = [_row(foreign, box) for box in picture.boxes]
         label.write_text("".join(row for row in rows if row), encoding="utf-8")
@@ -196,6 +208,18 @@ def _write(
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (draft / "data.yaml").write_text(text, encoding="utf-8")
+
+
+def _copy(image: Path, copy: Path) -> None:
+    try:
+        with telling_full(copy.parent):
+            shutil.copyfile(image, copy)
+    except OSError as error:
+        raise InputError(
+            f"The image {readable(image)} cannot be copied ({error.strerror or error}).",
+            remedy="Let this account read it, or rename it where its name is too long.",
+            file=readable(image),
+        ) from error
 
 
 def _unused(stem: str, suffix: str, taken: set[str]) -> str:

@@ -1,5 +1,6 @@
 """Each exporter's files become a YOLO set that training takes, with the boxes where they were."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from guardianflow.data.foreign_sets import split_of
 from guardianflow.data.kinds import Kind
 from guardianflow.data.splitting import Shares
 from guardianflow.data.yaml_file import SPLITS
-from guardianflow.errors import DatasetInvalid, InputError
+from guardianflow.errors import DatasetInvalid, DiskFull, InputError
 from tests.unit.yolo_sets import draw, make
 
 WIDTH, HEIGHT = 80, 60
@@ -210,7 +211,8 @@ def test_every_box_is_where_it_was_and_the_set_can_be_trained(
     tmp_path: Path, kind: Kind, write: Callable[[Path], None]
 ) -> None:
     to, made = convert(tmp_path, write)
-    assert (made.kind, made.split) == (kind, True)
+    drawn = ("val", "test") if kind is Kind.NDJSON else SPLITS
+    assert (made.kind, made.drawn) == (kind, drawn)
     dataset = open_dataset(to, CLASSES, needs=SPLITS)
     assert {split: len(ones) for split, ones in dataset.splits.items()} == {
         "train": 4, "val": 2, "test": 2,
@@ -241,7 +243,7 @@ def test_splits_that_the_format_has_are_kept_and_a_missing_one_is_made(tmp_path:
     to, made = convert(tmp_path, write)
     splits = open_dataset(to, needs=SPLITS).splits
     assert {sample.image.name for sample in splits["val"]} == {"cam6.png", "cam7.png"}
-    assert (len(splits["train"]), len(splits["test"]), made.split) == (4, 2, True)
+    assert (len(splits["train"]), len(splits["test"]), made.drawn) == (4, 2, ("test",))
 
 
 def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:
             (lists / f"{split}.txt").write_text("".join(f"{Path(name).stem}\n" for name in some))
 
     to, made = convert(tmp_path, write)
-    assert not made.split
+    assert not made.drawn
     assert (to / "data.yaml").read_text("utf-8").splitlines()[1:4] == [
         "train: images/train", "val: images/val", "test: images/test",
     ]  # fmt: skip
@@ -272,6 +274,23 @@ def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:
 )
 def test_a_split_is_known_by_its_name(place: str, split: str | None) -> None:
     assert split_of(place) == split
+
+
+def test_images_in_no_split_are_learned_from_beside_those_that_have_one(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        ndjson(folder)
+        rows = [json.loads(row) for row in (folder / "set.ndjson").read_text("utf-8").splitlines()]
+        for row, split in zip(rows[1:], [*"?" * 4, "val", "val", "test", "test"], strict=True):
+            row["split"] = split
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / "set.ndjson").write_text(text, encoding="utf-8")
+
+    to, made = convert(tmp_path, write)
+    assert not made.drawn
+    splits = open_dataset(to, needs=SPLITS).splits
+    assert {split: len(ones) for split, ones in splits.items()} == {
+        "train": 4, "val": 2, "test": 2,
+    }  # fmt: skip
 
 
 def edit_coco(change: Callable[..., object]) -> Callable[[Path], None]:
@@ -297,6 +316,59 @@ def test_what_reaches_over_the_border_is_cut_and_counted(tmp_path: Path) -> None
         "boxes without area": 1,
         "crowds": 1,
     }
+
+
+@pytest.mark.parametrize("odd", [[], {}, [[1]], None])
+def test_what_coco_names_by_no_id_is_left_out_and_counted(tmp_path: Path, odd: object) -> None:
+    def change(content: dict[str, list[dict[str, object]]]) -> None:
+        content["categories"].append({"id": odd, "name": "gloves"})
+        content["images"][0]["id"] = odd
+        content["annotations"][2]["image_id"] = odd
+        content["annotations"][4]["category_id"] = odd
+
+    to, made = convert(tmp_path, edit_coco(change))
+    assert dict(made.left_out) == {
+        "categories without id": 1,
+        "annotations without image_id": 1,
+        "images without id": 1,
+        "boxes without a class or a size of the image": 1,
+    }
+    assert len([one for ones in open_dataset(to).splits.values() for one in ones]) == 7
+
+
+def test_an_image_that_cannot_be_copied_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, copy: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(source))
+
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    with pytest.raises(InputError, match=r"image .*cam\d\.png cannot be copied \(Permission"):
+        convert(tmp_path, coco)
+    assert not list(tmp_path.glob("*to*"))
+
+
+def test_a_full_disk_is_told_by_the_file_that_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(source: Path, copy: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(copy))
+
+    monkeypatch.setattr(shutil, "copyfile", fill)
+    with pytest.raises(DiskFull) as full:
+        convert(tmp_path, coco)
+    assert "/images/all/cam" in full.value.place
+    assert not list(tmp_path.glob("*to*"))
+
+
+def test_an_image_is_found_by_its_stem_where_it_has_another_suffix(tmp_path: Path) -> None:
+    def change(content: dict[str, list[dict[str, object]]]) -> None:
+        for image in content["images"]:
+            image["file_name"] = str(image["file_name"]).replace(".png", ".bmp")
+
+    to, _ = convert(tmp_path, edit_coco(change))
+    images = [one.image.name for ones in open_dataset(to).splits.values() for one in ones]
+    assert sorted(images) == IMAGES
 
 
 @pytest.mark.parametrize(
@@ -380,7 +452,7 @@ def test_what_is_no_export_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as ended:
         main(["dataset", "convert", str(tmp_path / "export"), str(tmp_path / "to")])
     assert ended.value.code == 0
-    assert "drawn with seed 0" in capsys.readouterr().err
+    assert "drawn with seed 0: train, val, test" in capsys.readouterr().err
 
 
 FOUND = Path(os.environ.get("GUARDIANFLOW_REAL_DATA", "/nowhere")) / "found"
