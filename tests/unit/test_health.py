@@ -1,11 +1,16 @@
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
+from guardianflow.health import box
+from guardianflow.health.standing import Standing
 from guardianflow.health.verdict import (
     Figure,
     Judgement,
@@ -129,3 +134,56 @@ print([name for name in {heavy} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def posted(monkeypatch):
+    """A report about a champion that nobody has judged, without a server; what was noted of it."""
+    now = datetime.now(UTC)
+    name = "test/plant-a/welding/ppe"
+    report = box.BoxReport(
+        model=name, version=2, camera="box-7", begin=now - timedelta(minutes=5), end=now,
+        frames=600, metrics={"detections_per_frame": 0.1},
+    )  # fmt: skip
+    noted: dict[str, str] = {}
+    run = SimpleNamespace(info=SimpleNamespace(run_id="posted"))
+    champion = SimpleNamespace(name=name, version=2)
+    registry = SimpleNamespace(client=None, get_champion=lambda _: champion)
+    for what, instead in {
+        "_unjudged": lambda *_: [run],
+        "_set_aside": lambda _, run_id, said: noted.update({run_id: said}),
+        "read_record": lambda *_: report,
+        "find_record": lambda *_: None,
+        "standing_of": lambda *_: Standing(2, 2),
+        "past_windows": lambda *_, **__: iter(()),
+        "open_record": lambda *_: "judged",
+        "close_record": lambda *_: None,
+    }.items():
+        monkeypatch.setattr(box, what, instead)
+    return registry, noted
+
+
+@pytest.mark.parametrize("error", [ArtifactMissing, StoredUnreadable, VersionNotReady])
+def test_a_champion_whose_scenario_is_gone_is_judged_and_the_verdict_says_so(
+    posted, monkeypatch, caplog, error
+):
+    def gone(*_):
+        raise error("its run is gone.")
+
+    registry, noted = posted
+    monkeypatch.setattr(box, "judged_scenario", gone)
+    [judged] = box.judge_new(registry)
+    assert noted == {"posted": "judged"}
+    assert judged.policy == HealthPolicy()
+    assert judged.reason.endswith("its scenario cannot be read, so the default limits count")
+    assert "its run is gone." in caplog.text
+
+
+def test_a_box_report_that_cannot_be_read_is_set_aside(posted, monkeypatch):
+    def unreadable(*_):
+        raise StoredUnreadable("of another time.")
+
+    registry, noted = posted
+    monkeypatch.setattr(box, "read_record", unreadable)
+    assert box.judge_new(registry) == []
+    assert noted == {"posted": "of another time."}
