@@ -206,6 +206,10 @@ PHRASES: dict[str, Text] = {
         "Undo: who is on call can go back to version {before}.",
         "승인 후에도 담당자가 버전 {before}(으)로 되돌릴 수 있음.",
     ),
+    "undo.unsure": Text(
+        "Undo: going back to version {before} may be refused; ask an engineer before you approve.",
+        "승인 후 버전 {before}(으)로 되돌리지 못할 수 있으니, 먼저 엔지니어에게 확인해 주십시오.",
+    ),
     "undo.first": Text(
         "A first version has none before it to go back to.", "첫 버전이라 되돌릴 버전은 없음."
     ),
@@ -218,6 +222,12 @@ PHRASES: dict[str, Text] = {
     "answered.approve.first": Text(
         "Approved by {who}: {why}. Version {version} watches {place} from now on.",
         "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용됩니다.",
+    ),
+    "answered.approve.unsure": Text(
+        "Approved by {who}: {why}. Version {version} watches {place} from now on; going back to "
+        "version {before} may be refused.",
+        "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용되며, 버전 "
+        "{before}(으)로 되돌리지 못할 수 있습니다.",
     ),
     "answered.approve.stays": Text(
         "Approved by {who}: {why}. Version {version} is taken; the cameras of {place} go on as "

@@ -11,7 +11,7 @@ from guardianflow.approval import Answer, Choice
 from guardianflow.evidence.checks import check_sentence
 from guardianflow.evidence.places import place_of, task_of
 from guardianflow.evidence.sentences import Opening, deciding, level_sentence, opening
-from guardianflow.gate import Subject
+from guardianflow.gate import GateOutcome, Rule, Subject
 from guardianflow.markdown import plain, prose
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.wording import say
@@ -65,7 +65,8 @@ def decision_text(proposal: Proposal) -> str:
     if before is None:
         words += [say(language, "reject.first"), say(language, "undo.first")]
     else:
-        words += [say(language, "reject", before=before), say(language, "undo", before=before)]
+        undo = "undo" if _can_go_back(proposal) else "undo.unsure"
+        words += [say(language, "reject", before=before), say(language, undo, before=before)]
     return " ".join(words)
 
 
@@ -76,8 +77,12 @@ def outcome_sentence(proposal: Proposal, decision: Choice, answers: Sequence[Ans
     if decision is Choice.REJECT:
         answers = [answer for answer in answers if answer.decision is decision]
         key += "" if before is not None else ".first"
+    elif proposal.stays:
+        key += ".stays"
+    elif before is None:
+        key += ".first"
     else:
-        key += ".stays" if proposal.stays else "" if before is not None else ".first"
+        key += "" if _can_go_back(proposal) else ".unsure"
     return say(
         language,
         key,
@@ -136,6 +141,12 @@ def until(proposal: Proposal) -> str:
 def sentence(text: str) -> str:
     """What somebody typed, to be followed by a full stop of ours."""
     return text.strip().rstrip(".。")
+
+
+def _can_go_back(proposal: Proposal) -> bool:
+    """Whether the check found no reason for which a rollback of the release would be refused."""
+    asked = (reason for reason in proposal.gate.reasons if reason.rule is Rule.WAY_BACK)
+    return all(reason.outcome is GateOutcome.PASSED for reason in asked)
 
 
 def _why(proposal: Proposal) -> str:

@@ -352,7 +352,9 @@ def test_where_it_watches_is_said_as_people_call_it():
 def test_after_the_answer_one_sentence_says_what_came_of_it():
     def said(decision, **update):
         answer = Answer(decision=decision, approver="Kim Minji", reason="masks are missed.")
-        return outcome_sentence(proposal(**update), decision, [answer])
+        return outcome_sentence(proposal(gate=safe, **update), decision, [answer])
+
+    safe = judge(subjects(way_back=1), GateSettings())
 
     assert said(Choice.REJECT) == (
         "The rejection by Kim Minji is recorded: masks are missed. Version 1 goes on watching "
@@ -365,6 +367,36 @@ def test_after_the_answer_one_sentence_says_what_came_of_it():
     assert "cameras of Welding, Busan Plant 1 go on" in said(Choice.APPROVE, stays={"x": 1})
     assert "버전 1이(가) 계속" in said(Choice.REJECT, language=KO)
     assert ".." not in said(Choice.REJECT) + said(Choice.APPROVE)
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        {"way_back": None},
+        {"way_back_problem": "a file of it is gone"},
+        # The first variant beside a base that has a champion: no rollback moves both.
+        {"champion": None, "champion_version": None, "difference": None, "way_back": None},
+    ],
+)
+def test_a_way_back_that_the_check_doubts_is_promised_to_nobody(lacking):
+    def said(of):
+        answer = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="all is well")
+        return decision_text(of), outcome_sentence(of, Choice.APPROVE, [answer])
+
+    base, variant = subjects(way_back=1)
+    gates = [
+        judge((base, other), GateSettings())
+        for other in (variant, variant.model_copy(update=lacking))
+    ]
+    for language, promise, doubt in (
+        (EN, ("can go back to version 1", "version 1 is kept to go back to"), "may be refused"),
+        (KO, ("되돌릴 수 있음", "되돌릴 수 있습니다"), "되돌리지 못할 수 있"),
+    ):
+        sure, unsure = (said(proposal(gate=gate, language=language)) for gate in gates)
+        assert all(words in text for words, text in zip(promise, sure, strict=True))
+        assert not any(doubt in text for text in sure)
+        assert not any(words in text for words, text in zip(promise, unsure, strict=True))
+        assert all(doubt in text for text in unsure)
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.0, "0"), (0.3, "<1"), (0.6, "1"), (53.2, "53")])
