@@ -53,7 +53,7 @@ def show_pictures(key: str, pictures: Mapping[str, str]) -> None:
     """Show pictures that lie in MLflow; their addresses are kept, not their bytes."""
     for name, address in pictures.items():
         create_image_artifact(
-            key=artifact_key(key, name.removesuffix(".png")),
+            key=artifact_key(key, name.rpartition(".")[0]),
             image_url=address,
             description=f"[{name}]({address})",
         )

@@ -34,7 +34,7 @@ def picture_links(client: "MlflowClient", run_id: str) -> dict[str, str]:
         for file in client.list_artifacts(run_id, folder):
             if file.is_dir:
                 found += pictures(file.path)
-            elif file.path.endswith(".png"):
+            elif file.path.endswith((".png", ".jpg")):
                 found.append(file.path)
         return found
 

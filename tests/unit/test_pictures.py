@@ -1,10 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from guardianflow.data.dataset import Sample
+from guardianflow.links import picture_links
 from guardianflow.measuring.detections import Detections
 from guardianflow.measuring.pictures import (
     comparison_sheet,
@@ -60,3 +62,13 @@ def test_sheets_of_any_length_are_written(sample, tmp_path):
 def test_curves_are_drawn_also_where_the_val_split_was_not_looked_at(tmp_path: Path):
     history = [EpochFigures(epoch, 2.0, 1.0, 1.0, 0.01, None) for epoch in (1, 2)]
     assert Image.open(training_curves(history, tmp_path / "curves.png")).format == "PNG"
+
+
+def test_curves_and_sheets_of_crops_are_both_linked():
+    def files(_, folder=None):
+        names = {None: ["pictures", "best.pt"], "pictures": ["curves.png", "missed.jpg"]}[folder]
+        paths = [f"{folder}/{name}" if folder else name for name in names]
+        return [SimpleNamespace(path=path, is_dir=path == "pictures") for path in paths]
+
+    client = SimpleNamespace(list_artifacts=files, tracking_uri="http://mlflow")
+    assert picture_links(client, "0" * 32).keys() == {"curves.png", "missed.jpg"}
