@@ -2,9 +2,9 @@
 
     proxy (nginx) --> python -m deployments.forwarding --> prefect server start
 
-Passes requests on that `deployments.guard` lets through; websockets are refused, since nobody
-behind the proxy needs one. A Prefect server that is started as `make up` starts it has the guard
-already.
+Passes requests on that `deployments.guard` lets through, letter by letter. Websockets are refused,
+since nobody behind the proxy needs one; so are paths that the proxy may have taken for others than
+the server will. A Prefect server that is started as `make up` starts it has the guard already.
 """
 
 import argparse
@@ -24,9 +24,16 @@ _OF_A_CONNECTION = {
     *(b"transfer-encoding", b"content-length"),
 }
 
+_VALIDATE = "/ui/schemas/validate"
+_FITS = b'{"errors":[],"valid":true}'
+
 
 class Forward:
     """Passes requests on to another server, as they are.
+
+    But for the form's question whether what was filled in fits a schema, which is answered here:
+    yes. The client would bring the schema along, with patterns that take for ever to match or
+    addresses to fetch; whoever answers is checked again, by the schema that the server keeps.
 
     Args:
         address: Of the other server, e.g. `http://127.0.0.1:4200`.
@@ -41,13 +48,23 @@ class Forward:
         if scope["type"] != "http":
             await refuse(scope, send, (403, "Only requests are passed on."))
             return
+        if _is_ambiguous(scope["path"]):
+            await refuse(scope, send, (400, "Name the path without '.', '..' and '//'."))
+            return
+        # Routes match with a line break at the end, too.
+        if scope["method"] == "POST" and scope["path"].strip().endswith(_VALIDATE):
+            await _send(send, 200, [(b"content-type", b"application/json")], _FITS)
+            return
         path, query = scope["raw_path"], scope["query_string"]
+        target = path + (b"?" + query if query else b"")
         # Not by the client, which adds headers of its own.
         request = httpx.Request(
             scope["method"],
-            self._address.copy_with(raw_path=path + (b"?" + query if query else b"")),
+            self._address,
             headers=[one for one in scope["headers"] if one[0] not in _OF_A_CONNECTION],
             content=await _body(receive),
+            # An address of the client's own would be written anew, without `..` and the like.
+            extensions={"target": target},
         )
         try:
             answer = await self._client.send(request, stream=True)
@@ -64,6 +81,17 @@ class Forward:
             await send({"type": "http.response.body", "body": b""})
         finally:
             await answer.aclose()
+
+
+def _is_ambiguous(path: str) -> bool:
+    """Whether some programs take it for another path than others, once it is unquoted."""
+    first, *segments = path.split("/")
+    return bool(first) or "" in segments[:-1] or not {".", ".."}.isdisjoint(segments)
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _body(receive: Receive) -> bytes:

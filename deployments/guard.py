@@ -130,7 +130,7 @@ class PlainJson:
         if scope["type"] == "websocket":
             await self.app(scope, _plain_messages(receive, send), send)
             return
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         messages, size = [await receive()], 0

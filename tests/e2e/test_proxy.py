@@ -5,9 +5,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -205,8 +207,31 @@ def test_an_approver_answers_in_the_ui_with_a_personal_login(proxy, prefect, wai
 )
 def test_an_approver_can_do_nothing_else(kim, waiting, prefect, method, path):
     answer = kim.request(method, path.replace("{run}", waiting[0]), json={"limit": 1})
-    assert answer.status_code in (403, 404, 405), (answer.status_code, answer.text[:200])
+    assert answer.status_code in (400, 403, 404, 405), (answer.status_code, answer.text[:200])
     assert "nginx" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/block_types/%2e%2e/../slug/mlflow-credentials/block_documents?include_secrets=true",
+        "/x/../api/block_documents/",
+        "/x%2f..%2fapi/block_documents/",
+        "/x/%2E%2e/api/block_documents/",
+        "/x//../api/variables/",
+        "/x%5c..%5capi/variables/",
+    ],
+)
+def test_a_path_that_two_servers_may_read_differently_is_refused(proxy, path):
+    # By hand: clients tidy paths up before they send them.
+    login = base64.b64encode(":".join(KIM).encode()).decode()
+    head = f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Basic {login}\r\n\r\n"
+    address = urlsplit(proxy[0])
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"nginx" in answer
 
 
 TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 9**(9**9) > 1 }}"}
@@ -248,8 +273,14 @@ def test_an_approver_cannot_let_the_server_work_without_end(kim, waiting):
     body = {"run_input": {"decision": "approve", "approver": "Kim", "reason": TEMPLATE}}
     asked = kim.post(f"/api/flow_runs/{waiting[0]}/resume", json=body)
     assert asked.status_code == 422
-    validated = kim.post("/api/ui/schemas/validate", json={"json_schema": {}, "values": TEMPLATE})
-    assert validated.status_code == 422
+    # A schema of Kim's own is compared with nothing; nobody without a login is told so, either.
+    pattern = {"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    endless = {"schema": pattern, "values": {"a": "a" * 40 + "!"}}
+    for values in (endless, {"schema": {}, "values": TEMPLATE}):
+        validated = kim.post("/api/ui/schemas/validate", json=values, timeout=30)
+        assert validated.json() == {"errors": [], "valid": True}
+    assert kim.get("/api/ui/schemas/validate").status_code == 403
+    assert kim.post("/api/ui/schemas/validate", json=endless, auth=None).status_code == 401
     # It answers still.
     assert kim.get("/api/health", timeout=30).json() is True
 

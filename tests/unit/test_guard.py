@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from deployments import guard, mlflow_server
+from deployments import forwarding, guard, mlflow_server
 from deployments.guard import Guard, PlainJson
 
 ME = "http://127.0.0.1:4200"
@@ -30,7 +31,7 @@ async def echo_messages(socket: WebSocket) -> None:
 
 
 def app():
-    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    every = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     return Starlette(
         routes=[
             WebSocketRoute("/api/events/in", echo_messages),
@@ -218,7 +219,7 @@ JSON = {"content-type": "application/json"}
         (json.dumps("x" * guard.MAX_BODY_BYTES).encode(), JSON, 413),
     ],
 )
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS"])
 def test_bodies_are_bounded_json_without_templates(body, headers, status, method):
     asked = ask(PlainJson(app()), method, "/api/flow_runs/1/resume", content=body, headers=headers)
     assert asked.status_code == status
@@ -253,3 +254,74 @@ def test_a_template_ends_a_websocket():
 def test_the_environment_adds_names(monkeypatch):
     monkeypatch.setenv(guard.HOSTS, " Prefect.plant, mlflow.plant:8443,")
     assert guard.allowed_hosts() == ["prefect.plant", "mlflow.plant:8443"]
+
+
+def forwarded(raw_path: bytes, method="GET") -> tuple[int, bytes, list[bytes]]:
+    """Status and body for a path that no client changes, and what reached the other server."""
+    reached: list[bytes] = []
+    answers: list[dict] = []
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        reached.append(head.split(b" ")[1])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    async def send(message):
+        answers.append(message)
+
+    async def request():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        path, _, query = raw_path.partition(b"?")
+        scope = {
+            **{"type": "http", "method": method, "query_string": query},
+            **{"raw_path": path, "path": unquote(path.decode())},
+            "headers": [(b"host", b"127.0.0.1")],
+        }
+        await forwarding.guarded(f"http://127.0.0.1:{port}", [])(scope, receive, send)
+        server.close()
+
+    asyncio.run(request())
+    body = b"".join(one.get("body", b"") for one in answers)
+    return answers[0]["status"], body, reached
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/api/block_types/%2e%2e/../slug/mlflow/block_documents?include_secrets=true",
+        b"/api/flow_runs/../block_documents/",
+        b"/api/flow_runs/%2E%2e/block_documents/",
+        b"/x%2f..%2fapi/variables/",
+        b"/x/./api",
+        b"/x/%2e",
+        b"/x/..",
+        b"//api/flow_runs/1",
+        b"/api%2f/flow_runs/1",
+        b"../api",
+        b"*",
+    ],
+)
+def test_a_path_that_two_servers_may_read_differently_is_not_passed_on(path):
+    status, _, reached = forwarded(path)
+    assert (status, reached) == (400, [])
+
+
+@pytest.mark.parametrize(
+    "path", [b"/", b"/api/flow_runs/?a=/../b", b"/x/a..b/.c?d", b"/%7Ekim/%c3%a4|'%2A"]
+)
+def test_other_paths_are_passed_on_letter_by_letter(path):
+    status, _, reached = forwarded(path)
+    assert (status, reached) == (200, [path])
+
+
+def test_a_schema_of_the_clients_own_does_not_reach_the_server():
+    for path in (b"/api/ui/schemas/validate", b"/api/ui/schemas/validate%0a"):
+        status, body, reached = forwarded(path, "POST")
+        assert (status, json.loads(body), reached) == (200, {"errors": [], "valid": True}, [])
+    assert forwarded(b"/api/ui/schemas/validate")[2] == [b"/api/ui/schemas/validate"]
