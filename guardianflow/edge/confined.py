@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,8 +97,10 @@ def _confine(request: Request) -> None:
         lowest = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(kind, (lowest, lowest))
     if sys.platform == "linux":
-        # Where the whole machine runs out of memory, this process goes first.
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+        # Where the whole machine runs out of memory, this process goes first. Some containers have
+        # this file for reading alone, or not at all; the bounds above hold without it.
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _read(file: Path, folder: Path, request: Request) -> Answer:

@@ -3,7 +3,7 @@
     file + what the caller knows --child (`confined`): memory, time--> IR + what was found in it
 
 A graph of a kilobyte can ask for a petabyte or for a year. So neither its header nor its graph is
-opened in a process that holds anything: no credentials of MLflow are given to the child, either.
+opened in a process that holds anything: no credentials are given to the child, either.
 """
 
 import json
@@ -23,7 +23,16 @@ from guardianflow.edge.confined import ANSWER, REQUEST, SQUARES, Answer, Request
 from guardianflow.errors import ModelInvalid
 
 _MODULE = "guardianflow.edge.confined"
-_NOT_FOR_IT = ("MLFLOW_", "PREFECT_", "AWS_")
+# What it needs of the environment: where programs and libraries are, how texts are written, how
+# many threads compute, and that nobody is phoned. Whatever else is set may be a secret.
+_FOR_IT = {
+    *("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE"),
+    *("CI", "NNCF_CI", "DO_NOT_TRACK"),
+}
+_FOR_IT_TOO = ("LC_", "OMP_", "KMP_", "ONEDNN_", "DNNL_", "OPENBLAS_", "MKL_")
+# Honest answers are some hundred characters.
+_MAX_ANSWER = 2**20
 _SAID = "said.txt"
 # What allocators say when there is no more; a file's own text hardly holds these words.
 _OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Failed to allocate", "not enough memory")
@@ -64,7 +73,7 @@ def read_confined(
         np.save(folder / SQUARES, np.stack(squares))
     ended = _run(path, folder, request)
     try:
-        given = json.loads((folder / ANSWER).read_text(encoding="ascii"))
+        given = _given(folder / ANSWER)
         if "answer" in given:
             return Answer.model_validate(given["answer"])
         error = _Error.model_validate(given["error"])
@@ -73,6 +82,13 @@ def read_confined(
     if _out_of_memory(error.message):
         raise _too_much_memory(path, request)
     raise ModelInvalid(error.message, remedy=error.remedy, **(error.model_extra or {}))
+
+
+def _given(answer: Path) -> dict[str, object]:
+    # Whatever lies there is the stranger's: a pipe would be waited for, a long text kept.
+    if answer.is_symlink() or not answer.is_file() or answer.stat().st_size > _MAX_ANSWER:
+        raise ValueError("no answer of ours")
+    return json.loads(answer.read_text(encoding="ascii"))
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,9 @@ class _Ended:
 
 def _run(path: Path, folder: Path, request: Request) -> _Ended:
     environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(_NOT_FOR_IT)
+        key: value
+        for key, value in os.environ.items()
+        if key in _FOR_IT or key.startswith(_FOR_IT_TOO)
     }
     # -P: what lies in the working directory must not be taken for a library.
     command = [sys.executable, "-P", "-m", _MODULE, os.fspath(path), os.fspath(folder)]

@@ -28,6 +28,9 @@ _MAX_BYTES = 2**30
 # Names of classes are text that is parsed: nobody needs more of it.
 _MAX_TEXT = 100_000
 _MAX_DIGITS = 6
+# Of a name or a shape that is shown, and how many of them.
+_MAX_SHOWN = 80
+_MAX_PORTS = 8
 _EXPORT = (
     "Export it to ONNX where it was trained, in that trainer's own environment (docs/import.md), "
     "and import the .onnx file."
@@ -78,8 +81,7 @@ class ForeignModel:
 
     def describe(self) -> str:
         """The file with its inputs and outputs, for errors."""
-        inputs = "; ".join(_port(port) for port in self.model.inputs)
-        outputs = "; ".join(_port(port) for port in self.model.outputs)
+        inputs, outputs = _ports(self.model.inputs), _ports(self.model.outputs)
         return f"{self.path} takes {inputs} and answers {outputs}"
 
 
@@ -188,7 +190,7 @@ def _read(path: Path) -> "ov.Model":
         # The first lines are OpenVINO's own source files; the last that says something counts.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelInvalid(
-            f"OpenVINO cannot read {path}: {lines[-1] if lines else 'without a reason'}",
+            f"OpenVINO cannot read {path}: {lines[-1][:500] if lines else 'without a reason'}",
             remedy="Operations of your own are not supported: export with ONNX's own operators, "
             "or copy the file again if it is damaged.",
             file=str(path),
@@ -286,10 +288,19 @@ def _sha256(files: Sequence[Path]) -> str:
     )
 
 
+def _ports(ports: Sequence["ov.Output"]) -> str:
+    shown = [_port(port) for port in ports[:_MAX_PORTS]]
+    if len(ports) > _MAX_PORTS:
+        shown.append(f"{len(ports) - _MAX_PORTS} more")
+    return "; ".join(shown)
+
+
 def _port(port: "ov.Output") -> str:
-    """`images f32 (1, 3, 320, 320)`."""
-    names = sorted(port.get_names())
+    """`images f32 (1, 3, 320, 320)`; a stranger's name may be of any length."""
+    name = _shortened(min(port.get_names(), default="(unnamed)"))
     shape = str(port.get_partial_shape()).strip("[]{}").replace(",", ", ")
-    return (
-        f"{names[0] if names else '(unnamed)'} {port.get_element_type().get_type_name()} ({shape})"
-    )
+    return f"{name} {port.get_element_type().get_type_name()} ({_shortened(shape)})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from guardianflow.edge import confinement
+from guardianflow.edge import confined, confinement
 from guardianflow.edge.confined import IR, Request
 from guardianflow.edge.confinement import read_confined
 from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName
@@ -155,6 +156,35 @@ def test_an_answer_that_is_none_is_not_believed(answer, model, tmp_path, monkeyp
     assert "cannot be used" in refusal(model, tmp_path).message
 
 
+@pytest.mark.parametrize("kind", ["long", "pipe", "link"])
+def test_what_is_no_small_file_is_not_read_as_an_answer(kind, model, tmp_path, monkeypatch):
+    def run(command, **how):
+        answer, text = tmp_path / "read" / confinement.ANSWER, '{"error": {"type": "", '
+        text += f'"message": "{"x" * 2**20 if kind == "long" else ""}", "remedy": "believed"}}}}'
+        if kind == "pipe":
+            os.mkfifo(answer)
+        elif kind == "link":
+            (tmp_path / "elsewhere").write_text(text)
+            answer.symlink_to(tmp_path / "elsewhere")
+        else:
+            answer.write_text(text)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(confinement.subprocess, "run", run)
+    refused = refusal(model, tmp_path)
+    assert "cannot be used" in refused.message
+    assert refused.remedy != "believed"
+
+
+def test_a_system_that_lets_nobody_set_who_is_ended_first_is_no_hindrance(monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(confined.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(confined.Path, "write_text", refuse)
+    confined._confine(request())
+
+
 def test_the_child_gets_no_credentials_and_no_library_of_the_working_directory(
     model, tmp_path, monkeypatch
 ):
@@ -167,10 +197,18 @@ def test_the_child_gets_no_credentials_and_no_library_of_the_working_directory(
 
     (tmp_path / "json.py").write_text("raise SystemExit('taken for the library')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    secrets = (
+        "MLFLOW_TRACKING_TOKEN",
+        "GUARDIANFLOW_PREFECT_DATABASE",
+        "GITHUB_TOKEN",
+        "PGPASSWORD",
+    )
+    for variable in secrets:
+        monkeypatch.setenv(variable, "secret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(confinement.subprocess, "run", run)
     assert read_confined(model, tmp_path / "read", request()).size == bombs.SIDE
-    assert seen
+    assert seen["OMP_NUM_THREADS"] == "2"
     assert "secret" not in seen.values()
 
 

@@ -63,6 +63,14 @@ def test_what_an_onnx_file_says_of_itself_is_known(tmp_path):
     )
 
 
+def test_names_of_a_stranger_are_shown_shortened(tmp_path):
+    found = open_foreign(write(tmp_path / "best.onnx"))
+    found.model.output(0).set_names({"x" * 1_000_000})
+    found.model.add_outputs([node.output(0) for node in found.model.get_ops()[:-1]] * 3)
+    assert "xxx..." in found.describe()
+    assert len(found.describe()) < 4_000
+
+
 def test_an_ir_made_of_an_onnx_file_still_says_it(tmp_path):
     write(tmp_path / "best.onnx", {"names": ["person", "helmet"], "imgsz": 640})
     ov.save_model(ov.Core().read_model(tmp_path / "best.onnx"), tmp_path / "best.xml")
