@@ -42,6 +42,7 @@ from guardianflow.servers import (
     home,
     private_home,
     read_state,
+    without_secrets,
 )
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -420,7 +421,7 @@ def _print_environment(state_dir: Path) -> int:
 
 
 def _open(state_dir: Path) -> int:
-    """Show the two UIs, and to this terminal alone what they ask for."""
+    """Show the two UIs, and to a terminal alone what they ask for: pipes end in logs."""
     path = state_dir / STATE_FILE
     servers = read_state(path) if path.is_file() else None
     keys = Keys.read(state_dir)
@@ -428,8 +429,15 @@ def _open(state_dir: Path) -> int:
         print(f"Nothing is up for {state_dir}. Start it with `make up`.", file=sys.stderr)
         return 4
     prefect, mlflow = str(servers.prefect).removesuffix("/api"), str(servers.mlflow)
-    print(f"Prefect  {prefect}\n  password  {keys.prefect_login}")
-    print(f"MLflow   {mlflow}\n  user      {KEY_USER}\n  password  {keys.mlflow}")
+    if sys.stdout.isatty():
+        print(f"Prefect  {prefect}\n  password  {keys.prefect_login}")
+        print(f"MLflow   {mlflow}\n  user      {KEY_USER}\n  password  {keys.mlflow}")
+    else:
+        print(f"Prefect  {prefect}\nMLflow   {mlflow}")
+        print(
+            "The passwords are shown in a terminal alone; `python -m deployments.local env` "
+            "writes them for a shell."
+        )
     for address in (prefect, mlflow):
         webbrowser.open(address)
     return 0
@@ -466,7 +474,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"`python -m deployments.local open{demo}` shows both, and the passwords.")
         print(f"End it with `{end_it}`.")
     except GuardianflowError as error:
-        print(error, file=sys.stderr)
+        print(without_secrets(str(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("Interrupted; `make up` goes on, `make down` ends what was started.", file=sys.stderr)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from guardianflow.errors import InputError
 from guardianflow.private import private_folder, require_private, write_private
@@ -40,6 +40,8 @@ SECRETS = (
     "PREFECT_SERVER_API_AUTH_STRING",
 )
 """The variables whose values no message repeats."""
+_DATABASES = ("GUARDIANFLOW_PREFECT_DATABASE", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
+"""Variables with an address of a database, whose password no message repeats."""
 _SHORTEST_SECRET = 6
 # Factories are air-gapped: nothing that guardianflow starts phones home.
 NO_TELEMETRY = {
@@ -228,13 +230,23 @@ def without_account(variable: str, address: str) -> str:
 
 def without_secrets(text: str) -> str:
     """A text for people, in which the secrets of this process's environment are not readable."""
-    for variable in SECRETS:
-        secret = os.environ.get(variable, "")
+    secrets = [os.environ.get(variable, "") for variable in SECRETS]
+    for variable in _DATABASES:
+        quoted = _password(os.environ.get(variable, ""))
+        secrets += [quoted, unquote(quoted)]
+    for secret in secrets:
         # As it is, without what surrounds it, and as `repr` shows it.
         for shown in (secret, repr(secret)[1:-1], secret.strip()):
             if len(shown) >= _SHORTEST_SECRET:
                 text = text.replace(shown, "***")
     return text
+
+
+def _password(address: str) -> str:
+    try:
+        return urlsplit(address).password or ""
+    except ValueError:
+        return ""
 
 
 def read_state(path: Path) -> Servers:

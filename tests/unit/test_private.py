@@ -170,3 +170,18 @@ def test_what_others_may_have_written_is_no_knowledge_of_the_checker(state, tmp_
     open_to_others(state.parent)
     cache.save()
     assert not cache._file.exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_passwords_are_shown_in_a_terminal_alone(state, monkeypatch, capsys, terminal):
+    state.parent.chmod(0o700)
+    addresses = '{"mlflow": "http://127.0.0.1:1", "prefect": "http://127.0.0.1:2/api"}'
+    write_private(state / "servers.json", addresses)
+    keys = Keys.make(state)
+    monkeypatch.setattr(local.webbrowser, "open", lambda _: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    assert local.main(["open"]) == 0
+    said = capsys.readouterr().out
+    assert "http://127.0.0.1:2" in said
+    assert [key in said for key in (keys.prefect, keys.mlflow)] == [terminal] * 2
+    assert ("deployments.local env" in said) is not terminal

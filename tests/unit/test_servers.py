@@ -3,6 +3,7 @@
 import json
 import os
 import traceback
+from urllib.parse import unquote
 
 import pytest
 
@@ -10,7 +11,14 @@ from guardianflow.cli.output import print_error
 from guardianflow.connection import connect
 from guardianflow.errors import InputError
 from guardianflow.private import write_private
-from guardianflow.servers import Keys, find_servers, home, read_state, use_servers
+from guardianflow.servers import (
+    Keys,
+    find_servers,
+    home,
+    read_state,
+    use_servers,
+    without_secrets,
+)
 
 STATE = {"mlflow": "http://127.0.0.1:5001", "prefect": "http://localhost:4201/api"}
 
@@ -192,6 +200,17 @@ def test_no_message_repeats_a_secret(capsys, monkeypatch, secret):
     out, err = capsys.readouterr()
     assert "s3cret" not in out + err
     assert "The header" in out
+
+
+@pytest.mark.parametrize("password", ["s3cret-word", "s3cret%2Fword"])
+def test_no_message_repeats_the_password_of_the_database(monkeypatch, password):
+    address = f"postgresql+asyncpg://prefect:{password}@db.plant/prefect"
+    monkeypatch.setenv("GUARDIANFLOW_PREFECT_DATABASE", address)
+    shown = without_secrets(f"{address} is not there; asked with {unquote(password)}")
+    assert "s3cret" not in shown
+    assert "prefect:***@db.plant/prefect" in shown
+    monkeypatch.setenv("GUARDIANFLOW_PREFECT_DATABASE", "postgresql://[broken")
+    assert without_secrets("text") == "text"
 
 
 def test_a_token_that_no_request_can_carry_is_named_and_not_shown(capsys, monkeypatch):
