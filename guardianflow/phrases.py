@@ -72,15 +72,15 @@ PHRASES: dict[str, Text] = {
     "level.beyond": Text("**too many**: {limit} allowed", "허용 한도 {limit}개 **초과**"),
     # What must not be overlooked.
     "alert.stays": Text(
-        "The cameras go on with the version of today: what runs there is no part of this.",
+        "The cameras keep today's version: this request does not change what runs there.",
         "카메라에서 실행되는 버전은 이 요청으로 바뀌지 않습니다.",
     ),
     "alert.apart": Text(
-        "The version made smaller for the cameras is no part of this.",
+        "This request leaves out the smaller version that is made for the cameras.",
         "카메라용으로 줄인 버전은 이 요청에 포함되지 않습니다.",
     ),
     "alert.forced": Text(
-        "{who} asks although the automatic check says no: {why}.",
+        "{who} asks although the automatic check says no. Reason given: {why}.",
         "자동 점검은 불합격이지만 {who} 님이 요청했습니다. 사유: {why}.",
     ),
     # What the automatic check says, did and did not look at.
@@ -92,11 +92,11 @@ PHRASES: dict[str, Text] = {
     "check.FAILED": Text("Automatic check: **no** ({why}).", "자동 점검: **불합격**({why})."),
     "check.PASSED.short": Text("It has no objection.", "문제가 발견되지 않았습니다."),
     "check.INCONCLUSIVE.short": Text(
-        "It cannot tell, so that you decide:", "판정할 수 없어 담당자의 판단이 필요합니다."
+        "It cannot tell, so you decide:", "판정할 수 없어 담당자의 판단이 필요합니다."
     ),
     "check.FAILED.short": Text("It says **no**:", "**불합격**입니다."),
     "check.looked": Text("Checked: {looked}.", "점검한 항목: {looked}."),
-    "check.few": Text("Automatic check: cannot tell, either.", "자동 점검: 역시 판정 불가."),
+    "check.few": Text("Automatic check: cannot tell either.", "자동 점검: 역시 판정 불가."),
     "check.left": Text("**Not checked**: {left}.", "**점검하지 않은** 항목: {left}."),
     "look.overall": Text("overall accuracy", "전체 정확도"),
     "look.classes": Text("single classes", "클래스별 검출"),
@@ -193,17 +193,19 @@ PHRASES: dict[str, Text] = {
         ", none of them dark: nobody knows what it does at night",
         "(어두운 사진이 없어 야간 성능은 알 수 없음)",
     ),
-    "asked": Text("Asked by {who}{why}.", "요청자: {who}{why}."),
-    "asked.why": Text(": {reason}", ", 사유: {reason}"),
-    "approve": Text("approve: version {version} watches.", "approve(승인): 버전 {version} 적용."),
+    "asked": Text("Requested by {who}{why}.", "요청자: {who}{why}."),
+    "asked.why": Text(", reason: {reason}", ", 사유: {reason}"),
+    "approve": Text(
+        "approve: version {version} goes into use.", "approve(승인): 버전 {version} 적용."
+    ),
     "approve.stays": Text(
-        "approve: version {version} is taken, the cameras go on as they are.",
+        "approve: version {version} is accepted, the cameras stay as they are.",
         "approve(승인): 버전 {version} 채택, 카메라는 그대로.",
     ),
-    "reject": Text("reject: version {before} goes on.", "reject(반려): 버전 {before} 유지."),
-    "reject.first": Text("reject: all stays as it is.", "reject(반려): 지금 그대로 유지."),
+    "reject": Text("reject: version {before} stays in use.", "reject(반려): 버전 {before} 유지."),
+    "reject.first": Text("reject: nothing changes.", "reject(반려): 지금 그대로 유지."),
     "undo": Text(
-        "Undo: who is on call can go back to version {before}.",
+        "Undo: whoever is on call can go back to version {before}.",
         "승인 후에도 담당자가 버전 {before}(으)로 되돌릴 수 있음.",
     ),
     "undo.unsure": Text(
@@ -211,55 +213,56 @@ PHRASES: dict[str, Text] = {
         "승인 후 버전 {before}(으)로 되돌리지 못할 수 있으니, 먼저 엔지니어에게 확인해 주십시오.",
     ),
     "undo.first": Text(
-        "A first version has none before it to go back to.", "첫 버전이라 되돌릴 버전은 없음."
+        "Undo: there is no earlier version to go back to.", "첫 버전이라 되돌릴 버전은 없음."
     ),
     "answered.approve": Text(
-        "Approved by {who}: {why}. Version {version} watches {place} from now on; version "
-        "{before} is kept to go back to.",
+        "Approved by {who}: {why}. Version {version} is now in use at {place}; version {before} is "
+        "kept to go back to.",
         "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용되며, 버전 "
         "{before}(으)로 되돌릴 수 있습니다.",
     ),
     "answered.approve.first": Text(
-        "Approved by {who}: {why}. Version {version} watches {place} from now on.",
+        "Approved by {who}: {why}. Version {version} is now in use at {place}.",
         "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용됩니다.",
     ),
     "answered.approve.unsure": Text(
-        "Approved by {who}: {why}. Version {version} watches {place} from now on; going back to "
+        "Approved by {who}: {why}. Version {version} is now in use at {place}; going back to "
         "version {before} may be refused.",
         "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용되며, 버전 "
         "{before}(으)로 되돌리지 못할 수 있습니다.",
     ),
     "answered.approve.stays": Text(
-        "Approved by {who}: {why}. Version {version} is taken; the cameras of {place} go on as "
+        "Approved by {who}: {why}. Version {version} is accepted; the cameras of {place} stay as "
         "they are.",
         "{who} 님이 승인했습니다(사유: {why}). 버전 {version}이(가) 채택되었으며, {place}의 "
         "카메라는 그대로입니다.",
     ),
     "answered.reject": Text(
-        "The rejection by {who} is recorded: {why}. Version {before} goes on watching {place}.",
+        "The rejection by {who} is recorded: {why}. Version {before} stays in use at {place}.",
         "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}에는 버전 {before}이(가) 계속 "
         "적용됩니다.",
     ),
     "answered.reject.first": Text(
-        "The rejection by {who} is recorded: {why}. At {place} all stays as it is.",
+        "The rejection by {who} is recorded: {why}. At {place} nothing changes.",
         "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}은(는) 지금 그대로 유지됩니다.",
     ),
     "needs": Text(
-        "An approval needs {policy}, until {until}.", "승인 요건: {policy}. 기한: {until}."
+        "An approval needs {policy}; please answer by {until}.",
+        "승인 요건: {policy}. 기한: {until}.",
     ),
     "until": Text("{utc} UTC", "{local}(한국 시간)"),
     "binding": Text(
-        "An approval holds for these files, figures, rules and champions alone (bound to "
+        "An approval is valid only for these files, figures, rules and champions (bound to "
         "`{binding}`).",
         "이 승인은 여기에 제시된 파일, 측정값, 기준, 현재 모델에만 유효합니다(식별값 `{binding}`).",
     ),
     # The fields of the form.
     "form.page": Text("[Pictures and all figures]({page})", "[사진과 전체 수치 보기]({page})"),
-    "form.needs": Text("Needs {policy}.", "승인 요건: {policy}."),
+    "form.needs": Text("An approval needs {policy}.", "승인 요건: {policy}."),
     "form.decision": Text("Decision for {place} ({task})", "{place} ({task}) 결정"),
-    "form.list": Text("The list opens at its arrows.", "목록은 화살표를 눌러 엽니다."),
+    "form.list": Text("Click the arrows to open the list.", "목록은 화살표를 눌러 엽니다."),
     "form.approver": Text("Your name", "성함"),
-    "form.approver.about": Text("Please answer until {until}.", "답변 기한: {until}"),
+    "form.approver.about": Text("Please answer by {until}.", "답변 기한: {until}"),
     "form.reason": Text("Why? One sentence.", "사유 (한 문장)"),
     "form.code": Text("Code", "일회용 코드"),
     "form.code.about": Text(
@@ -274,7 +277,7 @@ PHRASES: dict[str, Text] = {
         "지난 답변을 처리하지 못했습니다({why}). 다시 답변해 주십시오.",
     ),
     "form.wrong_codes": Text(
-        "{wrong} of {most} wrong codes; then this request is over.",
+        "{wrong} of {most} wrong codes; after {most} this request ends.",
         "코드가 {wrong}회 틀렸습니다. {most}회 틀리면 이 요청은 종료됩니다.",
     ),
     "form.one_more": Text(
@@ -344,7 +347,7 @@ PHRASES: dict[str, Text] = {
     # The words of the figures.
     "words": Text("What the words mean", "용어 설명"),
     "word.version": Text(
-        "one state of the detector; today's is what watches now",
+        "one state of the detector; today's version is the one in use now",
         "검출 프로그램의 한 상태. 현재 버전은 지금 감시 중인 버전입니다",
     ),
     "word.class": Text(
@@ -359,8 +362,8 @@ PHRASES: dict[str, Text] = {
         "없는 것을 표시했거나 위치가 틀린 경우",
     ),
     "word.champion": Text(
-        "the version that watches now; candidate: the one that asks to follow it; rollback: the "
-        "one to go back to",
+        "the version in use now; candidate: the one proposed to replace it; rollback: the one to "
+        "go back to",
         "지금 감시 중인 버전. candidate는 후보 버전, rollback은 되돌릴 버전입니다",
     ),
     "word.int8": Text(

@@ -222,7 +222,7 @@ def test_a_champion_that_moved_while_the_form_was_open_is_asked_about_anew(floor
     assert floor.champion() == 2
     form = read_form(page, second)
     assert "Asked anew: @champion of" in form
-    assert "reject: version 2 goes on" in form
+    assert "reject: version 2 stays in use" in form
     send(page, second, who=LEE)
     assert floor.ended(second) == "Promoted"
     assert floor.champion() == 1

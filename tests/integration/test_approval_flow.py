@@ -205,7 +205,7 @@ def test_a_failed_gate_asks_nobody_unless_one_who_may_overrides_it(floor, tmp_pa
     seen = []
     state = floor.promote(lambda w: seen.append(floor.form(w)), KIM, force=True)
     assert state.name == "Promoted", state.message
-    assert "**Park asks although the automatic check says no: a test.**" in seen[0]
+    assert "**Park asks although the automatic check says no. Reason given: a test.**" in seen[0]
     assert "Automatic check: **no**" in seen[0]
     operation = floor.registry.history(floor.name)[-1]
     assert operation.reason == (

@@ -230,7 +230,7 @@ def test_of_too_few_pictures_nothing_is_called_certain():
     assert first_words(few) == "Only 8 pictures, 20 needed: nothing here is certain."
     shown = form(few)
     assert "On them: mask found in 53 of 100, today 70" in shown
-    assert "Automatic check: cannot tell, either." in shown
+    assert "Automatic check: cannot tell either." in shown
     for claim in ("Worse", "Better", "sure", "clearly"):
         assert claim not in shown
 
@@ -310,10 +310,13 @@ def test_an_override_and_variants_that_stay_are_said_at_once():
     failed = asked(0.53, 0.12, settings=GateSettings(max_miss_rate=0.05, min_objects=1))
     forced = failed.model_copy(update={"forced": True, "reason": "press is down."})
     shown = form(forced)
-    assert "lee@laptop asks although the automatic check says no: press is down.**" in shown
+    assert (
+        "lee@laptop asks although the automatic check says no. Reason given: press is down.**"
+        in shown
+    )
     stays = failed.model_copy(update={"stays": {f"{NAME}__openvino_int8": 1}})
-    assert "**The cameras go on with the version of today" in form(stays)
-    assert "the cameras go on as they are" in decision_text(stays)
+    assert "**The cameras keep today's version" in form(stays)
+    assert "the cameras stay as they are" in decision_text(stays)
 
 
 def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_engineers():
@@ -328,7 +331,7 @@ def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_e
     )
     shown = form(made)
     assert shown.count("version 2 was rejected by Kim: masks are missed; now: new helmets") == 1
-    assert "**The version made smaller for the cameras is no part of this.**" in shown
+    assert "**This request leaves out the smaller version that is made for the cameras.**" in shown
     for word in ("declared", NAME, "way back", "stays at", "run SCENARIO"):
         assert word not in shown
     assert "has no way back" in page(made)
@@ -340,7 +343,7 @@ def test_a_first_version_is_compared_with_nothing():
     made = asked(0.6, 0.12, **first).model_copy(update={"expected_champion": None})
     assert first_words(made) == "The first version here: nothing to compare with."
     assert "Of 100 it misses: mask 40, person 0. False alarms in 100 pictures: 12." in form(made)
-    assert "reject: all stays as it is." in decision_text(made)
+    assert "reject: nothing changes." in decision_text(made)
     assert "| mask | 60 |" in page(made)
 
 
@@ -357,14 +360,14 @@ def test_after_the_answer_one_sentence_says_what_came_of_it():
     safe = judge(subjects(way_back=1), GateSettings())
 
     assert said(Choice.REJECT) == (
-        "The rejection by Kim Minji is recorded: masks are missed. Version 1 goes on watching "
+        "The rejection by Kim Minji is recorded: masks are missed. Version 1 stays in use at "
         "Welding, Busan Plant 1."
     )
-    assert "Version 2 watches Welding, Busan Plant 1 from now on; version 1 is kept" in said(
+    assert "Version 2 is now in use at Welding, Busan Plant 1; version 1 is kept" in said(
         Choice.APPROVE
     )
-    assert "all stays as it is" in said(Choice.REJECT, expected_champion=None)
-    assert "cameras of Welding, Busan Plant 1 go on" in said(Choice.APPROVE, stays={"x": 1})
+    assert "nothing changes" in said(Choice.REJECT, expected_champion=None)
+    assert "cameras of Welding, Busan Plant 1 stay" in said(Choice.APPROVE, stays={"x": 1})
     assert "버전 1이(가) 계속" in said(Choice.REJECT, language=KO)
     assert ".." not in said(Choice.REJECT) + said(Choice.APPROVE)
 
@@ -418,8 +421,8 @@ def test_the_page_shows_both_versions_what_moves_and_the_warnings():
     assert "| mask (10) | 0.80 (0.60 to 0.90) | 0.90 (0.70 to 1.00) |" in shown
     assert "| @champion | ppe | 1 | 2 |" in shown
     assert "the floor still runs version 1" in shown
-    assert "Asked by lee@laptop: new helmets." in shown
-    assert "An approval needs one person, by name, until 2026-01-09 00:00 UTC" in shown
+    assert "Requested by lee@laptop, reason: new helmets." in shown
+    assert "An approval needs one person, by name; please answer by 2026-01-09 00:00 UTC" in shown
     assert f"bound to `{proposal().binding.digest[:12]}`" in shown
     # The champion may come from another scenario version, with other images to learn from.
     assert "20 images that version 2 has not learned from" in shown
@@ -459,7 +462,7 @@ def test_what_cannot_be_judged_is_said_in_words():
     gate = judge(found, GateSettings())
     shown = page(proposal(subjects=found, gate=gate))
     assert shown.startswith("**Nothing could be measured: what changes nobody knows.**")
-    assert "It cannot tell, so that you decide:" in shown
+    assert "It cannot tell, so you decide:" in shown
     assert "could not be measured: its IR is gone" in shown
 
 
@@ -556,8 +559,11 @@ def test_the_form_asks_in_the_language_of_the_floor():
     assert said[EN]["approver"]["title"] == "Your name"
     assert said[KO]["approver"]["title"] == "성함"
     assert said[KO]["decision"]["title"] == "Welding, Busan Plant 1 (PPE) 결정"
-    assert "version 2 watches. reject: version 1 goes on." in said[EN]["decision"]["description"]
-    assert said[EN]["decision"]["description"].endswith("The list opens at its arrows.")
+    assert (
+        "version 2 goes into use. reject: version 1 stays in use."
+        in said[EN]["decision"]["description"]
+    )
+    assert said[EN]["decision"]["description"].endswith("Click the arrows to open the list.")
     for fields in said.values():
         # What the server checks is the same in both.
         assert (fields["approver"]["minLength"], fields["reason"]["maxLength"]) == (2, 500)
