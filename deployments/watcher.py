@@ -1,12 +1,15 @@
 """Sees by a few cheap requests whether a pass of `reconcile` is needed, and only then submits one.
 
-    listing of all models · newest reports · waiting questions · edited blocks --> one fingerprint
+    listing of all models · newest reports · promotions · edited blocks --> one fingerprint
          same as before -----> nothing is written
          another ------------> a pass at once, and one more a minute later
+         the pass did not end well --> another, until two have
 
-What was under way at first, or was left to an event that got lost, is over by the second pass. What
-time alone brings (silence, questions that end) and what no listing shows comes with the passes that
-Prefect schedules. A server that went away is a change as well: the pass that fails says so.
+Prefect cancels a pass while another one is at work, which may have begun before the change. What
+was under way at first, or was left to an event that got lost, is over by the second pass. What time
+alone brings (silence, questions that end) comes with every pass over all releases, what no listing
+shows with those that Prefect schedules; where one of these was cancelled, ours looks at what it was
+to look at. A server that went away is a change as well: the pass that fails says so.
 """
 
 import hashlib
@@ -14,15 +17,19 @@ import json
 import os
 import threading
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT, MlflowCredentials
 from deployments.processes import MARK, trim_logs
+from guardianflow.care.reconciliation import PASS_EVERY, turn_of
 from guardianflow.catalog.models import list_models
 from guardianflow.connection import connect
 from guardianflow.errors import GuardianflowError
@@ -38,9 +45,35 @@ EVERY_S = 15.0
 AGAIN_S = 60.0
 """After a change, until the second pass: longer than an operation is left to whoever made it."""
 _PART = 20
-"""Looking takes no more than one part in so many of the time, however many models there are."""
+"""Looking takes about one part in so many of the time, however many models there are,"""
+_LONGEST_S = 60.0
+"""but is not left longer than this: one that took minutes has met a server that was away."""
+_GIVEN_UP_S = PASS_EVERY.total_seconds()
+"""After so long a change is left to the passes of the schedule."""
+_CANCELLED = "Cancelled"
 
 log = get_logger("watcher")
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A change, until two passes that were submitted after it have ended well.
+
+    Attributes:
+        run: The flow run that was submitted last.
+        due: When to look what became of it.
+        until: When to give up waiting for its end.
+        second: Whether the first has ended well.
+        tries: How many did not.
+        failed: How many of those failed or crashed.
+    """
+
+    run: str
+    due: float
+    until: float
+    second: bool = False
+    tries: int = 0
+    failed: int = 0
 
 
 class Watcher:
@@ -55,7 +88,7 @@ class Watcher:
         self._blocks: list[Any] | None = None
         self._credentials: MlflowCredentials | None = None
         self._seen = ""
-        self._again: float | None = None
+        self._change: _Change | None = None
         self._trouble = ""
 
     def look(self, now: float) -> str | None:
@@ -71,16 +104,41 @@ class Watcher:
             OrchestratorUnavailable: The Prefect server does not answer: the next look tries again.
         """
         seen = self._fingerprint()
-        if seen != self._seen and self._submit(seen):
-            self._seen, self._again = seen, now + AGAIN_S
-            return "changed"
-        if self._again is not None and now >= self._again and self._submit(f"{seen}-again"):
-            self._again = None
-            return "again"
+        if seen != self._seen:
+            if run := self._submit(seen):
+                self._seen = seen
+                self._change = _Change(run, now + AGAIN_S, now + _GIVEN_UP_S)
+                return "changed"
+        elif self._change is not None and now >= self._change.due:
+            return self._go_on(self._change, now)
         return None
 
+    def _go_on(self, change: _Change, now: float) -> str | None:
+        """See what became of the pass that was submitted last, and submit the next one."""
+        run = self._orchestrator.find_all([change.run]).get(change.run)
+        if run is not None and not run.final:
+            if now >= change.until:
+                self._change = None
+            return None
+        well = run is not None and run.ok
+        # While MLflow is away no pass ends well, and that it is back is a change.
+        if (well and change.second) or (self._trouble and not well):
+            self._change = None
+            return None
+        second = change.second or well
+        tries = change.tries + (not well)
+        failed = change.failed + (not well and run is not None and run.state != _CANCELLED)
+        submitted = self._submit(f"{self._seen}-{second}-{tries}")
+        if submitted is None:
+            return None
+        wait = min(AGAIN_S * 2**failed, _GIVEN_UP_S)
+        self._change = _Change(
+            submitted, now + wait, now + wait + _GIVEN_UP_S, second, tries, failed
+        )
+        return "again"
+
     def _fingerprint(self) -> str:
-        waiting = sorted(one.flow_run_id for one in self._orchestrator.pending())
+        waiting = self._orchestrator.undecided()
         blocks = self._edited_blocks()
         if blocks != self._blocks:
             self._blocks, self._credentials = blocks, None
@@ -112,21 +170,26 @@ class Watcher:
             self._say(f"MLflow cannot be looked at: {error}")
             return [type(error).__name__]
 
-    def _submit(self, key: str) -> bool:
-        """Submit one pass, however many workers do: the key is the same for all; whether it was."""
+    def _submit(self, key: str) -> str | None:
+        """Submit one pass, however many workers do: the key is the same for all.
+
+        Returns:
+            The flow run; None where none is wanted.
+        """
         with open_client(self._orchestrator.api_url) as client:
             try:
                 deployment = client.read_deployment_by_name(RECONCILE)
             except ObjectNotFound:
                 # Nothing was brought to this server yet.
-                return False
-        if deployment.paused or not any(one.active for one in deployment.schedules):
-            # Somebody has switched it off, which doctor says.
-            return False
-        # Whose turn it is to have its bytes compared is left to the passes of the schedule.
+                return None
+            if deployment.paused or not any(one.active for one in deployment.schedules):
+                # Somebody has switched it off, which doctor says.
+                return None
+            # Whose turn it is to have its bytes compared is left to the passes of the schedule.
+            lost = _turn_was_lost(client, str(deployment.id))
         minute = int(time.time() // AGAIN_S)
-        self._orchestrator.submit(RECONCILE, {"files": "size"}, idempotency_key=f"{key}-{minute}")
-        return True
+        given = {} if lost else {"files": "size"}
+        return self._orchestrator.submit(RECONCILE, given, idempotency_key=f"{key}-{minute}").id
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -134,19 +197,47 @@ class Watcher:
             log.warning("%s", trouble)
 
 
+def _turn_was_lost(client: SyncPrefectClient, deployment_id: str) -> bool:
+    """Whether the pass that is to look at this turn's releases was cancelled, and no other did."""
+    now = datetime.now(UTC)
+    begin = datetime.fromtimestamp(turn_of(now) * PASS_EVERY.total_seconds(), UTC)
+    wanted = {
+        "flow_runs": {
+            "deployment_id": {"any_": [deployment_id]},
+            "expected_start_time": {"after_": begin.isoformat(), "before_": now.isoformat()},
+        }
+    }
+    runs = client.request("POST", cast("Any", "/flow_runs/filter"), json=wanted).json()
+    states = {
+        run["state_type"]
+        for run in runs
+        if not (run["parameters"].get("files") or run["parameters"].get("model_name"))
+    }
+    return states == {"CANCELLED"}
+
+
 def watch(orchestrator: Orchestrator) -> None:
     """Look for ever, in this thread."""
     watcher = Watcher(orchestrator)
     while True:
-        began = time.monotonic()
-        try:
-            if state_dir := os.environ.get(MARK):
-                trim_logs(Path(state_dir) / "logs")
-            watcher.look(began)
-        except Exception:
-            # Nothing may end this thread: the worker beside it would look well.
-            log.warning("the servers could not be watched", exc_info=True)
-        time.sleep(max(EVERY_S, _PART * (time.monotonic() - began)))
+        time.sleep(look_once(watcher))
+
+
+def look_once(watcher: Watcher) -> float:
+    """Cut the logs and look, whatever fails; how many seconds to wait before the next time."""
+    try:
+        if state_dir := os.environ.get(MARK):
+            trim_logs(Path(state_dir) / "logs")
+    except Exception:
+        log.warning("the logs could not be cut", exc_info=True)
+    began = time.monotonic()
+    try:
+        watcher.look(began)
+    except Exception:
+        # Nothing may end this thread: the worker beside it would look well.
+        log.warning("the servers could not be watched", exc_info=True)
+        return EVERY_S
+    return min(max(EVERY_S, _PART * (time.monotonic() - began)), _LONGEST_S)
 
 
 def start_watching(orchestrator: Orchestrator) -> None:

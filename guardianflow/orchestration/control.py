@@ -295,6 +295,12 @@ class Orchestrator:
         found = [describe_waiting(run, self.ui_url) for run in runs]
         return sorted(found, key=lambda one: one.since)
 
+    def undecided(self) -> list[list[str]]:
+        """The flow runs of `pending` and of `under_way`, by id, in one request."""
+        runs = self._promotions("PAUSED", "SCHEDULED", "PENDING", "RUNNING")
+        waiting = sorted(str(run.id) for run in runs if run.state and run.state.is_paused())
+        return [waiting, sorted({str(run.id) for run in runs} - {*waiting})]
+
     def _promotions(self, *states: str) -> "list[FlowRun]":
         from prefect.client.schemas.filters import (
             FlowFilter,

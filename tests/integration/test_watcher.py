@@ -2,6 +2,7 @@
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.states import Completed
 
 from blocks.approval_policy import POLICY_DOCUMENT, ApprovalPolicy
 from deployments.watcher import AGAIN_S, Watcher
@@ -22,30 +23,44 @@ def submitted(client):
     return [run for run in client.read_flow_runs() if not run.auto_scheduled]
 
 
+def end_all(client):
+    """Let the passes that were submitted end well, as a worker would."""
+    for run in submitted(client):
+        client.set_flow_run_state(run.id, Completed(), force=True)
+
+
 @pytest.fixture
 def watcher(applied, prefect):
     """One that has looked before."""
     made = Watcher(applied)
-    made.look(0)
-    made.look(AGAIN_S)
+    for now in (0, AGAIN_S, AGAIN_S * 1.5):
+        made.look(now)
+        end_all(prefect)
+    made.look(AGAIN_S * 2)
     return made
 
 
 def test_nothing_is_written_while_nothing_changes(watcher, prefect):
     before = len(submitted(prefect))
-    assert [watcher.look(AGAIN_S + turn) for turn in range(1, 20)] == [None] * 19
+    assert [watcher.look(AGAIN_S * 2 + turn) for turn in range(1, 20)] == [None] * 19
     assert len(submitted(prefect)) == before
 
 
 def test_an_alias_moved_by_hand_is_looked_at_at_once_and_a_minute_later(watcher, prefect, releases):
     name = releases.release()
     assert watcher.look(100) == "changed"
+    end_all(prefect)
     assert watcher.look(100 + AGAIN_S) == "again"
+    end_all(prefect)
     before = len(submitted(prefect))
     releases.client.set_registered_model_alias(registered(name), "champion", "1")
     assert watcher.look(200) == "changed"
     assert watcher.look(200 + AGAIN_S / 2) is None
+    # It is not made yet.
+    assert watcher.look(200 + AGAIN_S) is None
+    end_all(prefect)
     assert watcher.look(200 + AGAIN_S) == "again"
+    end_all(prefect)
     assert watcher.look(200 + AGAIN_S * 2) is None
     passes = submitted(prefect)
     assert len(passes) == before + 2
@@ -57,10 +72,14 @@ def test_edited_approval_rules_and_an_mlflow_that_went_away_are_changes(
 ):
     ApprovalPolicy.load(POLICY_DOCUMENT).save(POLICY_DOCUMENT, overwrite=True)
     assert watcher.look(100) == "changed"
-    watcher.look(100 + AGAIN_S)
+    end_all(prefect)
+    assert watcher.look(100 + AGAIN_S) == "again"
+    end_all(prefect)
     monkeypatch.setattr(watcher._credentials, "tracking_uri", "http://127.0.0.1:9")
     assert watcher.look(300) == "changed"
+    end_all(prefect)
     assert watcher.look(300 + AGAIN_S) == "again"
+    end_all(prefect)
     assert watcher.look(300 + AGAIN_S * 2) is None
 
 
