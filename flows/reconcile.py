@@ -1,8 +1,8 @@
 """The flow `reconcile`: finish what is provably ours, and report the rest once.
 
 look at all releases -> reports, silence, Prefect itself -> alarm or settled, once (alarms.py)
--> page -> tidy up -> questions that end, or ended without a decision -> status page
--> pictures whose time is over
+-> questions that end, or ended without a decision -> page -> status page
+-> pictures whose time is over -> flow runs that nobody will look for
 
 It is made when something has changed (deployments/watcher.py), and every ten minutes. Its steps are
 no tasks: of each, Prefect would keep a run and three events, all day long. What fails is tried
@@ -72,7 +72,6 @@ def reconcile(
         said += watch_health(result.champions)
         others += watch_silence(result.champions)
     said += look_at_questions()
-    forget_old_runs(deployment.id, datetime.now(UTC))
     if model_name is None:
         others += watch_orchestrator(result.champions)
     others = [finding for finding in others if finding.severity is not Severity.NOTE]
@@ -80,6 +79,8 @@ def reconcile(
     if model_name is None:
         refresh_status(others)
         forget_pictures()
+        # At the very end: of the passes that ended well this is the newest then.
+        forget_old_runs(deployment.id, datetime.now(UTC))
     errors = [finding for finding in others if finding.severity is Severity.ERROR]
     message = " ".join([*said, *(finding.message for finding in errors), result.message])[:2000]
     if result.alarms or errors:

@@ -2,7 +2,7 @@
 
     described (telling.py, prefect.yaml) against found (machinery.py)
         automations   missing, off, edited, their block gone, their last action failed
-        deployments   missing; `reconcile` not scheduled, or no pass for five minutes
+        deployments   missing; `reconcile` not scheduled, or no pass for 25 minutes
         work pools    missing, paused, a queue paused, without a worker, flow runs that wait
 
 All of it is found without a model. What a pass of `reconcile` finds, it tells; that no pass is made

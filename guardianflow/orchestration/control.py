@@ -57,6 +57,8 @@ __all__ = [
 _POLL_S = 1.0
 _PATIENCE_S = 30.0
 _PAGE = 200
+# Among them is one that was not made by hand for one model.
+_NEWEST = 50
 _FORM_TIMEOUT_S = 5.0
 _FORM_POLL_S = 0.25
 _NO_FORM_YET = "Run input schema not found"
@@ -159,6 +161,7 @@ class Orchestrator:
                     f"The Prefect server refuses the parameters of {deployment}: {detail(error)}.",
                     remedy="Correct the value.",
                     deployment=deployment,
+                    status=error.response.status_code,
                 ) from error
         return describe_run(run, self.ui_url)
 
@@ -217,7 +220,10 @@ class Orchestrator:
         return found
 
     def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
-        """The flow run of a flow that ended last, and when; cancelled ones do not count."""
+        """The flow run of a flow that ended last, and when.
+
+        Cancelled ones do not count, and none for one model.
+        """
         from prefect.client.schemas.filters import (
             FlowFilter,
             FlowFilterName,
@@ -236,11 +242,12 @@ class Orchestrator:
                     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ended))
                 ),
                 sort=FlowRunSort.END_TIME_DESC,
-                limit=1,
+                limit=_NEWEST,
             )
-        if not runs or runs[0].end_time is None:
-            return None
-        return describe_run(runs[0], self.ui_url), runs[0].end_time
+        for run in runs:
+            if run.end_time is not None and not run.parameters.get("model_name"):
+                return describe_run(run, self.ui_url), run.end_time
+        return None
 
     def follow(
         self, run_id: str, on_log: Callable[[str], None], *, timeout_s: float | None = None

@@ -28,8 +28,8 @@ LATE = timedelta(minutes=5)
 PASS_LATE = timedelta(minutes=25)
 """So long after a pass that ended well the next one has ended: two of the schedule, and some."""
 START_WORKER = (
-    "start a worker with `python -m prefect worker start --pool {} --type process`, from a "
-    "checkout; `make up` starts one on this machine"
+    "start a worker with `python -m deployments.worker {}`, from a checkout; `make up` starts one "
+    "on this machine"
 )
 _FAILED = "prefect.automation.action.failed"
 _EXECUTED = "prefect.automation.action.executed"
@@ -37,6 +37,8 @@ _AUTOMATION = "prefect.automation."
 _PAGE = 200
 # The most that Prefect gives of events at once.
 _EVENTS = 50
+# Among so many passes is one that was not made by hand for one model.
+_NEWEST = 50
 
 Json = Mapping[str, Any]
 
@@ -137,8 +139,9 @@ class Machinery:
         deployments: By `flow/deployment`.
         pools: By name.
         blocks: Ids of the notification blocks that automations use and that exist.
-        last_pass: When the last pass of `reconcile` ended well; None before the first.
-        failed_pass: The newest pass, where it failed or crashed since then.
+        last_pass: When the last pass of `reconcile` over all releases ended well; None before the
+            first.
+        failed_pass: The newest such pass, where it failed or crashed since then.
     """
 
     automations: Mapping[str, Sequence[AutomationInfo]]
@@ -170,7 +173,7 @@ def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> M
 
 
 def _failed_pass(client: "SyncPrefectClient", ui_url: str) -> FailedPass | None:
-    """The newest pass that ended, unless it ended well; a cancelled one never looked."""
+    """The newest pass over all that ended, unless it ended well; a cancelled one never looked."""
     run = _newest_pass(client, ("COMPLETED", "FAILED", "CRASHED"))
     if run is None or run["state"]["type"] == "COMPLETED":
         return None
@@ -187,10 +190,11 @@ def _newest_pass(client: "SyncPrefectClient", states: Sequence[str]) -> Json | N
         "flows": {"name": {"any_": [RECONCILE.partition("/")[0]]}},
         "flow_runs": {"state": {"type": {"any_": list(states)}}, "end_time": {"is_null_": False}},
         "sort": "END_TIME_DESC",
-        "limit": 1,
+        "limit": _NEWEST,
     }
     found = cast("list[Json]", _ask(client, "flow_runs/filter", wanted))
-    return found[0] if found else None
+    # One that was made by hand for one model leaves most of it out.
+    return next((run for run in found if not run["parameters"].get("model_name")), None)
 
 
 def _automation(one: Json, ui_url: str, failure: Failure | None) -> AutomationInfo:

@@ -268,8 +268,8 @@ def test_passes_that_are_not_made_any_more_are_an_error(applied, prefect):
 def test_passes_that_all_crash_are_an_error_with_the_reason(applied, prefect, ended):
     deployment = prefect.read_deployment_by_name(RECONCILE).id
 
-    def make_pass(*states):
-        run = prefect.create_flow_run_from_deployment(deployment)
+    def make_pass(*states, **parameters):
+        run = prefect.create_flow_run_from_deployment(deployment, parameters=parameters)
         for state in states:
             prefect.set_flow_run_state(run.id, state, force=True)
 
@@ -280,6 +280,10 @@ def test_passes_that_all_crash_are_an_error_with_the_reason(applied, prefect, en
     # One that found another at work never looked: it mends nothing.
     make_pass(Cancelled())
     assert Code.PASS_FAILED in by_code(applied)
+    # Nor does one that was made by hand for one model.
+    make_pass(Running(), Completed(), model_name="test/lab-bench/welding/ppe")
+    assert "none has ever ended well" in by_code(applied)[Code.PASS_FAILED].message
+    assert applied.last_ended("reconcile")[0].ok is False
     make_pass(Running(), Completed())
     assert Code.PASS_FAILED not in by_code(applied)
     make_pass(Running(), ended(message="again"))

@@ -70,9 +70,9 @@ def test_what_was_interrupted_is_finished_and_said(prefect_server, releases, sin
     assert state.name == "Mended"
     assert "was interrupted and is finished now" in state.message
     assert releases.registry.get_champion(single).version == version
-    last, ended = Orchestrator(prefect_server).last_ended("reconcile")
-    assert (last.state, last.message) == ("Mended", state.message)
-    assert ended.tzinfo is not None
+    # It was no pass over all releases.
+    last = Orchestrator(prefect_server).last_ended("reconcile")
+    assert last is None or last[0].message != state.message
 
 
 def test_a_champion_that_was_deleted_is_told_as_the_rollback_that_it_makes(releases, single):

@@ -90,6 +90,7 @@ def test_what_nobody_begins_says_why_and_the_champion_is_not_asked_for(
     code, _, err = run(capsys, "promote", name, "--request")
     assert code == 0
     assert f"nothing polls the work pool {RELEASE_POOL}: start a worker" in err
+    assert f"`python -m deployments.worker {RELEASE_POOL}`" in err
     with get_client(sync_client=True) as client:
         client.update_work_pool(RELEASE_POOL, WorkPoolUpdate(is_paused=True))
         try:
