@@ -3,6 +3,7 @@
     open in the book, its last day has begun -> event sent -> noted in the book
     open in the book, flow run over -> event sent -> status `expired` on the version -> closed
     open in the book, its deployment deleted -> asked anew in a flow run of the new one -> closed
+                                               refused by the new one -> as where its run is over
 
 A suspended flow run that times out or is cancelled runs no hook, so the flow `reconcile` looks. The
 event comes first: a process that is killed before the end tells twice rather than never.
@@ -56,7 +57,7 @@ def _look_at(
     registry: ModelRegistryManager, question: OpenQuestion, run: FlowRunInfo | None, now: datetime
 ) -> str | None:
     if run is not None and run.orphaned and (run.waiting or _GONE in run.message):
-        return _ask_anew(question, run)
+        return _ask_anew(registry, question, run)
     if run is not None and not run.final:
         return _remind(question) if run.waiting and question.asked.is_ending(now) else None
     asked = question.asked
@@ -65,7 +66,12 @@ def _look_at(
         # The process ended between the decision and the book.
         question.close(run.state if run else "decided")
         return None
-    why = _why(run)
+    return _end(registry, question, _why(run))
+
+
+def _end(registry: ModelRegistryManager, question: OpenQuestion, why: str) -> str:
+    """Tell that nobody decided, and close the question."""
+    asked = question.asked
     message = f"Nobody decided about {asked.model_name} version {asked.version}: {why}."
     _tell(EventName.UNDECIDED, question, message)
     if not _is_asked_again(question):
@@ -84,10 +90,13 @@ def _is_asked_again(question: OpenQuestion) -> bool:
     )
 
 
-def _ask_anew(question: OpenQuestion, run: FlowRunInfo) -> str | None:
+def _ask_anew(
+    registry: ModelRegistryManager, question: OpenQuestion, run: FlowRunInfo
+) -> str | None:
     """Ask once more where the deployment was deleted and made again: the old run resumes never.
 
-    Until the deployment is back, which is told as an alarm of its own, the question waits.
+    Until the deployment is back, which is told as an alarm of its own, the question waits. One that
+    refuses what the old one was given, as that of another version may, ends it.
     """
     orchestrator, asked = Orchestrator(), question.asked
     try:
@@ -97,8 +106,13 @@ def _ask_anew(question: OpenQuestion, run: FlowRunInfo) -> str | None:
             idempotency_key=f"anew-{question.request}",
         )
     except InputError as error:
-        log.warning("%s", error)
-        return None
+        if "status" not in error.data:
+            log.warning("%s", error)
+            return None
+        why = f"its deployment was deleted, and it cannot be asked anew: {error.message}"
+        if not run.final:
+            orchestrator.cancel(run.id, f"Its deployment was deleted. {error.message}")
+        return _end(registry, question, why.rstrip("."))
     why = f"its deployment was deleted; asked anew as flow run {started.name}"
     if not run.final:
         orchestrator.cancel(run.id, f"Its deployment was deleted; asked anew: {started.url}")
