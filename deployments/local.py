@@ -58,6 +58,7 @@ DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
 an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
 START_TIMEOUT_S = 180.0
 _ADDRESSES = "addresses.json"
+_PARTS = ("mlflow", "prefect", "logs")
 Say = Callable[[str], None]
 
 
@@ -388,6 +389,10 @@ def locked(path: Path, at_work: str) -> Generator[None, None, None]:
 def _at_work(state_dir: Path) -> AbstractContextManager[None]:
     private_home()
     private_folder(state_dir)
+    # All of them before anything is ended: one that is refused later would leave it half done.
+    for folder in (state_dir / part for part in _PARTS):
+        if folder.is_symlink() or folder.exists():
+            private_folder(folder)
     return locked(
         state_dir / "lock", f"Another `make up` or `make down` is at work on {state_dir}."
     )

@@ -14,8 +14,13 @@ from typing import IO
 from guardianflow.errors import InputError
 
 
-def private_folder(path: Path) -> Path:
-    """The folder, made where it is missing, and closed to everybody else.
+def private_folder(path: Path, *, close: bool = True) -> Path:
+    """The folder, made for this user alone where it is missing.
+
+    Args:
+        path: The folder.
+        close: Whether one that is there is closed to those who could read it; else it keeps its
+            mode, for it may not be ours alone to close.
 
     Raises:
         InputError: It belongs to somebody else, others may write into it, or it is no folder.
@@ -33,8 +38,10 @@ def private_folder(path: Path) -> Path:
         if _others_write(info):
             # Somebody may have put something into it: to close it now would come too late.
             raise _not_ours(path, "may be written by others")
-        if stat.S_IMODE(info.st_mode) != 0o700:
+        if close and stat.S_IMODE(info.st_mode) != 0o700:
             os.fchmod(descriptor, 0o700)
+    except OSError as error:
+        raise _not_ours(path, f"cannot be closed to others ({error.strerror})") from error
     finally:
         os.close(descriptor)
     return path
@@ -57,8 +64,8 @@ def _is_private_group(number: int) -> bool:
 def _not_ours(path: Path, why: str) -> InputError:
     return InputError(
         f"The folder {path} {why}; nothing in it is trusted.",
-        remedy=f"Look into it, then `chmod 700 {path}` if it is yours; else remove it, or set "
-        "GUARDIANFLOW_HOME to a folder of your own.",
+        remedy=f"Look into it, then `chmod -R go-w {path}` if all of it is yours; else remove it. "
+        "Where the file system keeps no rights, set GUARDIANFLOW_HOME to a folder on another one.",
         file=str(path),
     )
 

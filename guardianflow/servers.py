@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 from guardianflow.errors import InputError
 from guardianflow.private import private_folder, require_private, write_private
 
+HOME = ".guardianflow"
+"""The folder of the local state where `GUARDIANFLOW_HOME` names no other."""
 STATE_FILE = "servers.json"
 WORKSPACE = "MLFLOW_WORKSPACE"
 KEY_FILE = "keys.json"
@@ -127,16 +129,21 @@ class Servers:
 
 def home() -> Path:
     """Where guardianflow keeps its local state: `GUARDIANFLOW_HOME`, or `.guardianflow` here."""
-    return Path(os.environ.get("GUARDIANFLOW_HOME", ".guardianflow")).absolute()
+    return Path(os.environ.get("GUARDIANFLOW_HOME", HOME)).absolute()
 
 
-def private_home() -> Path:
-    """`home()`, made where it is missing, and nobody else's business.
+def private_home(part: str = "") -> Path:
+    """`home()`, or a folder in it, made for this user alone where it is missing.
+
+    A folder of another name than `.guardianflow` that was there before may hold other things, too:
+    it keeps its mode.
 
     Raises:
         InputError: It belongs to somebody else, or others may write into it.
     """
-    return private_folder(home())
+    folder = private_folder(home(), close=home().name == HOME) / part
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return folder
 
 
 def find_servers() -> Servers:

@@ -127,13 +127,12 @@ def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
     """
     expected = _expected(info)
     digest = hashlib.sha256(repr(sorted(expected.items())).encode()).hexdigest()
-    kept = private_home() / "models" / digest
+    kept = private_home("models") / digest
     if kept.is_dir():
         if fingerprint(kept) == expected:
             return kept
         shutil.rmtree(kept, ignore_errors=True)
     with verified_files(client, info) as folder:
-        kept.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Beside its place in the same file system, so that the rename is atomic.
             folder.rename(kept)
@@ -159,9 +158,7 @@ def fetched_files(client: MlflowClient, uri: str, what: str) -> Generator[Path]:
         ArtifactMissing: There are none.
         DiskFull: There is no room for them here.
     """
-    parent = private_home() / "fetch"
-    parent.mkdir(parents=True, exist_ok=True)
-    with scratch(parent) as place:
+    with scratch(private_home("fetch")) as place:
         folder = place / "files"
         folder.mkdir()
         with border(f"fetch the files of {what}"):

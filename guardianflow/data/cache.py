@@ -100,7 +100,7 @@ class Cache:
             return
         body = json.dumps(self._kept, separators=(",", ":"))
         with contextlib.suppress(OSError, UnicodeError, DiskFull, InputError):
-            private_home()
+            private_home("cache")
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._file, f"{_seal(body)}\n{body}".encode(), mode=0o600)
 

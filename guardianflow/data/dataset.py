@@ -140,9 +140,8 @@ def prepare_dataset(
         place, base = settings.resolve(), settings.base()
         return open_dataset(place, classes, mapping=settings.classes, base=base, needs=needs)
     identity = json.dumps([settings.model_dump(mode="json"), list(classes), drawing_digest()])
-    folder = private_home() / "datasets" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    folder = private_home("datasets") / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             with telling_full(folder):

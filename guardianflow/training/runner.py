@@ -165,7 +165,7 @@ class TrainingRunner:
     def _train(self, dataset: Dataset) -> TrainedModel:
         """Train, or wait for the process of this machine that does, and take what it made."""
         tags = self._attempt_tags(dataset)
-        folder = private_home() / "training"
+        folder = private_home("training")
         remove_abandoned(folder)
         lock = f"{self.scenario.digest[:16]}-{dataset.fingerprint[:16]}.lock"
         with sole_process(folder / lock, self._wait):
@@ -197,7 +197,7 @@ class TrainingRunner:
     def _forget(self, dataset: Dataset, work: str) -> None:
         """The work is finished: nobody will go on with it."""
         if work:
-            Checkpoints(private_home() / "training" / work, work).remove()
+            Checkpoints(private_home("training") / work, work).remove()
         clean_up(self.registry.client, self.scenario, self._attempt_tags(dataset))
 
     def _wait(self, other: str) -> None:

@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import stat
+import subprocess
 
 import pytest
 
@@ -12,7 +13,7 @@ from deployments.processes import spawn
 from guardianflow.data.cache import Cache
 from guardianflow.errors import InputError
 from guardianflow.private import private_folder, write_private
-from guardianflow.servers import Keys, find_servers
+from guardianflow.servers import Keys, find_servers, private_home
 
 ROOT = os.getuid() == 0
 
@@ -159,6 +160,50 @@ def test_a_group_counts_as_others_unless_it_is_the_users_own(
     else:
         with pytest.raises(InputError, match="written by others"):
             private_folder(folder)
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+@pytest.mark.parametrize("part", ["logs", "mlflow", "prefect"])
+def test_a_folder_that_others_may_write_is_told_before_anything_is_ended(
+    state, part, command, capsys, monkeypatch
+):
+    ended = []
+    monkeypatch.setattr(local, "end", ended.append)
+    (state / part).mkdir()
+    open_to_others(state / part)
+    assert local.main([command]) == 2
+    assert ended == []
+    assert not (state / "lock").exists()
+    assert f"chmod -R go-w {state / part}" in capsys.readouterr().err
+
+
+def test_one_remedy_mends_all_folders_that_an_older_version_left(state, capsys):
+    folders = [state.parent, state, *(state / part for part in ("logs", "mlflow", "prefect"))]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        open_to_others(folder)
+    assert local.main(["down"]) == 2
+    told = capsys.readouterr().err
+    assert f"`chmod -R go-w {state.parent}`" in told
+    assert "GUARDIANFLOW_HOME" in told
+    subprocess.run(["chmod", "-R", "go-w", state.parent], check=True)
+    assert local.main(["down"]) == 0
+    assert {mode(folder) for folder in folders} == {0o700}
+
+
+@pytest.mark.parametrize(("name", "kept"), [("guardianflow", 0o755), (".guardianflow", 0o700)])
+def test_a_folder_that_was_there_is_closed_only_where_it_is_called_so(
+    tmp_path, monkeypatch, name, kept
+):
+    folder = tmp_path / name
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(folder))
+    assert mode(private_home()) == 0o700
+    folder.chmod(0o755)
+    assert mode(private_home("models")) == 0o700
+    assert mode(folder) == kept
+    open_to_others(folder)
+    with pytest.raises(InputError, match="written by others"):
+        private_home()
 
 
 def test_what_others_may_have_written_is_no_knowledge_of_the_checker(state, tmp_path):
