@@ -24,7 +24,7 @@ import webbrowser
 from base64 import b64encode
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -64,20 +64,29 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class State:
-    """What servers.json holds: two addresses and the processes behind them."""
+    """What servers.json holds: two addresses and the processes behind them.
+
+    Attributes:
+        mlflow: The address of MLflow.
+        prefect: That of Prefect's API.
+        pids: The processes by their names.
+        guarded: Whether the servers were started with the guard; an older version writes nothing.
+    """
 
     mlflow: str
     prefect: str
     pids: Mapping[str, Record]
+    guarded: bool = False
 
     @classmethod
     def read(cls, state_dir: Path) -> "State | None":
         """The recorded state, or None where there is none that can be read."""
         try:
             content = json.loads((state_dir / STATE_FILE).read_text(encoding="utf-8"))
-            records = {name: Record(**record) for name, record in content["pids"].items()}
-            return cls(content["mlflow"], content["prefect"], records)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            records = {name: Record.read(record) for name, record in content["pids"].items()}
+            guarded = content.get("guarded") is True
+            return cls(content["mlflow"], content["prefect"], records, guarded)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def write(self, state_dir: Path) -> None:
@@ -209,16 +218,18 @@ def _undisturbed() -> Generator[None, None, None]:
 
 def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
     alive = before.running() if before else set[str]()
-    # What runs without a key was started by an older version: it is started again, with one.
+    # What an older version started runs without a key, also beside the keys of a newer one: it is
+    # started again, with one.
     keys = Keys.read(state_dir)
-    if before and keys and {"mlflow", "prefect"} <= alive:
+    if before and before.guarded and keys and {"mlflow", "prefect"} <= alive:
         state = before
     else:
         # A lone survivor, or one whose record was lost, would hold the database and the port.
         end(marked(state_dir))
         keys = keys or Keys.make(state_dir)
         mlflow_port, prefect_port = _ports(state_dir, before)
-        state = State(f"http://127.0.0.1:{mlflow_port}", f"http://127.0.0.1:{prefect_port}/api", {})
+        mlflow = f"http://127.0.0.1:{mlflow_port}"
+        state = State(mlflow, f"http://127.0.0.1:{prefect_port}/api", {}, guarded=True)
         env = environment(state_dir, state.mlflow, state.prefect)
         env |= {DATA: str(_data(state_dir, "mlflow"))}
         env |= {"PREFECT_SERVER_API_AUTH_STRING": keys.prefect_login}
@@ -277,7 +288,7 @@ def _spawn(
 ) -> State:
     log = state_dir / "logs" / f"{name.replace(' ', '-')}.log"
     record = spawn(name, command, env=env, cwd=CHECKOUT, log=log)
-    state = State(state.mlflow, state.prefect, {**state.pids, name: record})
+    state = replace(state, pids={**state.pids, name: record})
     # Written after each start: whoever is killed here leaves nothing that `stop` cannot find.
     state.write(state_dir)
     return state
@@ -430,7 +441,8 @@ def _open(state_dir: Path) -> int:
     path = state_dir / STATE_FILE
     servers = read_state(path) if path.is_file() else None
     keys = Keys.read(state_dir)
-    if servers is None or keys is None:
+    # Where a server has ended, somebody else's page may be the one that asks for its password.
+    if not servers or not keys or servers.account != {**keys.of_mlflow(), **keys.of_prefect()}:
         print(f"Nothing is up for {state_dir}. Start it with `make up`.", file=sys.stderr)
         return 4
     prefect, mlflow = str(servers.prefect).removesuffix("/api"), str(servers.mlflow)

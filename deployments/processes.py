@@ -12,12 +12,14 @@ import subprocess
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from guardianflow.private import append_to, private_folder
+from guardianflow.servers import recorded_process
 
 MARK = "GUARDIANFLOW_STATE_DIR"
 # Below those that systems give to outgoing connections: one of these would keep a server that was
@@ -43,13 +45,12 @@ class Record:
 
     def process(self) -> psutil.Process | None:
         """The running process, or None when it ended or its pid now belongs to another."""
-        with suppress(psutil.NoSuchProcess):
-            found = psutil.Process(self.pid)
-            # Half a second: the system rounds start times to clock ticks.
-            same = abs(found.create_time() - self.created) < 0.5
-            if same and found.status() != psutil.STATUS_ZOMBIE:
-                return found
-        return None
+        return recorded_process(self.pid, self.created)
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "Record":
+        """One that was written, by whichever version: keys that we do not know are passed over."""
+        return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
 def spawn(

@@ -2,20 +2,26 @@
 
 In this order; nothing else decides which server a command talks to. The state file is trusted only
 when it belongs to this user, nobody else can write or read it, and it names loopback addresses. The
-keys of the embedded servers lie beside it; they are sent to these addresses alone.
+keys of the embedded servers lie beside it; they are sent to these addresses alone, and only while
+the recorded process of the server lives.
 """
 
 import json
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from guardianflow.errors import InputError
 from guardianflow.private import private_folder, require_private, write_private
+
+if TYPE_CHECKING:
+    import psutil
 
 HOME = ".guardianflow"
 """The folder of the local state where `GUARDIANFLOW_HOME` names no other."""
@@ -146,6 +152,25 @@ def private_home(part: str = "") -> Path:
     return folder
 
 
+def recorded_process(pid: int, created: float) -> "psutil.Process | None":
+    """The process with this id and start time, or None where it ended: ids are given again.
+
+    Args:
+        pid: Its process id.
+        created: Its start time in seconds since the epoch, as the system reports it.
+    """
+    import psutil
+
+    # What we may not look at is none that we started.
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        found = psutil.Process(pid)
+        # Half a second: the system rounds start times to clock ticks.
+        same = abs(found.create_time() - created) < 0.5
+        if same and found.status() != psutil.STATUS_ZOMBIE:
+            return found
+    return None
+
+
 def find_servers() -> Servers:
     """The servers that this process is to use.
 
@@ -259,6 +284,9 @@ def _password(address: str) -> str:
 def read_state(path: Path) -> Servers:
     """Read a state file that `make up` wrote.
 
+    After a crash the file is still there, and anybody may listen on the ports that it names. So
+    the account is that of those servers alone whose recorded process lives.
+
     Raises:
         InputError: The file or its folder is not private to this user, it is unreadable, or not
             about loopback.
@@ -282,6 +310,16 @@ def read_state(path: Path) -> Servers:
                 file=str(path),
                 value=address,
             )
-    keys = Keys.read(path.parent)
-    account = {**keys.of_mlflow(), **keys.of_prefect()} if keys else {}
+    account: dict[str, str] = {}
+    if keys := Keys.read(path.parent):
+        account |= keys.of_mlflow() if _lives(content, "mlflow") else {}
+        account |= keys.of_prefect() if _lives(content, "prefect") else {}
     return Servers(mlflow, prefect, str(path), account=account)
+
+
+def _lives(content: Mapping[str, Any], server: str) -> bool:
+    try:
+        record = content["pids"][server]
+        return recorded_process(int(record["pid"]), float(record["created"])) is not None
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return False

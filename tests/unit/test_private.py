@@ -1,15 +1,18 @@
 """Folders and files that nobody else may have made, read or written."""
 
 import grp
+import json
 import os
 import pwd
 import stat
 import subprocess
+from dataclasses import replace
 
+import psutil
 import pytest
 
 from deployments import demo, local
-from deployments.processes import spawn
+from deployments.processes import Record, spawn
 from guardianflow.data.cache import Cache
 from guardianflow.errors import InputError
 from guardianflow.private import private_folder, write_private
@@ -206,6 +209,44 @@ def test_a_folder_that_was_there_is_closed_only_where_it_is_called_so(
         private_home()
 
 
+def test_servers_of_a_version_without_guard_are_told_and_of_a_newer_one_are_known(state):
+    record = Record("mlflow", 1, 2.0, "x.log")
+    known = local.State("http://127.0.0.1:5", "http://127.0.0.1:6/api", {"mlflow": record})
+    content = {"mlflow": known.mlflow, "prefect": known.prefect, "new": 1}
+    content["pids"] = {"mlflow": {"name": "mlflow", "pid": 1, "created": 2, "log": "x.log", "n": 1}}
+    write_private(state / "servers.json", json.dumps(content))
+    assert local.State.read(state) == known
+    write_private(state / "servers.json", json.dumps({**content, "guarded": True}))
+    guarded = local.State.read(state)
+    assert guarded.guarded
+    guarded.write(state)
+    assert local.State.read(state) == guarded
+    write_private(state / "servers.json", json.dumps({**content, "pids": [1]}))
+    assert local.State.read(state) is None
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_servers_without_the_guard_are_started_again_beside_keys_too(state, monkeypatch, guarded):
+    ended, started = [], []
+    this = spawn("x", ["sleep", "60"], env={}, cwd=state, log=state / "x.log")
+    before = local.State(
+        "http://127.0.0.1:5", "http://127.0.0.1:6/api", {"mlflow": this, "prefect": this}, guarded
+    )
+    Keys.make(state)
+    monkeypatch.setattr(local, "end", ended.append)
+    monkeypatch.setattr(local, "_wait_for", lambda *_: None)
+    monkeypatch.setattr(local, "_ports", lambda *_: (5, 6))
+    monkeypatch.setattr(local, "spawn", lambda name, *_, **__: started.append(name) or this)
+    try:
+        after = local._start_servers(state, before, print)
+    finally:
+        this.process().kill()
+    assert after.guarded
+    assert started == ([] if guarded else ["mlflow", "prefect"])
+    assert len(ended) == len(started) / 2
+    assert local.State.read(state) == (None if guarded else after)
+
+
 def test_what_others_may_have_written_is_no_knowledge_of_the_checker(state, tmp_path):
     cache = Cache(tmp_path, 1)
     cache._changed = True
@@ -219,9 +260,11 @@ def test_what_others_may_have_written_is_no_knowledge_of_the_checker(state, tmp_
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_passwords_are_shown_in_a_terminal_alone(state, monkeypatch, capsys, terminal):
-    state.parent.chmod(0o700)
-    addresses = '{"mlflow": "http://127.0.0.1:1", "prefect": "http://127.0.0.1:2/api"}'
-    write_private(state / "servers.json", addresses)
+    this = Record("this", os.getpid(), psutil.Process().create_time(), "x.log")
+    up = local.State(
+        "http://127.0.0.1:1", "http://127.0.0.1:2/api", {"mlflow": this, "prefect": this}
+    )
+    up.write(state)
     keys = Keys.make(state)
     monkeypatch.setattr(local.webbrowser, "open", lambda _: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
@@ -230,3 +273,6 @@ def test_passwords_are_shown_in_a_terminal_alone(state, monkeypatch, capsys, ter
     assert "http://127.0.0.1:2" in said
     assert [key in said for key in (keys.prefect, keys.mlflow)] == [terminal] * 2
     assert ("deployments.local env" in said) is not terminal
+    replace(up, pids={"mlflow": this}).write(state)
+    assert local.main(["open"]) == 4
+    assert capsys.readouterr().out == ""

@@ -5,6 +5,7 @@ import os
 import traceback
 from urllib.parse import unquote
 
+import psutil
 import pytest
 
 from guardianflow.cli.output import print_error
@@ -20,7 +21,12 @@ from guardianflow.servers import (
     without_secrets,
 )
 
-STATE = {"mlflow": "http://127.0.0.1:5001", "prefect": "http://localhost:4201/api"}
+THIS = {"name": "x", "pid": os.getpid(), "created": psutil.Process().create_time(), "log": "x"}
+STATE = {
+    "mlflow": "http://127.0.0.1:5001",
+    "prefect": "http://localhost:4201/api",
+    "pids": {"mlflow": THIS, "prefect": THIS},
+}
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def state(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))
     path = tmp_path / "up" / "servers.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({**STATE, "pids": [1]}))
+    path.write_text(json.dumps(STATE))
     path.chmod(0o600)
     return path
 
@@ -128,6 +134,26 @@ def test_keys_go_to_the_servers_that_they_are_for_alone(state, monkeypatch, else
     for name, value in servers.account.items():
         assert os.environ[name] == value
     assert ("MLFLOW_TRACKING_TOKEN" in os.environ) is ("MLFLOW_TRACKING_USERNAME" not in known)
+
+
+ENDED = {**THIS, "created": THIS["created"] - 60}
+
+
+@pytest.mark.parametrize("gone", ["mlflow", "prefect"])
+@pytest.mark.parametrize(
+    "record",
+    [ENDED, {**THIS, "pid": 2**22 + 1}, {**THIS, "pid": 2**70}, {**THIS, "pid": "x"}, {}, 7],
+)
+def test_keys_are_not_sent_to_whoever_took_the_port_of_a_server_that_ended(state, gone, record):
+    Keys.make(state.parent)
+    state.write_text(json.dumps({**STATE, "pids": {**STATE["pids"], gone: record}}))
+    servers = find_servers()
+    assert (servers.mlflow, servers.prefect) == (STATE["mlflow"], STATE["prefect"])
+    assert servers.account
+    assert not any(name.startswith(gone.upper()) for name in servers.account)
+    for pids in ([1], {}, None):
+        state.write_text(json.dumps({**STATE, "pids": pids}))
+        assert not find_servers().account
 
 
 def test_keys_that_others_can_read_are_not_trusted(state):

@@ -1,10 +1,12 @@
 """On which server a command works, and with which Python flow runs are started."""
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 
+import psutil
 import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -39,7 +41,9 @@ def test_no_command_works_on_a_temporary_server(command, words, capsys):
 def test_what_make_up_left_is_found_and_said_with_its_key(nowhere, monkeypatch, capsys):
     state = nowhere / "up" / STATE_FILE
     state.parent.mkdir()
-    state.write_text('{"mlflow": "http://127.0.0.1:5", "prefect": "http://127.0.0.1:6/api"}')
+    this = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    addresses = {"mlflow": "http://127.0.0.1:5", "prefect": "http://127.0.0.1:6/api"}
+    state.write_text(json.dumps({**addresses, "pids": {"mlflow": this, "prefect": this}}))
     state.chmod(0o600)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     keys = Keys.make(state.parent)
