@@ -8,7 +8,8 @@ from mlflow.utils.validation import _validate_metric_name
 from PIL import Image
 
 from guardianflow.data.sample import Sample
-from guardianflow.edge.serving import join_names, split_names
+from guardianflow.edge.ir import join_names
+from guardianflow.edge.serving import split_names
 from guardianflow.measuring import lettering
 from guardianflow.measuring.curves import confusion_table, threshold_curves
 from guardianflow.measuring.detections import Detections, Seen
