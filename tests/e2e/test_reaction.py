@@ -94,7 +94,9 @@ def window(tmp_path_factory):
 def watched_release(plant, releases):
     """A release whose scenario says what boxes have to see; version 2 is champion."""
     name, client = releases.name(), plant.registry.client
-    settings = plant.spec.version("v1").model_copy(update={"health": PATIENT})
+    # No block has this name: what was recorded counts.
+    recorded = {"health": PATIENT, "name": "recorded-alone"}
+    settings = plant.spec.version("v1").model_copy(update=recorded)
     run_id = make_run(client, FILES)
     client.log_text(run_id, settings.model_dump_json(), "scenario.json")
     for _ in range(2):

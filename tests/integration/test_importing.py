@@ -217,7 +217,7 @@ def test_an_import_that_was_never_registered_is_registered_by_the_next(learned, 
 def test_a_scenario_version_is_frozen_by_an_import_too(learned, scenario, foreign):
     bring(learned, scenario, foreign)
     edited = scenario.model_copy(update={"evaluation": EvaluationSettings(beta=3.0)})
-    with pytest.raises(ScenarioFrozen, match="add v2"):
+    with pytest.raises(ScenarioFrozen, match="put it into a new version"):
         bring(learned, edited, foreign)
 
 

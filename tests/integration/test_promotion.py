@@ -14,6 +14,7 @@ from guardianflow.errors import (
 )
 from guardianflow.gate import GateOutcome
 from guardianflow.promotion import decide, propose
+from guardianflow.promotion.form import alerts
 from guardianflow.scenario import FolderData, GateSettings
 from guardianflow.wording import Language
 from tests.integration.conftest import make_run
@@ -220,8 +221,8 @@ def test_the_gate_refuses_keeps_the_evidence_and_yields_to_force(registry, learn
     forced = propose(registry, name, token=mine, requested_by="lee", **why)
     assert forced.gate.outcome is GateOutcome.FAILED
     assert registry.get_champion(name) is None
-    said = "The gate says FAILED, lee overrides it: the old one is blind at night"
-    assert said in forced.warnings
+    [said] = [one for one in alerts(forced) if "the old one is blind at night" in one]
+    assert "lee" in said
     assert said in text_of(registry, forced.evidence_run_id, "evidence.md")
     done = decide(registry, forced, [APPROVED], token=mine)
     assert done.operation.reason == (

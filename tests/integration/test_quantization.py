@@ -192,7 +192,7 @@ def test_a_version_that_says_the_same_is_quantized_from_the_same_training(learne
 
 def test_an_edited_version_is_not_quantized(learned):
     edited = learned.scenario.model_copy(update={"quantization": QuantizationSettings()})
-    with pytest.raises(ScenarioFrozen, match="add v2"):
+    with pytest.raises(ScenarioFrozen, match="put it into a new version"):
         QuantizationRunner(edited, learned.registry, learned.trained.version).run()
 
 

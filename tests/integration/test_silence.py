@@ -9,6 +9,7 @@ from guardianflow.care import silence
 from guardianflow.care.alarms import compare_all, digest
 from guardianflow.care.findings import Code
 from guardianflow.care.notes import Notes, Topic
+from guardianflow.care.reconciliation import PASS_EVERY
 from guardianflow.care.silence import find_silent, on_the_floor
 from guardianflow.health.box import BoxReport, post_report
 from guardianflow.health.verdict import Verdict
@@ -227,7 +228,7 @@ def test_of_many_a_few_are_asked_in_each_pass_and_none_is_forgotten(
     # Those that were told last, also where nobody asks; each is asked in its turn.
     asked = set()
     for turn in range(3):
-        assert len(make_pass(late + turn * timedelta(seconds=30), told)) == 5
+        assert len(make_pass(late + turn * PASS_EVERY, told)) == 5
         assert len(counted.asks) == 2
         asked |= set(counted.asks)
     assert asked == set(names)

@@ -94,7 +94,7 @@ def test_an_edited_version_is_refused_once_it_was_trained(learned):
         update={"training": learned.scenario.training.model_copy(update={"epochs": 13})}
     )
     before = len(runs(learned))
-    with pytest.raises(ScenarioFrozen, match="add v2"):
+    with pytest.raises(ScenarioFrozen, match="put it into a new version"):
         TrainingRunner(edited, learned.registry).train()
     assert len(runs(learned)) == before
 
