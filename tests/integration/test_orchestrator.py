@@ -308,8 +308,11 @@ def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect):
     assert said() == {}
     prefect.update_work_pool(RELEASE_POOL, WorkPoolUpdate(is_paused=True))
     assert list(said()) == [Code.POOL_PAUSED]
-    prefect.update_work_pool(RELEASE_POOL, WorkPoolUpdate(is_paused=False))
+    # In this order: Prefect looks at the workers of a pool when it is resumed, and the tests after
+    # this one are to find the server as it was.
     prefect.request("DELETE", f"/work_pools/{RELEASE_POOL}/workers/a-test")
+    prefect.update_work_pool(RELEASE_POOL, WorkPoolUpdate(is_paused=False))
+    assert prefect.read_work_pool(RELEASE_POOL).status == "NOT_READY"
 
 
 def test_the_command_asks_prefect_where_one_is_named(applied, monkeypatch, tmp_path, capsys):
