@@ -1,11 +1,27 @@
 """Whether a variant is faster, said of times that are given."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from guardianflow.edge import ir
 from guardianflow.measuring import speed
 from guardianflow.measuring.latency import Latency
 from guardianflow.measuring.speed import SpeedVerdict, compare_speed
+from guardianflow.network.detector import Detector, DetectorShape
+
+LIMITED = """
+import sys
+from pathlib import Path
+import numpy as np
+from guardianflow.measuring.speed import compare_speed
+frame = np.zeros((64, 64, 3), np.uint8)
+report = compare_speed(Path(sys.argv[1]), Path(sys.argv[1]), [frame], rounds=4)
+print(report.default.precision)
+"""
 
 
 class Timed:
@@ -51,3 +67,13 @@ def test_a_variant_has_to_beat_the_faster_form_of_its_base_for_sure(
     assert (report.verdict, report.against) == (verdict, against)
     assert report.low <= report.speedup <= report.high
     assert report.speedup == pytest.approx(min(fp32, default) / variant, rel=0.05)
+
+
+def test_it_is_measured_where_onednn_is_limited_below_what_the_processor_has(tmp_path):
+    # On a processor with bf16 OpenVINO chooses bf16, for which oneDNN then has no pooling.
+    ir.save(ir.convert(Detector(DetectorShape(2, 8, 64)).eval(), ("person", "helmet")), tmp_path)
+    limited = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(command, env=limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] in {"f32", "bf16"}
