@@ -14,9 +14,49 @@ from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.importing import ImportedModel
+    from guardianflow.importing import ImportedModel, ImportOptions
+    from guardianflow.registry import ModelRegistryManager
+    from guardianflow.scenario import Scenario
 
 _LISTED = 10
+_Name = Annotated[str, typer.Argument(help="The model that it becomes a version of.")]
+_Scenario = Annotated[str, typer.Option(help="Name of a file in scenarios/.")]
+_Version = Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")]
+_Onnx = Annotated[Path | None, typer.Option(help="A .onnx file.")]
+_Ir = Annotated[
+    Path | None,
+    typer.Option(help="The .xml of an OpenVINO IR, its .bin beside it, or their folder."),
+]
+_FromMlflow = Annotated[
+    str,
+    typer.Option(
+        help="REGISTERED/VERSION, models:/NAME@alias, models:/m-ID or runs:/ID/PATH, on the "
+        "same server."
+    ),
+]
+_Classes = Annotated[
+    str, typer.Option(help="Its classes in order, a,b,c, where the file does not name them.")
+]
+_Mapping = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="SCENARIO=FILE: what a class is called in the file."),
+]
+_Layout = Annotated[
+    LayoutName | None, typer.Option(help="What its outputs mean, where their shapes do not say")
+]
+_InputRange = Annotated[
+    InputRange | None, typer.Option(help="What it takes a white pixel to be: by default 1.")
+]
+_Channels = Annotated[ChannelOrder, typer.Option(help="In which order it takes colours.")]
+_Boxes = Annotated[
+    BoxForm | None, typer.Option(help="How its boxes are written, if its answers do not tell.")
+]
+_MaxMemory = Annotated[
+    float, typer.Option(min=0.25, help="What reading it and running it once may take, in GiB.")
+]
+_MaxMinutes = Annotated[
+    float, typer.Option(min=0.1, help="What that may take of time, in minutes.")
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -25,46 +65,20 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def import_model(
-    name: Annotated[str, typer.Argument(help="The model that it becomes a version of.")],
-    scenario: Annotated[str, typer.Option(help="Name of a file in scenarios/.")],
-    version: Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")],
-    onnx: Annotated[Path | None, typer.Option(help="A .onnx file.")] = None,
-    ir: Annotated[
-        Path | None,
-        typer.Option(help="The .xml of an OpenVINO IR, its .bin beside it, or their folder."),
-    ] = None,
-    from_mlflow: Annotated[
-        str,
-        typer.Option(
-            help="REGISTERED/VERSION, models:/NAME@alias, models:/m-ID or runs:/ID/PATH, on the "
-            "same server."
-        ),
-    ] = "",
-    classes: Annotated[
-        str, typer.Option(help="Its classes in order, a,b,c, where the file does not name them.")
-    ] = "",
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="SCENARIO=FILE: what a class is called in the file."),
-    ] = None,
-    layout: Annotated[
-        LayoutName | None, typer.Option(help="What its outputs mean, where their shapes do not say")
-    ] = None,
-    input_range: Annotated[
-        InputRange | None, typer.Option(help="What it takes a white pixel to be: by default 1.")
-    ] = None,
-    channels: Annotated[
-        ChannelOrder, typer.Option(help="In which order it takes colours.")
-    ] = ChannelOrder.RGB,
-    boxes: Annotated[
-        BoxForm | None, typer.Option(help="How its boxes are written, if its answers do not tell.")
-    ] = None,
-    max_memory_gib: Annotated[
-        float, typer.Option(min=0.25, help="What reading it and running it once may take, in GiB.")
-    ] = 8.0,
-    max_minutes: Annotated[
-        float, typer.Option(min=0.1, help="What that may take of time, in minutes.")
-    ] = 10.0,
+    name: _Name,
+    scenario: _Scenario,
+    version: _Version,
+    onnx: _Onnx = None,
+    ir: _Ir = None,
+    from_mlflow: _FromMlflow = "",
+    classes: _Classes = "",
+    mapping: _Mapping = None,
+    layout: _Layout = None,
+    input_range: _InputRange = None,
+    channels: _Channels = ChannelOrder.RGB,
+    boxes: _Boxes = None,
+    max_memory_gib: _MaxMemory = 8.0,
+    max_minutes: _MaxMinutes = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Check, evaluate and register a detector that another trainer made, as @candidate.
@@ -80,47 +94,70 @@ def import_model(
     guardianflow import openyard/busan-plant9/yard/helmets --from-mlflow helmets-by-hand/4
     --scenario openyard-helmets --version v1 --map no_helmet=head
     """
+    public = ModelName.parse(name).public
+    settings = _load(scenario, version, public)
+    path, pairs = _only_one(onnx, ir, from_mlflow), _pairs(mapping or [])
+    registry = open_registry(quiet=as_json)
+    from guardianflow.importing import ImportOptions
+
+    options = ImportOptions(
+        classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
+        mapping=pairs,
+        layout=layout,
+        input_range=input_range,
+        channel_order=channels,
+        boxes=boxes,
+        max_memory_gib=max_memory_gib,
+        max_minutes=max_minutes,
+        source=from_mlflow,
+    )
+    imported = _import(registry, settings, path, options, as_json=as_json)
+    _tell(public, scenario, version, imported, as_json=as_json)
+
+
+def _load(scenario: str, version: str, name: str) -> "Scenario":
+    """The scenario version that the model is to be one of.
+
+    Raises:
+        InputError: It is about another model.
+    """
     from guardianflow.scenario.file import load_scenario
 
-    public = ModelName.parse(name).public
     settings = load_scenario(scenario, version)
-    if public != settings.model_name.public:
+    if name != settings.model_name.public:
         raise InputError(
-            f"Scenario {scenario} {version} is about {settings.model_name}, not {public}.",
+            f"Scenario {scenario} {version} is about {settings.model_name}, not {name}.",
             remedy="Name the model of the scenario, or the scenario of the model.",
-            name=public,
+            name=name,
             scenario=scenario,
         )
-    path = _only_one(onnx, ir, from_mlflow)
-    pairs = _pairs(mapping or [])
-    registry = open_registry(quiet=as_json)
-    from guardianflow.importing import ImportOptions, ImportRunner
+    return settings
+
+
+def _import(
+    registry: "ModelRegistryManager",
+    settings: "Scenario",
+    path: Path | None,
+    options: "ImportOptions",
+    *,
+    as_json: bool,
+) -> "ImportedModel":
+    """Import a file, or what lies in MLflow where there is none."""
+    from guardianflow.importing import ImportRunner
+    from guardianflow.importing.handmade import fetched_model
 
     with ExitStack() as stack:
         if path is None:
-            from guardianflow.importing.handmade import fetched_model
-
-            path = stack.enter_context(fetched_model(registry, from_mlflow, settings.model_name))
+            fetched = fetched_model(registry, options.source, settings.model_name)
+            path = stack.enter_context(fetched)
         show = stack.enter_context(meter(quiet=as_json))
-        options = ImportOptions(
-            classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
-            mapping=pairs,
-            layout=layout,
-            input_range=input_range,
-            channel_order=channels,
-            boxes=boxes,
-            max_memory_gib=max_memory_gib,
-            max_minutes=max_minutes,
-            source=from_mlflow,
-        )
-        imported = ImportRunner(
+        return ImportRunner(
             settings,
             registry,
             path,
             options,
             on_progress=lambda p: show(p.step, p.done, p.total),
         ).run()
-    _tell(public, scenario, version, imported, as_json=as_json)
 
 
 def _only_one(onnx: Path | None, ir: Path | None, from_mlflow: str) -> Path | None:

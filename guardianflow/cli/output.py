@@ -98,7 +98,7 @@ def _scrubbed(value: object) -> object:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for people on stdout; nothing is cut off when stdout is a file."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
     for column in columns:
         # Names are folded, never cut: half a model name is nobody's model.
         table.add_column(column, overflow="fold")

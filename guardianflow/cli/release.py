@@ -1,4 +1,4 @@
-"""The commands that move aliases, by hand or by asking a person: promote, approve, roll back."""
+"""The commands that move aliases, by hand or by asking a person: promote and roll back."""
 
 import uuid
 from collections.abc import Sequence
@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guardianflow.cli.answering import (
+    SHORTEST_REASON,
+    ReasonOption,
+    approve,
+    find_asked,
+    pending,
+    reject,
+)
 from guardianflow.cli.connection import open_orchestrator, open_registry, warn_of_waiting
 from guardianflow.cli.output import (
     JsonFlag,
@@ -20,12 +28,11 @@ from guardianflow.cli.output import (
     say,
     stdout,
 )
-from guardianflow.errors import AnswerInvalid, GateFailed, InputError, NothingWaiting
+from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
 from guardianflow.orchestration.machinery import PROMOTION
 
 if TYPE_CHECKING:
-    from guardianflow.orchestration.control import Orchestrator, WaitingApproval
     from guardianflow.promotion.proposal import Proposal
     from guardianflow.registry import ModelRegistryManager, Move, Plan
 
@@ -33,18 +40,29 @@ if TYPE_CHECKING:
 NameArgument = Annotated[
     str, typer.Argument(help="customer/region-plant/zone/task, with or without __openvino_int8.")
 ]
-WaitingArgument = Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")]
-_SHORTEST_NAME = 2
-_SHORTEST_REASON = 3
-ApproverOption = Annotated[str, typer.Option(help="Who decides.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
-CodeOption = Annotated[
-    str, typer.Option(help="The one-time code, where the approval policy asks for one.")
+_VersionOption = Annotated[
+    int | None, typer.Option(help="The version to promote; without it @candidate.", min=1)
 ]
+_DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Measure, judge and show it; write nothing.")
+]
+_RequestFlag = Annotated[
+    bool, typer.Option("--request", help="Ask a person in the Prefect UI instead.")
+]
+_ForceFlag = Annotated[
+    bool, typer.Option("--force", help="Against gate, quarantine or hold; needs --reason.")
+]
+_OnlyFlag = Annotated[
+    bool, typer.Option("--only", help="This name alone, not the release that it belongs to.")
+]
+_ExpectedOption = Annotated[
+    int | None, typer.Option(help="For machines: do it only if this version is champion.", min=1)
+]
+_REASON_CHARACTERS = (SHORTEST_REASON, 500)
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add these commands, and between them those with which people answer."""
     for name, command in (
         ("promote", promote),
         ("pending", pending),
@@ -57,21 +75,12 @@ def add_commands(app: typer.Typer) -> None:
 
 def promote(
     name: NameArgument,
-    model_version: Annotated[
-        int | None, typer.Option(help="The version to promote; without it @candidate.", min=1)
-    ] = None,
+    model_version: _VersionOption = None,
     reason: ReasonOption = "",
     yes: YesFlag = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Measure, judge and show it; write nothing.")
-    ] = False,
-    request: Annotated[
-        bool, typer.Option("--request", help="Ask a person in the Prefect UI instead.")
-    ] = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Against gate, quarantine or hold; needs --reason."),
-    ] = False,
+    dry_run: _DryRunFlag = False,
+    request: _RequestFlag = False,
+    force: _ForceFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show the evidence and what will move, ask at a terminal, make it @champion.
@@ -88,33 +97,75 @@ def promote(
     guardianflow promote donghwa-entec/busan-plant1/welding/ppe --model-version 7 --dry-run
     """
     public = ModelName.parse(name).public
-    if force and len(reason.strip()) < 3:
-        raise InputError("--force needs a --reason.", remedy='Say why: --reason "..."')
+    if force:
+        _require_reason(reason, "--force needs a --reason.")
     _check_reason(reason)
     if request:
         _request(public, model_version, reason, force=force, as_json=as_json)
         return
     registry = open_registry(quiet=as_json)
+    if not dry_run:
+        # Before anything is measured.
+        _require_right(registry, public)
+    token = f"cli-{uuid.uuid4()}"
+    proposal = _propose(
+        registry,
+        public,
+        model_version,
+        reason,
+        token,
+        force=force,
+        keep=not dry_run,
+        as_json=as_json,
+    )
+    if proposal.changes_nothing or dry_run:
+        outcome = "nothing to do" if proposal.changes_nothing else "dry run, nothing was changed"
+        _say_outcome(proposal, f"{public} version {proposal.version}: {outcome}", as_json=as_json)
+        return
+    if not confirmed(f"Promote {public} version {proposal.version}?", yes=yes or as_json):
+        say("nothing was changed")
+        return
+    _carry_out(registry, proposal, reason, token, as_json=as_json)
+
+
+def _require_right(registry: "ModelRegistryManager", name: str) -> None:
+    """Refuse where more than the name of an account is asked of who promotes this model."""
     from guardianflow.approval.rules import read_rule, require_a_command_may
+
+    require_a_command_may(read_rule(registry.client, ModelName.parse(name)), name)
+
+
+def _propose(
+    registry: "ModelRegistryManager",
+    name: str,
+    model_version: int | None,
+    reason: str,
+    token: str,
+    *,
+    force: bool,
+    keep: bool,
+    as_json: bool,
+) -> "Proposal":
+    """Measure, judge, and show the evidence, also where the gate says no.
+
+    Raises:
+        GateFailed: It does.
+    """
     from guardianflow.promotion import propose
     from guardianflow.promotion.proposal import Proposal
     from guardianflow.scenario.file import today_in_files
 
-    if not dry_run:
-        # Before anything is measured.
-        require_a_command_may(read_rule(registry.client, ModelName.parse(public)), public)
-    token = f"cli-{uuid.uuid4()}"
     try:
         with meter(quiet=as_json) as show:
             proposal = propose(
                 registry,
-                public,
+                name,
                 model_version,
                 token=token,
                 requested_by=actor(),
                 reason=reason,
                 force=force,
-                keep=not dry_run,
+                keep=keep,
                 today=today_in_files,
                 on_progress=show,
             )
@@ -124,14 +175,7 @@ def promote(
         raise
     if not as_json:
         _show_proposal(proposal)
-    if proposal.changes_nothing or dry_run:
-        outcome = "nothing to do" if proposal.changes_nothing else "dry run, nothing was changed"
-        _say_outcome(proposal, f"{public} version {proposal.version}: {outcome}", as_json=as_json)
-        return
-    if not confirmed(f"Promote {public} version {proposal.version}?", yes=yes or as_json):
-        say("nothing was changed")
-        return
-    _carry_out(registry, proposal, reason, token, as_json=as_json)
+    return proposal
 
 
 def _carry_out(
@@ -169,12 +213,18 @@ def _say_outcome(
     )
 
 
+def _require_reason(reason: str, why: str) -> None:
+    if len(reason.strip()) < SHORTEST_REASON:
+        raise InputError(why, remedy='Say why: --reason "..."')
+
+
 def _check_reason(reason: str) -> None:
     """Refuse a reason that no record would take, before anything is measured."""
-    if reason.strip() and not 3 <= len(reason.strip()) <= 500:
+    least, most = _REASON_CHARACTERS
+    if reason.strip() and not least <= len(reason.strip()) <= most:
         raise InputError(
             f"The reason {reason[:40]!r} has {len(reason.strip())} characters.",
-            remedy="Write 3 to 500 characters, or leave it out.",
+            remedy=f"Write {least} to {most} characters, or leave it out.",
         )
 
 
@@ -195,7 +245,7 @@ def _request(
         _say_nothing_to_do(plan, as_json=as_json)
         return
     rejections(registry, plan, reason)
-    if not force and (waiting := _waiting(orchestrator, name, plan.version)):
+    if not force and (waiting := find_asked(orchestrator, name, plan.version)):
         if not as_json:
             stdout.print(f"flow run {waiting.flow_run_name} asks for it already", soft_wrap=True)
         _print_asked(waiting.flow_run_name, waiting.flow_run_id, waiting.url, as_json=as_json)
@@ -216,14 +266,6 @@ def _request(
     _print_asked(started.name, started.id, started.url, as_json=as_json)
 
 
-def _waiting(
-    orchestrator: "Orchestrator", name: str, version: int | None
-) -> "WaitingApproval | None":
-    """The question that is open about this version: one is enough for people."""
-    under_way = (*orchestrator.pending(), *orchestrator.under_way())
-    return next((w for w in under_way if (w.model_name, w.version) == (name, version)), None)
-
-
 def _print_asked(flow_run: str, run_id: str, url: str, *, as_json: bool) -> None:
     if not as_json:
         say(f"answer it at {url} or with `guardianflow approve`")
@@ -231,7 +273,8 @@ def _print_asked(flow_run: str, run_id: str, url: str, *, as_json: bool) -> None
 
 
 def _show_proposal(proposal: "Proposal") -> None:
-    stdout.print(f"[bold]{proposal.headline}[/]", soft_wrap=True)
+    # It holds names of classes, which may look like rich's markup.
+    stdout.print(proposal.headline, style="bold", soft_wrap=True, markup=False)
     show_moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
     print_gate(proposal.gate)
     for warning in proposal.warnings:
@@ -247,158 +290,12 @@ def show_moves(title: str, moves: "Sequence[Move]") -> None:
         print_table(title, ("alias", "model", "from", "to"), rows)
 
 
-def pending(as_json: JsonFlag = False) -> None:
-    """List the promotions that wait for a person, and say which are still being measured."""
-    orchestrator = open_orchestrator(quiet=as_json)
-    waiting = orchestrator.pending()
-    if not as_json:
-        under_way = orchestrator.under_way()
-        if not waiting:
-            yet = ", yet" if under_way else ""
-            stdout.print(f"nothing waits for an approval{yet}")
-        for one in under_way:
-            # What was measured has a headline.
-            doing = "is being carried out" if one.headline else "is being measured"
-            say(f"{_in_words(one)} {doing}, or waits for a worker: {one.url}")
-        for w in waiting:
-            stdout.print(f"[bold]{w.model_name} version {w.version}[/]", soft_wrap=True)
-            stdout.print(f"  {w.headline}", soft_wrap=True, markup=False)
-            until = f", until {w.expires:%Y-%m-%d %H:%M} UTC" if w.expires else ""
-            stdout.print(f"  since {w.since:%Y-%m-%d %H:%M} UTC{until}, flow run {w.flow_run_id}")
-            stdout.print(f"  {w.url}", soft_wrap=True)
-    print_result([_waiting_json(w) for w in waiting], as_json=as_json)
-
-
-def approve(
-    run: WaitingArgument = "",
-    approver: ApproverOption = "",
-    reason: ReasonOption = "",
-    code: CodeOption = "",
-    as_json: JsonFlag = False,
-) -> None:
-    """Approve a waiting promotion; without a name the only one that waits.
-
-    [bold]Example[/]
-
-    guardianflow approve --approver "Kim Minji" --reason "fewer missed masks"
-    """
-    _answer(run, "approve", approver, reason, code, as_json=as_json)
-
-
-def reject(
-    run: WaitingArgument = "",
-    approver: ApproverOption = "",
-    reason: ReasonOption = "",
-    code: CodeOption = "",
-    as_json: JsonFlag = False,
-) -> None:
-    """Reject a waiting promotion; every alias stays as it is.
-
-    [bold]Example[/]
-
-    guardianflow reject --approver "Kim Minji" --reason "gloves are missed at the press"
-    """
-    _answer(run, "reject", approver, reason, code, as_json=as_json)
-
-
-def _answer(
-    run: str, decision: str, approver: str, reason: str, code: str, *, as_json: bool
-) -> None:
-    _check_answer("--approver", "who decides", approver.strip(), _SHORTEST_NAME)
-    _check_answer("--reason", "why", reason.strip(), _SHORTEST_REASON)
-    orchestrator = open_orchestrator(quiet=as_json)
-    chosen = _the_one(orchestrator, run)
-    orchestrator.answer(
-        chosen.flow_run_id, decision, approver.strip(), reason.strip(), code.strip()
-    )
-    if not as_json:
-        stdout.print(
-            f"answered {decision}: {chosen.model_name} version {chosen.version} "
-            f"({chosen.flow_run_name}); the flow goes on at {chosen.url}",
-            soft_wrap=True,
-        )
-    print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
-
-
-def _check_answer(option: str, what: str, given: str, least: int) -> None:
-    """Refuse an answer that nobody could make sense of later, before anything is asked.
-
-    Raises:
-        AnswerInvalid: It is missing, or too short.
-    """
-    if len(given) >= least:
-        return
-    wrong = f"{given!r} is too short" if given else f"{option} is missing"
-    raise AnswerInvalid(
-        f"An answer needs {what}: {wrong}.",
-        remedy=f'Give at least {least} characters: {option} "...".',
-        option=option,
-        value=given,
-    )
-
-
-def _in_words(asked: "WaitingApproval") -> str:
-    return f"{asked.model_name} version {asked.version}" if asked.version else asked.model_name
-
-
-def _is_meant(asked: "WaitingApproval", run: str) -> bool:
-    """Whether a name means a promotion: by id, its beginning, flow run name or model name."""
-    return run in ("", asked.flow_run_name, asked.model_name) or (
-        len(run) >= 4 and asked.flow_run_id.startswith(run.lower())
-    )
-
-
-def _the_one(orchestrator: "Orchestrator", run: str) -> "WaitingApproval":
-    """The waiting approval that is meant."""
-    matching = [one for one in orchestrator.pending() if _is_meant(one, run)]
-    if len(matching) == 1:
-        return matching[0]
-    which = f" under {run!r}" if run else ""
-    if not matching:
-        if under_way := [one for one in orchestrator.under_way() if _is_meant(one, run)]:
-            raise NothingWaiting(
-                f"{_in_words(under_way[0])} is still being measured, or was answered: nobody can "
-                "answer now.",
-                remedy=f"How far it is: {under_way[0].url}; `guardianflow pending` says when "
-                "people are asked.",
-                runs=[one.flow_run_id for one in under_way],
-            )
-        raise NothingWaiting(
-            f"No promotion waits for an answer{which}.",
-            remedy="`guardianflow pending` lists those that do; "
-            "`guardianflow promote NAME --request` asks for one.",
-        )
-    raise NothingWaiting(
-        f"{len(matching)} promotions wait for an answer{which}.",
-        remedy="Name one: " + ", ".join(w.flow_run_id for w in matching),
-        runs=[w.flow_run_id for w in matching],
-    )
-
-
-def _waiting_json(waiting: "WaitingApproval") -> dict[str, object]:
-    return {
-        "flow_run": waiting.flow_run_name,
-        "id": str(waiting.flow_run_id),
-        "model_name": waiting.model_name,
-        "version": waiting.version,
-        "headline": waiting.headline,
-        "since": waiting.since,
-        "expires": waiting.expires,
-        "url": waiting.url,
-    }
-
-
 def rollback(
     name: NameArgument,
     reason: ReasonOption = "",
     yes: YesFlag = False,
-    only: Annotated[
-        bool, typer.Option("--only", help="This name alone, not the release that it belongs to.")
-    ] = False,
-    expected_champion: Annotated[
-        int | None,
-        typer.Option(help="For machines: do it only if this version is champion.", min=1),
-    ] = None,
+    only: _OnlyFlag = False,
+    expected_champion: _ExpectedOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Go back to the last-known-good release; shows what moves and asks at a terminal.
@@ -411,11 +308,8 @@ def rollback(
     changes nothing; --expected-champion goes further back.
     """
     public = ModelName.parse(name).public
-    if only and len(reason.strip()) < 3:
-        raise InputError(
-            "--only takes one name out of its release; that needs a --reason.",
-            remedy='Say why: --reason "..."',
-        )
+    if only:
+        _require_reason(reason, "--only takes one name out of its release; that needs a --reason.")
     registry = open_registry(quiet=as_json)
     plan = registry.plan_rollback(public, only=only, actor=actor())
     if not as_json:
@@ -429,11 +323,10 @@ def rollback(
         return
     if not confirmed(f"Roll back {public}?", yes=yes or as_json):
         say("nothing was changed")
-        raise typer.Exit(0)
-    expected = expected_champion or plan.champion.get(public)
+        return
     operation = registry.rollback(
         public,
-        expected_champion=expected,
+        expected_champion=expected_champion or plan.champion.get(public),
         actor=actor(),
         reason=reason or "rolled back on the command line",
         token=f"cli-{uuid.uuid4()}",

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
@@ -7,6 +8,7 @@ from rich.progress import Progress, TextColumn
 from guardianflow.approval import Answer, Choice
 from guardianflow.cli import output
 from guardianflow.cli.output import Terminal
+from guardianflow.cli.release import _show_proposal
 from guardianflow.errors import ModelInvalid
 from guardianflow.events import ModelEvent
 from guardianflow.markdown import plain
@@ -72,6 +74,25 @@ def test_what_people_typed_moves_nothing_in_remarks_errors_and_tables(typed, sho
     assert not set(text) & set("\x07\x9b\u202e")
     assert "\x1b[2J" not in text
     assert "\x1b]" not in text
+
+
+def test_names_that_look_like_markup_of_rich_are_shown_as_they_are(capsys):
+    judged = SimpleNamespace(outcome="PASSED", reasons=[])
+    proposal = SimpleNamespace(
+        headline="[/] found in 53 of 100, today 70",
+        model_name="acme/plant/line/ppe",
+        version=2,
+        moves=[],
+        gate=judged,
+        warnings=["[red] is new"],
+        evidence_run_id="",
+    )
+    _show_proposal(proposal)
+    output.print_table("/data/[/x]", ["", "train"], [["[/]", 3]])
+    out, err = capsys.readouterr()
+    assert "[/] found in 53 of 100" in out
+    assert "/data/[/x]" in out
+    assert "[red] is new" in err
 
 
 def test_what_people_typed_moves_nothing_beside_a_progress_bar(capsys):
