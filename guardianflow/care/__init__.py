@@ -2,6 +2,7 @@
 
 survey.py          which releases there are: one listing of all models
 findings.py        what can be wrong, in words, with the command that mends it   (pure)
+caveats.py         what a person should know about a release that is as the ledger says   (pure)
 doctor.py          examines releases and gives findings; writes nothing
 reconciliation.py  one pass over all: mends what is provably ours, reports the rest
 silence.py         which champions nobody reports about any more

@@ -2,7 +2,7 @@
 
     server -> ledger -> aliases -> versions -> files -> tags -> what a person should know
        |        |          |          |          |       |
-       +--------+----------+----------+----------+-------+----> findings (`findings.py`)
+       +--------+----------+----------+----------+-------+----> `findings.py`, `caveats.py`
 
 One listing of all models; then a handful of calls for each release that is examined, and one for
 each folder of files.
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 
+from guardianflow.care import caveats
 from guardianflow.care import findings as found
 from guardianflow.care.findings import FileCheck, Finding, worst_first
 from guardianflow.care.survey import Sight, survey
@@ -29,11 +30,7 @@ from guardianflow.catalog.models import (
     read_versions,
 )
 from guardianflow.connection import server_version
-from guardianflow.errors import (
-    ArtifactMissing,
-    LedgerDamaged,
-    StoredUnreadable,
-)
+from guardianflow.errors import ArtifactMissing, LedgerDamaged, StoredUnreadable
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.release.index import find_index, read_index
@@ -176,7 +173,7 @@ def examine_chart(
             *_versions(registry.client, chart, files),
             *(found.of_tag(*wrong) for wrong in wrong_tags(chart)),
             *_mirror(chart),
-            *found.of_state(
+            *caveats.of_state(
                 chart.base.public,
                 chart.state,
                 chart.past,
@@ -202,10 +199,8 @@ def standing(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
     past = tuple(ledger.past(head))
     candidates = _candidates(read_release_models(registry.client, base))
     asked = asked_about(registry)
-    standing = found.of_state(
-        base.public, head.state, past, now, candidates=candidates, asked=asked
-    )
-    return worst_first([*open_end, *standing])
+    known = caveats.of_state(base.public, head.state, past, now, candidates=candidates, asked=asked)
+    return worst_first([*open_end, *known])
 
 
 def _twins(chart: Chart) -> dict[str, int]:
@@ -300,7 +295,7 @@ def _versions(client: MlflowClient, chart: Chart, files: FileCheck) -> Iterator[
             yield found.of_unready(name, version, alias)
             continue
         if alias is ModelAlias.CANDIDATE and (name, version) in bad:
-            yield found.of_candidate(name, version)
+            yield caveats.of_candidate(name, version)
         yield from _files(client, info, alias, files)
 
 

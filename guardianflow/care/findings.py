@@ -5,15 +5,14 @@ is provably ours and reports the rest. The codes are public names (docs/operatio
 """
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from guardianflow.errors import ArtifactMissing, LedgerDamaged, StoredUnreadable
 from guardianflow.names import ModelName
-from guardianflow.release.rotation import all_quarantined, find_hold
-from guardianflow.release.state import Drift, ModelAlias, Record, ReleaseState
+from guardianflow.release.state import Drift, ModelAlias, Record
 
 UNDER_WAY = timedelta(seconds=60)
 """An operation younger than this is left to whoever carries it out just now."""
@@ -305,113 +304,6 @@ def of_mirror(base: ModelName) -> Finding:
         Severity.WARNING,
         f"The tag guardianflow.head of {base} was removed or edited.",
         f"Write it again: {_repair(base.public, 'ledger', 'tags were edited')}",
-    )
-
-
-def of_state(
-    base: str,
-    state: ReleaseState,
-    past: Sequence[Record],
-    now: datetime,
-    *,
-    candidates: Mapping[str, int] | None = None,
-    asked: Mapping[str, int] | None = None,
-    twins: Mapping[str, int] | None = None,
-) -> list[Finding]:
-    """What a person should know about a release that is as the ledger says.
-
-    Args:
-        base: Public name of the base.
-        state: Where everything is.
-        past: Its operations, the newest first.
-        now: The time.
-        candidates: What @candidate names, by public name; None where nobody looked.
-        asked: The versions about which a question is open, by public name.
-        twins: By variant, the newest version that was made from the base's champion, if known.
-    """
-    found: list[Finding] = []
-    for name, place in sorted(state.items()):
-        if name != base and base in state and place.source != (champion := state[base].champion):
-            twin = (twins or {}).get(name)
-            age = "a newer" if place.source and place.source > champion else "an older"
-            found.append(
-                Finding(
-                    name,
-                    Code.FLOOR_RUNS_OLDER,
-                    Severity.WARNING,
-                    f"The floor runs {age} model: {name} version {place.champion} was made from "
-                    f"version {place.source or 'unknown'} of {base}, whose champion is version "
-                    f"{champion}.",
-                    f"`guardianflow promote {name} --model-version {twin}`"
-                    if twin
-                    else "`guardianflow run SCENARIO --type quant --version vN`, then "
-                    f"`guardianflow promote {name}`",
-                )
-            )
-        if place.rollback is None:
-            found.append(
-                Finding(
-                    name,
-                    Code.NO_WAY_BACK,
-                    Severity.WARNING,
-                    f"{name} has no way back: version {place.champion} has no earlier good "
-                    "champion.",
-                    _next_promotion(name, place.champion, past, candidates, asked or {}),
-                )
-            )
-    if hold := find_hold(past, now):
-        found.append(
-            Finding(
-                hold.name,
-                Code.ON_HOLD,
-                Severity.WARNING,
-                f"The release is on hold since {when(hold)}: operation {hold.seq} was rolled back "
-                f"by {hold.actor} ({hold.reason or 'no reason given'}).",
-                "It ends a day after the rollback. To end it now: `guardianflow promote "
-                f'{hold.name} --force --reason "..."`',
-            )
-        )
-    return found
-
-
-def _next_promotion(
-    name: str,
-    champion: int,
-    past: Sequence[Record],
-    candidates: Mapping[str, int] | None,
-    asked: Mapping[str, int],
-) -> str:
-    """How a name gets its way back: the next promotion, as far as it has come."""
-    if name in asked:
-        return (
-            f"The next promotion makes one, and people are asked about version {asked[name]}: "
-            "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
-        )
-    promote = f"`guardianflow promote {name}`"
-    if candidates is None:
-        return f"The next promotion makes one: {promote}"
-    candidate = candidates.get(name)
-    kind = "quant" if ModelName.parse(name).is_variant else "train"
-    make = f"`guardianflow run SCENARIO --type {kind} --version vN`"
-    if candidate is None or candidate == champion:
-        return f"The next promotion makes one, and nothing waits for it: {make}, then {promote}"
-    if (name, candidate) in all_quarantined(past):
-        return (
-            f"The next promotion makes one, but @candidate, version {candidate}, was rolled back: "
-            f"{make}, then {promote}"
-        )
-    return f"The next promotion makes one: {promote}"
-
-
-def of_candidate(name: str, version: int) -> Finding:
-    """A @candidate that was rolled back before."""
-    return Finding(
-        name,
-        Code.CANDIDATE_QUARANTINED,
-        Severity.NOTE,
-        f"@candidate of {name}, version {version}, is quarantined: it was rolled back.",
-        "Register a better one with `guardianflow run SCENARIO --type train --version vN`, or "
-        f'promote it against the quarantine: `guardianflow promote {name} --force --reason "..."`',
     )
 
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from guardianflow.care.findings import Code, of_state
+from guardianflow.care.caveats import of_candidate, of_state
+from guardianflow.care.findings import Code
 from tests.unit.rotation_world import BASE, INT8, World
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -70,3 +71,8 @@ def test_a_floor_that_runs_another_model_is_told_how_its_twin_follows(world):
     assert floor().message.startswith("The floor runs a newer model")
     assert "--type quant" in floor().remedy
     assert floor(twins={INT8: 1}).remedy == f"`guardianflow promote {INT8} --model-version 1`"
+
+
+def test_a_candidate_in_quarantine_is_made_better_as_what_it_is():
+    assert "--type train" in of_candidate(BASE, 2).remedy
+    assert "--type quant" in of_candidate(INT8, 2).remedy
