@@ -65,12 +65,14 @@ class ForeignSet:
     """A data set of another format.
 
     Attributes:
+        root: Its folder.
         classes: In the order of their ids; those that boxes alone name come last.
         pictures: Every image that has annotations, or is said to have nothing on it.
         left_out: What could not be taken over, and how often.
         lists: The split of each image where lists beside the annotations say it; None: not read.
     """
 
+    root: Path
     classes: list[str] = field(default_factory=list[str])
     pictures: list[Picture] = field(default_factory=list[Picture])
     left_out: Counter[str] = field(default_factory=Counter[str])
@@ -90,10 +92,10 @@ def read_foreign(found: Recognised) -> ForeignSet:
     Raises:
         DatasetInvalid: A file of it cannot be read.
     """
-    made = ForeignSet()
+    made = ForeignSet(found.root)
     for file in found.files:
         try:
-            _READERS[found.kind](found, file, made)
+            _READERS[found.kind](file, made)
         except Fault as fault:
             raise refusal([fault.at(file)]) from fault
     return made
@@ -111,7 +113,7 @@ def split_of(*places: str) -> str | None:
     return None
 
 
-def _read_coco(found: Recognised, file: Path, made: ForeignSet) -> None:
+def _read_coco(file: Path, made: ForeignSet) -> None:
     content = mapping(read_json(file))
     categories = _with_id(content, "categories", "id", made)
     names: dict[object, str] = {
@@ -137,7 +139,7 @@ def _read_coco(found: Recognised, file: Path, made: ForeignSet) -> None:
                 corners = (x, y, x + width, y + height)
                 taken.append((label, _fractions(corners, size)))
         name = str(image.get("file_name") or "")
-        split = split_of(*_below(found.root, file), os.path.dirname(name))
+        split = split_of(*_below(made.root, file), os.path.dirname(name))
         made.pictures.append(Picture(name, tuple(taken), split, size, file))
 
 
@@ -166,7 +168,7 @@ def _below(root: Path, file: Path) -> list[str]:
     return [os.path.relpath(file, root)]
 
 
-def _read_voc(found: Recognised, file: Path, made: ForeignSet) -> None:
+def _read_voc(file: Path, made: ForeignSet) -> None:
     root = read_xml(file)
     if root.tag != "annotation":
         made.left_out["XML files of other kinds"] += 1
@@ -184,8 +186,8 @@ def _read_voc(found: Recognised, file: Path, made: ForeignSet) -> None:
     # The file is the truth: annotations are copied and renamed with it, what stands in them is not.
     stem = f"{file.stem}{PurePosixPath(name).suffix or '.jpg'}"
     if made.lists is None:
-        made.lists = _voc_lists(found.root)
-    split = made.lists.get(file.stem) or split_of(*_below(found.root, file.parent))
+        made.lists = _voc_lists(made.root)
+    split = made.lists.get(file.stem) or split_of(*_below(made.root, file.parent))
     made.pictures.append(Picture(stem, tuple(taken), split, size, file))
 
 
@@ -200,7 +202,7 @@ def _voc_lists(root: Path) -> Mapping[str, str]:
     return lists
 
 
-def _read_cvat(found: Recognised, file: Path, made: ForeignSet) -> None:  # noqa: ARG001
+def _read_cvat(file: Path, made: ForeignSet) -> None:
     root = read_xml(file)
     for label in root.iter("label"):
         if name := label.findtext("name"):
@@ -234,7 +236,7 @@ def _cvat_corners(shape: Element) -> Corners | None:
     return None
 
 
-def _read_label_studio(found: Recognised, file: Path, made: ForeignSet) -> None:  # noqa: ARG001
+def _read_label_studio(file: Path, made: ForeignSet) -> None:
     for task in map(mapping, listed(read_json(file))):
         data, answers = mapping(task.get("data")), listed(task.get("annotations"))
         done = [one for one in map(mapping, answers) if not one.get("was_cancelled")]
@@ -266,10 +268,10 @@ def _address(text: str) -> str:
     return query[0] if query else unquote(parts.path)
 
 
-def _read_supervisely(found: Recognised, file: Path, made: ForeignSet) -> None:
+def _read_supervisely(file: Path, made: ForeignSet) -> None:
     for one in map(mapping, listed(mapping(read_json(file)).get("classes"))):
         made.know(one.get("title"))
-    for note in sorted(found.root.rglob("ann/*.json")):
+    for note in sorted(made.root.rglob("ann/*.json")):
         try:
             content = mapping(read_json(note, MAX_TEXT_BYTES))
         except Fault as fault:
@@ -283,12 +285,12 @@ def _read_supervisely(found: Recognised, file: Path, made: ForeignSet) -> None:
                 made.left_out[f"shapes that are no box ({short(one.get('geometryType'))})"] += 1
                 continue
             taken.append((made.know(one.get("classTitle")), _fractions(corners, size)))
-        split = split_of(*_below(found.root, note.parent.parent))
-        place = f"{os.path.relpath(note.parent.parent, found.root)}/img/{note.stem}"
+        split = split_of(*_below(made.root, note.parent.parent))
+        place = f"{os.path.relpath(note.parent.parent, made.root)}/img/{note.stem}"
         made.pictures.append(Picture(place, tuple(taken), split, size, note))
 
 
-def _read_ndjson(found: Recognised, file: Path, made: ForeignSet) -> None:  # noqa: ARG001
+def _read_ndjson(file: Path, made: ForeignSet) -> None:
     text = decode_text(read_content(file, MAX_BYTES)).text
     names: list[str] = []
     for line, row in enumerate(text.splitlines(), start=1):
@@ -315,15 +317,15 @@ def _read_ndjson(found: Recognised, file: Path, made: ForeignSet) -> None:  # no
             made.pictures.append(Picture(name, tuple(taken), split, _size(entry), file))
 
 
-def _read_class_list(found: Recognised, file: Path, made: ForeignSet) -> None:
+def _read_class_list(file: Path, made: ForeignSet) -> None:
     """YOLO's labels, whose classes stand in a list: Label Studio, LabelImg, CVAT's YOLO 1.1."""
     names = [" ".join(line.split()) for line in read_text(file).text.rstrip().splitlines()]
     if len(set(names)) != len(names) or not all(names):
         what = "names a class twice, or has an empty line: which id is which is a guess"
         raise Fault(Code.FORMAT_BROKEN, what, "Write one class in a line.")
     made.classes += names
-    images = list(images_below(found.root))
-    places = label_places([str(image) for image in images], os.fspath(found.root))
+    images = list(images_below(made.root))
+    places = label_places([str(image) for image in images], os.fspath(made.root))
     for image in images:
         label = next((Path(p) for p in places[str(image)] if os.path.isfile(p)), None)
         if label is None or label == file:
@@ -334,8 +336,8 @@ def _read_class_list(found: Recognised, file: Path, made: ForeignSet) -> None:
             raise refusal(wrong)
         boxes = zip(rows.classes.tolist(), rows.boxes.tolist(), strict=True)
         taken = tuple((made.classes[index], (x1, y1, x2, y2)) for index, (x1, y1, x2, y2) in boxes)
-        name = os.path.relpath(image, found.root)
-        split = split_of(*_below(found.root, image.parent))
+        name = os.path.relpath(image, made.root)
+        split = split_of(*_below(made.root, image.parent))
         made.pictures.append(Picture(name, taken, split, None, label))
 
 
@@ -370,7 +372,7 @@ def _around(points: Iterable[Sequence[float | None]]) -> Corners | None:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-_READERS: Mapping[Kind, Callable[[Recognised, Path, ForeignSet], None]] = {
+_READERS: Mapping[Kind, Callable[[Path, ForeignSet], None]] = {
     Kind.COCO: _read_coco,
     Kind.VOC: _read_voc,
     Kind.CVAT: _read_cvat,
