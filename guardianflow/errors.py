@@ -26,6 +26,7 @@
     │   ├── VersionNotReady                         the version is absent or not READY
     │   ├── ArtifactMissing                         a file of the version is gone or differs
     │   ├── StoredUnreadable                        kept by another version of guardianflow
+    │   │   └── StoredNewer                         and says that this one must not read it
     │   ├── CalibrationUnfit                        ranges from unlike or evaluated images
     │   ├── NotComparable                           not measured on the same images or classes
     │   ├── GateFailed                              the evidence speaks against it
@@ -283,6 +284,10 @@ class VersionRejected(Refused):
 
 class StoredUnreadable(Refused):
     """What is stored says something that this version of guardianflow does not understand."""
+
+
+class StoredNewer(StoredUnreadable):
+    """What is stored says which newer version of guardianflow it needs."""
 
 
 class ScenarioFrozen(Refused):

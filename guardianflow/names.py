@@ -75,7 +75,7 @@ class ModelName:
     @property
     def base(self) -> "ModelName":
         """The FP32 model that this name is a variant of, or the name itself."""
-        return replace(self, backend=None, precision=None)
+        return self if self.backend is None else replace(self, backend=None, precision=None)
 
     @property
     def is_variant(self) -> bool:

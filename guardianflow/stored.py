@@ -6,10 +6,8 @@
     settled       content without those, which is what digests are made of
 
 `tests/golden/` holds what the code of other days stored; all of it is read by every test run.
-A record lies in a file of its class's name: that is stored, too. What is no document is marked
-where it is written: `release/entry.py`, `mirror.py`, `ledger.py`, `index.py` (operations and their
-keys), `approval/book.py` (keys), `approval/rules.py`, `care/notes.py` and `drill_report.py` (tags),
-`network/checkpoint.py` and `weights.py` (files with a number of their format).
+`docs/stored.md` lists all of it: what, where, by which model or constant, with which golden file.
+A record lies in a file of its class's name: that is stored, too.
 
 A change that older code copes with (one more field with a default) changes nothing here but a line
 in INTRODUCED, where a digest is made of the document. One that it must not read (another meaning of
@@ -21,7 +19,7 @@ that gets another name keeps the old one as a validation alias, for ever.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Self, TypeVar, cast
 
 from pydantic import (
@@ -35,7 +33,7 @@ from pydantic import (
 )
 
 from guardianflow import __version__
-from guardianflow.errors import StoredUnreadable
+from guardianflow.errors import InputError, StoredNewer, StoredUnreadable
 
 FIRST_READER: Final = "0.1.0"
 """The version that reads a document without `min_reader`."""
@@ -79,7 +77,7 @@ class Stored(BaseModel):
 
     def digest_as_written(self) -> str:
         """sha256 over the document as it was written, whatever code reads it now."""
-        return hashlib.sha256((self._text or self.model_dump_json()).encode()).hexdigest()
+        return hashlib.sha256((compact(self._text) or self.model_dump_json()).encode()).hexdigest()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """The same with other values; then it is not what was read any more."""
@@ -91,6 +89,10 @@ class Stored(BaseModel):
     def __eq__(self, other: object) -> bool:
         """Whether both say the same; how it was written makes no difference."""
         return type(self) is type(other) and vars(self) == vars(other)
+
+    def to_line(self) -> str:
+        """The document as a tag or param keeps it, byte for byte the same for the same content."""
+        return as_json(self.model_dump(mode="json"))
 
     @model_serializer(mode="wrap")
     def _without_first_version(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -114,8 +116,8 @@ def read_stored(kind: type[Document], text: str, what: str) -> Document:
         what: What it is called in an error, e.g. "HealthReport of MLflow run 1a2b".
 
     Raises:
-        StoredUnreadable: It wants a newer version of guardianflow, or says something that this
-            one does not understand.
+        StoredNewer: It wants a newer version of guardianflow.
+        StoredUnreadable: It says something that this one does not understand.
     """
     try:
         content: object = json.loads(text)
@@ -126,29 +128,36 @@ def read_stored(kind: type[Document], text: str, what: str) -> Document:
         content = with_first_defaults(kind.__name__, cast("dict[str, Any]", content))
     try:
         found = kind.model_validate_json(json.dumps(content), extra="ignore")
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "its content"
+    except (ValidationError, InputError) as error:
         raise StoredUnreadable(
-            f"guardianflow {__version__} does not understand the {what}: {key}: {first['msg']}.",
+            f"guardianflow {__version__} does not understand the {what}: {_why(error)}.",
             remedy="Use the version of guardianflow that wrote it, or a newer one.",
         ) from error
     if isinstance(found, Stored):
-        found._text = compact(text)  # pyright: ignore[reportPrivateUsage]
+        found._text = text  # pyright: ignore[reportPrivateUsage]
     return found
+
+
+def _why(error: ValidationError | InputError) -> str:
+    if isinstance(error, InputError):
+        # A value checked by the domain itself, e.g. a model's name.
+        return error.message.rstrip(".")
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "its content"
+    return " ".join(f"{key}: {first['msg']}".split())
 
 
 def require_reader(content: object, what: str) -> None:
     """Refuse what says to be for a newer version of guardianflow.
 
     Raises:
-        StoredUnreadable: It does; the message names the version.
+        StoredNewer: It does; the message names the version.
     """
     if not isinstance(content, dict):
         return
     wanted = cast("dict[str, object]", content).get("min_reader")
     if isinstance(wanted, str) and _numbers(wanted) > _numbers(__version__):
-        raise StoredUnreadable(
+        raise StoredNewer(
             f"The {what} needs guardianflow {wanted} to be read, and this is {__version__}.",
             remedy=f"Upgrade guardianflow to {wanted} or newer.",
             min_reader=wanted,
@@ -171,6 +180,11 @@ def with_first_defaults(kind: str, content: Mapping[str, Any]) -> dict[str, Any]
     for path, default in INTRODUCED.get(kind, {}).items():
         filled = cast("dict[str, Any]", _filled(filled, path.split("."), default))
     return filled
+
+
+def first_of(count: int) -> Callable[[object], object]:
+    """Take the first values of a list: those behind them came later and say nothing here."""
+    return lambda value: cast("list[object]", value)[:count] if isinstance(value, list) else value
 
 
 def compact(text: str) -> str:

@@ -11,18 +11,19 @@ one twice rather than never.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from mlflow import MlflowClient
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from guardianflow.care.findings import FileCheck, Finding
 from guardianflow.care.notes import Notes, Topic
+from guardianflow.stored import Stored
 
 _CLOSENESS = list(FileCheck)
 
 Memory = Mapping[str, FileCheck]
 """The digests of what was reported, each with the least check of files that shows it."""
-Json = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,25 +82,43 @@ def compare_all(
     return [change for change in changes if change]
 
 
+class Told(Stored):
+    """What was reported of a release or a server: {"<digest of a finding>": "<check of files>"}.
+
+    The digests lie beside `schema_version` and `min_reader`, as the first version wrote them.
+    """
+
+    findings: dict[str, FileCheck] = Field(description="By digest, the check that shows it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_flat(cls, content: object) -> object:
+        """Take up digests with a check that is known; what else lies there came later."""
+        if not isinstance(content, dict) or "findings" in content:
+            return content
+        flat = cast("dict[str, object]", content)
+        known = {key: value for key, value in flat.items() if value in list(FileCheck)}
+        own = {key: flat[key] for key in cls.model_fields if key in flat}
+        return {**own, "findings": known}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = self._without_first_version(handler)
+        findings = content.pop("findings")
+        return {**content, **findings}
+
+
 class AlarmBook:
     """What was reported about a topic, kept on the MLflow server."""
 
     def __init__(self, client: MlflowClient, topic: Topic = Topic.RELEASES) -> None:
-        self._notes = Notes(client, topic)
+        self._notes = Notes(client, topic, Told)
 
     def read(self) -> dict[str, Memory]:
         """What was reported, by the public name of a release's base; under "" of the server."""
-        found = {base: _decode(note) for base, note in self._notes.read().items()}
+        found = {base: told.findings for base, told in self._notes.read().items()}
         return {base: memory for base, memory in found.items() if memory}
 
     def write(self, change: Change) -> None:
         """Remember a change that was told."""
-        self._notes.write(change.base, dict(change.memory))
-
-
-def _decode(note: object) -> Memory:
-    try:
-        return {known: FileCheck(seen_by) for known, seen_by in cast("Json", note).items()}
-    except (ValueError, AttributeError):
-        # Edited by hand: told again is better than never.
-        return {}
+        self._notes.write(change.base, Told(findings=dict(change.memory)))

@@ -239,11 +239,17 @@ class _Drill:
     def _mark(self, seconds: float | None = None) -> None:
         """Keep on the base model what is known so far: a real write that moves nothing."""
         problems = [step.problem for step in self._steps if not step.ok]
-        mark = LastDrill(self._began, not problems, self._name.public, seconds, " ".join(problems))
+        mark = LastDrill(
+            time=self._began,
+            ok=not problems,
+            name=self._name.public,
+            seconds=seconds,
+            problem=" ".join(problems),
+        )
         base = self._name.base
         # As a rollback writes, so that the time is that of its writes.
         store = registry_store(self._registry.client)
-        tag = RegisteredModelTag(DRILL_TAG, mark.to_tag())
+        tag = RegisteredModelTag(DRILL_TAG, mark.to_line())
         with border(f"set the tag {DRILL_TAG} of {base}"):
             write_repeatably(lambda: store.set_registered_model_tag(base.registered, tag))
 

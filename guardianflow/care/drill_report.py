@@ -4,12 +4,16 @@ The mark is one tag on the base's registered model; `read_last_drill` reads it f
 models. Data alone: `drill.py` does the work.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import cast
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
+
+from guardianflow.errors import StoredUnreadable
+from guardianflow.stored import Stored, read_stored
 
 DRILL_TAG = "guardianflow.drill"
 _MARKED_TEXT = 500
@@ -158,51 +162,30 @@ class DrillReport:
         }
 
 
-@dataclass(frozen=True)
-class LastDrill:
-    """What the last drill of a release left behind.
+class LastDrill(Stored):
+    """What the last drill of a release left behind."""
 
-    Attributes:
-        time: When, UTC.
-        ok: Whether the way back worked.
-        name: Public name that was drilled.
-        seconds: How long a rollback would take; None if that was not measured.
-        problem: What would have stopped it, or ''.
-    """
-
-    time: datetime
-    ok: bool
-    name: str
-    seconds: float | None = None
-    problem: str = ""
-
-    def to_tag(self) -> str:
-        """The value of the tag."""
-        content = {
-            "time": self.time.isoformat(timespec="seconds"),
-            "ok": self.ok,
-            "name": self.name,
-            "seconds": None if self.seconds is None else round(self.seconds, 3),
-            "problem": self.problem[:_MARKED_TEXT],
-        }
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    time: Annotated[AwareDatetime, PlainSerializer(lambda t: t.isoformat(timespec="seconds"))] = (
+        Field(description="When, UTC.")
+    )
+    ok: bool = Field(description="Whether the way back worked.")
+    name: str = Field(description="Public name that was drilled.")
+    seconds: Annotated[float, PlainSerializer(lambda s: round(s, 3))] | None = Field(
+        default=None, description="How long a rollback would take; None if that was not measured."
+    )
+    problem: Annotated[str, AfterValidator(lambda text: text[:_MARKED_TEXT])] = Field(
+        default="", description="What would have stopped it, or ''."
+    )
 
 
 def read_last_drill(tags: Mapping[str, str]) -> LastDrill | None:
     """What the tags of a base's registered model say about its last drill.
 
     Returns:
-        None where none was made, or where somebody wrote something else into the tag.
+        None where none was made, where somebody wrote something else into the tag, or where it is
+        for a newer version of guardianflow.
     """
     try:
-        content = cast("Mapping[str, object]", json.loads(tags.get(DRILL_TAG, "")))
-        seconds = content["seconds"]
-        return LastDrill(
-            time=datetime.fromisoformat(str(content["time"])).astimezone(UTC),
-            ok=content["ok"] is True,
-            name=str(content["name"]),
-            seconds=float(seconds) if isinstance(seconds, int | float) else None,
-            problem=str(content["problem"]),
-        )
-    except (ValueError, KeyError, TypeError):
+        return read_stored(LastDrill, tags.get(DRILL_TAG, ""), f"tag {DRILL_TAG}")
+    except StoredUnreadable:
         return None

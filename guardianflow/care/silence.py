@@ -13,13 +13,12 @@ Reports carry the time of the machine that made them. One of the future is a sig
 pass that first saw it, once: not again when that time comes.
 """
 
-import json
 import logging
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 from mlflow import MlflowClient
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from guardianflow.care.alarms import digest
 from guardianflow.care.findings import Code, Finding, Severity
@@ -31,7 +30,7 @@ from guardianflow.health.report import newest_sign, oldest_sign
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Today, nothing_known
-from guardianflow.stored import Stored, read_stored
+from guardianflow.stored import Stored
 
 READ_IN_ONE_PASS = 20
 """Of so many new champions the policy is read in one pass: each is a download."""
@@ -49,7 +48,11 @@ class Watched(Stored):
     """As its scenario says; None where it does not want to hear of it."""
     seen: AwareDatetime
     """The last sign of life: a report, or the first pass that saw this champion."""
-    ahead: tuple[AwareDatetime, AwareDatetime] | None = None
+    ahead: tuple[AwareDatetime, AwareDatetime] | None = Field(
+        # Version 0.1.0 refuses the key, and would forget the note.
+        default=None,
+        exclude_if=lambda ahead: ahead is None,
+    )
     """The stamps of the future that have counted, from the first to the last."""
 
     def is_due(self, now: datetime) -> bool:
@@ -82,12 +85,12 @@ def find_silent(
     """
     now = now or datetime.now(UTC)
     floor = on_the_floor(champions)
-    notes = Notes(registry.client, Topic.WATCHED)
-    read = {n: w for n, w in _read(notes).items() if floor.get(n) == w.version}
+    notes = Notes(registry.client, Topic.WATCHED, Watched)
+    read = {n: w for n, w in notes.read().items() if floor.get(n) == w.version}
     known = {name: watched.by(now) for name, watched in read.items()}
     if watch:
         for name in (name for name in read if known[name] != read[name]):
-            notes.write(name, known[name].model_dump(mode="json"))
+            notes.write(name, known[name])
         strangers = {name: version for name, version in floor.items() if name not in known}
         _note_new(registry, notes, strangers, now, today)
     due = {name: _silence(name, w) for name, w in sorted(known.items()) if w.is_due(now)}
@@ -98,7 +101,7 @@ def find_silent(
     for name in asked:
         heard = _heard(registry.client, name, known[name], now)
         if watch and heard != known[name]:
-            notes.write(name, heard.model_dump(mode="json"))
+            notes.write(name, heard)
         if heard.is_due(now):
             found.append(_silence(name, heard))
     return found
@@ -111,20 +114,9 @@ def on_the_floor(champions: Mapping[str, int]) -> dict[str, int]:
     return {name: v for name, v in champions.items() if name not in with_variants}
 
 
-def _read(notes: Notes) -> dict[str, Watched]:
-    found: dict[str, Watched] = {}
-    for name, note in notes.read().items():
-        try:
-            found[name] = read_stored(Watched, json.dumps(note), f"note on {name}")
-        except StoredUnreadable:
-            # Edited by hand: then it begins anew.
-            continue
-    return found
-
-
 def _note_new(
     registry: ModelRegistryManager,
-    notes: Notes,
+    notes: Notes[Watched],
     new: Mapping[str, int],
     now: datetime,
     today: Today,
@@ -137,8 +129,7 @@ def _note_new(
             log.warning("the scenario of %s version %d cannot be read: %s", name, version, error)
             scenario = None
         after_h = scenario.health.silent_after_h if scenario else None
-        watched = Watched(version=version, after_h=after_h, seen=now)
-        notes.write(name, watched.model_dump(mode="json"))
+        notes.write(name, Watched(version=version, after_h=after_h, seen=now))
 
 
 def _heard(client: MlflowClient, name: str, watched: Watched, now: datetime) -> Watched:

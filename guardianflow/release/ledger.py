@@ -22,7 +22,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from guardianflow.connection import border, write_repeatably
-from guardianflow.errors import LedgerDamaged, PermissionDenied, RotationConflict
+from guardianflow.errors import (
+    LedgerDamaged,
+    PermissionDenied,
+    RotationConflict,
+    StoredNewer,
+    StoredUnreadable,
+)
 from guardianflow.names import ModelName
 from guardianflow.release.entry import Former, decode, digest_of, encode, short_token
 from guardianflow.release.index import (
@@ -107,6 +113,7 @@ class Ledger:
 
         Raises:
             LedgerDamaged: An entry is missing, was changed, or its run was deleted.
+            StoredNewer: An entry is for a newer version of guardianflow.
         """
         if not self._runs:
             self._find_runs()
@@ -240,8 +247,8 @@ class Ledger:
         first = segment * SEGMENT_LENGTH + 1
         records: list[Record] = []
         previous = ""
+        former = self._former(params.get(_FORMER), run_id)
         try:
-            former = Former.from_text(params[_FORMER]) if _FORMER in params else Former()
             digest = former.digest
             for seq in range(first, first + len(entries)):
                 if seq not in entries:
@@ -265,6 +272,14 @@ class Ledger:
         }
         return Head(tuple(reversed(records)), done, segment, digest, previous, former, also)
 
+    def _former(self, text: str | None, run_id: str) -> Former:
+        try:
+            return Former() if text is None else Former.from_text(text, self._base)
+        except StoredNewer:
+            raise
+        except StoredUnreadable as error:
+            raise self._damaged(f"its param {_FORMER} cannot be read", run_id) from error
+
     def _create_run(self, index: Index, segment: int, former: Former) -> str:
         """Make the ledger run of a segment, or take the one that another process made."""
         try:
@@ -278,7 +293,7 @@ class Ledger:
             raise no_right(self._what) from error
         mine = run.info.run_id
         if segment > 0:
-            write_once(self._client, mine, _FORMER, former.to_text(), self._what)
+            write_once(self._client, mine, _FORMER, former.to_line(), self._what)
         key = key_of(self._base, segment)
         elected = write_once(self._client, index.run_id, key, mine, self._what).data.params[key]
         try:

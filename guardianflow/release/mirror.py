@@ -7,17 +7,34 @@ of all models. It is written before an operation counts as done, so a ledger tha
 mirror was cut, and a newest entry with another digest was changed.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, StrictInt
 
 from guardianflow.catalog.models import ModelSummary
+from guardianflow.errors import StoredUnreadable
 from guardianflow.names import ModelName
 from guardianflow.release.rotation import find_drift
 from guardianflow.release.state import Place, ReleaseState
+from guardianflow.stored import Stored, first_of, read_stored
 
 HEAD_TAG = "guardianflow.head"
+
+
+_Place = Annotated[tuple[StrictInt, StrictInt | None], BeforeValidator(first_of(2))]
+
+
+class MirrorTag(Stored):
+    """The mirror as the tag keeps it; names are short, "" is the base."""
+
+    # The tag is compared with what it is to be: these fields in this order, for ever.
+    seq: int = Field(description="Number of the operation.")
+    digest: str = Field(description="Of its entry in the ledger.")
+    state: dict[str, _Place] = Field(
+        description="@champion and @rollback; numbers behind them are of a newer version."
+    )
 
 
 @dataclass(frozen=True)
@@ -43,25 +60,25 @@ class Mirror:
 
 def encode_mirror(base: ModelName, seq: int, digest: str, state: ReleaseState) -> str:
     """The tag's value for an operation and the state that it made."""
-    places = {base.short(name): [place.champion, place.rollback] for name, place in state.items()}
-    return json.dumps({"seq": seq, "digest": digest, "state": places}, separators=(",", ":"))
+    places = {base.short(name): (place.champion, place.rollback) for name, place in state.items()}
+    return MirrorTag(seq=seq, digest=digest, state=places).to_line()
 
 
 def read_mirror(model: ModelSummary) -> Mirror | None:
-    """The mirror on a base model; None where there is none, or where somebody edited it."""
+    """The mirror on a base model.
+
+    Returns:
+        None where there is none, where somebody edited it, or where it is for a newer version of
+        guardianflow: the ledger says what counts, and whether this version may go on from it.
+    """
+    if (text := model.tags.get(HEAD_TAG)) is None:
+        return None
     base = ModelName.parse(model.name)
     try:
-        content = cast("dict[str, object]", json.loads(model.tags.get(HEAD_TAG, "")))
-        state = cast("dict[str, list[int | None]]", content["state"])
-        champions: dict[str, int] = {}
-        rollbacks: dict[str, int] = {}
-        for short, (champion, rollback, *_) in state.items():
-            name = base.long(short)
-            champions[name] = int(cast("int", champion))
-            if rollback is not None:
-                rollbacks[name] = int(rollback)
-        return Mirror(
-            int(cast("int", content["seq"])), str(content["digest"]), champions, rollbacks
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        read = read_stored(MirrorTag, text, f"tag {HEAD_TAG} of {base}")
+    except StoredUnreadable:
         return None
+    places = {base.long(short): place for short, place in read.state.items()}
+    champions = {name: champion for name, (champion, _) in places.items()}
+    rollbacks = {name: back for name, (_, back) in places.items() if back is not None}
+    return Mirror(read.seq, read.digest, champions, rollbacks)

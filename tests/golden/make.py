@@ -5,6 +5,7 @@ again. Whoever changes a format runs this once, at the commit that does so, into
 beside those that are here (README.md). It takes a minute: servers and trainings are real, tiny.
 """
 
+import importlib
 import json
 import lzma
 import os
@@ -21,8 +22,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+import yaml
 from pydantic import BaseModel
 
+from deployments.local import State
+from deployments.processes import Record as Process
 from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.approval.one_time_codes import write_approvers
 from guardianflow.approval.rules import mirror_rules
@@ -132,6 +136,7 @@ def main(target: Path) -> None:
         _pack(server_folder, target / "mlflow.tar.xz")
     _scenarios(scenarios, target)
     _files(target)
+    _orchestration(target)
 
 
 def _lifecycle(registry: ModelRegistryManager) -> None:
@@ -324,7 +329,7 @@ def _files(target: Path) -> None:
         for kind in Kind
         if kind is not Kind.OTHER
     }
-    former = Former("0123456789abcdef", {"0123456789": 50}).to_text()
+    former = Former(digest="0123456789abcdef", tokens={"0123456789": 50}).to_line()
     mirror = encode_mirror(base, 7, "0123456789abcdef", after)
     _write(target / "ledger.json", {"entries": entries, "former": former, "mirror": mirror})
     rule = ApprovalRule(
@@ -390,6 +395,50 @@ def _files(target: Path) -> None:
     figures = EpochFigures(1, 2.0, 1.0, 0.5, 0.01, None, 0.1, 1764400000000)
     state: Mapping[str, object] = {"weights": torch.zeros(2), "history": [figures.to_plain()]}
     Checkpoints(target / "checkpoints", "0" * 32).save(Checkpoint(1, state))
+
+
+def _orchestration(target: Path) -> None:
+    """What Prefect and the folder of `make up` keep: a flow run of each flow, the servers."""
+    name, report = "golden/lab-bench/welding/ppe", "0" * 32
+    scenario = {"scenario": "golden-ppe", "version": "v1"}
+    runs: dict[str, dict[str, Any]] = {
+        "train": scenario,
+        "quantize": {**scenario, "model_version": 1, "precision": "int8"},
+        "lifecycle": {**scenario, "requested_by": "kim"},
+        "promote": {
+            "model_name": name,
+            "model_version": 2,
+            "requested_by": "kim",
+            "reason": "better",
+            "force": True,
+        },
+        "check-health": {"model_name": name, "window": "/w", "incident": "i", "camera": "gate-1"},
+        "rollback": {
+            "model_name": name,
+            "failing_version": 2,
+            "report": report,
+            "incident": "i",
+            "reason": "blind",
+        },
+        "drill": {"model_name": name},
+        "reconcile": {"model_name": name, "files": "size"},
+    }
+    for flow in flows():
+        # Each says all that it can be told.
+        assert set(runs[flow.name]) == set(flow.parameters.properties)
+        flow.validate_parameters(runs[flow.name])
+    _write(target / "flows.json", runs)
+    process = Process("mlflow", 4711, 1764400000.25, "logs/mlflow.log")
+    servers = "http://127.0.0.1:5000", "http://127.0.0.1:4200/api"
+    State(*servers, {"mlflow": process}).write(target)
+    (target / "servers.json").chmod(0o644)
+
+
+def flows() -> list[Any]:
+    """The flows of all deployments."""
+    described = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text("utf-8"))
+    places = [one["entrypoint"].rsplit(".", 1) for one in described["deployments"]]
+    return [getattr(importlib.import_module(module), name) for module, name in places]
 
 
 def _write(path: Path, content: object) -> None:

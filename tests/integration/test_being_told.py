@@ -20,15 +20,18 @@ from flows.rollback import rollback
 from flows.status_page import refresh_status
 from flows.watch import watch_health, watch_silence
 from guardianflow.care.notes import Notes, Topic
+from guardianflow.care.silence import Watched
 from guardianflow.errors import InputError
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.box import BoxReport, post_report
 from guardianflow.health.verdict import Verdict
 from guardianflow.measuring.camera import CameraFault, FaultKind
+from guardianflow.names import ModelName
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.orchestration.telling import TOLD
 from guardianflow.promotion import propose
-from guardianflow.promotion.question import Question
+from guardianflow.promotion.question import Question, open_questions
+from guardianflow.release.ledger import known_bases
 from tests.integration.releases import registered
 from tests.integration.reports import keep_report
 from tests.integration.sink import open_sink
@@ -224,14 +227,37 @@ def test_a_question_is_told_a_day_before_its_end_and_when_nobody_decided(sink, r
     assert len(sink.about(name)) == 3
 
 
+def test_a_release_whose_ledger_cannot_be_read_keeps_no_question_about_others_open(releases):
+    names = damaged, other = releases.release(), releases.release()
+    requests = {}
+    for name in names:
+        releases.version(name)
+        # Its flow run is gone, so whether it was decided is asked of the ledger.
+        requests[name] = Question(releases.registry, str(uuid.uuid4()), datetime.now(UTC), 1)
+        requests[name].ask(
+            lambda name=name: propose(
+                releases.registry, name, token=uuid.uuid4().hex, requested_by="Park"
+            )
+        )
+    (run_id,) = known_bases(releases.client)[ModelName.parse(damaged)]
+    releases.client.delete_run(run_id)
+    said = look_at_questions()
+    assert any(f"Nobody decided about {other}" in text for text in said)
+    waiting = {question.asked.model_name for question in open_questions(releases.client)}
+    assert damaged in waiting
+    assert other not in waiting
+    releases.client.restore_run(run_id)
+    assert any(f"Nobody decided about {damaged}" in text for text in look_at_questions())
+
+
 def test_silence_is_told_once_and_once_more_when_it_is_over(sink, releases):
     @flow(name="silence-test")
     def make_pass():
         return [finding.model for finding in watch_silence({name: 2})]
 
     name = releases.release()
-    long_ago = {"version": 2, "after_h": 24.0, "seen": "2026-01-01T00:00:00Z"}
-    Notes(releases.client, Topic.WATCHED).write(name, long_ago)
+    long_ago = Watched(version=2, after_h=24.0, seen=datetime(2026, 1, 1, tzinfo=UTC))
+    Notes(releases.client, Topic.WATCHED, Watched).write(name, long_ago)
     for _ in range(2):
         assert make_pass() == [name]
     message = sink.wait_for(name)

@@ -15,7 +15,7 @@ from guardianflow.care.drill import drill
 from guardianflow.care.drill_report import read_last_drill
 from guardianflow.care.notes import Notes, Topic
 from guardianflow.care.reconciliation import reconcile
-from guardianflow.care.silence import find_silent
+from guardianflow.care.silence import Watched, find_silent
 from guardianflow.cli import main
 from guardianflow.errors import NoCandidate, ScenarioFrozen, StoredUnreadable
 from guardianflow.evaluation.measurement import recorded_scenario
@@ -150,7 +150,7 @@ def test_reports_and_notes_are_read_and_what_waits_is_judged(registry):
     # The champion that the third report is about was rolled back since.
     assert judge_new(registry) == []
     assert AlarmBook(client).read()[NAME]
-    assert Notes(client, Topic.WATCHED).read()
+    assert Notes(client, Topic.WATCHED, Watched).read()
 
 
 def test_the_question_that_waits_is_answered_and_the_way_back_works(registry, monkeypatch):
@@ -206,7 +206,7 @@ def test_a_renamed_setting_in_what_is_stored_stops_no_pass_and_no_command(
             assert "does not understand the scenario of MLflow run" in capsys.readouterr().err
         # Passes of `reconcile`: silence is watched from now on without a limit, reports are judged.
         find_silent(registry, {NAME: 3})
-        assert Notes(client, Topic.WATCHED).read()[NAME]["after_h"] is None
+        assert Notes(client, Topic.WATCHED, Watched).read()[NAME].after_h is None
         judge_new(registry)
     kept = json.loads(read_text(client, report, "HealthReport.json"))
     (tmp_path / "HealthReport.json").write_text(json.dumps({**kept, "tea": 1}))

@@ -10,9 +10,11 @@ from guardianflow.care.alarms import compare_all, digest
 from guardianflow.care.findings import Code
 from guardianflow.care.notes import Notes, Topic
 from guardianflow.care.reconciliation import PASS_EVERY
-from guardianflow.care.silence import find_silent, on_the_floor
+from guardianflow.care.silence import Watched, find_silent, on_the_floor
 from guardianflow.health.box import BoxReport, post_report
 from guardianflow.health.verdict import Verdict
+from guardianflow.names import ModelName
+from guardianflow.records import ALARMS
 from guardianflow.tracking.runs import SCENARIO_FILE
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases
@@ -114,8 +116,8 @@ def test_a_report_of_the_future_counts_once_when_it_is_first_seen(releases, watc
     for days in (90, 90.2, 90.4):
         box_says(watched, days)
     assert days_of_silence(releases, watched, (1.1, 2)) == []
-    note = Notes(releases.client, Topic.WATCHED).read()[watched]
-    assert datetime.fromisoformat(note["seen"]) == NOON + timedelta(days=1.1)
+    note = Notes(releases.client, Topic.WATCHED, Watched).read()[watched]
+    assert note.seen == NOON + timedelta(days=1.1)
     # Neither while it lies ahead, nor when its time has come.
     after = (2.2, 3, 10, 30, 60, 89, 90.1, 90.3, 90.5, 91, 95)
     assert days_of_silence(releases, watched, after) == list(after)
@@ -191,9 +193,9 @@ def test_a_pass_reads_a_policy_once_and_asks_only_where_time_is_up(releases, wat
     # A doctor asks too, and notes nothing.
     monkeypatch.setattr(time, "time", lambda: (NOON + timedelta(hours=20)).timestamp())
     keep_report(releases.client, watched, 1, Verdict.HEALTHY)
-    before = Notes(releases.client, Topic.WATCHED).read()[watched]
+    before = Notes(releases.client, Topic.WATCHED, Watched).read()[watched]
     assert silent(releases, watched, late, watch=False) == []
-    assert Notes(releases.client, Topic.WATCHED).read()[watched] == before
+    assert Notes(releases.client, Topic.WATCHED, Watched).read()[watched] == before
     assert silent(releases, watched, late) == []
     assert len(counted.asks) == 2
     assert silent(releases, watched, late) == []
@@ -235,7 +237,10 @@ def test_of_many_a_few_are_asked_in_each_pass_and_none_is_forgotten(
 
 
 def test_a_note_that_was_edited_by_hand_begins_anew(releases, watched):
-    notes = Notes(releases.client, Topic.WATCHED)
-    notes.write(watched, {"version": 1, "after_h": "never", "seen": "yesterday"})
+    notes = Notes(releases.client, Topic.WATCHED, Watched)
+    where = releases.client.get_experiment_by_name(ALARMS).experiment_id
+    key = f"guardianflow.watched.{ModelName.parse(watched).registered}"
+    edited = '{"version": 1, "after_h": "never", "seen": "yesterday"}'
+    releases.client.set_experiment_tag(where, key, edited)
     assert silent(releases, watched, NOON + timedelta(days=9)) == []
-    assert notes.read()[watched]["after_h"] == 24.0
+    assert notes.read()[watched].after_h == 24.0

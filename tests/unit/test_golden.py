@@ -1,15 +1,27 @@
 """Reads what the code of other days stored: golden files, which are never made again."""
 
 import hashlib
+import importlib
 import json
+import pkgutil
+import re
+import tarfile
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from guardianflow.approval import ApprovalRule
+import guardianflow
+from deployments.local import State
+from deployments.processes import Record
+from guardianflow.approval import ApprovalRule, Given
 from guardianflow.approval.one_time_codes import read_approvers
+from guardianflow.care.alarms import Told
+from guardianflow.care.drill_report import LastDrill
+from guardianflow.care.silence import Watched
 from guardianflow.catalog.models import ModelSummary
 from guardianflow.data.contamination import ContaminationReport
+from guardianflow.edge.serving import IrDetector
 from guardianflow.events import ModelEvent
 from guardianflow.gate import GateReport
 from guardianflow.health.box import BoxReport
@@ -20,16 +32,18 @@ from guardianflow.measuring.speed import SpeedReport
 from guardianflow.names import ModelName
 from guardianflow.network.checkpoint import Checkpoints
 from guardianflow.network.history import EpochFigures
+from guardianflow.network.weights import load_weights
 from guardianflow.promotion.proposal import Proposal
+from guardianflow.promotion.question import Asked
 from guardianflow.quantization.variants import Making
-from guardianflow.release.entry import Former, decode
-from guardianflow.release.mirror import HEAD_TAG, read_mirror
+from guardianflow.release.entry import Entry, Former, decode, encode
+from guardianflow.release.mirror import HEAD_TAG, MirrorTag, encode_mirror, read_mirror
 from guardianflow.release.state import Kind, Place
 from guardianflow.scenario import Scenario, ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
-from guardianflow.stored import INTRODUCED, read_stored
+from guardianflow.stored import INTRODUCED, Stored, read_stored
 from guardianflow.tracking.origin import Origin
-from tests.golden.make import settings_of
+from tests.golden.make import flows, settings_of
 
 GOLDEN = sorted(path for path in Path("tests/golden").glob("v*") if path.is_dir())
 BASE = ModelName.parse("golden/lab-bench/welding/ppe")
@@ -49,11 +63,59 @@ DOCUMENTS = {
     "outcome": GateReport,
     "scenario": Scenario,
 }
+LINES = {
+    r"op\.\d{6}": Entry,
+    r"former": Former,
+    r"ask\..+": Asked,
+    r"answer\..+": Given,
+    r"guardianflow\.head": MirrorTag,
+    r"guardianflow\.drill": LastDrill,
+    r"guardianflow\.alarm\..+": Told,
+    r"guardianflow\.watched\..+": Watched,
+}
+"""By the key of a tag or param, which document it holds."""
 golden = pytest.mark.parametrize("folder", GOLDEN, ids=lambda path: path.name)
 
 
 def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def lines_of(folder):
+    """By kind, the documents that tags and params of MLflow held."""
+    known = load(folder / "mlflow.json")
+    places = [run[group] for run in known["runs"].values() for group in ("params", "tags")]
+    places += [model["tags"] for model in known["models"].values()]
+    found = defaultdict(list)
+    for place in (*places, *known["experiments"].values()):
+        for key, text in place.items():
+            for pattern, kind in LINES.items():
+                if re.fullmatch(pattern, key):
+                    found[kind].append(text)
+    return found
+
+
+def stored_kinds(kind=Stored):
+    """Every kind of document that guardianflow stores."""
+    for module in pkgutil.walk_packages(guardianflow.__path__, "guardianflow."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    ours = {found for found in kind.__subclasses__() if found.__module__.startswith("guardianflow")}
+    return ours.union(*map(stored_kinds, ours))
+
+
+def test_every_kind_of_document_has_a_golden_file():
+    """This fails for who adds one: `tests/golden/README.md` says how to make its file."""
+    of_files = {kind for kind in DOCUMENTS.values() if issubclass(kind, Stored)}
+    kept = of_files.union(*map(lines_of, GOLDEN))
+    assert stored_kinds() == kept
+
+
+@golden
+def test_every_tag_and_param_is_read_and_would_be_written_byte_for_byte(folder):
+    for kind, texts in lines_of(folder).items():
+        for text in texts:
+            assert read_stored(kind, text, "it").to_line() == text, kind
 
 
 @golden
@@ -84,10 +146,15 @@ def test_entries_of_the_ledger_are_read(folder):
         assert (record.kind, record.actor, record.reason) == (Kind(kind), "김민지", "보았다")
         assert record.after == {BASE.public: Place(2, 1, 2), INT8: Place(1, None, 1, 2)}
         assert previous == "0123456789abcdef"
-    assert Former.from_text(kept["former"]) == Former("0123456789abcdef", {"0123456789": 50})
+        # The chain is made of the bytes.
+        assert encode(BASE, record, previous) == entry
+    former = Former.from_text(kept["former"], BASE)
+    assert former == Former(digest="0123456789abcdef", tokens={"0123456789": 50})
+    assert former.to_line() == kept["former"]
     mirror = read_mirror(ModelSummary(BASE.public, {}, {HEAD_TAG: kept["mirror"]}))
     assert mirror is not None
     assert (mirror.seq, mirror.champions) == (7, {BASE.public: 2, INT8: 1})
+    assert encode_mirror(BASE, 7, "0123456789abcdef", record.after) == kept["mirror"]
 
 
 @golden
@@ -144,3 +211,33 @@ def test_a_file_of_approvers_is_read(folder, tmp_path):
     path.write_text((folder / "approvers.json").read_text())
     path.chmod(0o600)
     assert set(read_approvers(path)) == {"Kim Minji"}
+
+
+@golden
+def test_models_of_then_are_read(folder, tmp_path):
+    with tarfile.open(folder / "mlflow.tar.xz") as archive:
+        models = [part for part in archive if "/models/" in part.name]
+        [trained, *_] = [part.name for part in models if part.name.endswith("best.pt")]
+        model = trained.removesuffix("/weights/best.pt")
+        here = [part for part in models if part.name.startswith(f"{model}/")]
+        archive.extractall(tmp_path, members=here, filter="data")
+    _, classes = load_weights(tmp_path / trained)
+    for folder in ("ir", "edge"):
+        assert IrDetector(tmp_path / model / folder).classes == classes == ("person", "helmet")
+
+
+@golden
+def test_servers_that_the_code_of_then_started_are_known(folder, tmp_path):
+    (tmp_path / "servers.json").write_text((folder / "servers.json").read_text())
+    state = State.read(tmp_path)
+    assert state is not None
+    assert state.pids["mlflow"] == Record("mlflow", 4711, 1764400000.25, "logs/mlflow.log")
+    assert not state.guarded
+
+
+@golden
+def test_flow_runs_of_then_go_on(folder):
+    """They wait in Prefect with the parameters of then, and are made again by automations."""
+    known = {flow.name: flow for flow in flows()}
+    for name, parameters in load(folder / "flows.json").items():
+        known[name].validate_parameters(parameters)
