@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from flows.connection import connect, mirror_policy
 from flows.publishing import send_event
-from guardianflow.errors import InputError, LedgerDamaged
+from guardianflow.errors import InputError, LedgerDamaged, StoredUnreadable
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.orchestration.control import PROMOTION, Orchestrator
 from guardianflow.orchestration.flowruns import FlowRunInfo
@@ -49,7 +49,13 @@ def look_at_questions(now: datetime | None = None) -> list[str]:
         return []
     runs = Orchestrator().find_all([question.request for question in waiting])
     now = now or datetime.now(UTC)
-    said = [_look_at(registry, one, runs.get(one.request), now) for one in waiting]
+    said: list[str] = []
+    for one in waiting:
+        try:
+            said.append(_look_at(registry, one, runs.get(one.request), now) or "")
+        except (LedgerDamaged, StoredUnreadable) as error:
+            # The pass tells of that release; the questions about others are looked at all the same.
+            log.warning("the question about %s is left open: %s", one.asked.model_name, error)
     return [text for text in said if text]
 
 

@@ -73,4 +73,6 @@ def _rows(last: Artifact) -> list[dict[str, Any]] | None:
     except ValueError:
         # Somebody else's page under our key.
         return None
-    return cast("list[dict[str, Any]]", rows) if isinstance(rows, list) else None
+    if not isinstance(rows, list):
+        return None
+    return [row for row in cast("list[Any]", rows) if isinstance(row, dict)]
