@@ -45,8 +45,10 @@ class Guard:
     Args:
         app: What answers them.
         hosts: Names of the server, with a port or for any, beside those of this machine.
-        account: User and password that each request has to bring; None: the application asks.
-        open_to_all: Says which requests need no password.
+        login: `user:password` that each request has to bring; None: the application asks.
+        realm: What a browser asks a person to sign in to; None: the application's pages ask.
+        open_to_all: Says which requests need no password, if they bring no body: without one
+            nobody fills this process's memory.
     """
 
     def __init__(
@@ -54,22 +56,22 @@ class Guard:
         app: ASGIApp,
         *,
         hosts: Sequence[str] = (),
-        account: tuple[str, str] | None = None,
+        login: str | None = None,
+        realm: str | None = None,
         open_to_all: Callable[[Scope], bool] = lambda _: False,
     ) -> None:
         self._app = app
         self._hosts = tuple(hosts)
         self._open_to_all = open_to_all
-        self._login = None
-        if account:
-            self._login = b"Basic " + base64.b64encode(":".join(account).encode())
+        self._realm = realm
+        self._login = b"Basic " + base64.b64encode(login.encode()) if login else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse, one request or websocket."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif refusal := self._refusal(scope, Headers(scope=scope)):
-            await refuse(scope, send, refusal)
+            await refuse(scope, send, refusal, realm=self._realm)
         else:
             await self._app(scope, receive, send)
 
@@ -85,7 +87,8 @@ class Guard:
             scope, headers
         ):
             return 403, "Pages of other servers may not ask this one."
-        if self._login and not self._open_to_all(scope) and not self._knows(headers):
+        is_open = self._open_to_all(scope) and not _brings_body(headers)
+        if self._login and not is_open and not self._knows(headers):
             return 401, "This server asks for user and password."
         return None
 
@@ -98,6 +101,10 @@ class Guard:
     def _knows(self, headers: Headers) -> bool:
         given = headers.get("authorization", "").encode("latin-1", "replace")
         return self._login is not None and hmac.compare_digest(given, self._login)
+
+
+def _brings_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 def _netloc(origin: str) -> str:
@@ -135,6 +142,9 @@ class PlainJson:
             return
         messages, size = [await receive()], 0
         while True:
+            if messages[-1]["type"] == "http.disconnect":
+                # Who left in the middle has not asked what the first half says.
+                return
             size += len(messages[-1].get("body", b""))
             if size > MAX_BODY_BYTES:
                 await refuse(scope, send, (413, f"More than {MAX_BODY_BYTES} bytes."))
@@ -197,15 +207,15 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
     return again
 
 
-async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+async def refuse(scope: Scope, send: Send, refusal: Refusal, *, realm: str | None = None) -> None:
     """Say no, and why."""
     status, why = refusal
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": why})
         return
     headers = [(b"content-type", b"application/json")]
-    if status == 401:
-        headers.append((b"www-authenticate", b'Basic realm="guardianflow"'))
+    if status == 401 and realm:
+        headers.append((b"www-authenticate", f'Basic realm="{realm}"'.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     # What Prefect's clients show, and what MLflow's do.
     said = {"detail": why, "message": why, "error_code": _CODES.get(status, "BAD_REQUEST")}

@@ -46,8 +46,8 @@ def create_app() -> ASGIApp:
     # It reads what was set above while it is imported.
     from mlflow.server.fastapi_app import app
 
-    account = (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"])
-    return Guard(app, hosts=hosts, account=account, open_to_all=_open_to_all)
+    login = f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
+    return Guard(app, hosts=hosts, login=login, realm="guardianflow", open_to_all=_open_to_all)
 
 
 def _open_to_all(scope: Scope) -> bool:

@@ -23,7 +23,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from prefect.server.api import server
-from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+from prefect.settings import (
+    PREFECT_SERVER_API_AUTH_STRING,
+    PREFECT_SERVER_DATABASE_CONNECTION_URL,
+)
+from pydantic import SecretStr
 from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -38,7 +42,20 @@ _PAUSES_S = (0.02, 0.1, 0.2, 0.4, 0.6)
 
 def create_app() -> ASGIApp:
     """What is served: Prefect's application behind the guard."""
-    return Guard(create_prefect(), hosts=allowed_hosts())
+    login = PREFECT_SERVER_API_AUTH_STRING.value()
+    if isinstance(login, SecretStr):
+        login = login.get_secret_value()
+    return Guard(create_prefect(), hosts=allowed_hosts(), login=login, open_to_all=_open_to_all)
+
+
+def _open_to_all(scope: Scope) -> bool:
+    """What Prefect gives without a password: the UI's own pages, and whether it runs.
+
+    Prefect asks for it as well, but after a body was read. Websockets send it as a message.
+    """
+    path = scope["path"]
+    is_api = path == "/api" or path.startswith("/api/")
+    return scope["type"] == "websocket" or not is_api or path in ("/api/health", "/api/ready")
 
 
 def create_prefect() -> FastAPI:

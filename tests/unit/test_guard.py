@@ -14,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from deployments import forwarding, guard, mlflow_server
+from deployments import forwarding, guard, mlflow_server, prefect_server
 from deployments.guard import Guard, PlainJson
 
 ME = "http://127.0.0.1:4200"
@@ -173,7 +173,9 @@ def login(text):
     ],
 )
 def test_mlflow_is_asked_with_the_password_but_for_pictures(path, headers, status):
-    served = Guard(app(), account=("guardianflow", "right"), open_to_all=mlflow_server._open_to_all)
+    served = Guard(
+        app(), login="guardianflow:right", realm="a name", open_to_all=mlflow_server._open_to_all
+    )
     asked = ask(served, path=path, headers=headers)
     assert asked.status_code == status
     assert status == 200 or asked.json()["error_code"] == "UNAUTHENTICATED"
@@ -181,7 +183,7 @@ def test_mlflow_is_asked_with_the_password_but_for_pictures(path, headers, statu
 
 
 def test_what_is_open_to_all_is_read_only_and_not_for_websockets():
-    served = Guard(app(), account=("guardianflow", "right"), open_to_all=mlflow_server._open_to_all)
+    served = Guard(app(), login="guardianflow:right", open_to_all=mlflow_server._open_to_all)
     assert ask(served, "POST", "/health").status_code == 401
     with (
         pytest.raises(WebSocketDisconnect),
@@ -190,8 +192,78 @@ def test_what_is_open_to_all_is_read_only_and_not_for_websockets():
         pass
 
 
-TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 9**(9**9) > 1 }}"}
 JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize("path", ["/api/flows/filter", "/api/health", "/api", "/", "/x"])
+@pytest.mark.parametrize("is_open", [prefect_server._open_to_all, lambda _: True])
+@pytest.mark.parametrize("more", [{}, {"headers": {"content-length": "16000000"}}])
+def test_who_has_no_password_sends_no_body(path, is_open, more):
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        while True:
+            sent += 1
+            yield b" " * 2**20
+
+    served = Guard(PlainJson(app()), login="guardianflow:right", open_to_all=is_open)
+    headers = {**JSON, **more.get("headers", {})}
+    asked = ask(served, "POST", path, content=endless(), headers=headers)
+    assert (asked.status_code, sent) == (401, 0)
+    right = {**JSON, **login("guardianflow:right")}
+    assert ask(served, "POST", path, content=b"{}", headers=right).json() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/runs/flow-run/1", 200),
+        ("/apiary", 200),
+        ("/api/health", 200),
+        ("/api/ready", 200),
+        ("/api", 401),
+        ("/api/", 401),
+        ("/api/health/", 401),
+        ("/api/flow_runs/1", 401),
+        ("/%61pi/flow_runs/1", 401),
+    ],
+)
+def test_prefect_gives_its_pages_without_a_password_and_no_more(path, status):
+    served = Guard(app(), login="guardianflow:right", open_to_all=prefect_server._open_to_all)
+    asked = ask(served, path=path)
+    assert asked.status_code == status
+    # Prefect's page asks; the browser would ask as well.
+    assert "www-authenticate" not in asked.headers
+
+
+def test_half_a_request_is_none():
+    asked: list[bytes] = []
+
+    async def reached(scope, receive, send):
+        asked.append((await receive())["body"])
+
+    async def send(message):
+        raise AssertionError(message)
+
+    for parts in ([b""], [b'{"a": 1}'], [b"{}", b" "]):
+        messages = [{"type": "http.request", "body": one, "more_body": True} for one in parts]
+        left = iter([*messages, {"type": "http.disconnect"}])
+
+        async def receive(left=left):
+            return next(left)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        asyncio.run(PlainJson(reached)(scope, receive, send))
+    assert asked == []
+
+
+TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 9**(9**9) > 1 }}"}
 
 
 @pytest.mark.parametrize(
