@@ -11,6 +11,7 @@ from flows.parameters import PublicModelName
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_table
 from guardianflow.errors import DrillFailed, Refused
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.markdown import plain, prose
 
 if TYPE_CHECKING:
     from guardianflow.care.drill_report import DrillReport
@@ -61,7 +62,7 @@ def rehearse(model_name: str) -> str:
         raise
     except Refused as refusal:
         # No way back, or none that could be planned: the page says so too.
-        text = f"{refusal.message}\n\n{refusal.remedy}\n"
+        text = f"{prose(refusal.message)}\n\n{prose(refusal.remedy)}\n"
         show_page(artifact_key("drill", model_name), text, refusal.message)
         raise
     _show(report)
@@ -80,8 +81,12 @@ def _champion(model_name: str, refusal: Refused) -> int | None:
 def _show(report: "DrillReport") -> None:
     """The same page and table for every drill of a model: their versions are its history."""
     key = artifact_key("drill", report.model_name)
-    lines = [f"**{report.message}**", *(f"note: {warning}" for warning in report.warnings)]
-    lines += [f"{step.subject}: {step.problem} {step.remedy}" for step in report.failures]
+    lines = [f"**{prose(report.message)}**"]
+    lines += [f"note: {prose(warning)}" for warning in report.warnings]
+    lines += [
+        f"{plain(step.subject)}: {prose(f'{step.problem} {step.remedy}')}"
+        for step in report.failures
+    ]
     show_page(key, "\n\n".join(lines) + "\n", report.message)
     show_table(
         f"{key}-steps",

@@ -11,6 +11,7 @@ from flows.publishing import artifact_key, send_event, show_page, show_pictures,
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import HealthReport, label
 from guardianflow.links import picture_links, run_link
+from guardianflow.markdown import prose
 
 _EVENTS = {
     "HEALTHY": EventName.HEALTH_HEALTHY,
@@ -80,11 +81,8 @@ def measure(model_name: str, window: str, camera: str) -> dict[str, Any]:
     message = told["message"]
     get_run_logger().info("%s", message)
     key = artifact_key("health", report.model_name)
-    show_page(
-        key,
-        f"**{message}**\n\n[report in MLflow]({run_link(registry.client, report.report_id)})\n",
-        message,
-    )
+    link = run_link(registry.client, report.report_id)
+    show_page(key, f"**{prose(message)}**\n\n[report in MLflow]({link})\n", message)
     show_table(
         f"{key}-figures",
         [

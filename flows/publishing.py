@@ -22,6 +22,7 @@ from prefect.runtime import flow_run
 
 from flows.connection import worth_retrying
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.markdown import Markdown, cell, prose
 from guardianflow.orchestration.control import Orchestrator
 
 _PROGRESS_EVERY_S = 2.0
@@ -38,14 +39,22 @@ def evidence_key(model_name: str) -> str:
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
-    """Show a table on the flow run's Artifacts page."""
-    table: list[dict[str, Any]] = [dict(row) for row in rows]
-    create_table_artifact(key=key, table=table, description=description)
+    """Show a table on the flow run's Artifacts page; texts in its cells are no Markdown."""
+    table: list[dict[str, Any]] = [{key: cell(value) for key, value in row.items()} for row in rows]
+    create_table_artifact(key=key, table=table, description=_described(description))
+
+
+def _described(description: str) -> str:
+    # Shown as Markdown, too.
+    return description if isinstance(description, Markdown) else prose(description)
 
 
 def show_page(key: str, markdown: str, description: str) -> UUID:
-    """Show a page on the flow run's Artifacts page; the id of this version of it."""
-    made = create_markdown_artifact(key=key, markdown=markdown, description=description)
+    """Show a page on the flow run's Artifacts page; the id of this version of it.
+
+    What others wrote has to be made plain in `markdown`; in `description` it is made plain here.
+    """
+    made = create_markdown_artifact(key=key, markdown=markdown, description=_described(description))
     return made if isinstance(made, UUID) else UUID(str(made))
 
 
@@ -78,10 +87,10 @@ class ProgressBar:
         self._step, self._told = step, now
         share = min(100.0, 100.0 * done / total) if total else 100.0
         if self._bar is None:
-            bar = create_progress_artifact(share, key="progress", description=step)
+            bar = create_progress_artifact(share, key="progress", description=prose(step))
             self._bar = bar if isinstance(bar, UUID) else UUID(str(bar))
         else:
-            update_progress_artifact(self._bar, progress=share, description=step)
+            update_progress_artifact(self._bar, progress=share, description=prose(step))
         if message and done >= total:
             self._logger.info("%s: %s", step, message)
 

@@ -16,6 +16,7 @@ from flows.publishing import (
 )
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.links import picture_links, run_link, version_link
+from guardianflow.markdown import prose
 from guardianflow.scenario import Precision, Scenario
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
         f"**{name} version {version}**, quantized from version {quantized.source_version}: "
         f"mAP50 {quantized.fp32.map50:.3f} → {quantized.variant.map50:.3f}, mAP50-95 "
         f"{lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f}).\n\n"
-        f"{speed.sentence()}.\n\nGate {quantized.outcome.summary()}.\n\n"
+        f"{prose(speed.sentence())}.\n\nGate {prose(quantized.outcome.summary())}.\n\n"
         f"[model version]({version_link(registry.client, name, version)}) · "
         f"[quantization run]({run_link(registry.client, quantized.run_id)})\n",
         f"{name} version {version}",

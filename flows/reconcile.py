@@ -31,6 +31,7 @@ from flows.watch import watch_health, watch_orchestrator, watch_silence
 from guardianflow.care.alarms import AlarmBook, Change, compare
 from guardianflow.care.findings import FileCheck, Finding, Severity
 from guardianflow.care.notes import Topic
+from guardianflow.markdown import plain, prose
 from guardianflow.orchestration.machinery import TAG
 
 if TYPE_CHECKING:
@@ -117,9 +118,9 @@ def show(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
     for topic, findings in ((Topic.RELEASES, result.alarms), (Topic.ORCHESTRATOR, others)):
         for finding in findings:
             about = finding.model or SERVERS[topic]
-            lines += [f"**{about}**: {finding.message}", finding.remedy]
-    lines += [o.message for o in (*result.finished, *result.rescued)]
-    lines += result.mended
+            lines += [f"**{plain(about)}**: {prose(finding.message)}", prose(finding.remedy)]
+    lines += [prose(o.message) for o in (*result.finished, *result.rescued)]
+    lines += [prose(said) for said in result.mended]
     if len(lines) == 1:
         lines.append("All is well.")
     page = "\n\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ from flows.publishing import artifact_key, send_event, show_page
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.links import picture_links, run_link
-from guardianflow.markdown import plain, prose
+from guardianflow.markdown import Markdown, plain, prose
 from guardianflow.names import ModelName
 from guardianflow.orchestration.control import Orchestrator
 
@@ -122,7 +122,7 @@ def roll_back(
         )
         message = operation.message
     get_run_logger().info("%s", message)
-    show_page(artifact_key("rollback", model_name), f"**{message}**\n", message)
+    show_page(artifact_key("rollback", model_name), f"**{prose(message)}**\n", message)
     if operation is None or not operation.changed or operation.seq <= before:
         return None, message
     show_incident(registry, operation, report)
@@ -164,6 +164,6 @@ def show_incident(registry: "ModelRegistryManager", operation: "Operation", repo
     base = ModelName.parse(operation.name).base.public
     # All that is seen of a page that is opened by its key, as the links of messages do.
     about = f"{prose(operation.message)}\n\nWhy: {plain(operation.reason)}"
-    show_page(artifact_key("incident", base), page, about)
+    show_page(artifact_key("incident", base), page, Markdown(about))
     if report:
         keep_page(registry, report, "incident.md", page)

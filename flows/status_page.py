@@ -13,7 +13,7 @@ from prefect.artifacts import Artifact
 from flows.connection import connect
 from flows.publishing import show_table
 from guardianflow.care.findings import Code, Finding
-from guardianflow.markdown import plain, prose, table
+from guardianflow.markdown import Markdown, cell, plain, prose, table, unescaped
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.orchestration.telling import STATUS_PAGE
 
@@ -42,9 +42,14 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
         f"**{prose(f.message)}** {prose(f.remedy)}" for f in others if f.code is not Code.SILENT
     ]
     about = "\n\n".join([*wrong, "\n".join(_in_words(rows)), _ABOUT])
-    if last and rows == before and about == last.description:
+    shown = [
+        {key: cell(value) for key, value in row.items()}
+        | {_ASKED: Markdown(_linked(str(row.get(_ASKED, ""))))}
+        for row in rows
+    ]
+    if last and shown == _stored(last) and about == last.description:
         return False
-    show_table(STATUS_PAGE, rows, about)
+    show_table(STATUS_PAGE, shown, Markdown(about))
     return True
 
 
@@ -67,7 +72,7 @@ def _linked(asked: str) -> str:
     return f"[{plain(said)}]({url})" if said else ""
 
 
-def _rows(last: Artifact) -> list[dict[str, Any]] | None:
+def _stored(last: Artifact) -> list[dict[str, Any]] | None:
     try:
         rows = json.loads(last.data) if isinstance(last.data, str) else last.data
     except ValueError:
@@ -76,3 +81,11 @@ def _rows(last: Artifact) -> list[dict[str, Any]] | None:
     if not isinstance(rows, list):
         return None
     return [row for row in cast("list[Any]", rows) if isinstance(row, dict)]
+
+
+def _rows(last: Artifact) -> list[dict[str, Any]] | None:
+    """The rows that were shown, as they were before they were made plain."""
+    return [
+        {key: unescaped(value) if isinstance(value, str) else value for key, value in row.items()}
+        for row in _stored(last) or ()
+    ] or None

@@ -15,6 +15,7 @@ from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.notes import Topic
 from guardianflow.health.verdict import Verdict
 from guardianflow.links import run_link
+from guardianflow.markdown import prose
 from guardianflow.orchestration.control import ROLLBACK, Orchestrator
 
 
@@ -35,7 +36,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
         told = described(report)
         if told["faulty"] or report.verdict is Verdict.FAILING:
             link = run_link(registry.client, report.report_id)
-            page = f"**{told['message']}**\n\n[report in MLflow]({link})\n"
+            page = f"**{prose(told['message'])}**\n\n[report in MLflow]({link})\n"
             show_page(artifact_key("health", report.model_name), page, told["message"])
             said.append(told["message"])
         tell_of_health(told)

@@ -10,8 +10,13 @@ from collections.abc import Iterable, Sequence
 
 # What begins emphasis, code, links, pictures, HTML, entities, tables, headings or strike-through.
 _STRUCTURE = re.compile(r"([\\`*_\[\]<>&|#~!])")
+_ESCAPED = re.compile(r"\\(.)")
 # What readers make links of by themselves, without any bracket.
 _ADDRESS = re.compile(r"://|www\.|(?<=[\w.+-])@(?=[\w-]+\.)", re.IGNORECASE)
+
+
+class Markdown(str):
+    """Markdown of ours, in which all that others wrote went through `plain` or `prose`."""
 
 
 def plain(text: object) -> str:
@@ -20,6 +25,21 @@ def plain(text: object) -> str:
     It may follow other text in a line; at the beginning of one it could still begin a list.
     """
     return _escaped(_in_one_line(text))
+
+
+def cell(value: object) -> object:
+    """A value of a table in Prefect's UI, which takes texts in cells for Markdown, links included.
+
+    So they are made plain, but where they are Markdown of ours.
+    """
+    if isinstance(value, Markdown) or not isinstance(value, str):
+        return value
+    return Markdown(plain(value))
+
+
+def unescaped(text: str) -> str:
+    """What `plain` was given, but for its blanks."""
+    return _ESCAPED.sub(r"\1", text)
 
 
 def prose(message: str) -> str:

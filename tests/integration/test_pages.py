@@ -15,6 +15,7 @@ from guardianflow.care import overview as looking
 from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.overview import NO_REPORT, overview
 from guardianflow.health.verdict import Verdict
+from guardianflow.markdown import plain
 from guardianflow.orchestration.telling import STATUS_PAGE
 from guardianflow.release.ledger import Ledger
 from tests.integration.reports import keep_report
@@ -57,11 +58,29 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
         assert refresh() is True
         client.delete_flow_run(run.id)
     asked = row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)["waiting for approval"]
-    assert asked.startswith("version 3 until ")
-    assert asked.endswith(f"/runs/flow-run/{run.id}")
+    assert asked.startswith("[version 3 until ")
+    assert asked.endswith(f"/runs/flow-run/{run.id})")
     shown = Artifact.get(STATUS_PAGE).description
     assert f"/runs/flow-run/{run.id})" in shown
     assert f"| {first} |  |" in shown
+
+
+def test_a_name_that_somebody_typed_is_no_link_in_a_table_either(releases):
+    """A name is typed into the form by people who may do nothing else; administrators see it."""
+    single, name = releases.name(), "[Kim](javascript:x)"
+    releases.version(single)
+    releases.registry.promote_to_champion(single, actor=f"{name} (declared)", reason="looks fine")
+    assert refresh() is True
+    assert refresh() is False
+    page = Artifact.get(STATUS_PAGE)
+    row = row_of(json.loads(page.data), single)
+    assert row["put there by"] == plain(f"{name} (declared) (promote)")
+    assert "](" not in row["put there by"].replace("\\](", "")
+    # What has not moved is read from the page of before, as it was.
+    keep_report(releases.client, single, 1, Verdict.HEALTHY)
+    assert refresh() is True
+    again = row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)
+    assert again["put there by"] == row["put there by"]
 
 
 def test_what_somebody_called_an_automation_is_no_link_on_the_status_page(releases):

@@ -1,7 +1,7 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from guardianflow.markdown import plain, prose, table
+from guardianflow.markdown import Markdown, cell, plain, prose, table, unescaped
 
 READER = MarkdownIt("gfm-like", {"html": True})
 
@@ -62,3 +62,12 @@ def test_signs_that_hide_or_turn_the_text_are_left_out():
 def test_a_table_without_rows_is_none():
     assert table(["a"], []) == []
     assert table(["a"], [(1,)]) == ["| a |", "|---|", "| 1 |"]
+
+
+def test_a_cell_is_plain_but_for_markdown_of_ours_and_can_be_read_back():
+    typed = "[Kim](javascript:x) \\ `a` | www.evil.example"
+    assert cell(typed) == plain(typed)
+    assert cell(cell(typed)) == plain(typed)
+    assert unescaped(str(cell(typed))) == typed
+    assert cell(Markdown("[a](b)")) == "[a](b)"
+    assert (cell(2), cell(None)) == (2, None)
