@@ -1,7 +1,7 @@
 """What is asked of a person before a promotion; `approval/` says what a person answers."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from guardianflow.promotion.binding import Binding
 from guardianflow.registry import ModelAlias, Move
 from guardianflow.stored import Stored
 from guardianflow.wording import Language
+
+_CLOCKS_DIFFER = timedelta(days=1)
+"""A clock that is less ahead than this prolongs a question by no more."""
 
 
 class Proposal(Stored):
@@ -86,16 +89,32 @@ def champion_moves(moves: Sequence[Move]) -> list[Move]:
     return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
 
 
+def is_in_time(proposal: Proposal, now: datetime) -> bool:
+    """Whether an answer of now comes before the question is over, and not long before it began."""
+    return proposal.time - _CLOCKS_DIFFER <= now <= proposal.expires
+
+
 def require_in_time(proposal: Proposal, now: datetime) -> None:
-    """Refuse an answer that comes after the question was over.
+    """Refuse an answer that comes at another time.
 
     Raises:
-        ApprovalExpired: It is.
+        ApprovalExpired: It does.
     """
-    if now > proposal.expires:
+    if is_in_time(proposal, now):
+        return
+    if now < proposal.time:
+        # Asked by a clock of the future, it would stay open until that future is over.
         raise ApprovalExpired(
-            f"The approval of {proposal.model_name} version {proposal.version} was to be given "
-            f"until {proposal.expires:%Y-%m-%d %H:%M} UTC. Nothing was changed.",
-            remedy=f"Ask again: `guardianflow promote {proposal.model_name} --request`.",
-            expired=proposal.expires.isoformat(),
+            f"{proposal.model_name} version {proposal.version} was asked about at "
+            f"{proposal.time:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}: a clock was "
+            "wrong, so nobody can say whether the answer comes in time. Nothing was changed.",
+            remedy="Set the clocks of the workers right, then ask again: "
+            f"`guardianflow promote {proposal.model_name} --request`.",
+            asked=proposal.time.isoformat(),
         )
+    raise ApprovalExpired(
+        f"The approval of {proposal.model_name} version {proposal.version} was to be given "
+        f"until {proposal.expires:%Y-%m-%d %H:%M} UTC. Nothing was changed.",
+        remedy=f"Ask again: `guardianflow promote {proposal.model_name} --request`.",
+        expired=proposal.expires.isoformat(),
+    )

@@ -38,7 +38,7 @@ from guardianflow.names import ModelName
 from guardianflow.promotion.binding import differences
 from guardianflow.promotion.examination import Inquiry, examine
 from guardianflow.promotion.form import sentence
-from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
+from guardianflow.promotion.proposal import Proposal, champion_moves, is_in_time, require_in_time
 from guardianflow.records import PROMOTIONS, find_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
 from guardianflow.scenario import Today, nothing_known
@@ -264,7 +264,7 @@ def _check_binding(
     scenario, _, scenario_version = proposal.scenario.partition(" ")
     judged = today(scenario, scenario_version) if scenario else None
     changed = differences(registry, proposal.binding, rule, judged)
-    if not changed and now <= proposal.expires:
+    if not changed and is_in_time(proposal, now):
         return
     if any(operation.token == token for operation in registry.history(name)):
         return

@@ -198,6 +198,19 @@ def test_an_answer_comes_too_late(case):
     assert case.champion() is None
 
 
+def test_a_question_that_a_clock_of_the_future_asked_does_not_stay_open_until_then(case):
+    proposal = case.ask()
+    with pytest.raises(ApprovalExpired, match="a clock was wrong"):
+        case.question().take(proposal, 1, KIM, now=proposal.time - timedelta(days=90))
+    # Ahead by an hour it harms nobody.
+    soon = proposal.time - timedelta(hours=1)
+    assert case.question().take(proposal, 1, KIM, now=soon).decision is Choice.APPROVE
+    ahead = proposal.model_copy(update={"time": proposal.time + timedelta(days=90)})
+    with pytest.raises(ApprovalExpired, match="a clock was wrong"):
+        case.decide(ahead, [KIM])
+    assert case.champion() is None
+
+
 def test_who_asked_may_not_approve_and_somebody_has_to_have_asked(case):
     case.rules(four_eyes=True)
     with pytest.raises(InputError, match="says to come from lifecycle"):
