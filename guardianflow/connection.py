@@ -333,6 +333,9 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
             file=file,
         )
     if any(isinstance(cause, RetryError | requests.HTTPError) for cause in causes(error)):
+        # After several tries the innermost says which status it was; the rest is the address.
+        if _has_cause(error, RetryError):
+            reason = without_secrets(str([*causes(error)][-1]))[:200]
         return RegistryUnavailable(
             f"{what}: MLflow answers with errors ({reason}).", remedy=_LOG_SAYS.capitalize()
         )

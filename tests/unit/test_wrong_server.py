@@ -90,6 +90,20 @@ def test_the_answers_of_mlflow_itself_stay_what_they_are():
                 client.search_registered_models()
 
 
+def test_a_server_that_cannot_write_is_told_by_its_status_and_not_by_its_address(monkeypatch):
+    """What a real MLflow says of a full disk; the client gives up after some tries."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    full = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "database or disk is full"}
+    with answering(503, full, first="3.17.2") as address:
+        client = connect(address)
+        with pytest.raises(RegistryUnavailable) as told, border("write op.000003"):
+            client.search_registered_models()
+    said = "write op.000003: MLflow answers with errors (too many 503 error responses)."
+    assert told.value.message == said
+    assert "its disk is full" in told.value.remedy
+
+
 @pytest.mark.parametrize(
     ("status", "answer"),
     [
