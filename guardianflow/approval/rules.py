@@ -49,7 +49,7 @@ def read_rules(client: MlflowClient) -> tuple[ApprovalRule, ...]:
             f"The tag {RULES_TAG} of the experiment guardianflow.ledger holds no approval rules: "
             f"{first['msg'] if first else error}.",
             remedy="Nothing is promoted until the flow `reconcile` has written those of the block "
-            "guardianflow-approval again; it does so within a minute.",
+            "guardianflow-approval again; it does so within ten minutes.",
         ) from error
 
 
