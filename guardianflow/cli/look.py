@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,55 +114,72 @@ def status(as_json: JsonFlag = False) -> None:
             "No server is named.",
             remedy="Run `make up`, or set MLFLOW_TRACKING_URI and PREFECT_API_URL.",
         )
-    answers: dict[str, object] = {}
-    failed: list[GuardianflowError] = []
-    waiting: list[dict[str, object]] = []
-    try:
-        answers["mlflow"] = _of_mlflow(servers)
-    except GuardianflowError as error:
-        answers["mlflow"] = error.message
-        failed.append(error)
-    try:
-        if servers.prefect:
-            orchestrator = open_orchestrator(quiet=True)
-            waiting = [
-                {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
-                for w in orchestrator.pending()
-            ]
-            answers["prefect"] = f"answers, {len(waiting)} waiting approvals"
-            answers["reconcile"] = _last_pass(orchestrator)
-        else:
-            answers["prefect"] = _NOT_NAMED
-    except GuardianflowError as error:
-        answers["prefect"] = error.message
-        failed.append(error)
+    found = _ask(servers)
     if not as_json:
-        workspace = f" (workspace {servers.workspace})" if servers.workspace else ""
-        rows = [
-            ("MLflow", f"{servers.mlflow or '-'}{workspace}", answers["mlflow"]),
-            ("Prefect", ui_address(servers), answers["prefect"]),
-        ]
-        print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
-        if "reconcile" in answers:
-            say(f"reconcile: {answers['reconcile']}")
-        for row in waiting:
-            say(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
-        for error in failed:
-            say(error.remedy)
-        if not failed:
-            both = servers.mlflow and servers.prefect
-            stdout.print("everything answers" if both else "what is named answers")
+        _show_status(servers, found)
     print_result(
         {
             "servers": {"mlflow": servers.mlflow, "prefect": servers.prefect},
             "workspace": servers.workspace,
-            **answers,
-        }
-        | {"waiting": waiting},
+            **found.answers,
+            "waiting": found.waiting,
+        },
         as_json=as_json,
     )
-    if failed:
-        raise typer.Exit(failed[0].exit_code)
+    if found.failed:
+        raise typer.Exit(found.failed[0].exit_code)
+
+
+@dataclass
+class _Status:
+    """What the servers answered, in words; what waits there; and why one did not answer."""
+
+    answers: dict[str, object] = field(default_factory=dict[str, object])
+    waiting: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    failed: list[GuardianflowError] = field(default_factory=list[GuardianflowError])
+
+
+def _ask(servers: Servers) -> _Status:
+    """Ask both servers; one that does not answer keeps the other from nothing."""
+    found = _Status()
+    try:
+        found.answers["mlflow"] = _of_mlflow(servers)
+    except GuardianflowError as error:
+        found.answers["mlflow"] = error.message
+        found.failed.append(error)
+    try:
+        if servers.prefect:
+            orchestrator = open_orchestrator(quiet=True)
+            found.waiting = [
+                {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
+                for w in orchestrator.pending()
+            ]
+            found.answers["prefect"] = f"answers, {len(found.waiting)} waiting approvals"
+            found.answers["reconcile"] = _last_pass(orchestrator)
+        else:
+            found.answers["prefect"] = _NOT_NAMED
+    except GuardianflowError as error:
+        found.answers["prefect"] = error.message
+        found.failed.append(error)
+    return found
+
+
+def _show_status(servers: Servers, found: _Status) -> None:
+    workspace = f" (workspace {servers.workspace})" if servers.workspace else ""
+    rows = [
+        ("MLflow", f"{servers.mlflow or '-'}{workspace}", found.answers["mlflow"]),
+        ("Prefect", ui_address(servers), found.answers["prefect"]),
+    ]
+    print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
+    if "reconcile" in found.answers:
+        say(f"reconcile: {found.answers['reconcile']}")
+    for row in found.waiting:
+        say(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
+    for error in found.failed:
+        say(error.remedy)
+    if not found.failed:
+        both = servers.mlflow and servers.prefect
+        stdout.print("everything answers" if both else "what is named answers")
 
 
 def _of_mlflow(servers: Servers) -> str:
