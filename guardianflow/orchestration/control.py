@@ -8,16 +8,12 @@ server that does not answer is reported within seconds.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4, uuid5
 
-from guardianflow.errors import (
-    AnswerInvalid,
-    InputError,
-    NothingWaiting,
-    OrchestratorUnavailable,
-)
+from guardianflow.errors import InputError, OrchestratorUnavailable
 from guardianflow.events import EventName, ModelEvent, resource
+from guardianflow.orchestration.answers import cannot_go_on, require_taken, resume
 from guardianflow.orchestration.connection import (
     CONNECT_TIMEOUT_S,
     detail,
@@ -30,6 +26,7 @@ from guardianflow.orchestration.flowruns import (
     describe_run,
     describe_waiting,
 )
+from guardianflow.orchestration.listing import by_id, by_key, newest_ended, of_flow
 from guardianflow.orchestration.logs import Told, pass_on
 from guardianflow.orchestration.machinery import (
     PROMOTION,
@@ -41,9 +38,7 @@ from guardianflow.orchestration.machinery import (
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
-    from prefect.client.schemas.responses import OrchestrationResult
 
 __all__ = [
     "PROMOTION",
@@ -56,12 +51,6 @@ __all__ = [
 
 _POLL_S = 1.0
 _PATIENCE_S = 30.0
-_PAGE = 200
-# Among them is one that was not made by hand for one model.
-_NEWEST = 50
-_FORM_TIMEOUT_S = 5.0
-_FORM_POLL_S = 0.25
-_NO_FORM_YET = "Run input schema not found"
 _EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
 
 
@@ -194,56 +183,26 @@ class Orchestrator:
 
     def find(self, idempotency_key: str) -> FlowRunInfo | None:
         """The flow run that was submitted with this key; None where there is none."""
-        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
-
-        wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
         with open_client(self.api_url) as client:
-            runs = client.read_flow_runs(flow_run_filter=wanted, limit=1)
-        return describe_run(runs[0], self.ui_url) if runs else None
+            run = by_key(client, idempotency_key)
+        return describe_run(run, self.ui_url) if run else None
 
     def find_all(self, run_ids: Sequence[str]) -> dict[str, FlowRunInfo]:
         """How flow runs stand now, by id; those that were deleted are left out."""
-        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-
-        found: dict[str, FlowRunInfo] = {}
         with open_client(self.api_url) as client:
-            for start in range(0, len(run_ids), _PAGE):
-                wanted = [_uuid(run_id) for run_id in run_ids[start : start + _PAGE]]
-                runs = client.read_flow_runs(
-                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=wanted)),
-                    limit=_PAGE,
-                )
-                kept = _existing(client, runs)
-                for run in runs:
-                    orphaned = run.deployment_id is not None and run.deployment_id not in kept
-                    found[str(run.id)] = describe_run(run, self.ui_url, orphaned=orphaned)
-        return found
+            found = by_id(client, [_uuid(run_id) for run_id in run_ids])
+        return {
+            str(run.id): describe_run(run, self.ui_url, orphaned=orphaned)
+            for run, orphaned in found
+        }
 
     def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
         """The flow run of a flow that ended last, and when.
 
         Cancelled ones do not count, and none for one model.
         """
-        from prefect.client.schemas.filters import (
-            FlowFilter,
-            FlowFilterName,
-            FlowRunFilter,
-            FlowRunFilterState,
-            FlowRunFilterStateType,
-        )
-        from prefect.client.schemas.objects import StateType
-        from prefect.client.schemas.sorting import FlowRunSort
-
-        ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]
         with open_client(self.api_url) as client:
-            runs = client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
-                flow_run_filter=FlowRunFilter(
-                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ended))
-                ),
-                sort=FlowRunSort.END_TIME_DESC,
-                limit=_NEWEST,
-            )
+            runs = newest_ended(client, flow)
         for run in runs:
             if run.end_time is not None and not run.parameters.get("model_name"):
                 return describe_run(run, self.ui_url), run.end_time
@@ -309,22 +268,8 @@ class Orchestrator:
         return [waiting, sorted({str(run.id) for run in runs} - {*waiting})]
 
     def _promotions(self, *states: str) -> "list[FlowRun]":
-        from prefect.client.schemas.filters import (
-            FlowFilter,
-            FlowFilterName,
-            FlowRunFilter,
-            FlowRunFilterState,
-            FlowRunFilterStateType,
-        )
-        from prefect.client.schemas.objects import StateType
-
-        wanted = FlowRunFilterStateType(any_=[StateType(state) for state in states])
-        promotions = FlowFilter(name=FlowFilterName(any_=[PROMOTION.partition("/")[0]]))
         with open_client(self.api_url) as client:
-            return client.read_flow_runs(
-                flow_filter=promotions,
-                flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=wanted)),
-            )
+            return of_flow(client, PROMOTION.partition("/")[0], states)
 
     def cancel(self, run_id: str, why: str) -> None:
         """End a flow run that waits, and say why; one that is over already stays as it is."""
@@ -349,52 +294,14 @@ class Orchestrator:
             NothingWaiting: The flow run does not wait (any more), or its deployment was deleted.
             AnswerInvalid: The server refuses the answer; the run goes on waiting.
         """
-        from prefect.client.schemas.responses import SetStateStatus
-
         info = self.find_all([run_id]).get(run_id)
         if info is not None and info.orphaned:
-            name, version = (info.parameters.get(key) for key in ("model_name", "model_version"))
-            raise NothingWaiting(
-                f"No answer to flow run {info.name} can be carried out: its deployment was deleted "
-                "on the Prefect server. Nothing was answered.",
-                remedy="Bring it back with `python -m deployments.apply`, from the checkout; the "
-                "next pass of `reconcile` asks anew, or at once: "
-                f"`guardianflow promote {name} --request"
-                + (f" --model-version {version}`." if version else "`."),
-                run=run_id,
-            )
+            raise cannot_go_on(info)
         given = {"decision": decision, "approver": approver, "reason": reason}
-        result = self._resume(run_id, given | ({"code": code} if code else {}))
-        if result.status == SetStateStatus.ABORT:
-            raise NothingWaiting(
-                f"Flow run {run_id} does not wait for an answer (any more).",
-                # Also where this answer was taken and the word of it got lost: its pages tell.
-                remedy="`guardianflow pending` lists those that do; what became of this one: "
-                f"{self.ui_url}/runs/flow-run/{run_id}.",
-                run=run_id,
-            )
-        if result.status != SetStateStatus.ACCEPT:
-            why = _reason(result) or "no reason given"
-            raise AnswerInvalid(
-                f"The answer was refused: {why.rstrip('.')}.",
-                remedy=f"The promotion goes on waiting; answer again, or in the UI: "
-                f"{self.ui_url}/runs/flow-run/{run_id}.",
-                run=run_id,
-            )
+        with open_client(self.api_url) as client:
+            result = resume(client, _uuid(run_id), given | ({"code": code} if code else {}))
+        require_taken(result, run_id, f"{self.ui_url}/runs/flow-run/{run_id}")
         return self.read(run_id)
-
-    def _resume(self, run_id: str, answer: dict[str, Any]) -> "OrchestrationResult[Any]":
-        """Hand over the answer; where the question has no form yet, wait for it a moment.
-
-        Prefect suspends the flow run first and saves the form's schema after that.
-        """
-        deadline = time.monotonic() + _FORM_TIMEOUT_S
-        while True:
-            with open_client(self.api_url) as client:
-                result = client.resume_flow_run(_uuid(run_id), run_input=answer)
-            if _NO_FORM_YET not in _reason(result) or time.monotonic() > deadline:
-                return result
-            time.sleep(_FORM_POLL_S)
 
     def emit(
         self, event: EventName, payload: ModelEvent, *, related: Sequence[Mapping[str, str]] = ()
@@ -444,27 +351,11 @@ class Orchestrator:
         return ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
 
 
-def _existing(client: "SyncPrefectClient", runs: "Sequence[FlowRun]") -> set[UUID]:
-    """The deployments of flow runs that still exist."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-
-    used = sorted({run.deployment_id for run in runs if run.deployment_id is not None})
-    if not used:
-        return set()
-    wanted = DeploymentFilter(id=DeploymentFilterId(any_=used))
-    found = client.read_deployments(deployment_filter=wanted, limit=_PAGE)
-    return {deployment.id for deployment in found}
-
-
 def _name_of(deployment: str, parameters: Mapping[str, object]) -> str | None:
     """What a flow run is called before it begins, and calls itself then; None: Prefect's choice."""
     subject = [parameters.get(key) for key in ("scenario", "version", "model_name")]
     said = [str(one) for one in subject if one is not None]
     return " ".join([deployment.partition("/")[0], *said]) if said else None
-
-
-def _reason(result: "OrchestrationResult[Any]") -> str:
-    return str(getattr(result.details, "reason", None) or "")
 
 
 def _uuid(text: str) -> UUID:

@@ -21,7 +21,8 @@ from deployments.emergency import apply_rollbacks
 from flows.reconcile import forget_old_runs
 from guardianflow.care.reconciliation import PASS_EVERY
 from guardianflow.errors import AnswerInvalid, InputError, Refused
-from guardianflow.orchestration import control
+from guardianflow.orchestration import answers
+from guardianflow.orchestration.control import Orchestrator
 from guardianflow.servers import NO_TELEMETRY
 from tests.proxy import Fault, proxy_before
 
@@ -138,7 +139,7 @@ def test_an_answer_that_gets_lost_does_not_start_a_second_run(applied):
     deployment, given = "rollback/guardianflow", {"model_name": NAME, "reason": "once"}
     with proxy_before(server, patience_s=60) as proxy:
         proxy.arm(Fault.DENIED, write=1, times=1)
-        started = control.Orchestrator(f"{proxy.uri}/api").submit(deployment, given)
+        started = Orchestrator(f"{proxy.uri}/api").submit(deployment, given)
         assert proxy.hits == 1
     another = applied.submit(deployment, given)
     with get_client(sync_client=True) as client:
@@ -281,7 +282,7 @@ def test_an_answer_waits_for_the_form(applied, suspended):
 
 
 def test_a_question_without_a_form_says_where_to_answer(applied, suspended, monkeypatch):
-    monkeypatch.setattr(control, "_FORM_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(answers, "_FORM_TIMEOUT_S", 0.5)
     with pytest.raises(AnswerInvalid, match=f"answer again.*{suspended}"):
         applied.answer(suspended, "approve", "Kim", "because")
 

@@ -1,0 +1,91 @@
+"""Asks Prefect for flow runs: by key, by id, of one flow. What they mean: `flowruns.py`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import FlowFilter, FlowRunFilterState
+    from prefect.client.schemas.objects import FlowRun
+
+_PAGE = 200
+"""So many Prefect gives at once, however many there are."""
+# Among them is one that was not made by hand for one model.
+_NEWEST = 50
+
+
+def by_key(client: "SyncPrefectClient", idempotency_key: str) -> "FlowRun | None":
+    """The flow run that was submitted with a key; None where there is none."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+
+    wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
+    runs = client.read_flow_runs(flow_run_filter=wanted, limit=1)
+    return runs[0] if runs else None
+
+
+def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowRun, bool]]":
+    """Those that still exist, and of each whether its deployment was deleted."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    found: list[tuple[FlowRun, bool]] = []
+    for start in range(0, len(ids), _PAGE):
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
+        runs = client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)
+        kept = _existing(client, runs)
+        found += [(run, bool(run.deployment_id) and run.deployment_id not in kept) for run in runs]
+    return found
+
+
+def _existing(client: "SyncPrefectClient", runs: "Sequence[FlowRun]") -> set[UUID]:
+    """The deployments of flow runs that still exist."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+    used = sorted({run.deployment_id for run in runs if run.deployment_id is not None})
+    if not used:
+        return set()
+    wanted = DeploymentFilter(id=DeploymentFilterId(any_=used))
+    found = client.read_deployments(deployment_filter=wanted, limit=_PAGE)
+    return {deployment.id for deployment in found}
+
+
+def newest_ended(client: "SyncPrefectClient", flow: str) -> "list[FlowRun]":
+    """The flow runs of a flow that ended last; cancelled ones do not count."""
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    return client.read_flow_runs(
+        flow_filter=_named(flow),
+        flow_run_filter=FlowRunFilter(state=_in_state("COMPLETED", "FAILED", "CRASHED")),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=_NEWEST,
+    )
+
+
+def of_flow(client: "SyncPrefectClient", flow: str, states: Sequence[str]) -> "list[FlowRun]":
+    """All flow runs of a flow that are in one of these states, page by page."""
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    wanted = FlowRunFilter(state=_in_state(*states))
+    found: list[FlowRun] = []
+    while True:
+        page = client.read_flow_runs(
+            flow_filter=_named(flow), flow_run_filter=wanted, limit=_PAGE, offset=len(found)
+        )
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+def _named(flow: str) -> "FlowFilter":
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    return FlowFilter(name=FlowFilterName(any_=[flow]))
+
+
+def _in_state(*states: str) -> "FlowRunFilterState":
+    from prefect.client.schemas.filters import FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+
+    wanted = FlowRunFilterStateType(any_=[StateType(state) for state in states])
+    return FlowRunFilterState(type=wanted)
