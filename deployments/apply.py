@@ -9,7 +9,6 @@ checks what came out: every deployment typed, every automation there once.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -44,26 +42,21 @@ from prefect.settings import (
 )
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
-from pydantic import ValidationError
 
-from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
-from blocks.approval_policy import POLICY_DOCUMENT
-from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from deployments import CHECKOUT
 from deployments.automations import NOBODY, apply_automations
 from deployments.emergency import apply_rollbacks
 from deployments.named import named_prefect
+from deployments.seeds import apply_blocks
 from guardianflow.connection import connect, server_version
-from guardianflow.errors import GuardianflowError, InputError, Refused
+from guardianflow.errors import GuardianflowError, Refused
 from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.machinery import RECONCILE
+from guardianflow.orchestration.machinery import RECONCILE, RELEASE_POOL, TRAIN_POOL
 from guardianflow.release.ledger import prepare_server
-from guardianflow.scenario import ScenarioSpec
-from guardianflow.scenario.file import read_scenario_file, scenario_files
-from guardianflow.servers import find_servers, without_account
+from guardianflow.servers import find_servers
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 # A training takes the machine for itself; a rollback never queues behind one.
-POOLS: Mapping[str, int | None] = {"guardianflow-train": 1, "guardianflow-release": None}
+POOLS: Mapping[str, int | None] = {TRAIN_POOL: 1, RELEASE_POOL: None}
 _PAGE = 200
 
 
@@ -145,126 +138,6 @@ def drop_missed_passes(client: SyncPrefectClient) -> None:
         client.delete_flow_run(run.id)
     if missed:
         print(f"dropped {len(missed)} passes of reconcile that were missed")
-
-
-def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
-    """Register the block types and save those seed documents that do not exist yet.
-
-    Args:
-        force: Overwrite documents that were edited.
-        former_mlflow: An address whose credentials are those of the environment without force:
-            that of the embedded server, which may have taken another port since.
-    """
-    for block in (MlflowCredentials, ScenarioConfig, ApprovalPolicy):
-        block.register_type_and_schema()
-    _seed_policy()
-    credentials = _seed_credentials(force=force, former=former_mlflow)
-    for path in scenario_files(CHECKOUT / "scenarios").values():
-        _seed_scenario(read_scenario_file(path), credentials, force=force)
-
-
-def _seed_policy() -> None:
-    """Save a policy without rules where there is none; one that is there is never overwritten."""
-    try:
-        ApprovalPolicy.load(POLICY_DOCUMENT)
-    except ValidationError:
-        # Edited into something unusable: the flows say so, and nothing is promoted until then.
-        return
-    except ValueError:
-        ApprovalPolicy().save(POLICY_DOCUMENT)
-        print(f"created block {POLICY_DOCUMENT}")
-
-
-def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
-    wanted = without_account("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI", ""))
-    wanted = wanted.rstrip("/")
-    try:
-        stored = cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
-    except ValueError as error:
-        if not wanted.startswith("http"):
-            raise InputError(
-                "MLFLOW_TRACKING_URI does not name an MLflow server.",
-                remedy="Set it to the server's address, e.g. http://mlflow.plant:5000.",
-                value=wanted,
-            ) from error
-        stored = _credentials_of_the_environment(wanted)
-        stored.save(DEFAULT_DOCUMENT)
-        print(f"created block {DEFAULT_DOCUMENT}")
-        return stored
-    if former is not None and stored.tracking_uri == former:
-        # That of the embedded server, which may have another address now, and has a key.
-        moved = _credentials_of_the_environment(wanted)
-        if moved.environment() != stored.environment():
-            moved.save(DEFAULT_DOCUMENT, overwrite=True)
-            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
-        return moved
-    if wanted and stored.tracking_uri != wanted:
-        if force:
-            moved = stored.model_copy(update={"tracking_uri": wanted})
-            moved.save(DEFAULT_DOCUMENT, overwrite=True)
-            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
-            return moved
-        print(
-            f"block {DEFAULT_DOCUMENT} says {stored.tracking_uri}, the environment {wanted}; "
-            "kept (--force overwrites)"
-        )
-    return stored
-
-
-def _credentials_of_the_environment(address: str) -> MlflowCredentials:
-    def setting(name: str) -> Any:
-        return os.environ.get(f"MLFLOW_TRACKING_{name}") or None
-
-    try:
-        return MlflowCredentials(
-            tracking_uri=address,
-            username=setting("USERNAME"),
-            password=setting("PASSWORD"),
-            token=setting("TOKEN"),
-        )
-    except ValidationError as error:
-        # Its own text could hold what was typed.
-        said = "; ".join(one["msg"] for one in error.errors(include_url=False, include_input=False))
-        raise InputError(
-            f"The MLFLOW_TRACKING_ variables make no credentials: {said}.",
-            remedy="Set MLFLOW_TRACKING_USERNAME and _PASSWORD together, or _TOKEN alone.",
-        ) from error
-
-
-def _seed_scenario(spec: ScenarioSpec, credentials: MlflowCredentials, *, force: bool) -> None:
-    seed = spec.model_dump(mode="json")
-    try:
-        stored = cast("ScenarioConfig", ScenarioConfig.load(spec.name))
-    except ValueError:
-        ScenarioConfig(**seed, credentials=credentials).save(spec.name)
-        print(f"created block {spec.name}")
-        return
-    differences = list(_differences(_content(stored), seed))
-    if not differences:
-        return
-    print(f"block {spec.name} differs from scenarios/{spec.name}.yaml:")
-    for line in differences:
-        print(f"  {line}")
-    if force:
-        ScenarioConfig(**seed, credentials=stored.credentials).save(spec.name, overwrite=True)
-        print("  overwritten")
-    else:
-        print("  kept as it is on the server (--force overwrites it)")
-
-
-def _content(config: ScenarioConfig) -> dict[str, object]:
-    return {"name": config.name, "common": config.common, "versions": config.versions}
-
-
-def _differences(stored: object, seed: object, key: str = "") -> Iterator[str]:
-    """One line for each value that differs: where, what the server has, what the file says."""
-    if isinstance(stored, dict) and isinstance(seed, dict):
-        left, right = cast("dict[str, object]", stored), cast("dict[str, object]", seed)
-        for name in sorted({*left, *right}):
-            below = f"{key}.{name}" if key else name
-            yield from _differences(left.get(name), right.get(name), below)
-    elif json.dumps(stored) != json.dumps(seed):
-        yield f"{key}: server {json.dumps(stored)}, file {json.dumps(seed)}"
 
 
 def deploy() -> None:
@@ -431,6 +304,8 @@ def main(arguments: list[str] | None = None) -> int:
         address = named_prefect()
         login = os.environ.get("PREFECT_API_AUTH_STRING") or PREFECT_API_AUTH_STRING.value()
         with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: login}):
+            # One that is away, or is something else, is told in a sentence.
+            Orchestrator(address).check()
             if options.prepare:
                 _prepare(options.prepare)
                 return 0

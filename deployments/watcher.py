@@ -28,6 +28,7 @@ from prefect.logging import get_logger
 
 from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT, MlflowCredentials
+from blocks.saved import default_credentials
 from deployments.processes import MARK, trim_logs
 from guardianflow.care.reconciliation import PASS_EVERY, turn_of
 from guardianflow.catalog.models import list_models
@@ -157,15 +158,14 @@ class Watcher:
         try:
             if self._credentials is None:
                 # Each time it is loaded is an event that Prefect keeps.
-                loaded = MlflowCredentials.load(DEFAULT_DOCUMENT)
-                self._credentials = cast("MlflowCredentials", loaded)
+                self._credentials = default_credentials()
                 self._credentials.activate()
             client = connect(self._credentials.tracking_uri)
             models = [[m.name, dict(m.aliases), dict(m.tags)] for m in list_models(client)]
             failing = find_reports(client, {VERDICT_TAG: Verdict.FAILING.value}, limit=1)
             self._trouble = ""
             return [models, next_unjudged(client), [run.info.run_id for run in failing]]
-        except (GuardianflowError, ValueError) as error:
+        except GuardianflowError as error:
             # That it cannot be asked is what is known of it; how, the pass finds out.
             self._say(f"MLflow cannot be looked at: {error}")
             return [type(error).__name__]

@@ -8,15 +8,14 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
-from pydantic import ValidationError
 
 from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
 from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from blocks.saved import default_credentials, load_saved
 from guardianflow.errors import (
     DiskFull,
     GuardianflowError,
-    InputError,
     RotationConflict,
     ScenarioInvalid,
     ServerUnreachable,
@@ -34,17 +33,21 @@ def load_config(document: str) -> ScenarioConfig:
     """The scenario block with this name.
 
     Raises:
-        ScenarioInvalid: The server has no such document.
+        ScenarioInvalid: The server has no such document, or it cannot be used.
     """
-    try:
-        return cast("ScenarioConfig", ScenarioConfig.load(document))
-    except ValueError as error:
+    config = _saved_config(document)
+    if config is None:
         raise ScenarioInvalid(
             f"The Prefect server has no Scenario Config block named {document!r}.",
             remedy="`python -m deployments.apply` brings those of scenarios/; others are made in "
             "the UI under Blocks.",
             value=document,
-        ) from error
+        )
+    return config
+
+
+def _saved_config(document: str) -> ScenarioConfig | None:
+    return load_saved(ScenarioConfig, document, unusable=ScenarioInvalid)
 
 
 def load_version(document: str, version: str) -> Scenario:
@@ -61,9 +64,8 @@ def today_in_blocks(name: str, version: str) -> Scenario | None:
     Raises:
         ScenarioInvalid: Something in the block is wrong.
     """
-    try:
-        config = load_config(name)
-    except ScenarioInvalid:
+    config = _saved_config(name)
+    if config is None:
         return None
     spec = config.spec()
     return spec.version(version) if version in spec.versions else None
@@ -89,11 +91,11 @@ def connect(scenario: str | None = None) -> "ModelRegistryManager":
 
     Raises:
         ScenarioInvalid: The scenario's credentials are those of another server.
-        InputError: The Prefect server has no default credentials.
+        InputError: The Prefect server has no default credentials, or they cannot be used.
     """
     from guardianflow.registry import ModelRegistryManager
 
-    credentials = _credentials_once(flow_run.get_id()) or _default_credentials()
+    credentials = _credentials_once(flow_run.get_id()) or default_credentials()
     if scenario:
         own = load_config(scenario).credentials
         if own.tracking_uri != credentials.tracking_uri:
@@ -114,18 +116,7 @@ def connect(scenario: str | None = None) -> "ModelRegistryManager":
 @lru_cache(maxsize=1)
 def _credentials_once(run: str | None) -> MlflowCredentials | None:
     """The default credentials, read once in a flow run: each time is an event that is kept."""
-    return _default_credentials() if run else None
-
-
-def _default_credentials() -> MlflowCredentials:
-    try:
-        return cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
-    except ValueError as error:
-        raise InputError(
-            f"The Prefect server has no MLflow Credentials block named {DEFAULT_DOCUMENT!r}.",
-            remedy="`python -m deployments.apply` makes it from MLFLOW_TRACKING_URI.",
-            value=DEFAULT_DOCUMENT,
-        ) from error
+    return default_credentials() if run else None
 
 
 def mirror_policy(registry: "ModelRegistryManager") -> bool:
@@ -138,16 +129,8 @@ def mirror_policy(registry: "ModelRegistryManager") -> bool:
     """
     from guardianflow.approval.rules import mirror_rules
 
-    try:
-        policy = cast("ApprovalPolicy", ApprovalPolicy.load(POLICY_DOCUMENT))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise InputError(
-            f"The block {POLICY_DOCUMENT} holds no approval rules: {first['msg']}.",
-            remedy="Correct it in the Prefect UI under Blocks.",
-            value=POLICY_DOCUMENT,
-        ) from error
-    except ValueError:
+    policy = load_saved(ApprovalPolicy, POLICY_DOCUMENT)
+    if policy is None:
         return False
     return mirror_rules(registry.client, policy.rules)
 

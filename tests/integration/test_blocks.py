@@ -10,10 +10,13 @@ from pydantic import ValidationError
 from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
 from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
-from deployments import apply as applying
-from deployments.apply import apply_blocks, main
+from blocks.saved import default_credentials
+from deployments import seeds as seeding
+from deployments.apply import main
+from deployments.seeds import apply_blocks
+from flows.connection import limits_in_blocks, load_config, mirror_policy, today_in_blocks
 from guardianflow.approval import ApprovalRule
-from guardianflow.errors import ScenarioInvalid
+from guardianflow.errors import InputError, ScenarioInvalid
 from guardianflow.scenario.file import load_spec
 
 SECRET = "planted-7c1f-secret"
@@ -172,7 +175,7 @@ def test_applying_with_a_secret_in_the_wrong_place_is_refused_without_it(
     seeds, monkeypatch, capsys, variable, value, there
 ):
     if not there:
-        monkeypatch.setattr(applying, "DEFAULT_DOCUMENT", "absent")
+        monkeypatch.setattr(seeding, "DEFAULT_DOCUMENT", "absent")
     monkeypatch.setenv(f"MLFLOW_TRACKING_{variable}", value)
     monkeypatch.setenv("PREFECT_API_URL", seeds)
     assert main([]) == 2
@@ -186,3 +189,66 @@ def test_a_wrong_value_in_a_block_is_named(seeds):
     edited.versions["v1"] = {"training": {"epoch": 3}}
     with pytest.raises(ScenarioInvalid, match=r"training\.epoch"):
         edited.spec()
+
+
+WRONG = {
+    "scenario-config": ("donghwa-entec-ppe", {"name": "No Name"}, "name: "),
+    "approval-policy": (POLICY_DOCUMENT, {"rules": [{"approvals_needed": 0}]}, "rules.0."),
+    "mlflow-credentials": (DEFAULT_DOCUMENT, {"username": SECRET}, "user and password"),
+}
+
+
+@pytest.fixture
+def spoilt(seeds):
+    """Blocks as somebody may leave them: the server does not check what its UI saves."""
+    with get_client(sync_client=True) as client:
+        for kind, (document, data, _) in WRONG.items():
+            block = client.read_block_document_by_name(document, kind)
+            client.request("PATCH", f"/block_documents/{block.id}", json={"data": data})
+    yield
+    ApprovalPolicy.delete(POLICY_DOCUMENT)
+
+
+def test_a_block_that_cannot_be_used_is_named_with_what_is_wrong_in_it(spoilt):
+    for (document, _, said), read in zip(
+        WRONG.values(),
+        (
+            lambda: load_config("donghwa-entec-ppe"),
+            lambda: mirror_policy(None),
+            default_credentials,
+        ),
+        strict=True,
+    ):
+        with pytest.raises(InputError, match=f"block {document} cannot be used: .*{said}") as wrong:
+            read()
+        assert SECRET not in str(wrong.value)
+    # A promotion is not judged by what was recorded where somebody has set other limits.
+    with pytest.raises(ScenarioInvalid):
+        today_in_blocks("donghwa-entec-ppe", "v1")
+    assert limits_in_blocks("donghwa-entec-ppe", "v1") is None
+
+
+def test_seeds_take_the_place_of_blocks_that_cannot_be_used_only_with_force(spoilt, capsys):
+    with pytest.raises(InputError, match=f"block {DEFAULT_DOCUMENT} cannot be used"):
+        apply_blocks(force=False)
+    apply_blocks(force=True)
+    assert load_config("donghwa-entec-ppe").spec() == load_spec("donghwa-entec-ppe")
+    assert default_credentials().username is None
+    said = capsys.readouterr().out
+    assert f"block {POLICY_DOCUMENT} cannot be used" in said
+    assert SECRET not in said
+    with pytest.raises(InputError, match=POLICY_DOCUMENT):
+        mirror_policy(None)
+
+
+def test_one_scenario_that_cannot_be_used_keeps_no_other_one_away(seeds, capsys):
+    ScenarioConfig.delete("openyard-helmets")
+    with get_client(sync_client=True) as client:
+        block = client.read_block_document_by_name("donghwa-entec-ppe", "scenario-config")
+        data = {"data": {"name": "No Name"}}
+        client.request("PATCH", f"/block_documents/{block.id}", json=data)
+    apply_blocks(force=False)
+    assert "Kept as it is (--force overwrites it)" in capsys.readouterr().out
+    assert load_config("openyard-helmets").spec() == load_spec("openyard-helmets")
+    with pytest.raises(ScenarioInvalid):
+        load_config("donghwa-entec-ppe")

@@ -25,20 +25,17 @@ class Config:
 
 
 def test_the_block_of_today_counts_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(connection, "load_config", lambda _: Config(gate={"min_map50": 0.7}))
+    config = Config(gate={"min_map50": 0.7})
+    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: config)
     assert today_in_blocks("acme-yard", "v1").gate.min_map50 == 0.7
     # Who trained v9 of a file that was never applied is judged as was recorded.
     assert today_in_blocks("acme-yard", "v9") is None
-
-    def absent(name):
-        raise ScenarioInvalid(f"no block {name}")
-
-    monkeypatch.setattr(connection, "load_config", absent)
+    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: None)
     assert today_in_blocks("acme-yard", "v1") is None
 
 
 def test_a_wrong_block_stops_a_promotion_and_leaves_no_model_unwatched(monkeypatch, caplog):
-    monkeypatch.setattr(connection, "load_config", lambda _: Config(colour="red"))
+    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: Config(colour="red"))
     with pytest.raises(ScenarioInvalid, match="unknown key 'colour'"):
         today_in_blocks("acme-yard", "v1")
     assert limits_in_blocks("acme-yard", "v1") is None

@@ -38,6 +38,13 @@ def test_no_command_works_on_a_temporary_server(command, words, capsys):
     assert "No Prefect server is named" in capsys.readouterr().err
 
 
+def test_a_server_that_is_away_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    assert apply([]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith("The Prefect server http://127.0.0.1:9/api does not answer")
+
+
 def test_what_make_up_left_is_found_and_said_with_its_key(nowhere, monkeypatch, capsys):
     state = nowhere / "up" / STATE_FILE
     state.parent.mkdir()

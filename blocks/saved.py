@@ -1,0 +1,62 @@
+"""Reads what is saved on the Prefect server: a block, none of that name, or one of no use.
+
+The server checks little of what is edited in its UI, and Prefect says of a block that does not fit
+only that it does not.
+"""
+
+from typing import TypeVar, cast
+
+from prefect.blocks.core import Block
+from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
+
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT, MlflowCredentials
+from guardianflow.errors import InputError
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
+
+
+def load_saved(
+    kind: type[AnyBlock], document: str, *, unusable: type[InputError] = InputError
+) -> AnyBlock | None:
+    """The block with this name; None where the server has none.
+
+    Args:
+        kind: The block's class.
+        document: Its name.
+        unusable: What is raised of one that was edited into something wrong; it says what that is,
+            and does not repeat it.
+    """
+    try:
+        return cast("AnyBlock", kind.load(document))
+    except ValueError as error:
+        if isinstance(error.__cause__, ObjectNotFound):
+            return None
+        raise
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        said = error.__cause__.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in said["loc"])
+    wrong = said["msg"].removeprefix("Value error, ")
+    raise unusable(
+        f"The block {document} cannot be used: {f'{key}: ' if key else ''}{wrong}.",
+        remedy="Correct it in the Prefect UI under Blocks.",
+        value=document,
+    )
+
+
+def default_credentials() -> MlflowCredentials:
+    """Where MLflow is, and with which account flows use it.
+
+    Raises:
+        InputError: The server has no such block, or it cannot be used.
+    """
+    found = load_saved(MlflowCredentials, DEFAULT_DOCUMENT)
+    if found is None:
+        raise InputError(
+            f"The Prefect server has no MLflow Credentials block named {DEFAULT_DOCUMENT!r}.",
+            remedy="`python -m deployments.apply` makes it from MLFLOW_TRACKING_URI.",
+            value=DEFAULT_DOCUMENT,
+        )
+    return found

@@ -1,0 +1,159 @@
+"""The blocks that a Prefect server begins with, and what becomes of those that were edited.
+
+Missing ones are saved: credentials from the environment, scenarios from `scenarios/`, an approval
+policy without rules. Edited ones stay, and what differs is said; `--force` takes the seeds, but
+never touches the policy.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
+from blocks.approval_policy import POLICY_DOCUMENT
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from blocks.saved import load_saved
+from deployments import CHECKOUT
+from guardianflow.errors import InputError
+from guardianflow.scenario import ScenarioSpec
+from guardianflow.scenario.file import read_scenario_file, scenario_files
+from guardianflow.servers import without_account
+
+
+def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
+    """Register the block types and save those seed documents that do not exist yet.
+
+    Args:
+        force: Overwrite documents that were edited.
+        former_mlflow: An address whose credentials are those of the environment without force:
+            that of the embedded server, which may have taken another port since.
+    """
+    for block in (MlflowCredentials, ScenarioConfig, ApprovalPolicy):
+        block.register_type_and_schema()
+    _seed_policy()
+    credentials = _seed_credentials(force=force, former=former_mlflow)
+    for path in scenario_files(CHECKOUT / "scenarios").values():
+        _seed_scenario(read_scenario_file(path), credentials, force=force)
+
+
+def _seed_policy() -> None:
+    """Save a policy without rules where there is none; one that is there is never overwritten."""
+    try:
+        stored = load_saved(ApprovalPolicy, POLICY_DOCUMENT)
+    except InputError as error:
+        # Nothing is promoted until somebody has corrected it.
+        print(error)
+        return
+    if stored is None:
+        ApprovalPolicy().save(POLICY_DOCUMENT)
+        print(f"created block {POLICY_DOCUMENT}")
+
+
+def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
+    wanted = without_account("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI", ""))
+    wanted = wanted.rstrip("/")
+    try:
+        stored = load_saved(MlflowCredentials, DEFAULT_DOCUMENT)
+    except InputError as error:
+        if not force:
+            raise
+        print(error.message)
+        stored = None
+    if stored is None:
+        return _save_credentials(wanted)
+    if former is not None and stored.tracking_uri == former:
+        # That of the embedded server, which may have another address now, and has a key.
+        moved = _credentials_of_the_environment(wanted)
+        if moved.environment() != stored.environment():
+            moved.save(DEFAULT_DOCUMENT, overwrite=True)
+            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
+        return moved
+    if wanted and stored.tracking_uri != wanted:
+        if force:
+            moved = stored.model_copy(update={"tracking_uri": wanted})
+            moved.save(DEFAULT_DOCUMENT, overwrite=True)
+            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
+            return moved
+        print(
+            f"block {DEFAULT_DOCUMENT} says {stored.tracking_uri}, the environment {wanted}; "
+            "kept (--force overwrites)"
+        )
+    return stored
+
+
+def _save_credentials(address: str) -> MlflowCredentials:
+    """Take those of the environment, where the server has none, or none of use."""
+    if not address.startswith("http"):
+        raise InputError(
+            "MLFLOW_TRACKING_URI does not name an MLflow server.",
+            remedy="Set it to the server's address, e.g. http://mlflow.plant:5000.",
+            value=address,
+        )
+    made = _credentials_of_the_environment(address)
+    made.save(DEFAULT_DOCUMENT, overwrite=True)
+    print(f"created block {DEFAULT_DOCUMENT}")
+    return made
+
+
+def _credentials_of_the_environment(address: str) -> MlflowCredentials:
+    def setting(name: str) -> Any:
+        return os.environ.get(f"MLFLOW_TRACKING_{name}") or None
+
+    try:
+        return MlflowCredentials(
+            tracking_uri=address,
+            username=setting("USERNAME"),
+            password=setting("PASSWORD"),
+            token=setting("TOKEN"),
+        )
+    except ValidationError as error:
+        # Its own text could hold what was typed.
+        said = "; ".join(one["msg"] for one in error.errors(include_url=False, include_input=False))
+        raise InputError(
+            f"The MLFLOW_TRACKING_ variables make no credentials: {said}.",
+            remedy="Set MLFLOW_TRACKING_USERNAME and _PASSWORD together, or _TOKEN alone.",
+        ) from error
+
+
+def _seed_scenario(spec: ScenarioSpec, credentials: MlflowCredentials, *, force: bool) -> None:
+    seed = spec.model_dump(mode="json")
+    try:
+        stored = load_saved(ScenarioConfig, spec.name)
+    except InputError as error:
+        print(error.message if force else f"{error} Kept as it is (--force overwrites it).")
+        if not force:
+            return
+        stored = None
+    if stored is None:
+        ScenarioConfig(**seed, credentials=credentials).save(spec.name, overwrite=True)
+        print(f"created block {spec.name}")
+        return
+    differences = list(_differences(_content(stored), seed))
+    if not differences:
+        return
+    print(f"block {spec.name} differs from scenarios/{spec.name}.yaml:")
+    for line in differences:
+        print(f"  {line}")
+    if force:
+        ScenarioConfig(**seed, credentials=stored.credentials).save(spec.name, overwrite=True)
+        print("  overwritten")
+    else:
+        print("  kept as it is on the server (--force overwrites it)")
+
+
+def _content(config: ScenarioConfig) -> dict[str, object]:
+    return {"name": config.name, "common": config.common, "versions": config.versions}
+
+
+def _differences(stored: object, seed: object, key: str = "") -> Iterator[str]:
+    """One line for each value that differs: where, what the server has, what the file says."""
+    if isinstance(stored, dict) and isinstance(seed, dict):
+        left, right = cast("dict[str, object]", stored), cast("dict[str, object]", seed)
+        for name in sorted({*left, *right}):
+            below = f"{key}.{name}" if key else name
+            yield from _differences(left.get(name), right.get(name), below)
+    elif json.dumps(stored) != json.dumps(seed):
+        yield f"{key}: server {json.dumps(stored)}, file {json.dumps(seed)}"
