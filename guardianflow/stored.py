@@ -44,7 +44,11 @@ LEDGER_SEGMENT_LENGTH: Final = 50
 Reading the head costs the same after thousands of them."""
 
 INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
-    "Scenario": {"dataset.root": None, "dataset.classes": {}},
+    "Scenario": {
+        "dataset.root": None,
+        "dataset.classes": {},
+        "dataset.near_duplicates": "refused",
+    },
     "ApprovalRule": {},
     "Origin": {"boxes": None},
 }

@@ -1,7 +1,7 @@
 """`guardianflow dataset check`: says everything that is wrong with a data set, before training."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ import typer
 
 from guardianflow.cli import dataset_making
 from guardianflow.cli.output import JsonFlag, Meter, meter, print_result, print_table, say, stdout
+from guardianflow.data.rules import ALIKE, Code
 from guardianflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Use(StrEnum):
     WINDOW = "window"
 
 
+# A window is measured on, as what was trained before is: nothing is learned from it.
+_TOLERATED: Mapping[Use, tuple[Code, ...]] = {Use.TRAINING: (), Use.WINDOW: ALIKE}
 _NEEDS = {Use.TRAINING: ("train", "val", "test"), Use.WINDOW: ("test",)}
 _WORDS = {Use.TRAINING: "training", Use.WINDOW: "check-health"}
 
@@ -58,6 +61,9 @@ def check(
     use: Annotated[
         Use, typer.Option("--for", help="What it has to do for; a window needs test alone.")
     ] = Use.TRAINING,
+    near_known: Annotated[
+        bool, typer.Option("--near-known", help="As `near_duplicates: known` of a scenario.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML page with pictures of it all.")
     ] = None,
@@ -77,8 +83,9 @@ def check(
     if report is not None:
         _require_place(report)
     mapping = _mapping(mapped or (), wanted)
+    tolerated = {*_TOLERATED[use], *((Code.IMAGE_NEARLY_TWICE,) if near_known else ())}
     with meter(quiet=as_json) as show:
-        checked, pairs = _check(path, wanted, mapping, root, _NEEDS[use], against, show)
+        checked, pairs = _check(path, wanted, mapping, root, _NEEDS[use], tolerated, against, show)
         if report is not None:
             _write(checked, pairs, report)
     wrong = len(errors(checked.findings))
@@ -113,6 +120,7 @@ def _check(
     mapping: dict[str, str],
     root: Path | None,
     needs: Sequence[str],
+    tolerated: Collection[Code],
     against: Path | None,
     show: Meter,
 ) -> tuple["Checked", tuple["DuplicatePair", ...]]:
@@ -126,6 +134,7 @@ def _check(
         mapping=mapping,
         base=root,
         needs=needs,
+        tolerated=tolerated,
         on_progress=lambda p: show(p.step, p.done, p.total),
     )
     pairs = find_duplicates(checked.splits)

@@ -38,13 +38,15 @@ def split(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the splits that a data set lacks; what shows one picture stays in one split.
+    """Make the splits that a data set lacks, and bring into one split what shows one picture.
 
     No image is moved: TO gets data.yaml and a list of images for each split.
 
     [bold]Examples[/]
 
     guardianflow dataset split ~/data/ppe ~/data/ppe/split
+
+    guardianflow dataset split ~/data/ppe ~/data/ppe/split --anew
     """
     from guardianflow.data.splitting import split_dataset
 

@@ -11,8 +11,9 @@ lock), the result does not depend on how many.
 
 import hashlib
 import os
+import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from guardianflow.data.examination import (
 from guardianflow.data.findings import Fault, Finding, readable, short
 from guardianflow.data.listing import Listing, label_places, list_images
 from guardianflow.data.neighbours import compare_images, compare_labels
-from guardianflow.data.rules import Code
+from guardianflow.data.rules import MIXED, Code, Severity
 from guardianflow.data.sample import Sample
 from guardianflow.data.texts import MAX_TEXT_BYTES
 from guardianflow.data.wanted_classes import WantedClasses
@@ -71,6 +72,7 @@ def check_dataset(
     mapping: Mapping[str, str] | None = None,
     base: Path | None = None,
     needs: Sequence[str] = (),
+    tolerated: Collection[Code] = (),
     on_progress: Callable[[Progress], None] | None = None,
     workers: int | None = None,
 ) -> Checked:
@@ -84,6 +86,7 @@ def check_dataset(
             that differs.
         base: Stands in for `path` of data.yaml.
         needs: The splits that what it is for cannot do without.
+        tolerated: Errors that are warnings for what it is for.
         on_progress: Told how many images were looked at.
         workers: How many threads look at images; None takes one per core.
     """
@@ -105,6 +108,7 @@ def check_dataset(
     _judge_classes(description, known.names, splits, findings)
     findings += copy_findings(splits)
     findings += near_findings(find_duplicates(splits))
+    findings = [_for_this_use(one, tolerated, place, description, base) for one in findings]
     counts = {split: len(listing.images) for split, listing in listings.items()}
     return Checked(description.root, known.names, splits, counts, tuple(findings))
 
@@ -238,6 +242,26 @@ def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
         digest=f"{facts.sha256}:{labels.objects}",
         picture_hash=facts.picture_hash,
     )
+
+
+def _for_this_use(
+    finding: Finding,
+    tolerated: Collection[Code],
+    place: Path,
+    description: Description,
+    base: Path | None,
+) -> Finding:
+    """A finding as grave as it is here, with the command that brings one picture into one split."""
+    if finding.code in MIXED:
+        words = ["guardianflow", "dataset", "split", place, description.root / "split"]
+        if base is not None:
+            words += ["--root", base]
+        command = shlex.join(readable(word) for word in words)
+        remedy = f"`{command}` brings them into one split: use that folder. {finding.remedy}"
+        finding = finding.model_copy(update={"remedy": remedy})
+    if finding.code in tolerated:
+        finding = finding.model_copy(update={"severity": Severity.WARNING})
+    return finding
 
 
 def _existing(places: tuple[str, ...]) -> str:

@@ -153,8 +153,7 @@ def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[Finding]:
                     Code.IMAGE_COPY_IN_TWO,
                     f"this image of {split} and {readable(twin.image.name)} of {other} are copies "
                     f"of one picture, {readable(origin)}",
-                    "Keep them in one split: `guardianflow dataset split --anew` does; or rename "
-                    "one where they show different pictures.",
+                    "Rename one where they show different pictures.",
                     value=origin,
                 )
                 yield fault.at(sample.image, split=split, image=sample.image)
@@ -219,7 +218,9 @@ def near_findings(pairs: Sequence[DuplicatePair]) -> Iterator[Finding]:
                 Code.IMAGE_NEARLY_TWICE,
                 f"this image of {pair.second_group} looks like one of {pair.first_group} "
                 f"({pair.distance} of {HASH_BITS} bits apart): {readable(pair.first)}",
-                "Keep both in one split; frames of one moment belong together.",
+                "Frames of one moment belong in one split. Where a fixed camera sees the same "
+                "again at other times, `near_duplicates: known` under dataset in the scenario "
+                "takes them.",
                 value=pair.first,
             )
             yield fault.at(pair.second, split=pair.second_group, image=pair.second)

@@ -11,7 +11,7 @@ address is fetched. Where anything is wrong with what comes out, nothing is left
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -24,7 +24,7 @@ from guardianflow.data.findings import Fault, errors, readable, refusal, short
 from guardianflow.data.foreign_sets import ForeignSet, Picture, images_below, read_foreign
 from guardianflow.data.kinds import Kind, no_description, recognise
 from guardianflow.data.listing import comparable
-from guardianflow.data.rules import Code
+from guardianflow.data.rules import MIXED, Code
 from guardianflow.data.splitting import Shares, fresh_folder, share_out, write_lists
 from guardianflow.data.yaml_file import SPLITS
 from guardianflow.disk import telling_full
@@ -92,10 +92,10 @@ def convert_dataset(
     report = Reporter(on_progress)
     with fresh_folder(to) as draft:
         _write(draft, foreign, chosen, report)
-        checked = _checked(draft, on_progress)
-        if drawn:
-            # Without a train split of its own all of it is shared out.
-            shared = share_out(checked, shares, anew="train" not in checked.splits)
+        checked = _checked(draft, on_progress, tolerated=MIXED)
+        # Without a train split of its own all of it is shared out.
+        shared = share_out(checked, shares, anew="train" not in checked.splits)
+        if shared != checked.splits:
             write_lists(shared, checked.classes, draft, draft)
             _checked(draft, None, needs=SPLITS)
     final = check_dataset(to, needs=SPLITS)
@@ -112,9 +112,13 @@ def _to_draw(pictures: Sequence[Picture]) -> tuple[str, ...]:
 
 
 def _checked(
-    draft: Path, on_progress: Callable[[Progress], None] | None, needs: Sequence[str] = ()
+    draft: Path,
+    on_progress: Callable[[Progress], None] | None,
+    *,
+    needs: Sequence[str] = (),
+    tolerated: Collection[Code] = (),
 ) -> Checked:
-    checked = check_dataset(draft, needs=needs, on_progress=on_progress)
+    checked = check_dataset(draft, needs=needs, tolerated=tolerated, on_progress=on_progress)
     if wrong := errors(checked.findings):
         raise refusal(wrong)
     return checked

@@ -16,11 +16,12 @@ from tempfile import mkdtemp
 
 from guardianflow.data.checker import check_dataset
 from guardianflow.data.decoding import load_image
-from guardianflow.data.findings import errors, refusal, told
+from guardianflow.data.findings import Finding, errors, refusal, told
+from guardianflow.data.rules import ALIKE, Code
 from guardianflow.data.sample import Sample
 from guardianflow.disk import telling_full
 from guardianflow.errors import DatasetInvalid
-from guardianflow.scenario import DatasetSettings, FolderData, Scenario
+from guardianflow.scenario import DatasetSettings, FolderData, NearDuplicates, Scenario
 from guardianflow.servers import private_home
 from guardianflow.synthetic import draw_dataset, drawing_digest
 
@@ -37,6 +38,7 @@ class Dataset:
         splits: The samples of `train`, `val` and `test`; at least one of them.
         fingerprint: sha256 over classes, images and labels; where they lie does not matter.
         warnings: What is odd about it, but usable.
+        alike: Pictures that stand in two splits, though not as the same bytes.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class Dataset:
     splits: Mapping[str, tuple[Sample, ...]]
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    alike: tuple[Finding, ...] = ()
 
     def split_fingerprint(self, split: str) -> str:
         """sha256 over the classes and the content of one split.
@@ -90,7 +93,7 @@ def open_dataset(
         DatasetInvalid: Says the first thing that is wrong with file, line, value and remedy, and
             how many more there are; `data["problems"]` lists them.
     """
-    checked = check_dataset(root, classes, mapping=mapping, base=base, needs=needs)
+    checked = check_dataset(root, classes, mapping=mapping, base=base, needs=needs, tolerated=ALIKE)
     if wrong := errors(checked.findings):
         raise refusal(wrong)
     return Dataset(
@@ -99,7 +102,26 @@ def open_dataset(
         splits=checked.splits,
         fingerprint=_fingerprint(checked.classes, checked.splits),
         warnings=told(checked.findings),
+        alike=tuple(finding for finding in checked.findings if finding.code in ALIKE),
     )
+
+
+def refuse_alike(dataset: Dataset, settings: DatasetSettings) -> None:
+    """Refuse to learn from data in which one picture stands in two splits.
+
+    Only a training asks: what was trained before this was an error is measured, quantized,
+    promoted and brought back all the same.
+
+    Raises:
+        DatasetInvalid: One does, and the scenario does not say that it is known.
+    """
+    if not isinstance(settings, FolderData):
+        # Scenes that were drawn are of other people each time, however alike they look.
+        return
+    near_known = settings.near_duplicates is NearDuplicates.KNOWN
+    known = {Code.IMAGE_NEARLY_TWICE} if near_known else set[Code]()
+    if wrong := [finding for finding in dataset.alike if finding.code not in known]:
+        raise refusal(wrong)
 
 
 def open_window(window: Path, scenario: Scenario | None) -> Dataset:

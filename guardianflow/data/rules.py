@@ -211,7 +211,7 @@ RULES: Mapping[Code, Rule] = {
     Code.IMAGE_TWICE: _warning("the same image twice in one split"),
     Code.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
     Code.IMAGE_COPY_IN_TWO: _error("an exporter's copies of one picture in two splits"),
-    Code.IMAGE_NEARLY_TWICE: _warning("almost the same image in two splits"),
+    Code.IMAGE_NEARLY_TWICE: _error("almost the same image in two splits"),
     Code.EVALUATION_IMAGE: _error("an image to learn from is in the evaluation set"),
     Code.EVALUATION_NEARLY: _warning("an image to learn from looks like one in the evaluation set"),
     Code.LABEL_MISSING: _error("an image without a label file"),
@@ -255,3 +255,9 @@ RULES: Mapping[Code, Rule] = {
     Code.CLASS_UNSEEN: _warning("a class without a box in a split"),
     Code.CLASS_RARE: _warning("a class with fewer than 10 boxes to learn from"),
 }
+
+ALIKE = (Code.IMAGE_COPY_IN_TWO, Code.IMAGE_NEARLY_TWICE)
+"""One picture in two splits, but not the same bytes: nothing may be learned from such data. What
+was learned from them before this was an error is measured and promoted as ever."""
+MIXED = (Code.IMAGE_IN_TWO_SPLITS, *ALIKE)
+"""All that `guardianflow dataset split` mends by bringing the images into one split."""

@@ -1,15 +1,16 @@
-"""Makes missing splits: seeded, and what shows one picture stays in one split.
+"""Makes missing splits: seeded, and what shows one picture stays in one split, or is brought there.
 
-    images --groups: copies, near duplicates, an exporter's copies--> whole groups to val and test
+    images --groups: copies, near duplicates, an exporter's copies--> whole groups in one split
                                                                           |
     a new folder: data.yaml, train.txt, val.txt, test.txt <---------------+
 
-No image is moved or copied; a split that is there stays as it is.
+No image is moved or copied; else a split that is there stays as it is.
 """
 
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import yaml
 from guardianflow.data.checker import UNNAMED, Checked, check_dataset
 from guardianflow.data.contamination import find_groups
 from guardianflow.data.findings import errors, readable, refusal
-from guardianflow.data.rules import Code
+from guardianflow.data.rules import MIXED, Code
 from guardianflow.data.sample import Sample
 from guardianflow.data.yaml_file import SPLITS
 from guardianflow.disk import telling_full
@@ -30,7 +31,7 @@ from guardianflow.progress import Progress
 
 # Of so many orders of the groups the one is taken that leaves every class its share.
 _ORDERS = 64
-_MENDED = (Code.SPLITS_MISSING, Code.IMAGE_IN_TWO_SPLITS, Code.IMAGE_COPY_IN_TWO)
+_MENDED = (Code.SPLITS_MISSING, *MIXED)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def split_dataset(
     anew: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Checked:
-    """Write a description of a data set in which no split is missing, and check it.
+    """Write a description of a data set in which no split is missing or mixed, and check it.
 
     Args:
         place: The data set, or its YAML file.
@@ -64,13 +65,19 @@ def split_dataset(
     Raises:
         DatasetInvalid: The data set has errors that a split does not mend, or too few images that
             differ.
-        InputError: Nothing is missing, or the folder cannot be written.
+        InputError: Nothing is to be done, or the folder cannot be written.
         DiskFull: There is no room for it.
     """
     checked = check_dataset(place, base=base, on_progress=on_progress)
     if wrong := [finding for finding in errors(checked.findings) if finding.code not in _MENDED]:
         raise refusal(wrong)
     splits = share_out(checked, shares, anew=anew)
+    if splits == checked.splits:
+        raise InputError(
+            f"{readable(checked.root)} has train, val and test, and no picture in two of them: "
+            "nothing is missing.",
+            remedy="Add --anew to share all of its images out again.",
+        )
     with fresh_folder(to) as draft:
         # Seen from the folder as it will be called.
         write_lists(splits, checked.classes, draft, checked.root if base is None else base, to)
@@ -84,23 +91,21 @@ def split_dataset(
 def share_out(
     checked: Checked, shares: Shares, *, anew: bool = False
 ) -> dict[str, tuple[Sample, ...]]:
-    """The images of each split, of which none is missing.
+    """The images of each split, of which none is missing and no two show one picture.
 
     Raises:
         DatasetInvalid: There are too few pictures that differ.
-        InputError: Nothing is missing, or there is nothing to take from.
+        InputError: There is nothing to take from.
     """
     there = {split: samples for split, samples in checked.splits.items() if samples}
     if UNNAMED in there:
         there = {"train": there[UNNAMED]}
     if anew:
         there = {"train": tuple(sample for samples in there.values() for sample in samples)}
+    there = _regrouped(there)
     missing = [split for split in SPLITS if split not in there]
     if not missing:
-        raise InputError(
-            f"{readable(checked.root)} has train, val and test: nothing is missing.",
-            remedy="Add --anew to share all of its images out again.",
-        )
+        return there
     if "train" in missing:
         raise InputError(
             f"{readable(checked.root)} has no images for train, from which the others are taken.",
@@ -121,6 +126,22 @@ def share_out(
     rest = tuple(sample for number, sample in enumerate(pool) if number not in chosen)
     made = {split: tuple(pool[n] for n in sorted(numbers)) for split, numbers in taken.items()}
     return {split: {**there, "train": rest, **made}[split] for split in SPLITS}
+
+
+def _regrouped(splits: Mapping[str, Sequence[Sample]]) -> dict[str, tuple[Sample, ...]]:
+    """The splits that are there, each group in the one that has most of it, or the first of these.
+
+    A split of which nothing is left is none.
+    """
+    homes = [split for split in SPLITS for _ in splits.get(split, ())]
+    samples = [sample for split in SPLITS for sample in splits.get(split, ())]
+    for group in find_groups(samples) if len(set(homes)) > 1 else ():
+        counts = Counter(homes[place] for place in group)
+        (home, _), *_ = counts.most_common()
+        for place in group:
+            homes[place] = home
+    placed = list(zip(homes, samples, strict=True))
+    return {s: tuple(one for home, one in placed if home == s) for s in SPLITS if s in homes}
 
 
 def _draw(

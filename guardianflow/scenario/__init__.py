@@ -11,7 +11,13 @@ override them key by key. A `Scenario` is one version of it, frozen, with a dige
     values     names, fractions, and what all groups of settings have in common
 """
 
-from guardianflow.scenario.dataset import DatasetSettings, FolderData, Light, SyntheticData
+from guardianflow.scenario.dataset import (
+    DatasetSettings,
+    FolderData,
+    Light,
+    NearDuplicates,
+    SyntheticData,
+)
 from guardianflow.scenario.judging import EvidenceSettings, GateSettings, HealthPolicy, HealthRule
 from guardianflow.scenario.learning import (
     EvaluationSettings,
@@ -34,6 +40,7 @@ __all__ = [
     "HealthRule",
     "Light",
     "MetricName",
+    "NearDuplicates",
     "Precision",
     "QuantizationSettings",
     "Scenario",

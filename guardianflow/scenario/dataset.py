@@ -21,6 +21,13 @@ class Light(StrEnum):
     NIGHT = "night"
 
 
+class NearDuplicates(StrEnum):
+    """What training does about pictures that look the same in two splits."""
+
+    REFUSED = "refused"
+    KNOWN = "known"
+
+
 class SyntheticData(Settings):
     """The embedded data set: welding-zone scenes that the project draws itself."""
 
@@ -59,6 +66,11 @@ class FolderData(Settings):
         default_factory=dict[str, str],
         description="What a class of the scenario is called in data.yaml, where it is another word;"
         " case, blanks and hyphens make no difference, nor do order and further classes.",
+    )
+    near_duplicates: NearDuplicates = Field(
+        default=NearDuplicates.REFUSED,
+        description="Almost the same image in two splits keeps the data set out of training, unless"
+        " it is known. No part of the digest: the data are the same.",
     )
 
     def resolve(self) -> Path:

@@ -144,6 +144,8 @@ class Scenario(Settings):
 
     def _settled(self, *without: str) -> dict[str, Any]:
         content = settled("Scenario", self.model_dump(mode="json"))
+        # Whether training takes the data is not what the data are.
+        content["dataset"].pop("near_duplicates", None)
         return {key: value for key, value in content.items() if key not in without}
 
     def check(self) -> "Scenario":

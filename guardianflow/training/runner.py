@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from guardianflow.data.dataset import Dataset, prepare_dataset
+from guardianflow.data.dataset import Dataset, prepare_dataset, refuse_alike
 from guardianflow.data.yaml_file import SPLITS
 from guardianflow.disk import scratch
 from guardianflow.edge import ir
@@ -126,7 +126,10 @@ class TrainingRunner:
             log.warning("%s", note)
         self._report("data", 1, 1, f"{len(dataset.samples('train'))} images to learn from")
         refuse_edited(self.registry.client, self.scenario)
-        return self._find(dataset) or self._train(dataset)
+        if found := self._find(dataset):
+            return found
+        refuse_alike(dataset, self.scenario.dataset)
+        return self._train(dataset)
 
     def register(self, trained: TrainedModel) -> TrainedModel:
         """Register a training as @candidate; again gives the same version."""

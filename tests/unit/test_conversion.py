@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from guardianflow.cli.app import main
+from guardianflow.data.checker import check_dataset
 from guardianflow.data.conversion import Converted, convert_dataset
 from guardianflow.data.dataset import open_dataset
+from guardianflow.data.findings import errors
 from guardianflow.data.foreign_sets import split_of
 from guardianflow.data.kinds import Kind
 from guardianflow.data.splitting import Shares
@@ -244,6 +246,22 @@ def test_splits_that_the_format_has_are_kept_and_a_missing_one_is_made(tmp_path:
     splits = open_dataset(to, needs=SPLITS).splits
     assert {sample.image.name for sample in splits["val"]} == {"cam6.png", "cam7.png"}
     assert (len(splits["train"]), len(splits["test"]), made.drawn) == (4, 2, ("test",))
+
+
+def test_one_picture_in_two_splits_of_an_export_is_brought_into_one(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        voc(folder)
+        (copied,) = (folder / "JPEGImages").glob(IMAGES[0])
+        Image.open(copied).save(copied.with_name(IMAGES[7]), "PNG", compress_level=1)
+        lists = folder / "ImageSets/Main"
+        lists.mkdir(parents=True)
+        for split, some in (("train", IMAGES[:4]), ("val", IMAGES[4:6]), ("test", IMAGES[6:])):
+            (lists / f"{split}.txt").write_text("".join(f"{Path(name).stem}\n" for name in some))
+
+    to, made = convert(tmp_path, write)
+    splits = {s: sorted(o.image.name for o in ones) for s, ones in made.checked.splits.items()}
+    assert splits == {"train": [*IMAGES[:4], IMAGES[7]], "val": IMAGES[4:6], "test": [IMAGES[6]]}
+    assert not errors(check_dataset(to, needs=SPLITS).findings)
 
 
 def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:

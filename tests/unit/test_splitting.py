@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from PIL import Image
 from guardianflow.cli.app import main
 from guardianflow.data.checker import check_dataset
 from guardianflow.data.contamination import exported_from, find_groups
-from guardianflow.data.dataset import open_dataset
+from guardianflow.data.dataset import open_dataset, refuse_alike
 from guardianflow.data.findings import errors
-from guardianflow.data.rules import Code
+from guardianflow.data.rules import MIXED, Code
 from guardianflow.data.splitting import Shares, fresh_folder, split_dataset
 from guardianflow.data.yaml_file import SPLITS
 from guardianflow.errors import DatasetInvalid, DiskFull, InputError
+from guardianflow.scenario import FolderData, NearDuplicates, SyntheticData
 from tests.unit.yolo_sets import CLEAN, ROW, draw, found, make
 
 SHARES = Shares(val=0.2, test=0.2, seed=3)
@@ -39,6 +41,13 @@ def root(tmp_path: Path) -> Path:
         shutil.rmtree(folder / "labels" / split)
     (folder / "data.yaml").write_text("train: images/train\nnames: [person, helmet]\n")
     return folder
+
+
+def main_code(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
 
 
 def names(checked: object) -> dict[str, set[str]]:
@@ -108,19 +117,67 @@ def test_copies_and_pictures_that_look_the_same_stay_together(root: Path, tmp_pa
             assert sum(any(n.startswith(begin) for n in ones) for ones in made.values()) == 1
 
 
-def test_an_exporters_copies_in_two_splits_are_an_error_that_anew_mends(tmp_path: Path) -> None:
-    root = make(tmp_path / "data", images=12)
-    for split, number in (("train", 1), ("test", 2)):
+def mixed(folder: Path) -> Path:
+    """A data set with three pictures that stand in two splits, each in another way."""
+    root = make(folder, images=12)
+    for split, number in (("train", 1), ("train", 2), ("test", 3)):
         draw(root / f"images/{split}/cam_jpg.rf.{number}{HASH}.png", 700 + number)
         (root / f"labels/{split}/cam_jpg.rf.{number}{HASH}.txt").write_text(CLEAN)
-    checked = check_dataset(root)
-    (finding,) = errors(checked.findings)
-    assert finding.code is Code.IMAGE_COPY_IN_TWO
-    assert "copies of one picture, cam" in finding.what
-    assert "--anew" in finding.remedy
-    made = split_dataset(root, tmp_path / "a", SHARES, anew=True)
+    near, exact = root / "images/val/near.jpg", root / "images/test/exact.png"
+    Image.open(root / "images/train/train3.png").save(near, quality=90)
+    shutil.copy(root / "images/val/val0.png", exact)
+    for split, name in (("val", "near"), ("test", "exact")):
+        (root / f"labels/{split}/{name}.txt").write_text(CLEAN)
+    return root
+
+
+def test_one_picture_in_two_splits_is_an_error_that_its_remedy_mends(tmp_path: Path) -> None:
+    root = mixed(tmp_path / "my data")
+    wrong = errors(check_dataset(root).findings)
+    assert {one.code for one in wrong} == set(MIXED)
+    (remedy,) = {one.remedy.split("`")[1] for one in wrong}
+    assert main_code(shlex.split(remedy)[1:]) == 0
+    made = check_dataset(root / "split", needs=SPLITS)
     assert not errors(made.findings)
-    assert sum(any("cam" in name for name in ones) for ones in names(made).values()) == 1
+    assert not errors(check_dataset(root, tolerated=MIXED).findings)
+    before = names(check_dataset(root))
+    assert names(made) == {
+        "train": before["train"] | {f"cam_jpg.rf.3{HASH}.png", "near.jpg"},
+        "val": {"val0.png", "val1.png", "exact.png"},
+        "test": {"test0.png", "test1.png"},
+    }
+    assert main_code(["dataset", "split", str(root), str(tmp_path / "b"), "--anew"]) == 0
+    assert not errors(check_dataset(tmp_path / "b").findings)
+
+
+def test_a_split_of_which_nothing_is_left_is_drawn(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", images=20)
+    for number in range(2):
+        shutil.copy(root / f"images/train/train{number}.png", root / f"images/val/val{number}.png")
+    made = names(split_dataset(root, tmp_path / "a", SHARES))
+    assert len(made["val"] - {"val0.png", "val1.png"}) >= 2
+
+
+def test_training_refuses_what_a_window_and_an_older_version_may_have(tmp_path: Path) -> None:
+    root = mixed(tmp_path / "data")
+    (root / "images/test/exact.png").unlink()
+    (root / "labels/test/exact.txt").unlink()
+    dataset = open_dataset(root, needs=SPLITS)
+    folder = FolderData(kind="folder", path=str(root))
+    with pytest.raises(DatasetInvalid, match=r"copies of one picture.* 1 more problem"):
+        refuse_alike(dataset, folder)
+    known = folder.model_copy(update={"near_duplicates": NearDuplicates.KNOWN})
+    with pytest.raises(DatasetInvalid, match="copies of one picture") as refused:
+        refuse_alike(dataset, known)
+    assert refused.value.data["count"] == 1
+    refuse_alike(dataset, SyntheticData(kind="synthetic"))
+    (root / f"images/test/cam_jpg.rf.3{HASH}.png").rename(root / "images/test/other.png")
+    (root / f"labels/test/cam_jpg.rf.3{HASH}.txt").rename(root / "labels/test/other.txt")
+    refuse_alike(open_dataset(root, needs=SPLITS), known)
+    check = ["dataset", "check", str(root)]
+    assert main_code(check) == 2
+    assert main_code([*check, "--near-known"]) == 0
+    assert main_code([*check, "--for", "window"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -188,10 +245,7 @@ def test_the_command_says_what_came_of_it(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*words: object) -> int:
-        with pytest.raises(SystemExit) as ended:
-            main(["dataset", "split", *map(str, words)])
-        assert isinstance(ended.value.code, int)
-        return ended.value.code
+        return main_code(["dataset", "split", *map(str, words)])
 
     assert run(root, tmp_path / "a", "--val", 0.1, "--test", 0.1, "--json") == 0
     told = json.loads(capsys.readouterr().out)
