@@ -24,8 +24,8 @@ from guardianflow.care.alarms import digest
 from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.care.notes import Notes, Topic
 from guardianflow.care.reconciliation import in_turn, turn_of
-from guardianflow.errors import StoredUnreadable, VersionNotReady
-from guardianflow.evaluation.measurement import judged_scenario
+from guardianflow.errors import VersionNotReady
+from guardianflow.health.limits import limits_of
 from guardianflow.health.report import newest_sign, oldest_sign
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
@@ -123,12 +123,14 @@ def _note_new(
 ) -> None:
     for name, version in sorted(new.items())[:READ_IN_ONE_PASS]:
         try:
-            scenario = judged_scenario(registry, registry.get_version(name, version), today)
-        except (VersionNotReady, StoredUnreadable) as error:
-            # Its run was purged, or is of another time: no limit is known.
-            log.warning("the scenario of %s version %d cannot be read: %s", name, version, error)
-            scenario = None
-        after_h = scenario.health.silent_after_h if scenario else None
+            limits = limits_of(registry, registry.get_version(name, version), today)
+            after_h = limits.policy.silent_after_h
+        except VersionNotReady as error:
+            # It was deleted by hand, which other findings are about.
+            log.warning(
+                "nobody knows how long %s version %d may be silent: %s", name, version, error
+            )
+            after_h = None
         notes.write(name, Watched(version=version, after_h=after_h, seen=now))
 
 

@@ -6,7 +6,6 @@ The box's account may write in that experiment and nowhere else: it has no passw
 names no verdict. Whoever judges reads the champion, the limits and the history again.
 """
 
-import logging
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -17,8 +16,8 @@ from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
 from guardianflow.connection import border, is_absent, server_time, write_repeatably
 from guardianflow.disk import scratch
-from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable, VersionNotReady
-from guardianflow.evaluation.measurement import judged_scenario
+from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
+from guardianflow.health.limits import limits_of
 from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
 from guardianflow.health.standing import standing_of
 from guardianflow.health.verdict import Figure, conclude, judge
@@ -33,8 +32,8 @@ from guardianflow.records import (
     open_record,
     read_record,
 )
-from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from guardianflow.scenario import HealthPolicy, MetricName, Today, nothing_known
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import MetricName, Today, nothing_known
 from guardianflow.stored import Stored
 
 _JUDGED_TAG = "guardianflow.judged"
@@ -42,7 +41,6 @@ _IN_ONE_PASS = 100
 CLOCK_AHEAD = timedelta(hours=1)
 """A clock may be wrong by that much; a wrong time zone is more, and so is a box that starts in
 another year."""
-log = logging.getLogger(__name__)
 
 
 class BoxReport(Stored):
@@ -135,7 +133,7 @@ def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> l
     """Judge what boxes posted since the last pass, the oldest first.
 
     A report that cannot be read, or is about no champion, is set aside and keeps no other waiting.
-    Where the champion's scenario cannot be read, the default limits count, and the verdict says so.
+    Where the champion's scenario cannot be read, the verdict says which limits count.
 
     Args:
         registry: Where the reports and the champions are.
@@ -191,7 +189,8 @@ def _judge(
     if champion is None or champion.version != box.version:
         return None
     standing = standing_of(registry, box.model, box.version)
-    policy, remark = _limits(registry, champion, today)
+    limits = limits_of(registry, champion, today)
+    policy = limits.policy
     figures = {metric: Figure(value=value) for metric, value in box.metrics.items()}
     rules = [rule for rule in policy.rules if rule.metric in figures]
     own = judge(policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults)
@@ -212,7 +211,7 @@ def _judge(
         window_verdict=own.verdict,
         in_a_row=row,
         verdict=concluded.verdict,
-        reason=concluded.reason + remark,
+        reason=concluded.reason + limits.remark,
         report_id=run_id,
         # When the frames were taken counts, not when they were judged.
         time=min(box.end.astimezone(UTC), datetime.now(UTC)),
@@ -222,21 +221,3 @@ def _judge(
         draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
         close_record(client, run_id, report, draft)
     return report
-
-
-def _limits(
-    registry: ModelRegistryManager, champion: RegisteredModelInfo, today: Today
-) -> tuple[HealthPolicy, str]:
-    """The limits of a champion, and what the verdict has to say about them; '' for nothing."""
-    try:
-        scenario = judged_scenario(registry, champion, today)
-    except (ArtifactMissing, StoredUnreadable, VersionNotReady) as error:
-        # Its run was purged, or is of another time: the champion is judged all the same.
-        log.warning(
-            "%s version %d is judged by the default limits, its scenario cannot be read: %s",
-            champion.name,
-            champion.version,
-            error,
-        )
-        return HealthPolicy(), "; its scenario cannot be read, so the default limits count"
-    return (scenario.health if scenario else HealthPolicy()), ""

@@ -204,9 +204,10 @@ def test_a_renamed_setting_in_what_is_stored_stops_no_pass_and_no_command(
                 main(command)
             assert left.value.code == 3
             assert "does not understand the scenario of MLflow run" in capsys.readouterr().err
-        # Passes of `reconcile`: silence is watched from now on without a limit, reports are judged.
+        # Passes of `reconcile`: silence is watched by what is understood, reports are judged.
         find_silent(registry, {NAME: 3})
-        assert Notes(client, Topic.WATCHED, Watched).read()[NAME].after_h is None
+        limit = scenario["health"].get("silent_after_h")
+        assert Notes(client, Topic.WATCHED, Watched).read()[NAME].after_h == limit
         judge_new(registry)
     kept = json.loads(read_text(client, report, "HealthReport.json"))
     (tmp_path / "HealthReport.json").write_text(json.dumps({**kept, "tea": 1}))

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from guardianflow.catalog.models import RegisteredModelInfo
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
-from guardianflow.health import box
+from guardianflow.health import box, limits
 from guardianflow.health.standing import Standing
 from guardianflow.health.verdict import (
     Figure,
@@ -147,7 +149,9 @@ def posted(monkeypatch):
     )  # fmt: skip
     noted: dict[str, str] = {}
     run = SimpleNamespace(info=SimpleNamespace(run_id="posted"))
-    champion = SimpleNamespace(name=name, version=2)
+    champion = RegisteredModelInfo(
+        name, 2, "run", tags={"guardianflow.scenario": "ppe", "guardianflow.scenario_version": "v3"}
+    )
     registry = SimpleNamespace(client=None, get_champion=lambda _: champion)
     for what, instead in {
         "_unjudged": lambda *_: [run],
@@ -164,19 +168,33 @@ def posted(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [ArtifactMissing, StoredUnreadable, VersionNotReady])
-def test_a_champion_whose_scenario_is_gone_is_judged_and_the_verdict_says_so(
+def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
     posted, monkeypatch, caplog, error
 ):
     def gone(*_):
         raise error("its run is gone.")
 
     registry, noted = posted
-    monkeypatch.setattr(box, "judged_scenario", gone)
+    monkeypatch.setattr(limits, "judged_scenario", gone)
+    monkeypatch.setattr(limits, "read_text", gone)
     [judged] = box.judge_new(registry)
     assert noted == {"posted": "judged"}
     assert judged.policy == HealthPolicy()
-    assert judged.reason.endswith("its scenario cannot be read, so the default limits count")
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.reason.endswith("cannot be read, so the default limits count")
     assert "its run is gone." in caplog.text
+    policy = HealthPolicy(
+        rules=(HealthRule(metric="detections_per_frame", at_least=0.5),), consecutive=1
+    )
+    kept = json.dumps({"health": {**policy.model_dump(mode="json"), "tea": 1}, "place": "?"})
+    monkeypatch.setattr(limits, "read_text", lambda *_: kept)
+    [judged] = box.judge_new(registry)
+    assert (judged.policy, judged.verdict) == (policy, Verdict.FAILING)
+    assert judged.reason.endswith("cannot be read, so the limits that stand in it count")
+    now = SimpleNamespace(health=policy.model_copy(update={"min_images": 9000}))
+    [judged] = box.judge_new(registry, lambda *named: now if named == ("ppe", "v3") else None)
+    assert judged.policy.min_images == 9000
+    assert judged.reason.endswith("so the limits that ppe v3 has today count")
 
 
 def test_a_box_report_that_cannot_be_read_is_set_aside(posted, monkeypatch):
