@@ -113,7 +113,7 @@ def _shares(val: float, test: float, seed: int) -> "Shares":
 
 
 def _tell(made: "Checked", to: Path, *, as_json: bool, **extra: object) -> None:
-    from guardianflow.data.findings import readable
+    from guardianflow.data.findings import readable, typed
     from guardianflow.data.summary import figures_by_split
 
     counts = figures_by_split(made)
@@ -124,4 +124,5 @@ def _tell(made: "Checked", to: Path, *, as_json: bool, **extra: object) -> None:
     rows = [[name, *(one.boxes[name] for one in counts.values())] for name in made.classes]
     images = ["images", *(one.images for one in counts.values())]
     print_table(readable(to), ["", *counts], [images, *rows])
-    say(f"next: guardianflow dataset check {readable(to)} --report check.html")
+    check = typed("guardianflow", "dataset", "check", to)
+    say(f"next: {check} --report check.html")

@@ -11,7 +11,6 @@ lock), the result does not depend on how many.
 
 import hashlib
 import os
-import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ from guardianflow.data.examination import (
     examine_image,
     examine_labels,
 )
-from guardianflow.data.findings import Fault, Finding, readable, short
+from guardianflow.data.findings import Fault, Finding, readable, short, typed
 from guardianflow.data.listing import Listing, label_places, list_images
 from guardianflow.data.neighbours import compare_images, compare_labels
 from guardianflow.data.rules import MIXED, Code, Severity
@@ -96,7 +95,9 @@ def check_dataset(
     if description is None:
         return Checked(place, (), {}, {}, tuple(findings))
     known = WantedClasses.of(description, classes, mapping or {}, findings)
-    findings += _unnamed(description, needs)
+    given = () if base is None else ("--root", base)
+    split = typed("guardianflow", "dataset", "split", place, description.root / "split", *given)
+    findings += _unnamed(description, needs, split)
     if not any(description.sources.values()):
         # No split can be found; what lies beside data.yaml is looked at all the same.
         everything = {UNNAMED: (Path(os.path.realpath(description.root)),)}
@@ -108,7 +109,7 @@ def check_dataset(
     _judge_classes(description, known.names, splits, findings)
     findings += copy_findings(splits)
     findings += near_findings(find_duplicates(splits))
-    findings = [_for_this_use(one, tolerated, place, description, base) for one in findings]
+    findings = [_for_this_use(one, tolerated, split) for one in findings]
     counts = {split: len(listing.images) for split, listing in listings.items()}
     return Checked(description.root, known.names, splits, counts, tuple(findings))
 
@@ -244,20 +245,10 @@ def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
     )
 
 
-def _for_this_use(
-    finding: Finding,
-    tolerated: Collection[Code],
-    place: Path,
-    description: Description,
-    base: Path | None,
-) -> Finding:
+def _for_this_use(finding: Finding, tolerated: Collection[Code], split: str) -> Finding:
     """A finding as grave as it is here, with the command that brings one picture into one split."""
     if finding.code in MIXED:
-        words = ["guardianflow", "dataset", "split", place, description.root / "split"]
-        if base is not None:
-            words += ["--root", base]
-        command = shlex.join(readable(word) for word in words)
-        remedy = f"`{command}` brings them into one split: use that folder. {finding.remedy}"
+        remedy = f"`{split}` brings them into one split: use that folder. {finding.remedy}"
         finding = finding.model_copy(update={"remedy": remedy})
     if finding.code in tolerated:
         finding = finding.model_copy(update={"severity": Severity.WARNING})
@@ -280,15 +271,15 @@ def _no_label(label: str) -> Fault:
     )
 
 
-def _unnamed(description: Description, needs: Sequence[str]) -> Iterator[Finding]:
+def _unnamed(description: Description, needs: Sequence[str], command: str) -> Iterator[Finding]:
     """The splits that are needed and not named; where none is named, that was said already."""
     missing = [split for split in needs if split not in description.sources]
     for split in missing if description.sources else ():
         fault = Fault(
             Code.SPLIT_UNNAMED,
             f"names no images for {split}, which is needed ({', '.join(needs)})",
-            f"Name a folder of images that is kept for {split}, or let `guardianflow dataset split`"
-            " choose them.",
+            f"Name a folder of images that is kept for {split}, or let `{command}` choose them: "
+            "use that folder.",
             value=split,
         )
         yield fault.at(description.file)

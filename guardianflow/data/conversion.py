@@ -20,7 +20,7 @@ import yaml
 from guardianflow.data.checker import Checked, check_dataset
 from guardianflow.data.decoding import image_size
 from guardianflow.data.description import read_description
-from guardianflow.data.findings import Fault, errors, readable, refusal, short
+from guardianflow.data.findings import Fault, errors, readable, refusal, short, typed
 from guardianflow.data.foreign_sets import ForeignSet, Picture, images_below, read_foreign
 from guardianflow.data.kinds import Kind, no_description, recognise
 from guardianflow.data.listing import comparable
@@ -74,9 +74,10 @@ def convert_dataset(
     """
     place = place.absolute()
     if read_description(place, []):
+        check = typed("guardianflow", "dataset", "check", place)
         raise InputError(
             f"{readable(place)} is a YOLO set already.",
-            remedy=f"`guardianflow dataset check {readable(place)}` says whether it can be used.",
+            remedy=f"`{check}` says whether it can be used.",
             value=readable(place),
         )
     found = recognise(place)

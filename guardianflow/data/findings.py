@@ -2,6 +2,7 @@
 
 import os
 import reprlib
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -101,6 +102,11 @@ def readable(path: Path | str) -> str:
     """A path as text that any terminal, JSON file and page can bear."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def typed(*words: Path | str) -> str:
+    """A command as a shell takes it, also where a path has blanks in it."""
+    return shlex.join(readable(word) for word in words)
 
 
 def short(value: object) -> str:

@@ -26,7 +26,7 @@ from guardianflow.data.documents import (
     read_json,
     read_xml,
 )
-from guardianflow.data.findings import Fault, refusal, short
+from guardianflow.data.findings import Fault, readable, refusal, short
 from guardianflow.data.kinds import Kind, Recognised
 from guardianflow.data.labels import parse_labels
 from guardianflow.data.listing import label_places
@@ -323,6 +323,10 @@ def _read_class_list(file: Path, made: ForeignSet) -> None:
     if len(set(names)) != len(names) or not all(names):
         what = "names a class twice, or has an empty line: which id is which is a guess"
         raise Fault(Code.FORMAT_BROKEN, what, "Write one class in a line.")
+    for other in _lists_like(file, made.root):
+        if read_text(other).text.split() != read_text(file).text.split():
+            what = f"and {readable(other)} name other classes: which id is which is a guess"
+            raise Fault(Code.FORMAT_BROKEN, what, "Export all of it at once, or convert each.")
     made.classes += names
     images = list(images_below(made.root))
     places = label_places([str(image) for image in images], os.fspath(made.root))
@@ -339,6 +343,14 @@ def _read_class_list(file: Path, made: ForeignSet) -> None:
         name = os.path.relpath(image, made.root)
         split = split_of(*_below(made.root, image.parent))
         made.pictures.append(Picture(name, taken, split, None, label))
+
+
+def _lists_like(file: Path, root: Path) -> Iterator[Path]:
+    """Other files of that name below a folder, as exporters write one for each split."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        if file.name in names and Path(folder) != file.parent:
+            yield Path(folder, file.name)
 
 
 def images_below(root: Path) -> Iterator[Path]:

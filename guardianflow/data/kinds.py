@@ -14,13 +14,20 @@ from pathlib import Path
 
 from guardianflow.data.decoding import IMAGE_SUFFIXES
 from guardianflow.data.documents import listed, mapping, names_in, read_json, read_xml
-from guardianflow.data.findings import Fault, readable
+from guardianflow.data.findings import Fault, readable, typed
 from guardianflow.data.rules import Code
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
-CLASS_LISTS = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt")
+CLASS_LISTS = (
+    "classes.txt",
+    "obj.names",
+    "predefined_classes.txt",
+    "labels.txt",
+    "_darknet.labels",
+)
 """What tools call the list of classes that they write beside labels."""
 _TELLING = (".json", ".xml", ".ndjson", ".jsonl")
+_TABLES = (".csv", ".tsv", ".parquet", ".tfrecord", ".pbtxt")
 _FEW = 200
 _DEPTH = 3
 
@@ -110,7 +117,7 @@ def no_description(place: Path) -> Fault:
         return Fault(
             Code.FORMAT_FOREIGN,
             f"is a data set in the format {found.kind} ({example}), not in YOLO's with data.yaml",
-            f"`guardianflow dataset convert {readable(place)} NEW_FOLDER` makes one.",
+            f"`{typed('guardianflow', 'dataset', 'convert', place, 'NEW_FOLDER')}` makes one.",
             value=found.kind,
         )
     return _unknown(place)
@@ -123,12 +130,30 @@ def _unknown(place: Path) -> Fault:
         archive = next(file for file in files if file.suffix.lower() in _ARCHIVES)
         what = f"holds no data.yaml, but the archive {readable(archive.name)}"
         return Fault(Code.FORMAT_FOREIGN, what, "Unpack it, and name the folder that comes out.")
-    if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
+    images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+    if not images:
         return Fault(Code.YAML_MISSING, "holds no data.yaml and no images", wanted)
-    labelled = any(file.suffix.lower() == ".txt" for file in files)
-    what = "holds images and text files" if labelled else "holds images without labels"
-    remedy = "Write data.yaml: the names of the classes in the order of their ids are nowhere else."
-    return Fault(Code.YAML_MISSING, f"{what}, but no data.yaml", remedy if labelled else wanted)
+    if any(file.suffix.lower() == ".txt" and file.stem in images for file in files):
+        return Fault(
+            Code.YAML_MISSING,
+            "holds images and text files, but no data.yaml",
+            "Write data.yaml: the names of the classes in the order of their ids are nowhere else.",
+        )
+    if other := next(filter(_is_of_another_tool, files), None):
+        return Fault(
+            Code.FORMAT_FOREIGN,
+            f"holds images and {readable(other.relative_to(place))}, which is in no format that is "
+            "read",
+            "Export it again as YOLO with data.yaml, COCO, Pascal VOC or CVAT for images, with its "
+            "images.",
+            value=other.name,
+        )
+    return Fault(Code.YAML_MISSING, "holds images without labels, but no data.yaml", wanted)
+
+
+def _is_of_another_tool(file: Path) -> bool:
+    """Whether a file may hold annotations; `_annotations.txt` has those of a whole folder."""
+    return file.suffix.lower() in (*_TELLING, *_TABLES) or file.name == "_annotations.txt"
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

@@ -264,6 +264,27 @@ def test_one_picture_in_two_splits_of_an_export_is_brought_into_one(tmp_path: Pa
     assert not errors(check_dataset(to, needs=SPLITS).findings)
 
 
+def test_a_class_list_in_each_split_has_to_be_the_same(tmp_path: Path) -> None:
+    def write(folder: Path, *lists: str) -> None:
+        for number, (split, names) in enumerate(
+            zip(("train", "valid", "test"), lists, strict=True)
+        ):
+            draw(folder / split / f"cam{number}.png", number)
+            (folder / split / f"cam{number}.txt").write_text("1 0.5 0.5 0.25 0.5\n")
+            (folder / split / "_darknet.labels").write_text(names)
+
+    same = "person\nhelmet\n"
+    _, made = convert(tmp_path, lambda folder: write(folder, same, same, same.strip()))
+    assert (made.kind, made.drawn) == (Kind.CLASS_LIST, ())
+    assert {split: len(ones) for split, ones in made.checked.splits.items()} == {
+        "train": 1, "val": 1, "test": 1,
+    }  # fmt: skip
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(DatasetInvalid, match="name other classes"):
+        convert(other, lambda folder: write(folder, same, same, "helmet\nperson\n"))
+
+
 def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:
     def write(folder: Path) -> None:
         voc(folder)

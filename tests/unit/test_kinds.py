@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -102,6 +103,25 @@ def test_each_exporter_is_recognised(
     assert (finding.code, finding.value, finding.file) == (Code.FORMAT_FOREIGN, kind, str(place))
     assert f"in the format {kind} " in finding.what
     assert f"guardianflow dataset convert {place}" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "name", ["_annotations.csv", "via_region_data.json", "_annotations.txt", "train/cam.json"]
+)
+def test_annotations_that_nobody_reads_are_no_missing_labels(tmp_path: Path, name: str) -> None:
+    draw(tmp_path / "train/cam.png", 1)
+    (tmp_path / name).write_text('{"shapes": []}')
+    finding = only(tmp_path)
+    assert (finding.code, finding.value) == (Code.FORMAT_FOREIGN, Path(name).name)
+    assert f"holds images and {name}, which is in no format that is read" in finding.what
+
+
+def test_remedies_can_be_typed_where_a_path_has_blanks(tmp_path: Path) -> None:
+    place = tmp_path / "my export"
+    place.mkdir()
+    labelimg(place)
+    words = shlex.split(only(place).remedy.split("`")[1])
+    assert words == ["guardianflow", "dataset", "convert", str(place), "NEW_FOLDER"]
 
 
 def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
