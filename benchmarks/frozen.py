@@ -78,6 +78,17 @@ def still_codec(kind: str, *qualities: int) -> Codec:
     return compress
 
 
+def at_random(kind: str, low: int, high: int) -> Codec:
+    """Each picture compressed by itself, at a quality that is drawn anew for each."""
+    random = np.random.default_rng(11)
+
+    def compress(frames: list[Frame]) -> list[Frame]:
+        qualities = random.integers(low, high + 1, len(frames)).tolist()
+        return still_codec(kind, *qualities)(frames)
+
+    return compress
+
+
 def film(*settings: str) -> Codec:
     """H.264 at five frames a second, of which every tenth is taken."""
 
@@ -107,9 +118,14 @@ def film(*settings: str) -> Codec:
 def codecs() -> Iterator[tuple[str, Codec, int]]:
     """What pictures are compressed with: its name, how, and how many frames that takes."""
     yield "not compressed", list, FRAMES
-    for quality in (95, 85, 75, 60):
+    for quality in (95, 85, 75, 60, 30):
         yield f"JPEG {quality}", still_codec("JPEG", quality), FRAMES
     yield "JPEG 75 to 90 in turn", still_codec("JPEG", 75, 80, 85, 90), FRAMES
+    yield "JPEG 80 to 89 at random", at_random("JPEG", 80, 89), FRAMES
+    yield "JPEG 80 to 89 at random, 32 frames", at_random("JPEG", 80, 89), 4 * FRAMES
+    yield "JPEG 70 to 95 at random", at_random("JPEG", 70, 95), FRAMES
+    yield "JPEG 70 to 95 at random, 32 frames", at_random("JPEG", 70, 95), 4 * FRAMES
+    yield "WebP 60 to 90 at random", at_random("WEBP", 60, 90), FRAMES
     yield "WebP 75", still_codec("WEBP", 75), FRAMES
     if shutil.which("ffmpeg"):
         for said, settings in (
@@ -133,6 +149,22 @@ def scenes() -> Iterator[tuple[str, list[Frame]]]:
         yield "photographs", [load_image(file) for file in files[:SCENES]]
 
 
+def walk(frames: list[Frame], codec: Codec, count: int) -> list[Frame]:
+    """A live window without any noise: somebody crosses the scene, and is out of it otherwise."""
+    scene, other = frames[0], frames[1]
+    height, width = (min(one.shape[side] for one in (scene, other)) for side in (0, 1))
+    tall, wide = height // 3, width // 10
+    taken: list[Frame] = []
+    for step in range(count):
+        frame = scene[:height, :width].copy()
+        left = int(width * (2.0 * step / count - 0.5))
+        if 0 <= left <= width - wide:
+            who = other[height // 3 : height // 3 + tall, width // 3 : width // 3 + wide]
+            frame[height // 2 : height // 2 + tall, left : left + wide] = who
+        taken.append(clocked(frame, step))
+    return codec(taken)
+
+
 def called_frozen(frames: list[Frame]) -> bool:
     """Whether a window is said to be of a frozen camera."""
     return FaultKind.FROZEN in {fault.kind for fault in find_faults(frames)}
@@ -141,7 +173,7 @@ def called_frozen(frames: list[Frame]) -> bool:
 def main() -> None:
     """Print how many windows of each kind are called frozen."""
     found = dict(scenes())
-    heads = ("frozen", *(f"live, noise {noise:g}" for noise in NOISE))
+    heads = ("frozen", *(f"live, noise {noise:g}" for noise in NOISE), "live, somebody walks")
     print(f"windows of {FRAMES} frames called frozen, of {SCENES}")
     print(f"| scenes | codec | {' | '.join(heads)} |")
     print("|---|---|" + "---|" * len(heads))
@@ -152,8 +184,10 @@ def main() -> None:
                 sum(called_frozen(window(f, codec, noise, random, count)) for f in frames)
                 for noise in (0.0, *NOISE)
             ]
+            pairs = zip(frames, [*frames[1:], frames[0]], strict=True)
+            row.append(sum(called_frozen(walk(list(pair), codec, count)) for pair in pairs))
             print(f"| {light} | {said} | {' | '.join(map(str, row))} |", flush=True)
-        print(f"| {light} | one after the other | {int(called_frozen(frames))} of 1 | | | | |")
+        print(f"| {light} | one after the other | {int(called_frozen(frames))} of 1 | | | | | |")
 
 
 if __name__ == "__main__":

@@ -120,6 +120,27 @@ def test_a_still_scene_that_a_camera_goes_on_taking_is_not_frozen(scenes):
         assert find_faults(recompressed(frame) for frame in live) == ()
 
 
+@pytest.mark.parametrize(
+    "qualities", [[75, 80, 85, 90] * 3, [90, 76, 83, 88, 79, 90, 85, 81, 76, 92, 87, 79]]
+)
+def test_a_picture_whose_quality_goes_up_and_down_is_frozen_all_the_same(scenes, qualities):
+    random = np.random.default_rng(1)
+    for scene in scenes[:3]:
+        still = [clocked(scene, second) for second in range(12)]
+        live = [clocked(noisy(scene, random, 0.5), second) for second in range(12)]
+        for frames, expected in ((still, [FaultKind.FROZEN]), (live, [])):
+            coded = [recompressed(f, q) for f, q in zip(frames, qualities, strict=True)]
+            assert kinds(coded) == expected
+
+
+def test_an_empty_hall_that_is_there_again_is_live_where_somebody_was_in_it(scenes):
+    frames = [scenes[0].copy() for _ in range(12)]
+    for second in (3, 4, 8, 9):
+        # So large that not half of the picture stays as it was.
+        frames[second][:, 20:160] = scenes[second][:, 20:160]
+    assert find_faults(recompressed(clocked(f, n)) for n, f in enumerate(frames)) == ()
+
+
 def test_photographs_under_a_clock_are_frozen_only_where_one_repeats(photographs):
     assert find_faults(clocked(f, n) for n, f in enumerate(photographs[:12])) == ()
     for photograph in photographs[:3]:
