@@ -1,7 +1,6 @@
 """The commands about health: what an edge box reports, and how the champions do."""
 
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,15 +101,18 @@ def show(
 
 def _row(registry: "ModelRegistryManager", run: "Run") -> dict[str, object]:
     """What is shown of a report; one of before its tags said all of it is read."""
-    from guardianflow.errors import ArtifactMissing
+    from guardianflow.errors import ArtifactMissing, StoredUnreadable
     from guardianflow.health import report as reports
 
     tags = run.data.tags
     window, reason = tags.get(reports.WINDOW_TAG, ""), tags.get(reports.REASON_TAG, "")
     if reports.REASON_TAG not in tags:
-        with suppress(ArtifactMissing):
+        try:
             found = reports.read_report(registry, run.info.run_id)
             window, reason = found.window, found.reason
+        except (ArtifactMissing, StoredUnreadable) as error:
+            # One of them hides no other.
+            reason = error.message
     return {
         "report": run.info.run_id,
         "time": datetime.fromtimestamp(run.info.start_time / 1000, UTC),

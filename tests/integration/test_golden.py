@@ -229,3 +229,17 @@ def test_rules_of_a_newer_version_are_read_unless_they_forbid_it(registry):
     with pytest.raises(StoredUnreadable, match=r"needs guardianflow 99\.1"):
         read_rules(registry.client)
     keep()
+
+
+def test_a_report_that_cannot_be_read_hides_no_other(registry, capsys, tmp_path):
+    client = registry.client
+    first, *others = find_reports(client, {"guardianflow.name": INT8})
+    kept = json.loads(read_text(client, first.info.run_id, "HealthReport.json"))
+    (tmp_path / "HealthReport.json").write_text(json.dumps({**kept, "min_reader": "99.1"}))
+    client.log_artifact(first.info.run_id, str(tmp_path / "HealthReport.json"))
+    with pytest.raises(SystemExit) as left:
+        main(["health", "show", INT8, "--json"])
+    assert left.value.code == 0
+    shown = {row["report"]: row["reason"] for row in json.loads(capsys.readouterr().out)}
+    assert shown.keys() == {run.info.run_id for run in (first, *others)}
+    assert "needs guardianflow 99.1 to be read" in shown[first.info.run_id]
