@@ -13,6 +13,7 @@ from prefect.artifacts import Artifact
 from flows.connection import connect
 from flows.publishing import show_table
 from guardianflow.care.findings import Code, Finding
+from guardianflow.health.verdict import Verdict
 from guardianflow.markdown import Markdown, cell, plain, prose, table, unescaped
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.orchestration.telling import STATUS_PAGE
@@ -41,7 +42,7 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
     wrong = [
         f"**{prose(f.message)}** {prose(f.remedy)}" for f in others if f.code is not Code.SILENT
     ]
-    about = "\n\n".join([*wrong, "\n".join(_in_words(rows)), _ABOUT])
+    about = "\n\n".join([*wrong, *_for_people(rows), "\n".join(_in_words(rows)), _ABOUT])
     shown = [
         {key: cell(value) for key, value in row.items()}
         | {_ASKED: Markdown(_linked(str(row.get(_ASKED, ""))))}
@@ -53,17 +54,26 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
     return True
 
 
+def _for_people(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """What waits for somebody or fails, in lines that wrap: a phone cuts the table off."""
+    from guardianflow.care.overview import SILENT
+
+    waiting = [
+        f"- {plain(row['model'])}: {_linked(str(row[_ASKED]))}" for row in rows if row[_ASKED]
+    ]
+    failing = [
+        f"- {plain(row['model'])} version {row.get('version')}: **{plain(row['health'])}**"
+        for row in rows
+        if row.get("health") in (Verdict.FAILING, SILENT)
+    ]
+    said = (("Waiting for a decision", waiting), ("Not well", failing))
+    return ["\n".join([f"**{title}**", "", *lines]) for title, lines in said if lines]
+
+
 def _in_words(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """The table as Markdown: a page that is opened by its key shows its description alone."""
-    header = (*_SHOWN, _ASKED)
-    return table(
-        header,
-        (
-            # What is asked about a model without a champion has no version yet.
-            [*(plain(row.get(key) or "") for key in _SHOWN), _linked(str(row.get(_ASKED, "")))]
-            for row in rows
-        ),
-    )
+    # What is asked about a model without a champion has no version yet.
+    return table(_SHOWN, ([plain(row.get(key) or "") for key in _SHOWN] for row in rows))
 
 
 def _linked(asked: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC
 
 from guardianflow.health.report import HealthReport
-from guardianflow.markdown import plain
+from guardianflow.markdown import plain, table
 from guardianflow.names import ModelName
 from guardianflow.release.outcome import Operation
 
@@ -24,22 +24,20 @@ def incident_page(
         pictures: The pictures of the report: name -> address.
     """
     base = ModelName.parse(operation.name).base
+    moves = [
+        (m.name.rpartition("/")[2], f"@{m.alias}", m.before or "none", m.after or "none")
+        for m in operation.moves
+    ]
     lines = [
         f"**{operation.message}**",
         "",
-        "| | |",
-        "|---|---|",
-        f"| when | {operation.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC |",
-        f"| who | {plain(operation.actor) or '-'} |",
-        f"| why | {plain(operation.reason) or '-'} |",
-        f"| operation | {operation.seq} of {base} |",
+        # No table: the UI wraps no cell, and a reason may be long.
+        f"- when: {operation.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        f"- who: {plain(operation.actor) or '-'}",
+        f"- why: {plain(operation.reason) or '-'}",
+        f"- operation: {operation.seq} of {base}",
         "",
-        "| model | alias | from | to |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {m.name} | @{m.alias} | {m.before or 'none'} | {m.after or 'none'} |"
-        for m in operation.moves
+        *table(("model", "alias", "from", "to"), [[plain(cell) for cell in m] for m in moves]),
     ]
     if report is not None:
         lines += ["", *_of_report(report)]

@@ -45,6 +45,10 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
     keep_report(releases.client, single, 2, Verdict.HEALTHY)
     assert refresh() is True
     assert row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)["health"] == "HEALTHY"
+    assert "**Not well**" not in Artifact.get(STATUS_PAGE).description
+    keep_report(releases.client, single, 2, Verdict.FAILING)
+    assert refresh() is True
+    assert f"- {single} version 2: **FAILING**" in Artifact.get(STATUS_PAGE).description
 
     @flow(name="promote")
     def promote(model_name: str) -> None: ...
@@ -61,7 +65,10 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
     assert asked.startswith("[version 3 until ")
     assert asked.endswith(f"/runs/flow-run/{run.id})")
     shown = Artifact.get(STATUS_PAGE).description
-    assert f"/runs/flow-run/{run.id})" in shown
+    # In lines that a phone does not cut off, above the table.
+    above = shown.partition("| model |")[0]
+    assert f"- {single}: [version 3 until " in above
+    assert f"/runs/flow-run/{run.id})" in above
     assert f"| {first} |  |" in shown
 
 
@@ -124,8 +131,8 @@ def test_a_rollback_leaves_a_page_in_prefect_and_beside_its_report(releases):
     assert state.name == "RolledBack"
     page = Artifact.get(artifact_key("incident", single)).data
     for said in (
-        "| who | automation |",
-        f"| {single} | @champion | 2 | 1 |",
+        "- who: automation\n",
+        "| ppe | @champion | 2 | 1 |",
         "mAP50 0.200 on 32 frames is below 0.400",
         f"/runs/{report}",
         "/runs/flow-run/",
@@ -139,4 +146,4 @@ def test_a_rollback_by_a_person_leaves_a_page_with_the_reason(releases):
     single = releases.release()
     rollback(single, reason="alarms | all night")
     page = Artifact.get(artifact_key("incident", single)).data
-    assert "| why | alarms \\| all night |" in page
+    assert "- why: alarms \\| all night\n" in page
