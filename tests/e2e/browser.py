@@ -102,9 +102,10 @@ def _open_form(page: Page) -> None:
 
 
 def hidden_text(page: Page) -> int:
-    """Pixels of the form's text that are only seen by scrolling in its box."""
-    box = page.locator(".p-modal .markdown-renderer")
-    return int(box.evaluate("box => box.scrollHeight - box.clientHeight"))
+    """Pixels of the form's texts, above the fields and beside them, that are seen by scrolling."""
+    boxes = page.locator(".p-modal .markdown-renderer")
+    hidden = boxes.evaluate_all("all => all.map(box => box.scrollHeight - box.clientHeight)")
+    return int(max(hidden))
 
 
 def open_evidence(page: Page, url: str) -> None:

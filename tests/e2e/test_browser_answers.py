@@ -4,7 +4,7 @@ The versions hold a few bytes and are not measured: what is asked, answered and 
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -170,7 +170,9 @@ def test_a_wrong_code_and_a_spent_one_do_not_count_and_two_people_do(floor, page
     secrets = read_approvers(path)
 
     def code(who):
-        return TOTP(secrets[who]).at(datetime.now(UTC))
+        # Of a phone whose clock is half a minute ahead, which counts: a busy machine needs more
+        # than a minute until a worker looks at the code.
+        return TOTP(secrets[who]).at(datetime.now(UTC) + timedelta(seconds=30))
 
     floor.policy(approvals_needed=2, proof=Proof.TOTP)
     first = floor.ask()
@@ -221,8 +223,8 @@ def test_a_champion_that_moved_while_the_form_was_open_is_asked_about_anew(floor
     second = floor.asked_after(first)
     assert floor.champion() == 2
     form = read_form(page, second)
-    assert "Asked anew: @champion of" in form
-    assert "reject: version 2 stays in use" in form
+    assert "Asked anew: version 2 went into use meanwhile." in form
+    assert "reject: version 2 stays." in form
     send(page, second, who=LEE)
     assert floor.ended(second) == "Promoted"
     assert floor.champion() == 1
