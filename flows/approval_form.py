@@ -13,6 +13,7 @@ from guardianflow.approval import Answer, Proof
 from guardianflow.promotion.form import decision_text, decision_title, form_text, until
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import MAX_WRONG_CODES, Standing
+from guardianflow.promotion.recorded import in_words
 from guardianflow.wording import Language, say
 
 _FIELDS = ("decision", "approver", "reason")
@@ -77,9 +78,9 @@ def notes(
     """What is to be known of earlier answers, for the form and for the message that it waits."""
     said: list[str] = []
     if why:
-        said.append(say(language, "form.anew", why=why.rstrip(".")))
+        said.append(say(language, "form.anew", why=in_words(why, language).rstrip(".")))
     if complaint:
-        said.append(say(language, "form.unusable", why=complaint))
+        said.append(say(language, "form.unusable", why=in_words(complaint, language)))
     if wrong := sum(answer.wrong_code for answer in standing.answers):
         said.append(say(language, "form.wrong_codes", wrong=wrong, most=MAX_WRONG_CODES))
     if standing.counted:

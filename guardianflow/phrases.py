@@ -27,21 +27,21 @@ PHRASES: dict[str, Text] = {
         "Only {images} pictures, {wanted} needed: nothing here is certain.",
         "사진이 {images}장뿐입니다({wanted}장 필요). 어떤 수치도 확실하지 않습니다.",
     ),
-    "open.on_them": Text("On them: {changes}.", "이 사진에서는: {changes}."),
+    "open.on_them": Text("On these pictures: {changes}.", "이 사진에서는: {changes}."),
     "open.first": Text(
         "The first version here: nothing to compare with.", "첫 버전이라 비교할 대상이 없습니다."
     ),
     "open.alone": Text(
-        "Today's version could not be measured: nothing to compare with.",
-        "현재 버전을 측정하지 못해 비교할 수 없습니다.",
+        "Today's version could not be measured: ask an engineer why, nothing can be compared.",
+        "현재 버전을 측정하지 못해 비교할 수 없습니다. 엔지니어에게 원인을 확인해 주십시오.",
     ),
     "open.misses": Text(
         "Of 100 it misses: {levels}. False alarms in 100 pictures: {alarms}.",
         "100개당 놓치는 수: {levels}. 사진 100장당 오검출: {alarms}건.",
     ),
     "open.unmeasured": Text(
-        "Nothing could be measured: what changes nobody knows.",
-        "측정하지 못했습니다. 무엇이 달라지는지 알 수 없습니다.",
+        "Nothing could be measured, so nobody knows what changes: ask an engineer why.",
+        "측정하지 못해 무엇이 달라지는지 알 수 없습니다. 엔지니어에게 원인을 확인해 주십시오.",
     ),
     "open.seen": Text(
         "Today's version may have learned from these pictures: it looks better than it is.",
@@ -60,11 +60,11 @@ PHRASES: dict[str, Text] = {
     ),
     "change.more": Text("{count} more", "그 외 {count}가지"),
     "level.today": Text(
-        "Today {name} is missed most: {missed} of 100, {allowed}.",
+        "Missed most today: {name}, {missed} of 100; {allowed}.",
         "현재 가장 많이 놓치는 것: {name} 100개 중 {missed}개, {allowed}.",
     ),
     "level.first": Text(
-        "It misses {name} most: {missed} of 100, {allowed}.",
+        "Missed most: {name}, {missed} of 100; {allowed}.",
         "가장 많이 놓치는 것: {name} 100개 중 {missed}개, {allowed}.",
     ),
     "level.none": Text("no limit is set", "정해진 한도 없음"),
@@ -77,7 +77,7 @@ PHRASES: dict[str, Text] = {
     ),
     "alert.apart": Text(
         "This request leaves out the smaller version that is made for the cameras.",
-        "카메라용으로 줄인 버전은 이 요청에 포함되지 않습니다.",
+        "카메라용 경량 버전은 이 요청에 포함되지 않습니다.",
     ),
     "alert.forced": Text(
         "{who} asks although the automatic check says no. Reason given: {why}.",
@@ -99,7 +99,7 @@ PHRASES: dict[str, Text] = {
     "check.few": Text("Automatic check: cannot tell either.", "자동 점검: 역시 판정 불가."),
     "check.left": Text("**Not checked**: {left}.", "**점검하지 않은** 항목: {left}."),
     "look.overall": Text("overall accuracy", "전체 정확도"),
-    "look.classes": Text("single classes", "클래스별 검출"),
+    "look.classes": Text("each class by itself", "클래스별 검출"),
     "look.some": Text("{names}", "{names} 검출"),
     "look.a_class": Text("a class", "일부 클래스"),
     "look.alarms": Text("false alarms", "오검출"),
@@ -107,6 +107,7 @@ PHRASES: dict[str, Text] = {
     "look.known": Text("whether it knew the pictures", "사진의 사전 학습 여부"),
     "look.back": Text("the way back", "되돌릴 버전"),
     "look.dark": Text("night (no dark picture)", "야간(어두운 사진 없음)"),
+    "why.source": Text("about the full-size version: {why}", "경량화 이전 버전: {why}"),
     "why.measured": Text("it could not be measured", "측정 불가"),
     "why.enough images": Text(
         "only {measured} pictures, {limit} needed", "사진 {measured}장뿐, {limit}장 필요"
@@ -158,14 +159,14 @@ PHRASES: dict[str, Text] = {
     "why.way back.FAILED": Text("there would be no version to go back to", "되돌릴 버전이 없게 됨"),
     "why.way back.INCONCLUSIVE": Text("not all of it could be taken back", "일부는 되돌릴 수 없음"),
     "why.as good as its source: accuracy": Text(
-        "made smaller for the cameras, it lost accuracy", "카메라용으로 줄이면서 정확도 하락"
+        "made smaller for the cameras, it lost accuracy", "카메라용 경량화로 정확도 하락"
     ),
     "why.as good as its source: recall": Text(
         "made smaller for the cameras, it finds {name} less often",
-        "카메라용으로 줄이면서 {name} 검출 감소",
+        "카메라용 경량화로 {name} 검출 감소",
     ),
     "why.faster than its source.FAILED": Text(
-        "made smaller for the cameras, it is not fast enough", "카메라용으로 줄였으나 속도 미달"
+        "made smaller for the cameras, it is not fast enough", "카메라용으로 경량화했으나 속도 미달"
     ),
     "why.faster than its source.INCONCLUSIVE": Text(
         "whether it is fast enough for the cameras is not certain",
@@ -177,13 +178,18 @@ PHRASES: dict[str, Text] = {
     "floor.new": Text("new", "새 버전"),
     "floor.change": Text("change", "변화"),
     "floor.alarms": Text("false alarms", "오검출"),
-    "floor.change.cell": Text("{change} ({low}…{high})", "{change} ({low}…{high})"),
     "floor.about": Text(
-        "False alarms are counted in 100 pictures. In brackets: between which numbers the change "
-        "lies, as far as these {images} pictures can tell ({confidence} confidence). Where both "
-        "have the same sign, the change is sure.",
-        "오검출은 사진 100장당 건수입니다. 괄호 안은 사진 {images}장을 기준으로 변화가 있을 "
-        "범위입니다(신뢰수준 {confidence}). 양 끝의 부호가 같으면 확실한 변화입니다.",
+        "False alarms are counted in 100 pictures.", "오검출은 사진 100장당 건수입니다."
+    ),
+    "floor.about.sure": Text(
+        "A **bold** change is sure; any other may be chance ({images} pictures, {confidence} "
+        "confidence).",
+        "**굵은 글씨**는 확실한 변화이며, 나머지는 우연일 수 있습니다(사진 {images}장, 신뢰수준 "
+        "{confidence}).",
+    ),
+    "floor.about.unsure": Text(
+        "Every change here may be chance ({images} pictures, {confidence} confidence).",
+        "모든 변화는 우연일 수 있습니다(사진 {images}장, 신뢰수준 {confidence}).",
     ),
     # Who asks for what, what an answer does, and what came of it.
     "where": Text("{place}, all cameras; {task}.", "{place}, 전체 카메라. 과제: {task}."),
@@ -196,21 +202,21 @@ PHRASES: dict[str, Text] = {
     "asked": Text("Requested by {who}{why}.", "요청자: {who}{why}."),
     "asked.why": Text(", reason: {reason}", ", 사유: {reason}"),
     "approve": Text(
-        "approve: version {version} goes into use.", "approve(승인): 버전 {version} 적용."
+        "approve: version {version} goes into use.", "approve(승인): {version}번 버전 적용."
     ),
     "approve.stays": Text(
         "approve: version {version} is accepted, the cameras stay as they are.",
-        "approve(승인): 버전 {version} 채택, 카메라는 그대로.",
+        "approve(승인): {version}번 버전 채택, 카메라는 그대로.",
     ),
-    "reject": Text("reject: version {before} stays in use.", "reject(반려): 버전 {before} 유지."),
+    "reject": Text("reject: version {before} stays.", "reject(반려): {before}번 버전 유지."),
     "reject.first": Text("reject: nothing changes.", "reject(반려): 지금 그대로 유지."),
     "undo": Text(
         "Undo: whoever is on call can go back to version {before}.",
-        "승인 후에도 담당자가 버전 {before}(으)로 되돌릴 수 있음.",
+        "승인 후에도 담당자가 {before}번 버전으로 되돌릴 수 있음.",
     ),
     "undo.unsure": Text(
         "Undo: going back to version {before} may be refused; ask an engineer before you approve.",
-        "승인 후 버전 {before}(으)로 되돌리지 못할 수 있으니, 먼저 엔지니어에게 확인해 주십시오.",
+        "승인 후 {before}번 버전으로 되돌리지 못할 수 있으니, 먼저 엔지니어에게 확인해 주십시오.",
     ),
     "undo.first": Text(
         "Undo: there is no earlier version to go back to.", "첫 버전이라 되돌릴 버전은 없음."
@@ -218,33 +224,33 @@ PHRASES: dict[str, Text] = {
     "answered.approve": Text(
         "Approved by {who}: {why}. Version {version} is now in use at {place}; version {before} is "
         "kept to go back to.",
-        "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용되며, 버전 "
-        "{before}(으)로 되돌릴 수 있습니다.",
+        "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 {version}번 버전이 적용되며, "
+        "{before}번 버전으로 되돌릴 수 있습니다.",
     ),
     "answered.approve.first": Text(
         "Approved by {who}: {why}. Version {version} is now in use at {place}.",
-        "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용됩니다.",
+        "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 {version}번 버전이 적용됩니다.",
     ),
     "answered.approve.unsure": Text(
         "Approved by {who}: {why}. Version {version} is now in use at {place}; going back to "
         "version {before} may be refused.",
-        "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 버전 {version}이(가) 적용되며, 버전 "
-        "{before}(으)로 되돌리지 못할 수 있습니다.",
+        "{who} 님이 승인했습니다(사유: {why}). 이제 {place}에 {version}번 버전이 적용되며, "
+        "{before}번 버전으로 되돌리지 못할 수 있습니다.",
     ),
     "answered.approve.stays": Text(
         "Approved by {who}: {why}. Version {version} is accepted; the cameras of {place} stay as "
         "they are.",
-        "{who} 님이 승인했습니다(사유: {why}). 버전 {version}이(가) 채택되었으며, {place}의 "
+        "{who} 님이 승인했습니다(사유: {why}). {version}번 버전이 채택되었으며, {place}의 "
         "카메라는 그대로입니다.",
     ),
     "answered.reject": Text(
         "The rejection by {who} is recorded: {why}. Version {before} stays in use at {place}.",
-        "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}에는 버전 {before}이(가) 계속 "
+        "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}에는 {before}번 버전이 계속 "
         "적용됩니다.",
     ),
     "answered.reject.first": Text(
         "The rejection by {who} is recorded: {why}. At {place} nothing changes.",
-        "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}은(는) 지금 그대로 유지됩니다.",
+        "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}에는 바뀌는 것이 없습니다.",
     ),
     "needs": Text(
         "An approval needs {policy}; please answer by {until}.",
@@ -260,7 +266,7 @@ PHRASES: dict[str, Text] = {
     "form.page": Text("[Pictures and all figures]({page})", "[사진과 전체 수치 보기]({page})"),
     "form.needs": Text("An approval needs {policy}.", "승인 요건: {policy}."),
     "form.decision": Text("Decision for {place} ({task})", "{place} ({task}) 결정"),
-    "form.list": Text("Click the arrows to open the list.", "목록은 화살표를 눌러 엽니다."),
+    "form.list": Text("The arrows open the list.", "목록은 화살표를 눌러 엽니다."),
     "form.approver": Text("Your name", "성함"),
     "form.approver.about": Text("Please answer by {until}.", "답변 기한: {until}"),
     "form.reason": Text("Why? One sentence.", "사유 (한 문장)"),
@@ -283,6 +289,35 @@ PHRASES: dict[str, Text] = {
     "form.one_more": Text(
         "Approved by {who}; one more person is needed.",
         "{who} 님이 승인했습니다. 한 분의 승인이 더 필요합니다.",
+    ),
+    # What was recorded in English (`promotion/recorded.py`), and stands in brackets or alone.
+    "recorded.rejected": Text(
+        "{who} rejected version {version} before: {why}.",
+        "이전에 {who} 님이 {version}번 버전을 반려했습니다(사유: {why}).",
+    ),
+    "recorded.champion": Text(
+        "version {version} went into use meanwhile", "그사이 {version}번 버전이 적용됨"
+    ),
+    "recorded.policy": Text(
+        "the rules for approvals were changed meanwhile", "그사이 승인 규칙이 변경됨"
+    ),
+    "recorded.approver": Text(
+        "{who} is none of the approvers: {names}", "{who} 님은 승인자가 아님, 승인자: {names}"
+    ),
+    "recorded.requester": Text(
+        "{who} asked for it, so somebody else has to approve it",
+        "{who} 님은 요청자이므로 다른 사람의 승인이 필요함",
+    ),
+    "recorded.again": Text(
+        "{who} has approved already, and another person is needed",
+        "{who} 님은 이미 승인했으므로 다른 사람의 승인이 필요함",
+    ),
+    "recorded.code": Text(
+        "the one-time code is wrong or too old", "일회용 코드가 틀렸거나 유효 시간이 지남"
+    ),
+    "recorded.spent": Text(
+        "the one-time code was used before; wait for the next one",
+        "이미 사용한 일회용 코드이므로 다음 코드를 입력해야 함",
     ),
     # Pictures.
     "pictures": Text("Where the two disagree", "두 버전의 결과가 다른 장면"),
@@ -368,7 +403,7 @@ PHRASES: dict[str, Text] = {
     ),
     "word.int8": Text(
         "the detector made smaller for the computers at the cameras; FP32: as it was trained",
-        "카메라 옆 컴퓨터용으로 줄인 버전. FP32는 학습된 그대로의 버전입니다",
+        "카메라 옆 컴퓨터용으로 경량화한 버전. FP32는 학습된 그대로의 버전입니다",
     ),
     "word.map": Text(
         "accuracy over all classes and all degrees of certainty, 1 is perfect; 50-95: with frames "

@@ -86,7 +86,7 @@ TEXTS: dict[str, Text] = PHRASES | {
     ),
     "unmeasured": Text(
         "Version {version} could not be measured: {problem}",
-        "버전 {version}을(를) 측정하지 못했습니다. 사유: {problem}",
+        "{version}번 버전을 측정하지 못했습니다. 사유: {problem}",
     ),
     # Speed and size.
     "cost": Text("Speed and size", "속도와 크기"),
@@ -134,7 +134,7 @@ TEXTS: dict[str, Text] = PHRASES | {
     "lineage.trained": Text(
         "Trained from scenario {scenario}, measured on {images} images that version {version} has "
         "not learned from.",
-        "시나리오 {scenario}(으)로 학습했으며, 버전 {version}이(가) 학습에 사용하지 않은 이미지 "
+        "시나리오 {scenario}(으)로 학습했으며, {version}번 버전이 학습에 사용하지 않은 이미지 "
         "{images}장으로 측정했습니다.",
     ),
     "lineage.imported": Text(

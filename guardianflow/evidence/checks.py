@@ -65,10 +65,14 @@ def objections(
     mine = subject.model_name if subject else ""
     every = [r for r in gate.reasons if r.outcome is gate.outcome is not GateOutcome.PASSED]
     # The version that watches people leads; the others speak where it has nothing to say.
-    counted = [reason for reason in every if reason.model_name == mine] or every
+    own = [reason for reason in every if reason.model_name == mine]
+    counted = own or every
     # Too few pictures make all else uncertain: that says it all.
     few = [r for r in counted if r.rule in (Rule.IMAGES, Rule.MEASURED)]
     said = list(dict.fromkeys(objection(reason, language) for reason in few or counted))
+    if mine and not own:
+        # The figures above are of another version than the objection.
+        said = [say(language, "why.source", why=one) for one in said]
     if len(said) > most:
         return [*said[:most], say(language, "change.more", count=len(said) - most)]
     return said

@@ -6,6 +6,7 @@
 pictures as the gate wants, and against a champion that has not learned from them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -72,7 +73,8 @@ def opening(subjects: Sequence[Subject], gate: GateReport, language: Language) -
     subject = deciding(subjects)
     if subject is None or subject.candidate is None:
         return Opening(say(language, "open.unmeasured"))
-    few = _too_few(subject, gate, language)
+    lacking = _too_few(subject, gate)
+    few = say(language, "open.few", **lacking) if lacking else ""
     if subject.champion is None or subject.difference is None:
         return _alone(subject, subject.candidate, few, language)
     found = changes(subject)
@@ -80,7 +82,10 @@ def opening(subjects: Sequence[Subject], gate: GateReport, language: Language) -
         return Opening(few, (_line("open.on_them", found, language),) if found else ())
     worse = [one for one in found if one.sure and one.worse > 0]
     better = [one for one in found if one.sure and one.worse < 0]
+    # Where something gets worse for sure, a gain that may be chance weighs nothing.
+    least = _WORTH_A_WORD if worse else -math.inf
     doubtful = [one for one in found if not one.sure and abs(one.worse) >= _WORTH_A_WORD]
+    doubtful = [one for one in doubtful if one.worse >= least]
     first = _line("open.worse", worse, language)
     if not worse:
         key = "open.no_worse" if better or doubtful else "open.same"
@@ -116,6 +121,13 @@ def changes(subject: Subject) -> list[Change]:
     return sorted((one for one in found if one.worse), key=lambda change: -change.worse)
 
 
+def sure_changes(subject: Subject, gate: GateReport) -> set[str]:
+    """The names of what changes beyond chance, '' for false alarms; on too few pictures none."""
+    if _too_few(subject, gate):
+        return set()
+    return {one.name for one in changes(subject) if one.sure}
+
+
 def missed_most(figures: Evaluation, limits: dict[str, float]) -> tuple[str, float] | None:
     """The class furthest beyond its limit, or else missed most, and how many of 100; None: none."""
     missed = {name: 100 * (1 - found.recall) for name, found in figures.per_class.items()}
@@ -129,8 +141,8 @@ def missed_most(figures: Evaluation, limits: dict[str, float]) -> tuple[str, flo
 
 def level_sentence(subject: Subject | None, gate: GateReport, language: Language) -> str:
     """Whether the level of today, or of a first version, is within what the zone has set."""
-    figures = (subject.champion or subject.candidate) if subject else None
-    if subject is None or figures is None:
+    measured = (subject.champion or subject.candidate) if subject else None
+    if subject is None or measured is None:
         return ""
     limits = {
         reason.label: reason.limit
@@ -138,17 +150,19 @@ def level_sentence(subject: Subject | None, gate: GateReport, language: Language
         if reason.rule is Rule.MISSES and reason.model_name == subject.model_name
         if reason.label and reason.limit is not None
     }
-    if (most := missed_most(figures, limits)) is None:
+    if (most := missed_most(measured, limits)) is None:
         return ""
     name, missed = most
     key = "level.today" if subject.champion else "level.first"
     limit = limits.get(name)
     if limit is None:
-        allowed = say(language, "level.none")
-    else:
-        kept = "level.within" if missed <= 100 * limit else "level.beyond"
-        allowed = say(language, kept, limit=whole(100 * limit))
-    return say(language, key, name=plain(name), missed=whole(missed), allowed=allowed)
+        said = say(language, "level.none")
+        return say(language, key, name=plain(name), missed=whole(missed), allowed=said)
+    # A share of objects times a hundred is not exact: 30 of 100 may be 30.000000000000004.
+    beyond = missed > 100 * limit + 1e-9
+    figures = _apart(missed, 100 * limit) if beyond else (whole(missed), whole(100 * limit))
+    said = say(language, "level.beyond" if beyond else "level.within", limit=figures[1])
+    return say(language, key, name=plain(name), missed=figures[0], allowed=said)
 
 
 def _alone(subject: Subject, new: Evaluation, few: str, language: Language) -> Opening:
@@ -165,15 +179,13 @@ def _alone(subject: Subject, new: Evaluation, few: str, language: Language) -> O
     return Opening(few or said, (said, figures) if few else (figures,))
 
 
-def _too_few(subject: Subject, gate: GateReport, language: Language) -> str:
-    """That there are too few pictures for any figure to prove anything; '' where there are not."""
+def _too_few(subject: Subject, gate: GateReport) -> dict[str, int]:
+    """How many pictures there are and are wanted, where these are too few to prove anything."""
+    mine = (Rule.IMAGES, subject.model_name)
     for reason in gate.reasons:
-        if (reason.rule, reason.model_name) == (Rule.IMAGES, subject.model_name):
-            if reason.outcome is GateOutcome.PASSED:
-                return ""
-            images, wanted = int(reason.measured or 0), int(reason.limit or 0)
-            return say(language, "open.few", images=images, wanted=wanted)
-    return ""
+        if (reason.rule, reason.model_name) == mine and reason.outcome is not GateOutcome.PASSED:
+            return {"images": int(reason.measured or 0), "wanted": int(reason.limit or 0)}
+    return {}
 
 
 def _change(name: str, figures: tuple[float, float], by: Difference, sign: int) -> Change:
@@ -183,12 +195,16 @@ def _change(name: str, figures: tuple[float, float], by: Difference, sign: int) 
     return Change(name, before, after, 100.0 * sign * by.value, sure=high < 0 or low > 0)
 
 
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two figures that differ, in whole numbers where these do, too."""
+    first, second = whole(one), whole(other)
+    return (first, second) if first != second else (f"{one:.1f}", f"{other:.1f}")
+
+
 def _line(key: str, found: Sequence[Change], language: Language, *, brief: bool = False) -> str:
     said: list[str] = []
     for change in found[:_MOST]:
-        before, after = whole(change.before), whole(change.after)
-        if before == after:
-            before, after = f"{change.before:.1f}", f"{change.after:.1f}"
+        before, after = _apart(change.before, change.after)
         kind = "found.brief" if brief and change.name else "found" if change.name else "alarms"
         name = plain(change.name)
         said.append(say(language, f"change.{kind}", name=name, before=before, after=after))

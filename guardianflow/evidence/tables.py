@@ -16,6 +16,7 @@ from guardianflow.evidence.numbers import (
     recall_of,
     whole,
 )
+from guardianflow.evidence.sentences import sure_changes
 from guardianflow.gate import GateOutcome, GateReason, GateReport, Subject
 from guardianflow.markdown import plain, prose, table
 from guardianflow.measuring.cost import VariantCost
@@ -30,11 +31,12 @@ def short(model_name: str) -> str:
     return plain(model_name.rpartition("/")[2])
 
 
-def floor_section(subject: Subject, language: Language) -> list[str]:
+def floor_section(subject: Subject, gate: GateReport, language: Language) -> list[str]:
     """What is found of a hundred, and false alarms, in whole numbers: today, then, the change."""
     new, old, paired = subject.candidate, subject.champion, subject.difference
     if new is None:
         return []
+    sure = sure_changes(subject, gate)
     rows: list[tuple[str, ...]] = []
     for name, figures in new.per_class.items():
         before = old.per_class.get(name) if old else None
@@ -44,28 +46,29 @@ def floor_section(subject: Subject, language: Language) -> list[str]:
                 plain(name),
                 whole(100 * before.recall) if before else "-",
                 whole(100 * figures.recall),
-                _change(Span.between(change) if change else None, language),
+                _change(100 * change.value, sure=name in sure) if change else "-",
             )
         )
     alarms = [whole(false_alarms_per_100(one).value) if one else "-" for one in (old, new)]
     change = ALARMS.change(paired) if paired else None
-    rows.append((say(language, "floor.alarms"), *alarms, _change(change, language, scale=1)))
+    changed = _change(change.value, sure="" in sure) if change else "-"
+    rows.append((say(language, "floor.alarms"), *alarms, changed))
     header = ["", *(say(language, f"floor.{key}") for key in ("today", "new", "change"))]
     if old is None:
         header, rows = [header[0], header[2]], [(row[0], row[2]) for row in rows]
     lines = [f"### {say(language, 'floor')}", "", *table(header, rows), ""]
     if paired:
-        sure = f"{paired.confidence:.0%}"
-        lines += [say(language, "floor.about", images=paired.images, confidence=sure), ""]
+        key = "floor.about.sure" if sure else "floor.about.unsure"
+        said = say(language, key, images=paired.images, confidence=f"{paired.confidence:.0%}")
+        lines += [f"{say(language, 'floor.about')} {said}", ""]
     return lines
 
 
-def _change(span: Span | None, language: Language, *, scale: float = 100.0) -> str:
-    """A change in whole numbers, as short as it can be."""
-    if span is None or span.ends is None:
-        return "-"
-    change, low, high = (f"{scale * value:+.0f}" for value in (span.value, *span.ends))
-    return say(language, "floor.change.cell", change=change, low=low, high=high)
+def _change(by: float, *, sure: bool) -> str:
+    """A change in whole numbers: a phone shows four columns only where they are this short."""
+    # Python rounds to -0, too.
+    text = f"{by:+.0f}" if abs(by) >= 0.5 else "0"
+    return f"**{text}**" if sure else text
 
 
 def subject_section(subject: Subject, language: Language) -> list[str]:

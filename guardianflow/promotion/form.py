@@ -14,11 +14,12 @@ from guardianflow.evidence.sentences import Opening, deciding, level_sentence, o
 from guardianflow.gate import GateOutcome, Rule, Subject
 from guardianflow.markdown import plain, prose
 from guardianflow.promotion.proposal import Proposal
+from guardianflow.promotion.recorded import in_words
 from guardianflow.wording import say
 
 # Korea has one time zone and no summer time.
 _KOREA = timezone(timedelta(hours=9))
-_LONGEST_REASON = 120
+_LONGEST_REASON = 60
 _APART = "is not promoted with it and has no champion"
 
 
@@ -43,12 +44,12 @@ def form_text(proposal: Proposal, notes: Sequence[str], page: str) -> str:
         *([say(language, "form.page", page=page)] if page else []),
     ]
     last = [
+        check,
         level_sentence(subject, proposal.gate, language),
         asked,
         *([needs] if proposal.policy.asks_for_more_than_a_name else []),
     ]
-    parts = [" ".join(first), check, " ".join(one for one in last if one)]
-    return "\n\n".join(parts) + "\n"
+    return f"{' '.join(first)}\n\n{' '.join(one for one in last if one)}\n"
 
 
 def decision_title(proposal: Proposal) -> str:
@@ -119,9 +120,10 @@ def alerts(proposal: Proposal) -> list[str]:
     for warning in proposal.warnings:
         if is_for_engineers(warning):
             continue
+        text = in_words(warning, language)
         for name in sorted(names, key=len, reverse=True):
-            warning = warning.replace(f"{name} version", "version")
-        said.append(prose(warning.replace(" (declared)", "")))
+            text = text.replace(f"{name} version", "version")
+        said.append(prose(text.replace(" (declared)", "")))
     # The base and its variant were rejected with the same words.
     return list(dict.fromkeys(said))
 

@@ -77,8 +77,9 @@ def evidence_page(proposal: Proposal, links: Links) -> str:
     lines = [
         *_opening(proposal),
         *_asked(proposal),
+        # Before the pictures, which fill several screens.
+        *(floor_section(subject, proposal.gate, language) if subject else []),
         *pictures_section(proposal.pictures, links.pictures, language),
-        *(floor_section(subject, language) if subject else []),
         *_check(proposal),
         *_warnings(proposal),
         f"### {say(language, 'engineers')}",

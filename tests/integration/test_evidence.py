@@ -88,7 +88,7 @@ def test_the_page_shows_where_the_two_disagree_and_pictures_go_when_their_time_i
     page = read_text(client, run_id, EVIDENCE_PAGE)
     assert page == evidence_page(asked, Links.to(client, asked))
     assert page.startswith("**Only 12 pictures, 20 needed: nothing here is certain.**")
-    assert "On them: " in page
+    assert "On these pictures: " in page
     links = Links.to(client, asked).pictures
     assert files(registry, run_id, "disagreements") == set(links)
     assert len(links) == len(asked.pictures.shown) <= 8
