@@ -79,6 +79,11 @@ PHRASES: dict[str, Text] = {
         "This request leaves out the smaller version that is made for the cameras.",
         "카메라용 경량 버전은 이 요청에 포함되지 않습니다.",
     ),
+    "alert.unmeasured": Text(
+        "The version for the cameras could not be measured: these figures are of the full-size "
+        "one.",
+        "카메라용 버전은 측정하지 못했습니다. 수치는 경량화 이전 버전의 것입니다.",
+    ),
     "alert.forced": Text(
         "{who} asks although the automatic check says no. Reason given: {why}.",
         "자동 점검은 불합격이지만 {who} 님이 요청했습니다. 사유: {why}.",
@@ -107,6 +112,7 @@ PHRASES: dict[str, Text] = {
     "look.known": Text("whether it knew the pictures", "사진의 사전 학습 여부"),
     "look.back": Text("the way back", "되돌릴 버전"),
     "look.dark": Text("night (no dark picture)", "야간(어두운 사진 없음)"),
+    "why.variant": Text("about the version for the cameras: {why}", "카메라용 버전: {why}"),
     "why.source": Text("about the full-size version: {why}", "경량화 이전 버전: {why}"),
     "why.measured": Text("it could not be measured", "측정 불가"),
     "why.enough images": Text(

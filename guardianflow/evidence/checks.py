@@ -69,10 +69,10 @@ def objections(
     counted = own or every
     # Too few pictures make all else uncertain: that says it all.
     few = [r for r in counted if r.rule in (Rule.IMAGES, Rule.MEASURED)]
-    said = list(dict.fromkeys(objection(reason, language) for reason in few or counted))
-    if mine and not own:
-        # The figures above are of another version than the objection.
-        said = [say(language, "why.source", why=one) for one in said]
+    # Where they are of another version than the figures, they say so.
+    other = bool(mine) and not own
+    said = [_of_another(r, language) if other else objection(r, language) for r in few or counted]
+    said = list(dict.fromkeys(said))
     if len(said) > most:
         return [*said[:most], say(language, "change.more", count=len(said) - most)]
     return said
@@ -93,6 +93,11 @@ def objection(reason: GateReason, language: Language) -> str:
         measured=whole(scale * measured),
         limit=whole(scale * limit),
     )
+
+
+def _of_another(reason: GateReason, language: Language) -> str:
+    key = "why.variant" if "__" in reason.model_name else "why.source"
+    return say(language, key, why=objection(reason, language))
 
 
 def _judged(reasons: Sequence[GateReason]) -> list[str]:

@@ -113,6 +113,10 @@ def alerts(proposal: Proposal) -> list[str]:
         said.append(say(language, "alert.stays"))
     elif any(_APART in warning for warning in proposal.warnings):
         said.append(say(language, "alert.apart"))
+    subject = watching(proposal)
+    if subject and "__" not in subject.model_name and len(proposal.subjects) > 1:
+        # A variant that was measured would lead.
+        said.append(say(language, "alert.unmeasured"))
     if proposal.overridden:
         who, why = plain(proposal.requested_by), plain(sentence(proposal.reason))
         said.append(say(language, "alert.forced", who=who, why=why))

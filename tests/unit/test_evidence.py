@@ -301,6 +301,16 @@ def test_an_objection_to_the_other_version_is_not_said_of_the_one_that_is_shown(
     )
     said = "cannot tell (about the full-size version: it could not be measured)"
     assert said in form(lost)
+    assert "these figures are of the full-size one" not in form(lost)
+
+
+def test_that_the_version_for_the_cameras_was_not_measured_is_not_to_be_overlooked():
+    made = asked(0.85, 0.12)
+    edge = made.subjects[1].model_copy(update={"candidate": None, "problem": "it holds no IR"})
+    found = (made.subjects[0], edge)
+    lost = made.model_copy(update={"subjects": found, "gate": judge(found, GateSettings())})
+    assert "**The version for the cameras could not be measured: these figures" in form(lost)
+    assert "(about the version for the cameras: it could not be measured)" in form(lost)
 
 
 def test_a_gain_that_may_be_chance_is_left_out_where_something_gets_worse():
