@@ -42,7 +42,7 @@ from guardianflow.errors import (
     ScenarioInvalid,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.markdown import plain, prose
+from guardianflow.markdown import Markdown, plain, prose
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.promotion.form import outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
@@ -177,6 +177,7 @@ def _show(registry: "ModelRegistryManager", proposal: Proposal) -> str:
 
     It is made again from what was asked: a page that somebody edited in MLflow is not shown.
     """
+    from guardianflow.evidence.sentences import headline
     from guardianflow.promotion.page import Links, evidence_page
 
     run = UUID(flow_run.get_id())
@@ -188,7 +189,9 @@ def _show(registry: "ModelRegistryManager", proposal: Proposal) -> str:
         get_run_logger().info("%s", proposal.headline)
         page = evidence_page(proposal, Links.to(registry.client, proposal))
         key = evidence_key(proposal.model_name)
-        shown = show_page(key, page, proposal.headline)
+        # It stands above the page; the record and messages have it in English.
+        said = headline(proposal.subjects, proposal.gate, proposal.language)
+        shown = show_page(key, page, Markdown(said))
         # Let `guardianflow pending` see what is asked without opening the form.
         labels: KeyValueLabelsField = {
             "guardianflow.model.version": proposal.version,
