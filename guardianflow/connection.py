@@ -324,7 +324,9 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
             f"{what}: its certificate is not trusted ({why}).",
             remedy=f"Set {CERTIFICATE} to the PEM file with the certificate of your CA.",
         )
-    reason = without_secrets(str(error)).splitlines()[0][:200]
+    # After several tries the innermost says which status it was; the rest is the address.
+    told = [*causes(error)][-1] if _has_cause(error, RetryError) else error
+    reason = without_secrets(str(told)).splitlines()[0][:200]
     if file := _file_asked_for(error):
         # MLflow says that it cannot write a file, or hangs up in the middle of it.
         return RegistryUnavailable(
@@ -333,9 +335,6 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
             file=file,
         )
     if any(isinstance(cause, RetryError | requests.HTTPError) for cause in causes(error)):
-        # After several tries the innermost says which status it was; the rest is the address.
-        if _has_cause(error, RetryError):
-            reason = without_secrets(str([*causes(error)][-1]))[:200]
         return RegistryUnavailable(
             f"{what}: MLflow answers with errors ({reason}).", remedy=_LOG_SAYS.capitalize()
         )

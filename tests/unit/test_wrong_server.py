@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from guardianflow.cli import main
 from guardianflow.connection import border, connect
@@ -102,6 +103,21 @@ def test_a_server_that_cannot_write_is_told_by_its_status_and_not_by_its_address
     said = "write op.000003: MLflow answers with errors (too many 503 error responses)."
     assert told.value.message == said
     assert "its disk is full" in told.value.remedy
+
+
+def test_a_store_that_cannot_be_written_is_told_with_the_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    (tmp_path / "report.json").write_text("{}")
+    failed = {"error_code": "INTERNAL_ERROR", "message": "Read-only file system"}
+    with answering(500, failed, first="3.17.2") as address:
+        store = f"mlflow-artifacts://{address.removeprefix('http://')}/1/artifacts"
+        with pytest.raises(RegistryUnavailable) as told, border("keep the report"):
+            get_artifact_repository(store, tracking_uri=address).log_artifact(
+                str(tmp_path / "report.json")
+            )
+    said = "MLflow did not take or give the file report.json (too many 500 error responses)."
+    assert told.value.message == f"keep the report: {said}"
 
 
 @pytest.mark.parametrize(
