@@ -29,7 +29,7 @@ class Sight:
 
     @property
     def mirror(self) -> Mirror | None:
-        """What the last finished operation made of it, as the base model says."""
+        """What the last operation makes of it, as the base model says."""
         model = self.models.get(self.base.public)
         return None if model is None else read_mirror(model)
 

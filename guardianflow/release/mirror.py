@@ -1,10 +1,10 @@
-"""The mirror: what the last finished operation made of a release, as a tag on its base model.
+"""The mirror: what the last operation makes of a release, as a tag on its base model.
 
     guardianflow.head = {"seq": 7, "digest": "...", "state": {"": [3, 2], "openvino_int8": [3, 2]}}
 
 The ledger is the truth and needs a call for each release; the mirror comes along with the listing
-of all models. It is written before an operation counts as done, so a ledger that ends before its
-mirror was cut, and a newest entry with another digest was changed.
+of all models. It is written once an operation is decided, before its aliases move, so a ledger that
+ends before its mirror was cut, and a newest entry with another digest was changed.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class MirrorTag(Stored):
 
 @dataclass(frozen=True)
 class Mirror:
-    """The last finished operation of a release, as its base model says."""
+    """The last operation of a release, as its base model says."""
 
     seq: int
     digest: str

@@ -254,9 +254,9 @@ class Observer:
         if mirror is None or mirror.seq < head.seq:
             return
         if mirror.seq > head.seq:
-            what = f"ends at operation {head.seq}, but operation {mirror.seq} was done"
+            what = f"ends at operation {head.seq}, but operation {mirror.seq} was decided"
         elif mirror.digest != head.digest:
-            what = f"holds another operation {head.seq} than the one that was done"
+            what = f"holds another operation {head.seq} than the one that was decided"
         else:
             return
         raise LedgerDamaged(

@@ -1,12 +1,14 @@
 """Brings aliases, tags and mirror where a committed operation wants them; repeating is harmless.
 
-    aliases -> head read again (somebody went on? then theirs) -> tags -> mirror -> done
+    mirror -> aliases -> head read again (somebody went on? then theirs, mirror too) -> tags -> done
 
 Until `done` is written the operation counts as interrupted, and the next command of anybody does
-all of this again.
+all of this again. The mirror comes first: aliases that are not as it says show in every listing,
+so whoever watches that sees an operation that was killed before its first alias moved.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
@@ -42,10 +44,16 @@ class Projector:
         record = head.record
         if record is None:
             return
+        mirrored: Head | None = None
         try:
+            # Without its base model a release has no mirror; its aliases matter more.
+            with suppress(VersionNotReady):
+                self.write_mirror(head)
+                mirrored = head
             head, record, lost = self._write_aliases(head, record)
             self._tag_versions(record)
-            self.write_mirror(head)
+            if head is not mirrored:
+                self.write_mirror(head)
             self._ledger.mark_done(record.seq)
         except (RegistryUnavailable, PermissionDenied) as error:
             raise type(error)(

@@ -5,9 +5,16 @@ the writes; `make chaos` crosses them all.
 """
 
 import itertools
+import os
+import signal
+import uuid
+from datetime import UTC, datetime
 
 import pytest
+import requests
 
+from guardianflow.care.findings import UNDER_WAY, FileCheck
+from guardianflow.care.reconciliation import reconcile
 from guardianflow.connection import write_repeatably
 from guardianflow.errors import ChampionChanged, RotationConflict
 from guardianflow.registry import ModelRegistryManager
@@ -29,6 +36,7 @@ from tests.integration.faults import (
     Rescue,
     RollBack,
     deaths,
+    is_write,
     recorded_writes,
     shared_plant,
 )
@@ -65,6 +73,33 @@ def test_a_rotation_killed_again_and_again_happens_exactly_once(factory: Factory
         for command in (Promote(), RollBack()):
             assert plant.survives_ever_later(command) > 3
     reader.confirm(3)
+
+
+class BeforeTheFirstAlias:
+    """A SIGKILL when the operation is decided, and nothing has moved."""
+
+    def arm(self):
+        original = requests.Session.request
+
+        def request(session, method, url, *args, **kwargs):
+            if is_write(method, url) and url.endswith("/alias"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(session, method, url, *args, **kwargs)
+
+        requests.Session.request = request
+
+
+@pytest.mark.parametrize("command", [Promote(), RollBack()])
+def test_killed_before_its_first_alias_moved_it_shows_in_the_listing_and_is_finished(
+    factory: Factory, mlflow_server, command
+):
+    with shared_plant(factory, mlflow_server, ()) as plant:
+        command.prepare(plant)
+        assert plant.dies(command, uuid.uuid4().hex, BeforeTheFirstAlias())
+        # A pass as the watcher submits it: no ledger is read of a release that looks well.
+        made = reconcile(plant.registry, files=FileCheck.SIZE, now=datetime.now(UTC) + UNDER_WAY)
+        assert plant.base in [operation.name for operation in made.finished]
+        plant.has_seen(command)
 
 
 @SIZES
