@@ -56,6 +56,9 @@ _MLFLOW_SERVER = (*_UVICORN, "deployments.mlflow_server:create_app")
 DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
 """Names another database for the Prefect server than SQLite, whose writers get in each other's way:
 an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
+RETENTION: Mapping[str, str] = {"PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans"}
+"""What Prefect deletes by itself: events after a week, logs and artifacts of flow runs that are
+gone; which flow runs go, and which stay for a page of theirs, is decided in `flows/old_runs.py`."""
 START_TIMEOUT_S = 180.0
 _ADDRESSES = "addresses.json"
 _PARTS = ("mlflow", "prefect", "logs")
@@ -120,6 +123,7 @@ def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": os.environ.get(DATABASE)
         or f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        **RETENTION,
         # The UI asks where it came from, under whatever name; no other page gets an answer.
         "PREFECT_UI_API_URL": "/api",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect.removesuffix("/api"),

@@ -17,11 +17,15 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
@@ -32,8 +36,8 @@ from blocks.saved import default_credentials
 from deployments.processes import MARK, trim_logs
 from guardianflow.care.reconciliation import PASS_EVERY, turn_of
 from guardianflow.catalog.models import list_models
-from guardianflow.connection import connect
-from guardianflow.errors import GuardianflowError
+from guardianflow.connection import check_that_it_works, connect
+from guardianflow.errors import GuardianflowError, RegistryUnavailable
 from guardianflow.health.box import next_unjudged
 from guardianflow.health.report import VERDICT_TAG, find_reports
 from guardianflow.health.verdict import Verdict
@@ -47,11 +51,15 @@ AGAIN_S = 60.0
 """After a change, until the second pass: longer than an operation is left to whoever made it."""
 _PART = 20
 """Looking takes about one part in so many of the time, however many models there are,"""
-_LONGEST_S = 60.0
-"""but is not left longer than this: one that took minutes has met a server that was away."""
+_LONGEST_S = 30.0
+"""but is not left longer than this, since what was moved by hand is to be told within a minute."""
+_PATIENCE_S = 60.0
+"""For what MLflow holds: its own client would ask again and again for four minutes."""
 _GIVEN_UP_S = PASS_EVERY.total_seconds()
 """After so long a change is left to the passes of the schedule."""
 _CANCELLED = "Cancelled"
+_TOLD = (GuardianflowError, MlflowException)
+"""What is no defect of ours, but said of MLflow."""
 
 log = get_logger("watcher")
 
@@ -90,7 +98,8 @@ class Watcher:
         self._credentials: MlflowCredentials | None = None
         self._seen = ""
         self._change: _Change | None = None
-        self._trouble = ""
+        self.trouble = ""
+        """Why MLflow could not be looked at; '' where it could."""
 
     def look(self, now: float) -> str | None:
         """Look once, and submit a pass where something has changed.
@@ -123,7 +132,7 @@ class Watcher:
             return None
         well = run is not None and run.ok
         # While MLflow is away no pass ends well, and that it is back is a change.
-        if (well and change.second) or (self._trouble and not well):
+        if (well and change.second) or (self.trouble and not well):
             self._change = None
             return None
         second = change.second or well
@@ -160,12 +169,12 @@ class Watcher:
                 # Each time it is loaded is an event that Prefect keeps.
                 self._credentials = default_credentials()
                 self._credentials.activate()
+            check_that_it_works(self._credentials.tracking_uri)
             client = connect(self._credentials.tracking_uri)
-            models = [[m.name, dict(m.aliases), dict(m.tags)] for m in list_models(client)]
-            failing = find_reports(client, {VERDICT_TAG: Verdict.FAILING.value}, limit=1)
-            self._trouble = ""
-            return [models, next_unjudged(client), [run.info.run_id for run in failing]]
-        except GuardianflowError as error:
+            said = _within(_PATIENCE_S, lambda: _said_by(client))
+            self.trouble = ""
+            return said
+        except _TOLD as error:
             # That it cannot be asked is what is known of it; how, the pass finds out.
             self._say(f"MLflow cannot be looked at: {error}")
             return [type(error).__name__]
@@ -192,9 +201,43 @@ class Watcher:
         return self._orchestrator.submit(RECONCILE, given, idempotency_key=f"{key}-{minute}").id
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
+        if trouble != self.trouble:
+            self.trouble = trouble
             log.warning("%s", trouble)
+
+
+def _said_by(client: MlflowClient) -> list[Any]:
+    models = [[m.name, dict(m.aliases), dict(m.tags)] for m in list_models(client)]
+    failing = find_reports(client, {VERDICT_TAG: Verdict.FAILING.value}, limit=1)
+    return [models, next_unjudged(client), [run.info.run_id for run in failing]]
+
+
+def _within(patience_s: float, ask: Callable[[], list[Any]]) -> list[Any]:
+    """What is answered in time; one that comes later is answered to nobody.
+
+    Raises:
+        RegistryUnavailable: None was.
+    """
+    answer = Future[list[Any]]()
+
+    def wait() -> None:
+        try:
+            answer.set_result(ask())
+        except _TOLD as error:
+            answer.set_exception(error)
+        finally:
+            # After anything else nobody is to wait for it.
+            answer.cancel()
+
+    # Not of a pool: the end of the process would wait for it.
+    threading.Thread(target=wait, name="watcher asks", daemon=True).start()
+    try:
+        return answer.result(patience_s)
+    except TimeoutError as error:
+        raise RegistryUnavailable(
+            f"MLflow has not said within {patience_s:.0f} s what it holds.",
+            remedy="Its log says why.",
+        ) from error
 
 
 def _turn_was_lost(client: SyncPrefectClient, deployment_id: str) -> bool:
@@ -236,6 +279,9 @@ def look_once(watcher: Watcher) -> float:
     except Exception:
         # Nothing may end this thread: the worker beside it would look well.
         log.warning("the servers could not be watched", exc_info=True)
+        return EVERY_S
+    if watcher.trouble:
+        # That it is back is to be seen at once.
         return EVERY_S
     return min(max(EVERY_S, _PART * (time.monotonic() - began)), _LONGEST_S)
 

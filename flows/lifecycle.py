@@ -3,7 +3,7 @@
 It ends there: a promotion waits for a person for days, in a flow run of its own.
 """
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, tags, task
 from prefect.artifacts import create_link_artifact
 from prefect.runtime import flow_run
 
@@ -13,6 +13,7 @@ from flows.publishing import artifact_key
 from flows.quantization import quantize
 from flows.training import train
 from guardianflow.orchestration.control import PROMOTION, Orchestrator, promotion_key
+from guardianflow.orchestration.machinery import TAG
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")
@@ -32,8 +33,10 @@ def lifecycle(
     Returns:
         Id of the promotion's flow run.
     """
-    model_version = train(scenario, version)
-    quantize(scenario, version, model_version)
+    # A flow run has its own tags alone; without them nobody would delete these.
+    with tags(TAG):
+        model_version = train(scenario, version)
+        quantize(scenario, version, model_version)
     name = load_version(scenario, version).model_name.public
     return submit_promotion(name, model_version, requested_by or "lifecycle")
 

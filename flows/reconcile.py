@@ -10,18 +10,18 @@ again as a whole; each step looks first.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import Artifact
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.alarms import SERVERS, tell, tell_of_rescue
 from flows.connection import connect
+from flows.old_runs import forget_old_runs
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
 from flows.questions import look_at_questions
@@ -31,21 +31,13 @@ from flows.watch import watch_health, watch_orchestrator, watch_silence
 from guardianflow.care.alarms import AlarmBook, Change, compare
 from guardianflow.care.findings import FileCheck, Finding, Severity
 from guardianflow.care.notes import Topic
+from guardianflow.connection import check_that_it_works
 from guardianflow.markdown import plain, prose
-from guardianflow.orchestration.machinery import TAG
 
 if TYPE_CHECKING:
     from guardianflow.care.reconciliation import Reconciliation
 
 PAGE = "guardianflow-reconcile"
-_QUIET = ("AllWell", "Cancelled")
-_QUIET_KEPT = timedelta(hours=1)
-"""Flow runs that found nothing are not kept longer: they are most of all that there are."""
-_KEPT = timedelta(days=7)
-_OTHERS_KEPT = timedelta(days=365)
-"""Flow runs of all our deployments: what they decided and measured stays in MLflow."""
-# A route of Prefect's API that its own client does not list.
-_BULK_DELETE = cast("Any", "/flow_runs/bulk_delete")
 
 
 @flow(name="reconcile", flow_run_name="reconcile", retries=2, retry_delay_seconds=3)
@@ -94,6 +86,8 @@ def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliati
     from guardianflow.care import reconciliation
 
     registry = connect()
+    # MLflow's client would ask a stuck database again for minutes, and nobody be told.
+    check_that_it_works(registry.client.tracking_uri)
     reported = AlarmBook(registry.client).read()
     result = reconciliation.reconcile(registry, model_name, files=files, suspects=reported)
     for text in (*(o.message for o in (*result.finished, *result.rescued)), *result.mended):
@@ -127,21 +121,3 @@ def show(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
     last = cast("Artifact | None", Artifact.get(PAGE))
     if last is None or last.data != page:
         show_page(PAGE, page, result.message[:500])
-
-
-def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
-    """Delete flow runs that nobody will look for, with their logs: a few, each time.
-
-    Args:
-        deployment_id: The deployment of these passes; None for one that was not scheduled.
-        now: The time of the pass.
-    """
-    if deployment_id is None:
-        return
-    with get_client(sync_client=True) as client:
-        passes = {"deployment_id": {"any_": [deployment_id]}}
-        quiet = {**passes, "state": {"name": {"any_": list(_QUIET)}}}
-        ours = {"tags": {"all_": [TAG]}}
-        for which, kept in ((quiet, _QUIET_KEPT), (passes, _KEPT), (ours, _OTHERS_KEPT)):
-            old = {**which, "end_time": {"before_": (now - kept).isoformat()}}
-            client.request("POST", _BULK_DELETE, json={"flow_runs": old})

@@ -139,6 +139,24 @@ def check_that_it_answers(uri: str) -> None:
             raise _something_else(answer)
 
 
+def check_that_it_works(uri: str) -> None:
+    """Ask once for what lies in its database, without retries: `/version` is answered without one.
+
+    Raises:
+        RegistryUnavailable: Nobody answers within seconds, or its database does not.
+        PermissionDenied: It wants another account.
+    """
+    with border(f"MLflow server {uri}"):
+        answer = _ask(uri, _SEARCH)
+        if answer.status_code >= 500:
+            raise RegistryUnavailable(
+                f"MLflow server {uri} answers with errors ({answer.status_code}).",
+                remedy=_LOG_SAYS.capitalize(),
+                status=answer.status_code,
+            )
+        verify_rest_response(answer, _SEARCH)
+
+
 def _ask(uri: str, path: str) -> requests.Response:
     answer = http_request(
         get_default_host_creds(uri),

@@ -18,7 +18,7 @@ from prefect.states import Completed, Running, Suspended
 from deployments import apply as applying
 from deployments.apply import POOLS, Expected, apply, check, drop_missed_passes
 from deployments.emergency import apply_rollbacks
-from flows.reconcile import forget_old_runs
+from flows.old_runs import forget_old_runs
 from guardianflow.care.reconciliation import PASS_EVERY
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.orchestration import answers

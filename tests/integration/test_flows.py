@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from blocks import MlflowCredentials
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
@@ -28,6 +29,7 @@ from guardianflow.errors import (
 )
 from guardianflow.health.reaction import roll_back_failing
 from guardianflow.orchestration.control import Orchestrator
+from guardianflow.orchestration.machinery import TAG
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light
 from guardianflow.synthetic import draw_window
@@ -198,6 +200,11 @@ def test_a_lifecycle_ends_with_a_submitted_promotion(plant, champion):
         assert run.parameters["model_name"] == plant.name
         assert run.parameters["requested_by"] == "lifecycle"
         client.delete_flow_run(run.id)
+        # By which a pass knows, a year later, that they are ours.
+        names = [f"{flow} {plant.spec.name} v2" for flow in ("train", "quantize")]
+        wanted = FlowRunFilter(name=FlowRunFilterName(any_=names))
+        runs = client.read_flow_runs(flow_run_filter=wanted)
+        assert [run.tags for run in runs if run.parent_task_run_id] == [[TAG]] * 2
     variant = plant.spec.version("v2").get_registered_model_name("openvino_int8")
     assert plant.registry.list_versions(variant)
 

@@ -1,11 +1,16 @@
 """Which passes the watcher submits, on real servers: where something changed, and no others."""
 
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.states import Completed
 
 from blocks.approval_policy import POLICY_DOCUMENT, ApprovalPolicy
-from deployments.watcher import AGAIN_S, Watcher
+from deployments.watcher import AGAIN_S, EVERY_S, Watcher, look_once
 from guardianflow.orchestration.machinery import RECONCILE
 from tests.integration.releases import registered
 
@@ -102,3 +107,33 @@ def test_a_schedule_that_is_off_keeps_passes_off(watcher, prefect, releases):
     finally:
         prefect.resume_deployment(deployment)
     assert watcher.look(101) == "changed"
+
+
+def test_an_mlflow_whose_database_is_stuck_is_told_of_in_time_and_seen_again_at_once(
+    watcher, prefect, mlflow_folder, mlflow_server
+):
+    with closing(sqlite3.connect(mlflow_folder / "mlflow.db", timeout=60)) as database:
+        # It still says who it is, and makes its clients wait for minutes for all else.
+        database.execute("begin exclusive")
+        began = time.monotonic()
+        assert watcher.look(100) == "changed"
+        assert time.monotonic() - began < 60
+        assert watcher.trouble
+        assert look_once(watcher) == EVERY_S
+        database.rollback()
+    end_all(prefect)
+    # As soon as it answers: whatever of the change was told before.
+    assert watcher.look(200) == "changed"
+    assert not watcher.trouble
+    assert look_once(watcher) >= EVERY_S
+
+
+def test_an_mlflow_that_stops_in_the_middle_of_a_look_holds_it_up_for_seconds(watcher, monkeypatch):
+    answered = threading.Event()
+    monkeypatch.setattr("deployments.watcher._PATIENCE_S", 0.2)
+    monkeypatch.setattr("deployments.watcher.list_models", lambda client: answered.wait(30) and [])
+    try:
+        assert watcher.look(100) == "changed"
+    finally:
+        answered.set()
+    assert "has not said within" in watcher.trouble

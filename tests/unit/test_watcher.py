@@ -1,15 +1,18 @@
 """What the watcher does with the pass that it asked for, and how long it is blind; no servers."""
 
 import logging
+import os
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from prefect.client.schemas.objects import Flow, FlowRun
 from prefect.states import Cancelled, Completed, Failed, Paused, Pending, Running
 
 from deployments import watcher as module
-from deployments.processes import MARK
+from deployments.processes import MARK, spawn, trim_logs
 from deployments.watcher import AGAIN_S, EVERY_S, Watcher, look_once
 from guardianflow.orchestration.control import Orchestrator
 from guardianflow.orchestration.flowruns import describe_run
@@ -121,7 +124,7 @@ def test_one_that_is_at_work_is_waited_for_but_not_for_ever(watcher, prefect):
 
 def test_while_mlflow_is_away_one_pass_says_so(watcher, prefect):
     watcher.look(0)
-    watcher._trouble = "MLflow cannot be looked at"
+    watcher.trouble = "MLflow cannot be looked at"
     prefect.end(Failed())
     assert [watcher.look(AGAIN_S * turn) for turn in (1, 2, 30)] == [None] * 3
 
@@ -160,8 +163,8 @@ def test_promotions_that_wait_are_told_from_those_under_way(monkeypatch):
     assert Orchestrator("http://127.0.0.1:9/api").undecided() == [[waiting], sorted(under_way)]
 
 
-@pytest.mark.parametrize(("took", "pause"), [(0.1, EVERY_S), (2, 40), (246, 60)])
-def test_a_look_that_took_minutes_blinds_it_for_one_at_most(watcher, monkeypatch, took, pause):
+@pytest.mark.parametrize(("took", "pause"), [(0.1, EVERY_S), (1, 20), (38, 30)])
+def test_it_looks_for_a_part_of_the_time_and_twice_a_minute(watcher, monkeypatch, took, pause):
     clock = iter([100.0, 100.0 + took])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(watcher, "look", lambda now: None)
@@ -187,3 +190,35 @@ def test_logs_that_cannot_be_cut_keep_nobody_from_looking(watcher, monkeypatch, 
     logging.getLogger("prefect.watcher").setLevel(logging.CRITICAL)
     look_once(watcher)
     assert len(looked) == 1
+
+
+def test_while_mlflow_is_in_trouble_it_looks_as_often_as_ever(watcher, monkeypatch):
+    clock = iter([100.0, 138.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(watcher, "look", lambda now: None)
+    watcher.trouble = "MLflow cannot be looked at"
+    assert look_once(watcher) == EVERY_S
+
+
+def test_what_a_process_writes_stays_bounded_while_the_watcher_looks(
+    watcher, monkeypatch, tmp_path
+):
+    limit, logs = 50_000, tmp_path / "logs"
+    monkeypatch.setenv(MARK, str(tmp_path))
+    monkeypatch.setattr(module, "trim_logs", lambda folder: trim_logs(folder, limit))
+    monkeypatch.setattr(watcher, "look", lambda now: None)
+    script = "import time\nfor n in range(300): print('x' * 9_999, flush=True); time.sleep(0.01)"
+    record = spawn(
+        "worker",
+        [sys.executable, "-c", script],
+        env=os.environ,
+        cwd=tmp_path,
+        log=logs / "worker.log",
+    )
+    largest = 0
+    while (process := record.process()) and process.status() != psutil.STATUS_ZOMBIE:
+        look_once(watcher)
+        largest = max(largest, sum(file.stat().st_size for file in logs.iterdir()))
+    # Three million were written; between two looks a slow machine may let some more come.
+    assert limit < largest < 20 * limit
+    assert (logs / "worker.log.1").stat().st_size <= limit
