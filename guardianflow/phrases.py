@@ -298,8 +298,8 @@ PHRASES: dict[str, Text] = {
     ),
     # What was recorded in English (`promotion/recorded.py`), and stands in brackets or alone.
     "recorded.rejected": Text(
-        "{who} rejected version {version} before: {why}.",
-        "이전에 {who} 님이 {version}번 버전을 반려했습니다(사유: {why}).",
+        "{who} rejected this version before: {why}.",
+        "이전에 {who} 님이 이 버전을 반려했습니다(사유: {why}).",
     ),
     "recorded.champion": Text(
         "version {version} went into use meanwhile", "그사이 {version}번 버전이 적용됨"

@@ -13,7 +13,7 @@ from guardianflow.wording import Language, say
 _KNOWN: Final = {
     key: re.compile(pattern, re.DOTALL)
     for key, pattern in {
-        "recorded.rejected": r"\S+ version (?P<version>\d+) was rejected by (?P<who>.+?)"
+        "recorded.rejected": r"\S+ version \d+ was rejected by (?P<who>.+?)"
         r"(?: \((?:declared|proven by one-time code)\))?: (?P<why>.+?); now: .*",
         "recorded.champion": r"@champion of \S+ is version (?P<version>\d+), not \w+ as the "
         r"request expected; nothing was changed\.?",

@@ -364,11 +364,14 @@ def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_e
     twins = {f"{NAME}__openvino_fp16": None}
     made = asked(0.85, 0.12).model_copy(
         update={
-            "warnings": (*(f"{n} version 2 {said}" for n in names), *remarks(NAME, state, twins))
+            "warnings": (
+                *(f"{n} version {v} {said}" for v, n in enumerate(names, start=2)),
+                *remarks(NAME, state, twins),
+            )
         }
     )
     shown = form(made)
-    assert shown.count("Kim rejected version 2 before: masks are missed.") == 1
+    assert shown.count("Kim rejected this version before: masks are missed.") == 1
     assert "**This request leaves out the smaller version that is made for the cameras.**" in shown
     for word in ("declared", NAME, "way back", "stays at", "run SCENARIO"):
         assert word not in shown

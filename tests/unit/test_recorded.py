@@ -52,7 +52,7 @@ def test_a_sentence_that_nobody_knows_is_said_as_it_was_recorded():
 
 def test_an_earlier_rejection_keeps_who_and_why():
     recorded = "test/lab-a/bench/ppe version 2 was rejected by Kim: masks: too few; now: new data"
-    assert in_words(recorded, EN) == "Kim rejected version 2 before: masks: too few."
-    assert "Kim 님이 2번 버전을 반려" in in_words(recorded, KO)
+    assert in_words(recorded, EN) == "Kim rejected this version before: masks: too few."
+    assert "Kim 님이 이 버전을 반려" in in_words(recorded, KO)
     # The proof of a name is for the record.
     assert in_words(recorded.replace("Kim", "Kim (declared)"), EN) == in_words(recorded, EN)
