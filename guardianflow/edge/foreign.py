@@ -9,6 +9,7 @@ Pickles (.pt, .pth and the like) run code when they are opened, so they never ar
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,9 @@ def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
 
 def _refuse_pickle(path: Path) -> None:
     if not path.is_file():
-        raise ModelInvalid(f"There is no file {path}.", remedy="Correct the path.", file=str(path))
+        # Not Path.exists: it raises on names that are too long.
+        wrong = f"{path} is no file" if os.path.lexists(path) else f"There is no file {path}"
+        raise ModelInvalid(f"{wrong}.", remedy="Correct the path.", file=str(path))
     if any("\ud800" <= sign <= "\udfff" for sign in str(path)):
         raise ModelInvalid(
             f"The name of {path} is no UTF-8: OpenVINO cannot open it.",

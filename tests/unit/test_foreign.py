@@ -183,6 +183,14 @@ def test_a_pointer_of_git_lfs_is_told(tmp_path):
     assert "git lfs pull" in refused.value.remedy
 
 
+def test_pipes_and_devices_are_no_files_and_nobody_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "zero.onnx").symlink_to("/dev/zero")
+    for name in ("pipe.onnx", "zero.onnx"):
+        with pytest.raises(ModelInvalid, match=f"{name} is no file"):
+            open_foreign(tmp_path / name)
+
+
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ModelInvalid, match="There is no file"):
         open_foreign(tmp_path / "best.onnx")
