@@ -27,7 +27,8 @@ from benchmarks.figures import RESULTS, Row, summary, tell
 from benchmarks.reaction import shipped_servers
 from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
-from deployments.local import CHECKOUT, environment
+from deployments import CHECKOUT
+from deployments.state import environment
 from guardianflow.orchestration.control import Orchestrator, promotion_key
 from guardianflow.scenario import ScenarioSpec
 from guardianflow.servers import Servers

@@ -25,7 +25,7 @@ import psycopg
 
 from benchmarks.figures import RESULTS, Row, tell
 from benchmarks.reaction import shipped_servers
-from deployments.local import State
+from deployments.state import State
 from tests.servers import POSTGRES, system_postgres
 
 NAME = "idle"

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 
-from deployments.local import CHECKOUT, environment, running, stop
+from deployments import CHECKOUT
+from deployments.local import running, stop
+from deployments.state import environment
 from guardianflow.errors import GuardianflowError
 from guardianflow.scenario.file import load_scenario
 from guardianflow.servers import home

@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from deployments.local import environment, locked, running, stop
+from deployments.local import locked, running, stop
+from deployments.state import environment
 from guardianflow.cli.look import print_history, print_models
 from guardianflow.cli.output import Terminal, at_terminal
 from guardianflow.data.dataset import open_dataset
@@ -81,10 +82,12 @@ class Story:
         second = self._release("v2", "learns from the day shift alone")
         chapter("night falls: a window of recent labelled frames arrives")
         verdict = self._watch()
-        chapter("the automation acts" if verdict == "FAILING" else "a person acts")
-        if verdict != "FAILING":
+        acts = verdict == "FAILING"
+        chapter("the automation acts" if acts else "a person acts")
+        began = time.monotonic()
+        if not acts:
             self._roll_back_by_hand(verdict)
-        self._await_rollback(first, second)
+        self._await_rollback(first, second, began, "the report" if acts else "it was asked for")
         verdict = self._watch()
         if verdict != "HEALTHY":
             console.print(
@@ -262,19 +265,12 @@ class Story:
         runs = client.search_runs([experiment.experiment_id], max_results=1) if experiment else []
         return runs[0].data.tags.get("guardianflow.verdict", "-") if runs else "-"
 
-    def _await_rollback(self, good: Release, bad: Release) -> None:
-        chapter("the automation acts")
-        started = time.monotonic()
-
+    def _await_rollback(self, good: Release, bad: Release, began: float, since: str) -> None:
         # The base and its variant move one after the other.
-        poll(
-            lambda: self._champions() == good,
-            "the automation to roll back",
-            timeout_s=ROLLBACK_TIMEOUT_S,
-        )
+        poll(lambda: self._champions() == good, "the rollback", timeout_s=ROLLBACK_TIMEOUT_S)
         console.print(
             f"  rolled back: version {bad[self.name]} -> {good[self.name]}, "
-            f"{time.monotonic() - started:.1f} s after the report",
+            f"{time.monotonic() - began:.1f} s after {since}",
             style="green",
         )
         # The marks on the versions are written after the aliases.

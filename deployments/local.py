@@ -1,6 +1,6 @@
 """The embedded servers behind `make up|down`: MLflow, Prefect and two workers on this machine.
 
-state_dir/servers.json   addresses and processes, readable by this user alone, as all of it is
+state_dir/servers.json   addresses and processes (state.py), for this user alone, as all of it is
 state_dir/keys.json      the passwords of the two servers
 state_dir/logs/*.log     what the processes wrote
 state_dir/mlflow, state_dir/prefect   their data (SQLite and files)
@@ -17,25 +17,23 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 import webbrowser
-from base64 import b64encode
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deployments import CHECKOUT
 from deployments.mlflow_server import DATA
-from deployments.processes import MARK, Record, end, free_port, marked, spawn, strays
-from guardianflow.errors import GuardianflowError, Refused, ServerUnreachable
+from deployments.processes import end, free_port, marked, spawn, strays
+from deployments.readiness import Say, wait_for_server, wait_for_workers
+from deployments.state import State, environment
+from guardianflow.errors import GuardianflowError, Refused
+from guardianflow.orchestration.machinery import RELEASE_POOL, TRAIN_POOL
 from guardianflow.private import append_to, open_private, private_folder, write_private
 from guardianflow.servers import (
     KEY_USER,
-    NO_TELEMETRY,
     STATE_FILE,
     Keys,
     Servers,
@@ -45,96 +43,15 @@ from guardianflow.servers import (
     without_secrets,
 )
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 # How often the worker of a pool asks for work, in seconds. Each time writes twice into Prefect's
 # database, and on SQLite writers get in each other's way: what may wait asks seldom.
-POOLS: Mapping[str, int] = {"guardianflow-train": 5, "guardianflow-release": 1}
+POOLS: Mapping[str, int] = {TRAIN_POOL: 5, RELEASE_POOL: 1}
 _UVICORN = ("uvicorn", "--factory", f"--app-dir={CHECKOUT}", "--log-level=warning")
 PREFECT_SERVER = (*_UVICORN, "deployments.prefect_server:create_app")
 """The module that starts the Prefect server, and its words but for host and port."""
 _MLFLOW_SERVER = (*_UVICORN, "deployments.mlflow_server:create_app")
-DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
-"""Names another database for the Prefect server than SQLite, whose writers get in each other's way:
-an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
-RETENTION: Mapping[str, str] = {"PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans"}
-"""What Prefect deletes by itself: events after a week, logs and artifacts of flow runs that are
-gone; which flow runs go, and which stay for a page of theirs, is decided in `flows/old_runs.py`."""
-START_TIMEOUT_S = 180.0
 _ADDRESSES = "addresses.json"
 _PARTS = ("mlflow", "prefect", "logs")
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class State:
-    """What servers.json holds: two addresses and the processes behind them.
-
-    Attributes:
-        mlflow: The address of MLflow.
-        prefect: That of Prefect's API.
-        pids: The processes by their names.
-        guarded: Whether the servers were started with the guard; an older version writes nothing.
-    """
-
-    mlflow: str
-    prefect: str
-    pids: Mapping[str, Record]
-    guarded: bool = False
-
-    @classmethod
-    def read(cls, state_dir: Path) -> "State | None":
-        """The recorded state, or None where there is none that can be read."""
-        try:
-            content = json.loads((state_dir / STATE_FILE).read_text(encoding="utf-8"))
-            records = {name: Record.read(record) for name, record in content["pids"].items()}
-            guarded = content.get("guarded") is True
-            return cls(content["mlflow"], content["prefect"], records, guarded)
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-            return None
-
-    def write(self, state_dir: Path) -> None:
-        """Replace servers.json in one step; nobody else may read it."""
-        content = {**asdict(self), "pids": {k: asdict(v) for k, v in self.pids.items()}}
-        write_private(state_dir / STATE_FILE, json.dumps(content, indent=2))
-
-    def running(self) -> set[str]:
-        """The names of those processes that still run."""
-        return {name for name, record in self.pids.items() if record.process()}
-
-
-def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
-    """The environment of everything that runs for `state_dir`, the flow runs included.
-
-    Settings of other Prefect and MLflow servers that the user's shell may hold are left out.
-    """
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-    prefect_home = state_dir / "prefect"
-    keys = Keys.read(state_dir)
-    return {
-        **kept,
-        **NO_TELEMETRY,
-        **({**keys.of_prefect(), **keys.of_mlflow()} if keys else {}),
-        MARK: str(state_dir),
-        "GUARDIANFLOW_HOME": str(home()),
-        "MLFLOW_TRACKING_URI": mlflow,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PREFECT_API_URL": prefect,
-        "PREFECT_HOME": str(prefect_home),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": os.environ.get(DATABASE)
-        or f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-        **RETENTION,
-        # The UI asks where it came from, under whatever name; no other page gets an answer.
-        "PREFECT_UI_API_URL": "/api",
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect.removesuffix("/api"),
-        # In memory a kill -9 of the server would lose who holds the only slot of `reconcile`, and
-        # no pass would ever begin again.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
-            "prefect.server.concurrency.lease_storage.filesystem"
-        ),
-        "PREFECT_CLI_PROMPT": "false",
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 def start(state_dir: Path, *, say: Say = print) -> Servers:
@@ -159,7 +76,7 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         state = _start_workers(state_dir, state, env)
         former = ["--former-mlflow", former_mlflow] if former_mlflow else []
         _check_output(["deployments.apply", *former], env, state_dir, "deployments", say)
-        _wait_for_workers(state, env, say)
+        wait_for_workers(state, POOLS, env, say)
         _check_output(["deployments.apply", "--prove"], env, state_dir, "", say)
         say("  a flow run was started, and ended well")
     return read_state(state_dir / STATE_FILE)
@@ -240,8 +157,8 @@ def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
         _data(state_dir, "prefect")
         for name, command in _server_commands(mlflow_port, prefect_port).items():
             state = _spawn(state_dir, state, name, command, env)
-    _wait_for(state, "mlflow", f"{state.mlflow}/health", say)
-    _wait_for(state, "prefect", f"{state.prefect}/health", say)
+    wait_for_server(state, "mlflow", f"{state.mlflow}/health", say)
+    wait_for_server(state, "prefect", f"{state.prefect}/health", say)
     return state
 
 
@@ -296,66 +213,6 @@ def _spawn(
     # Written after each start: whoever is killed here leaves nothing that `stop` cannot find.
     state.write(state_dir)
     return state
-
-
-def _wait_for(state: State, name: str, url: str, say: Say) -> None:
-    record = state.pids[name]
-    started = time.monotonic()
-    told = 0.0
-    while not (_answers(url) and record.process()):
-        waited = time.monotonic() - started
-        if record.process() is None:
-            raise _not_up(record, "ended by itself")
-        if waited > START_TIMEOUT_S:
-            raise _not_up(record, f"did not answer {url} within {START_TIMEOUT_S:.0f} s")
-        if waited - told >= 5:
-            told = waited
-            say(f"  waiting for {name} ({waited:.0f} s) ...")
-        time.sleep(0.2)
-    say(f"  {name:<8} {url.removesuffix('/health').removesuffix('/api')}")
-
-
-def _wait_for_workers(state: State, env: Mapping[str, str], say: Say) -> None:
-    """Wait until each worker polls its pool; flow runs would otherwise look stuck."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    for pool in POOLS:
-        record = state.pids[f"worker {pool}"]
-        while not _worker_online(env, pool, since=record.created):
-            if record.process() is None:
-                raise _not_up(record, "ended by itself")
-            if time.monotonic() > deadline:
-                raise _not_up(record, "did not come online")
-            time.sleep(0.2)
-        say(f"  {record.name} is online")
-
-
-def _worker_online(env: Mapping[str, str], pool: str, *, since: float) -> bool:
-    """Whether the pool's worker has sent a heartbeat since then; a dead one looks online too."""
-    login = b64encode(env["PREFECT_API_AUTH_STRING"].encode()).decode()
-    request = urllib.request.Request(
-        f"{env['PREFECT_API_URL']}/work_pools/{pool}/workers/filter",
-        data=b"{}",
-        headers={"Content-Type": "application/json", "Authorization": f"Basic {login}"},
-    )
-    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=5) as a:
-        beats = [worker["last_heartbeat_time"] for worker in json.load(a)]
-        return any(beat and datetime.fromisoformat(beat).timestamp() > since for beat in beats)
-    return False
-
-
-def _answers(url: str) -> bool:
-    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.status == 200
-    return False
-
-
-def _not_up(record: Record, what: str) -> ServerUnreachable:
-    tail = "\n".join(Path(record.log).read_text(errors="replace").splitlines()[-15:])
-    return ServerUnreachable(
-        f"{record.name} {what}. The end of {record.log}:\n{tail}\n",
-        remedy="Mend that, then run `make up` again; `make down` ends what is left.",
-        log=record.log,
-    )
 
 
 def _check_output(

@@ -5,7 +5,7 @@
         all others                         -> deleted, with their task runs and logs
 
 What else they wrote Prefect deletes with the flow runs that are gone (`RETENTION` in
-`deployments/local.py`): a page that is still to be read needs its flow run.
+`deployments/state.py`): a page that is still to be read needs its flow run.
 """
 
 from collections.abc import Mapping, Sequence

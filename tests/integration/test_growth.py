@@ -18,7 +18,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local import PREFECT_SERVER, RETENTION
+from deployments.local import PREFECT_SERVER
+from deployments.state import RETENTION
 from flows.old_runs import forget_old_runs
 from guardianflow.orchestration.machinery import RECONCILE
 from tests.integration.year_of_work import KEYS

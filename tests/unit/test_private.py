@@ -234,7 +234,7 @@ def test_servers_without_the_guard_are_started_again_beside_keys_too(state, monk
     )
     Keys.make(state)
     monkeypatch.setattr(local, "end", ended.append)
-    monkeypatch.setattr(local, "_wait_for", lambda *_: None)
+    monkeypatch.setattr(local, "wait_for_server", lambda *_: None)
     monkeypatch.setattr(local, "_ports", lambda *_: (5, 6))
     monkeypatch.setattr(local, "spawn", lambda name, *_, **__: started.append(name) or this)
     try:

@@ -1,0 +1,90 @@
+"""What is recorded of the embedded servers, and the environment of all that runs for them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deployments.processes import MARK, Record
+from guardianflow.private import write_private
+from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Keys, home
+
+DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
+"""Names another database for the Prefect server than SQLite, whose writers get in each other's way:
+an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
+RETENTION: Mapping[str, str] = {"PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans"}
+"""What Prefect deletes by itself: events after a week, logs and artifacts of flow runs that are
+gone; which flow runs go, and which stay for a page of theirs, is decided in `flows/old_runs.py`."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What servers.json holds: two addresses and the processes behind them.
+
+    Attributes:
+        mlflow: The address of MLflow.
+        prefect: That of Prefect's API.
+        pids: The processes by their names.
+        guarded: Whether the servers were started with the guard; an older version writes nothing.
+    """
+
+    mlflow: str
+    prefect: str
+    pids: Mapping[str, Record]
+    guarded: bool = False
+
+    @classmethod
+    def read(cls, state_dir: Path) -> "State | None":
+        """The recorded state, or None where there is none that can be read."""
+        try:
+            content = json.loads((state_dir / STATE_FILE).read_text(encoding="utf-8"))
+            records = {name: Record.read(record) for name, record in content["pids"].items()}
+            guarded = content.get("guarded") is True
+            return cls(content["mlflow"], content["prefect"], records, guarded)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, state_dir: Path) -> None:
+        """Replace servers.json in one step; nobody else may read it."""
+        content = {**asdict(self), "pids": {k: asdict(v) for k, v in self.pids.items()}}
+        write_private(state_dir / STATE_FILE, json.dumps(content, indent=2))
+
+    def running(self) -> set[str]:
+        """The names of those processes that still run."""
+        return {name for name, record in self.pids.items() if record.process()}
+
+
+def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
+    """The environment of everything that runs for `state_dir`, the flow runs included.
+
+    Settings of other Prefect and MLflow servers that the user's shell may hold are left out.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    prefect_home = state_dir / "prefect"
+    keys = Keys.read(state_dir)
+    return {
+        **kept,
+        **NO_TELEMETRY,
+        **({**keys.of_prefect(), **keys.of_mlflow()} if keys else {}),
+        MARK: str(state_dir),
+        "GUARDIANFLOW_HOME": str(home()),
+        "MLFLOW_TRACKING_URI": mlflow,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PREFECT_API_URL": prefect,
+        "PREFECT_HOME": str(prefect_home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": os.environ.get(DATABASE)
+        or f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        **RETENTION,
+        # The UI asks where it came from, under whatever name; no other page gets an answer.
+        "PREFECT_UI_API_URL": "/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect.removesuffix("/api"),
+        # In memory a kill -9 of the server would lose who holds the only slot of `reconcile`, and
+        # no pass would ever begin again.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+            "prefect.server.concurrency.lease_storage.filesystem"
+        ),
+        "PREFECT_CLI_PROMPT": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
