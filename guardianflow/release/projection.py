@@ -46,8 +46,9 @@ class Projector:
             return
         mirrored: Head | None = None
         try:
-            # Without its base model a release has no mirror; its aliases matter more.
-            with suppress(VersionNotReady):
+            # Its aliases matter more, also where there is no base model, or this account may move
+            # those of a variant alone: what was refused here is told when they are written.
+            with suppress(VersionNotReady, PermissionDenied):
                 self.write_mirror(head)
                 mirrored = head
             head, record, lost = self._write_aliases(head, record)

@@ -236,6 +236,26 @@ def test_an_account_that_could_only_begin_is_told_before(accounts, prepared):
     assert accounts.become("operator").history(name) == []
 
 
+def test_who_may_write_a_variant_alone_moves_its_champion(accounts, prepared):
+    """The mirror, which comes first, stands on the base."""
+    engineer = accounts.become("engineer")
+    name = name_of(engineer)
+    int8 = f"{name}__openvino_int8"
+    Factory(engineer).twin(name, 1)
+    accounts.become("operator").promote_to_champion(name)
+    Factory(accounts.become("engineer")).twin(name, 1)
+    accounts.become("admin")
+    auth = AuthServiceClient(accounts.server)
+    auth.grant_user_permission("halfway", "registered_model", registered(int8), "EDIT")
+    halfway = accounts.become("halfway")
+    with pytest.raises(PermissionDenied, match=r"Operation 2 .* is decided, but not all"):
+        halfway.promote_to_champion(int8)
+    assert aliases(halfway, int8)["champion"] == 2
+    operator = accounts.become("operator")
+    assert "was interrupted" in operator.promote_to_champion(int8).message
+    assert operator.drift(name) == ()
+
+
 def test_a_drill_says_who_could_not_roll_back(accounts, prepared):
     name = name_of(accounts.become("engineer"))
     accounts.become("operator").promote_to_champion(name)
