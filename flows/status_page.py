@@ -96,6 +96,12 @@ def _stored(last: Artifact) -> list[dict[str, Any]] | None:
 def _rows(last: Artifact) -> list[dict[str, Any]] | None:
     """The rows that were shown, as they were before they were made plain."""
     return [
-        {key: unescaped(value) if isinstance(value, str) else value for key, value in row.items()}
+        {key: _typed(value) if isinstance(value, str) else value for key, value in row.items()}
         for row in _stored(last) or ()
     ] or None
+
+
+def _typed(value: str) -> str:
+    """What was made plain; pages of older versions hold it as it was, backslashes included."""
+    typed = unescaped(value)
+    return typed if plain(typed) == value else value

@@ -16,6 +16,7 @@ from guardianflow.approval.policy import Given
 from guardianflow.catalog.models import ModelSummary
 from guardianflow.errors import StoredNewer, StoredUnreadable
 from guardianflow.health.box import BoxReport
+from guardianflow.markdown import cell
 from guardianflow.names import ModelName
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
@@ -205,6 +206,13 @@ def test_a_newer_mirror_is_read():
     mirror = read_mirror(ModelSummary(BASE.public, {}, {HEAD_TAG: json.dumps(content)}))
     assert mirror is not None
     assert mirror.champions == {BASE.public: 2}
+
+
+@pytest.mark.parametrize("actor", [r"PLANT\kim", "kim_park", "kim@plant.example", r"a\_b*"])
+def test_a_status_page_of_before_texts_were_made_plain_is_read_as_it_was_written(actor):
+    for written in (actor, cell(actor)):
+        [row] = _rows(SimpleNamespace(data=json.dumps([{"put there by": written, "version": 2}])))
+        assert row == {"put there by": actor, "version": 2}
 
 
 @pytest.mark.parametrize("data", ["[1]", '["a", {"model": "m"}]', "{}", "no json", [None], 7])
