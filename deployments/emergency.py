@@ -19,7 +19,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from blocks import ScenarioConfig
-from guardianflow.errors import GuardianflowError, ScenarioInvalid
+from guardianflow.errors import GuardianflowError
 from guardianflow.orchestration.control import ROLLBACK
 from guardianflow.scenario import ScenarioSpec
 
@@ -107,12 +107,7 @@ def _model_name(name: str, data: Mapping[str, Any]) -> str:
     Raises:
         ScenarioInvalid: Somebody edited the block into something unusable.
     """
-    try:
-        spec = ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
-    except (KeyError, TypeError) as error:
-        raise ScenarioInvalid(
-            f"The block {name} holds no scenario.", remedy="Correct it in the Prefect UI."
-        ) from error
+    spec = ScenarioSpec.from_block(name, data)
     newest = max(spec.versions, key=lambda version: int(version[1:]))
     return spec.version(newest).model_name.public
 

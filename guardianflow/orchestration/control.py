@@ -348,7 +348,7 @@ class Orchestrator:
                 data = client.read_block_document_by_name(name, "scenario-config").data
             except ObjectNotFound:
                 return None
-        return ScenarioSpec.from_mapping(name, {**data["common"], "versions": data["versions"]})
+        return ScenarioSpec.from_block(name, data)
 
 
 def _name_of(deployment: str, parameters: Mapping[str, object]) -> str | None:

@@ -5,7 +5,7 @@ ScenarioSpec  --version("v3")-->  Scenario
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from pydantic import Field, ValidationError
 
@@ -72,6 +72,21 @@ class ScenarioSpec(Settings):
         for version in spec.versions:
             spec._merged(version, where, line_of)
         return spec
+
+    @classmethod
+    def from_block(cls, name: str, data: Mapping[str, Any]) -> "ScenarioSpec":
+        """Read what a block holds, as the Prefect server gives it.
+
+        Raises:
+            ScenarioInvalid: Somebody edited the block into something unusable.
+        """
+        try:
+            content = {**data["common"], "versions": data["versions"]}
+        except (KeyError, TypeError) as error:
+            raise ScenarioInvalid(
+                f"The block {name} holds no scenario.", remedy="Correct it in the Prefect UI."
+            ) from error
+        return cls.from_mapping(name, content)
 
     def _merged(
         self, version: str, where: str, line_of: Callable[[Sequence[object]], int | None]

@@ -1,7 +1,9 @@
 """Scenarios: every shipped file loads, versions differ, and what is wrong is named exactly."""
 
 import unicodedata
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -9,6 +11,7 @@ from pydantic import ValidationError, create_model
 
 from guardianflow import stored
 from guardianflow.errors import NameInvalid, ScenarioInvalid
+from guardianflow.orchestration import control
 from guardianflow.scenario import (
     FolderData,
     GateSettings,
@@ -329,3 +332,14 @@ def test_a_version_that_is_none_is_not_to_be_added(tmp_path):
     with pytest.raises(ScenarioInvalid) as refused:
         read_scenario_file(write(tmp_path, GOOD.replace("  v1:", "  v01:")))
     assert "without a leading zero" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    "data", [{"name": "a"}, {"common": ["a"], "versions": {}}, {"common": {}}, {"common": None}]
+)
+def test_a_block_that_somebody_edited_into_none_is_told_as_one(monkeypatch, data):
+    client = SimpleNamespace(read_block_document_by_name=lambda *_: SimpleNamespace(data=data))
+    monkeypatch.setattr(control, "open_client", lambda *_: nullcontext(client))
+    with pytest.raises(ScenarioInvalid, match="The block wing holds no scenario") as wrong:
+        control.Orchestrator("http://127.0.0.1:5/api").read_scenario("wing")
+    assert "Correct it in the Prefect UI" in wrong.value.remedy
