@@ -23,7 +23,7 @@ from flows.publishing import ProgressBar, send_event, show_page, show_pictures, 
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.orchestration.machinery import RECONCILE, ROLLBACK, TAG
 
-KEYS = ("page", "table", "progress", "picture-night", "part")
+KEYS = ("page", "table", "progress", "picture-night", "part", "pass")
 NAME = "test/plant-of-a-year/welding/ppe"
 
 
@@ -31,6 +31,12 @@ NAME = "test/plant-of-a-year/welding/ppe"
 def part():
     """As a training within a lifecycle."""
     show_page("part", "# Part", "")
+
+
+@flow
+def quiet_pass():
+    """As a pass that found nothing: the status page is written where anything on it changed."""
+    show_table("pass", [{"figure": str(uuid.uuid4())}], "")
 
 
 @task
@@ -67,7 +73,10 @@ def main():
         made = client.create_flow_run_from_deployment(drill, parameters={"model_name": NAME})
         run_flow(work, flow_run=client.read_flow_run(made.id))
         for name in ("AllWell", "Cancelled", "Alarm"):
-            end(client, client.create_flow_run_from_deployment(passes), name)
+            made = client.create_flow_run_from_deployment(passes)
+            if name == "AllWell":
+                run_flow(quiet_pass, flow_run=client.read_flow_run(made.id))
+            end(client, made, name)
         end(client, started_by_the_automation(client, rollback), "RolledBack")
 
 
