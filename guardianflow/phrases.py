@@ -67,6 +67,10 @@ PHRASES: dict[str, Text] = {
         "Missed most: {name}, {missed} of 100; {allowed}.",
         "가장 많이 놓치는 것: {name} 100개 중 {missed}개, {allowed}.",
     ),
+    "level.furthest": Text(
+        "**Furthest beyond its limit**: {name}, {missed} of 100; {limit} allowed.",
+        "**한도를 가장 크게 넘은 것**: {name} 100개 중 {missed}개, 허용 한도 {limit}개.",
+    ),
     "level.none": Text("no limit is set", "정해진 한도 없음"),
     "level.within": Text("{limit} allowed", "허용 한도 {limit}개"),
     "level.beyond": Text("**too many**: {limit} allowed", "허용 한도 {limit}개 **초과**"),

@@ -20,6 +20,8 @@ from guardianflow.wording import Language, say
 # Of 100: a smaller difference that may be chance is not worth a line.
 _WORTH_A_WORD = 5.0
 _MOST = 3
+# A share of objects times a hundred is not exact: 30 of 100 may be 30.000000000000004.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -128,41 +130,43 @@ def sure_changes(subject: Subject, gate: GateReport) -> set[str]:
     return {one.name for one in changes(subject) if one.sure}
 
 
-def missed_most(figures: Evaluation, limits: dict[str, float]) -> tuple[str, float] | None:
-    """The class furthest beyond its limit, or else missed most, and how many of 100; None: none."""
-    missed = {name: 100 * (1 - found.recall) for name, found in figures.per_class.items()}
-    if not missed:
-        return None
-    name = max(missed, key=lambda n: missed[n] - 100 * limits[n] if n in limits else -100.0)
-    if not limits.keys() & missed.keys():
-        name = max(missed, key=lambda n: missed[n])
-    return name, missed[name]
-
-
 def level_sentence(subject: Subject | None, gate: GateReport, language: Language) -> str:
-    """Whether the level of today, or of a first version, is within what the zone has set."""
+    """What is missed most today, or by a first version, and what its zone has set for that.
+
+    Where another class is further beyond its limit, that one follows.
+    """
     measured = (subject.champion or subject.candidate) if subject else None
-    if subject is None or measured is None:
+    if subject is None or measured is None or not measured.per_class:
         return ""
     limits = {
-        reason.label: reason.limit
+        reason.label: 100 * reason.limit
         for reason in gate.reasons
         if reason.rule is Rule.MISSES and reason.model_name == subject.model_name
         if reason.label and reason.limit is not None
     }
-    if (most := missed_most(measured, limits)) is None:
-        return ""
-    name, missed = most
+    missed = {name: 100 * (1 - found.recall) for name, found in measured.per_class.items()}
+    over = {name: missed[name] - limit for name, limit in limits.items() if name in missed}
+    over = {name: by for name, by in over.items() if by > _ROUNDING}
+    most = max(missed, key=lambda name: (missed[name], over.get(name, 0.0)))
     key = "level.today" if subject.champion else "level.first"
-    limit = limits.get(name)
+    figure, allowed = _allowed(missed[most], limits.get(most), language)
+    said = [say(language, key, name=plain(most), missed=figure, allowed=allowed)]
+    furthest = max(over, key=lambda name: over[name], default=most)
+    if over.get(furthest, 0.0) > over.get(most, 0.0):
+        # The box of a phone is short.
+        figure, limit = _apart(missed[furthest], limits[furthest])
+        values = {"name": plain(furthest), "missed": figure, "limit": limit}
+        said.append(say(language, "level.furthest", **values))
+    return " ".join(said)
+
+
+def _allowed(missed: float, limit: float | None, language: Language) -> tuple[str, str]:
+    """How many of 100 are missed, and how many may be, in words."""
     if limit is None:
-        said = say(language, "level.none")
-        return say(language, key, name=plain(name), missed=whole(missed), allowed=said)
-    # A share of objects times a hundred is not exact: 30 of 100 may be 30.000000000000004.
-    beyond = missed > 100 * limit + 1e-9
-    figures = _apart(missed, 100 * limit) if beyond else (whole(missed), whole(100 * limit))
-    said = say(language, "level.beyond" if beyond else "level.within", limit=figures[1])
-    return say(language, key, name=plain(name), missed=figures[0], allowed=said)
+        return whole(missed), say(language, "level.none")
+    beyond = missed > limit + _ROUNDING
+    figure, allowed = _apart(missed, limit) if beyond else (whole(missed), whole(limit))
+    return figure, say(language, "level.beyond" if beyond else "level.within", limit=allowed)
 
 
 def _alone(subject: Subject, new: Evaluation, few: str, language: Language) -> Opening:

@@ -272,6 +272,14 @@ def test_the_version_that_watches_people_leads_and_the_other_is_for_engineers():
         assert word not in form(asked(0.53, 0.12)).replace("lee@laptop", ""), word
 
 
+def test_a_sure_change_is_never_nought():
+    few = asked(0.704, 0.124, doubt=0.001)
+    assert "| mask | 70 | 70 | **+0.4** |" in page(few)
+    assert "| false alarms | 12 | 12 | **+0.4** |" in page(few)
+    assert "| mask | 70 | 70 | 0 |" in page(asked(0.704, 0.12))
+    assert "| mask | 70 | 70 | **-0.02** |" in page(asked(0.6998, 0.12, doubt=0.0001))
+
+
 def test_the_form_fits_a_phone_and_has_the_link_before_all_that_is_longer():
     shown = form(asked(0.53, 0.36))
     # Ten lines of 38 letters: measured in Chromium at 390 x 844.
@@ -290,6 +298,36 @@ def test_a_limit_says_whether_today_is_good_enough():
     assert level(max_miss_rates={"mask": 0.3}).endswith("mask, 30 of 100; 30 allowed.")
     assert "30.0 of 100; **too many**: 29.9 allowed." in level(max_miss_rates={"mask": 0.299})
     assert "30 of 100; 40 allowed." in level(max_miss_rates={"mask": 0.4})
+
+
+def test_what_is_missed_most_comes_before_what_is_furthest_beyond_its_limit():
+    def level(person, mask, limits, language=EN):
+        made = asked(0.85, 0.12, settings=GateSettings(max_miss_rates=limits))
+        subject = deciding(made.subjects)
+        missed = {"person": person, "mask": mask}
+        classes = {
+            name: found.model_copy(update={"recall": 1 - missed[name]})
+            for name, found in subject.champion.per_class.items()
+        }
+        today = subject.champion.model_copy(update={"per_class": classes})
+        subject = subject.model_copy(update={"champion": today})
+        return level_sentence(subject, made.gate, language)
+
+    # Whichever class stands first, and whether the other is within its limit, or beyond it.
+    kept = "Missed most today: mask, 60 of 100; no limit is set."
+    assert level(0.1, 0.6, {"person": 0.3}) == kept
+    assert level(0.6, 0.1, {"mask": 0.3}) == kept.replace("mask", "person")
+    beyond = f"{kept} **Furthest beyond its limit**: person, 10 of 100; 5 allowed."
+    assert level(0.1, 0.6, {"person": 0.05}) == beyond
+    both = level(0.4, 0.6, {"mask": 0.5, "person": 0.05})
+    assert both.startswith("Missed most today: mask, 60 of 100; **too many**: 50 allowed. **F")
+    assert both.endswith("**Furthest beyond its limit**: person, 40 of 100; 5 allowed.")
+    assert "Furthest" not in level(0.4, 0.6, {"mask": 0.05, "person": 0.3})
+    assert level(0.3, 0.3, {"mask": 0.2}).startswith("Missed most today: mask, 30 of 100; **too")
+    assert level(0.1, 0.6, {"person": 0.05}, KO) == (
+        "현재 가장 많이 놓치는 것: mask 100개 중 60개, 정해진 한도 없음. "
+        "**한도를 가장 크게 넘은 것**: person 100개 중 10개, 허용 한도 5개."
+    )
 
 
 def test_an_objection_to_the_other_version_is_not_said_of_the_one_that_is_shown():
