@@ -92,6 +92,8 @@ def _answer(
             f"answered {decision}: {chosen.model_name} version {chosen.version} "
             f"({chosen.flow_run_name}); the flow goes on at {chosen.url}",
             soft_wrap=True,
+            # Anybody may have renamed the flow run.
+            markup=False,
         )
     print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
 

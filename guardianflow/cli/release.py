@@ -247,7 +247,8 @@ def _request(
     rejections(registry, plan, reason)
     if not force and (waiting := find_asked(orchestrator, name, plan.version)):
         if not as_json:
-            stdout.print(f"flow run {waiting.flow_run_name} asks for it already", soft_wrap=True)
+            said = f"flow run {waiting.flow_run_name} asks for it already"
+            stdout.print(said, soft_wrap=True, markup=False)
         _print_asked(waiting.flow_run_name, waiting.flow_run_id, waiting.url, as_json=as_json)
         return
     started = orchestrator.submit(
@@ -261,7 +262,8 @@ def _request(
         },
     )
     if not as_json:
-        stdout.print(f"asked: flow run {started.name} will wait for an answer", soft_wrap=True)
+        said = f"asked: flow run {started.name} will wait for an answer"
+        stdout.print(said, soft_wrap=True, markup=False)
         warn_of_waiting(orchestrator, PROMOTION)
     _print_asked(started.name, started.id, started.url, as_json=as_json)
 

@@ -256,7 +256,7 @@ def _submit(
     if not final.ok:
         raise _failure(final)
     if not as_json:
-        stdout.print(f"flow run {final.name}: {final.state}", soft_wrap=True)
+        stdout.print(f"flow run {final.name}: {final.state}", soft_wrap=True, markup=False)
     print_result(
         {"flow_run": final.name, "id": str(final.id), "state": final.state, "url": final.url},
         as_json=as_json,

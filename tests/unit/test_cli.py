@@ -5,12 +5,15 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
 from guardianflow.cli import main
 from guardianflow.cli.importing import _only_one
 from guardianflow.errors import InputError
+from guardianflow.orchestration.flowruns import WaitingApproval
 
 WELDING = "donghwa-entec/busan-plant1/welding/ppe"
 PPE = ["--scenario", "donghwa-entec-ppe", "--version", "v1"]
@@ -137,6 +140,44 @@ def test_usage_errors_are_json_too(capsys, monkeypatch):
     code, out, _ = run(capsys, monkeypatch, "run", "--json")
     assert code == 2
     assert json.loads(out)["error"]["type"] == "UsageError"
+
+
+class Renamed:
+    """Prefect with one promotion whose flow run somebody has given such a name."""
+
+    def __init__(self):
+        now = datetime.now(UTC)
+        self.asked = WaitingApproval("1" * 36, "x[/]", WELDING, 2, "better", now, "http://prefect")
+        self.answered = []
+
+    def pending(self):
+        return [self.asked]
+
+    def under_way(self):
+        return []
+
+    def answer(self, *given):
+        self.answered.append(given)
+
+
+def test_a_flow_run_of_any_name_is_answered_and_named(capsys, monkeypatch):
+    renamed = Renamed()
+    monkeypatch.setattr("guardianflow.cli.answering.open_orchestrator", lambda **_: renamed)
+    words = ("--approver", "Kim Minji", "--reason", "saw the pictures")
+    code, out, _ = run(capsys, monkeypatch, "approve", *words)
+    assert (code, len(renamed.answered)) == (0, 1)
+    assert f"answered approve: {WELDING} version 2 (x[/]); the flow goes on" in out
+
+
+def test_what_is_asked_already_is_named_whatever_its_name(capsys, monkeypatch):
+    renamed = Renamed()
+    plan = SimpleNamespace(moves=("one",), version=2)
+    registry = SimpleNamespace(plan_promotion=lambda *_, **__: plan)
+    monkeypatch.setattr("guardianflow.cli.release.open_orchestrator", lambda **_: renamed)
+    monkeypatch.setattr("guardianflow.cli.release.open_registry", lambda **_: registry)
+    monkeypatch.setattr("guardianflow.promotion.rejections", lambda *_: ())
+    code, out, _ = run(capsys, monkeypatch, "promote", WELDING, "--request")
+    assert (code, out) == (0, "flow run x[/] asks for it already\n")
 
 
 def _closed_port() -> int:
