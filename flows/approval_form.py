@@ -13,7 +13,7 @@ from guardianflow.approval import Answer, Proof
 from guardianflow.promotion.form import decision_text, decision_title, form_text, until
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import MAX_WRONG_CODES, Standing
-from guardianflow.promotion.recorded import in_words
+from guardianflow.promotion.recorded import in_words, void_in_words
 from guardianflow.wording import Language, say
 
 _FIELDS = ("decision", "approver", "reason")
@@ -78,7 +78,7 @@ def notes(
     """What is to be known of earlier answers, for the form and for the message that it waits."""
     said: list[str] = []
     if why:
-        said.append(say(language, "form.anew", why=in_words(why, language).rstrip(".")))
+        said.append(say(language, "form.anew", why=void_in_words(why, language).rstrip(".")))
     if complaint:
         said.append(say(language, "form.unusable", why=in_words(complaint, language)))
     if wrong := sum(answer.wrong_code for answer in standing.answers):

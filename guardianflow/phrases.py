@@ -308,6 +308,9 @@ PHRASES: dict[str, Text] = {
     "recorded.champion": Text(
         "version {version} went into use meanwhile", "그사이 {version}번 버전이 적용됨"
     ),
+    "recorded.champion.none": Text(
+        "no version is in use any more", "그사이 사용 중인 버전이 없어짐"
+    ),
     "recorded.policy": Text(
         "the rules for approvals were changed meanwhile", "그사이 승인 규칙이 변경됨"
     ),
@@ -329,6 +332,48 @@ PHRASES: dict[str, Text] = {
         "the one-time code was used before; wait for the next one",
         "이미 사용한 일회용 코드이므로 다음 코드를 입력해야 함",
     ),
+    "recorded.worker": Text(
+        "this worker cannot check codes: {why}", "이 워커에서 코드를 확인할 수 없음, 기록: {why}"
+    ),
+    "recorded.gate": Text(
+        "the limits of the automatic check were changed meanwhile",
+        "그사이 자동 점검 기준이 변경됨",
+    ),
+    "recorded.health": Text(
+        "the limits for the time in use were changed meanwhile",
+        "그사이 운영 중 감시 기준이 변경됨",
+    ),
+    "recorded.evidence": Text(
+        "the settings for the pictures were changed meanwhile",
+        "그사이 사진 관련 설정이 변경됨",
+    ),
+    "recorded.language": Text(
+        "the language of this form was changed meanwhile", "그사이 이 양식의 언어가 변경됨"
+    ),
+    "recorded.deleted": Text(
+        "version {version} was deleted meanwhile", "그사이 {version}번 버전이 삭제됨"
+    ),
+    "recorded.file": Text(
+        "its file {file} was exchanged meanwhile", "그사이 버전의 파일이 바뀜({file})"
+    ),
+    "recorded.scenario": Text(
+        "the note of what it was made from was changed meanwhile",
+        "그사이 버전의 출처 기록이 변경됨",
+    ),
+    "recorded.files": Text(
+        "the files of the version cannot be used: {why}",
+        "버전의 파일을 사용할 수 없음(기록: {why})",
+    ),
+    "recorded.release": Text(
+        "other versions would go into use now than those that were shown",
+        "지금 적용될 버전이 승인 요청 당시와 다름",
+    ),
+    "recorded.unreadable": Text(
+        "the record of what was asked cannot be read any more",
+        "승인 요청 기록을 더 이상 읽을 수 없음",
+    ),
+    "recorded.record": Text("the record of what was asked was changed", "승인 요청 기록이 변경됨"),
+    "recorded.other": Text("{why}", "승인을 그대로 적용할 수 없음(기록: {why})"),
     # Pictures.
     "pictures": Text("Where the two disagree", "두 버전의 결과가 다른 장면"),
     "pictures.first": Text("What it misses", "놓친 객체"),
