@@ -118,7 +118,8 @@ class StillnessWatch:
     def _since(self, position: int) -> set[int]:
         """The frames after the last one that this one is again, where nothing moved meanwhile."""
         now = self._looks[position]
-        for earlier in range(position - 2, max(-1, position - 2 - _MEMORY), -1):
+        # From the one before, which is no such frame itself but may have another shape.
+        for earlier in range(position - 1, max(-1, position - 2 - _MEMORY), -1):
             then = self._looks[earlier]
             if then.content.shape != now.content.shape:
                 break

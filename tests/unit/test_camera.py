@@ -202,3 +202,15 @@ def test_frames_without_colour_are_known_and_are_no_fault(scenes):
     assert not are_grey(scenes)
     assert not are_grey([*scenes, *grey[:-1]])
     assert not are_grey([])
+
+
+def test_a_frame_of_another_shape_between_two_that_are_one_is_looked_at():
+    random = np.random.default_rng(0)
+    shapes = ((180, 320), (240, 320), (320, 240), (48, 48), (7, 300), (90, 160))
+    pictures = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    pictures += [np.zeros((*shape, 3), np.uint8) for shape in shapes]
+    assert find_faults([pictures[0], pictures[1], pictures[0]]) == ()
+    assert FaultKind.FROZEN not in kinds([pictures[6], pictures[7], pictures[6]])
+    for _ in range(40):
+        chosen = random.integers(0, len(pictures), random.integers(2, 14))
+        assert isinstance(find_faults([pictures[number] for number in chosen]), tuple)
