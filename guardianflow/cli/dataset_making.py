@@ -10,12 +10,22 @@ from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, 
 from guardianflow.errors import InputError
 
 if TYPE_CHECKING:
-    from guardianflow.data.checker import Checked
-    from guardianflow.data.splitting import Shares
+    from guardianflow.data.conversion import Converted
+    from guardianflow.data.splitting import Shares, SplitSet
 
 _ValShare = Annotated[float, typer.Option("--val", help="Share of the images that val gets.")]
 _TestShare = Annotated[float, typer.Option("--test", help="Share of the images that test gets.")]
 _Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same splits.")]
+_Anew = Annotated[
+    bool, typer.Option("--anew", help="Share all images out again, whatever split they are in.")
+]
+_NearKnown = Annotated[
+    bool,
+    typer.Option(
+        "--near-known",
+        help="Leave near duplicates in their splits, as `near_duplicates: known` of a scenario.",
+    ),
+]
 
 
 def add_commands(group: typer.Typer) -> None:
@@ -30,9 +40,8 @@ def split(
     val: _ValShare = 0.15,
     test: _TestShare = 0.15,
     seed: _Seed = 0,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Share all images out again, whatever split they are in.")
-    ] = False,
+    anew: _Anew = False,
+    near_known: _NearKnown = False,
     root: Annotated[
         Path | None, typer.Option(help="Stands in for `path` of a data.yaml of another machine.")
     ] = None,
@@ -58,9 +67,10 @@ def split(
             shares,
             base=root,
             anew=anew,
+            near_known=near_known,
             on_progress=lambda p: show(p.step, p.done, p.total),
         )
-    _tell(made, to, as_json=as_json)
+    _tell(made, to, seed=seed, near_known=near_known, as_json=as_json)
 
 
 def convert(
@@ -69,11 +79,14 @@ def convert(
     val: _ValShare = 0.15,
     test: _TestShare = 0.15,
     seed: _Seed = 0,
+    anew: _Anew = False,
+    near_known: _NearKnown = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Turn COCO, VOC, CVAT, Label Studio, Supervisely, NDJSON or a class list into a YOLO set.
 
-    Images are copied. Where the export has no val or test, they are made as `split` makes them.
+    Images are copied. Where the export has no val or test, they are made as `split` makes them;
+    what shows one picture is brought into one split.
 
     [bold]Examples[/]
 
@@ -84,16 +97,18 @@ def convert(
     shares = _shares(val, test, seed)
     with meter(quiet=as_json) as show:
         made = convert_dataset(
-            path, to, shares, on_progress=lambda p: show(p.step, p.done, p.total)
+            path,
+            to,
+            shares,
+            anew=anew,
+            near_known=near_known,
+            on_progress=lambda p: show(p.step, p.done, p.total),
         )
-    extra = {"kind": made.kind, "left_out": dict(made.left_out), "drawn": list(made.drawn)}
-    _tell(made.checked, to, as_json=as_json, **extra)
+    extra = {"kind": made.kind, "left_out": dict(made.left_out)}
+    _tell(made, to, seed=seed, near_known=near_known, as_json=as_json, **extra)
     if not as_json:
         for what, count in made.left_out.items():
             say(f"left out: {count} {what}")
-        if made.drawn:
-            splits = ", ".join(made.drawn)
-            say(f"{made.kind} did not name all splits; drawn with seed {seed}: {splits}")
 
 
 def _shares(val: float, test: float, seed: int) -> "Shares":
@@ -112,17 +127,33 @@ def _shares(val: float, test: float, seed: int) -> "Shares":
     return Shares(val, test, seed)
 
 
-def _tell(made: "Checked", to: Path, *, as_json: bool, **extra: object) -> None:
+def _tell(
+    made: "SplitSet | Converted",
+    to: Path,
+    *,
+    seed: int,
+    near_known: bool,
+    as_json: bool,
+    **extra: object,
+) -> None:
     from guardianflow.data.findings import readable, typed
     from guardianflow.data.summary import figures_by_split
 
-    counts = figures_by_split(made)
+    counts = figures_by_split(made.checked)
     if as_json:
         splits = {split: asdict(figures) for split, figures in counts.items()}
-        print_result({"path": readable(to), "splits": splits, **extra}, as_json=True)
+        how = {"drawn": list(made.drawn), "moved": made.moved}
+        print_result({"path": readable(to), "splits": splits, **extra, **how}, as_json=True)
         return
-    rows = [[name, *(one.boxes[name] for one in counts.values())] for name in made.classes]
+    classes = made.checked.classes
+    rows = [[name, *(one.boxes[name] for one in counts.values())] for name in classes]
     images = ["images", *(one.images for one in counts.values())]
     print_table(readable(to), ["", *counts], [images, *rows])
-    check = typed("guardianflow", "dataset", "check", to)
+    if made.moved:
+        leave = "" if near_known else "; --near-known leaves what only looks alike where it was"
+        say(f"images that changed split, to where most of the same picture is: {made.moved}{leave}")
+    if made.drawn:
+        say(f"drawn with seed {seed}: {', '.join(made.drawn)}")
+    known = ("--near-known",) if near_known else ()
+    check = typed("guardianflow", "dataset", "check", to, *known)
     say(f"next: {check} --report check.html")

@@ -111,8 +111,12 @@ def exported_from(image: Path | str) -> str | None:
     return match["origin"] if match else None
 
 
-def find_groups(samples: Sequence[Sample]) -> list[list[int]]:
+def find_groups(samples: Sequence[Sample], *, near: bool = True) -> list[list[int]]:
     """Put together what shows one picture: the same bytes, near duplicates, exporters' copies.
+
+    Args:
+        samples: The images.
+        near: Whether near duplicates count.
 
     Returns:
         The places of the samples of each group, in their order.
@@ -127,7 +131,7 @@ def find_groups(samples: Sequence[Sample]) -> list[list[int]]:
         for place, sample in enumerate(samples):
             if key := name(sample):
                 edges.append((first.setdefault(key, place), place))
-    shown, hashes = _hashed(samples)
+    shown, hashes = _hashed(samples if near else ())
     for row, column in _near(hashes):
         edges.append((places[id(shown[row])], places[id(shown[column])]))
     table = np.array(edges, np.int64).reshape(-1, 2).T

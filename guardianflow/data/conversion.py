@@ -22,10 +22,10 @@ from guardianflow.data.decoding import image_size
 from guardianflow.data.description import read_description
 from guardianflow.data.findings import Fault, errors, readable, refusal, short, typed
 from guardianflow.data.foreign_sets import ForeignSet, Picture, images_below, read_foreign
-from guardianflow.data.kinds import Kind, no_description, recognise
+from guardianflow.data.kinds import Kind, Recognised, no_description, recognise
 from guardianflow.data.listing import comparable
 from guardianflow.data.rules import MIXED, Code
-from guardianflow.data.splitting import Shares, fresh_folder, share_out, write_lists
+from guardianflow.data.splitting import Shares, fresh_folder, share_out, tolerated, write_lists
 from guardianflow.data.yaml_file import SPLITS
 from guardianflow.disk import telling_full
 from guardianflow.errors import DatasetInvalid, InputError
@@ -42,13 +42,16 @@ class Converted:
         kind: The format that the data set was in.
         checked: The YOLO set.
         left_out: What could not be taken over, and how often.
-        drawn: The splits that were drawn because the other format did not name all three.
+        drawn: The splits that were drawn: the other format did not name them, or nothing was left
+            of them when what shows one picture was brought together.
+        moved: How many images were brought into another split, where the rest of their picture is.
     """
 
     kind: Kind
     checked: Checked
     left_out: Counter[str]
     drawn: tuple[str, ...]
+    moved: int
 
 
 def convert_dataset(
@@ -56,6 +59,8 @@ def convert_dataset(
     to: Path,
     shares: Shares,
     *,
+    anew: bool = False,
+    near_known: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Converted:
     """Write a YOLO set of a data set in another format.
@@ -64,6 +69,8 @@ def convert_dataset(
         place: The folder of the data set, or the file with its annotations.
         to: A new folder.
         shares: How much is kept for val and test where the data set has no such splits.
+        anew: Whether all images are shared out again, also those that have a split.
+        near_known: Whether near duplicates stay in the splits that they are in.
         on_progress: Told how many images were copied and looked at.
 
     Raises:
@@ -72,7 +79,32 @@ def convert_dataset(
         InputError: The folder cannot be written, or an image cannot be copied.
         DiskFull: There is no room for it.
     """
-    place = place.absolute()
+    found, foreign = _read(place.absolute())
+    chosen = _find_images(found.root, foreign)
+    report = Reporter(on_progress)
+    with fresh_folder(to) as draft:
+        _write(draft, foreign, chosen, report)
+        checked = _checked(draft, on_progress, tolerated=MIXED)
+        # Without a train split of its own all of it is shared out.
+        whole = anew or "train" not in checked.splits
+        shared = share_out(checked, shares, anew=whole, near_known=near_known)
+        if shared.splits != checked.splits:
+            write_lists(shared.splits, checked.classes, draft, draft)
+            _checked(draft, None, needs=SPLITS, tolerated=tolerated(near_known=near_known))
+    final = check_dataset(to, needs=SPLITS, tolerated=tolerated(near_known=near_known))
+    # What is in no split is learned from, beside those that are; where none is in any, no split
+    # was named.
+    drawn = shared.drawn if any(picture.split for picture, _ in chosen) else SPLITS
+    return Converted(found.kind, final, foreign.left_out, drawn, shared.moved)
+
+
+def _read(place: Path) -> tuple[Recognised, ForeignSet]:
+    """What a data set in another format holds.
+
+    Raises:
+        DatasetInvalid: It is in no format that is known, or names nothing.
+        InputError: It is a YOLO set.
+    """
     if read_description(place, []):
         check = typed("guardianflow", "dataset", "check", place)
         raise InputError(
@@ -88,28 +120,7 @@ def convert_dataset(
         what = f"names no {'images' if foreign.classes else 'classes'} ({found.kind})"
         fault = Fault(Code.FORMAT_BROKEN, what, "Export it again, with its annotations.")
         raise refusal([fault.at(found.files[0])])
-    chosen = _find_images(found.root, foreign)
-    drawn = _to_draw([picture for picture, _ in chosen])
-    report = Reporter(on_progress)
-    with fresh_folder(to) as draft:
-        _write(draft, foreign, chosen, report)
-        checked = _checked(draft, on_progress, tolerated=MIXED)
-        # Without a train split of its own all of it is shared out.
-        shared = share_out(checked, shares, anew="train" not in checked.splits)
-        if shared != checked.splits:
-            write_lists(shared, checked.classes, draft, draft)
-            _checked(draft, None, needs=SPLITS)
-    final = check_dataset(to, needs=SPLITS)
-    return Converted(found.kind, final, foreign.left_out, drawn)
-
-
-def _to_draw(pictures: Sequence[Picture]) -> tuple[str, ...]:
-    """The splits that nobody named; all, where there is no train split to take the others from."""
-    named = {picture.split for picture in pictures}
-    if named == {None} or not named & {None, "train"}:
-        return SPLITS
-    # What is in no split is learned from, beside those that are.
-    return tuple(split for split in SPLITS if split not in named | {"train"})
+    return found, foreign
 
 
 def _checked(

@@ -43,6 +43,30 @@ class Shares:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class SharedOut:
+    """The images of each split, and how they came there.
+
+    Attributes:
+        splits: The images.
+        moved: How many were brought into another split, where the rest of their picture is.
+        drawn: The splits that were drawn.
+    """
+
+    splits: Mapping[str, tuple[Sample, ...]]
+    moved: int
+    drawn: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SplitSet:
+    """A description that was written: what a check says of it, and as in `SharedOut`."""
+
+    checked: Checked
+    moved: int
+    drawn: tuple[str, ...]
+
+
 def split_dataset(
     place: Path,
     to: Path,
@@ -50,8 +74,9 @@ def split_dataset(
     *,
     base: Path | None = None,
     anew: bool = False,
+    near_known: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-) -> Checked:
+) -> SplitSet:
     """Write a description of a data set in which no split is missing or mixed, and check it.
 
     Args:
@@ -60,6 +85,7 @@ def split_dataset(
         shares: How much is taken for the splits that are missing.
         base: Stands in for `path` of data.yaml.
         anew: Whether all images are shared out again, also those that have a split.
+        near_known: Whether near duplicates stay in the splits that they are in.
         on_progress: Told how many images were looked at.
 
     Raises:
@@ -71,55 +97,97 @@ def split_dataset(
     checked = check_dataset(place, base=base, on_progress=on_progress)
     if wrong := [finding for finding in errors(checked.findings) if finding.code not in _MENDED]:
         raise refusal(wrong)
-    splits = share_out(checked, shares, anew=anew)
-    if splits == checked.splits:
-        raise InputError(
-            f"{readable(checked.root)} has train, val and test, and no picture in two of them: "
-            "nothing is missing.",
-            remedy="Add --anew to share all of its images out again.",
-        )
+    shared = share_out(checked, shares, anew=anew, near_known=near_known)
+    if shared.splits == checked.splits:
+        raise _nothing_missing(checked.root, near_known=near_known)
     with fresh_folder(to) as draft:
         # Seen from the folder as it will be called.
-        write_lists(splits, checked.classes, draft, checked.root if base is None else base, to)
-    made = check_dataset(to, needs=SPLITS)
+        write_lists(shared.splits, checked.classes, draft, base or checked.root, to)
+    made = check_dataset(to, needs=SPLITS, tolerated=tolerated(near_known=near_known))
     if wrong := errors(made.findings):
         shutil.rmtree(to)
         raise refusal(wrong)
-    return made
+    return SplitSet(made, shared.moved, shared.drawn)
+
+
+def _nothing_missing(root: Path, *, near_known: bool) -> InputError:
+    known, use = "", "Add"
+    if near_known:
+        known = " but near duplicates, which are known"
+        use = "Use it as it is, with `near_duplicates: known` under dataset in the scenario; or add"
+    return InputError(
+        f"{readable(root)} has train, val and test, and no picture in two of them{known}: nothing "
+        "is missing.",
+        remedy=f"{use} --anew to share all of its images out again.",
+    )
+
+
+def tolerated(*, near_known: bool) -> tuple[Code, ...]:
+    """What is no error of a data set whose near duplicates are known."""
+    return (Code.IMAGE_NEARLY_TWICE,) if near_known else ()
 
 
 def share_out(
-    checked: Checked, shares: Shares, *, anew: bool = False
-) -> dict[str, tuple[Sample, ...]]:
-    """The images of each split, of which none is missing and no two show one picture.
+    checked: Checked, shares: Shares, *, anew: bool = False, near_known: bool = False
+) -> SharedOut:
+    """Share the images out: no split is missing, and no picture is in two of them.
+
+    Args:
+        checked: The data set.
+        shares: How much is taken for the splits that are missing.
+        anew: Whether all images are shared out again.
+        near_known: Whether near duplicates stay in the splits that they are in. What is drawn is
+            drawn without them all the same.
 
     Raises:
         DatasetInvalid: There are too few pictures that differ.
         InputError: There is nothing to take from.
     """
-    there = {split: samples for split, samples in checked.splits.items() if samples}
-    if UNNAMED in there:
-        there = {"train": there[UNNAMED]}
-    if anew:
-        there = {"train": tuple(sample for samples in there.values() for sample in samples)}
-    there = _regrouped(there)
+    before = {split: samples for split, samples in checked.splits.items() if samples}
+    whole = anew or UNNAMED in before
+    if whole:
+        before = {"train": tuple(sample for samples in before.values() for sample in samples)}
+    there = _regrouped(before, near=not near_known)
+    homes = {id(sample): split for split, samples in before.items() for sample in samples}
+    moved = sum(homes[id(sample)] != split for split, ones in there.items() for sample in ones)
     missing = [split for split in SPLITS if split not in there]
     if not missing:
-        return there
+        return SharedOut(there, moved, ())
+    # Whether splits are missing for their near duplicates alone.
+    alike = not near_known and len(_regrouped(before, near=False)) > len(there)
+    hint = "Add --near-known to leave what only looks alike in its split, or " if alike else ""
     if "train" in missing:
+        anew_too = "--anew to share all of its images out again."
         raise InputError(
             f"{readable(checked.root)} has no images for train, from which the others are taken.",
-            remedy="Add --anew to share all of its images out again.",
+            remedy=f"{hint or 'Add '}{anew_too}",
         )
+    drawn = _drawn(there, missing, shares, checked.root, hint)
+    return SharedOut(drawn, moved, SPLITS if whole else tuple(missing))
+
+
+def _drawn(
+    there: Mapping[str, tuple[Sample, ...]],
+    missing: Sequence[str],
+    shares: Shares,
+    root: Path,
+    hint: str,
+) -> dict[str, tuple[Sample, ...]]:
+    """All splits, those that are missing taken from train.
+
+    Raises:
+        DatasetInvalid: There are too few pictures that differ.
+    """
     pool = sorted(there["train"], key=lambda sample: os.fspath(sample.image))
     total = sum(map(len, there.values()))
     wanted = {s: max(1, round(getattr(shares, s) * total)) for s in missing}
     taken = _draw(pool, wanted, shares.seed)
     if taken is None:
+        bring = "Bring images of other moments; what shows one picture stays in one split."
         raise DatasetInvalid(
-            f"{len(pool)} images of {readable(checked.root)} are too few, or too much alike, to "
+            f"{len(pool)} images of {readable(root)} are too few, or too much alike, to "
             f"take {', '.join(f'{count} for {split}' for split, count in wanted.items())} of them.",
-            remedy="Bring images of other moments; what shows one picture stays in one split.",
+            remedy=f"{hint}{bring[0].lower() if hint else bring[0]}{bring[1:]}",
             value=len(pool),
         )
     chosen = {number for numbers in taken.values() for number in numbers}
@@ -128,14 +196,16 @@ def share_out(
     return {split: {**there, "train": rest, **made}[split] for split in SPLITS}
 
 
-def _regrouped(splits: Mapping[str, Sequence[Sample]]) -> dict[str, tuple[Sample, ...]]:
+def _regrouped(
+    splits: Mapping[str, Sequence[Sample]], *, near: bool
+) -> dict[str, tuple[Sample, ...]]:
     """The splits that are there, each group in the one that has most of it, or the first of these.
 
     A split of which nothing is left is none.
     """
     homes = [split for split in SPLITS for _ in splits.get(split, ())]
     samples = [sample for split in SPLITS for sample in splits.get(split, ())]
-    for group in find_groups(samples) if len(set(homes)) > 1 else ():
+    for group in find_groups(samples, near=near) if len(set(homes)) > 1 else ():
         counts = Counter(homes[place] for place in group)
         (home, _), *_ = counts.most_common()
         for place in group:

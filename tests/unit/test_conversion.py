@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -248,20 +249,81 @@ def test_splits_that_the_format_has_are_kept_and_a_missing_one_is_made(tmp_path:
     assert (len(splits["train"]), len(splits["test"]), made.drawn) == (4, 2, ("test",))
 
 
-def test_one_picture_in_two_splits_of_an_export_is_brought_into_one(tmp_path: Path) -> None:
-    def write(folder: Path) -> None:
-        voc(folder)
-        (copied,) = (folder / "JPEGImages").glob(IMAGES[0])
-        Image.open(copied).save(copied.with_name(IMAGES[7]), "PNG", compress_level=1)
-        lists = folder / "ImageSets/Main"
-        lists.mkdir(parents=True)
-        for split, some in (("train", IMAGES[:4]), ("val", IMAGES[4:6]), ("test", IMAGES[6:])):
-            (lists / f"{split}.txt").write_text("".join(f"{Path(name).stem}\n" for name in some))
+def mixed(folder: Path, copies: int, *ends: int) -> None:
+    """An export whose last images look like its first one; its splits end at these places."""
+    voc(folder)
+    images = folder / "JPEGImages"
+    for name in IMAGES[len(IMAGES) - copies :]:
+        Image.open(images / IMAGES[0]).save(images / name, "PNG", compress_level=1)
+    lists = folder / "ImageSets/Main"
+    lists.mkdir(parents=True)
+    for split, first, end in zip(SPLITS, (0, *ends), (*ends, len(IMAGES)), strict=True):
+        stems = [Path(name).stem for name in IMAGES[first:end]]
+        (lists / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
 
-    to, made = convert(tmp_path, write)
-    splits = {s: sorted(o.image.name for o in ones) for s, ones in made.checked.splits.items()}
-    assert splits == {"train": [*IMAGES[:4], IMAGES[7]], "val": IMAGES[4:6], "test": [IMAGES[6]]}
+
+def in_splits(made: Converted) -> dict[str, list[str]]:
+    return {s: sorted(o.image.name for o in ones) for s, ones in made.checked.splits.items()}
+
+
+def main_code(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["dataset", *map(str, words)])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_one_picture_in_two_splits_of_an_export_is_brought_into_one(tmp_path: Path) -> None:
+    to, made = convert(tmp_path, lambda folder: mixed(folder, 1, 4, 6))
+    assert in_splits(made) == {
+        "train": [*IMAGES[:4], IMAGES[7]], "val": IMAGES[4:6], "test": [IMAGES[6]],
+    }  # fmt: skip
+    assert (made.moved, made.drawn) == (1, ())
     assert not errors(check_dataset(to, needs=SPLITS).findings)
+
+
+def test_what_changed_split_is_told_and_a_split_that_was_emptied_counts_as_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, made = convert(tmp_path, lambda folder: mixed(folder, 1, 4, 7))
+    assert (made.moved, made.drawn) == (1, ("test",))
+    assert main_code("convert", tmp_path / "from", tmp_path / "b", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["moved"], told["drawn"]) == (1, ["test"])
+    assert main_code("convert", tmp_path / "from", tmp_path / "c") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "images that changed split, to where most of the same picture is: 1; --near-known leaves"
+        in said
+    )
+    assert "drawn with seed 0: test" in said
+
+
+def test_near_duplicates_that_are_known_stay_in_the_splits_of_the_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "from").mkdir()
+    mixed(tmp_path / "from", 2, 4, 6)
+    made = convert_dataset(tmp_path / "from", tmp_path / "to", SHARES, near_known=True)
+    assert in_splits(made) == {"train": IMAGES[:4], "val": IMAGES[4:6], "test": IMAGES[6:]}
+    assert (made.moved, made.drawn) == (0, ())
+    assert main_code("convert", tmp_path / "from", tmp_path / "b", "--near-known") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "changed split" not in said
+    command = shlex.split(said.partition("next: ")[2].partition(" --report")[0])
+    assert main_code(*command[2:]) == 0
+
+
+@pytest.mark.parametrize("option", ["--near-known", "--anew"])
+def test_where_nothing_is_left_to_learn_from_the_remedies_work(tmp_path: Path, option: str) -> None:
+    (tmp_path / "from").mkdir()
+    mixed(tmp_path / "from", 3, 1, 4)
+    command = ["convert", tmp_path / "from", tmp_path / "to"]
+    with pytest.raises(InputError, match="no images for train") as refused:
+        convert_dataset(tmp_path / "from", tmp_path / "to", SHARES)
+    assert option in refused.value.remedy
+    assert main_code(*command) == 2
+    assert main_code(*command, option) == 0
 
 
 def test_a_class_list_in_each_split_has_to_be_the_same(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def names(checked: object) -> dict[str, set[str]]:
 
 def test_a_split_is_made_seeded_and_can_be_trained_from(root: Path, tmp_path: Path) -> None:
     before = sorted(path for path in root.rglob("*"))
-    made = names(split_dataset(root, tmp_path / "a", SHARES))
+    made = names(split_dataset(root, tmp_path / "a", SHARES).checked)
     assert {split: len(images) for split, images in made.items()} == {
         "train": 12,
         "val": 4,
@@ -64,14 +64,14 @@ def test_a_split_is_made_seeded_and_can_be_trained_from(root: Path, tmp_path: Pa
     }
     assert len(set().union(*made.values())) == 20
     assert names(open_dataset(tmp_path / "a", ["person", "helmet"], needs=SPLITS)) == made
-    assert names(split_dataset(root, tmp_path / "b", SHARES)) == made
+    assert names(split_dataset(root, tmp_path / "b", SHARES).checked) == made
     assert (tmp_path / "b/val.txt").read_bytes() == (tmp_path / "a/val.txt").read_bytes()
-    assert names(split_dataset(root, tmp_path / "c", Shares(0.2, 0.2, seed=4))) != made
+    assert names(split_dataset(root, tmp_path / "c", Shares(0.2, 0.2, seed=4)).checked) != made
     assert sorted(path for path in root.rglob("*")) == before
 
 
 def test_it_may_lie_in_the_data_set_and_move_with_it(root: Path, tmp_path: Path) -> None:
-    made = names(split_dataset(root, root / "split", SHARES))
+    made = names(split_dataset(root, root / "split", SHARES).checked)
     root.rename(tmp_path / "moved")
     assert names(check_dataset(tmp_path / "moved/split", needs=SPLITS)) == made
     assert not check_dataset(tmp_path / "moved").findings
@@ -81,7 +81,7 @@ def test_what_is_there_stays_and_the_rest_is_taken_from_train(tmp_path: Path) ->
     root = make(tmp_path / "data", images=20)
     text = (root / "data.yaml").read_text().replace("test: images/test\n", "test: ''\n")
     (root / "data.yaml").write_text(text)
-    made = names(split_dataset(root, tmp_path / "a", SHARES))
+    made = names(split_dataset(root, tmp_path / "a", SHARES).checked)
     assert made["val"] == {"val0.png", "val1.png"}
     assert len(made["test"]) == 4
     assert all(name.startswith("train") for name in made["train"] | made["test"])
@@ -91,7 +91,7 @@ def test_every_class_gets_its_share(root: Path, tmp_path: Path) -> None:
     for number in range(20):
         rows = ROW if number % 4 else CLEAN
         (root / f"labels/train/train{number}.txt").write_text(rows)
-    made = split_dataset(root, tmp_path / "a", SHARES)
+    made = split_dataset(root, tmp_path / "a", SHARES).checked
     helmets = {
         split: sum(int((sample.classes == 1).sum()) for sample in samples)
         for split, samples in made.splits.items()
@@ -112,7 +112,7 @@ def test_copies_and_pictures_that_look_the_same_stay_together(root: Path, tmp_pa
     for number in range(8):
         (labels / f"film{number}.txt").write_text(CLEAN)
     for seed in range(5):
-        made = names(split_dataset(root, tmp_path / f"to{seed}", Shares(0.3, 0.3, seed)))
+        made = names(split_dataset(root, tmp_path / f"to{seed}", Shares(0.3, 0.3, seed)).checked)
         for begin in ("cam", "film"):
             assert sum(any(n.startswith(begin) for n in ones) for ones in made.values()) == 1
 
@@ -154,8 +154,46 @@ def test_a_split_of_which_nothing_is_left_is_drawn(tmp_path: Path) -> None:
     root = make(tmp_path / "data", images=20)
     for number in range(2):
         shutil.copy(root / f"images/train/train{number}.png", root / f"images/val/val{number}.png")
-    made = names(split_dataset(root, tmp_path / "a", SHARES))
+    made = names(split_dataset(root, tmp_path / "a", SHARES).checked)
     assert len(made["val"] - {"val0.png", "val1.png"}) >= 2
+
+
+def test_near_duplicates_that_are_known_stay_where_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = mixed(tmp_path / "data")
+    before = names(check_dataset(root))
+    made = split_dataset(root, tmp_path / "a", SHARES, near_known=True)
+    assert names(made.checked) == {
+        "train": before["train"] | {f"cam_jpg.rf.3{HASH}.png"},
+        "val": before["val"] | {"exact.png"},
+        "test": {"test0.png", "test1.png"},
+    }
+    assert (made.moved, made.drawn) == (2, ())
+    assert split_dataset(root, tmp_path / "b", SHARES).moved == 3
+    with pytest.raises(InputError, match="near duplicates, which are known: nothing is missing"):
+        split_dataset(tmp_path / "a", tmp_path / "c", SHARES, near_known=True)
+    capsys.readouterr()
+    for option, moved in (("--near-known", 2), ("--anew", 0)):
+        words = ["dataset", "split", str(root), str(tmp_path / option), option, "--json"]
+        assert main_code(words) == 0
+        assert json.loads(capsys.readouterr().out)["moved"] == moved
+
+
+def test_a_fixed_camera_whose_splits_are_all_alike_is_told_of_the_option(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", images=4)
+    for split, count in (("train", 4), ("val", 2), ("test", 2)):
+        for number in range(count):
+            file = root / f"images/{split}/{split}{number}.png"
+            picture = np.asarray(Image.open(root / "images/train/train0.png")).copy()
+            picture[0, number] = len(split)
+            Image.fromarray(picture).save(file)
+    with pytest.raises(DatasetInvalid, match="too much alike") as refused:
+        split_dataset(root, tmp_path / "a", SHARES)
+    assert refused.value.remedy.startswith("Add --near-known")
+    with pytest.raises(InputError, match="nothing is missing") as ready:
+        split_dataset(root, tmp_path / "a", SHARES, near_known=True)
+    assert "near_duplicates: known" in ready.value.remedy
 
 
 def test_training_refuses_what_a_window_and_an_older_version_may_have(tmp_path: Path) -> None:
