@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -124,7 +125,7 @@ def _no_folder(key: str, text: str, path: Path) -> ScenarioInvalid:
     if _is_file(path):
         return ScenarioInvalid(
             f"{key} = {text!r}: {path} is a file, and not the YAML file of a data set.",
-            remedy=f"`guardianflow dataset check {path}` says what it is.",
+            remedy=f"`guardianflow dataset check {shlex.quote(str(path))}` says what it is.",
             key=key,
             value=str(path),
         )

@@ -269,10 +269,10 @@ def test_a_data_set_may_be_named_by_its_yaml_file_and_stand_elsewhere(tmp_path, 
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "dataset.yaml").write_text("names: [a]\n")
     assert data.resolve() == tmp_path / "sets" / "dataset.yaml"
-    (tmp_path / "sets.zip").write_bytes(b"PK")
+    (tmp_path / "my sets.zip").write_bytes(b"PK")
     with pytest.raises(ScenarioInvalid, match="is a file, and not the YAML file") as refused:
-        FolderData(kind="folder", path=str(tmp_path / "sets.zip")).resolve()
-    assert "dataset check" in refused.value.remedy
+        FolderData(kind="folder", path=str(tmp_path / "my sets.zip")).resolve()
+    assert f"`guardianflow dataset check '{tmp_path}/my sets.zip'`" in refused.value.remedy
     monkeypatch.setenv("SOME_DATA", str(tmp_path))
     rooted = FolderData(kind="folder", path="x", root="${SOME_DATA}/sets")
     assert rooted.base() == tmp_path / "sets"
