@@ -10,6 +10,7 @@ lock), the result does not depend on how many.
 """
 
 import hashlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -95,8 +96,7 @@ def check_dataset(
     if description is None:
         return Checked(place, (), {}, {}, tuple(findings))
     known = WantedClasses.of(description, classes, mapping or {}, findings)
-    given = () if base is None else ("--root", base)
-    split = typed("guardianflow", "dataset", "split", place, description.root / "split", *given)
+    split = _Splitting.of(place, description.root, base)
     findings += _unnamed(description, needs, split)
     if not any(description.sources.values()):
         # No split can be found; what lies beside data.yaml is looked at all the same.
@@ -112,6 +112,25 @@ def check_dataset(
     findings = [_for_this_use(one, tolerated, split) for one in findings]
     counts = {split: len(listing.images) for split, listing in listings.items()}
     return Checked(description.root, known.names, splits, counts, tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Splitting:
+    """The command that makes splits of a data set that can be used, and how they are used."""
+
+    command: str
+    use: str
+
+    @classmethod
+    def of(cls, place: Path, root: Path, base: Path | None) -> "_Splitting":
+        # The first name that is free: nothing is written into a folder that is there.
+        names = itertools.chain(("split",), (f"split-{n}" for n in itertools.count(2)))
+        to = next(root / name for name in names if not os.path.lexists(root / name))
+        given = () if base is None else ("--root", base)
+        # What it writes names the images by where they are.
+        without = "" if base is None else ", without --root and `dataset.root`"
+        command = typed("guardianflow", "dataset", "split", place, to, *given)
+        return cls(f"`{command}`", f"use that folder{without}")
 
 
 @dataclass
@@ -245,10 +264,10 @@ def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
     )
 
 
-def _for_this_use(finding: Finding, tolerated: Collection[Code], split: str) -> Finding:
+def _for_this_use(finding: Finding, tolerated: Collection[Code], split: _Splitting) -> Finding:
     """A finding as grave as it is here, with the command that brings one picture into one split."""
     if finding.code in MIXED:
-        remedy = f"`{split}` brings them into one split: use that folder. {finding.remedy}"
+        remedy = f"{split.command} brings them into one split: {split.use}. {finding.remedy}"
         finding = finding.model_copy(update={"remedy": remedy})
     if finding.code in tolerated:
         finding = finding.model_copy(update={"severity": Severity.WARNING})
@@ -271,15 +290,17 @@ def _no_label(label: str) -> Fault:
     )
 
 
-def _unnamed(description: Description, needs: Sequence[str], command: str) -> Iterator[Finding]:
+def _unnamed(
+    description: Description, needs: Sequence[str], splitting: _Splitting
+) -> Iterator[Finding]:
     """The splits that are needed and not named; where none is named, that was said already."""
     missing = [split for split in needs if split not in description.sources]
     for split in missing if description.sources else ():
         fault = Fault(
             Code.SPLIT_UNNAMED,
             f"names no images for {split}, which is needed ({', '.join(needs)})",
-            f"Name a folder of images that is kept for {split}, or let `{command}` choose them: "
-            "use that folder.",
+            f"Name a folder of images that is kept for {split}, or let {splitting.command} choose "
+            f"them: {splitting.use}.",
             value=split,
         )
         yield fault.at(description.file)

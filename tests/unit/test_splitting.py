@@ -150,6 +150,24 @@ def test_one_picture_in_two_splits_is_an_error_that_its_remedy_mends(tmp_path: P
     assert not errors(check_dataset(tmp_path / "b").findings)
 
 
+@pytest.mark.parametrize("wrong", ["mixed", "unnamed"])
+def test_the_remedy_works_where_the_data_lie_elsewhere_and_split_is_taken(
+    tmp_path: Path, wrong: str
+) -> None:
+    base = mixed(tmp_path / "my data") if wrong == "mixed" else make(tmp_path / "my data", 20)
+    place = tmp_path / "described"
+    (place / "split").mkdir(parents=True)
+    (place / "split/mine.txt").write_text("mine")
+    text = (base / "data.yaml").read_text().replace("path: .", "path: /another/machine")
+    if wrong == "unnamed":
+        text = text.replace("test: images/test\n", "")
+    (place / "data.yaml").write_text(text)
+    (one, *_) = errors(check_dataset(place, base=base, needs=SPLITS).findings)
+    assert "use that folder, without --root and `dataset.root`" in one.remedy
+    assert main_code(shlex.split(one.remedy.split("`")[1])[1:]) == 0
+    assert main_code(["dataset", "check", str(place / "split-2")]) == 0
+
+
 def test_a_split_of_which_nothing_is_left_is_drawn(tmp_path: Path) -> None:
     root = make(tmp_path / "data", images=20)
     for number in range(2):
