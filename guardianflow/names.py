@@ -8,6 +8,7 @@ unambiguous because no segment may contain a dot. Class names are other people's
 be printed.
 """
 
+import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from guardianflow.errors import NameInvalid
 
 SEGMENT = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 MAX_LENGTH = 200
+_METRIC_KEY_LENGTH = 250
 _WORD = r"[a-z0-9]+"
 _PUBLIC = re.compile(
     rf"(?P<customer>{SEGMENT})/(?P<site>{SEGMENT})/(?P<zone>{SEGMENT})/(?P<task>{SEGMENT})"
@@ -124,6 +126,11 @@ def metric_key(metric: str) -> str:
     """The key by which MLflow keeps a figure, e.g. of `recall.Safety Vest (yellow)`.
 
     MLflow allows letters of all scripts, digits, `_ - . :`, blanks and slashes, but takes these for
-    paths. Every other sign is written as its number, so that no two classes share a key.
+    paths. Every other sign is written as its number, so that no two classes share a key; so is the
+    dot of a name that would be the folder itself or one above. What is too long ends in a digest.
     """
-    return re.sub(r"[^\w.\- ]", lambda sign: f":{ord(sign[0]):x}:", metric)
+    key = re.sub(r"[^\w.\- ]|^\.(?=\.|$)", lambda sign: f":{ord(sign[0]):x}:", metric)
+    if len(key) <= _METRIC_KEY_LENGTH:
+        return key
+    digest = hashlib.sha256(metric.encode()).hexdigest()[:32]
+    return f"{key[: _METRIC_KEY_LENGTH - 33]}-{digest}"

@@ -14,7 +14,14 @@ from guardianflow.errors import (
     LedgerDamaged,
     StoredUnreadable,
 )
-from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, find_reports
+from guardianflow.health.report import (
+    NAME_TAG,
+    VERDICT_TAG,
+    VERSION_TAG,
+    find_reports,
+    number_in,
+    stamp_of,
+)
 from guardianflow.orchestration.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.release.ledger import Ledger
@@ -97,9 +104,8 @@ def _newest_reports(registry: ModelRegistryManager) -> dict[tuple[str, int], Run
     """The newest report of each version, of the last few hundred."""
     found: dict[tuple[str, int], Run] = {}
     for run in find_reports(registry.client, {}):
-        version = run.data.tags.get(VERSION_TAG, "")
-        if version.isdecimal():
-            found.setdefault((run.data.tags.get(NAME_TAG, ""), int(version)), run)
+        if version := number_in(run, VERSION_TAG):
+            found.setdefault((run.data.tags.get(NAME_TAG, ""), version), run)
     return found
 
 
@@ -112,11 +118,10 @@ def _health(report: Run | None, last: Mapping[str, object]) -> Row:
             "health": NO_REPORT if health == SILENT else health,
             "last report (UTC)": last.get(columns[1], ""),
         }
-    when = datetime.fromtimestamp(report.info.start_time / 1000, UTC)
     return {
         "health": report.data.tags.get(VERDICT_TAG, "unknown"),
         # To the hour: boxes report every few minutes, and each change is a new page.
-        "last report (UTC)": f"{when:%Y-%m-%d %H} h",
+        "last report (UTC)": f"{stamp_of(report):%Y-%m-%d %H} h",
     }
 
 

@@ -1,7 +1,6 @@
 """The commands about health: what an edge box reports, and how the champions do."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,8 +114,8 @@ def _row(registry: "ModelRegistryManager", run: "Run") -> dict[str, object]:
             reason = error.message
     return {
         "report": run.info.run_id,
-        "time": datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        "version": int(tags.get(reports.VERSION_TAG, "0")),
+        "time": reports.stamp_of(run),
+        "version": reports.number_in(run, reports.VERSION_TAG) or 0,
         "camera": tags.get(reports.CAMERA_TAG, ""),
         "window": window,
         "window_verdict": tags.get(reports.WINDOW_VERDICT_TAG, ""),

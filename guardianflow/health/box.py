@@ -7,6 +7,7 @@ names no verdict. Whoever judges reads the champion, the limits and the history 
 """
 
 from datetime import UTC, datetime, timedelta
+from json import JSONDecodeError
 from typing import Annotated
 
 from mlflow import MlflowClient
@@ -32,11 +33,12 @@ from guardianflow.records import (
     open_record,
     read_record,
 )
-from guardianflow.registry import ModelRegistryManager
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import MetricName, Today, nothing_known
 from guardianflow.stored import Stored
 
 _JUDGED_TAG = "guardianflow.judged"
+_UNFIT = "INVALID_PARAMETER_VALUE"
 _IN_ONE_PASS = 100
 CLOCK_AHEAD = timedelta(hours=1)
 """A clock may be wrong by that much; a wrong time zone is more, and so is a box that starts in
@@ -68,6 +70,16 @@ class BoxReport(Stored):
     @classmethod
     def _a_name(cls, value: str) -> str:
         return ModelName.parse(value).public
+
+    @field_validator("begin", "end")
+    @classmethod
+    def _a_time_in_utc(cls, value: datetime) -> datetime:
+        # It stays as it was written: the digest is made of that.
+        try:
+            value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("it lies before the year 1 or after the year 9999 in UTC") from error
+        return value
 
     @property
     def digest(self) -> str:
@@ -132,7 +144,8 @@ def _check(client: MlflowClient, report: BoxReport, now: datetime) -> None:
 def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> list[HealthReport]:
     """Judge what boxes posted since the last pass, the oldest first.
 
-    A report that cannot be read, or is about no champion, is set aside and keeps no other waiting.
+    A report that cannot be read, judged or kept, or is about no champion, is set aside and keeps no
+    other waiting.
     Where the champion's scenario cannot be read, the verdict says which limits count.
 
     Args:
@@ -148,10 +161,24 @@ def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> l
             said = report.report_id if report else "about no champion"
         except (ArtifactMissing, StoredUnreadable) as error:
             report, said = None, error.message
+        except (OverflowError, ValueError, MlflowException) as error:
+            if not _is_its_own_fault(error):
+                raise
+            report, said = None, f"It cannot be judged: {error}"
         if report:
             judged.append(report)
         _set_aside(client, run_id, said)
     return judged
+
+
+def _is_its_own_fault(error: Exception) -> bool:
+    """Whether what a box wrote is at fault, and not the server: trying again would change nothing.
+
+    An answer that is no JSON is a ValueError, too; of a report that is none, `read_record` says so.
+    """
+    if isinstance(error, MlflowException):
+        return error.error_code == _UNFIT
+    return not isinstance(error, JSONDecodeError)
 
 
 def next_unjudged(client: MlflowClient) -> str | None:
@@ -188,21 +215,35 @@ def _judge(
     champion = registry.get_champion(box.model)
     if champion is None or champion.version != box.version:
         return None
+    report = _report(registry, box, champion, today)
+    run_id = open_record(client, HEALTH, token, f"health {box.model} {box.version}")
+    report = report.model_copy(update={"report_id": run_id})
+    with scratch() as folder:
+        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
+        close_record(client, run_id, report, draft)
+    return report
+
+
+def _report(
+    registry: ModelRegistryManager, box: BoxReport, champion: RegisteredModelInfo, today: Today
+) -> HealthReport:
+    """What is to be kept, still without the MLflow run that will hold it."""
     standing = standing_of(registry, box.model, box.version)
     limits = limits_of(registry, champion, today)
     policy = limits.policy
     figures = {metric: Figure(value=value) for metric, value in box.metrics.items()}
     rules = [rule for rule in policy.rules if rule.metric in figures]
     own = judge(policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults)
-    past = past_windows(client, box.model, box.version, box.camera, since=standing.installed)
+    past = past_windows(
+        registry.client, box.model, box.version, box.camera, since=standing.installed
+    )
     concluded, row = conclude(own, policy, box.digest, past)
-    run_id = open_record(client, HEALTH, token, f"health {box.model} {box.version}")
-    report = HealthReport(
+    begin, end = box.begin.astimezone(UTC), box.end.astimezone(UTC)
+    return HealthReport(
         model_name=box.model,
         version=box.version,
         camera=box.camera,
-        window=f"{box.begin.astimezone(UTC):%Y-%m-%d %H:%M:%S} to "
-        f"{box.end.astimezone(UTC):%H:%M:%S} UTC",
+        window=f"{begin:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC",
         window_fingerprint=box.digest,
         evaluation=None,
         figures=figures,
@@ -212,12 +253,8 @@ def _judge(
         in_a_row=row,
         verdict=concluded.verdict,
         reason=concluded.reason + limits.remark,
-        report_id=run_id,
+        report_id="",
         # When the frames were taken counts, not when they were judged.
-        time=min(box.end.astimezone(UTC), datetime.now(UTC)),
+        time=min(end, datetime.now(UTC)),
         operation=standing.newest,
     )
-    with scratch() as folder:
-        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
-        close_record(client, run_id, report, draft)
-    return report

@@ -34,6 +34,8 @@ ANSWER_TAG = "guardianflow.answer"
 """What came of a failing report; without it nobody has answered yet."""
 _LOOKED_BACK = 200
 _TAG_LENGTH = 1000
+_DIGITS = 18
+_LAST_MS = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 class Fallback(BaseModel):
@@ -122,8 +124,8 @@ def past_windows(
         client, {NAME_TAG: name, VERSION_TAG: str(version), CAMERA_TAG: camera}
     ):
         tags = run.data.tags
-        known = tags.get(OPERATION_TAG, "")
-        if since is not None and known.isdecimal() and int(known) < since:
+        known = number_in(run, OPERATION_TAG)
+        if since is not None and known is not None and known < since:
             return
         said = tags.get(WINDOW_VERDICT_TAG, "")
         if said in set(Verdict):
@@ -157,7 +159,7 @@ def _sign(
     client: MlflowClient, name: str, *, since_ms: int = 0, until_ms: int = 0, oldest: bool = False
 ) -> datetime | None:
     times = [
-        run.info.start_time
+        stamp_of(run)
         for tag in (NAME_TAG, BOX_MODEL_TAG)
         for run in find_reports(
             client, {tag: name}, since_ms=since_ms, until_ms=until_ms, oldest=oldest, limit=1
@@ -165,7 +167,21 @@ def _sign(
     ]
     if not times:
         return None
-    return datetime.fromtimestamp((min(times) if oldest else max(times)) / 1000, UTC)
+    return min(times) if oldest else max(times)
+
+
+def stamp_of(run: Run) -> datetime:
+    """When a report was made by the clock of who made it, UTC; the nearest where that is no date.
+
+    A box may write any number there.
+    """
+    return datetime.fromtimestamp(min(max(run.info.start_time, 0), _LAST_MS) / 1000, UTC)
+
+
+def number_in(run: Run, tag: str) -> int | None:
+    """The number in a tag of a report; None where there is none that anybody counted."""
+    text = run.data.tags.get(tag, "")
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def _ms(moment: datetime) -> int:

@@ -17,6 +17,7 @@ from guardianflow.health.report import (
     VERDICT_TAG,
     VERSION_TAG,
     find_reports,
+    number_in,
 )
 from guardianflow.health.verdict import Verdict
 from guardianflow.registry import ModelRegistryManager
@@ -63,6 +64,6 @@ def unanswered(
 
 
 def _about_champion(run: Run, champions: Mapping[str, int]) -> Iterator[Unanswered]:
-    name, version = run.data.tags.get(NAME_TAG, ""), run.data.tags.get(VERSION_TAG, "")
-    if version.isdecimal() and champions.get(name) == int(version):
-        yield Unanswered(name, int(version), run.info.run_id)
+    name, version = run.data.tags.get(NAME_TAG, ""), number_in(run, VERSION_TAG)
+    if version and champions.get(name) == version:
+        yield Unanswered(name, version, run.info.run_id)

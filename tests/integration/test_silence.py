@@ -1,5 +1,6 @@
 """A champion that nobody reports about is found by a pass, whatever it costs and how many."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -9,12 +10,14 @@ from guardianflow.care import silence
 from guardianflow.care.alarms import compare_all, digest
 from guardianflow.care.findings import Code
 from guardianflow.care.notes import Notes, Topic
+from guardianflow.care.overview import overview
 from guardianflow.care.reconciliation import PASS_EVERY
 from guardianflow.care.silence import Watched, find_silent, on_the_floor
-from guardianflow.health.box import BoxReport, post_report
+from guardianflow.health.box import BoxReport, judge_new, post_report
+from guardianflow.health.report import BOX_MODEL_TAG, NAME_TAG, VERSION_TAG, newest_sign
 from guardianflow.health.verdict import Verdict
 from guardianflow.names import ModelName
-from guardianflow.records import ALARMS
+from guardianflow.records import ALARMS, COMPLETE_TAG, HEALTH
 from guardianflow.tracking.runs import SCENARIO_FILE
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases
@@ -94,6 +97,27 @@ def test_what_a_box_posts_about_the_version_before_is_a_sign_of_life(
     box = BoxReport(model=watched, version=9, camera="box-7", begin=NOON, end=NOON, frames=5)
     post_report(releases.client, box, now=NOON)
     assert silent(releases, watched, NOON + timedelta(hours=25)) == []
+
+
+def test_what_a_box_writes_past_our_checks_ends_no_pass(releases, watched):
+    client, name, now = releases.client, watched, datetime.now(UTC)
+    begin = now - timedelta(minutes=5)
+    box = BoxReport(model=name, version=1, camera="box-7", begin=begin, end=now, frames=5)
+    odd = {"..": 1.0, "\U0001f600" * 80: 2.0, "detections_per_frame": 0.1}
+    post_report(client, box.model_copy(update={"metrics": odd}))
+    where = client.get_experiment_by_name(HEALTH).experiment_id
+    tags = {BOX_MODEL_TAG: name, "guardianflow.judged": "no", COMPLETE_TAG: "true"}
+    spoilt = client.create_run(where, start_time=10**15, tags=tags).info.run_id
+    content = box.model_dump(mode="json") | {"begin": "0001-01-01T00:00:00+09:00"}
+    client.log_text(spoilt, json.dumps(content), "BoxReport.json")
+    [judged] = [one for one in judge_new(releases.registry) if one.model_name == name]
+    assert set(judged.figures) == set(odd)
+    assert "the year 1" in client.get_run(spoilt).data.tags["guardianflow.judged"]
+    assert newest_sign(client, name).year == 9999
+    client.set_tag(spoilt, NAME_TAG, name)
+    client.set_tag(spoilt, VERSION_TAG, "1")
+    [row] = [row for row in overview(releases.registry, []) if row["model"] == name]
+    assert row["last report (UTC)"].startswith("9999")
 
 
 @pytest.fixture

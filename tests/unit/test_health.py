@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from pydantic import ValidationError
 
 from guardianflow.catalog.models import RegisteredModelInfo
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.health import box, limits
+from guardianflow.health.report import number_in, stamp_of
 from guardianflow.health.standing import Standing
 from guardianflow.health.verdict import (
     Figure,
@@ -25,6 +28,7 @@ from guardianflow.health.verdict import (
 )
 from guardianflow.measuring.camera import CameraFault, FaultKind
 from guardianflow.scenario import HealthPolicy, HealthRule
+from guardianflow.stored import read_stored
 
 POLICY = HealthPolicy(min_map50=0.3, min_images=16, min_objects=30)
 
@@ -195,6 +199,66 @@ def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
     [judged] = box.judge_new(registry, lambda *named: now if named == ("ppe", "v3") else None)
     assert judged.policy.min_images == 9000
     assert judged.reason.endswith("so the limits that ppe v3 has today count")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OverflowError("date value out of range"),
+        ValueError("year -1 is out of range"),
+        MlflowException("Invalid metric name", INVALID_PARAMETER_VALUE),
+    ],
+)
+@pytest.mark.parametrize("step", ["past_windows", "close_record"])
+def test_a_box_report_that_cannot_be_judged_is_set_aside(posted, monkeypatch, error, step):
+    def failing(*_, **__):
+        raise error
+
+    registry, noted = posted
+    monkeypatch.setattr(box, step, failing)
+    monkeypatch.setattr(box, "limits_of", lambda *_: limits.Limits(POLICY))
+    assert box.judge_new(registry) == []
+    assert noted["posted"].startswith("It cannot be judged: ")
+
+
+@pytest.mark.parametrize(
+    "error", [MlflowException("busy", INTERNAL_ERROR), json.JSONDecodeError("no JSON", "<html>", 0)]
+)
+def test_a_server_that_fails_costs_no_report(posted, monkeypatch, error):
+    def failing(*_, **__):
+        raise error
+
+    registry, noted = posted
+    monkeypatch.setattr(box, "limits_of", lambda *_: limits.Limits(POLICY))
+    monkeypatch.setattr(box, "close_record", failing)
+    with pytest.raises(type(error)):
+        box.judge_new(registry)
+    assert noted == {}
+
+
+@pytest.mark.parametrize("key", ["begin", "end"])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+09:00", "9999-12-31T23:00:00-09:00"])
+def test_a_time_that_utc_does_not_know_is_no_time_of_a_window(key, time):
+    given = {
+        "model": "test/plant-a/welding/ppe", "version": 2, "camera": "box-7", "frames": 6,
+        "begin": "2026-11-25T08:00:00+09:00", "end": "2026-11-25T09:00:00+09:00",
+    }  # fmt: skip
+    assert "+09:00" in box.BoxReport.model_validate(given).model_dump_json()
+    with pytest.raises(ValidationError, match="the year 1"):
+        box.BoxReport.model_validate(given | {key: time})
+    with pytest.raises(StoredUnreadable, match="the year 1"):
+        read_stored(box.BoxReport, json.dumps(given | {key: time}), "it")
+
+
+@pytest.mark.parametrize("start_time", [10**15, -(10**15), 2**63 - 1, 0])
+def test_any_stamp_of_a_box_is_a_time(start_time):
+    run = SimpleNamespace(info=SimpleNamespace(start_time=start_time))
+    assert 1970 <= stamp_of(run).year <= 9999
+
+
+def test_a_number_that_is_too_long_is_none():
+    run = SimpleNamespace(data=SimpleNamespace(tags={"a": "9" * 5000, "b": "17", "c": "x"}))
+    assert [number_in(run, tag) for tag in "abcd"] == [None, 17, None, None]
 
 
 def test_a_box_report_that_cannot_be_read_is_set_aside(posted, monkeypatch):

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from mlflow.utils.validation import _validate_metric_name
+from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, _validate_metric_name
 from PIL import Image
 
 from guardianflow.data.sample import Sample
@@ -45,6 +45,12 @@ def test_every_name_has_a_key_in_mlflow_of_its_own():
     for key in keys:
         _validate_metric_name(key)
     assert len(set(keys)) == len(keys)
+    bare = [metric_key(name) for name in (*NAMES, "..", "...", "..x", ".x", ":2e:.", "(" * 80)]
+    bare.append(metric_key("(" * 79 + ")"))
+    for key in bare:
+        _validate_metric_name(key)
+        assert len(key) <= MAX_ENTITY_KEY_LENGTH
+    assert len(set(bare)) == len(bare)
     _validate_metric_name(metric_key("test.fp32.recall_at_least." + "(" * 40))
     # What was kept by an older version is found by the same key.
     assert metric_key("test.recall.no_helmet") == "test.recall.no_helmet"
