@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from flows.connection import connect, mirror_policy
 from flows.publishing import send_event
+from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.errors import InputError, LedgerDamaged, StoredUnreadable
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.orchestration.control import PROMOTION, Orchestrator
@@ -29,21 +30,36 @@ _GONE = "no longer exists"
 """What a worker says of a flow run whose deployment was deleted, when it cancels it."""
 
 
+def copy_policy() -> list[Finding]:
+    """Copy the approval policy to MLflow, where an edit in the UI counts from then on.
+
+    Returns:
+        What is wrong with the policy: it keeps the pass from nothing else.
+    """
+    try:
+        if mirror_policy(connect()):
+            log.info("copied the approval policy to MLflow")
+    except LedgerDamaged:
+        # What carries it is gone, which the pass tells.
+        return []
+    except InputError as error:
+        message = f"{error.message} The rules that MLflow has go on counting."
+        log.error("%s %s", message, error.remedy)
+        return [Finding("", Code.POLICY_UNUSABLE, Severity.ERROR, message, error.remedy)]
+    return []
+
+
 def look_at_questions(now: datetime | None = None) -> list[str]:
     """Remind of questions that end soon, close those that are over; what was told, in words.
-
-    It also copies the approval policy to MLflow, where an edit in the UI counts from then on.
 
     Args:
         now: The time of the pass.
     """
     registry = connect()
     try:
-        if mirror_policy(registry):
-            log.info("copied the approval policy to MLflow")
         waiting = open_questions(registry.client)
     except LedgerDamaged:
-        # What carries both is gone, which the pass tells; nothing is promoted until it is back.
+        # What carries them is gone, which the pass tells; nothing is promoted until it is back.
         return []
     if not waiting:
         return []

@@ -1,8 +1,8 @@
 """The flow `reconcile`: finish what is provably ours, and report the rest once.
 
 look at all releases -> reports, silence, Prefect itself -> alarm or settled, once (alarms.py)
--> questions that end, or ended without a decision -> page -> status page
--> pictures whose time is over -> flow runs that nobody will look for
+-> approval policy to MLflow -> questions that end, or ended without a decision
+-> page -> status page -> pictures whose time is over -> flow runs that nobody will look for
 
 It is made when something has changed (deployments/watcher.py), and every ten minutes. Its steps are
 no tasks: of each, Prefect would keep a run and three events, all day long. What fails is tried
@@ -24,7 +24,7 @@ from flows.connection import connect
 from flows.old_runs import forget_old_runs
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
-from flows.questions import look_at_questions
+from flows.questions import copy_policy, look_at_questions
 from flows.retention import forget_pictures
 from flows.status_page import refresh_status
 from flows.watch import watch_health, watch_orchestrator, watch_silence
@@ -64,9 +64,9 @@ def reconcile(
     if model_name is None:
         said += watch_health(result.champions)
         others += watch_silence(result.champions)
+    policy = copy_policy()
     said += look_at_questions()
-    if model_name is None:
-        others += watch_orchestrator(result.champions)
+    others += policy if model_name else watch_orchestrator(result.champions, policy)
     others = [finding for finding in others if finding.severity is not Severity.NOTE]
     show(result, others)
     if model_name is None:

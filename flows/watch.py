@@ -1,6 +1,6 @@
 """What a pass looks at besides the releases: reports, silence, and Prefect itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from prefect import get_run_logger
@@ -69,16 +69,20 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
     return silent
 
 
-def watch_orchestrator(champions: Mapping[str, int]) -> list[Finding]:
+def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = ()) -> list[Finding]:
     """Tell what is wrong with Prefect's automations, deployments and workers; all of it.
 
     A pass that no deployment started, as a test or a person does, says nothing about them.
+
+    Args:
+        champions: The version of each champion, by public name.
+        also: What was found wrong with Prefect elsewhere, which is told with it.
     """
     from guardianflow.care.orchestrator import examine_machinery
 
     if not deployment.get_id():
-        return []
-    found = examine_machinery(Orchestrator().machinery(), datetime.now(UTC))
+        return list(also)
+    found = [*also, *examine_machinery(Orchestrator().machinery(), datetime.now(UTC))]
     # This one is made: that it is late, or that the one before failed, is no news any more.
     over = (Code.PASS_LATE, Code.PASS_FAILED)
     found = [finding for finding in found if finding.code not in over]

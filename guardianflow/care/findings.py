@@ -66,6 +66,7 @@ class Code(StrEnum):
     AUTOMATION_CHANGED = "automation-changed"
     AUTOMATION_FAILED = "automation-failed"
     BLOCK_MISSING = "block-missing"
+    POLICY_UNUSABLE = "policy-unusable"
     NOBODY_TOLD = "nobody-told"
     PASS_OFF = "pass-off"
     PASS_LATE = "pass-late"

@@ -30,7 +30,13 @@ def steps(monkeypatch):
         monkeypatch.setattr(module, name, do)
 
     step("look", (result, []))
-    for name in ("watch_health", "look_at_questions", "watch_silence", "watch_orchestrator"):
+    for name in (
+        "watch_health",
+        "copy_policy",
+        "look_at_questions",
+        "watch_silence",
+        "watch_orchestrator",
+    ):
         step(name, [])
     for name in ("show", "refresh_status", "forget_pictures", "forget_old_runs"):
         step(name, None)
@@ -40,12 +46,35 @@ def steps(monkeypatch):
 def test_old_passes_are_forgotten_when_nothing_can_fail_any_more(steps):
     assert reconcile.fn().name == "AllWell"
     assert steps[-1] == "forget_old_runs"
-    assert len(steps) == 9
+    assert len(steps) == 10
 
 
 def test_a_pass_for_one_model_forgets_no_others(steps):
     reconcile.fn(NAME)
     assert "forget_old_runs" not in steps
+
+
+def test_a_policy_that_cannot_be_used_keeps_no_question_open(monkeypatch, steps):
+    def spoilt(_):
+        raise InputError("The block cannot be used: rules.", remedy="Correct it.")
+
+    done = Question()
+    monkeypatch.setattr(questions, "connect", lambda: SimpleNamespace(client=None))
+    monkeypatch.setattr(questions, "mirror_policy", spoilt)
+    monkeypatch.setattr(questions, "open_questions", lambda _: [done])
+    monkeypatch.setattr(questions, "was_decided", lambda *_: False)
+    monkeypatch.setattr(questions, "send_event", lambda *_: None)
+    monkeypatch.setattr(questions, "expire", lambda *_: None)
+    orchestrator = SimpleNamespace(find_all=lambda _: {}, pending=list, under_way=list)
+    monkeypatch.setattr(questions, "Orchestrator", lambda: orchestrator)
+    for name in ("copy_policy", "look_at_questions"):
+        monkeypatch.setattr(module, name, getattr(questions, name))
+    monkeypatch.setattr(module, "watch_orchestrator", lambda _, also: list(also))
+    ended = reconcile.fn()
+    assert done.closed == "its flow run was deleted"
+    assert ended.name == "Alarm"
+    assert "The block cannot be used: rules." in ended.message
+    assert steps[-1] == "forget_old_runs"
 
 
 class Question:
