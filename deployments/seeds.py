@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, cast
 
+from prefect.client.orchestration import get_client
 from pydantic import ValidationError
 
 from blocks import ApprovalPolicy, MlflowCredentials, ScenarioConfig
@@ -124,9 +125,12 @@ def _seed_scenario(spec: ScenarioSpec, credentials: MlflowCredentials, *, force:
         stored = load_saved(ScenarioConfig, spec.name)
     except InputError as error:
         print(error.message if force else f"{error} Kept as it is (--force overwrites it).")
-        if not force:
-            return
-        stored = None
+        if force:
+            named = _credentials_named_by(spec.name)
+            ScenarioConfig(**seed, credentials=named or credentials).save(spec.name, overwrite=True)
+            kept = "its credentials are kept" if named else f"now with those of {DEFAULT_DOCUMENT}"
+            print(f"  overwritten, {kept}")
+        return
     if stored is None:
         ScenarioConfig(**seed, credentials=credentials).save(spec.name, overwrite=True)
         print(f"created block {spec.name}")
@@ -142,6 +146,19 @@ def _seed_scenario(spec: ScenarioSpec, credentials: MlflowCredentials, *, force:
         print("  overwritten")
     else:
         print("  kept as it is on the server (--force overwrites it)")
+
+
+def _credentials_named_by(document: str) -> MlflowCredentials | None:
+    """Those of a scenario that cannot be used; None where it names none, or none of use."""
+    slug = ScenarioConfig.get_block_type_slug()
+    with get_client(sync_client=True) as client:
+        found = client.read_block_document_by_name(document, slug).block_document_references
+    name = found.get("credentials", {}).get("block_document", {}).get("name")
+    try:
+        return load_saved(MlflowCredentials, name) if name else None
+    except InputError as error:
+        print(f"  {error.message}")
+        return None
 
 
 def _content(config: ScenarioConfig) -> dict[str, object]:

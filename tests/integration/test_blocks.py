@@ -241,6 +241,30 @@ def test_seeds_take_the_place_of_blocks_that_cannot_be_used_only_with_force(spoi
         mirror_policy(None)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_the_seed_of_a_scenario_that_cannot_be_used_has_its_credentials(seeds, capsys, named):
+    name = "donghwa-entec-ppe"
+    MlflowCredentials(tracking_uri="http://127.0.0.1:5998").save("of-a-line", overwrite=True)
+    edited = ScenarioConfig.load(name)
+    edited.credentials = MlflowCredentials.load("of-a-line")
+    edited.save(name, overwrite=True)
+    with get_client(sync_client=True) as client:
+        block = client.read_block_document_by_name(name, "scenario-config")
+        # As the UI saves it.
+        reference = {"$ref": {"block_document_id": str(edited.credentials._block_document_id)}}
+        data = {"name": "No Name"} | ({"credentials": reference} if named else {})
+        client.request("PATCH", f"/block_documents/{block.id}", json={"data": data})
+    capsys.readouterr()
+    apply_blocks(force=True)
+    kept = load_config(name)
+    assert kept.spec() == load_spec(name)
+    assert kept.credentials._block_document_name == ("of-a-line" if named else DEFAULT_DOCUMENT)
+    said = capsys.readouterr().out
+    kept = "its credentials are kept" if named else f"now with those of {DEFAULT_DOCUMENT}"
+    assert f"overwritten, {kept}" in said
+    assert "created block" not in said
+
+
 def test_one_scenario_that_cannot_be_used_keeps_no_other_one_away(seeds, capsys):
     ScenarioConfig.delete("openyard-helmets")
     with get_client(sync_client=True) as client:
