@@ -28,7 +28,7 @@ from deployments import CHECKOUT
 from deployments.mlflow_server import DATA
 from deployments.processes import end, free_port, marked, spawn, strays
 from deployments.readiness import Say, wait_for_server, wait_for_workers
-from deployments.state import State, environment
+from deployments.state import State, code_of_now, environment
 from guardianflow.errors import GuardianflowError, Refused
 from guardianflow.orchestration.machinery import RELEASE_POOL, TRAIN_POOL
 from guardianflow.private import append_to, open_private, private_folder, write_private
@@ -139,18 +139,21 @@ def _undisturbed() -> Generator[None, None, None]:
 
 def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
     alive = before.running() if before else set[str]()
-    # What an older version started runs without a key, also beside the keys of a newer one: it is
-    # started again, with one.
-    keys = Keys.read(state_dir)
-    if before and before.guarded and keys and {"mlflow", "prefect"} <= alive:
+    # What another version started runs with its code and settings; an older one without a key, also
+    # beside the keys of a newer one: it is started again.
+    keys, code = Keys.read(state_dir), code_of_now()
+    ours = before and before.guarded and before.code == code
+    if before and ours and keys and {"mlflow", "prefect"} <= alive:
         state = before
     else:
+        if alive and not ours:
+            say("  what runs was started by another version: it is started again")
         # A lone survivor, or one whose record was lost, would hold the database and the port.
         end(marked(state_dir))
         keys = keys or Keys.make(state_dir)
         mlflow_port, prefect_port = _ports(state_dir, before)
         mlflow = f"http://127.0.0.1:{mlflow_port}"
-        state = State(mlflow, f"http://127.0.0.1:{prefect_port}/api", {}, guarded=True)
+        state = State(mlflow, f"http://127.0.0.1:{prefect_port}/api", {}, guarded=True, code=code)
         env = environment(state_dir, state.mlflow, state.prefect)
         env |= {DATA: str(_data(state_dir, "mlflow"))}
         env |= {"PREFECT_SERVER_API_AUTH_STRING": keys.prefect_login}

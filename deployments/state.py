@@ -1,11 +1,14 @@
 """What is recorded of the embedded servers, and the environment of all that runs for them."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+from deployments import CHECKOUT
 from deployments.processes import MARK, Record
 from guardianflow.private import write_private
 from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Keys, home
@@ -27,12 +30,14 @@ class State:
         prefect: That of Prefect's API.
         pids: The processes by their names.
         guarded: Whether the servers were started with the guard; an older version writes nothing.
+        code: What `code_of_now` said when they were started; an older version writes nothing.
     """
 
     mlflow: str
     prefect: str
     pids: Mapping[str, Record]
     guarded: bool = False
+    code: str = ""
 
     @classmethod
     def read(cls, state_dir: Path) -> "State | None":
@@ -40,8 +45,8 @@ class State:
         try:
             content = json.loads((state_dir / STATE_FILE).read_text(encoding="utf-8"))
             records = {name: Record.read(record) for name, record in content["pids"].items()}
-            guarded = content.get("guarded") is True
-            return cls(content["mlflow"], content["prefect"], records, guarded)
+            guarded, code = content.get("guarded") is True, str(content.get("code", ""))
+            return cls(content["mlflow"], content["prefect"], records, guarded, code)
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -53,6 +58,19 @@ class State:
     def running(self) -> set[str]:
         """The names of those processes that still run."""
         return {name for name, record in self.pids.items() if record.process()}
+
+
+def code_of_now() -> str:
+    """A digest of what servers and workers hold in memory, the settings of `environment` included.
+
+    Flows are read anew by each flow run.
+    """
+    digest = hashlib.sha256(f"{version('mlflow')} {version('prefect')}".encode())
+    for package in ("blocks", "deployments", "guardianflow"):
+        for path in sorted((CHECKOUT / package).rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(CHECKOUT)} {content}".encode())
+    return digest.hexdigest()
 
 
 def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:

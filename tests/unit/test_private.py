@@ -13,6 +13,7 @@ import pytest
 
 from deployments import demo, local
 from deployments.processes import Record, spawn
+from deployments.state import code_of_now
 from guardianflow.data.cache import Cache
 from guardianflow.errors import InputError
 from guardianflow.private import private_folder, write_private
@@ -216,35 +217,57 @@ def test_servers_of_a_version_without_guard_are_told_and_of_a_newer_one_are_know
     content["pids"] = {"mlflow": {"name": "mlflow", "pid": 1, "created": 2, "log": "x.log", "n": 1}}
     write_private(state / "servers.json", json.dumps(content))
     assert local.State.read(state) == known
-    write_private(state / "servers.json", json.dumps({**content, "guarded": True}))
+    write_private(state / "servers.json", json.dumps({**content, "guarded": True, "code": "c"}))
     guarded = local.State.read(state)
-    assert guarded.guarded
+    assert (guarded.guarded, guarded.code) == (True, "c")
     guarded.write(state)
     assert local.State.read(state) == guarded
     write_private(state / "servers.json", json.dumps({**content, "pids": [1]}))
     assert local.State.read(state) is None
 
 
-@pytest.mark.parametrize("guarded", [True, False])
-def test_servers_without_the_guard_are_started_again_beside_keys_too(state, monkeypatch, guarded):
+@pytest.mark.parametrize(
+    ("guarded", "code", "reused"),
+    [(True, None, True), (False, None, False), (True, "", False), (True, "of before", False)],
+)
+def test_servers_without_the_guard_or_of_other_code_are_started_again_beside_keys_too(
+    state, monkeypatch, guarded, code, reused
+):
     ended, started = [], []
     this = spawn("x", ["sleep", "60"], env={}, cwd=state, log=state / "x.log")
-    before = local.State(
-        "http://127.0.0.1:5", "http://127.0.0.1:6/api", {"mlflow": this, "prefect": this}, guarded
-    )
+    pids = {"mlflow": this, "prefect": this}
+    code = code_of_now() if code is None else code
+    before = local.State("http://127.0.0.1:5", "http://127.0.0.1:6/api", pids, guarded, code)
+    said = []
     Keys.make(state)
     monkeypatch.setattr(local, "end", ended.append)
     monkeypatch.setattr(local, "wait_for_server", lambda *_: None)
     monkeypatch.setattr(local, "_ports", lambda *_: (5, 6))
     monkeypatch.setattr(local, "spawn", lambda name, *_, **__: started.append(name) or this)
     try:
-        after = local._start_servers(state, before, print)
+        after = local._start_servers(state, before, said.append)
     finally:
         this.process().kill()
-    assert after.guarded
-    assert started == ([] if guarded else ["mlflow", "prefect"])
+    assert (after.guarded, after.code) == (True, code_of_now())
+    assert started == ([] if reused else ["mlflow", "prefect"])
+    assert len(said) == len(ended)
     assert len(ended) == len(started) / 2
-    assert local.State.read(state) == (None if guarded else after)
+    assert local.State.read(state) == (None if reused else after)
+
+
+@pytest.mark.parametrize("package", ["blocks", "deployments", "guardianflow"])
+def test_code_that_servers_and_workers_hold_is_known_when_it_changes(
+    tmp_path, monkeypatch, package
+):
+    monkeypatch.setattr("deployments.state.CHECKOUT", tmp_path)
+    before = code_of_now()
+    (tmp_path / package / "care").mkdir(parents=True)
+    (tmp_path / package / "care" / "new.py").write_text("1")
+    added = code_of_now()
+    (tmp_path / package / "care" / "new.py").write_text("2")
+    assert len({before, added, code_of_now()}) == 3
+    monkeypatch.setattr("deployments.state.version", lambda _: "9")
+    assert code_of_now() != added
 
 
 def test_what_others_may_have_written_is_no_knowledge_of_the_checker(state, tmp_path):
