@@ -45,7 +45,7 @@ def _seed_policy() -> None:
     try:
         stored = load_saved(ApprovalPolicy, POLICY_DOCUMENT)
     except InputError as error:
-        # Nothing is promoted until somebody has corrected it.
+        # Nobody is asked for an approval until somebody has corrected it.
         print(error)
         return
     if stored is None:

@@ -20,7 +20,7 @@ from guardianflow.errors import (
     ScenarioInvalid,
     ServerUnreachable,
 )
-from guardianflow.scenario import Scenario
+from guardianflow.scenario import Scenario, ScenarioSpec
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
@@ -59,16 +59,17 @@ def today_in_blocks(name: str, version: str) -> Scenario | None:
     """A version of a scenario as its block says now; None where there is no such block or version.
 
     The limits of gate and health, the language and how long pictures of workers are kept are no
-    part of a training: they count from the next question or report on.
+    part of a training: they count from the next question or report on. The other versions may be
+    drafts.
 
     Raises:
-        ScenarioInvalid: Something in the block is wrong.
+        ScenarioInvalid: Something that the version says is wrong.
     """
     config = _saved_config(name)
-    if config is None:
+    if config is None or version not in config.versions:
         return None
-    spec = config.spec()
-    return spec.version(version) if version in spec.versions else None
+    content = {**config.common, "versions": {version: config.versions[version]}}
+    return ScenarioSpec.from_mapping(config.name, content).version(version)
 
 
 def limits_in_blocks(name: str, version: str) -> Scenario | None:
@@ -140,6 +141,12 @@ def patient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     error = cast("object", state.result(raise_on_failure=False))
     few = run.run_count <= _FEW_RETRIES or isinstance(error, ServerUnreachable)
     return few and worth_retrying(task, run, state)
+
+
+def patient_with_blocks(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """As `patient`, and as long for a scenario's block in which somebody made a slip."""
+    error = cast("object", state.result(raise_on_failure=False))
+    return isinstance(error, ScenarioInvalid) or patient(task, run, state)
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -29,7 +29,14 @@ from prefect.types import KeyValueLabelsField
 from pydantic import SecretStr, ValidationError
 
 from flows.approval_form import answer_form, given_answer, notes, unusable
-from flows.connection import connect, mirror_policy, patient, run_token, today_in_blocks
+from flows.connection import (
+    connect,
+    mirror_policy,
+    patient,
+    patient_with_blocks,
+    run_token,
+    today_in_blocks,
+)
 from flows.parameters import ModelVersion, PublicModelName, Text
 from flows.publishing import ProgressBar, artifact_key, evidence_key, send_event, show_page
 from guardianflow.approval import Answer, Choice
@@ -38,8 +45,8 @@ from guardianflow.errors import (
     ApprovalVoid,
     ArtifactMissing,
     ChampionChanged,
+    InputError,
     ReleaseChanged,
-    ScenarioInvalid,
 )
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.markdown import Markdown, plain, prose
@@ -63,6 +70,8 @@ _PATIENCE: dict[str, Any] = {
     "retry_condition_fn": patient,
     "cache_policy": NO_CACHE,
 }
+# So must one whose scenario somebody edits just now.
+_LONG_PATIENCE: dict[str, Any] = {**_PATIENCE, "retry_condition_fn": patient_with_blocks}
 
 
 @flow(name="promote", flow_run_name="promote {model_name}")
@@ -139,6 +148,8 @@ def open_round(
         return Round(number, version, void=why)
 
     def make() -> Proposal:
+        # Nobody is asked by rules of before where those of now cannot be used.
+        mirror_policy(registry)
         return propose(
             registry,
             model_name,
@@ -163,9 +174,15 @@ def open_round(
 
 
 def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
-    """The question of this flow run, after the policy of now was copied to MLflow."""
+    """The question of this flow run, after the policy of now was copied to MLflow.
+
+    One that cannot be used costs nobody an answer: the rules by which was asked go on counting.
+    """
     registry = connect()
-    mirror_policy(registry)
+    try:
+        mirror_policy(registry)
+    except InputError as error:
+        get_run_logger().warning("the approval policy is as it was: %s", error)
     run = UUID(flow_run.get_id())
     with get_client(sync_client=True) as client:
         begun = client.read_flow_run(run).created
@@ -290,9 +307,11 @@ def take_answer(
     return standing
 
 
-@task(name="decide", **_PATIENCE)
+@task(name="decide", **_LONG_PATIENCE)
 def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tuple[str, str]:
     """Carry out the answers, once however often this is tried.
+
+    A scenario's block that is wrong just now voids no answer: it is read again, for five minutes.
 
     Returns:
         What was done, or why the answers do not hold; the other is empty.
@@ -313,7 +332,6 @@ def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tup
         ArtifactMissing,
         ChampionChanged,
         ReleaseChanged,
-        ScenarioInvalid,
     ) as error:
         if standing.decision is Choice.REJECT:
             raise

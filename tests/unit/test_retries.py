@@ -1,23 +1,30 @@
 """Which failures of a step are worth another try."""
 
+import logging
 import uuid
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from prefect import task
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import Failed
+from pydantic import SecretStr
 
+from flows import promotion
 from flows.connection import worth_retrying
 from guardianflow.errors import (
     DatasetInvalid,
     DiskFull,
     GateFailed,
+    InputError,
     NoCandidate,
     OrchestratorUnavailable,
     PermissionDenied,
     RegistryUnavailable,
     RotationConflict,
     ScenarioFrozen,
+    ScenarioInvalid,
 )
 
 
@@ -45,3 +52,55 @@ def step():
 def test_only_what_may_pass_by_itself_is_tried_again(failure, again):
     run = TaskRun(task_key="step", dynamic_key="0", flow_run_id=uuid.uuid4())
     assert worth_retrying(step, run, Failed(data=failure("no"))) is again
+
+
+@pytest.mark.parametrize(
+    ("failure", "again"),
+    [(ScenarioInvalid, True), (RegistryUnavailable, True), (InputError, False)],
+)
+def test_a_decision_waits_for_a_block_that_is_wrong_just_now(failure, again):
+    run = TaskRun(task_key="decide", dynamic_key="0", flow_run_id=uuid.uuid4(), run_count=9)
+    decide = promotion.decide_promotion
+    assert decide.retry_condition_fn(decide, run, Failed(data=failure("no"))) is again
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """A question that waits, while the approval policy was edited into something unusable."""
+
+    def spoilt(_):
+        raise InputError("The block cannot be used.")
+
+    asked = SimpleNamespace(version=2, voided=lambda: "", ask=lambda make: make(), said=[])
+    asked.void = lambda why: asked.said.append(why) or why
+    client = SimpleNamespace(read_flow_run=lambda _: SimpleNamespace(created=None))
+    for name, instead in {
+        "connect": lambda: None,
+        "mirror_policy": spoilt,
+        "Question": lambda *_: asked,
+        "get_client": lambda **_: nullcontext(client),
+        "get_run_logger": lambda: logging.getLogger("a test"),
+        "flow_run": SimpleNamespace(get_id=lambda: str(uuid.UUID(int=7))),
+        "run_token": lambda kind: kind,
+    }.items():
+        monkeypatch.setattr(promotion, name, instead)
+    return asked
+
+
+def test_a_policy_that_cannot_be_used_costs_no_answer_and_asks_nobody(waiting):
+    taken = SimpleNamespace(complaint="no", void="", answers=())
+    waiting.take = lambda *_: taken
+    assert promotion.take_answer.fn(1, None, 1, None, SecretStr("")) is taken
+    with pytest.raises(InputError, match="cannot be used"):
+        promotion.open_round.fn(1, "a/b/c/d", 2, "", "", force=False)
+
+
+def test_a_block_that_is_wrong_just_now_voids_no_answer(waiting, monkeypatch):
+    def wrong(*_, **__):
+        raise ScenarioInvalid("unknown key 'colour'")
+
+    monkeypatch.setattr("guardianflow.promotion.decide", wrong)
+    standing = SimpleNamespace(decision="approve", counted=())
+    with pytest.raises(ScenarioInvalid):
+        promotion.decide_promotion.fn(1, None, standing)
+    assert waiting.said == []

@@ -6,7 +6,6 @@ import yaml
 from flows import connection
 from flows.connection import limits_in_blocks, today_in_blocks
 from guardianflow.errors import ScenarioInvalid
-from guardianflow.scenario import ScenarioSpec
 from guardianflow.scenario.file import today_in_files
 from tests.unit.test_scenario import GOOD
 
@@ -16,12 +15,9 @@ class Config:
 
     def __init__(self, **more):
         content = {**yaml.safe_load(GOOD), **more}
-        self._versions = content.pop("versions")
-        self._common = content
-
-    def spec(self):
-        content = {"name": "acme-yard", "common": self._common, "versions": self._versions}
-        return ScenarioSpec.model_validate(content)
+        self.name = "acme-yard"
+        self.versions = content.pop("versions")
+        self.common = content
 
 
 def test_the_block_of_today_counts_where_there_is_one(monkeypatch):
@@ -40,6 +36,15 @@ def test_a_wrong_block_stops_a_promotion_and_leaves_no_model_unwatched(monkeypat
         today_in_blocks("acme-yard", "v1")
     assert limits_in_blocks("acme-yard", "v1") is None
     assert "unknown key 'colour'" in caplog.text
+
+
+def test_a_draft_of_another_version_is_no_matter_of_this_one(monkeypatch):
+    config = Config()
+    config.versions |= {"v5": {"colour": "red"}, "v 6": {}}
+    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: config)
+    assert today_in_blocks("acme-yard", "v1").version == "v1"
+    with pytest.raises(ScenarioInvalid, match="unknown key 'colour'"):
+        today_in_blocks("acme-yard", "v5")
 
 
 def test_the_file_of_today_counts_for_commands(tmp_path, monkeypatch):
