@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC
 
 from guardianflow.health.report import HealthReport
-from guardianflow.markdown import plain, table
+from guardianflow.markdown import plain, prose, table
 from guardianflow.names import ModelName
 from guardianflow.release.outcome import Operation
 
@@ -29,7 +29,7 @@ def incident_page(
         for m in operation.moves
     ]
     lines = [
-        f"**{operation.message}**",
+        f"**{prose(operation.message)}**",
         "",
         # No table: the UI wraps no cell, and a reason may be long.
         f"- when: {operation.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
@@ -42,7 +42,7 @@ def incident_page(
     if report is not None:
         lines += ["", *_of_report(report)]
     lines += ["", *(f"- [{words}]({address})" for words, address in links.items())]
-    lines += [f"- picture [{name}]({address})" for name, address in pictures.items()]
+    lines += [f"- picture [{plain(name)}]({address})" for name, address in pictures.items()]
     lines += [
         "",
         "The version that failed is quarantined: nothing promotes it again by itself. "
@@ -52,18 +52,19 @@ def incident_page(
 
 
 def _of_report(report: HealthReport) -> list[str]:
-    camera = f" of camera {report.camera}" if report.camera else ""
+    camera = f" of camera {plain(report.camera)}" if report.camera else ""
     lines = [
         f"The report on version {report.version}{camera} ({report.in_a_row} failing windows in a "
-        f"row): {report.reason}",
+        f"row): {prose(report.reason)}",
         "",
-        f"- frames: {report.window}",
+        f"- frames: {plain(report.window)}",
     ]
     for metric, figure in sorted(report.figures.items()):
         bounds = ""
         if figure.low is not None and figure.high is not None:
             bounds = f" ({figure.low:.3f} to {figure.high:.3f})"
-        lines.append(f"- {metric}: {figure.value:.3f}{bounds}")
+        lines.append(f"- {plain(metric)}: {figure.value:.3f}{bounds}")
     if report.fallback is not None:
-        lines.append(f"- the version that runs now, on the same frames: {report.fallback.message}")
+        said = prose(report.fallback.message)
+        lines.append(f"- the version that runs now, on the same frames: {said}")
     return lines

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from pydantic import ValidationError
@@ -14,7 +15,8 @@ from pydantic import ValidationError
 from guardianflow.catalog.models import RegisteredModelInfo
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.health import box, limits
-from guardianflow.health.report import number_in, stamp_of
+from guardianflow.health.incident import incident_page
+from guardianflow.health.report import Fallback, HealthReport, number_in, stamp_of
 from guardianflow.health.standing import Standing
 from guardianflow.health.verdict import (
     Figure,
@@ -27,6 +29,7 @@ from guardianflow.health.verdict import (
     rules_of,
 )
 from guardianflow.measuring.camera import CameraFault, FaultKind
+from guardianflow.release.outcome import Operation
 from guardianflow.scenario import HealthPolicy, HealthRule
 from guardianflow.stored import read_stored
 
@@ -259,6 +262,32 @@ def test_any_stamp_of_a_box_is_a_time(start_time):
 def test_a_number_that_is_too_long_is_none():
     run = SimpleNamespace(data=SimpleNamespace(tags={"a": "9" * 5000, "b": "17", "c": "x"}))
     assert [number_in(run, tag) for tag in "abcd"] == [None, 17, None, None]
+
+
+HOSTILE = "![x](http://evil.example/p.png) <img src=x> **a** www.evil.example"
+
+
+def test_what_a_box_posts_is_plain_text_on_the_incident_page():
+    now = datetime.now(UTC)
+    said = f"{HOSTILE} 0.100 is below 0.300; see `guardianflow history`"
+    report = HealthReport(
+        model_name="test/plant-a/welding/ppe", version=2, camera=HOSTILE, window=HOSTILE,
+        window_fingerprint="0", evaluation=None, figures={HOSTILE: Figure(value=0.1)},
+        policy=POLICY, window_verdict=Verdict.FAILING, verdict=Verdict.FAILING, reason=said,
+        fallback=Fallback(version=1, value=0.4, better=True, message=said), report_id="r", time=now,
+    )  # fmt: skip
+    operation = Operation(
+        3, "rollback", report.model_name, {}, {}, "kim", HOSTILE, now, "t", "", changed=True,
+        moves=(), message=said,
+    )  # fmt: skip
+    page = incident_page(operation, report, {}, {HOSTILE: "http://mlflow/p"})
+    read = MarkdownIt("gfm-like", {"html": True}).parse(page)
+    inside = [child for token in read for child in token.children or ()]
+    assert not {child.type for child in inside} & {"image", "html_inline"}
+    assert [c.attrs["href"] for c in inside if c.type == "link_open"] == ["http://mlflow/p"]
+    text = "".join(child.content for child in inside)
+    assert text.count(HOSTILE) == 8
+    assert {c.content for c in inside if c.type == "code_inline"} >= {"guardianflow history"}
 
 
 def test_a_box_report_that_cannot_be_read_is_set_aside(posted, monkeypatch):
