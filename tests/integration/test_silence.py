@@ -198,11 +198,11 @@ class Counted:
 
     def __init__(self, monkeypatch):
         self.reads, self.asks = [], []
-        read, ask = silence.judged_scenario, silence.newest_sign
+        read, ask = silence.limits_of, silence.newest_sign
         patch = monkeypatch.setattr
         patch(
             silence,
-            "judged_scenario",
+            "limits_of",
             lambda r, i, t: self.reads.append(i.name) or read(r, i, t),
         )
         patch(silence, "newest_sign", lambda c, n: self.asks.append(n) or ask(c, n))
