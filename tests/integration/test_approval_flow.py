@@ -481,7 +481,8 @@ def test_a_rejected_version_is_asked_about_again_only_with_a_reason(floor):
         lambda waiting: seen.append(floor.form(waiting)), KIM, reason="new gloves"
     )
     assert state.name == "Promoted"
-    assert "gloves are missed; now: new gloves" in seen[0]
+    assert "Kim rejected this version before: gloves are missed." in seen[0]
+    assert "reason: new gloves" in seen[0]
 
 
 def test_a_block_that_was_deleted_loosens_nothing(floor):

@@ -175,7 +175,7 @@ def test_a_rollback_leads_to_its_page_and_no_way_back_to_what_runs_now(sink, rel
     message = sink.wait_for(single)
     assert message["subject"] == f"Rolled back: {single}"
     page, run = opened(message)
-    assert f"| {single} | @champion | 2 | 1 |" in page["data"]
+    assert "| ppe | @champion | 2 | 1 |" in page["data"]
     assert run["name"] == f"rollback {single}"
 
     # The restored version fails too, and an automation goes back once.
@@ -200,7 +200,7 @@ def test_a_champion_that_was_deleted_is_told_with_the_page_on_what_was_put_back(
     releases.client.delete_model_version(registered(single), "2")
     assert reconcile(single, return_state=True).name == "Mended"
     page, _ = opened(sink.wait_for(f"Rolled back: {single}"))
-    assert f"| {single} | @champion | 2 | 1 |" in page["data"]
+    assert "| ppe | @champion | 2 | 1 |" in page["data"]
     opened(sink.wait_for(f"Please look: {single}"))
 
 

@@ -45,7 +45,7 @@ def test_the_status_page_says_what_runs_and_is_written_when_that_changed(release
     keep_report(releases.client, single, 2, Verdict.HEALTHY)
     assert refresh() is True
     assert row_of(json.loads(Artifact.get(STATUS_PAGE).data), single)["health"] == "HEALTHY"
-    assert "**Not well**" not in Artifact.get(STATUS_PAGE).description
+    assert f"- {single} version 2: **" not in Artifact.get(STATUS_PAGE).description
     keep_report(releases.client, single, 2, Verdict.FAILING)
     assert refresh() is True
     assert f"- {single} version 2: **FAILING**" in Artifact.get(STATUS_PAGE).description
