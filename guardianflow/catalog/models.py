@@ -51,6 +51,11 @@ class RegisteredModelInfo:
         return self.tags.get(STATUS_TAG, "")
 
     @property
+    def scenario(self) -> str:
+        """The scenario that it was made from; '' if unknown."""
+        return self.tags.get("guardianflow.scenario", "")
+
+    @property
     def scenario_version(self) -> str:
         """The scenario version that it was made from, e.g. v3; '' if unknown."""
         return self.tags.get("guardianflow.scenario_version", "")

@@ -10,8 +10,8 @@ Each but the first is said with the verdict.
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.evaluation.measurement import judged_scenario
@@ -21,7 +21,6 @@ from guardianflow.stored import read_stored
 from guardianflow.tracking.runs import SCENARIO_FILE, read_text
 
 _UNREADABLE = (ArtifactMissing, StoredUnreadable, VersionNotReady)
-_SCENARIO_TAG = "guardianflow.scenario"
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +37,7 @@ def limits_of(registry: ModelRegistryManager, info: RegisteredModelInfo, today: 
     try:
         scenario = judged_scenario(registry, info, today)
     except _UNREADABLE as error:
-        limits = next(_known(registry, info, today))
+        limits = _without_scenario(registry, info, today)
         log.warning(
             "%s version %d%s: %s",
             info.name,
@@ -50,25 +49,26 @@ def limits_of(registry: ModelRegistryManager, info: RegisteredModelInfo, today: 
     return Limits(scenario.health if scenario else HealthPolicy())
 
 
-def _known(
+def _without_scenario(
     registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today
-) -> Iterator[Limits]:
-    """The limits that are known without the recorded scenario, the best ones first."""
+) -> Limits:
+    """The best limits that are known without the recorded scenario."""
     unreadable = "; its recorded scenario cannot be read, so"
-    name, version = info.tags.get(_SCENARIO_TAG, ""), info.scenario_version
+    name, version = info.scenario, info.scenario_version
     now = today(name, version) if name and version else None
     if now:
-        yield Limits(now.health, f"{unreadable} the limits that {name} {version} has today count")
+        counted = f"the limits that {name} {version} has today count"
+        return Limits(now.health, f"{unreadable} {counted}")
     if recorded := _recorded(registry, info):
-        yield Limits(recorded, f"{unreadable} the limits that stand in it count")
-    yield Limits(HealthPolicy(), f"{unreadable} the default limits count")
+        return Limits(recorded, f"{unreadable} the limits that stand in it count")
+    return Limits(HealthPolicy(), f"{unreadable} the default limits count")
 
 
 def _recorded(registry: ModelRegistryManager, info: RegisteredModelInfo) -> HealthPolicy | None:
     """The limits in the text of a recorded scenario that is not understood as a whole."""
     try:
-        content: object = json.loads(read_text(registry.client, info.run_id or "", SCENARIO_FILE))
-        health = content["health"] if isinstance(content, dict) else None  # pyright: ignore[reportUnknownVariableType]
+        content = json.loads(read_text(registry.client, info.run_id or "", SCENARIO_FILE))
+        health = cast("dict[str, Any]", content)["health"] if isinstance(content, dict) else None
         return read_stored(HealthPolicy, json.dumps(health), "limits") if health else None
     except (*_UNREADABLE, ValueError, RecursionError, KeyError):
         return None
