@@ -142,7 +142,7 @@ def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
     # What another version started runs with its code and settings; an older one without a key, also
     # beside the keys of a newer one: it is started again.
     keys, code = Keys.read(state_dir), code_of_now()
-    ours = before and before.guarded and before.code == code
+    ours = before and before.code == code
     if before and ours and keys and {"mlflow", "prefect"} <= alive:
         state = before
     else:
@@ -153,7 +153,7 @@ def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
         keys = keys or Keys.make(state_dir)
         mlflow_port, prefect_port = _ports(state_dir, before)
         mlflow = f"http://127.0.0.1:{mlflow_port}"
-        state = State(mlflow, f"http://127.0.0.1:{prefect_port}/api", {}, guarded=True, code=code)
+        state = State(mlflow, f"http://127.0.0.1:{prefect_port}/api", {}, code)
         env = environment(state_dir, state.mlflow, state.prefect)
         env |= {DATA: str(_data(state_dir, "mlflow"))}
         env |= {"PREFECT_SERVER_API_AUTH_STRING": keys.prefect_login}

@@ -29,14 +29,12 @@ class State:
         mlflow: The address of MLflow.
         prefect: That of Prefect's API.
         pids: The processes by their names.
-        guarded: Whether the servers were started with the guard; an older version writes nothing.
         code: What `code_of_now` said when they were started; an older version writes nothing.
     """
 
     mlflow: str
     prefect: str
     pids: Mapping[str, Record]
-    guarded: bool = False
     code: str = ""
 
     @classmethod
@@ -45,8 +43,8 @@ class State:
         try:
             content = json.loads((state_dir / STATE_FILE).read_text(encoding="utf-8"))
             records = {name: Record.read(record) for name, record in content["pids"].items()}
-            guarded, code = content.get("guarded") is True, str(content.get("code", ""))
-            return cls(content["mlflow"], content["prefect"], records, guarded, code)
+            code = str(content.get("code", ""))
+            return cls(content["mlflow"], content["prefect"], records, code)
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
 

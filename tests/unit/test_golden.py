@@ -232,7 +232,7 @@ def test_servers_that_the_code_of_then_started_are_known(folder, tmp_path):
     state = State.read(tmp_path)
     assert state is not None
     assert state.pids["mlflow"] == Record("mlflow", 4711, 1764400000.25, "logs/mlflow.log")
-    assert not state.guarded
+    assert state.code == ""
 
 
 @golden

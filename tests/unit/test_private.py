@@ -217,27 +217,24 @@ def test_servers_of_a_version_without_guard_are_told_and_of_a_newer_one_are_know
     content["pids"] = {"mlflow": {"name": "mlflow", "pid": 1, "created": 2, "log": "x.log", "n": 1}}
     write_private(state / "servers.json", json.dumps(content))
     assert local.State.read(state) == known
-    write_private(state / "servers.json", json.dumps({**content, "guarded": True, "code": "c"}))
-    guarded = local.State.read(state)
-    assert (guarded.guarded, guarded.code) == (True, "c")
-    guarded.write(state)
-    assert local.State.read(state) == guarded
+    write_private(state / "servers.json", json.dumps({**content, "code": "c"}))
+    newer = local.State.read(state)
+    assert newer.code == "c"
+    newer.write(state)
+    assert local.State.read(state) == newer
     write_private(state / "servers.json", json.dumps({**content, "pids": [1]}))
     assert local.State.read(state) is None
 
 
-@pytest.mark.parametrize(
-    ("guarded", "code", "reused"),
-    [(True, None, True), (False, None, False), (True, "", False), (True, "of before", False)],
-)
+@pytest.mark.parametrize(("code", "reused"), [(None, True), ("", False), ("of before", False)])
 def test_servers_without_the_guard_or_of_other_code_are_started_again_beside_keys_too(
-    state, monkeypatch, guarded, code, reused
+    state, monkeypatch, code, reused
 ):
     ended, started = [], []
     this = spawn("x", ["sleep", "60"], env={}, cwd=state, log=state / "x.log")
     pids = {"mlflow": this, "prefect": this}
     code = code_of_now() if code is None else code
-    before = local.State("http://127.0.0.1:5", "http://127.0.0.1:6/api", pids, guarded, code)
+    before = local.State("http://127.0.0.1:5", "http://127.0.0.1:6/api", pids, code)
     said = []
     Keys.make(state)
     monkeypatch.setattr(local, "end", ended.append)
@@ -248,7 +245,7 @@ def test_servers_without_the_guard_or_of_other_code_are_started_again_beside_key
         after = local._start_servers(state, before, said.append)
     finally:
         this.process().kill()
-    assert (after.guarded, after.code) == (True, code_of_now())
+    assert after.code == code_of_now()
     assert started == ([] if reused else ["mlflow", "prefect"])
     assert len(said) == len(ended)
     assert len(ended) == len(started) / 2
