@@ -36,7 +36,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from benchmarks.figures import RESULTS, Row, quantile, summary, tell
 from benchmarks.plant import SMALL, Plant
 from benchmarks.spoiled import Trained, blinded, kept, learn, released, scenario
-from deployments import local
+from deployments import local, state
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.reaction import roll_back_failing
 from guardianflow.health.window import check_health
@@ -78,7 +78,7 @@ def shipped_servers(database: str = "") -> Generator[Servers]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="guardianflow-bench-") as text,
-        patch.dict(os.environ, {"GUARDIANFLOW_HOME": text, local.DATABASE: database}),
+        patch.dict(os.environ, {"GUARDIANFLOW_HOME": text, state.DATABASE: database}),
         local.running(Path(text) / "up") as servers,
         signed_in(servers),
     ):

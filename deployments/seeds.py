@@ -74,9 +74,11 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
         return moved
     if wanted and stored.tracking_uri != wanted:
         if force:
-            moved = stored.model_copy(update={"tracking_uri": wanted})
+            # The account of one server is nothing that another one is to be told.
+            moved = _credentials_of_the_environment(wanted)
             moved.save(DEFAULT_DOCUMENT, overwrite=True)
-            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
+            account = "the environment's account" if len(moved.environment()) > 1 else "no account"
+            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}, {account}")
             return moved
         print(
             f"block {DEFAULT_DOCUMENT} says {stored.tracking_uri}, the environment {wanted}; "

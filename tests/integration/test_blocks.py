@@ -163,6 +163,16 @@ def test_credentials_move_only_from_the_address_that_was_ours(seeds, monkeypatch
     assert MlflowCredentials.load(DEFAULT_DOCUMENT).tracking_uri == "http://127.0.0.1:6001"
 
 
+def test_the_account_of_one_server_is_not_sent_to_another(seeds, monkeypatch, capsys):
+    block = MlflowCredentials(tracking_uri="http://old:5000", username="kim", password=SECRET)
+    block.save(DEFAULT_DOCUMENT, overwrite=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://new:5000")
+    apply_blocks(force=True)
+    assert "http://old:5000 -> http://new:5000, no account" in capsys.readouterr().out
+    moved = MlflowCredentials.load(DEFAULT_DOCUMENT)
+    assert moved.environment() == {"MLFLOW_TRACKING_URI": "http://new:5000"}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "there"),
     [
