@@ -168,12 +168,20 @@ PHRASES: dict[str, Text] = {
     ),
     "why.way back.FAILED": Text("there would be no version to go back to", "되돌릴 버전이 없게 됨"),
     "why.way back.INCONCLUSIVE": Text("not all of it could be taken back", "일부는 되돌릴 수 없음"),
-    "why.as good as its source: accuracy": Text(
+    "why.as good as its source: accuracy.FAILED": Text(
         "made smaller for the cameras, it lost accuracy", "카메라용 경량화로 정확도 하락"
     ),
-    "why.as good as its source: recall": Text(
+    "why.as good as its source: accuracy.INCONCLUSIVE": Text(
+        "made smaller for the cameras, it may have lost accuracy",
+        "카메라용 경량화로 정확도가 하락했는지 불확실",
+    ),
+    "why.as good as its source: recall.FAILED": Text(
         "made smaller for the cameras, it finds {name} less often",
         "카메라용 경량화로 {name} 검출 감소",
+    ),
+    "why.as good as its source: recall.INCONCLUSIVE": Text(
+        "made smaller for the cameras, it may find {name} less often",
+        "카메라용 경량화로 {name} 검출이 감소했는지 불확실",
     ),
     "why.faster than its source.FAILED": Text(
         "made smaller for the cameras, it is not fast enough", "카메라용으로 경량화했으나 속도 미달"

@@ -18,7 +18,7 @@ def judge_figures(
     yield enough
     sure = enough.outcome is GateOutcome.PASSED
     for reason in _judge_figures(subject, candidate, settings):
-        yield reason if sure else _doubted(reason)
+        yield reason if sure else doubted(reason)
 
 
 def _judge_figures(
@@ -145,7 +145,7 @@ def false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> Gate
     return _reason(Rule.FALSE_ALARMS, subject, judged, budget, said)
 
 
-def _doubted(reason: GateReason) -> GateReason:
+def doubted(reason: GateReason) -> GateReason:
     """A failure on too few images ends nothing: a person is asked."""
     if reason.outcome is not GateOutcome.FAILED:
         return reason

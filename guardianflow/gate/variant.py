@@ -1,5 +1,6 @@
 """Rules about a variant against the version that it was made from."""
 
+from guardianflow.gate.figures import doubted
 from guardianflow.gate.report import GateOutcome, GateReason, GateReport, Rule
 from guardianflow.measuring.comparison import Difference
 from guardianflow.measuring.cost import VariantCost
@@ -9,8 +10,9 @@ from guardianflow.scenario import GateSettings, Precision
 def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) -> GateReport:
     """Ask the rules that are about variants alone: as accurate as its source, and faster.
 
-    A loss beyond the setting is FAILED where the whole interval is beyond it; where only the
-    figure is, it may be chance. FP16 computes as its source does: its speed is not judged.
+    A loss beyond the setting is FAILED where the whole interval is beyond it, on as many images as
+    are wanted; where only the figure is, it may be chance. FP16 computes as its source does: its
+    speed is not judged.
     """
     difference = cost.difference
     reasons = [
@@ -26,6 +28,8 @@ def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) ->
         limit = settings.max_variant_recall_drop
         reason = _kept(model_name, Rule.SOURCE_RECALL, f"recall of {label}", lost, limit)
         reasons.append(reason.model_copy(update={"label": label}))
+    if difference.images < settings.min_images:
+        reasons = [doubted(reason) for reason in reasons]
     if cost.precision is Precision.INT8 and settings.min_speedup > 0:
         reasons.append(_faster(model_name, cost, settings.min_speedup))
     return GateReport.of(reasons)

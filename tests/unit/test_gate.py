@@ -462,6 +462,15 @@ def test_recall_lost_in_one_class_is_no_chance_where_the_interval_says_so(lost, 
     assert any("recall of mask" in reason.message for reason in guilty)
 
 
+def test_a_loss_of_a_variant_on_few_images_is_no_proof_but_its_speed_is():
+    lost, slow = Difference(value=-0.2, low=-0.3, high=-0.15), speed(0.7, 0.9)
+    few = SETTINGS.model_copy(update={"min_images": 21})
+    _, _, mask, faster = judge_variant("m", cost(lost, slow), few).reasons
+    assert (mask.label, mask.outcome) == ("mask", INCONCLUSIVE)
+    assert mask.message.endswith("on so few images that is no proof")
+    assert (faster.rule, faster.outcome) == (Rule.SOURCE_SPEED, FAILED)
+
+
 def test_fp16_need_not_be_faster():
     half = cost(NOTHING_LOST, None, Precision.FP16)
     assert judge_variant("m", half, SETTINGS).outcome is PASSED
