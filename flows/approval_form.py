@@ -17,6 +17,7 @@ from guardianflow.promotion.recorded import in_words, void_in_words
 from guardianflow.wording import Language, say
 
 _FIELDS = ("decision", "approver", "reason")
+_TOO_SHORT = {"approver": "the name is too short", "reason": "the reason is too short"}
 
 
 def answer_form(
@@ -69,7 +70,10 @@ def given_answer(given: RunInput) -> tuple[Answer, SecretStr]:
 def unusable(error: ValidationError) -> str:
     """What is wrong with an answer, without repeating it."""
     first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    field = ".".join(map(str, first["loc"]))
+    if first["type"] == "string_too_short":
+        return _TOO_SHORT[field]
+    return f"{field}: {first['msg']}"
 
 
 def notes(

@@ -340,6 +340,8 @@ PHRASES: dict[str, Text] = {
         "the one-time code was used before; wait for the next one",
         "이미 사용한 일회용 코드이므로 다음 코드를 입력해야 함",
     ),
+    "recorded.name": Text("the name is too short", "성함이 너무 짧음"),
+    "recorded.reason": Text("the reason is too short", "사유가 너무 짧음"),
     "recorded.worker": Text(
         "this worker cannot check codes: {why}", "이 워커에서 코드를 확인할 수 없음, 기록: {why}"
     ),

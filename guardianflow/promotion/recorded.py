@@ -31,6 +31,8 @@ _KNOWN: Final = tuple(
         ("recorded.again", r"(?P<who>.+) has approved already, and another person is needed"),
         ("recorded.code", r"the one-time code is wrong or too old"),
         ("recorded.spent", r"the one-time code was used before; wait for the next one"),
+        ("recorded.name", r"the name is too short"),
+        ("recorded.reason", r"the reason is too short"),
         ("recorded.worker", r"this worker cannot check codes: (?P<why>.+)"),
         (
             "recorded.champion",

@@ -4,8 +4,10 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 from pyotp.totp import TOTP
 
+from flows.approval_form import given_answer, unusable
 from guardianflow.approval import Answer, ApprovalRule, Choice, Identity, Proof, one_time_codes
 from guardianflow.approval.one_time_codes import enrol, read_approvers
 from guardianflow.catalog.artifacts import SHA_TAG, SIZE_TAG, registered_files
@@ -146,6 +148,21 @@ def test_what_is_wrong_with_a_code_is_told(desk):
         "the one-time code was used before; wait for the next one",
         "이미 사용한 일회용 코드이므로 다음 코드를 입력해야 함",
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "english", "korean"),
+    [
+        ("approver", "the name is too short", "성함이 너무 짧음"),
+        ("reason", "the reason is too short", "사유가 너무 짧음"),
+    ],
+)
+def test_blanks_for_a_name_or_a_reason_are_told(field, english, korean):
+    # They satisfy the server's schema.
+    typed = SimpleNamespace(**{**KIM.model_dump(), field: "    "})
+    with pytest.raises(ValidationError) as error:
+        given_answer(typed)
+    assert said(unusable(error.value)) == (english, korean)
 
 
 def test_a_policy_that_was_changed_is_told_whoever_notices_it(desk, monkeypatch):
