@@ -53,13 +53,14 @@ class Measure:
 
 def rounded(value: float, digits: int) -> str:
     """A figure as people read it; what is more than nought never reads as nought."""
+    # Python rounds a half to the even digit, which may be nought.
     step = 10.0**-digits
-    return f"<{step:.{digits}f}" if 0 < value < step / 2 else f"{value:.{digits}f}"
+    return f"<{step:.{digits}f}" if 0 < value <= step / 2 else f"{value:.{digits}f}"
 
 
 def whole(value: float) -> str:
     """A count of a hundred as people say it; what is more than nought never reads as nought."""
-    return "<1" if 0 < value < 0.5 else f"{value:.0f}"
+    return "<1" if 0 < value <= 0.5 else f"{value:.0f}"
 
 
 def missed_per_100(evaluation: Evaluation) -> Span:

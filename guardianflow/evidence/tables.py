@@ -68,9 +68,9 @@ def _change(by: float, *, sure: bool) -> str:
     """A change in whole numbers: a phone shows four columns only where they are this short."""
     if sure:
         # What is sure is not nought.
-        return f"**{by:+.0f}**" if abs(by) >= 0.5 else f"**{by:+.1g}**"
-    # Python rounds to -0, too.
-    return f"{by:+.0f}" if abs(by) >= 0.5 else "0"
+        return f"**{by:+.0f}**" if abs(by) > 0.5 else f"**{by:+.1g}**"
+    # Python rounds to -0, too, and a half to it.
+    return f"{by:+.0f}" if abs(by) > 0.5 else "0"
 
 
 def subject_section(subject: Subject, language: Language) -> list[str]:

@@ -150,7 +150,14 @@ def test_missed_and_false_alarms_are_counted_per_hundred():
 
 @pytest.mark.parametrize(
     ("value", "digits", "shown"),
-    [(0.0, 1, "0.0"), (0.04, 1, "<0.1"), (0.06, 1, "0.1"), (0.4, 0, "<1"), (36.14, 1, "36.1")],
+    [
+        (0.0, 1, "0.0"),
+        (0.04, 1, "<0.1"),
+        (0.06, 1, "0.1"),
+        (0.4, 0, "<1"),
+        (0.5, 0, "<1"),
+        (36.14, 1, "36.1"),
+    ],
 )
 def test_what_is_more_than_nought_never_reads_as_nought(value, digits, shown):
     assert rounded(value, digits) == shown
@@ -278,6 +285,10 @@ def test_a_sure_change_is_never_nought():
     assert "| false alarms | 12 | 12 | **+0.4** |" in page(few)
     assert "| mask | 70 | 70 | 0 |" in page(asked(0.704, 0.12))
     assert "| mask | 70 | 70 | **-0.02** |" in page(asked(0.6998, 0.12, doubt=0.0001))
+    # One false alarm in 200 pictures.
+    one = asked(0.7, 0.005, before=(0.7, 0.0), doubt=0.001)
+    assert "| false alarms | 0 | <1 | **+0.5** |" in page(one)
+    assert "| false alarms | 0 | <1 | 0 |" in page(asked(0.7, 0.005, before=(0.7, 0.0)))
 
 
 def test_the_form_fits_a_phone_and_has_the_link_before_all_that_is_longer():
@@ -481,7 +492,9 @@ def test_a_way_back_that_the_check_doubts_is_promised_to_nobody(lacking):
         assert all(doubt in text for text in unsure)
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.0, "0"), (0.3, "<1"), (0.6, "1"), (53.2, "53")])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0"), (0.3, "<1"), (0.5, "<1"), (0.6, "1"), (53.2, "53")]
+)
 def test_whole_numbers_never_hide_what_is_there(value, shown):
     assert whole(value) == shown
 
