@@ -134,7 +134,8 @@ def alerts(proposal: Proposal) -> list[str]:
 
 def is_for_engineers(warning: str) -> bool:
     """Whether a warning is of the rotation: alerts and the decision say in words what it means."""
-    return any(one in warning for one in ("has no way back: ", "stays at version ", _APART))
+    marks = ("has no way back: ", "stays at version ", _APART, "; it was interrupted and is ")
+    return any(one in warning for one in marks)
 
 
 def until(proposal: Proposal) -> str:

@@ -20,8 +20,9 @@ from guardianflow.promotion.form import decision_text, form_text, outcome_senten
 from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.registry import ModelAlias, Move
+from guardianflow.release.outcome import operation_of
 from guardianflow.release.remarks import remarks
-from guardianflow.release.state import Place
+from guardianflow.release.state import Kind, Place, Record
 from guardianflow.scenario import GateSettings
 from guardianflow.wording import Language
 
@@ -426,6 +427,19 @@ def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_e
         assert word not in shown
     assert "has no way back" in page(made)
     assert "stays at version 1" in page(made)
+
+
+@pytest.mark.parametrize("done", ["is finished first", "is finished now"])
+def test_an_operation_that_was_interrupted_is_for_engineers(done):
+    now = datetime.now(UTC).isoformat()
+    before, after = {NAME: Place(2, None, 2)}, {NAME: Place(3, 2, 3)}
+    record = Record(7, Kind.PROMOTE, NAME, before, after, "Kim", "new data", now, "t")
+    warning = operation_of(record, f"was interrupted and {done}").message
+    made = asked(0.85, 0.12).model_copy(update={"warnings": (warning,)})
+    assert "interrupted" not in form(made)
+    before, _, known = page(made).partition("### Worth knowing")
+    assert "interrupted" not in before
+    assert f"as operation 7; it was interrupted and {done}." in known
 
 
 def test_a_first_version_is_compared_with_nothing():
