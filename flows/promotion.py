@@ -51,9 +51,12 @@ from guardianflow.errors import (
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.markdown import Markdown, plain, prose
 from guardianflow.orchestration.control import Orchestrator
-from guardianflow.promotion.form import outcome_sentence
+from guardianflow.orchestration.flowruns import ENDED
+from guardianflow.promotion.form import expired_sentence, outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, Standing
+from guardianflow.promotion.recorded import in_words, void_in_words
+from guardianflow.wording import Language, say
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
@@ -98,23 +101,23 @@ def promote(
         force: Ask although the gate says FAILED or the version was rolled back before; wants a
             reason, and one whom the policy lets as requested_by.
     """
-    why = ""
+    why, language = "", Language.EN
     for number in range(1, MAX_ROUNDS + 1):
         round_ = open_round(number, model_name, model_version, requested_by, reason, force=force)
         if round_.proposal and round_.proposal.changes_nothing:
             message = f"{model_name} version {round_.proposal.version} is @champion already."
             return Completed(name="NothingToDo", message=message)
+        language = round_.proposal.language if round_.proposal else language
         # Another candidate that came meanwhile is none of this request.
         model_version = round_.version or model_version
-        try:
-            outcome = round_.void or settle(round_, why)
-        except ApprovalExpired as expired:
-            return Failed(name="Expired", message=str(expired))
+        outcome = round_.void or settle(round_, why)
         if not isinstance(outcome, str):
             return outcome
         why = outcome
         get_run_logger().warning("an answer does not hold: %s; asking anew", why)
-    return Failed(name="Void", message=f"Asked {MAX_ROUNDS} times, and the last time void: {why}")
+    words = void_in_words(why, language)
+    said = say(language, "ended.rounds", rounds=MAX_ROUNDS, why=words)
+    return over("Void", said, f"Asked {MAX_ROUNDS} times, and the last time void: {why}")
 
 
 @dataclass(frozen=True)
@@ -230,10 +233,21 @@ def settle(round_: Round, why: str) -> State[Any] | str:
     proposal, standing = round_.proposal, round_.standing
     if proposal is None or standing is None:
         raise ValueError("a round that is asked has a proposal")
+    try:
+        return _settle(round_, proposal, standing, why)
+    except ApprovalExpired as expired:
+        return over("Expired", expired_sentence(proposal, expired), str(expired))
+
+
+def _settle(round_: Round, proposal: Proposal, standing: Standing, why: str) -> State[Any] | str:
+    """As `settle` does; ApprovalExpired where no answer came in time."""
     while standing.decision is None and not standing.void:
         if standing.exhausted:
-            message = f"{MAX_WRONG_CODES} one-time codes were wrong: {standing.complaint}."
-            return Failed(name="Void", message=message)
+            language, complaint = proposal.language, standing.complaint
+            words = in_words(complaint, language)
+            said = say(language, "ended.codes", most=MAX_WRONG_CODES, why=words)
+            recorded = f"{MAX_WRONG_CODES} one-time codes were wrong: {complaint}."
+            return over("Void", said, recorded)
         answer, code = ask(round_.number, proposal, standing, round_.page, why)
         standing = take_answer(round_.number, proposal, len(standing.answers) + 1, answer, code)
     if standing.decision is None:
@@ -256,6 +270,12 @@ def settle(round_: Round, why: str) -> State[Any] | str:
             ),
         )
     return Completed(name="Promoted", message=said)
+
+
+def over(name: str, said: str, recorded: str) -> State[Any]:
+    """The end without a decision: the state says it to the floor, events and tags in English."""
+    note(recorded, ENDED)
+    return Failed(name=name, message=said)
 
 
 def ask(
@@ -281,10 +301,13 @@ def ask(
 
 
 @task(name="note", **_PATIENCE)
-def note(said: str) -> None:
-    """Let the message that the promotion waits say what became of earlier answers."""
+def note(said: str, label: str = _NOTE) -> None:
+    """Keep with the flow run, in English, what became of earlier answers, or how it ended.
+
+    The message that the promotion waits, and the one that nobody decided, say so.
+    """
     with get_client(sync_client=True) as client:
-        client.update_flow_run_labels(UUID(flow_run.get_id()), {_NOTE: said})
+        client.update_flow_run_labels(UUID(flow_run.get_id()), {label: said})
 
 
 def _wait_for(form: type[RunInput], key: str, until: datetime) -> RunInput:

@@ -270,6 +270,24 @@ PHRASES: dict[str, Text] = {
         "The rejection by {who} is recorded: {why}. At {place} nothing changes.",
         "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}에는 바뀌는 것이 없습니다.",
     ),
+    "ended.late": Text(
+        "The time to answer ended at {until}. Nothing was changed; whoever asked can ask again.",
+        "답변 기한이 {until}에 끝났습니다. 변경된 것은 없으며, 요청자가 다시 요청할 수 있습니다.",
+    ),
+    "ended.clock": Text(
+        "A clock was wrong, so nobody can say whether the answer came in time. Nothing was "
+        "changed; whoever asked can ask again.",
+        "시계가 맞지 않아 기한 안의 답변인지 알 수 없습니다. 변경된 것은 없으며, 요청자가 다시 "
+        "요청할 수 있습니다.",
+    ),
+    "ended.codes": Text(
+        "{most} one-time codes were wrong: {why}.",
+        "일회용 코드가 {most}회 틀려 이 요청은 종료되었습니다({why}).",
+    ),
+    "ended.rounds": Text(
+        "Asked {rounds} times, and the last time void: {why}.",
+        "승인을 {rounds}회 요청했으나 답변이 모두 무효가 되어 종료되었습니다. 마지막 사유: {why}.",
+    ),
     "needs": Text(
         "An approval needs {policy}; please answer by {until}.",
         "승인 요건: {policy}. 기한: {until}.",

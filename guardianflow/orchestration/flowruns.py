@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 
+ENDED = "guardianflow.ended"
+"""The label for why a promotion ended without a decision, in English; its state may be Korean."""
+_UNDECIDED = ("Expired", "Void")
+
+
 @dataclass(frozen=True)
 class FlowRunInfo:
     """A flow run as it stands.
@@ -18,7 +23,7 @@ class FlowRunInfo:
         name: Its name in the Prefect UI.
         url: Its page in the Prefect UI.
         state: Name of its state, e.g. `Running`, `Suspended`, `Completed`.
-        message: What the state says.
+        message: What the state says; of a promotion that ended without a decision what is recorded.
         final: Whether it is over.
         ok: Whether it is over and went well.
         waiting: Whether it waits for a person's answer.
@@ -67,12 +72,15 @@ class WaitingApproval:
 def describe_run(run: "FlowRun", ui_url: str, *, orphaned: bool = False) -> FlowRunInfo:
     """What is to be known of a flow run, with its page in the UI at `ui_url`."""
     state = run.state
+    message = (state.message or "") if state else ""
+    if state and state.name in _UNDECIDED:
+        message = str(cast("dict[str, Any]", run.labels or {}).get(ENDED, message))
     return FlowRunInfo(
         id=str(run.id),
         name=run.name,
         url=f"{ui_url}/runs/flow-run/{run.id}",
         state=(state.name or state.type.value) if state else "Unknown",
-        message=(state.message or "") if state else "",
+        message=message,
         final=bool(state and state.is_final()),
         ok=bool(state and state.is_completed()),
         waiting=bool(state and state.is_paused()),

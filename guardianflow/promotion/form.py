@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
 from guardianflow.approval import Answer, Choice
+from guardianflow.errors import ApprovalExpired
 from guardianflow.evidence.checks import check_sentence
 from guardianflow.evidence.places import place_of, task_of
 from guardianflow.evidence.sentences import Opening, deciding, level_sentence, opening
@@ -93,6 +94,12 @@ def outcome_sentence(proposal: Proposal, decision: Choice, answers: Sequence[Ans
         before=before or "-",
         place=place_of(proposal.model_name),
     )
+
+
+def expired_sentence(proposal: Proposal, expired: ApprovalExpired) -> str:
+    """That no answer came in time, for people: the state of the flow run says it."""
+    key = "ended.late" if "expired" in expired.data else "ended.clock"
+    return say(proposal.language, key, until=until(proposal))
 
 
 def opening_of(proposal: Proposal) -> Opening:

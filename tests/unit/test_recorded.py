@@ -1,12 +1,17 @@
 """Recorded English sentences, each made by the code that records it, in the words of the floor."""
 
-from datetime import timedelta
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Failed
 from pydantic import ValidationError
 from pyotp.totp import TOTP
 
+from flows import promotion
 from flows.approval_form import given_answer, unusable
 from guardianflow.approval import Answer, ApprovalRule, Choice, Identity, Proof, one_time_codes
 from guardianflow.approval.one_time_codes import enrol, read_approvers
@@ -19,6 +24,7 @@ from guardianflow.errors import (
     ReleaseChanged,
     VersionNotReady,
 )
+from guardianflow.orchestration.flowruns import describe_run
 from guardianflow.promotion import decide, question, rejections, steps
 from guardianflow.promotion.binding import bind
 from guardianflow.promotion.question import Question
@@ -292,3 +298,64 @@ def test_an_earlier_rejection_keeps_who_and_why(desk, who, identity):
 def test_a_rejection_of_before_names_were_proven_is_told():
     recorded = f"{NAME} version 2 was rejected by Kim: masks: too few; now: new data"
     assert in_words(recorded, EN) == "Kim rejected this version before: masks: too few."
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """How a promotion of a Korean floor ends: its state, what that says, and what is recorded."""
+    kept = {}
+    monkeypatch.setattr(promotion, "note", lambda said, label: kept.update({label: said}))
+    monkeypatch.setattr(promotion, "get_run_logger", lambda: logging.getLogger("a test"))
+
+    def end(standing, time=None):
+        asked = proposal(language=KO, policy=CODES, time=time or datetime.now(UTC))
+        opened = promotion.Round(1, 2, asked, SimpleNamespace(decision=None, void="", **standing))
+        monkeypatch.setattr(promotion, "open_round", lambda *_, **__: opened)
+        state = promotion.promote.fn(NAME, 2)
+        told = FlowRun(flow_id=uuid.uuid4(), state=state, labels=kept)
+        # Events and tags are made of it.
+        return state.name, state.message, describe_run(told, "http://prefect").message
+
+    return end
+
+
+def test_wrong_codes_end_it_in_the_language_of_the_floor(ended):
+    complaint = "the one-time code is wrong or too old"
+    assert ended({"exhausted": True, "complaint": complaint}) == (
+        "Void",
+        "일회용 코드가 5회 틀려 이 요청은 종료되었습니다(일회용 코드가 틀렸거나 유효 시간이 지남).",
+        f"5 one-time codes were wrong: {complaint}.",
+    )
+
+
+def test_answers_that_never_hold_end_it_in_the_language_of_the_floor(ended, monkeypatch):
+    monkeypatch.setattr(promotion, "settle", lambda *_: "the approval policy was changed")
+    assert ended({}) == (
+        "Void",
+        "승인을 5회 요청했으나 답변이 모두 무효가 되어 종료되었습니다. 마지막 사유: 그사이 승인 "
+        "규칙이 변경됨.",
+        "Asked 5 times, and the last time void: the approval policy was changed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "korean", "english"),
+    [
+        (-30, "답변 기한이 ", "was to be given until"),
+        (30, "시계가 맞지 않아 ", "a clock was wrong"),
+    ],
+)
+def test_an_answer_at_another_time_ends_it_in_the_language_of_the_floor(
+    ended, days, korean, english
+):
+    asked = datetime.now(UTC) + timedelta(days=days)
+    name, told, recorded = ended({"exhausted": False, "complaint": ""}, asked)
+    assert name == "Expired"
+    assert told.startswith(korean)
+    assert told.endswith("변경된 것은 없으며, 요청자가 다시 요청할 수 있습니다.")
+    assert english in recorded
+
+
+def test_what_nobody_recorded_of_an_end_is_what_the_state_says():
+    run = FlowRun(flow_id=uuid.uuid4(), state=Failed(name="Void", message="Asked 5 times."))
+    assert describe_run(run, "http://prefect").message == "Asked 5 times."
