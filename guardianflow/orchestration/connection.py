@@ -93,9 +93,11 @@ def something_else(api_url: str, response: "httpx.Response") -> OrchestratorUnav
 
 def _remedy(url: str, status: int) -> str:
     address = urlsplit(url)
-    if "/api" not in address.path:
+    # A gateway that wants a login says nothing of what is behind it.
+    if "api" not in address.path.split("/") and status not in (401, 403, 407):
         # It serves its UI there, and the API below.
-        return f"Prefect's API ends with /api: try {address.scheme}://{address.netloc}/api."
+        root = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
+        return f"Prefect's API ends with /api: try {root}/api."
     return correct_the_address("PREFECT_API_URL", status, login=_LOGIN)
 
 

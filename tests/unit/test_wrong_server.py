@@ -172,13 +172,21 @@ def test_what_is_not_prefect_is_told_by_the_command(capsys, monkeypatch, status,
         assert said in error["message"]
 
 
-def test_an_address_of_prefect_without_api_says_how_it_ends():
+@pytest.mark.parametrize("path", ["", "/prefect", "/api-gateway/prefect/"])
+def test_an_address_of_prefect_without_api_says_how_it_ends(path):
     with (
         answering(405, {"detail": "Method Not Allowed"}) as address,
         pytest.raises(OrchestratorUnavailable) as told,
     ):
-        Orchestrator(address).check()
-    assert f"try {address}/api" in told.value.remedy
+        Orchestrator(f"{address}{path}").check()
+    assert told.value.remedy.endswith(f"try {address}{path.rstrip('/')}/api.")
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+def test_a_gateway_before_prefect_that_wants_a_login_says_so_whatever_the_address(status):
+    with answering(status, PAGE) as address, pytest.raises(OrchestratorUnavailable) as told:
+        Orchestrator(f"{address}/prefect").check()
+    assert "give it the login" in told.value.remedy
 
 
 def test_prefects_certificate_of_an_own_ca_is_named(tmp_path):
