@@ -4,9 +4,12 @@ Records, events, tags, the ledger and logs stay English. Class names, model name
 answers `approve` and `reject` are the same everywhere: machines compare them.
 """
 
+import re
 from enum import StrEnum
 
 from guardianflow.phrases import PHRASES, Text
+
+_SECOND_STOP = re.compile(r"(?<=[?!？！])\.(?!\w)")
 
 
 class Language(StrEnum):
@@ -19,7 +22,12 @@ class Language(StrEnum):
 def say(language: Language, key: str, **values: object) -> str:
     """A text of `TEXTS` with its values filled in."""
     text = TEXTS[key]
-    return (text.ko if language is Language.KO else text.en).format(**values)
+    return one_stop((text.ko if language is Language.KO else text.en).format(**values))
+
+
+def one_stop(text: str) -> str:
+    """A text without the full stop of ours where what somebody typed ends in a mark of its own."""
+    return _SECOND_STOP.sub("", text)
 
 
 def say_if_known(language: Language, key: str, otherwise: str) -> str:

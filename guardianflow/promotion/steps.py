@@ -42,6 +42,7 @@ from guardianflow.promotion.proposal import Proposal, champion_moves, is_in_time
 from guardianflow.records import PROMOTIONS, find_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
 from guardianflow.scenario import Today, nothing_known
+from guardianflow.wording import one_stop
 
 # What the ledger takes.
 _MAX_REASON = 1000
@@ -179,7 +180,7 @@ def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple
         why = info.tags.get(REASON_TAG, "rejected, nobody said why")
         if len(reason.strip()) < 3:
             raise VersionRejected(
-                f"{move.name} version {move.after} was {why}.",
+                one_stop(f"{move.name} version {move.after} was {why}."),
                 remedy="Say what is different now: `guardianflow promote "
                 f'{plan.model_name} --model-version {plan.version} --reason "..."`.',
                 name=move.name,
@@ -296,8 +297,10 @@ def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) 
         registry.set_version_tag(subject.model_name, subject.version, STATUS_TAG, REJECTED)
     return Decided(
         None,
-        f"{proposal.model_name} version {proposal.version} was rejected by "
-        f"{answer.who}: {sentence(answer.reason)}. No alias was moved.",
+        one_stop(
+            f"{proposal.model_name} version {proposal.version} was rejected by "
+            f"{answer.who}: {sentence(answer.reason)}. No alias was moved."
+        ),
     )
 
 

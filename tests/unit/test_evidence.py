@@ -10,6 +10,7 @@ from guardianflow.evidence.pictures import Picture, Pictures, without_pictures
 from guardianflow.evidence.places import place_of, task_of
 from guardianflow.evidence.sentences import deciding, headline, level_sentence
 from guardianflow.gate import Leaks, Subject, judge
+from guardianflow.markdown import unescaped
 from guardianflow.measuring.comparison import Difference, PairedComparison
 from guardianflow.measuring.disagreement import Disagreement
 from guardianflow.measuring.evaluation import ClassFigures, Evaluation
@@ -474,6 +475,21 @@ def test_after_the_answer_one_sentence_says_what_came_of_it():
     assert "cameras of Welding, Busan Plant 1 stay" in said(Choice.APPROVE, stays={"x": 1})
     assert "1번 버전이 계속" in said(Choice.REJECT, language=KO)
     assert ".." not in said(Choice.REJECT) + said(Choice.APPROVE)
+
+
+@pytest.mark.parametrize("typed", ["Why are masks missed?", "Masks are missed!", "마스크를 놓침！"])
+@pytest.mark.parametrize("language", [EN, KO])
+def test_what_was_typed_with_a_mark_at_its_end_gets_no_full_stop(language, typed):
+    made = asked(0.53, 0.12).model_copy(
+        update={"reason": typed, "forced": True, "language": language}
+    )
+    failed = made.model_copy(
+        update={"gate": judge(made.subjects, GateSettings(max_miss_rate=0.05, min_objects=1))}
+    )
+    answer = Answer(decision=Choice.REJECT, approver="Kim Minji", reason=typed)
+    for said in (form(failed), page(failed), outcome_sentence(made, answer.decision, [answer])):
+        assert typed in unescaped(said)
+        assert f"{typed}." not in unescaped(said)
 
 
 @pytest.mark.parametrize(
