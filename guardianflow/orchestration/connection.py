@@ -95,9 +95,11 @@ def _remedy(url: str, status: int) -> str:
     address = urlsplit(url)
     # A gateway that wants a login says nothing of what is behind it.
     if "api" not in address.path.split("/") and status not in (401, 403, 407):
-        # It serves its UI there, and the API below.
-        root = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
-        return f"Prefect's API ends with /api: try {root}/api."
+        # It serves its UI there, and the API below; what was pasted may be a page of the UI.
+        host = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
+        path = address.path.rstrip("/")
+        root = f" or {host}/api" if path else ""
+        return f"Prefect's API ends with /api: try {host}{path}/api{root}."
     return correct_the_address("PREFECT_API_URL", status, login=_LOGIN)
 
 
