@@ -26,27 +26,20 @@ def by_key(client: "SyncPrefectClient", idempotency_key: str) -> "FlowRun | None
 
 def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowRun, bool]]":
     """Those that still exist, and of each whether its deployment was deleted."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter, FlowRunFilterId
 
     found: list[tuple[FlowRun, bool]] = []
     for start in range(0, len(ids), _PAGE):
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
+        # Flow runs are asked for, and not deployments: those may hold secrets, and approvers get
+        # none of them. First, so that no run that is deleted meanwhile seems to have lost its own.
+        deployed = client.read_flow_runs(
+            flow_run_filter=wanted, deployment_filter=DeploymentFilter(), limit=_PAGE
+        )
+        kept = {run.id for run in deployed}
         runs = client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)
-        kept = _existing(client, runs)
-        found += [(run, bool(run.deployment_id) and run.deployment_id not in kept) for run in runs]
+        found += [(run, bool(run.deployment_id) and run.id not in kept) for run in runs]
     return found
-
-
-def _existing(client: "SyncPrefectClient", runs: "Sequence[FlowRun]") -> set[UUID]:
-    """The deployments of flow runs that still exist."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-
-    used = sorted({run.deployment_id for run in runs if run.deployment_id is not None})
-    if not used:
-        return set()
-    wanted = DeploymentFilter(id=DeploymentFilterId(any_=used))
-    found = client.read_deployments(deployment_filter=wanted, limit=_PAGE)
-    return {deployment.id for deployment in found}
 
 
 def newest_ended(client: "SyncPrefectClient", flow: str) -> "list[FlowRun]":

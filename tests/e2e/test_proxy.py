@@ -18,6 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from deployments.processes import free_port
+from guardianflow.cli import main
 from guardianflow.errors import NothingWaiting, PermissionDenied
 from guardianflow.orchestration.control import Orchestrator
 from tests.e2e.browser import (
@@ -142,6 +143,49 @@ def test_an_approver_sees_what_waits_answers_it_and_is_in_the_log(proxy, kim, wa
     assert "123456" not in log
 
 
+def test_the_commands_of_an_approver_ask_nothing_that_is_refused(
+    proxy, prefect, waiting, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", f"{proxy[0]}/api")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    told = proxy[1].read_text().count("\n")
+    with SyncPrefectClient(f"{prefect}/api", auth_string=PASSWORD) as client:
+        second, _ = wait_for_an_answer(client)
+    kim = ("--approver", "Kim", "--reason", "saw the pictures")
+
+    def command(*words):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0, capsys.readouterr()
+        return capsys.readouterr().out
+
+    with temporary_settings({PREFECT_API_AUTH_STRING: ":".join(KIM)}):
+        assert waiting[0] in command("pending")
+        assert {waiting[0], second} <= {w["id"] for w in json.loads(command("pending", "--json"))}
+        assert "answered approve" in command("approve", waiting[0], *kim)
+        assert json.loads(command("reject", second, *kim, "--json"))["decision"] == "reject"
+        # This one says also what nobody can answer now.
+        command("pending")
+        assert command("status", "--json")
+    # Prefect itself says by 422 that it wants no such token.
+    asked = [x for x in proxy[1].read_text().splitlines()[told:] if "/api/csrf-token?" not in x]
+    assert [line for line in asked if int(line.rpartition(" ")[2]) >= 400] == []
+    assert sum("/resume " in line for line in asked) == 2
+
+
+def test_an_approver_is_told_of_a_question_whose_deployment_was_deleted(proxy, prefect, waiting):
+    run = uuid.UUID(waiting[0])
+    with SyncPrefectClient(f"{prefect}/api", auth_string=PASSWORD) as client:
+        client.delete_deployment(client.read_flow_run(run).deployment_id)
+        with (
+            temporary_settings({PREFECT_API_AUTH_STRING: ":".join(KIM)}),
+            pytest.raises(NothingWaiting, match="deployment was deleted"),
+        ):
+            Orchestrator(f"{proxy[0]}/api").answer(waiting[0], "approve", "Kim", "because")
+        assert client.read_flow_run(run).state.is_paused()
+
+
 def test_an_approver_gets_pages_and_no_question_for_the_servers_password(kim):
     assert "<html" in kim.get("/").text
     settings = kim.get("/ui-settings").json()
@@ -153,6 +197,8 @@ def test_an_approver_gets_pages_and_no_question_for_the_servers_password(kim):
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
 def test_an_approver_answers_in_the_ui_with_a_personal_login(proxy, prefect, waiting):
     run, _ = waiting
+    with SyncPrefectClient(f"{prefect}/api", auth_string=PASSWORD) as client:
+        deployment = client.read_flow_run(uuid.UUID(run)).deployment_id
     refused = []
     with open_browser(login=KIM) as page:
         page.on("response", lambda r: refused.append(r.url) if r.status == 403 else None)
@@ -165,6 +211,7 @@ def test_an_approver_answers_in_the_ui_with_a_personal_login(proxy, prefect, wai
     # The UI asks for these, too, and does without them.
     assert {httpx.URL(url).path for url in refused} <= {
         "/api/admin/settings",
+        f"/api/deployments/{deployment}",
         "/api/events/filter",
         "/api/events/count-by/time",
     }
