@@ -11,6 +11,8 @@ from guardianflow.names import ModelName
 from guardianflow.release.rotation import all_quarantined, find_hold
 from guardianflow.release.state import Place, Record, ReleaseState
 
+_ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
+
 
 def of_state(
     base: str,
@@ -34,30 +36,39 @@ def of_state(
         twins: By variant, the newest version that was made from the base's champion, if known.
     """
     found: list[Finding] = []
+    asked = asked or {}
     champion = state[base].champion if base in state else None
     for name, place in sorted(state.items()):
         if name != base and champion is not None and place.source != champion:
-            found.append(_of_floor(name, base, champion, place, (twins or {}).get(name)))
+            remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
+            found.append(_of_floor(name, base, champion, place, remedy))
         if place.rollback is None:
-            mend = _next_promotion(name, place.champion, past, candidates, asked or {})
+            mend = _next_promotion(name, place.champion, past, candidates, asked)
             found.append(_of_way_back(name, place.champion, mend))
     if hold := find_hold(past, now):
         found.append(_of_hold(hold))
     return found
 
 
-def _of_floor(name: str, base: str, champion: int, place: Place, twin: int | None) -> Finding:
+def _of_floor(name: str, base: str, champion: int, place: Place, remedy: str) -> Finding:
     """A variant that was made from another version than the champion of the base."""
     age = "a newer" if place.source and place.source > champion else "an older"
-    promote = f"guardianflow promote {name}"
     return Finding(
         name,
         Code.FLOOR_RUNS_OLDER,
         Severity.WARNING,
         f"The floor runs {age} model: {name} version {place.champion} was made from version "
         f"{place.source or 'unknown'} of {base}, whose champion is version {champion}.",
-        f"`{promote} --model-version {twin}`" if twin else f"{_make(name)}, then `{promote}`",
+        remedy,
     )
+
+
+def _twin_follows(name: str, twin: int | None, asked: int | None) -> str:
+    """How a variant comes to be one of the base's champion."""
+    if asked:
+        return f"People are asked about version {asked} of it, which comes first: {_ANSWER}"
+    promote = f"guardianflow promote {name}"
+    return f"`{promote} --model-version {twin}`" if twin else f"{_make(name)}, then `{promote}`"
 
 
 def _of_way_back(name: str, champion: int, remedy: str) -> Finding:
@@ -95,7 +106,7 @@ def _next_promotion(
     if name in asked:
         return (
             f"The next promotion makes one, and people are asked about version {asked[name]}: "
-            "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
+            f"{_ANSWER}"
         )
     promote = f"`guardianflow promote {name}`"
     if candidates is None:
@@ -112,15 +123,18 @@ def _next_promotion(
     return f"The next promotion makes one: {promote}"
 
 
-def of_candidate(name: str, version: int) -> Finding:
-    """A @candidate that was rolled back before."""
+def of_candidate(name: str, version: int, asked: int | None = None) -> Finding:
+    """A @candidate that was rolled back before; people are asked about version `asked`, if any."""
+    better = f"Register a better one with {_make(name)}"
+    force = f'`guardianflow promote {name} --force --reason "..."`'
     return Finding(
         name,
         Code.CANDIDATE_QUARANTINED,
         Severity.NOTE,
         f"@candidate of {name}, version {version}, is quarantined: it was rolled back.",
-        f"Register a better one with {_make(name)}, or "
-        f'promote it against the quarantine: `guardianflow promote {name} --force --reason "..."`',
+        f"People are asked about it: {_ANSWER}"
+        if asked == version
+        else f"{better}, or promote it against the quarantine: {force}",
     )
 
 

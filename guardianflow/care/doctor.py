@@ -140,11 +140,18 @@ def examine_release(
     registry: ModelRegistryManager,
     base: ModelName,
     *,
+    asked: Mapping[str, int],
     files: FileCheck = FileCheck.SIZE,
     now: datetime | None = None,
-    asked: Mapping[str, int] | None = None,
 ) -> list[Finding]:
     """What is wrong with one release.
+
+    Args:
+        registry: The registered models.
+        base: Public name of the base.
+        asked: What `asked_about` found.
+        files: How closely the files of champions, ways back and candidates are compared.
+        now: The time; None takes that of this machine.
 
     Raises:
         RegistryUnavailable: The server went away.
@@ -164,13 +171,13 @@ def examine_chart(
     *,
     files: FileCheck,
     now: datetime,
-    asked: Mapping[str, int] | None = None,
+    asked: Mapping[str, int],
 ) -> list[Finding]:
     """What is wrong with a release that was just read; only its files are still to be asked for."""
     return worst_first(
         [
             *_aliases(registry.client, chart, now),
-            *_versions(registry.client, chart, files),
+            *_versions(registry.client, chart, files, asked),
             *(found.of_tag(*wrong) for wrong in wrong_tags(chart)),
             *_mirror(chart),
             *caveats.of_state(
@@ -284,7 +291,9 @@ def _aliases(client: MlflowClient, chart: Chart, now: datetime) -> Iterator[Find
             yield finding
 
 
-def _versions(client: MlflowClient, chart: Chart, files: FileCheck) -> Iterator[Finding]:
+def _versions(
+    client: MlflowClient, chart: Chart, files: FileCheck, asked: Mapping[str, int]
+) -> Iterator[Finding]:
     bad = all_quarantined(chart.past)
     for name, version, alias in _used(chart):
         info = chart.versions.get(name, {}).get(version)
@@ -295,7 +304,7 @@ def _versions(client: MlflowClient, chart: Chart, files: FileCheck) -> Iterator[
             yield found.of_unready(name, version, alias)
             continue
         if alias is ModelAlias.CANDIDATE and (name, version) in bad:
-            yield caveats.of_candidate(name, version)
+            yield caveats.of_candidate(name, version, asked.get(name))
         yield from _files(client, info, alias, files)
 
 

@@ -205,7 +205,8 @@ def _look_at(
     """Mend what is ours in one release and collect what is not."""
     try:
         chart = _mend(registry, read_chart(registry, base), now, result)
-        findings = examine_chart(registry, chart, files=files, now=now)
+        # What people are asked about changes no remedy of an error, and a pass tells only those.
+        findings = examine_chart(registry, chart, files=files, now=now, asked={})
     except RotationConflict:
         # Others are at work on it: the next pass looks again.
         return

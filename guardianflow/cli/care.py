@@ -58,16 +58,22 @@ def doctor(
     """
     public = ModelName.parse(name).public if name else None
     registry = open_registry(quiet=as_json)
-    from guardianflow.care.doctor import examine_release, examine_server, find_releases, said_once
+    from guardianflow.care.doctor import (
+        asked_about,
+        examine_release,
+        examine_server,
+        find_releases,
+        said_once,
+    )
     from guardianflow.care.silence import find_silent
     from guardianflow.care.survey import champions_of
 
     found = [*examine_server(registry), *_of_prefect()]
-    sights = find_releases(registry, public)
+    sights, asked = find_releases(registry, public), asked_about(registry)
     with meter(quiet=as_json or not sights) as show:
         for count, sight in enumerate(sights):
             show("examining releases", count, len(sights))
-            found += examine_release(registry, sight.base, files=files)
+            found += examine_release(registry, sight.base, files=files, asked=asked)
         show("examining releases", len(sights), len(sights))
     found = said_once([*found, *find_silent(registry, champions_of(sights), watch=False)])
     if not as_json:

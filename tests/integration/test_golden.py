@@ -132,7 +132,7 @@ def test_operations_of_a_newer_version_are_gone_on_from_unless_they_forbid_it(re
         with pytest.raises(StoredUnreadable, match=r"needs guardianflow 99\.1"):
             command(LONG)
     # One model that only a newer version can move keeps nobody from the others.
-    [finding] = examine_release(registry, base)
+    [finding] = examine_release(registry, base, asked={})
     assert finding.remedy == "Upgrade guardianflow to 99.1 or newer."
     assert finding.message in {alarm.message for alarm in reconcile(registry, LONG).alarms_of(LONG)}
     assert standing_of(registry, LONG, 3).newest is None

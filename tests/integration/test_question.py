@@ -18,6 +18,7 @@ from guardianflow.approval.rules import (
     require_a_command_may,
 )
 from guardianflow.catalog.models import STATUS_TAG
+from guardianflow.cli import main
 from guardianflow.errors import (
     ApprovalExpired,
     ApprovalRequired,
@@ -116,6 +117,25 @@ def test_an_approval_says_how_its_approver_is_known_and_what_it_was_bound_to(cas
         "MLmodel": info.tags["guardianflow.sha256.MLmodel"],
         "artifacts/ir/model.bin": info.tags["guardianflow.sha256.artifacts/ir/model.bin"],
     }
+
+
+def test_doctor_does_not_go_past_an_open_question(
+    case, factory, mlflow_server, monkeypatch, capsys
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    case.registry.promote_to_champion(case.name)
+    factory.base(case.name)
+
+    def remedy():
+        with pytest.raises(SystemExit):
+            main(["doctor", case.name, "--json"])
+        found = json.loads(capsys.readouterr().out)["findings"]
+        return next(one["remedy"] for one in found if one["code"] == "no-way-back")
+
+    assert "guardianflow promote" in remedy()
+    case.ask()
+    assert "people are asked about version 2: `guardianflow pending`" in remedy()
+    assert "guardianflow promote" not in remedy()
 
 
 def test_what_was_asked_and_answered_is_found_again_by_any_worker(case):

@@ -71,8 +71,12 @@ def test_a_floor_that_runs_another_model_is_told_how_its_twin_follows(world):
     assert floor().message.startswith("The floor runs a newer model")
     assert "--type quant" in floor().remedy
     assert floor(twins={INT8: 1}).remedy == f"`guardianflow promote {INT8} --model-version 1`"
+    assert "people are asked about version 2 of it" in floor(asked={INT8: 2}).remedy.lower()
+    assert "promote" not in floor(twins={INT8: 1}, asked={INT8: 2}).remedy
 
 
 def test_a_candidate_in_quarantine_is_made_better_as_what_it_is():
     assert "--type train" in of_candidate(BASE, 2).remedy
     assert "--type quant" in of_candidate(INT8, 2).remedy
+    assert "--force" in of_candidate(BASE, 2, asked=3).remedy
+    assert of_candidate(BASE, 2, asked=2).remedy.startswith("People are asked about it: ")
