@@ -79,7 +79,7 @@ class Guard:
         named = headers.getlist("host")
         host = named[0].lower() if len(named) == 1 else ""
         if not self._is_ours(host):
-            return 403, f"This server has another name; {HOSTS} can add one."
+            return 403, f"This server has another name; {HOSTS} can add one where it starts."
         for origin in headers.getlist("origin"):
             if _netloc(origin) not in (host, *self._hosts):
                 return 403, "Pages of other servers may not ask this one."

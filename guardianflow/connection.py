@@ -39,6 +39,7 @@ from guardianflow.wrong_server import (
     correct_the_address,
     distrusted,
     is_page,
+    one_line,
 )
 
 _ANSWER_TIMEOUT_S = 8
@@ -215,7 +216,7 @@ def border(what: str) -> Generator[None]:
         if answer is not None and not _is_of_mlflow(answer):
             raise _something_else(answer) from error
         if error.error_code in _DENIED:
-            raise _denied(what) from error
+            raise _denied(what, answer) from error
         if error.error_code in _BUSY or _has_cause(error, requests.RequestException):
             raise _unavailable(what, error) from error
         if error.error_code in ABSENT:
@@ -237,7 +238,7 @@ def border(what: str) -> Generator[None]:
         if answer is not None and status < 500 and not _is_of_mlflow(answer):
             raise _something_else(answer) from error
         if status in (401, 403):
-            raise _denied(what) from error
+            raise _denied(what, answer) from error
         if status >= 500:
             raise _unavailable(what, error) from error
         raise
@@ -329,10 +330,14 @@ def _unfit_credentials() -> InputError:
     )
 
 
-def _denied(what: str) -> PermissionDenied:
+def _denied(what: str, answer: requests.Response | None) -> PermissionDenied:
+    """The error that MLflow does not allow it: this account, or any, as its words tell."""
+    text = "" if answer is None else str(_content(answer).get("message") or answer.text)
+    said = one_line(without_secrets(text)).removesuffix(".")
     return PermissionDenied(
-        f"{what}: this account may not do that.",
-        remedy="Use an account with the right, or have it granted in MLflow.",
+        f"{what}: MLflow does not allow that: {said or 'no reason given'}.",
+        remedy="If it gives no other reason, use an account with the right, or have it granted in "
+        "MLflow.",
     )
 
 

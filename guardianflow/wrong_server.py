@@ -79,12 +79,13 @@ def _excerpt(text: str) -> str:
     """The title of a page, or the beginning of any other text, in one line."""
     if is_page(text):
         title = _TITLE.search(text)
-        return f"a web page {_one_line(html.unescape(title[1]))!r}" if title else "a web page"
+        return f"a web page {one_line(html.unescape(title[1]))!r}" if title else "a web page"
     with suppress(ValueError):
         text = json.dumps(json.loads(text), ensure_ascii=False)
-    return _one_line(text) or "an empty answer"
+    return one_line(text) or "an empty answer"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The beginning of a text as one line, without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _EXCERPT]).split())
     return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]} ..."

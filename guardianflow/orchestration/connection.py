@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from guardianflow.errors import InputError, OrchestratorUnavailable, PermissionDenied, Refused
-from guardianflow.wrong_server import answers_instead, correct_the_address, distrusted
+from guardianflow.servers import without_secrets
+from guardianflow.wrong_server import answers_instead, correct_the_address, distrusted, one_line
 
 if TYPE_CHECKING:
     import httpx
@@ -37,7 +38,7 @@ def open_client(
 
     Raises:
         OrchestratorUnavailable: The server does not answer, or something else does.
-        PermissionDenied: It wants a password that was not given.
+        PermissionDenied: It wants a password that was not given, or does not allow the request.
         Refused: It refuses the request.
         InputError: The file with its certificate does not exist.
     """
@@ -118,10 +119,18 @@ def _refusal(
 ) -> OrchestratorUnavailable | PermissionDenied | Refused:
     """What a status that is no success means, by its number."""
     status = error.response.status_code
-    if status in (401, 403):
+    if status == 401:
         return PermissionDenied(
             f"The Prefect server {api_url} refuses the password.",
             remedy="Set PREFECT_API_AUTH_STRING.",
+        )
+    if status == 403:
+        # Of an account that may not do it, or of a guard that lets no account do it.
+        said = one_line(without_secrets(detail(error))).removesuffix(".")
+        return PermissionDenied(
+            f"The Prefect server {api_url} does not allow that: {said or 'no reason given'}.",
+            remedy=f"Do what it says; if it speaks of a login, set it ({_LOGIN}).",
+            status=status,
         )
     if status < 400:
         return something_else(api_url, error.response)

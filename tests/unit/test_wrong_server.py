@@ -4,7 +4,10 @@ import json
 
 import pytest
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from deployments.guard import Guard
 from guardianflow.cli import main
 from guardianflow.connection import border, connect
 from guardianflow.errors import (
@@ -91,6 +94,36 @@ def test_the_answers_of_mlflow_itself_stay_what_they_are():
                 client.search_registered_models()
 
 
+def test_a_refusal_of_mlflow_is_told_in_its_words():
+    # The second is a real MLflow's, to an address that --allowed-hosts does not name.
+    host = "Invalid Host header - possible DNS rebinding attack detected"
+    for said in ("Permission denied", host, ""):
+        with answering(403, said, first="3.17.2") as address:
+            client = connect(address)
+            with pytest.raises(PermissionDenied) as told, border("models"):
+                client.search_registered_models()
+        words = f"models: MLflow does not allow that: {said or 'no reason given'}."
+        assert told.value.message == words
+
+
+def test_a_guard_that_knows_its_server_by_another_name_says_so():
+    refusal = TestClient(Guard(Starlette()), base_url="http://prefect.plant").get("/").json()
+    with answering(403, refusal) as address:
+        for ask in (Orchestrator(f"{address}/api").check, lambda: connect(address)):
+            with pytest.raises(PermissionDenied) as told:
+                ask()
+            assert "another name; GUARDIANFLOW_ALLOWED_HOSTS can add one" in told.value.message
+            assert "password" not in told.value.message
+
+
+def test_what_a_server_says_of_a_refusal_is_one_short_line():
+    refusal = {"detail": "not\x1b[2J for\n you" + "!" * 1000}
+    with answering(403, refusal) as address, pytest.raises(PermissionDenied) as told:
+        Orchestrator(f"{address}/api").check()
+    assert "not [2J for you!!" in told.value.message
+    assert len(told.value.message) < 250
+
+
 def test_a_server_that_cannot_write_is_told_by_its_status_and_not_by_its_address(monkeypatch):
     """What a real MLflow says of a full disk; the client gives up after some tries."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -158,9 +191,10 @@ def test_what_is_not_prefect_is_told_by_the_command(capsys, monkeypatch, status,
     with answering(status, content) as address:
         monkeypatch.setenv("PREFECT_API_URL", f"{address}/api")
         if status in (401, 403) and isinstance(content, dict):
-            # As Prefect itself says that the password is wrong.
-            with pytest.raises(PermissionDenied):
+            # As Prefect itself says that the password is wrong, or that a login may not do it.
+            with pytest.raises(PermissionDenied) as told:
                 Orchestrator(f"{address}/api").check()
+            assert ("refuses the password" if status == 401 else said) in told.value.message
             return
         code, answer = run(capsys, "pending")
     error = answer["error"]
