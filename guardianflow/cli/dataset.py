@@ -85,7 +85,7 @@ def check(
     mapping = _mapping(mapped or (), wanted)
     tolerated = {*_TOLERATED[use], *((Code.IMAGE_NEARLY_TWICE,) if near_known else ())}
     with meter(quiet=as_json) as show:
-        checked, pairs = _check(path, wanted, mapping, root, _NEEDS[use], tolerated, against, show)
+        checked, pairs = _check(path, wanted, mapping, root, use, tolerated, against, show)
         if report is not None:
             _write(checked, pairs, report)
     wrong = len(errors(checked.findings))
@@ -119,7 +119,7 @@ def _check(
     classes: list[str] | None,
     mapping: dict[str, str],
     root: Path | None,
-    needs: Sequence[str],
+    use: Use,
     tolerated: Collection[Code],
     against: Path | None,
     show: Meter,
@@ -133,8 +133,9 @@ def _check(
         classes,
         mapping=mapping,
         base=root,
-        needs=needs,
+        needs=_NEEDS[use],
         tolerated=tolerated,
+        frozen=use is Use.WINDOW,
         on_progress=lambda p: show(p.step, p.done, p.total),
     )
     pairs = find_duplicates(checked.splits)

@@ -73,6 +73,7 @@ def check_dataset(
     base: Path | None = None,
     needs: Sequence[str] = (),
     tolerated: Collection[Code] = (),
+    frozen: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     workers: int | None = None,
 ) -> Checked:
@@ -87,6 +88,7 @@ def check_dataset(
         base: Stands in for `path` of data.yaml.
         needs: The splits that what it is for cannot do without.
         tolerated: Errors that are warnings for what it is for.
+        frozen: Whether the scenario of the classes was trained, and so stays as it is.
         on_progress: Told how many images were looked at.
         workers: How many threads look at images; None takes one per core.
     """
@@ -95,7 +97,7 @@ def check_dataset(
     description = read_description(place, findings, base)
     if description is None:
         return Checked(place, (), {}, {}, tuple(findings))
-    known = WantedClasses.of(description, classes, mapping or {}, findings)
+    known = WantedClasses.of(description, classes, mapping or {}, findings, frozen=frozen)
     split = _Splitting.of(place, description.root, base)
     findings += _unnamed(description, needs, split)
     if not any(description.sources.values()):

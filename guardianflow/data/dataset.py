@@ -78,6 +78,7 @@ def open_dataset(
     mapping: Mapping[str, str] | None = None,
     base: Path | None = None,
     needs: Sequence[str] = (),
+    frozen: bool = False,
 ) -> Dataset:
     """Read and check a data set in YOLO format; every image is decoded once, ever.
 
@@ -88,12 +89,15 @@ def open_dataset(
         mapping: What one of them is called in data.yaml, where it is another word.
         base: Stands in for `path` of data.yaml.
         needs: The splits that it is opened for.
+        frozen: Whether the scenario of the classes was trained, and so stays as it is.
 
     Raises:
         DatasetInvalid: Says the first thing that is wrong with file, line, value and remedy, and
             how many more there are; `data["problems"]` lists them.
     """
-    checked = check_dataset(root, classes, mapping=mapping, base=base, needs=needs, tolerated=ALIKE)
+    checked = check_dataset(
+        root, classes, mapping=mapping, base=base, needs=needs, tolerated=ALIKE, frozen=frozen
+    )
     if wrong := errors(checked.findings):
         raise refusal(wrong)
     return Dataset(
@@ -137,11 +141,11 @@ def open_window(window: Path, scenario: Scenario | None) -> Dataset:
     settings = scenario.dataset
     mapping = settings.classes if isinstance(settings, FolderData) else {}
     try:
-        return open_dataset(window, scenario.classes)
+        return open_dataset(window, scenario.classes, frozen=True)
     except DatasetInvalid:
         if not mapping:
             raise
-        return open_dataset(window, scenario.classes, mapping=mapping)
+        return open_dataset(window, scenario.classes, mapping=mapping, frozen=True)
 
 
 def prepare_dataset(

@@ -30,15 +30,25 @@ class WantedClasses:
         wanted: Sequence[str] | None,
         mapping: Mapping[str, str],
         findings: list[Finding],
+        *,
+        frozen: bool = False,
     ) -> "WantedClasses":
-        """Match the classes of data.yaml with those that are wanted."""
+        """Match the classes of data.yaml with those that are wanted.
+
+        Args:
+            description: What data.yaml says.
+            wanted: The classes of the scenario; None takes those of data.yaml.
+            mapping: What one of them is called in data.yaml, where it is another word.
+            findings: What is wrong is added here.
+            frozen: Whether the scenario was trained, and so stays as it is.
+        """
         own = description.classes
         if wanted is None or not own or tuple(wanted) == own:
             return cls(own)
         try:
             rows = match_classes(own, wanted, mapping)
         except NoMatch as error:
-            findings.append(_names_differ(description, error).at(description.file))
+            findings.append(_names_differ(description, error, frozen=frozen).at(description.file))
             return cls(own)
         if rows == tuple(range(len(own))):
             return cls(tuple(wanted))
@@ -54,12 +64,15 @@ class WantedClasses:
         return replace(labels, rows=rows, objects=objects_digest(rows))
 
 
-def _names_differ(description: Description, error: NoMatch) -> Fault:
-    file = description.file.name
+def _names_differ(description: Description, error: NoMatch, *, frozen: bool) -> Fault:
+    remedy = f"Where it is there by another word, rename it in {description.file.name}"
+    if frozen:
+        remedy += f": call it {error.called!r}. The scenario stays as it was trained."
+    else:
+        remedy += f", or say so in the scenario: dataset: {{classes: {{{error.name}: WORD}}}}."
     return Fault(
         Code.NAMES_DIFFER,
         f"it has {error.problem}; its classes are {short(list(description.classes))}",
-        f"Where it is there by another word, rename it in {file}, or say so in the scenario: "
-        f"dataset: {{classes: {{{error.name}: WORD}}}}.",
+        remedy,
         value=error.called,
     )

@@ -368,8 +368,27 @@ def test_a_window_may_have_the_names_of_the_scenario_or_of_its_data(root: Path) 
     edit(root, "[person, helmet]", "[Person, hardhat]")
     assert open_window(root, scenario).fingerprint == own.fingerprint
     edit(root, "hardhat", "hat")
-    with pytest.raises(DatasetInvalid, match="no class 'Hardhat'"):
+    with pytest.raises(DatasetInvalid, match="no class 'Hardhat'") as refused:
         open_window(root, scenario)
+    # The scenario was trained: what is said can be done in the window alone, and helps.
+    assert "rename it in data.yaml: call it 'Hardhat'" in refused.value.remedy
+    assert "dataset:" not in refused.value.remedy
+    edit(root, "hat", "Hardhat")
+    assert open_window(root, scenario).fingerprint == own.fingerprint
+
+
+def test_a_window_of_a_scenario_that_draws_its_data_is_renamed_in_the_window(root: Path) -> None:
+    spec = {
+        "customer": "a", "region": "b", "plant": "c", "zone": "d", "task": "e",
+        "classes": ["person", "hard_hat"],
+        "dataset": {"kind": "synthetic"},
+        "versions": {"v1": {}},
+    }  # fmt: skip
+    scenario = ScenarioSpec.from_mapping("s", spec).version("v1")
+    with pytest.raises(DatasetInvalid, match="no class 'hard_hat'") as refused:
+        open_window(root, scenario)
+    assert "call it 'hard_hat'" in refused.value.remedy
+    assert "dataset:" not in refused.value.remedy
 
 
 def test_a_missing_split_is_named(root: Path) -> None:

@@ -92,7 +92,12 @@ def test_a_data_yaml_of_another_machine_is_read_with_root_and_classes(
     assert run(root / "data.yaml", "--root", root, "--classes", "person, helmet", "--json") == 0
     capsys.readouterr()
     assert run(root, "--root", root, "--classes", "vest,person", "--json") == 2
-    assert answer(capsys)["findings"][0]["code"] == "names-differ"  # type: ignore[index]
+    (first, *_) = answer(capsys)["findings"]  # type: ignore[misc]
+    assert (first["code"], "say so in the scenario" in first["remedy"]) == ("names-differ", True)
+    words = ("--classes", "vest,person", "--for", "window", "--json")
+    assert run(root, "--root", root, *words) == 2
+    (first, *_) = answer(capsys)["findings"]  # type: ignore[misc]
+    assert "call it 'vest'. The scenario stays" in first["remedy"]
     words = ("--classes", "hat,person", "--map", "hat=Helmet", "--json")
     assert run(root, "--root", root, *words) == 0
     assert answer(capsys)["classes"] == ["hat", "person"]
