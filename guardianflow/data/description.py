@@ -1,7 +1,8 @@
 """`data.yaml`: the classes, and where the images of each split lie; all its faults at once.
 
 path             the folder that the splits are seen from; another one can be given in its place
-train val test   a folder of images, a .txt file with one image in a line, or a list of these
+train val test   a folder of images, a .txt file with one image in a line, or a list of these;
+                 what exporters call them (Train, valid, Validation) is read, and told
 names  nc        the classes, as a list or numbered, and how many there are
 
 Any one YAML file with these keys will do. What is empty counts as not there.
@@ -19,12 +20,11 @@ from guardianflow.data.documents import names_in
 from guardianflow.data.findings import Fault, Finding, quoted, readable, short
 from guardianflow.data.kinds import no_description
 from guardianflow.data.rules import Code
-from guardianflow.data.yaml_file import SPLITS, Reader, parse_file
+from guardianflow.data.yaml_file import SPLIT_WORDS, SPLITS, Reader, parse_file
 from guardianflow.yaml_lines import line_of
 
 _FILES = ("data.yaml", "data.yml")
 _SUFFIXES = (".yaml", ".yml")
-_SYNONYMS = {"train": (), "val": ("valid", "validation", "dev"), "test": ("testing",)}
 _FOREIGN = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 _MAX_ENTRIES = 10_000
 
@@ -173,11 +173,15 @@ def _unset(value: object) -> bool:
 
 def _split_keys(reader: Reader) -> Mapping[str, str]:
     """The splits that are there, and what each is called."""
-    keys = {split: (split, *_SYNONYMS[split]) for split in SPLITS}
+    # CVAT writes Train and Validation. Any value may be a key in YAML, and one that is spelled as
+    # it should be goes first.
+    named = [key for key, value in reader.content.items() if not _unset(value)]
+    spelled = {str(key).casefold(): key for key in named}
+    spelled.update({key: key for key in named})
     return {
-        split: written
-        for split, names in keys.items()
-        if (written := next((n for n in names if not _unset(reader.content.get(n))), None))
+        split: spelled[word]
+        for split, words in SPLIT_WORDS.items()
+        if (word := next((word for word in words if word in spelled), None))
     }
 
 

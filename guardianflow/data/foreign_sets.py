@@ -32,13 +32,11 @@ from guardianflow.data.labels import parse_labels
 from guardianflow.data.listing import label_places
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import MAX_TEXT_BYTES, decode_text, read_text
+from guardianflow.data.yaml_file import SPLIT_WORDS
 
 Corners = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
-_SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "dev": "val", "test": "test", "testing": "test",
-}  # fmt: skip
+_SPLITS = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ RULES: Mapping[Code, Rule] = {
     Code.PATH_MISSING: _error("`path` does not exist on this machine"),
     Code.SPLITS_MISSING: _error("data.yaml names no train, val or test"),
     Code.SPLIT_UNNAMED: _error("a split that is needed (to train: train, val, test) is not named"),
-    Code.SPLIT_RENAMED: _warning("a split is called valid or validation", "read as val"),
+    Code.SPLIT_RENAMED: _warning("a split is called otherwise: valid, Train", "read as val, train"),
     Code.SPLIT_MISSING: _error("a split does not exist on this machine"),
     Code.SPLIT_OUTSIDE: _error("a split is a folder around the data set itself"),
     Code.SPLIT_SHARED: _error("two splits are the same folder"),

@@ -14,6 +14,12 @@ from guardianflow.yaml_lines import NoYaml, line_of, parse, repeated_keys
 
 SPLITS = ("train", "val", "test")
 """What a data set has images for; training needs all three."""
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What exporters call each split, in capitals or not; the first word that is there counts."""
 _MAX_BYTES = 512 * 2**10
 
 

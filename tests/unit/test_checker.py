@@ -164,6 +164,8 @@ KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
         (change("images/val", "images"), Code.IMAGE_IN_TWO_SPLITS),
         (change("val: images/val", "valid: images/val"), Code.SPLIT_RENAMED),
         (change("val: images/val", "validation: images/val"), Code.SPLIT_RENAMED),
+        (change("val: images/val", "Validation: images/val"), Code.SPLIT_RENAMED),
+        (change("train: images/train", "training: images/train"), Code.SPLIT_RENAMED),
         (change("nc: 2", "nc: '3'"), Code.NC_DIFFERS),
         (change("nc: 2", "nc: 2\nx: {a: 1, b: 2, a: 3}"), Code.YAML_KEY_TWICE),
         (change("images/val", "../images/val"), Code.SPLIT_MOVED),
@@ -255,6 +257,32 @@ def test_labels_of_all_splits_may_lie_in_one_folder(root: Path) -> None:
     assert codes(root) == []
     (root / "labels/lost.txt").write_text(CLEAN)
     assert codes(root) == ["label-orphan"]
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "ppe.yaml"])
+def test_the_splits_of_cvat_are_known_by_their_capitals(root: Path, name: str) -> None:
+    subsets = {"train": "Train", "val": "Validation", "test": "Test"}
+    for split, subset in subsets.items():
+        names = sorted((root / "images" / split).iterdir())
+        lines = [f"data/{image.relative_to(root)}" for image in names]
+        (root / f"{subset}.txt").write_text("\n".join(lines))
+    (root / "data.yaml").unlink()
+    (root / name).write_text(
+        "Train: Train.txt\nValidation: Validation.txt\nTest: Test.txt\n"
+        "names:\n  0: person\n  1: helmet\npath: .\n"
+    )
+    assert codes(root) == ["list-entry-moved", "split-renamed"]
+    dataset = open_dataset(root, needs=SPLITS)
+    assert {split: len(ones) for split, ones in dataset.splits.items()} == {
+        "train": 12, "val": 2, "test": 2,
+    }  # fmt: skip
+
+
+def test_the_split_that_is_spelled_as_it_should_be_goes_first(root: Path) -> None:
+    edit(root, "val: images/val\n", "Val: images/gone\nval: images/val\n3: x\n")
+    assert codes(root) == []
+    edit(root, "\nval: images/val", "\nval: []")
+    assert codes(root) == ["split-missing", "split-renamed"]
 
 
 def test_a_list_as_cvat_writes_it_is_read(root: Path) -> None:
