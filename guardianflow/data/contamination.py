@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.data.decoding import load_image
+from guardianflow.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, load_image
 from guardianflow.data.examination import HASH_BITS, hash_picture
 from guardianflow.data.findings import Fault, Finding, readable
 from guardianflow.data.rules import Code
@@ -31,7 +31,9 @@ MAX_DISTANCE = 40
 """In how many of 256 bits the hashes of two pictures may differ to count as the same."""
 CONTAMINATION_FILE = "contamination.json"
 _LEARNED = ("train", "val")
-_COPY = re.compile(r"(?P<origin>.+)_(?:jpe?g|png|bmp|webp|tiff?|jfif)\.rf\.[0-9A-Za-z_-]{8,64}")
+# The suffix of the picture before its export may be one that is not read.
+_SUFFIXES = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES))
+_COPY = re.compile(rf"(?P<origin>.+)_(?i:{_SUFFIXES})\.rf\.[0-9A-Za-z_-]{{8,64}}")
 _MAX_LISTED = 200
 # What one comparison of all with all may hold at a time.
 _CHUNK_BYTES = 2**24

@@ -40,6 +40,10 @@ _FORMATS = {
 }
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
 """How the names of images end that are read."""
+UNSUPPORTED_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".mpo", ".pfm", ".ppm", ".tga"}
+)
+"""How the names of images end that are not read."""
 # Pillow opens an MPO (several JPEGs in one file, as phones write them) as a JPEG.
 _READ = tuple(kind for kind in _FORMATS if kind != "MPO")
 _EXIF_ORIENTATION = 0x0112

@@ -12,17 +12,13 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from guardianflow.data.decoding import IMAGE_SUFFIXES
+from guardianflow.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from guardianflow.data.description import Description, read_description
 from guardianflow.data.findings import Fault, Finding, short
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import read_text
 from guardianflow.data.yaml_file import SPLITS
 
-# Images, too, but in formats that are not read.
-UNSUPPORTED_SUFFIXES = frozenset(
-    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".mpo", ".pfm", ".ppm", ".tga"}
-)
 # Written beside images by annotation tools and operating systems; nobody needs to hear of them.
 _EXPECTED_SUFFIXES = frozenset(
     {".txt", ".cache", ".npy", ".json", ".xml", ".csv", ".ini", ".db", ".yaml"}

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from guardianflow.data.decoding import IMAGE_SUFFIXES, read_content
+from guardianflow.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_content
 from guardianflow.data.description import Description
 from guardianflow.data.examination import Looked
 from guardianflow.data.findings import Fault, Finding, readable, short
 from guardianflow.data.kinds import CLASS_LISTS
-from guardianflow.data.listing import UNSUPPORTED_SUFFIXES, comparable, link_outside
+from guardianflow.data.listing import comparable, link_outside
 from guardianflow.data.rules import Code
 from guardianflow.data.texts import MAX_TEXT_BYTES, read_text
 
