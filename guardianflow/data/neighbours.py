@@ -1,7 +1,7 @@
 """What only shows when files are seen beside each other: orphans, twins, images without colour."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from guardianflow.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_content
 from guardianflow.data.description import Description
@@ -22,10 +22,10 @@ def compare_labels(
     """Find shared label files, label files without an image, links and foreign class lists."""
     first: dict[str, str] = {}
     missing: dict[str, str] = {}
-    folders: dict[str, str] = {}
+    folders: dict[str, set[str]] = {}
     for split, ones in looked.items():
         for one in ones:
-            folders.setdefault(os.path.dirname(one.label), os.path.dirname(one.image))
+            folders.setdefault(os.path.dirname(one.label), set()).add(os.path.dirname(one.image))
             if one.labels is None:
                 missing[comparable(one.label)] = one.image
             if first.setdefault(one.label, one.image) != one.image:
@@ -36,7 +36,7 @@ def compare_labels(
     base = os.path.realpath(description.base)
     for folder, images in sorted(folders.items()):
         yield from _compare_classes(folder, description.classes)
-        if folder != images:
+        if folder not in images:
             yield from _links(folder, (f"{root}{os.sep}", f"{base}{os.sep}"))
             yield from _orphans(folder, images, first, missing)
 
@@ -87,15 +87,22 @@ def _grey(split: str, grey: Sequence[str], total: int) -> Finding:
 
 
 def _orphans(
-    folder: str, images: str, known: Mapping[str, str], missing: Mapping[str, str]
+    folder: str, images: Collection[str], known: Mapping[str, str], missing: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Label files without an image, where labels have a folder of their own."""
+    """Label files without an image, where labels have a folder of their own.
+
+    Args:
+        folder: The folder of labels.
+        images: The folders that its images lie in: more than one where all splits share the labels.
+        known: Images by their label file.
+        missing: Images without one, by where it would be.
+    """
     paths = [os.path.join(folder, name) for name in _names(folder) if name.endswith(".txt")]
     orphans = [p for p in paths if p not in known and os.path.basename(p) not in CLASS_LISTS]
     if orphans:
         # An image that no list of the data set names is still an image, and so is one in a format
         # that is not read: its label is left out with it.
-        parts = map(os.path.splitext, _names(images))
+        parts = [os.path.splitext(name) for place in images for name in _names(place)]
         images_too = IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES
         stems = {stem for stem, suffix in parts if suffix.lower() in images_too}
         orphans = [p for p in orphans if os.path.splitext(os.path.basename(p))[0] not in stems]

@@ -255,8 +255,13 @@ def test_labels_of_all_splits_may_lie_in_one_folder(root: Path) -> None:
     for file in sorted((root / "labels").rglob("*.txt")):
         file.rename(root / "labels" / file.name)
     assert codes(root) == []
+    # A label is left out with its image, in whichever split that lies.
+    for split in SPLITS:
+        (root / f"images/{split}/{split}.heic").write_bytes(b"x")
+        (root / f"labels/{split}.txt").write_text(CLEAN)
+    assert codes(root) == ["file-unsupported"]
     (root / "labels/lost.txt").write_text(CLEAN)
-    assert codes(root) == ["label-orphan"]
+    assert codes(root) == ["file-unsupported", "label-orphan"]
 
 
 @pytest.mark.parametrize("name", ["data.yaml", "ppe.yaml"])
