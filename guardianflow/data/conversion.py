@@ -21,7 +21,13 @@ from guardianflow.data.checker import Checked, check_dataset
 from guardianflow.data.decoding import image_size
 from guardianflow.data.description import read_description
 from guardianflow.data.findings import Fault, errors, readable, refusal, short, typed
-from guardianflow.data.foreign_sets import ForeignSet, Picture, images_below, read_foreign
+from guardianflow.data.foreign_sets import (
+    Corners,
+    ForeignSet,
+    Picture,
+    images_below,
+    read_foreign,
+)
 from guardianflow.data.kinds import Kind, Recognised, no_description, recognise
 from guardianflow.data.listing import comparable
 from guardianflow.data.rules import MIXED, Code
@@ -31,7 +37,9 @@ from guardianflow.disk import telling_full
 from guardianflow.errors import DatasetInvalid, InputError
 from guardianflow.progress import Progress, Reporter
 
-Box = tuple[str, tuple[float, float, float, float]]
+Box = tuple[str, Corners]
+# Pixels are counted from 0 or from 1.
+_ROUNDING_PX = 1
 
 
 @dataclass(frozen=True)
@@ -212,8 +220,7 @@ def _write(
         for file in (copy, label):
             file.parent.mkdir(parents=True, exist_ok=True)
         _copy(image, copy)
-        _compare_size(picture, image)
-        rows = [_row(foreign, box) for box in picture.boxes]
+        rows = [_row(foreign, box) for box in _boxes_on(picture, image)]
         label.write_text("".join(row for row in rows if row), encoding="utf-8")
         used[picture.split or "train"] = f"images/{folder}"
         report("copy", done, len(chosen))
@@ -247,11 +254,29 @@ def _unused(stem: str, suffix: str, taken: set[str]) -> str:
     return f"{free}{suffix}"
 
 
-def _compare_size(picture: Picture, image: Path) -> None:
-    """Boxes in pixels mean nothing on an image of another size.
+def _boxes_on(picture: Picture, image: Path) -> Sequence[Box]:
+    """The boxes of a picture as fractions of its image.
 
     Raises:
-        DatasetInvalid: It has another size than the annotations say.
+        DatasetInvalid: It has another size than the annotations say, or a box has no room there.
+    """
+    width, height = _compare_size(picture, image)
+    if not picture.in_pixels:
+        return picture.boxes
+    return [
+        (name, (x1 / width, y1 / height, x2 / width, y2 / height))
+        for name, (x1, y1, x2, y2) in picture.boxes
+    ]
+
+
+def _compare_size(picture: Picture, image: Path) -> tuple[int, int]:
+    """The size of an image; boxes in pixels mean nothing on one of another size.
+
+    Where the annotations do not say the size (a converter wrote 0, or nothing), the image has to
+    have room for the boxes.
+
+    Raises:
+        DatasetInvalid: It has another size than the annotations say, or a box has no room there.
     """
     try:
         size = image_size(image)
@@ -266,6 +291,20 @@ def _compare_size(picture: Picture, image: Path) -> None:
             value=list(picture.size),
         )
         raise refusal([fault.at(picture.place)])
+    guessed = picture.in_pixels and picture.size is None
+    ends = [corners[2:] for _, corners in picture.boxes] if guessed else []
+    beyond = [(x, y) for x, y in ends if max(x - size[0], y - size[1]) > _ROUNDING_PX]
+    if beyond:
+        x, y = beyond[0]
+        fault = Fault(
+            Code.FORMAT_BROKEN,
+            f"does not say how large {readable(image.name)} is, and a box ends at {x:g}, {y:g}; "
+            f"the image has {size[0]} x {size[1]} pixels",
+            "Bring the image that was labelled, or write its width and height there.",
+            value=[x, y],
+        )
+        raise refusal([fault.at(picture.place)])
+    return size
 
 
 def _row(foreign: ForeignSet, box: Box) -> str:

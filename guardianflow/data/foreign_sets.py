@@ -45,10 +45,11 @@ class Picture:
 
     Attributes:
         name: The image as the file calls it; a path, or a part of one.
-        boxes: Class name, and corners as fractions of the image.
+        boxes: Class name, and corners.
         split: train, val or test, where the file says so.
         size: Width and height in pixels; None where the file does not say.
         place: The file that says it.
+        in_pixels: Whether the corners are in pixels, and no fractions of the image.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Picture:
     split: str | None
     size: tuple[int, int] | None
     place: Path
+    in_pixels: bool = False
 
 
 @dataclass
@@ -121,24 +123,22 @@ def _read_coco(file: Path, made: ForeignSet) -> None:
     for one in _with_id(content, "annotations", "image_id", made):
         boxes.setdefault(one["image_id"], []).append(one)
     for image in _with_id(content, "images", "id", made):
-        size = _size(image)
         taken: list[tuple[str, Corners]] = []
         for one in boxes.get(image["id"], ()):
             box = [number(value) for value in listed(one.get("bbox"))]
             label = names.get(_known_id(one.get("category_id")))
             if one.get("iscrowd") in (1, True):
                 made.left_out["crowds"] += 1
-            elif label is None or size is None:
-                made.left_out["boxes without a class or a size of the image"] += 1
+            elif label is None:
+                made.left_out["boxes without a class"] += 1
             elif len(box) != 4 or None in box:
                 made.left_out["annotations without a box"] += 1
             else:
                 x, y, width, height = (value or 0.0 for value in box)
-                corners = (x, y, x + width, y + height)
-                taken.append((label, _fractions(corners, size)))
+                taken.append((label, (x, y, x + width, y + height)))
         name = str(image.get("file_name") or "")
         split = split_of(*_below(made.root, file), os.path.dirname(name))
-        made.pictures.append(Picture(name, tuple(taken), split, size, file))
+        made.pictures.append(Picture(name, tuple(taken), split, _size(image), file, in_pixels=True))
 
 
 def _with_id(
@@ -175,18 +175,18 @@ def _read_voc(file: Path, made: ForeignSet) -> None:
     taken: list[tuple[str, Corners]] = []
     for one in root.iter("object"):
         edges = [number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
-        if None in edges or size is None:
-            made.left_out["objects without a box or a size of the image"] += 1
+        if None in edges:
+            made.left_out["objects without a box"] += 1
             continue
         x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
-        taken.append((made.know(one.findtext("name")), _fractions((x1, y1, x2, y2), size)))
+        taken.append((made.know(one.findtext("name")), (x1, y1, x2, y2)))
     name = root.findtext("filename") or ""
     # The file is the truth: annotations are copied and renamed with it, what stands in them is not.
     stem = f"{file.stem}{PurePosixPath(name).suffix or '.jpg'}"
     if made.lists is None:
         made.lists = _voc_lists(made.root)
     split = made.lists.get(file.stem) or split_of(*_below(made.root, file.parent))
-    made.pictures.append(Picture(stem, tuple(taken), split, size, file))
+    made.pictures.append(Picture(stem, tuple(taken), split, size, file, in_pixels=True))
 
 
 def _voc_lists(root: Path) -> Mapping[str, str]:
@@ -209,18 +209,16 @@ def _read_cvat(file: Path, made: ForeignSet) -> None:
         what = "is CVAT's format for videos (tracks); its frames are not among the files"
         raise Fault(Code.FORMAT_FOREIGN, what, 'Export it as "CVAT for images", with the images.')
     for image in root.iter("image"):
-        size = _size(image.attrib)
         taken: list[tuple[str, Corners]] = []
         for shape in image:
             corners = _cvat_corners(shape)
-            if corners is None or size is None:
+            if corners is None:
                 made.left_out[f"shapes that are no box ({short(shape.tag)})"] += 1
             else:
-                name = made.know(shape.get("label"))
-                taken.append((name, _fractions(corners, size)))
+                taken.append((made.know(shape.get("label")), corners))
         name, subset = image.get("name") or "", image.get("subset") or ""
-        parents = [os.path.dirname(name)]
-        made.pictures.append(Picture(name, tuple(taken), split_of(subset, *parents), size, file))
+        split, size = split_of(subset, os.path.dirname(name)), _size(image.attrib)
+        made.pictures.append(Picture(name, tuple(taken), split, size, file, in_pixels=True))
 
 
 def _cvat_corners(shape: Element) -> Corners | None:
@@ -279,13 +277,13 @@ def _read_supervisely(file: Path, made: ForeignSet) -> None:
         for one in map(mapping, listed(content.get("objects"))):
             outline = listed(mapping(one.get("points")).get("exterior"))
             corners = _around([[number(value) for value in listed(point)] for point in outline])
-            if one.get("geometryType") not in ("rectangle", "polygon") or not corners or not size:
+            if one.get("geometryType") not in ("rectangle", "polygon") or not corners:
                 made.left_out[f"shapes that are no box ({short(one.get('geometryType'))})"] += 1
                 continue
-            taken.append((made.know(one.get("classTitle")), _fractions(corners, size)))
+            taken.append((made.know(one.get("classTitle")), corners))
         split = split_of(*_below(made.root, note.parent.parent))
         place = f"{os.path.relpath(note.parent.parent, made.root)}/img/{note.stem}"
-        made.pictures.append(Picture(place, tuple(taken), split, size, note))
+        made.pictures.append(Picture(place, tuple(taken), split, size, note, in_pixels=True))
 
 
 def _read_ndjson(file: Path, made: ForeignSet) -> None:
@@ -365,12 +363,6 @@ def images_below(root: Path) -> Iterator[Path]:
 def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = number(said.get("width")), number(said.get("height"))
     return (int(width), int(height)) if width and height and min(width, height) >= 1 else None
-
-
-def _fractions(corners: Corners, size: tuple[int, int]) -> Corners:
-    width, height = size
-    x1, y1, x2, y2 = corners
-    return x1 / width, y1 / height, x2 / width, y2 / height
 
 
 def _around(points: Iterable[Sequence[float | None]]) -> Corners | None:

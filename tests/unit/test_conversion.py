@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -232,6 +234,43 @@ def test_every_box_is_where_it_was_and_the_set_can_be_trained(
     assert dict(made.left_out) == left
 
 
+def without_sizes(write: Callable[[Path], None], folder: Path) -> None:
+    """As converters write a size that they do not know: not at all, or as 0."""
+    write(folder)
+    for file in [*folder.rglob("*.json"), *folder.rglob("*.xml")]:
+        text = file.read_text("utf-8")
+        text = re.sub(rf',? ?"(width|height)": ({WIDTH}|{HEIGHT})\b', "", text).replace("{, ", "{")
+        text = re.sub(rf' (width|height)="({WIDTH}|{HEIGHT})"', "", text)
+        text = re.sub(r"<(width|height)>\d+<", r"<\1>0<", text)
+        file.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("write", [coco, voc, cvat, supervisely])
+def test_where_the_size_is_not_said_that_of_the_image_counts(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    for name in ("with", "without"):
+        (tmp_path / name).mkdir()
+    _, known = convert(tmp_path / "with", write)
+    to, made = convert(tmp_path / "without", partial(without_sizes, write))
+    assert made.left_out == known.left_out
+    there, wanted = (
+        {label.name: label.read_text() for label in (place / "labels").rglob("*.txt")}
+        for place in (to, tmp_path / "with/to")
+    )
+    assert there == wanted
+    assert all(there.values())
+
+
+def test_an_image_without_room_for_its_boxes_is_refused(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        without_sizes(voc, folder)
+        draw(folder / "JPEGImages/cam3.png", 3, (WIDTH // 2, HEIGHT))
+
+    with pytest.raises(DatasetInvalid, match=r"cam3\.png is, .* 72, 54; the image has 40 x 60"):
+        convert(tmp_path, write)
+
+
 def test_splits_that_the_format_has_are_kept_and_a_missing_one_is_made(tmp_path: Path) -> None:
     def write(folder: Path) -> None:
         coco(folder)
@@ -432,7 +471,7 @@ def test_what_coco_names_by_no_id_is_left_out_and_counted(tmp_path: Path, odd: o
         "categories without id": 1,
         "annotations without image_id": 1,
         "images without id": 1,
-        "boxes without a class or a size of the image": 1,
+        "boxes without a class": 1,
     }
     assert len([one for ones in open_dataset(to).splits.values() for one in ones]) == 7
 
