@@ -25,6 +25,16 @@ def read_json(file: Path, max_bytes: int = MAX_BYTES) -> object:
     return parse_json(decode_text(read_content(file, max_bytes)).text)
 
 
+def read_first_json(file: Path) -> object:
+    """The values of the first line of an NDJSON file.
+
+    Raises:
+        Fault: It cannot be read, is too large, or no JSON.
+    """
+    text = decode_text(read_content(file, MAX_BYTES)).text
+    return parse_json(text.lstrip().partition("\n")[0], line=1)
+
+
 def parse_json(text: str, line: int | None = None) -> object:
     """The values of a JSON text.
 

@@ -234,16 +234,12 @@ def _cvat_corners(shape: Element) -> Corners | None:
 
 def _read_label_studio(file: Path, made: ForeignSet) -> None:
     for task in map(mapping, listed(read_json(file))):
-        data, answers = mapping(task.get("data")), listed(task.get("annotations"))
-        done = [one for one in map(mapping, answers) if not one.get("was_cancelled")]
-        address = next((str(data[key]) for key in ("image", "img", "ocr") if data.get(key)), "")
-        if not done or not address:
+        address, values = _answered(task)
+        if values is None or not address:
             made.left_out["tasks without an annotation or an image"] += 1
             continue
         taken: list[tuple[str, Corners]] = []
-        # The last answer of a task is the one that stands.
-        for one in map(mapping, listed(done[-1].get("result"))):
-            value = mapping(one.get("value"))
+        for value in values:
             labels = listed(value.get("rectanglelabels"))
             sides = [number(value.get(key)) for key in ("x", "y", "width", "height")]
             if not labels or None in sides or number(value.get("rotation") or 0):
@@ -251,7 +247,29 @@ def _read_label_studio(file: Path, made: ForeignSet) -> None:
                 continue
             x, y, width, height = ((side or 0.0) / 100 for side in sides)
             taken.append((made.know(labels[0]), (x, y, x + width, y + height)))
-        made.pictures.append(Picture(_address(address), tuple(taken), None, None, file))
+        made.pictures.append(Picture(address, tuple(taken), None, None, file))
+
+
+def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | None]:
+    """The image of a task, and what was drawn on it; None where nobody answered."""
+    if "annotation_id" in task:
+        # JSON-MIN: data and answer in one row, what was drawn in lists by the name of the control.
+        lists = [one for value in task.values() for one in listed(value)]
+        return _image_in(task), [one for one in map(mapping, lists) if one]
+    answers = map(mapping, listed(task.get("annotations") or task.get("completions")))
+    done = [one for one in answers if not one.get("was_cancelled")]
+    # The last answer of a task is the one that stands.
+    results = [mapping(one) for one in listed(done[-1].get("result"))] if done else []
+    values = [mapping(one.get("value")) for one in results]
+    return _image_in(mapping(task.get("data"))), values if done else None
+
+
+def _image_in(data: Mapping[str, Any]) -> str:
+    """The image among the data of a task: its key is chosen by whoever sets the project up."""
+    texts = {key: _address(text) for key, text in data.items() if isinstance(text, str)}
+    usual = [texts[key] for key in ("image", "img", "ocr") if texts.get(key)]
+    pictures = [t for t in texts.values() if PurePosixPath(t).suffix.lower() in IMAGE_SUFFIXES]
+    return next(iter([*usual, *pictures]), "")
 
 
 def _address(text: str) -> str:

@@ -7,13 +7,20 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from guardianflow.data.decoding import IMAGE_SUFFIXES
-from guardianflow.data.documents import listed, mapping, names_in, read_json, read_xml
+from guardianflow.data.documents import (
+    listed,
+    mapping,
+    names_in,
+    read_first_json,
+    read_json,
+    read_xml,
+)
 from guardianflow.data.findings import Fault, readable, typed
 from guardianflow.data.rules import Code
 
@@ -83,8 +90,14 @@ def recognise(place: Path) -> Recognised | None:
         # Beside the boxes COCO describes the same images by key points, in another file.
         boxes = [file for file in of_kind if file.name.startswith("instances")]
         return Recognised(kind, place, tuple(boxes or of_kind))
-    found = next((names[name] for name in CLASS_LISTS if name in names), None)
+    found = next((names[name] for name in CLASS_LISTS if name in names), _only_names(files))
     return Recognised(Kind.CLASS_LIST, place, (found,)) if found else None
+
+
+def _only_names(files: Sequence[Path]) -> Path | None:
+    """The list of classes of Darknet under a name of its own (coco.names), where there is one."""
+    found = [file for file in files if file.suffix.lower() == ".names"]
+    return found[0] if len({file.name for file in found}) == 1 else None
 
 
 def no_description(place: Path) -> Fault:
@@ -137,7 +150,7 @@ def _unknown(place: Path) -> Fault:
         return Fault(
             Code.YAML_MISSING,
             "holds images and text files, but no data.yaml",
-            "Write data.yaml: the names of the classes in the order of their ids are nowhere else.",
+            "Write data.yaml with the names of the classes, in the order of their ids.",
         )
     if other := next(filter(_is_of_another_tool, files), None):
         return Fault(
@@ -182,9 +195,10 @@ def _is_archive(file: Path) -> bool:
 
 def _kind_of_file(file: Path) -> Kind | None:
     suffix = file.suffix.lower()
-    if suffix in (".ndjson", ".jsonl"):
-        return Kind.NDJSON
     try:
+        if suffix in (".ndjson", ".jsonl"):
+            ours = mapping(read_first_json(file)).get("type") in ("dataset", "image")
+            return Kind.NDJSON if ours else None
         if suffix == ".json":
             return _kind_of_json(read_json(file))
         if suffix == ".xml":
@@ -200,6 +214,8 @@ def _kind_of_json(content: object) -> Kind | None:
     if isinstance(keys.get("images"), list) and isinstance(keys.get("categories"), list):
         return Kind.COCO
     task = mapping(next(iter(listed(content)), None))
-    if "data" in task and ("annotations" in task or "completions" in task):
+    whole = "data" in task and ("annotations" in task or "completions" in task)
+    # JSON-MIN has a flat row for each answer.
+    if whole or ("annotation_id" in task and "annotator" in task):
         return Kind.LABEL_STUDIO
     return None

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -193,6 +194,32 @@ def darknet(folder: Path) -> None:
     (folder / "obj.data").write_text("classes = 2\nnames = data/obj.names\n")
 
 
+def edit_label_studio(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        label_studio(folder)
+        tasks = json.loads((folder / "project-1.json").read_text("utf-8"))
+        dump(folder / "project-1.json", [change(task) or task for task in tasks])
+
+    return write
+
+
+def minimal(task: dict[str, Any]) -> object:
+    """A task as a row of JSON-MIN."""
+    drawn = [result["value"] for result in task["annotations"][0]["result"]]
+    return {
+        "photo": task["data"]["image"], "id": 1, "label": drawn, "annotator": 1,
+        "annotation_id": 7, "created_at": "2026-11-30T00:00:00Z", "lead_time": 2.5,
+    }  # fmt: skip
+
+
+def asked_by_photo(task: dict[str, Any]) -> None:
+    task["data"] = {"ref": "shift 3", "photo": task["data"].pop("image")}
+
+
+def of_old(task: dict[str, Any]) -> None:
+    task["completions"] = task.pop("annotations")
+
+
 KINDS = {
     Kind.COCO: coco,
     Kind.VOC: voc,
@@ -211,7 +238,12 @@ def convert(tmp_path: Path, write: Callable[[Path], None]) -> tuple[Path, Conver
     return tmp_path / "to", convert_dataset(tmp_path / "from", tmp_path / "to", SHARES)
 
 
-@pytest.mark.parametrize(("kind", "write"), KINDS.items())
+ALSO = [
+    (Kind.LABEL_STUDIO, edit_label_studio(change)) for change in (minimal, asked_by_photo, of_old)
+]
+
+
+@pytest.mark.parametrize(("kind", "write"), [*KINDS.items(), *ALSO])
 def test_every_box_is_where_it_was_and_the_set_can_be_trained(
     tmp_path: Path, kind: Kind, write: Callable[[Path], None]
 ) -> None:

@@ -65,6 +65,20 @@ def labelimg(folder: Path) -> None:
     (folder / "classes.txt").write_text("person\n")
 
 
+def label_studio_min(folder: Path) -> None:
+    row = {"photo": "a.jpg", "id": 1, "annotator": 1, "annotation_id": 7, "lead_time": 2.5}
+    (folder / "project-1-min.json").write_text(json.dumps([row]))
+
+
+def coco_names(folder: Path) -> None:
+    labelimg(folder)
+    (folder / "classes.txt").rename(folder / "coco.names")
+
+
+def jsonl(folder: Path) -> None:
+    (folder / "set.jsonl").write_text('\n{"type": "image", "file": "a.jpg"}\n{"type": "image"}\n')
+
+
 def supervisely(folder: Path) -> None:
     (folder / "ds0/ann").mkdir(parents=True)
     (folder / "ds0/ann/a.png.json").write_text("{}")
@@ -92,7 +106,15 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "write"), [*KINDS.items(), (Kind.CLASS_LIST, labelimg)])
+ALSO = [
+    (Kind.CLASS_LIST, labelimg),
+    (Kind.CLASS_LIST, coco_names),
+    (Kind.LABEL_STUDIO, label_studio_min),
+    (Kind.NDJSON, jsonl),
+]
+
+
+@pytest.mark.parametrize(("kind", "write"), [*KINDS.items(), *ALSO])
 def test_each_exporter_is_recognised(
     tmp_path: Path, kind: Kind, write: Callable[[Path], None]
 ) -> None:
@@ -106,14 +128,31 @@ def test_each_exporter_is_recognised(
 
 
 @pytest.mark.parametrize(
-    "name", ["_annotations.csv", "via_region_data.json", "_annotations.txt", "train/cam.json"]
+    "name",
+    [
+        "_annotations.csv",
+        "via_region_data.json",
+        "_annotations.txt",
+        "train/cam.json",
+        "metadata.jsonl",
+        "_annotations.train.jsonl",
+        "broken.ndjson",
+    ],
 )
 def test_annotations_that_nobody_reads_are_no_missing_labels(tmp_path: Path, name: str) -> None:
     draw(tmp_path / "train/cam.png", 1)
-    (tmp_path / name).write_text('{"shapes": []}')
+    (tmp_path / name).write_text('{"shapes": []' if name.startswith("broken") else '{"shapes": []}')
     finding = only(tmp_path)
     assert (finding.code, finding.value) == (Code.FORMAT_FOREIGN, Path(name).name)
     assert f"holds images and {name}, which is in no format that is read" in finding.what
+
+
+def test_two_lists_of_classes_are_a_choice_for_people(tmp_path: Path) -> None:
+    coco_names(tmp_path)
+    (tmp_path / "voc.names").write_text("aeroplane\n")
+    finding = only(tmp_path)
+    assert finding.code is Code.YAML_MISSING
+    assert finding.remedy.startswith("Write data.yaml with the names of the classes")
 
 
 def test_remedies_can_be_typed_where_a_path_has_blanks(tmp_path: Path) -> None:
