@@ -69,14 +69,14 @@ class ForeignSet:
         classes: In the order of their ids; those that boxes alone name come last.
         pictures: Every image that has annotations, or is said to have nothing on it.
         left_out: What could not be taken over, and how often.
-        lists: The split of each image where lists beside the annotations say it; None: not read.
+        lists: By folder of annotations the split of each image, where lists beside it say so.
     """
 
     root: Path
     classes: list[str] = field(default_factory=list[str])
     pictures: list[Picture] = field(default_factory=list[Picture])
     left_out: Counter[str] = field(default_factory=Counter[str])
-    lists: Mapping[str, str] | None = None
+    lists: dict[Path, Mapping[str, str]] = field(default_factory=dict[Path, Mapping[str, str]])
 
     def know(self, name: object) -> str:
         """A class by the spelling that it was first seen with."""
@@ -183,15 +183,20 @@ def _read_voc(file: Path, made: ForeignSet) -> None:
     name = root.findtext("filename") or ""
     # The file is the truth: annotations are copied and renamed with it, what stands in them is not.
     stem = f"{file.stem}{PurePosixPath(name).suffix or '.jpg'}"
-    if made.lists is None:
-        made.lists = _voc_lists(made.root)
-    split = made.lists.get(file.stem) or split_of(*_below(made.root, file.parent))
+    if file.parent not in made.lists:
+        made.lists[file.parent] = _voc_lists(file.parent, made.root)
+    split = made.lists[file.parent].get(file.stem) or split_of(*_below(made.root, file.parent))
     made.pictures.append(Picture(stem, tuple(taken), split, size, file, in_pixels=True))
 
 
-def _voc_lists(root: Path) -> Mapping[str, str]:
-    """Which split ImageSets/Main names for each image."""
-    folder = next((p for p in (root / "ImageSets/Main", root / "ImageSets") if p.is_dir()), None)
+def _voc_lists(annotations: Path, root: Path) -> Mapping[str, str]:
+    """Which split the nearest ImageSets/Main up to the root names for each image.
+
+    VOCdevkit holds a set of each year.
+    """
+    around = [place for place in (annotations, *annotations.parents) if place.is_relative_to(root)]
+    places = [place / name for place in around for name in ("ImageSets/Main", "ImageSets")]
+    folder = next((place for place in places if place.is_dir()), None)
     lists: dict[str, str] = {}
     for name in names_in(folder) if folder else ():
         if (split := _SPLITS.get(Path(name).stem)) and name.endswith(".txt") and folder:
@@ -240,13 +245,13 @@ def _read_label_studio(file: Path, made: ForeignSet) -> None:
             continue
         taken: list[tuple[str, Corners]] = []
         for value in values:
-            labels = listed(value.get("rectanglelabels"))
-            sides = [number(value.get(key)) for key in ("x", "y", "width", "height")]
-            if not labels or None in sides or number(value.get("rotation") or 0):
-                made.left_out["results that are no upright rectangle"] += 1
+            labels = listed(value.get("rectanglelabels") or value.get("polygonlabels"))
+            corners = _studio_corners(value)
+            if not labels or corners is None:
+                made.left_out["results that are neither an upright rectangle nor a polygon"] += 1
                 continue
-            x, y, width, height = ((side or 0.0) / 100 for side in sides)
-            taken.append((made.know(labels[0]), (x, y, x + width, y + height)))
+            x1, y1, x2, y2 = corners
+            taken.append((made.know(labels[0]), (x1 / 100, y1 / 100, x2 / 100, y2 / 100)))
         made.pictures.append(Picture(address, tuple(taken), None, None, file))
 
 
@@ -262,6 +267,17 @@ def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | N
     results = [mapping(one) for one in listed(done[-1].get("result"))] if done else []
     values = [mapping(one.get("value")) for one in results]
     return _image_in(mapping(task.get("data"))), values if done else None
+
+
+def _studio_corners(value: Mapping[str, Any]) -> Corners | None:
+    """The box of a rectangle or a polygon, in percent of the image."""
+    if outline := listed(value.get("points")):
+        return _around([[number(edge) for edge in listed(point)] for point in outline])
+    sides = [number(value.get(key)) for key in ("x", "y", "width", "height")]
+    if None in sides or number(value.get("rotation") or 0):
+        return None
+    x, y, width, height = (side or 0.0 for side in sides)
+    return x, y, x + width, y + height
 
 
 def _image_in(data: Mapping[str, Any]) -> str:

@@ -238,8 +238,23 @@ def convert(tmp_path: Path, write: Callable[[Path], None]) -> tuple[Path, Conver
     return tmp_path / "to", convert_dataset(tmp_path / "from", tmp_path / "to", SHARES)
 
 
+def by_polygons(task: dict[str, Any]) -> None:
+    for result in task["annotations"][0]["result"]:
+        value = result["value"]
+        x, y, width, height = (value.pop(key) for key in ("x", "y", "width", "height"))
+        result["type"] = "polygonlabels"
+        value["polygonlabels"] = value.pop("rectanglelabels")
+        value["points"] = [[x + width / 2, y], [x + width, y + height], [x, y + height / 2]]
+
+
+def minimal_polygons(task: dict[str, Any]) -> object:
+    by_polygons(task)
+    return minimal(task)
+
+
 ALSO = [
-    (Kind.LABEL_STUDIO, edit_label_studio(change)) for change in (minimal, asked_by_photo, of_old)
+    (Kind.LABEL_STUDIO, edit_label_studio(change))
+    for change in (minimal, asked_by_photo, of_old, by_polygons, minimal_polygons)
 ]
 
 
@@ -418,8 +433,10 @@ def test_a_class_list_in_each_split_has_to_be_the_same(tmp_path: Path) -> None:
         convert(other, lambda folder: write(folder, same, same, "helmet\nperson\n"))
 
 
-def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["", "VOC2012", "VOCdevkit/VOC2012"])
+def test_the_lists_of_voc_say_the_splits(tmp_path: Path, place: str) -> None:
     def write(folder: Path) -> None:
+        folder /= place
         voc(folder)
         lists = folder / "ImageSets/Main"
         lists.mkdir(parents=True)
@@ -431,6 +448,29 @@ def test_the_lists_of_voc_say_the_splits(tmp_path: Path) -> None:
     assert (to / "data.yaml").read_text("utf-8").splitlines()[1:4] == [
         "train: images/train", "val: images/val", "test: images/test",
     ]  # fmt: skip
+
+
+def test_each_year_of_voc_has_lists_of_its_own(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        for year, split in (("VOC2007", "val"), ("VOC2012", "test")):
+            voc(folder / year)
+            lists = folder / year / "ImageSets/Main"
+            lists.mkdir(parents=True)
+            (lists / f"{split}.txt").write_text("".join(f"{Path(n).stem}\n" for n in IMAGES))
+        for number, name in enumerate(IMAGES):
+            draw(folder / "VOC2012/JPEGImages" / name, 100 + number, (WIDTH, HEIGHT))
+        for name in IMAGES:
+            file = (folder / "VOC2012/Annotations" / name).with_suffix(".xml")
+            shutil.copy(file, file.with_stem(f"new-{file.stem}"))
+            draw(folder / f"VOC2012/JPEGImages/new-{name}", 200 + int(name[3]), (WIDTH, HEIGHT))
+
+    to, made = convert(tmp_path, write)
+    # What no list names is learned from.
+    assert made.drawn == ()
+    splits = open_dataset(to, needs=SPLITS).splits
+    assert {split: len(ones) for split, ones in splits.items()} == {
+        "train": 8, "val": 8, "test": 8,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
