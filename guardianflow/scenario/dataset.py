@@ -81,7 +81,7 @@ class FolderData(Settings):
             ScenarioInvalid: A variable is not set, or there is no such folder or file.
         """
         path = _filled("dataset.path", self.path)
-        if not _is_folder(path) and not (path.suffix in _YAML and _is_file(path)):
+        if not _is_folder(path) and not (path.suffix.lower() in _YAML and _is_file(path)):
             raise _no_folder("dataset.path", self.path, path)
         return path
 

@@ -344,9 +344,11 @@ def test_a_scenario_may_want_some_of_the_classes_by_words_of_its_own(root: Path)
 
 def test_what_the_check_takes_with_a_root_can_be_trained(root: Path, tmp_path: Path) -> None:
     edit(root, "path: .", "path: D:\\data")
+    shutil.copy(root / "data.yaml", tmp_path / "DATA.YAML")
     (root / "data.yaml").rename(tmp_path / "ppe.yaml")
-    settings = FolderData(kind="folder", path=str(tmp_path / "ppe.yaml"), root=str(root))
-    assert len(prepare_dataset(settings, ["person"], SPLITS).samples("train")) == 2
+    for name in ("ppe.yaml", "DATA.YAML"):
+        settings = FolderData(kind="folder", path=str(tmp_path / name), root=str(root))
+        assert len(prepare_dataset(settings, ["person"], SPLITS).samples("train")) == 2
 
 
 def test_two_spellings_of_one_class_are_no_choice(root: Path) -> None:
