@@ -26,7 +26,7 @@ from guardianflow.connection import (
     registry_store,
 )
 from guardianflow.disk import scratch, telling_full
-from guardianflow.errors import ArtifactMissing
+from guardianflow.errors import ArtifactMissing, ModelInvalid
 from guardianflow.names import ModelName
 from guardianflow.servers import private_home
 
@@ -151,11 +151,20 @@ def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
 
 
 @contextmanager
-def fetched_files(client: MlflowClient, uri: str, what: str) -> Generator[Path]:
+def fetched_files(
+    client: MlflowClient, uri: str, what: str, *, max_bytes: int | None = None
+) -> Generator[Path]:
     """The files behind an artifact address, in a folder that is removed afterwards.
+
+    Args:
+        client: Of their server.
+        uri: The address of the folder.
+        what: They belong to, for errors.
+        max_bytes: What they may have together, by the server's word, before any is fetched.
 
     Raises:
         ArtifactMissing: There are none.
+        ModelInvalid: They have more than that.
         DiskFull: There is no room for them here.
     """
     with scratch(private_home("fetch")) as place:
@@ -164,6 +173,8 @@ def fetched_files(client: MlflowClient, uri: str, what: str) -> Generator[Path]:
         with border(f"fetch the files of {what}"):
             try:
                 repository = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+                if max_bytes is not None:
+                    _refuse_huge(dict(_listed(repository, None)), max_bytes, what)
                 with telling_full(folder):
                     repository.download_artifacts("", str(folder))
             except (MlflowException, HTTPError, FileNotFoundError) as error:
@@ -175,6 +186,19 @@ def fetched_files(client: MlflowClient, uri: str, what: str) -> Generator[Path]:
         if not any(file.is_file() for file in folder.rglob("*")):
             raise _missing(what, "MLflow has no files for it")
         yield folder
+
+
+def _refuse_huge(sizes: Mapping[str, int], max_bytes: int, what: str) -> None:
+    total = sum(sizes.values())
+    if total > max_bytes:
+        largest = max(sizes, key=lambda file: sizes[file])
+        raise ModelInvalid(
+            f"The files of {what} have {total / 2**20:.0f} MiB together, {largest} alone "
+            f"{sizes[largest] / 2**20:.0f}; at most {max_bytes // 2**20} are fetched.",
+            remedy="Fetch the model's own files with `mlflow artifacts download -u "
+            "runs:/RUN_ID/weights/best.onnx`, and import them with --onnx or --ir.",
+            value=what,
+        )
 
 
 def _says_absent(error: Exception) -> bool:

@@ -28,6 +28,8 @@ _LOGGED = re.compile(r"(?:models:/)?(?P<model_id>m-[0-9a-f]{32})(?:/(?P<path>(?!
 _RUN = re.compile(r"runs:/(?P<run_id>[0-9a-f]{32})(?:/(?P<path>(?!.*\.\.).+))?")
 _SUFFIXES = (".onnx", ".xml")
 _LISTED = 20
+# Of all files behind an address: a model has a quarter at most, the rest are checkpoints beside it.
+_MAX_BYTES = 4 * 2**30
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def fetched_model(
         InputError: The address is neither, or names a version that the target has already.
         VersionNotReady: There is no such version or run.
         ArtifactMissing: There are no files behind it, or they are not those that were registered.
-        ModelInvalid: There is not exactly one model file among them.
+        ModelInvalid: There is not exactly one model file among them, or they are too large.
     """
     if match := _RUN.fullmatch(address):
         uri = _kept_by_run(registry.client, match["run_id"], (match["path"] or "").strip("/"))
@@ -73,7 +75,8 @@ def fetched_model(
         )
     # MLflow downloads an address that is a single file as an empty folder, without an error.
     wanted = PurePosixPath(uri).name if PurePosixPath(uri).suffix.lower() in _SUFFIXES else ""
-    with fetched_files(registry.client, uri.removesuffix(f"/{wanted}"), address) as folder:
+    whole = uri.removesuffix(f"/{wanted}")
+    with fetched_files(registry.client, whole, address, max_bytes=_MAX_BYTES) as folder:
         yield _the_one(folder, wanted, address)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 from guardianflow.approval import Answer, Choice
 from guardianflow.cli import main
@@ -21,7 +22,7 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.evaluation.measurement import evaluation_digest, ir_folder, recorded_scenario
-from guardianflow.importing import ImportOptions, ImportRunner
+from guardianflow.importing import ImportOptions, ImportRunner, handmade
 from guardianflow.importing.handmade import fetched_model
 from guardianflow.network.detector import Detector, DetectorShape
 from guardianflow.network.weights import load_weights
@@ -357,6 +358,24 @@ def test_an_artifact_that_is_not_there_is_said(learned, scenario, foreign):
     _, run_id = log_by_hand(learned.registry, {"weights": foreign})
     with pytest.raises((ArtifactMissing, ModelInvalid)):
         fetch(learned, scenario, f"runs:/{run_id}/weights/gone.onnx")
+
+
+def test_what_is_too_large_is_not_fetched(learned, scenario, foreign, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError("fetched")
+
+    checkpoint = tmp_path / "epoch_300.pt"
+    checkpoint.write_bytes(bytes(3 * 2**20))
+    address, run_id = log_by_hand(learned.registry, {"": foreign, "weights": checkpoint})
+    size = checkpoint.stat().st_size + foreign.stat().st_size
+    monkeypatch.setattr(handmade, "_MAX_BYTES", size)
+    assert fetch(learned, scenario, address)[0] == "best.onnx"
+    monkeypatch.setattr(handmade, "_MAX_BYTES", size - 1)
+    monkeypatch.setattr(ArtifactRepository, "download_artifacts", never)
+    for place in (address, f"runs:/{run_id}", f"runs:/{run_id}/best.onnx"):
+        with pytest.raises(ModelInvalid, match=r"weights/epoch_300\.pt alone 3; at") as refused:
+            fetch(learned, scenario, place)
+        assert "mlflow artifacts download" in refused.value.remedy
 
 
 def test_the_command_imports_and_says_what_it_read(learned, foreign, tmp_path, monkeypatch, capsys):
