@@ -86,3 +86,24 @@ def tiled(path: Path, times: int) -> Path:
         helper.make_node("Add", ["same", "table"], ["output0"]),
     ]
     return save(path, nodes, {"times": np.array([1, times, times])})
+
+
+def matched(path: Path) -> Path:
+    """Counts equal pairs among the colours of a picture, if that is nearly white."""
+    nodes = [
+        helper.make_node("Greater", ["mean", "white"], ["is white"]),
+        helper.make_node("Cast", ["is white"], ["factor"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["images", "factor"], ["seen"]),
+        helper.make_node("NonZero", ["seen"], ["where"]),
+        helper.make_node("Cast", ["where"], ["places"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["places"], ["rows"], perm=[1, 0]),
+        helper.make_node("MatMul", ["rows", "places"], ["pairs"]),
+        helper.make_node("Greater", ["pairs", "white"], ["alike"]),
+        helper.make_node("NonZero", ["alike"], ["found"]),
+        helper.make_node("ReduceSum", ["found", "both"], ["count"], keepdims=0),
+        helper.make_node("Cast", ["count"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["number", "nothing"], ["none"]),
+        helper.make_node("Add", ["none", "table"], ["output0"]),
+    ]
+    constants = {"white": np.float32(0.95), "both": np.array([0, 1]), "nothing": np.float32(0)}
+    return save(path, nodes, constants)

@@ -10,13 +10,14 @@ quantization can leave it alone.
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from guardianflow.edge.bounds import refuse_unbounded
 from guardianflow.edge.foreign import ForeignModel
 from guardianflow.edge.geometry import SCORED, tell_form
 from guardianflow.edge.layouts import Layout, Shape, choose_layout, corners
@@ -70,7 +71,11 @@ class _Input:
 
 
 def adapt(
-    foreign: ForeignModel, reading: Reading, squares: Sequence[NDArray[np.uint8]] = ()
+    foreign: ForeignModel,
+    reading: Reading,
+    squares: Sequence[NDArray[np.uint8]] = (),
+    *,
+    max_bytes: int = 8 * 2**30,
 ) -> Adapted:
     """Rebuild a foreign detector; its own graph is used up by it.
 
@@ -80,16 +85,17 @@ def adapt(
         squares: Letterboxed frames, each of shape (S, S, 3), uint8, to tell by its answers what
             its file leaves open. Those of another side than its input are not looked at; without
             any, drawn ones are.
+        max_bytes: What a picture may make of its tensors, as in `bounds.refuse_unbounded`.
 
     Raises:
-        ModelInvalid: Its input or its outputs are nothing that is understood, or it was quantized
-            before.
+        ModelInvalid: Its input or its outputs are nothing that is understood, it was quantized
+            before, or a picture could ask for any time or too much memory.
     """
     found = foreign.describe()
     before = {op.get_friendly_name() for op in foreign.model.get_ops()}
     _refuse_quantized(foreign)
     given = _fix_input(foreign, reading, found)
-    _refuse_open_loops(foreign)
+    refuse_unbounded(foreign.model, str(foreign.path), max_bytes)
     input_range = _range(given, reading.input_range, found)
     shapes = [_shape(port) for port in foreign.model.outputs]
     if any(-1 in shape for shape in shapes):
@@ -183,31 +189,6 @@ def _refuse_quantized(foreign: ForeignModel) -> None:
             "quantizes it on your own images.",
             file=str(foreign.path),
         )
-
-
-def _refuse_open_loops(foreign: ForeignModel) -> None:
-    """What a few frames show of memory and time has to hold for every frame."""
-    if any(loop.get_num_iterations() < 0 for loop in _loops(foreign.model)):
-        raise ModelInvalid(
-            f"{foreign.path} holds a loop that runs as often as the picture tells it to: how long "
-            "a frame takes cannot be known.",
-            remedy="Export it without loops and without suppression inside.",
-            file=str(foreign.path),
-        )
-
-
-def _loops(model: "ov.Model") -> Iterator[Any]:
-    """All loops, also those within loops and branches."""
-    for op in model.get_ops():
-        within: Any = op
-        kind = op.get_type_name()
-        if kind == "Loop":
-            yield within
-        if kind in ("Loop", "TensorIterator"):
-            yield from _loops(within.get_function())
-        elif kind == "If":
-            for branch in range(2):
-                yield from _loops(within.get_function(branch))
 
 
 def _fix_input(foreign: ForeignModel, reading: Reading, found: str) -> _Input:

@@ -129,7 +129,7 @@ def _read(file: Path, folder: Path, request: Request) -> Answer:
     )
     given = folder / SQUARES
     squares = list(np.load(given, allow_pickle=False)) if given.exists() else []
-    adapted: Adapted = adapt(foreign, reading, squares)
+    adapted: Adapted = adapt(foreign, reading, squares, max_bytes=request.memory_bytes)
     check_answers(adapted.model, frames_for(squares, adapted.size), str(file))
     ir.describe(adapted.model, classes=request.wanted, precision=adapted.precision)
     said = f"{file.name} sha256:{foreign.sha256}"

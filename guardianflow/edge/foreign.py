@@ -292,15 +292,15 @@ def _sha256(files: Sequence[Path]) -> str:
 
 
 def _ports(ports: Sequence["ov.Output"]) -> str:
-    shown = [_port(port) for port in ports[:_MAX_PORTS]]
+    shown = [describe_port(port) for port in ports[:_MAX_PORTS]]
     if len(ports) > _MAX_PORTS:
         shown.append(f"{len(ports) - _MAX_PORTS} more")
     return "; ".join(shown)
 
 
-def _port(port: "ov.Output") -> str:
+def describe_port(port: "ov.Output") -> str:
     """`images f32 (1, 3, 320, 320)`; a stranger's name may be of any length."""
-    name = _shortened(min(port.get_names(), default="(unnamed)"))
+    name = _shortened(min(port.get_names(), default=port.get_node().get_friendly_name()))
     shape = str(port.get_partial_shape()).strip("[]{}").replace(",", ", ")
     return f"{name} {port.get_element_type().get_type_name()} ({_shortened(shape)})"
 

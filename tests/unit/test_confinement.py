@@ -100,6 +100,13 @@ def test_a_file_that_never_ends_is_one_sentence(tmp_path):
     assert "--max-minutes 0.3" in refused.remedy
 
 
+def test_what_other_pictures_could_ask_for_is_bounded_like_what_these_do(tmp_path):
+    # silent on black frames
+    refused = refusal(bombs.matched(tmp_path / "pairs.onnx"), tmp_path, black())
+    assert "up to 3.0 GiB together; at most 2 are taken" in refused.message
+    assert "--max-memory-gib 3" in refused.remedy
+
+
 def test_a_sparse_file_costs_nothing(tmp_path):
     path = tmp_path / "best.onnx"
     with path.open("wb") as file:
