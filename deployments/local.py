@@ -42,6 +42,7 @@ from guardianflow.servers import (
     read_state,
     without_secrets,
 )
+from guardianflow.stored import require_reader
 
 # How often the worker of a pool asks for work, in seconds. Each time writes twice into Prefect's
 # database, and on SQLite writers get in each other's way: what may wait asks seldom.
@@ -60,6 +61,8 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
     Raises:
         ServerUnreachable: A part did not come up; the message names its log file.
         InputError: The state directory is not this user's alone.
+        StoredNewer: What is recorded of servers or keys needs a newer version of guardianflow;
+            nothing was started, and no key replaced.
     """
     state_dir = state_dir.absolute()
     with _at_work(state_dir):
@@ -87,6 +90,9 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
 
     Returns:
         Whether anything ran.
+
+    Raises:
+        StoredNewer: What is recorded needs a newer version of guardianflow; nothing was ended.
     """
     state_dir = state_dir.absolute()
     if not state_dir.is_dir():
@@ -177,8 +183,11 @@ def _former_addresses(state_dir: Path, before: State | None) -> tuple[str | None
     """Where MLflow and Prefect were last, also after a `stop`, which removes the state."""
     if before:
         return before.mlflow, before.prefect
-    with suppress(FileNotFoundError, ValueError):
-        mlflow, prefect = json.loads((state_dir / _ADDRESSES).read_text(encoding="utf-8"))
+    path = state_dir / _ADDRESSES
+    with suppress(FileNotFoundError, ValueError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        require_reader(content, f"file {path}")
+        mlflow, prefect = content
         return str(mlflow), str(prefect)
     return None, None
 

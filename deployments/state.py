@@ -12,6 +12,7 @@ from deployments import CHECKOUT
 from deployments.processes import MARK, Record
 from guardianflow.private import write_private
 from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Keys, home
+from guardianflow.stored import require_reader
 
 DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
 """Names another database for the Prefect server than SQLite, whose writers get in each other's way:
@@ -39,9 +40,15 @@ class State:
 
     @classmethod
     def read(cls, state_dir: Path) -> "State | None":
-        """The recorded state, or None where there is none that can be read."""
+        """The recorded state, or None where there is none that can be read.
+
+        Raises:
+            StoredNewer: It needs a newer version of guardianflow; its servers may well run.
+        """
+        path = state_dir / STATE_FILE
         try:
-            content = json.loads((state_dir / STATE_FILE).read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            require_reader(content, f"file {path}")
             records = {name: Record.read(record) for name, record in content["pids"].items()}
             code = str(content.get("code", ""))
             return cls(content["mlflow"], content["prefect"], records, code)

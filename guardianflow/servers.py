@@ -17,8 +17,9 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from guardianflow.errors import InputError
+from guardianflow.errors import InputError, StoredNewer
 from guardianflow.private import private_folder, require_private, write_private
+from guardianflow.stored import require_reader
 
 if TYPE_CHECKING:
     import psutil
@@ -89,6 +90,7 @@ class Keys:
 
         Raises:
             InputError: The file is not private to this user, or holds something else.
+            StoredNewer: It needs a newer version of guardianflow.
         """
         path = state_dir / KEY_FILE
         if not path.exists():
@@ -96,6 +98,7 @@ class Keys:
         require_private(path, f"Remove {path}; the next `make up` makes new keys.")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            require_reader(content, f"file {path}")
             return cls(str(content["prefect"]), str(content["mlflow"]))
         except (ValueError, KeyError, TypeError) as error:
             # What is in it is not repeated.
@@ -177,6 +180,7 @@ def find_servers() -> Servers:
     Raises:
         InputError: An address holds a password; or the state is not private to this user or
             names a foreign address.
+        StoredNewer: The state needs a newer version of guardianflow.
     """
     mlflow, prefect = (
         without_account(variable, address) if (address := os.environ.get(variable)) else None
@@ -199,11 +203,11 @@ def find_servers() -> Servers:
 
 
 def _state(path: Path, *, needed: bool) -> Servers | None:
-    """What `make up` left; None where it cannot be trusted and is not needed."""
+    """What `make up` left; None where it cannot be trusted or read, and is not needed."""
     try:
         private_home()
         return read_state(path)
-    except InputError:
+    except (InputError, StoredNewer):
         if needed:
             raise
         return None
@@ -290,11 +294,13 @@ def read_state(path: Path) -> Servers:
     Raises:
         InputError: The file or its folder is not private to this user, it is unreadable, or not
             about loopback.
+        StoredNewer: It, or the file with the keys, needs a newer version of guardianflow.
     """
     private_folder(path.parent)
     require_private(path, f"Run `make up` again, or `chmod 600 {path}` if the file is yours.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        require_reader(content, f"file {path}")
         mlflow, prefect = str(content["mlflow"]), str(content["prefect"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

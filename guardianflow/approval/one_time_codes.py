@@ -22,12 +22,15 @@ from guardianflow.approval.policy import plain_name, same_name
 from guardianflow.disk import write_whole
 from guardianflow.errors import InputError
 from guardianflow.private import require_private
+from guardianflow.stored import require_reader
 
 APPROVERS_VARIABLE = "GUARDIANFLOW_APPROVERS"
 STEP_S = 30
 _AROUND = (0, -1, 1)
 """Steps beside that of now whose code is taken: clocks differ, and typing takes time."""
 _ISSUER = "guardianflow"
+_ABOUT = ("schema_version", "min_reader")
+"""What the file may say about itself, beside the names."""
 
 
 def approvers_file() -> Path:
@@ -52,6 +55,7 @@ def read_approvers(path: Path) -> dict[str, str]:
     Raises:
         InputError: The file is not private to this user, or holds something else. The message
             never repeats what is in it.
+        StoredNewer: It needs a newer version of guardianflow.
     """
     if not path.exists():
         return {}
@@ -62,8 +66,12 @@ def read_approvers(path: Path) -> dict[str, str]:
         content = None
     if not isinstance(content, dict):
         raise _unusable(path)
-    secrets = cast("dict[object, object]", content)
-    if not all(isinstance(name, str) and _is_secret(secret) for name, secret in secrets.items()):
+    kept = cast("dict[str, object]", content)
+    # Whatever people are called: a secret is no version.
+    about = {key: kept[key] for key in _ABOUT if key in kept and not _is_secret(kept[key])}
+    require_reader(about, f"file {path}")
+    secrets = {name: secret for name, secret in kept.items() if name not in about}
+    if not all(_is_secret(secret) for secret in secrets.values()):
         raise _unusable(path)
     return cast("dict[str, str]", secrets)
 

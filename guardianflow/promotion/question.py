@@ -230,7 +230,7 @@ class Question:
         """Why a code proves nothing, '' if it does, and whether that counts as a wrong one."""
         try:
             secrets = read_approvers(approvers_file())
-        except InputError as error:
+        except (InputError, StoredUnreadable) as error:
             # A worker that is set up badly must not cost anybody the question.
             return f"this worker cannot check codes: {error.message}", False
         step = matching_step(secrets, approver, code, now)

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 
 from deployments.local import State
 from deployments.processes import Record as Process
+from guardianflow import servers
 from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.approval.one_time_codes import write_approvers
 from guardianflow.approval.rules import mirror_rules
@@ -398,7 +399,7 @@ def _files(target: Path) -> None:
 
 
 def _orchestration(target: Path) -> None:
-    """What Prefect and the folder of `make up` keep: a flow run of each flow, the servers."""
+    """What Prefect and the folder of `make up` keep: a flow run of each flow, servers, keys."""
     name, report = "golden/lab-bench/welding/ppe", "0" * 32
     scenario = {"scenario": "golden-ppe", "version": "v1"}
     runs: dict[str, dict[str, Any]] = {
@@ -429,9 +430,14 @@ def _orchestration(target: Path) -> None:
         flow.validate_parameters(runs[flow.name])
     _write(target / "flows.json", runs)
     process = Process("mlflow", 4711, 1764400000.25, "logs/mlflow.log")
-    servers = "http://127.0.0.1:5000", "http://127.0.0.1:4200/api"
-    State(*servers, {"mlflow": process}).write(target)
-    (target / "servers.json").chmod(0o644)
+    addresses = "http://127.0.0.1:5000", "http://127.0.0.1:4200/api"
+    State(*addresses, {"mlflow": process}).write(target)
+    # No real ones.
+    keys = iter(("golden-prefect-key", "golden-mlflow-key"))
+    servers.token_urlsafe = lambda _: next(keys)
+    servers.Keys.make(target)
+    for name in (servers.STATE_FILE, servers.KEY_FILE):
+        (target / name).chmod(0o644)
 
 
 def flows() -> list[Any]:

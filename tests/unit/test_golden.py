@@ -33,6 +33,7 @@ from guardianflow.names import ModelName
 from guardianflow.network.checkpoint import Checkpoints
 from guardianflow.network.history import EpochFigures
 from guardianflow.network.weights import load_weights
+from guardianflow.private import write_private
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
 from guardianflow.quantization.variants import Making
@@ -41,6 +42,7 @@ from guardianflow.release.mirror import HEAD_TAG, MirrorTag, encode_mirror, read
 from guardianflow.release.state import Kind, Place
 from guardianflow.scenario import Scenario, ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
+from guardianflow.servers import KEY_FILE, Keys
 from guardianflow.stored import INTRODUCED, Stored, read_stored
 from guardianflow.tracking.origin import Origin
 from tests.golden.make import flows, settings_of
@@ -233,6 +235,12 @@ def test_servers_that_the_code_of_then_started_are_known(folder, tmp_path):
     assert state is not None
     assert state.pids["mlflow"] == Record("mlflow", 4711, 1764400000.25, "logs/mlflow.log")
     assert state.code == ""
+
+
+@golden
+def test_keys_of_the_servers_are_read(folder, tmp_path):
+    write_private(tmp_path / KEY_FILE, (folder / KEY_FILE).read_text())
+    assert Keys.read(tmp_path) == Keys("golden-prefect-key", "golden-mlflow-key")
 
 
 @golden

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pyotp.totp import TOTP
 
+from guardianflow import __version__
 from guardianflow.approval.one_time_codes import (
     approvers_file,
     dismiss,
@@ -15,7 +16,7 @@ from guardianflow.approval.one_time_codes import (
     read_approvers,
     write_approvers,
 )
-from guardianflow.errors import InputError
+from guardianflow.errors import InputError, StoredNewer
 
 # RFC 6238, appendix B: the key in base32, and the last six digits of its SHA-1 codes.
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -102,6 +103,28 @@ def test_a_file_that_says_something_else_is_refused_without_repeating_it(path, c
     with pytest.raises(InputError, match="no file of approvers") as refused:
         read_approvers(path)
     assert SECRET.lower() not in str(refused.value)
+
+
+def test_a_file_that_needs_a_newer_version_is_one_sentence_and_stays(path):
+    content = json.dumps({"min_reader": "99.1", "people": [{"name": "Kim", "secret": SECRET}]})
+    path.write_text(content)
+    path.chmod(0o600)
+    for use in (read_approvers, lambda path: enrol(path, "Lee Jun")):
+        with pytest.raises(StoredNewer, match=r"needs guardianflow 99\.1 to be read") as refused:
+            use(path)
+        assert refused.value.remedy == "Upgrade guardianflow to 99.1 or newer."
+        assert SECRET not in str(refused.value)
+    assert path.read_text() == content
+
+
+def test_what_a_file_says_about_itself_is_nobodys_name(path):
+    path.write_text(json.dumps({"schema_version": 2, "min_reader": __version__, **KNOWN}))
+    path.chmod(0o600)
+    assert read_approvers(path) == KNOWN
+    # Whoever is called so has a secret, which may begin with a number.
+    odd = {"min_reader": f"7{SECRET}", "schema_version": SECRET}
+    write_approvers(path, odd)
+    assert read_approvers(path) == odd
 
 
 def test_a_file_that_is_not_there_knows_nobody(path):

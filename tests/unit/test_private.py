@@ -252,6 +252,41 @@ def test_servers_without_the_guard_or_of_other_code_are_started_again_beside_key
     assert local.State.read(state) == (None if reused else after)
 
 
+NEWER = '{"min_reader": "99.1", "schema_version": 2, "pids": []}'
+
+
+@pytest.mark.parametrize("name", ["servers.json", "keys.json", "addresses.json"])
+def test_what_a_newer_version_recorded_starts_no_second_servers_and_replaces_no_key(
+    state, monkeypatch, capsys, name
+):
+    did = []
+    Keys.make(state)
+    write_private(state / name, NEWER)
+    kept = {path.name: path.read_bytes() for path in state.iterdir()}
+    for act in ("spawn", "end"):
+        monkeypatch.setattr(local, act, lambda *_, act=act, **__: did.append(act))
+    assert local.main(["up"]) == 3
+    told = capsys.readouterr().err
+    assert f"The file {state / name} needs guardianflow 99.1 to be read" in told
+    assert "Upgrade guardianflow to 99.1 or newer." in told
+    assert not did
+    now = {path.name: path.read_bytes() for path in state.iterdir() if path.name != "lock"}
+    assert now == kept
+
+
+@pytest.mark.parametrize("command", ["down", "status", "env", "open"])
+def test_servers_that_a_newer_version_recorded_are_neither_ended_nor_denied(
+    state, monkeypatch, capsys, command
+):
+    did = []
+    write_private(state / "servers.json", NEWER)
+    monkeypatch.setattr(local, "end", did.append)
+    assert local.main([command]) == 3
+    assert "Upgrade guardianflow to 99.1 or newer." in capsys.readouterr().err
+    assert not did
+    assert (state / "servers.json").read_text() == NEWER
+
+
 @pytest.mark.parametrize("package", ["blocks", "deployments", "guardianflow"])
 def test_code_that_servers_and_workers_hold_is_known_when_it_changes(
     tmp_path, monkeypatch, package

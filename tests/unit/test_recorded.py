@@ -141,6 +141,8 @@ def test_what_is_wrong_with_a_code_is_told(desk):
     english, korean = said(mine.take().complaint)
     assert english.startswith(f"this worker cannot check codes: {mine.path} is no file")
     assert korean.startswith(f"이 워커에서 코드를 확인할 수 없음, 기록: {mine.path} is no file")
+    mine.path.write_text('{"min_reader": "99.1"}')
+    assert "needs guardianflow 99.1" in said(mine.take().complaint)[0]
     mine.path.unlink()
     enrol(mine.path, KIM.approver)
     assert said(mine.take("000 000").complaint) == (

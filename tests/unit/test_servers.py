@@ -10,7 +10,7 @@ import pytest
 
 from guardianflow.cli.output import print_error
 from guardianflow.connection import connect
-from guardianflow.errors import InputError
+from guardianflow.errors import InputError, StoredNewer
 from guardianflow.private import write_private
 from guardianflow.servers import (
     Keys,
@@ -169,6 +169,21 @@ def test_a_file_of_keys_that_holds_something_else_is_refused_and_not_repeated(st
     with pytest.raises(InputError, match="holds no keys") as refused:
         find_servers()
     assert "s3cret" not in json.dumps(refused.value.to_json())
+
+
+@pytest.mark.parametrize("name", ["servers.json", "keys.json"])
+def test_state_that_needs_a_newer_version_is_one_sentence(state, monkeypatch, name):
+    Keys.make(state.parent)
+    path = state.parent / name
+    write_private(path, '{"min_reader": "99.1", "servers": []}')
+    with pytest.raises(StoredNewer) as refused:
+        find_servers()
+    assert f"{path} needs guardianflow 99.1 to be read" in refused.value.message
+    assert refused.value.remedy == "Upgrade guardianflow to 99.1 or newer."
+    # Where the environment names both, nothing of it is needed.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://plant:5000")
+    monkeypatch.setenv("PREFECT_API_URL", "http://plant:4200/api")
+    assert find_servers().source == "environment"
 
 
 def test_using_the_servers_points_child_processes_at_them_and_fails_fast(state, monkeypatch):
