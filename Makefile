@@ -84,7 +84,7 @@ bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.page
 
-bench-demo: $(READY) ## whether the demo's story holds from ten seeds, with and without VNNI, an hour
+bench-demo: $(READY) ## whether the demo's story holds from ten seeds, one and two threads, with and without VNNI, hours
 	$(BIN)/python -m benchmarks.demo_margin
 	$(BIN)/python -m benchmarks.page
 

@@ -1,5 +1,8 @@
 """What is written about the margin of the demo's story."""
 
+import json
+import sys
+
 from benchmarks import demo_margin
 
 
@@ -17,3 +20,23 @@ def test_the_version_nearest_to_the_other_verdict_is_told():
     healthy, failing = demo_margin.rows({"seeds": 2, "limit": 0.6, "results": results})
     assert healthy[2] == "2 of 2; the nearest has mAP50 0.700 (0.620–0.780)"
     assert failing[2] == "1 of 2; the nearest has mAP50 0.500 (0.400–0.610)"
+
+
+def test_each_result_says_with_how_many_threads_its_training_was_made(tmp_path, monkeypatch):
+    made, said = {}, {"value": 0.3, "low": 0.2, "high": 0.4, "verdict": "FAILING"}
+    monkeypatch.setattr(
+        demo_margin, "make", lambda scenario, folder: made.update({folder.name: scenario.training})
+    )
+    monkeypatch.setattr(
+        demo_margin, "looked_at", lambda _, models, __: [{"model": one, **said} for one in models]
+    )
+    monkeypatch.setattr(sys, "argv", ["demo_margin", "--seeds", "0", "3", "--out", str(tmp_path)])
+    demo_margin.main()
+    found = json.loads((tmp_path / f"{demo_margin.NAME}.json").read_text())
+    # A training with other threads is another one: each has a folder of its own.
+    assert len(made) == 2 * 2 * 2
+    assert len(found["results"]) == 2 * len(made)
+    assert {one["threads"] for one in found["results"]} == {1, 2}
+    for one in found["results"]:
+        assert one["threads"] == made[one["model"]].threads
+    assert "2 seeds, trained with 1 and 2 threads, FP32" in demo_margin.rows(found)[0][0]
