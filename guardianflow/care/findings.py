@@ -243,7 +243,8 @@ def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding
             Severity.ERROR,
             f"The registered model {registered} was renamed to {renamed_to}; its champion is "
             f"version {champion}.",
-            f"Rename it back in the MLflow UI, or: `python -c {shlex.quote(code)}`",
+            "Rename it back in the MLflow UI, or, from the checkout: "
+            f"`python -m deployments.tool python -c {shlex.quote(code)}`",
         )
     return Finding(
         name,

@@ -12,6 +12,7 @@ any more can only be found from outside: by `guardianflow doctor`.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from shlex import quote
 
 from guardianflow.care.findings import Code, Finding, Severity, worst_first
 from guardianflow.errors import GuardianflowError
@@ -141,7 +142,8 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
                 Code.POOL_PAUSED,
                 severity,
                 f"The work pool {name} is paused: nothing is {what} by a flow.",
-                f"`python -m prefect work-pool resume {name}`.{waiting}",
+                f"`python -m deployments.tool prefect work-pool resume {name}`, from the "
+                f"checkout.{waiting}",
             )
             continue
         for queue in pool.paused_queues:
@@ -150,7 +152,8 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
                 severity,
                 f"The work queue {queue!r} of the work pool {name} is paused: nothing is {what} by "
                 "a flow, although the pool is not paused.",
-                f"`python -m prefect work-queue resume {queue} --pool {name}`.{waiting}",
+                f"`python -m deployments.tool prefect work-queue resume {quote(queue)} --pool "
+                f"{name}`, from the checkout.{waiting}",
             )
         if not pool.has_worker:
             yield _finding(

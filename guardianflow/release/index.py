@@ -59,7 +59,7 @@ def find_index(client: MlflowClient) -> Index | None:
     if experiment.lifecycle_stage != "active":
         raise LedgerDamaged(
             f"The MLflow experiment {LEDGER_EXPERIMENT} ({where}) was deleted.",
-            remedy=f"`mlflow experiments restore --experiment-id {where}` brings it back.",
+            remedy=f"{_restore(where)}, from the checkout, brings it back.",
             experiment_id=where,
         )
     if not (run_id := experiment.tags.get(INDEX_TAG)):
@@ -205,14 +205,14 @@ def _refuse_renamed(client: MlflowClient) -> None:
             continue
         where = experiment.experiment_id
         rename = (
-            f"`mlflow experiments rename --experiment-id {where} --new-name {LEDGER_EXPERIMENT}`"
+            f"`python -m deployments.tool mlflow experiments rename --experiment-id {where} "
+            f"--new-name {LEDGER_EXPERIMENT}`, from the checkout"
         )
-        restore = f"`mlflow experiments restore --experiment-id {where}`"
         deleted = experiment.lifecycle_stage != "active"
         raise LedgerDamaged(
             f"The MLflow experiment {LEDGER_EXPERIMENT} ({where}) was renamed to "
             f"{experiment.name!r}{' and deleted' if deleted else ''}.",
-            remedy=f"{restore}, then {rename}." if deleted else f"{rename} mends it.",
+            remedy=f"{_restore(where)}, then {rename}." if deleted else f"{rename}, mends it.",
             experiment_id=where,
         )
 
@@ -249,4 +249,9 @@ def _untagged(client: MlflowClient, experiment: Experiment) -> LedgerDamaged:
 
 def _retag(experiment: str, run_id: str) -> str:
     call = f"MlflowClient().set_experiment_tag('{experiment}', '{INDEX_TAG}', '{run_id}')"
-    return f'Set it again: `python -c "from mlflow import MlflowClient; {call}"`'
+    code = f"from mlflow import MlflowClient; {call}"
+    return f'Set it again, from the checkout: `python -m deployments.tool python -c "{code}"`'
+
+
+def _restore(experiment: str) -> str:
+    return f"`python -m deployments.tool mlflow experiments restore --experiment-id {experiment}`"

@@ -261,8 +261,9 @@ class Observer:
             return
         raise LedgerDamaged(
             f"The ledger of {self._base} {what}: the tag {HEAD_TAG} of the model says so.",
-            remedy="Restore the deleted ledger run (`mlflow runs restore`) or the back-up of "
-            "MLflow's database. If the ledger is right and the tag was edited: "
+            remedy="Restore the deleted ledger run (`python -m deployments.tool mlflow runs "
+            "restore`, from the checkout) or the back-up of MLflow's database. If the ledger is "
+            "right and the tag was edited: "
             f'`guardianflow repair {self._base} --keep ledger --reason "..."`.',
             name=self._base.public,
         )

@@ -58,7 +58,8 @@ def read_run(client: MlflowClient, run_id: str, what: str) -> Run:
     if run.info.lifecycle_stage != "active":
         raise LedgerDamaged(
             f"The MLflow run {run_id} with {what} was deleted.",
-            remedy=f"`mlflow runs restore --run-id {run_id}` brings it back.",
+            remedy=f"`python -m deployments.tool mlflow runs restore --run-id {run_id}`, from the "
+            "checkout, brings it back.",
             run_id=run_id,
         )
     return run

@@ -1,12 +1,11 @@
 """What is done by hand in MLflow is found, and the command that doctor names mends it."""
 
 import json
-import re
-import shlex
+import os
 import sqlite3
-import subprocess
-import sys
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from guardianflow.cli import main
 from guardianflow.errors import ModelUnknown
 from guardianflow.names import ModelName
 from guardianflow.release.index import known_bases
+from tests import remedies
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases, registered
 from tests.servers import mlflow_server_on
@@ -74,12 +74,13 @@ def command_line(*words):
 
 def carry_out(finding, command=0):
     """Run the remedy as it is printed."""
-    words = shlex.split(re.findall(r"`([^`]*)`", finding.remedy)[command])
-    if words[0] == "guardianflow":
-        assert command_line(*words[1:]) == 0
+    program, *words = remedies.commands_of(finding)[command]
+    if program == "guardianflow":
+        assert command_line(*words) == 0
         return
-    program = words[1:] if words[0] == "python" else ["-m", *words]
-    subprocess.run([sys.executable, *program], check=True, capture_output=True)
+    mlflow = os.environ["MLFLOW_TRACKING_URI"]
+    with tempfile.TemporaryDirectory() as folder:
+        remedies.carry_out(finding, Path(folder), command, mlflow=mlflow)
 
 
 @pytest.mark.parametrize(("alias", "command"), [("champion", 0), ("champion", 1), ("rollback", 0)])
@@ -234,6 +235,17 @@ def test_a_renamed_ledger_is_said_once_and_renamed_back(registry, client, single
         ("ledger-damaged", "")
     ]
     carry_out(findings[0])
+    assert examine(registry, single) == []
+
+
+@pytest.mark.parametrize("damage", ["deleted", "untagged"])
+def test_a_deleted_or_untagged_ledger_is_found_and_mended(registry, client, single, damage):
+    where = client.get_experiment_by_name("guardianflow.ledger").experiment_id
+    if damage == "deleted":
+        client.delete_experiment(where)
+    else:
+        client.delete_experiment_tag(where, "guardianflow.index_run")
+    carry_out(next(f for f in examine(registry) if f.code == "ledger-damaged"))
     assert examine(registry, single) == []
 
 

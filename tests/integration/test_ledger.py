@@ -83,12 +83,14 @@ def edit(plant, statement, *values):
 def mend(error):
     """Run the command that a refusal names."""
     command = shlex.split(re.findall(r"`([^`]+)`", error.remedy)[0])
-    if command[0] == "mlflow":
-        result = CliRunner().invoke(cli, command[1:])
+    assert command[:3] == ["python", "-m", "deployments.tool"]
+    program, *words = command[3:]
+    if program == "mlflow":
+        result = CliRunner().invoke(cli, words)
         assert result.exit_code == 0, result.output
     else:
-        assert command[:2] == ["python", "-c"]
-        exec(command[2], {})
+        assert (program, words[0]) == ("python", "-c")
+        exec(words[1], {})
 
 
 @contextmanager

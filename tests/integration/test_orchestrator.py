@@ -1,8 +1,10 @@
 """What is wrong on a real Prefect server is found: its automations, schedules and workers."""
 
 import json
+import shlex
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,6 +35,7 @@ from guardianflow.orchestration.telling import (
     TOLD,
 )
 from tests.integration.sink import open_sink
+from tests.remedies import carry_out
 from tests.servers import mlflow_server_on
 
 ALARM = next(told.name for told in TOLD if EventName.ALARM in told.expect)
@@ -95,16 +98,25 @@ def test_a_server_as_it_was_applied_lacks_workers_alone(applied, prefect):
     assert by_code(applied)[Code.NOBODY_TOLD].severity is Severity.NOTE
 
 
-def test_a_paused_work_queue_is_found_at_once_with_its_own_remedy(applied, prefect):
+def test_a_paused_work_queue_is_found_at_once_with_its_own_remedy(applied, prefect, tmp_path):
     [queue] = prefect.read_work_queues(work_pool_name=RELEASE_POOL)
     prefect.update_work_queue(queue.id, is_paused=True)
     try:
         paused = by_code(applied)[Code.QUEUE_PAUSED]
+        carry_out(paused, tmp_path, prefect=applied.api_url)
+        assert Code.QUEUE_PAUSED not in by_code(applied)
     finally:
         prefect.update_work_queue(queue.id, is_paused=False)
     assert paused.severity is Severity.ERROR
-    assert f"work-queue resume {queue.name} --pool {RELEASE_POOL}`" in paused.remedy
-    assert Code.QUEUE_PAUSED not in by_code(applied)
+
+
+def test_a_queue_whose_name_has_blanks_is_one_word_of_the_remedy(applied):
+    machinery = applied.machinery()
+    pool = replace(machinery.pools[RELEASE_POOL], paused_queues=("night shift",))
+    pools = {**machinery.pools, RELEASE_POOL: pool}
+    findings = examine_machinery(replace(machinery, pools=pools), datetime.now(UTC))
+    [remedy] = [f.remedy for f in findings if f.code == Code.QUEUE_PAUSED]
+    assert "night shift" in shlex.split(remedy.split("`")[1])
 
 
 @pytest.fixture
@@ -290,7 +302,7 @@ def test_passes_that_all_crash_are_an_error_with_the_reason(applied, prefect, en
     assert "the last one that ended well did so at" in by_code(applied)[Code.PASS_FAILED].message
 
 
-def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect):
+def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect, tmp_path):
     def said():
         return {f.code: f.remedy for f in found(applied) if RELEASE_POOL in f.message}
 
@@ -308,10 +320,12 @@ def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect):
     assert said() == {}
     prefect.update_work_pool(RELEASE_POOL, WorkPoolUpdate(is_paused=True))
     assert list(said()) == [Code.POOL_PAUSED]
+    paused = by_code(applied)[Code.POOL_PAUSED]
     # In this order: Prefect looks at the workers of a pool when it is resumed, and the tests after
     # this one are to find the server as it was.
     prefect.request("DELETE", f"/work_pools/{RELEASE_POOL}/workers/a-test")
-    prefect.update_work_pool(RELEASE_POOL, WorkPoolUpdate(is_paused=False))
+    carry_out(paused, tmp_path, prefect=applied.api_url)
+    assert not prefect.read_work_pool(RELEASE_POOL).is_paused
     assert prefect.read_work_pool(RELEASE_POOL).status == "NOT_READY"
 
 

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from deployments import apply as applying
-from deployments import local, worker
+from deployments import local, tool, worker
 from guardianflow import errors
 from guardianflow.care.findings import Code
 from guardianflow.catalog import models as catalog
@@ -106,6 +106,7 @@ def test_what_does_not_exist_is_noticed():
     [
         ("python -m deployments.apply", applying.main),
         ("python -m deployments.local", local.main),
+        ("python -m deployments.tool", tool.main),
         ("python -m deployments.worker", worker.main),
     ],
 )

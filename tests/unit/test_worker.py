@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.apply import CHECKOUT
 from deployments.apply import main as apply
 from deployments.named import named_prefect
+from deployments.tool import main as tool
 from deployments.worker import PYTHON
 from deployments.worker import main as work
 from guardianflow.servers import STATE_FILE, Keys
@@ -31,11 +32,18 @@ def nowhere(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "words"), [(apply, []), (work, ["guardianflow-release"])], ids=["apply", "worker"]
+    ("command", "words"),
+    [(apply, []), (work, ["guardianflow-release"]), (tool, ["prefect", "work-pool", "ls"])],
+    ids=["apply", "worker", "tool"],
 )
 def test_no_command_works_on_a_temporary_server(command, words, capsys):
     assert command(words) == 2
     assert "No Prefect server is named" in capsys.readouterr().err
+
+
+def test_a_command_of_mlflow_works_on_no_files_of_this_folder(capsys):
+    assert tool(["mlflow", "runs", "restore", "--run-id", "0" * 32]) == 2
+    assert "No MLflow server is named" in capsys.readouterr().err
 
 
 def test_a_server_that_is_away_is_one_sentence(monkeypatch, capsys):

@@ -1,0 +1,49 @@
+"""Carries out what a finding names, as it is printed, where no shell names any server."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from guardianflow.care.findings import Finding
+from guardianflow.private import private_folder, write_private
+from guardianflow.servers import STATE_FILE
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def commands_of(finding: Finding) -> list[list[str]]:
+    """The commands that a remedy names, in words."""
+    return [shlex.split(command) for command in re.findall(r"`([^`]*)`", finding.remedy)]
+
+
+def carry_out(
+    finding: Finding,
+    folder: Path,
+    command: int = 0,
+    *,
+    mlflow: str = NOBODY,
+    prefect: str = f"{NOBODY}/api",
+) -> None:
+    """Run a command of the checkout that a finding names.
+
+    Args:
+        finding: What was found.
+        folder: An empty one, for what `make up` would have left.
+        command: Which of the commands that its remedy names.
+        mlflow: The address of MLflow, in no environment but in that state.
+        prefect: That of Prefect's API.
+    """
+    program, *words = commands_of(finding)[command]
+    assert program == "python"
+    state = private_folder(folder / "up") / STATE_FILE
+    write_private(state, json.dumps({"mlflow": mlflow, "prefect": prefect}))
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_"))}
+    env = {**kept, "GUARDIANFLOW_HOME": str(folder), "PREFECT_HOME": str(folder / "prefect")}
+    done = subprocess.run(
+        [sys.executable, *words], env=env, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
