@@ -27,6 +27,7 @@ from guardianflow.cli.output import Terminal, at_terminal
 from guardianflow.data.dataset import open_dataset
 from guardianflow.errors import AnswerInvalid, GateFailed, GuardianflowError, NothingWaiting
 from guardianflow.evaluation.measurement import measure_version
+from guardianflow.health.report import ANSWER_TAG, NAME_TAG, VERDICT_TAG, find_reports
 from guardianflow.measuring.pictures import comparison_sheet
 from guardianflow.orchestration.control import (
     FlowRunInfo,
@@ -82,12 +83,12 @@ class Story:
         second = self._release("v2", "learns from the day shift alone")
         chapter("night falls: a window of recent labelled frames arrives")
         verdict = self._watch()
-        acts = verdict == "FAILING"
-        chapter("the automation acts" if acts else "a person acts")
-        began = time.monotonic()
-        if not acts:
-            self._roll_back_by_hand(verdict)
-        self._await_rollback(first, second, began, "the report" if acts else "it was asked for")
+        chapter("the automation acts" if verdict == "FAILING" else "a person acts")
+        began, since = time.monotonic(), "the report"
+        if why := self._why_by_hand(verdict, first):
+            began, since = time.monotonic(), "it was asked for"
+            self._roll_back_by_hand(why)
+        self._await_rollback(first, second, began, since)
         verdict = self._watch()
         if verdict != "HEALTHY":
             console.print(
@@ -242,28 +243,43 @@ class Story:
             "check-health/guardianflow", {"model_name": self.variant, "window": str(window)}
         )
         _must_have_ended_well(self._follow(run))
-        verdict = self._last_verdict()
+        verdict = self._last_report().get(VERDICT_TAG, "-")
         console.print(f"  verdict: [bold]{verdict}[/]")
         return verdict
 
-    def _roll_back_by_hand(self, verdict: str) -> None:
-        """What is left where the window does not surely speak against the new version."""
-        console.print(
-            f"  On this machine version 2 is {verdict} at night, so no automation goes back. "
-            "A person may: this is how.",
-            style="yellow",
+    def _why_by_hand(self, verdict: str, good: Release) -> str:
+        """Why no automation goes back, in a sentence; '' where one has gone."""
+        if verdict != "FAILING":
+            return f"Version 2 is {verdict} at night, so no automation goes back."
+
+        def answer() -> str:
+            return self._last_report().get(ANSWER_TAG, "")
+
+        poll(
+            lambda: self._champions() == good or answer(),
+            "the rollback",
+            timeout_s=ROLLBACK_TIMEOUT_S,
         )
-        reason = f"the demo shows the way back although the night window is {verdict}"
+        # It is noted after the aliases have moved.
+        return "" if self._champions() == good else f"The automation does not go back: {answer()}"
+
+    def _roll_back_by_hand(self, why: str) -> None:
+        """What is left where the window, or both versions on it, leave an automation in doubt."""
+        console.print(
+            f"  On this machine: {why}\n  A person may go back all the same: this is how.",
+            style="yellow",
+            markup=False,
+        )
+        reason = "the demo shows the way back although no automation takes it"
         run = self.orchestrator.submit(
             "rollback/guardianflow", {"model_name": self.name, "reason": reason}
         )
         _must_have_ended_well(self._follow(run))
 
-    def _last_verdict(self) -> str:
-        client = self.registry.client
-        experiment = client.get_experiment_by_name("guardianflow.health")
-        runs = client.search_runs([experiment.experiment_id], max_results=1) if experiment else []
-        return runs[0].data.tags.get("guardianflow.verdict", "-") if runs else "-"
+    def _last_report(self) -> Mapping[str, str]:
+        """The tags of the newest health report about the edge boxes' model; none without one."""
+        found = find_reports(self.registry.client, {NAME_TAG: self.variant}, limit=1)
+        return found[0].data.tags if found else {}
 
     def _await_rollback(self, good: Release, bad: Release, began: float, since: str) -> None:
         # The base and its variant move one after the other.

@@ -7,7 +7,11 @@ from blocks import ScenarioConfig
 from deployments import demo
 from deployments.local import locked
 from guardianflow.errors import GuardianflowError
+from guardianflow.events import EventName, ModelEvent
+from guardianflow.health.report import Fallback
 from guardianflow.orchestration.control import promotion_key
+from tests.integration.releases import Releases
+from tests.integration.reports import keep_report
 
 
 def test_a_promotion_that_asks_nobody_is_explained(embedded, plant):
@@ -81,3 +85,53 @@ def test_a_verdict_in_doubt_is_settled_by_a_longer_window(
     assert story._watch() == said
     assert frames == [32, 64, 128][: len(verdicts)]
     assert not left
+
+
+def told(embedded, plant, monkeypatch, tmp_path, better):
+    """Version 2 fails at night; a story that was told of it, and who rolled it back."""
+    _, servers = embedded
+    story = demo.Story(servers, plant.state_dir)
+    story.name = Releases(servers.mlflow, tmp_path).release(variant=True)
+    story.variant = f"{story.name}__openvino_int8"
+    releases = [{story.name: number, story.variant: number} for number in (1, 2)]
+    verdicts = ["FAILING", "HEALTHY"]
+
+    def watch():
+        if len(verdicts) == 2:
+            way_back = Fallback(version=1, value=0.3, better=better, message="version 1 has 0.3")
+            report = keep_report(
+                plant.registry.client, story.variant, 2, operation=2, fallback=way_back
+            )
+            payload = ModelEvent(model=story.variant, version=2, report=report, incident=report)
+            plant.orchestrator.emit(EventName.HEALTH_FAILING, payload)
+        return verdicts.pop(0)
+
+    monkeypatch.setattr(story, "_release", lambda version, _: releases[int(version[1:]) - 1])
+    monkeypatch.setattr(story, "_watch", watch)
+    monkeypatch.setattr(story, "_night_window", lambda _: tmp_path)
+    monkeypatch.setattr(story, "_close", lambda *_: None)
+    # Other models of this server are marked otherwise.
+    listed = plant.registry.list_models
+    monkeypatch.setattr(
+        story.registry, "list_models", lambda: [m for m in listed() if m.name in releases[0]]
+    )
+    story.tell()
+    assert story._champions() == releases[0]
+    return plant.registry.history(story.name)[-1].actor
+
+
+def test_a_rollback_that_the_automation_refuses_is_made_by_hand_and_explained(
+    embedded, plant, monkeypatch, tmp_path, capsys
+):
+    assert told(embedded, plant, monkeypatch, tmp_path, better=False) == "Prefect"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The automation does not go back: " in said
+    assert "but version 1 has 0.3: not the model has changed but what it looks at" in said
+    assert "s after it was asked for" in said
+
+
+def test_a_rollback_of_the_automation_needs_no_hand(embedded, plant, monkeypatch, tmp_path, capsys):
+    assert told(embedded, plant, monkeypatch, tmp_path, better=True) == "automation"
+    said = capsys.readouterr().out
+    assert "A person may go back" not in said
+    assert "s after the report" in said
