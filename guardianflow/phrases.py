@@ -16,7 +16,7 @@ class Text(NamedTuple):
 PHRASES: dict[str, Text] = {
     # What everything begins with: what gets worse, what is not certain, what gets better.
     "open.worse": Text("Worse: {changes}.", "나빠짐: {changes}."),
-    "open.no_worse": Text("Nothing gets surely worse.", "확실히 나빠지는 점은 없습니다."),
+    "open.no_worse": Text("Nothing gets clearly worse.", "확실히 나빠지는 점은 없습니다."),
     "open.better": Text("Better: {changes}.", "좋아짐: {changes}."),
     "open.doubtful": Text("Not certain: {changes}.", "불확실: {changes}."),
     "open.same": Text(
@@ -47,12 +47,13 @@ PHRASES: dict[str, Text] = {
         "Today's version may have learned from these pictures: it looks better than it is.",
         "현재 버전은 이 사진으로 학습했을 수 있어 실제보다 좋게 측정됩니다.",
     ),
+    "open.misses.rest": Text("the others no more", "그 외는 더 많지 않음"),
     "change.found": Text(
         "{name} found in {after} of 100, today {before}",
-        "{name} 100개 중 {after}개 검출(현재 {before}개)",
+        "{name} 100건 중 {after}건 검출(현재 {before}건)",
     ),
     "change.found.brief": Text(
-        "{name} {after} of 100, today {before}", "{name} {after}개(현재 {before}개)"
+        "{name} {after} of 100, today {before}", "{name} {after}건(현재 {before}건)"
     ),
     "change.alarms": Text(
         "{after} false alarms in 100 pictures, today {before}",
@@ -61,19 +62,19 @@ PHRASES: dict[str, Text] = {
     "change.more": Text("{count} more", "그 외 {count}가지"),
     "level.today": Text(
         "Missed most today: {name}, {missed} of 100; {allowed}.",
-        "현재 가장 많이 놓치는 것: {name} 100개 중 {missed}개, {allowed}.",
+        "현재 가장 많이 놓치는 것: {name} 100건 중 {missed}건, {allowed}.",
     ),
     "level.first": Text(
         "Missed most: {name}, {missed} of 100; {allowed}.",
-        "가장 많이 놓치는 것: {name} 100개 중 {missed}개, {allowed}.",
+        "가장 많이 놓치는 것: {name} 100건 중 {missed}건, {allowed}.",
     ),
     "level.furthest": Text(
         "**Furthest beyond its limit**: {name}, {missed} of 100; {limit} allowed.",
-        "**한도를 가장 크게 넘은 것**: {name} 100개 중 {missed}개, 허용 한도 {limit}개.",
+        "**한도를 가장 크게 넘은 것**: {name} 100건 중 {missed}건, 허용 한도 {limit}건.",
     ),
     "level.none": Text("no limit is set", "정해진 한도 없음"),
-    "level.within": Text("{limit} allowed", "허용 한도 {limit}개"),
-    "level.beyond": Text("**too many**: {limit} allowed", "허용 한도 {limit}개 **초과**"),
+    "level.within": Text("{limit} allowed", "허용 한도 {limit}건"),
+    "level.beyond": Text("**too many**: {limit} allowed", "허용 한도 {limit}건 **초과**"),
     # What must not be overlooked.
     "alert.stays": Text(
         "The cameras keep today's version: this request does not change what runs there.",
@@ -94,19 +95,21 @@ PHRASES: dict[str, Text] = {
     ),
     # What the automatic check says, did and did not look at.
     "check": Text("The automatic check", "자동 점검"),
-    "check.PASSED": Text("Automatic check: no objection.", "자동 점검: 문제 없음."),
+    "check.PASSED": Text(
+        "Automatic check: no set limit is broken.", "자동 점검: 정해진 한도 위반 없음."
+    ),
     "check.INCONCLUSIVE": Text(
         "Automatic check: cannot tell ({why}).", "자동 점검: 판정 불가({why})."
     ),
     "check.FAILED": Text("Automatic check: **no** ({why}).", "자동 점검: **불합격**({why})."),
-    "check.PASSED.short": Text("It has no objection.", "문제가 발견되지 않았습니다."),
+    "check.PASSED.short": Text("No set limit is broken.", "정해진 한도를 벗어난 항목이 없습니다."),
     "check.INCONCLUSIVE.short": Text(
         "It cannot tell, so you decide:", "판정할 수 없어 담당자의 판단이 필요합니다."
     ),
     "check.FAILED.short": Text("It says **no**:", "**불합격**입니다."),
     "check.looked": Text("Checked: {looked}.", "점검한 항목: {looked}."),
     "check.few": Text("Automatic check: cannot tell either.", "자동 점검: 역시 판정 불가."),
-    "check.left": Text("**Not checked**: {left}.", "**점검하지 않은** 항목: {left}."),
+    "check.left": Text("**It did not judge**: {left}.", "**점검하지 않은 항목**: {left}."),
     "look.overall": Text("overall accuracy", "전체 정확도"),
     "look.classes": Text("each class by itself", "클래스별 검출"),
     "look.some": Text("{names}", "{names} 검출"),

@@ -22,14 +22,17 @@ def check_sentence(
     gate: GateReport, subject: Subject | None, dark_images: int | None, language: Language
 ) -> str:
     """What the check says and what it did not look at: short, for the form."""
-    left = left_out(gate, subject, dark_images, language)
     few = any(
         reason.rule is Rule.IMAGES and reason.outcome is gate.outcome is GateOutcome.INCONCLUSIVE
         for reason in _of(gate, subject)
     )
-    # Of too few pictures the first line has said why.
-    key = "check.few" if few else f"check.{gate.outcome}"
-    said = say(language, key, why="; ".join(objections(gate, subject, language)))
+    if few:
+        # Of too few pictures the first line has said why, and that nothing they show is certain.
+        return say(language, "check.few")
+    left = left_out(gate, subject, dark_images, language)
+    said = say(
+        language, f"check.{gate.outcome}", why="; ".join(objections(gate, subject, language))
+    )
     return f"{said} {say(language, 'check.left', left=', '.join(left))}" if left else said
 
 

@@ -177,9 +177,12 @@ def _alone(subject: Subject, new: Evaluation, few: str, language: Language) -> O
         ((100 * (1 - figures.recall), name) for name, figures in new.per_class.items()),
         reverse=True,
     )
-    levels = ", ".join(f"{plain(name)} {whole(share)}" for share, name in missed[:_MOST])
+    levels = [f"{plain(name)} {whole(share)}" for share, name in missed[:_MOST]]
+    if len(missed) > _MOST:
+        # A class that is not named would seem not to be looked for.
+        levels.append(say(language, "open.misses.rest"))
     alarms = whole(false_alarms_per_100(new).value)
-    figures = say(language, "open.misses", levels=levels or "-", alarms=alarms)
+    figures = say(language, "open.misses", levels=", ".join(levels) or "-", alarms=alarms)
     return Opening(few or said, (said, figures) if few else (figures,))
 
 

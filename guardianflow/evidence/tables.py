@@ -19,6 +19,7 @@ from guardianflow.evidence.numbers import (
 from guardianflow.evidence.sentences import sure_changes
 from guardianflow.gate import GateOutcome, GateReason, GateReport, Subject
 from guardianflow.markdown import plain, prose, table
+from guardianflow.measuring.comparison import Difference
 from guardianflow.measuring.cost import VariantCost
 from guardianflow.registry import Move
 from guardianflow.wording import Language, say, say_if_known
@@ -40,19 +41,12 @@ def floor_section(subject: Subject, gate: GateReport, language: Language) -> lis
     rows: list[tuple[str, ...]] = []
     for name, figures in new.per_class.items():
         before = old.per_class.get(name) if old else None
-        change = paired.recall.get(name) if paired else None
-        rows.append(
-            (
-                plain(name),
-                whole(100 * before.recall) if before else "-",
-                whole(100 * figures.recall),
-                _change(100 * change.value, sure=name in sure) if change else "-",
-            )
-        )
-    alarms = [whole(false_alarms_per_100(one).value) if one else "-" for one in (old, new)]
-    change = ALARMS.change(paired) if paired else None
-    changed = _change(change.value, sure="" in sure) if change else "-"
-    rows.append((say(language, "floor.alarms"), *alarms, changed))
+        known = paired.recall.get(name) if paired else None
+        found = (100 * before.recall if before else None, 100 * figures.recall)
+        rows.append((plain(name), *_floor_row(found, known, sure=name in sure)))
+    alarms = (false_alarms_per_100(old).value if old else None, false_alarms_per_100(new).value)
+    known = paired.false_alarms_per_image if paired else None
+    rows.append((say(language, "floor.alarms"), *_floor_row(alarms, known, sure="" in sure)))
     header = ["", *(say(language, f"floor.{key}") for key in ("today", "new", "change"))]
     if old is None:
         header, rows = [header[0], header[2]], [(row[0], row[2]) for row in rows]
@@ -64,13 +58,20 @@ def floor_section(subject: Subject, gate: GateReport, language: Language) -> lis
     return lines
 
 
-def _change(by: float, *, sure: bool) -> str:
-    """A change in whole numbers: a phone shows four columns only where they are this short."""
+def _floor_row(
+    figures: tuple[float | None, float], change: Difference | None, *, sure: bool
+) -> tuple[str, str, str]:
+    """Today, then, and the change, in whole numbers: a phone shows four columns only then."""
+    before, after = figures
+    if before is None or change is None:
+        return ("-" if before is None else whole(before), whole(after), "-")
+    # The change between what is shown: 119, 117 and -3 would look wrong.
+    by = float(f"{after:.0f}") - float(f"{before:.0f}")
+    said = f"{by:+.0f}" if by else "0"
     if sure:
         # What is sure is not nought.
-        return f"**{by:+.0f}**" if abs(by) > 0.5 else f"**{by:+.1g}**"
-    # Python rounds to -0, too, and a half to it.
-    return f"{by:+.0f}" if abs(by) > 0.5 else "0"
+        said = f"**{said}**" if by else f"**{100 * change.value:+.1g}**"
+    return (whole(before), whole(after), said)
 
 
 def subject_section(subject: Subject, language: Language) -> list[str]:

@@ -224,7 +224,7 @@ def test_masks_that_are_found_less_often_come_first_although_the_check_says_yes(
     worse = asked(0.53, 0.12)
     assert worse.gate.outcome == "PASSED"
     assert first_words(worse).startswith("Worse: mask found in 53 of 100, today 70.")
-    assert "**Not checked**: each class by itself, false alarms, night" in form(worse)
+    assert "**It did not judge**: each class by itself, false alarms, night" in form(worse)
     assert worse.headline.startswith("Worse: mask found in 53 of 100, today 70.")
 
 
@@ -239,20 +239,20 @@ def test_of_too_few_pictures_nothing_is_called_certain():
     assert first_words(few) == "Only 8 pictures, 20 needed: nothing here is certain."
     shown = form(few)
     assert "On these pictures: mask found in 53 of 100, today 70" in shown
-    assert "Automatic check: cannot tell either." in shown
+    assert "Automatic check: cannot tell either. Missed" in shown
     for claim in ("Worse", "Better", "sure", "clearly"):
         assert claim not in shown
 
 
 def test_what_gets_better_is_said_after_that_nothing_gets_worse():
     better = asked(0.85, 0.12)
-    assert first_words(better) == "Nothing gets surely worse."
+    assert first_words(better) == "Nothing gets clearly worse."
     assert "** Better: mask found in 85 of 100, today 70." in form(better)
 
 
 def test_what_may_be_chance_is_neither_worse_nor_better():
     doubtful = asked(0.6, 0.12, doubt=0.3)
-    assert first_words(doubtful) == "Nothing gets surely worse."
+    assert first_words(doubtful) == "Nothing gets clearly worse."
     assert "Not certain: mask found in 60 of 100, today 70." in form(doubtful)
     same = asked(0.7, 0.12)
     assert first_words(same) == "No difference that these 64 pictures can show."
@@ -291,6 +291,12 @@ def test_a_sure_change_is_never_nought():
     one = asked(0.7, 0.005, before=(0.7, 0.0), doubt=0.001)
     assert "| false alarms | 0 | <1 | **+0.5** |" in page(one)
     assert "| false alarms | 0 | <1 | 0 |" in page(asked(0.7, 0.005, before=(0.7, 0.0)))
+
+
+def test_a_change_is_the_difference_of_what_stands_beside_it():
+    assert "| mask | 70 | 71 | +1 |" in page(asked(0.708, 0.12, before=(0.696, 0.12)))
+    uneven = page(asked(0.7, 1.166, before=(0.7, 1.194), doubt=0.001))
+    assert "| false alarms | 119 | 117 | **-2** |" in uneven
 
 
 def test_the_form_fits_a_phone_and_has_the_link_before_all_that_is_longer():
@@ -338,8 +344,8 @@ def test_what_is_missed_most_comes_before_what_is_furthest_beyond_its_limit():
     assert "Furthest" not in level(0.4, 0.6, {"mask": 0.05, "person": 0.3})
     assert level(0.3, 0.3, {"mask": 0.2}).startswith("Missed most today: mask, 30 of 100; **too")
     assert level(0.1, 0.6, {"person": 0.05}, KO) == (
-        "현재 가장 많이 놓치는 것: mask 100개 중 60개, 정해진 한도 없음. "
-        "**한도를 가장 크게 넘은 것**: person 100개 중 10개, 허용 한도 5개."
+        "현재 가장 많이 놓치는 것: mask 100건 중 60건, 정해진 한도 없음. "
+        "**한도를 가장 크게 넘은 것**: person 100건 중 10건, 허용 한도 5건."
     )
 
 
@@ -381,7 +387,7 @@ def test_a_gain_that_may_be_chance_is_left_out_where_something_gets_worse():
 def test_what_is_judged_is_not_said_to_be_left_out():
     strict = GateSettings(max_miss_rates={"mask": 0.9}, max_false_alarms_per_image=9, min_objects=1)
     shown = form(asked(0.85, 0.12, settings=strict))
-    assert "**Not checked**: person, night" in shown
+    assert "**It did not judge**: person, night" in shown
     assert "Checked: overall accuracy, the way back, mask, false alarms" in page(
         asked(0.85, 0.12, settings=strict)
     ).replace("whether it knew the pictures, ", "")
@@ -450,6 +456,15 @@ def test_a_first_version_is_compared_with_nothing():
     assert "Of 100 it misses: mask 40, person 0. False alarms in 100 pictures: 12." in form(made)
     assert "reject: nothing changes." in decision_text(made)
     assert "| mask | 60 |" in page(made)
+
+
+def test_of_a_first_version_no_class_seems_not_to_be_looked_for():
+    new = figures(0.6, 0.12)
+    seen = new.per_class["person"]
+    more = new.model_copy(update={"per_class": {**new.per_class, "vest": seen, "gloves": seen}})
+    first = {"champion": None, "champion_version": None, "difference": None, "candidate": more}
+    made = asked(0.6, 0.12, **first).model_copy(update={"expected_champion": None})
+    assert "it misses: mask 40, vest 0, person 0, the others no more." in form(made)
 
 
 def test_where_it_watches_is_said_as_people_call_it():
