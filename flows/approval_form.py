@@ -71,7 +71,7 @@ def unusable(error: ValidationError) -> str:
     """What is wrong with an answer, without repeating it."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(map(str, first["loc"]))
-    if first["type"] == "string_too_short":
+    if first["type"] == "string_too_short" and field in _TOO_SHORT:
         return _TOO_SHORT[field]
     return f"{field}: {first['msg']}"
 

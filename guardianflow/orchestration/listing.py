@@ -32,13 +32,15 @@ def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowR
     for start in range(0, len(ids), _PAGE):
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
         # Flow runs are asked for, and not deployments: those may hold secrets, and approvers get
-        # none of them. First, so that no run that is deleted meanwhile seems to have lost its own.
+        # none of them.
         deployed = client.read_flow_runs(
             flow_run_filter=wanted, deployment_filter=DeploymentFilter(), limit=_PAGE
         )
-        kept = {run.id for run in deployed}
-        runs = client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)
-        found += [(run, bool(run.deployment_id) and run.id not in kept) for run in runs]
+        found += [(run, False) for run in deployed]
+        if rest := sorted({*ids[start : start + _PAGE]} - {run.id for run in deployed}):
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=rest))
+            others = client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)
+            found += [(run, bool(run.deployment_id)) for run in others]
     return found
 
 
