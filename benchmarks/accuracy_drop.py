@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import RESULTS, Row, machine, tell
-from guardianflow.data.dataset import Dataset, prepare_dataset
-from guardianflow.edge import ir
-from guardianflow.edge.processing import wrap
-from guardianflow.edge.serving import IrDetector
-from guardianflow.measuring.comparison import compare
-from guardianflow.measuring.detections import Seen, detect
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.latency import instruction_set
-from guardianflow.measuring.thresholds import settle_thresholds
-from guardianflow.network.fitting import fit
-from guardianflow.quantization.variants import make_int8
+from guardianflow.lifecycle.quantization.variants import make_int8
 from guardianflow.scenario import Scenario, SyntheticData
 from guardianflow.scenario.file import load_scenario
+from guardianflow.vision.data.dataset import Dataset, prepare_dataset
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.comparison import compare
+from guardianflow.vision.metrics.detections import Seen, detect
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.latency import instruction_set
+from guardianflow.vision.metrics.thresholds import settle_thresholds
+from guardianflow.vision.network.fitting import fit
 
 NAME = "accuracy-drop"
 DRAWN, REAL = ("donghwa-entec-ppe", "v3"), ("openyard-helmets", "v2")

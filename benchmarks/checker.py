@@ -28,10 +28,10 @@ import PIL
 from PIL import Image
 
 from benchmarks.figures import RESULTS, Row, ratio, tell
-from guardianflow.data.checker import check_dataset
-from guardianflow.data.examination import hash_picture
 from guardianflow.scenario import Light, SyntheticData
-from guardianflow.synthetic import draw_dataset
+from guardianflow.vision.data.checker import check_dataset
+from guardianflow.vision.data.examination import hash_picture
+from guardianflow.vision.synthetic import draw_dataset
 
 FIRST_GOAL = 0.7
 SECOND_GOAL = 20.0

@@ -19,11 +19,11 @@ from benchmarks.figures import CHECKOUT, machine
 from benchmarks.our_training import write_request
 from benchmarks.processor_time import Cost, Spent, charged, probe
 from benchmarks.rival import MODEL, ULTRALYTICS, Recipe, Rival, canonical_ir
-from guardianflow.edge import ir
-from guardianflow.measuring.latency import cpu_name
-from guardianflow.network import weights
-from guardianflow.network.fitting import RECIPE
 from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.ir import ir
+from guardianflow.vision.metrics.latency import cpu_name
+from guardianflow.vision.network import weights
+from guardianflow.vision.network.fitting import RECIPE
 
 OURS = "guardianflow"
 

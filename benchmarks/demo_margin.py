@@ -22,20 +22,20 @@ from typing import Any
 
 from benchmarks.figures import RESULTS, Row, tell
 from deployments.demo import SCENARIO, WINDOW_IMAGES, WINDOW_SEED
-from guardianflow.data.dataset import Dataset, open_dataset, prepare_dataset
-from guardianflow.edge import ir
-from guardianflow.edge.processing import wrap
-from guardianflow.edge.serving import IrDetector
 from guardianflow.health.figures import sample_figures
 from guardianflow.health.verdict import judge, rules_of
-from guardianflow.measuring.detections import Seen, detect
-from guardianflow.measuring.thresholds import settle_thresholds
-from guardianflow.network.fitting import fit
-from guardianflow.quantization.variants import make_int8
+from guardianflow.lifecycle.quantization.variants import make_int8
+from guardianflow.machine.servers import home
 from guardianflow.scenario import Light, Scenario
 from guardianflow.scenario.file import load_scenario
-from guardianflow.servers import home
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.data.dataset import Dataset, open_dataset, prepare_dataset
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.detections import Seen, detect
+from guardianflow.vision.metrics.thresholds import settle_thresholds
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.synthetic import draw_window
 
 NAME = "demo-margin"
 WANTED = {"v1": "HEALTHY", "v2": "FAILING"}

@@ -22,10 +22,10 @@ from benchmarks.contestants import OURS, Ours, Ultralytics, kept_runs, run_withi
 from benchmarks.figures import RESULTS, Row, tell, told
 from benchmarks.judging import Judged, compare_latency, difference, judge, mean_of
 from benchmarks.rival import Recipe, Rival, write_dataset
-from guardianflow.data.dataset import Dataset, prepare_dataset
 from guardianflow.errors import GuardianflowError
+from guardianflow.machine.servers import home
 from guardianflow.scenario.file import load_scenario
-from guardianflow.servers import home
+from guardianflow.vision.data.dataset import Dataset, prepare_dataset
 
 NAME = "equal-budget"
 SCENARIO, VERSION = "openyard-helmets", "v2"

@@ -26,8 +26,8 @@ from benchmarks.figures import RESULTS, Row, quantile, tell
 from benchmarks.spoiled import scenario
 from benchmarks.windows import METRIC, Champion, Champions, pools
 from guardianflow.health.verdict import Judgement, PastWindow, Verdict, conclude
-from guardianflow.measuring.intervals import at_most
 from guardianflow.scenario import HealthPolicy, Light, Scenario
+from guardianflow.vision.metrics.intervals import at_most
 
 NAME = "false-rollbacks"
 EVERY_MINUTES = 10

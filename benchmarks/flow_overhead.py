@@ -29,19 +29,19 @@ from blocks import MlflowCredentials, ScenarioConfig
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import CHECKOUT
 from deployments.state import environment
-from guardianflow.orchestration.control import Orchestrator, promotion_key
+from guardianflow.machine.servers import Servers
+from guardianflow.prefect_api.control import Orchestrator, promotion_key
 from guardianflow.scenario import ScenarioSpec
-from guardianflow.servers import Servers
 from tests.integration.tiny import tiny_spec
 
 NAME = "flow-overhead"
 JOB_S = 600.0
 PLAIN = """
 import sys
-from guardianflow.quantization import QuantizationRunner
+from guardianflow.lifecycle.quantization import QuantizationRunner
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
-from guardianflow.training import TrainingRunner
+from guardianflow.lifecycle.training import TrainingRunner
 scenario = Scenario.model_validate_json(sys.stdin.read())
 registry = ModelRegistryManager()
 trained = TrainingRunner(scenario, registry).run()

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from guardianflow.data.dataset import load_image
-from guardianflow.measuring.camera import FaultKind, find_faults
 from guardianflow.scenario import Light
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.metrics.camera import FaultKind, find_faults
+from guardianflow.vision.synthetic import draw_window
 
 Frame = NDArray[np.uint8]
 Codec = Callable[[list[Frame]], list[Frame]]

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from guardianflow.catalog.artifacts import verify_version
+from guardianflow.mlflow_store.artifacts import verify_version
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _OURS = str(_CHECKOUT / "guardianflow") + os.sep

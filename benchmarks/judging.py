@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import ratio
-from guardianflow.data.dataset import Dataset, load_image
-from guardianflow.edge.serving import IrDetector
-from guardianflow.measuring.detections import detect
-from guardianflow.measuring.evaluation import Evaluation, evaluate
-from guardianflow.measuring.intervals import Draws, bootstrap, interval
-from guardianflow.measuring.latency import measure_latency
-from guardianflow.measuring.matching import lay_out
-from guardianflow.measuring.thresholds import choose_thresholds
+from guardianflow.vision.data.dataset import Dataset, load_image
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.detections import detect
+from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
+from guardianflow.vision.metrics.intervals import Draws, bootstrap, interval
+from guardianflow.vision.metrics.latency import measure_latency
+from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.thresholds import choose_thresholds
 
 _ROUNDS, _REPEATS, _FRAMES = 12, 20, 24
 _DIGITS = 4

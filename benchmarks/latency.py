@@ -33,12 +33,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.figures import RESULTS, Row, machine, ratio, summary, tell, told
-from guardianflow.edge import compression, ir
-from guardianflow.edge.processing import wrap
-from guardianflow.edge.serving import IrDetector, letterbox, select
-from guardianflow.network.detector import Detector, DetectorShape, ExportedDetector
 from guardianflow.scenario import SyntheticData
-from guardianflow.synthetic import draw_frame
+from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.serving import IrDetector, letterbox, select
+from guardianflow.vision.network.detector import Detector, DetectorShape, ExportedDetector
+from guardianflow.vision.synthetic import draw_frame
 
 # A result file for each kind of processor: what holds for one says nothing about another.
 NAME, AMX_NAME, LIMITED_NAME = "latency", "latency-amx", "latency-limited"

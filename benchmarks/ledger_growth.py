@@ -18,7 +18,7 @@ from benchmarks.figures import RESULTS, Row, ratio, summary, tell, told
 from benchmarks.http_calls import recorded
 from benchmarks.plant import Plant, plant_on
 from guardianflow.names import ModelName
-from guardianflow.release.ledger import SEGMENT_LENGTH
+from guardianflow.registry.ledger.log import SEGMENT_LENGTH
 
 SHORT = 10
 _OPERATIONS = ("promote", "rollback")

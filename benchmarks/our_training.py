@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from guardianflow.data.dataset import open_dataset
-from guardianflow.network.fitting import fit
-from guardianflow.network.weights import save_weights
 from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.data.dataset import open_dataset
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.network.weights import save_weights
 
 REQUEST = "request.json"
 

@@ -20,14 +20,14 @@ from mlflow.store.db.utils import create_sqlalchemy_engine
 from mlflow.store.model_registry.dbmodels import models as tables
 from sqlalchemy import Table, insert
 
-from guardianflow.catalog.artifacts import fingerprint, fingerprint_tags
-from guardianflow.catalog.models import SOURCE_VERSION_TAG
-from guardianflow.connection import PRESENT
+from guardianflow.mlflow_store.artifacts import fingerprint, fingerprint_tags
+from guardianflow.mlflow_store.client import PRESENT
+from guardianflow.mlflow_store.registered_models import SOURCE_VERSION_TAG
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.aliases import set_candidate
-from guardianflow.release.ledger import Ledger
-from guardianflow.release.state import Kind, Place, Record, ReleaseState
+from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import Kind, Place, Record, ReleaseState
+from guardianflow.registry.rotation.aliases import set_candidate
 from tests.servers import mlflow_server_on, postgres_server
 
 FLAVOUR = "openvino_int8"

@@ -40,12 +40,12 @@ from deployments import local, state
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.reaction import roll_back_failing
 from guardianflow.health.window import check_health
+from guardianflow.machine.servers import Servers
 from guardianflow.names import ModelName
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.release.aliases import set_candidate
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.registry.rotation.aliases import set_candidate
 from guardianflow.scenario import HealthPolicy, Light, Scenario
-from guardianflow.servers import Servers
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.synthetic import draw_window
 from tests.integration.reports import keep_report
 from tests.servers import POSTGRES, signed_in, system_postgres
 

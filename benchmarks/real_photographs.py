@@ -17,8 +17,8 @@ from deployments import CHECKOUT
 from deployments.local import running, stop
 from deployments.state import environment
 from guardianflow.errors import GuardianflowError
+from guardianflow.machine.servers import home
 from guardianflow.scenario.file import load_scenario
-from guardianflow.servers import home
 
 SCENARIO = "openyard-helmets"
 RESULT = CHECKOUT / "docs" / "results" / "real-photographs.json"

@@ -43,11 +43,11 @@ from guardianflow.errors import Refused, SceneChanged
 from guardianflow.health.reaction import roll_back_failing
 from guardianflow.health.verdict import Verdict
 from guardianflow.health.window import check_health
+from guardianflow.mlflow_store.runs import read_evaluation
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import HealthPolicy, Light, Scenario
-from guardianflow.synthetic import draw_window
-from guardianflow.tracking.runs import read_evaluation
+from guardianflow.vision.synthetic import draw_window
 
 NAME = "right-action"
 _BELOW = 0.1

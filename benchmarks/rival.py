@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.processor_time import Spent, charged
-from guardianflow.edge.adaptation import adapt
-from guardianflow.edge.foreign import open_foreign
-from guardianflow.edge.ir import describe
-from guardianflow.edge.reading import Reading, match_classes
 from guardianflow.errors import GuardianflowError
+from guardianflow.vision.ir.adaptation import adapt
+from guardianflow.vision.ir.foreign import open_foreign
+from guardianflow.vision.ir.ir import describe
+from guardianflow.vision.ir.reading import Reading, match_classes
 
 if TYPE_CHECKING:
     import openvino as ov

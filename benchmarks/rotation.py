@@ -28,10 +28,10 @@ from typer.testing import CliRunner
 from benchmarks.figures import RESULTS, Row, quantile, ratio, summary, tell, told
 from benchmarks.http_calls import Call, recorded, table
 from benchmarks.plant import FLAVOUR, SMALL, Plant, plant_on
-from guardianflow.catalog.artifacts import verify_version
+from guardianflow.mlflow_store.artifacts import verify_version
 from guardianflow.names import ModelName
-from guardianflow.release import observation
-from guardianflow.release.ledger import SEGMENT_LENGTH
+from guardianflow.registry.ledger.log import SEGMENT_LENGTH
+from guardianflow.registry.rotation import release_reader
 
 MIB = 1024 * 1024
 _WARM_UP = 2
@@ -110,7 +110,7 @@ def checks_timed() -> Iterator[list[float]]:
         finally:
             spent.append(time.perf_counter() - began)
 
-    with patch.object(observation, "verify_version", timed):
+    with patch.object(release_reader, "verify_version", timed):
         yield spent
 
 

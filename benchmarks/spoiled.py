@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from guardianflow.edge import ir
-from guardianflow.edge.processing import wrap
+from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.names import ModelName
-from guardianflow.network.detector import Detector, Head, make_grid
-from guardianflow.network.weights import load_weights
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light, Scenario, ScenarioSpec
-from guardianflow.training import TrainingRunner
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.network.detector import Detector, Head, make_grid
+from guardianflow.vision.network.weights import load_weights
 from tests.integration.conftest import make_run
 from tests.integration.release_kit import blinded as without_output
 

@@ -25,17 +25,17 @@ from typing import Any
 import torch
 
 from benchmarks.figures import RESULTS, Row, quantile, ratio, tell, told
-from guardianflow.data.dataset import Dataset, open_dataset
-from guardianflow.network.assignment import Truth, detection_loss
-from guardianflow.network.batches import Batches
-from guardianflow.network.checkpoint import Checkpoints
-from guardianflow.network.detector import Detector, DetectorShape, make_grid
-from guardianflow.network.device import Precision, choose_device, cpu_threads
-from guardianflow.network.fitting import fit
-from guardianflow.network.history import EpochFigures
-from guardianflow.network.optimization import make_optimizer
 from guardianflow.scenario import SyntheticData, TrainingSettings
-from guardianflow.synthetic import draw_dataset
+from guardianflow.vision.data.dataset import Dataset, open_dataset
+from guardianflow.vision.network.assignment import Truth, detection_loss
+from guardianflow.vision.network.batches import Batches
+from guardianflow.vision.network.checkpoint import Checkpoints
+from guardianflow.vision.network.detector import Detector, DetectorShape, make_grid
+from guardianflow.vision.network.device import Precision, choose_device, cpu_threads
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.network.history import EpochFigures
+from guardianflow.vision.network.optimization import make_optimizer
+from guardianflow.vision.synthetic import draw_dataset
 
 NAME, GPU_NAME = "training-throughput", "training-throughput-gpu"
 CLASSES = ("person", "helmet", "mask", "vest", "gloves")

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.data.dataset import open_dataset, prepare_dataset
-from guardianflow.data.sample import Sample
-from guardianflow.edge import ir
-from guardianflow.edge.processing import wrap
-from guardianflow.edge.serving import IrDetector
 from guardianflow.health.figures import Sampled, sample_figures, surely_better
 from guardianflow.health.verdict import Verdict, judge, rules_of
-from guardianflow.measuring.detections import Detections, Seen, detect
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.matching import overlap_table
-from guardianflow.measuring.thresholds import settle_thresholds
-from guardianflow.network.fitting import fit
 from guardianflow.scenario import HealthPolicy, Light, Scenario
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.data.dataset import open_dataset, prepare_dataset
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.detections import Detections, Seen, detect
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.matching import overlap_table
+from guardianflow.vision.metrics.thresholds import settle_thresholds
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.synthetic import draw_window
 
 METRIC = "map50"
 _LEAST_SCORE = 0.05

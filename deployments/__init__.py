@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from guardianflow.servers import NO_TELEMETRY
+from guardianflow.machine.servers import NO_TELEMETRY
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 """Where flows, scenarios and prefect.yaml lie: all of it is run from there."""

@@ -48,12 +48,12 @@ from deployments.automations import NOBODY, apply_automations
 from deployments.emergency import apply_rollbacks
 from deployments.named import named_prefect
 from deployments.seeds import apply_blocks
-from guardianflow.connection import connect, server_version
 from guardianflow.errors import GuardianflowError, Refused
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.machinery import RECONCILE, RELEASE_POOL, TRAIN_POOL
-from guardianflow.release.ledger import prepare_server
-from guardianflow.servers import find_servers
+from guardianflow.machine.servers import find_servers
+from guardianflow.mlflow_store.client import connect, server_version
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.server_state import RECONCILE, RELEASE_POOL, TRAIN_POOL
+from guardianflow.registry.ledger.log import prepare_server
 
 # A training takes the machine for itself; a rollback never queues behind one.
 POOLS: Mapping[str, int | None] = {TRAIN_POOL: 1, RELEASE_POOL: None}

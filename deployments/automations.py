@@ -1,4 +1,4 @@
-"""Being told: one automation for each message of `orchestration/telling.py`, found by its name.
+"""Being told: one automation for each message of `prefect_api/notifications.py`, found by its name.
 
     block that the operator chose -> each automation: absent -> created
                                                       different -> updated
@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from guardianflow.errors import InputError
-from guardianflow.orchestration.telling import TOLD, Told
+from guardianflow.prefect_api.notifications import TOLD, Told
 
 NOBODY = "none"
 """What the operator says who wants no messages."""

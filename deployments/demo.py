@@ -22,14 +22,13 @@ from typing import TypeVar, cast
 
 from deployments.local import locked, running, stop
 from deployments.state import environment
-from guardianflow.cli.look import print_history, print_models
 from guardianflow.cli.output import Terminal, at_terminal
-from guardianflow.data.dataset import open_dataset
+from guardianflow.cli.show import print_history, print_models
 from guardianflow.errors import AnswerInvalid, GateFailed, GuardianflowError, NothingWaiting
 from guardianflow.evaluation.measurement import measure_version
 from guardianflow.health.report import ANSWER_TAG, NAME_TAG, VERDICT_TAG, find_reports
-from guardianflow.measuring.pictures import comparison_sheet
-from guardianflow.orchestration.control import (
+from guardianflow.machine.servers import Servers, home, private_home
+from guardianflow.prefect_api.control import (
     FlowRunInfo,
     Orchestrator,
     WaitingApproval,
@@ -39,8 +38,9 @@ from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light, Scenario
 from guardianflow.scenario.file import load_scenario
 from guardianflow.scenario.spec import merge_settings
-from guardianflow.servers import Servers, home, private_home
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.data.dataset import open_dataset
+from guardianflow.vision.metrics.pictures import comparison_sheet
+from guardianflow.vision.synthetic import draw_window
 
 SCENARIO = "donghwa-entec-ppe"
 WINDOW_IMAGES = (32, 64, 128)

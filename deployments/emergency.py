@@ -11,16 +11,13 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterTags,
-)
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from blocks import ScenarioConfig
 from guardianflow.errors import GuardianflowError
-from guardianflow.orchestration.control import ROLLBACK
+from guardianflow.prefect_api.control import ROLLBACK
 from guardianflow.scenario import ScenarioSpec
 
 _TAG = "guardianflow-emergency"

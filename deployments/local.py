@@ -30,9 +30,8 @@ from deployments.processes import end, free_port, marked, spawn, strays
 from deployments.readiness import Say, wait_for_server, wait_for_workers
 from deployments.state import State, code_of_now, environment
 from guardianflow.errors import GuardianflowError, Refused
-from guardianflow.orchestration.machinery import RELEASE_POOL, TRAIN_POOL
-from guardianflow.private import append_to, open_private, private_folder, write_private
-from guardianflow.servers import (
+from guardianflow.machine.private import append_to, open_private, private_folder, write_private
+from guardianflow.machine.servers import (
     KEY_USER,
     STATE_FILE,
     Keys,
@@ -42,6 +41,7 @@ from guardianflow.servers import (
     read_state,
     without_secrets,
 )
+from guardianflow.prefect_api.server_state import RELEASE_POOL, TRAIN_POOL
 from guardianflow.stored import require_reader
 
 # How often the worker of a pool asks for work, in seconds. Each time writes twice into Prefect's

@@ -7,7 +7,7 @@ all of it a moment later.
 import os
 
 from guardianflow.errors import InputError
-from guardianflow.servers import find_servers
+from guardianflow.machine.servers import find_servers
 
 
 def named_prefect() -> str:

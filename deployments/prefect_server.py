@@ -23,10 +23,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from prefect.server.api import server
-from prefect.settings import (
-    PREFECT_SERVER_API_AUTH_STRING,
-    PREFECT_SERVER_DATABASE_CONNECTION_URL,
-)
+from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, PREFECT_SERVER_DATABASE_CONNECTION_URL
 from pydantic import SecretStr
 from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import SQLAlchemyError

@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from guardianflow.private import append_to, private_folder
-from guardianflow.servers import recorded_process
+from guardianflow.machine.private import append_to, private_folder
+from guardianflow.machine.servers import recorded_process
 
 MARK = "GUARDIANFLOW_STATE_DIR"
 # Below those that systems give to outgoing connections: one of these would keep a server that was

@@ -19,9 +19,9 @@ from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from blocks.saved import load_saved
 from deployments import CHECKOUT
 from guardianflow.errors import InputError
+from guardianflow.machine.servers import without_account
 from guardianflow.scenario import ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file, scenario_files
-from guardianflow.servers import without_account
 
 
 def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:

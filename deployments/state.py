@@ -10,8 +10,8 @@ from pathlib import Path
 
 from deployments import CHECKOUT
 from deployments.processes import MARK, Record
-from guardianflow.private import write_private
-from guardianflow.servers import NO_TELEMETRY, STATE_FILE, Keys, home
+from guardianflow.machine.private import write_private
+from guardianflow.machine.servers import NO_TELEMETRY, STATE_FILE, Keys, home
 from guardianflow.stored import require_reader
 
 DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"

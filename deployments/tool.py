@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from deployments.named import named_prefect
 from guardianflow.errors import GuardianflowError
-from guardianflow.servers import use_servers
+from guardianflow.machine.servers import use_servers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             use_servers()
             # Here, since Prefect's commands need nothing of it, and it takes seconds.
-            from guardianflow.connection import connect
+            from guardianflow.mlflow_store.client import connect
 
             print(f"MLflow {connect().tracking_uri}", flush=True)
     except GuardianflowError as error:

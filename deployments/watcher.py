@@ -34,16 +34,16 @@ from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT, MlflowCredentials
 from blocks.saved import default_credentials
 from deployments.processes import MARK, trim_logs
-from guardianflow.care.reconciliation import PASS_EVERY, turn_of
-from guardianflow.catalog.models import list_models
-from guardianflow.connection import check_that_it_works, connect
 from guardianflow.errors import GuardianflowError, RegistryUnavailable
-from guardianflow.health.box import next_unjudged
+from guardianflow.health.box_reports import next_unjudged
 from guardianflow.health.report import VERDICT_TAG, find_reports
 from guardianflow.health.verdict import Verdict
-from guardianflow.orchestration.connection import open_client
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.machinery import RECONCILE
+from guardianflow.mlflow_store.client import check_that_it_works, connect
+from guardianflow.mlflow_store.registered_models import list_models
+from guardianflow.monitoring.reconciliation import PASS_EVERY, turn_of
+from guardianflow.prefect_api.client import open_client
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.server_state import RECONCILE
 
 EVERY_S = 15.0
 """Between two looks; an alias that was moved by hand is to be told within a minute."""

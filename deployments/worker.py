@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from deployments.named import named_prefect
 from guardianflow.errors import GuardianflowError
-from guardianflow.orchestration.machinery import POOLS, RELEASE_POOL
+from guardianflow.prefect_api.server_state import POOLS, RELEASE_POOL
 
 PYTHON = "GUARDIANFLOW_PYTHON"
 """Names the Python of flow runs; the command in prefect.yaml reads it."""
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ[PYTHON] = sys.executable
     if options.pool == RELEASE_POOL:
         from deployments.watcher import start_watching
-        from guardianflow.orchestration.control import Orchestrator
+        from guardianflow.prefect_api.control import Orchestrator
 
         start_watching(Orchestrator(address))
     words = ["worker", "start", "--pool", options.pool, "--type", "process"]

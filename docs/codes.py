@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from guardianflow.data.rules import RULES
+from guardianflow.vision.data.rules import RULES
 
 PAGE = Path(__file__).with_name("datasets.md")
 _BEGIN = "<!-- codes: written by `python -m docs.codes` -->"

@@ -12,9 +12,9 @@ from pathlib import Path
 from deployments.demo import Story, console, stop_on_termination
 from deployments.local import CHECKOUT, environment, running
 from guardianflow.errors import GuardianflowError
+from guardianflow.machine.servers import Servers, home
 from guardianflow.names import ModelName
-from guardianflow.orchestration.control import WaitingApproval
-from guardianflow.servers import Servers, home
+from guardianflow.prefect_api.control import WaitingApproval
 from tests.e2e.browser import (
     CHROMIUM,
     fill_approval,

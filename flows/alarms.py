@@ -12,9 +12,9 @@ from prefect import task
 from flows.connection import AGAIN, connect
 from flows.publishing import send_event
 from flows.rollback import show_incident, tell_of_rollback
-from guardianflow.care.alarms import AlarmBook, Change, digest
-from guardianflow.care.notes import Topic
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.monitoring.alarms import AlarmBook, Change, digest
+from guardianflow.monitoring.pass_memory import Topic
 
 if TYPE_CHECKING:
     from guardianflow.registry import Operation

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from prefect.input import RunInput
 from pydantic import Field, SecretStr, ValidationError, create_model
 
-from guardianflow.approval import Answer, Proof
+from guardianflow.promotion.approval import Answer, Proof
 from guardianflow.promotion.form import decision_text, decision_title, form_text, until
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import MAX_WRONG_CODES, Standing
-from guardianflow.promotion.recorded import in_words, void_in_words
-from guardianflow.wording import Language, say
+from guardianflow.promotion.recorded_messages import in_words, void_in_words
+from guardianflow.wording.language import Language, say
 
 _FIELDS = ("decision", "approver", "reason")
 _TOO_SHORT = {"approver": "the name is too short", "reason": "the reason is too short"}

@@ -128,7 +128,7 @@ def mirror_policy(registry: "ModelRegistryManager") -> bool:
     Raises:
         InputError: The block holds rules that are none.
     """
-    from guardianflow.approval.rules import mirror_rules
+    from guardianflow.promotion.approval.stored_rules import mirror_rules
 
     policy = load_saved(ApprovalPolicy, POLICY_DOCUMENT)
     if policy is None:

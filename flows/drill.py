@@ -11,10 +11,10 @@ from flows.parameters import PublicModelName
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_table
 from guardianflow.errors import DrillFailed, Refused
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.markdown import plain, prose
+from guardianflow.wording.markdown import plain, prose
 
 if TYPE_CHECKING:
-    from guardianflow.care.drill_report import DrillReport
+    from guardianflow.monitoring.drill_report import DrillReport
 
 
 @flow(name="drill", flow_run_name="drill {model_name}")
@@ -52,7 +52,7 @@ def rehearse(model_name: str) -> str:
     Returns:
         What was found, in one sentence.
     """
-    from guardianflow.care import drill
+    from guardianflow.monitoring import drill
 
     registry = connect()
     try:

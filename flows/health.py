@@ -10,8 +10,8 @@ from flows.parameters import CameraName, Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import HealthReport, label
-from guardianflow.links import picture_links, run_link
-from guardianflow.markdown import prose
+from guardianflow.mlflow_store.links import picture_links, run_link
+from guardianflow.wording.markdown import prose
 
 _EVENTS = {
     "HEALTHY": EventName.HEALTH_HEALTHY,

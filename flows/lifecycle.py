@@ -12,8 +12,8 @@ from flows.parameters import ScenarioDocument, ScenarioVersionName, Text
 from flows.publishing import artifact_key
 from flows.quantization import quantize
 from flows.training import train
-from guardianflow.orchestration.control import PROMOTION, Orchestrator, promotion_key
-from guardianflow.orchestration.machinery import TAG
+from guardianflow.prefect_api.control import PROMOTION, Orchestrator, promotion_key
+from guardianflow.prefect_api.server_state import TAG
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
-from guardianflow.orchestration.machinery import TAG
+from guardianflow.prefect_api.server_state import TAG
 
 _QUIET = ("AllWell", "Cancelled")
 _QUIET_KEPT = timedelta(hours=1)
@@ -36,7 +36,7 @@ def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
         deployment_id: The deployment of these passes; None for one that was not scheduled.
         now: The time of the pass.
     """
-    from guardianflow.care.reconciliation import turn_of
+    from guardianflow.monitoring.reconciliation import turn_of
 
     if deployment_id is None:
         return

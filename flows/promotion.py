@@ -39,7 +39,6 @@ from flows.connection import (
 )
 from flows.parameters import ModelVersion, PublicModelName, Text
 from flows.publishing import ProgressBar, artifact_key, evidence_key, send_event, show_page
-from guardianflow.approval import Answer, Choice
 from guardianflow.errors import (
     ApprovalExpired,
     ApprovalVoid,
@@ -49,14 +48,15 @@ from guardianflow.errors import (
     ReleaseChanged,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.markdown import Markdown, plain, prose
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.flowruns import ENDED
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.flowruns import ENDED
+from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.promotion.form import expired_sentence, outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, Standing
-from guardianflow.promotion.recorded import in_words, void_in_words
-from guardianflow.wording import Language, say
+from guardianflow.promotion.recorded_messages import in_words, void_in_words
+from guardianflow.wording.language import Language, say
+from guardianflow.wording.markdown import Markdown, plain, prose
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
@@ -197,7 +197,7 @@ def _show(registry: "ModelRegistryManager", proposal: Proposal) -> str:
 
     It is made again from what was asked: a page that somebody edited in MLflow is not shown.
     """
-    from guardianflow.evidence.sentences import headline
+    from guardianflow.promotion.evidence.sentences import headline
     from guardianflow.promotion.page import Links, evidence_page
 
     run = UUID(flow_run.get_id())

@@ -22,8 +22,8 @@ from prefect.runtime import flow_run
 
 from flows.connection import worth_retrying
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.markdown import Markdown, cell, prose
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.wording.markdown import Markdown, cell, prose
 
 _PROGRESS_EVERY_S = 2.0
 

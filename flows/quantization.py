@@ -15,12 +15,12 @@ from flows.publishing import (
     show_table,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.links import picture_links, run_link, version_link
-from guardianflow.markdown import prose
+from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.scenario import Precision, Scenario
+from guardianflow.wording.markdown import prose
 
 if TYPE_CHECKING:
-    from guardianflow.quantization import QuantizedModel
+    from guardianflow.lifecycle.quantization import QuantizedModel
 
 
 @flow(name="quantize", flow_run_name="quantize {scenario} {version}")
@@ -65,7 +65,7 @@ def quantize_model(
     scenario: Scenario, model_version: int | None, precision: Precision
 ) -> "QuantizedModel":
     """Make a variant and measure it beside its source, or find that it was made before."""
-    from guardianflow.quantization import QuantizationRunner, choose_source
+    from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
 
     registry = connect(scenario.name)
     source = model_version or choose_source(registry, scenario)
@@ -84,7 +84,7 @@ def quantize_model(
 @task(name="register-quantized", retries=3, retry_delay_seconds=10, **AGAIN)
 def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
     """Register the variant as @candidate and show what quantization cost and gained."""
-    from guardianflow.quantization import QuantizationRunner
+    from guardianflow.lifecycle.quantization import QuantizationRunner
 
     registry = connect(scenario.name)
     precision = quantized.cost.precision

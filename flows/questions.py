@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 from flows.connection import connect, mirror_policy
 from flows.publishing import send_event
-from guardianflow.care.findings import Code, Finding, Severity
 from guardianflow.errors import InputError, LedgerDamaged, StoredUnreadable
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.orchestration.control import PROMOTION, Orchestrator
-from guardianflow.orchestration.flowruns import FlowRunInfo
+from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.prefect_api.control import PROMOTION, Orchestrator
+from guardianflow.prefect_api.flowruns import FlowRunInfo
 from guardianflow.promotion import expire, was_decided
 from guardianflow.promotion.question import OpenQuestion, open_questions
 from guardianflow.registry import ModelRegistryManager

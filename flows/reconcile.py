@@ -28,14 +28,14 @@ from flows.questions import copy_policy, look_at_questions
 from flows.retention import forget_pictures
 from flows.status_page import refresh_status
 from flows.watch import watch_health, watch_orchestrator, watch_silence
-from guardianflow.care.alarms import AlarmBook, Change, compare
-from guardianflow.care.findings import FileCheck, Finding, Severity
-from guardianflow.care.notes import Topic
-from guardianflow.connection import check_that_it_works
-from guardianflow.markdown import plain, prose
+from guardianflow.mlflow_store.client import check_that_it_works
+from guardianflow.monitoring.alarms import AlarmBook, Change, compare
+from guardianflow.monitoring.findings import FileCheck, Finding, Severity
+from guardianflow.monitoring.pass_memory import Topic
+from guardianflow.wording.markdown import plain, prose
 
 if TYPE_CHECKING:
-    from guardianflow.care.reconciliation import Reconciliation
+    from guardianflow.monitoring.reconciliation import Reconciliation
 
 PAGE = "guardianflow-reconcile"
 
@@ -83,7 +83,7 @@ def reconcile(
 
 def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliation, list[Change]]":
     """Look, mend, and compare what is found with what was reported before."""
-    from guardianflow.care import reconciliation
+    from guardianflow.monitoring import reconciliation
 
     registry = connect()
     # MLflow's client would ask a stuck database again for minutes, and nobody be told.

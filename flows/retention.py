@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import Artifact
 
 from flows.connection import connect
 from flows.publishing import evidence_key
-from guardianflow.care.retention import Overdue, delete_pictures, find_overdue, mark_deleted
 from guardianflow.errors import GuardianflowError, LedgerDamaged
+from guardianflow.monitoring.retention import Overdue, delete_pictures, find_overdue, mark_deleted
 from guardianflow.promotion.question import open_questions
 
 # Of our modules: it is told in the flow run, and there need not be one.

@@ -18,10 +18,10 @@ from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.links import picture_links, run_link
-from guardianflow.markdown import Markdown, plain, prose
+from guardianflow.mlflow_store.links import picture_links, run_link
 from guardianflow.names import ModelName
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.wording.markdown import Markdown, plain, prose
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager, Operation
@@ -111,7 +111,7 @@ def roll_back(
         operation, message = reaction.operation, reaction.message
         note_answer(registry, report, message)
     else:
-        from guardianflow.release.request import UNSET
+        from guardianflow.registry.rotation.request import UNSET
 
         operation = registry.rollback(
             model_name,

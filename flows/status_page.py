@@ -12,11 +12,11 @@ from prefect.artifacts import Artifact
 
 from flows.connection import connect
 from flows.publishing import show_table
-from guardianflow.care.findings import Code, Finding
 from guardianflow.health.verdict import Verdict
-from guardianflow.markdown import Markdown, cell, plain, prose, table, unescaped
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.telling import STATUS_PAGE
+from guardianflow.monitoring.findings import Code, Finding
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.notifications import STATUS_PAGE
+from guardianflow.wording.markdown import Markdown, cell, plain, prose, table, unescaped
 
 _ABOUT = (
     "What runs on the floor, since when, put there by whom, and how it does. `guardianflow history "
@@ -33,7 +33,7 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
     Args:
         others: What is wrong besides the releases: champions that are silent, Prefect itself.
     """
-    from guardianflow.care.overview import overview
+    from guardianflow.monitoring.overview import overview
 
     last = cast("Artifact | None", Artifact.get(STATUS_PAGE))
     before = _rows(last) if last else None
@@ -56,7 +56,7 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
 
 def _for_people(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """What waits for somebody or fails, in lines that wrap: a phone cuts the table off."""
-    from guardianflow.care.overview import SILENT
+    from guardianflow.monitoring.overview import SILENT
 
     waiting = [
         f"- {plain(row['model'])}: {_linked(str(row[_ASKED]))}" for row in rows if row[_ASKED]

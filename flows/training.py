@@ -15,11 +15,11 @@ from flows.publishing import (
     show_table,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.links import picture_links, run_link, version_link
+from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.scenario import Scenario
 
 if TYPE_CHECKING:
-    from guardianflow.training import TrainedModel
+    from guardianflow.lifecycle.training import TrainedModel
 
 
 @flow(name="train", flow_run_name="train {scenario} {version}")
@@ -53,7 +53,7 @@ def train(scenario: ScenarioDocument, version: ScenarioVersionName) -> int:
 @task(name="train-model", retries=2, retry_delay_seconds=20, **AGAIN)
 def train_model(scenario: Scenario) -> "TrainedModel":
     """Fit the detector, or find that it was fitted before."""
-    from guardianflow.training import TrainingRunner
+    from guardianflow.lifecycle.training import TrainingRunner
 
     registry = connect(scenario.name)
     show = ProgressBar()
@@ -69,7 +69,7 @@ def train_model(scenario: Scenario) -> "TrainedModel":
 @task(name="register-trained", retries=3, retry_delay_seconds=10, **AGAIN)
 def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
     """Register the model as @candidate and show its figures."""
-    from guardianflow.training import TrainingRunner
+    from guardianflow.lifecycle.training import TrainingRunner
 
     registry = connect(scenario.name)
     registered = TrainingRunner(scenario, registry).register(trained)

@@ -10,13 +10,13 @@ from flows.alarms import tell
 from flows.connection import connect, limits_in_blocks
 from flows.health import described, tell_of_health
 from flows.publishing import artifact_key, show_page
-from guardianflow.care.alarms import AlarmBook, compare_all
-from guardianflow.care.findings import Code, Finding, Severity
-from guardianflow.care.notes import Topic
 from guardianflow.health.verdict import Verdict
-from guardianflow.links import run_link
-from guardianflow.markdown import prose
-from guardianflow.orchestration.control import ROLLBACK, Orchestrator
+from guardianflow.mlflow_store.links import run_link
+from guardianflow.monitoring.alarms import AlarmBook, compare_all
+from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.pass_memory import Topic
+from guardianflow.prefect_api.control import ROLLBACK, Orchestrator
+from guardianflow.wording.markdown import prose
 
 
 def watch_health(champions: dict[str, int]) -> list[str]:
@@ -27,8 +27,8 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     Returns:
         What people may be told of, in words: messages lead to this flow run.
     """
-    from guardianflow.health.box import judge_new
-    from guardianflow.health.watch import unanswered
+    from guardianflow.health.box_reports import judge_new
+    from guardianflow.health.unanswered import unanswered
 
     registry = connect()
     said: list[str] = []
@@ -58,7 +58,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
 
 def watch_silence(champions: dict[str, int]) -> list[Finding]:
     """Tell of champions that nobody reports about, and when somebody does again; all that are."""
-    from guardianflow.care.silence import find_silent
+    from guardianflow.monitoring.silence import find_silent
 
     client = (registry := connect()).client
     reported = AlarmBook(client, Topic.SILENCE).read()
@@ -78,7 +78,7 @@ def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = (
         champions: The version of each champion, by public name.
         also: What was found wrong with Prefect elsewhere, which is told with it.
     """
-    from guardianflow.care.orchestrator import examine_machinery
+    from guardianflow.monitoring.prefect_checks import examine_machinery
 
     if not deployment.get_id():
         return list(also)

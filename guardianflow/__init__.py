@@ -1,25 +1,23 @@
 """guardianflow: the model lifecycle for safety vision on factory floors.
 
-A package knows those below it, never one above (pyproject.toml checks it; decision 0024):
+A room knows those below it, never one above (pyproject.toml checks it; decision 0036):
 
-    cli             the commands
-    care            what is wrong with releases, what is mended, the rehearsal of a rollback
-    promotion       measured, judged, shown, answered, moved           | health   of a champion
-    evidence        what people decide on                              | training
-                    quantization                                       | importing
-    evaluation      registered versions, measured on frozen images
-    tracking        MLflow runs and what they keep                     | gate     the rules
-    measuring       figures        network  the detector in torch        edge     the IR
-    data            data sets, checked                                   synthetic  drawn ones
-    registry        versions come in, are promoted, rolled back        | approval   who may say yes
-    release         what moves aliases, the rules and the log behind it
-    catalog         the registered models, read
-    orchestration   the Prefect server, seen from outside
-    scenario        what is trained, judged and watched for one zone
+    cli           the commands
+    monitoring    what is wrong with releases, what is mended, the drill of a rollback
+    lifecycle     a version is made: train, quantize, import
+    promotion     a candidate is measured, shown to people, answered, moved
+    health        is a champion failing, and what follows
+    evaluation    registered versions on frozen images; the gate that judges them
+    registry      versions come in, are promoted and rolled back: rotation/ over ledger/
+    mlflow_store  the way to MLflow: models, versions, files, runs, records
+    prefect_api   the way to Prefect, seen from outside a flow
+    vision        images, detectors and figures; knows no server
+    scenario      the settings of one zone, in versions
+    machine       this computer: whole files, private files, where the servers are
+    wording       words for people, in English and Korean
 
-The modules beside them are ground for all: errors, names, events, the way to the servers
-(servers, connection, records), what outlives the code (stored), and words for people (wording,
-markdown, links, progress).
+Beside them: `names` (of models), `events` (that are sent), `stored` (what outlives the code),
+`errors` (every way of saying no), `progress` (how far a long step is).
 """
 
 __version__ = "0.1.0"

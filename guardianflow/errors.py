@@ -48,10 +48,10 @@ Anything else that reaches the command line is a defect of ours: exit code 1.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from guardianflow.printable import printable
+from guardianflow.wording.printable import printable
 
 if TYPE_CHECKING:
-    from guardianflow.care.drill_report import DrillReport
+    from guardianflow.monitoring.drill_report import DrillReport
 
 
 class GuardianflowError(Exception):

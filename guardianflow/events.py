@@ -1,6 +1,6 @@
 """The events that guardianflow sends, as data: names, resources and the versioned payload.
 
-`orchestration/control.py` sends them; automations and other systems build on them
+`prefect_api/control.py` sends them; automations and other systems build on them
 (docs/events.md). An event alone moves nothing: whoever acts on one reads what it points to again.
 """
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from guardianflow.names import ModelName
-from guardianflow.printable import printable
+from guardianflow.wording.printable import printable
 
 
 class EventName(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from guardianflow.servers import NO_TELEMETRY
+from guardianflow.machine.servers import NO_TELEMETRY
 
 # Before anything heavy is imported: no telemetry, and no threads that fight for two cores (tiny
 # networks took ten times as long with them).

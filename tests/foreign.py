@@ -7,8 +7,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from guardianflow.edge.reading import LayoutName
-from guardianflow.network.detector import Detector, decode_boxes, make_grid
+from guardianflow.vision.ir.reading import LayoutName
+from guardianflow.vision.network.detector import Detector, decode_boxes, make_grid
 
 
 class Export(nn.Module):

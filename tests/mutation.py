@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 _RESULT = Path("docs/results/mutation-rotation.md")
-_FILES = ("rotation", "refusals")
+_FILES = ("rules", "refusals")
 _GOAL = 0.9
 _KILLED = ("killed", "timeout", "caught by type check", "segfault")
 
@@ -61,14 +61,14 @@ def main() -> int:
         total = counts.total()
         good &= total > 0 and counts[True] >= _GOAL * total
         lines.append(
-            f"| guardianflow/release/{file}.py | {total} | {counts[True]} | {counts[False]} | "
-            f"{counts[True] / max(total, 1):.1%} |"
+            f"| guardianflow/registry/rotation/{file}.py | {total} | {counts[True]} "
+            f"| {counts[False]} | {counts[True] / max(total, 1):.1%} |"
         )
     lines += ["", "## Survivors", ""]
     for where, name, status in found:
         if status in _KILLED:
             continue
-        change = _change(mutmut, f"guardianflow.release.{where}.{name}")
+        change = _change(mutmut, f"guardianflow.registry.rotation.{where}.{name}")
         why = next((why for text, why in EXPLAINED.items() if text in change), "")
         good &= bool(why)
         lines += [f"`{where}.{name}` ({status})", "", "```diff", change, "```", ""]

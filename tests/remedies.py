@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from guardianflow.care.findings import Finding
-from guardianflow.private import private_folder, write_private
-from guardianflow.servers import STATE_FILE
+from guardianflow.machine.private import private_folder, write_private
+from guardianflow.machine.servers import STATE_FILE
+from guardianflow.monitoring.findings import Finding
 
 NOBODY = "http://127.0.0.1:1"
 

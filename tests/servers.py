@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from deployments.processes import free_port
-from guardianflow.servers import NO_TELEMETRY, Servers
+from guardianflow.machine.servers import NO_TELEMETRY, Servers
 
 _START_TIMEOUT_S = 90
 

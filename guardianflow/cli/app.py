@@ -13,17 +13,17 @@ from typer.exceptions import TyperException
 
 from guardianflow.cli import (
     approver,
-    care,
     compare,
     dataset,
+    doctor,
     drill,
+    export_errors,
     health,
     importing,
-    look,
     measure,
-    relabelling,
     release,
-    work,
+    run,
+    show,
 )
 from guardianflow.cli.output import print_error
 from guardianflow.errors import GuardianflowError
@@ -43,14 +43,14 @@ app = typer.Typer(
     "4 server unreachable or disk full, 130 interrupted.",
 )
 _MODULES = (
-    work,
+    run,
     dataset,
     importing,
     release,
-    look,
+    show,
     health,
-    relabelling,
-    care,
+    export_errors,
+    doctor,
     compare,
     drill,
     measure,
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _tell_unforeseen(error: Exception, *, as_json: bool) -> int:
     """Tell an error that is none of ours, and return the exit code: the disk's, or a defect."""
-    from guardianflow.disk import told
+    from guardianflow.machine.disk import told
 
     of_disk = told(error) if isinstance(error, OSError) else None
     if of_disk is not None:

@@ -29,7 +29,7 @@ def add(name: NameArgument, as_json: JsonFlag = False) -> None:
 
     GUARDIANFLOW_APPROVERS=/etc/guardianflow/approvers.json guardianflow approver add "Kim Minji"
     """
-    from guardianflow.approval.one_time_codes import approvers_file, enrol
+    from guardianflow.promotion.approval.one_time_codes import approvers_file, enrol
 
     path = approvers_file()
     made = enrol(path, name)
@@ -45,7 +45,7 @@ def add(name: NameArgument, as_json: JsonFlag = False) -> None:
 
 def list_(as_json: JsonFlag = False) -> None:
     """List who is enrolled; never with a secret."""
-    from guardianflow.approval.one_time_codes import approvers_file, read_approvers
+    from guardianflow.promotion.approval.one_time_codes import approvers_file, read_approvers
 
     path = approvers_file()
     names = sorted(read_approvers(path))
@@ -61,7 +61,7 @@ def remove(name: NameArgument, as_json: JsonFlag = False) -> None:
 
     guardianflow approver remove "Kim Minji"
     """
-    from guardianflow.approval.one_time_codes import approvers_file, dismiss
+    from guardianflow.promotion.approval.one_time_codes import approvers_file, dismiss
 
     path = approvers_file()
     gone = dismiss(path, name)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.connection import open_registry
+from guardianflow.cli.opening import open_registry
 from guardianflow.cli.output import JsonFlag, meter, print_gate, print_result, print_table, stdout
 from guardianflow.names import ModelName
 

@@ -10,13 +10,13 @@ import typer
 
 from guardianflow.cli import dataset_making
 from guardianflow.cli.output import JsonFlag, Meter, meter, print_result, print_table, say, stdout
-from guardianflow.data.rules import ALIKE, Code
 from guardianflow.errors import InputError
+from guardianflow.vision.data.rules import ALIKE, Code
 
 if TYPE_CHECKING:
-    from guardianflow.data.checker import Checked
-    from guardianflow.data.contamination import DuplicatePair
-    from guardianflow.data.findings import Finding
+    from guardianflow.vision.data.checker import Checked
+    from guardianflow.vision.data.contamination import DuplicatePair
+    from guardianflow.vision.data.findings import Finding
 
 _BAD_INPUT = 2
 
@@ -77,7 +77,7 @@ def check(
 
     guardianflow dataset check ~/data/new --against ~/data/frozen --classes person,helmet
     """
-    from guardianflow.data.findings import errors
+    from guardianflow.vision.data.findings import errors
 
     wanted = [name.strip() for name in classes.split(",")] if classes else None
     if report is not None:
@@ -125,8 +125,8 @@ def _check(
     show: Meter,
 ) -> tuple["Checked", tuple["DuplicatePair", ...]]:
     """Check a data set; what is alike in it, and in the evaluation set, where one was given."""
-    from guardianflow.data.checker import check_dataset
-    from guardianflow.data.contamination import find_duplicates
+    from guardianflow.vision.data.checker import check_dataset
+    from guardianflow.vision.data.contamination import find_duplicates
 
     checked = check_dataset(
         path,
@@ -153,8 +153,8 @@ def _compare(checked: "Checked", against: Path) -> tuple["Checked", tuple["Dupli
     """
     from dataclasses import replace
 
-    from guardianflow.data.contamination import find_leaks, leak_findings
-    from guardianflow.data.dataset import open_dataset
+    from guardianflow.vision.data.contamination import find_leaks, leak_findings
+    from guardianflow.vision.data.dataset import open_dataset
 
     other = open_dataset(against)
     leaks = find_leaks(checked.splits, f"test split of {against}", other.samples("test"))
@@ -184,7 +184,7 @@ def _write(checked: "Checked", pairs: tuple["DuplicatePair", ...], report: Path)
         InputError: There can be no such file.
         DiskFull: There is no room for it.
     """
-    from guardianflow.data.report_page import write_page
+    from guardianflow.vision.data.report_page import write_page
 
     try:
         write_page(checked, report, pairs)
@@ -201,9 +201,9 @@ def _answer(
 ) -> dict[str, object]:
     from dataclasses import asdict
 
-    from guardianflow.data.contamination import report_contamination
-    from guardianflow.data.findings import in_order, readable
-    from guardianflow.data.summary import figures_by_split
+    from guardianflow.vision.data.contamination import report_contamination
+    from guardianflow.vision.data.findings import in_order, readable
+    from guardianflow.vision.data.summary import figures_by_split
 
     return {
         "root": readable(checked.root),
@@ -219,8 +219,8 @@ def _answer(
 
 
 def _tell(checked: "Checked", wrong: int, use: Use, report: Path | None) -> None:
-    from guardianflow.data.findings import in_order, readable
-    from guardianflow.data.summary import figures_by_split
+    from guardianflow.vision.data.findings import in_order, readable
+    from guardianflow.vision.data.summary import figures_by_split
 
     root = readable(checked.root)
     figures = figures_by_split(checked)

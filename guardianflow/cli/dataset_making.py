@@ -10,8 +10,8 @@ from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, 
 from guardianflow.errors import InputError
 
 if TYPE_CHECKING:
-    from guardianflow.data.conversion import Converted
-    from guardianflow.data.splitting import Shares, SplitSet
+    from guardianflow.vision.data.conversion import Converted
+    from guardianflow.vision.data.splitting import Shares, SplitSet
 
 _ValShare = Annotated[float, typer.Option("--val", help="Share of the images that val gets.")]
 _TestShare = Annotated[float, typer.Option("--test", help="Share of the images that test gets.")]
@@ -57,7 +57,7 @@ def split(
 
     guardianflow dataset split ~/data/ppe ~/data/ppe/split --anew
     """
-    from guardianflow.data.splitting import split_dataset
+    from guardianflow.vision.data.splitting import split_dataset
 
     shares = _shares(val, test, seed)
     with meter(quiet=as_json) as show:
@@ -92,7 +92,7 @@ def convert(
 
     guardianflow dataset convert ~/Downloads/coco ~/data/ppe
     """
-    from guardianflow.data.conversion import convert_dataset
+    from guardianflow.vision.data.conversion import convert_dataset
 
     shares = _shares(val, test, seed)
     with meter(quiet=as_json) as show:
@@ -117,7 +117,7 @@ def _shares(val: float, test: float, seed: int) -> "Shares":
     Raises:
         InputError: Nothing would be left to learn from.
     """
-    from guardianflow.data.splitting import Shares
+    from guardianflow.vision.data.splitting import Shares
 
     if not (0 < val < 0.5 and 0 < test < 0.5):
         raise InputError(
@@ -136,8 +136,8 @@ def _tell(
     as_json: bool,
     **extra: object,
 ) -> None:
-    from guardianflow.data.findings import readable, typed
-    from guardianflow.data.summary import figures_by_split
+    from guardianflow.vision.data.findings import readable, typed
+    from guardianflow.vision.data.summary import figures_by_split
 
     counts = figures_by_split(made.checked)
     if as_json:

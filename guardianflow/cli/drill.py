@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.connection import open_registry
+from guardianflow.cli.opening import open_registry
 from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, say, stdout
 from guardianflow.errors import DrillFailed
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from guardianflow.care.drill_report import DrillReport
+    from guardianflow.monitoring.drill_report import DrillReport
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def drill(
     """
     public = ModelName.parse(name).public
     registry = open_registry(quiet=as_json)
-    from guardianflow.care.drill import drill as rehearse
+    from guardianflow.monitoring.drill import drill as rehearse
 
     try:
         with meter(quiet=as_json) as show:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
-from guardianflow.cli.connection import open_registry
+from guardianflow.cli.opening import open_registry
 from guardianflow.cli.output import JsonFlag, print_result, print_table, stdout
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
@@ -47,7 +47,7 @@ def report(
     "camera": "box-7", "begin": "2026-11-25T08:00:00+09:00", "end": "2026-11-25T09:00:00+09:00",
     "frames": 3600, "metrics": {"detections_per_frame": 1.9}}' | guardianflow health report
     """
-    from guardianflow.health.box import BoxReport, post_report
+    from guardianflow.health.box_reports import BoxReport, post_report
 
     text = _read(file)
     try:
@@ -77,8 +77,8 @@ def show(
 
     guardianflow health show donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
-    from guardianflow.catalog.models import check_registered
     from guardianflow.health.report import NAME_TAG, find_reports
+    from guardianflow.mlflow_store.registered_models import check_registered
 
     public = ModelName.parse(name).public
     registry = open_registry(quiet=as_json)

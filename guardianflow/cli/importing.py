@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.connection import open_registry
+from guardianflow.cli.opening import open_registry
 from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
-from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
+from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 
 if TYPE_CHECKING:
-    from guardianflow.importing import ImportedModel, ImportOptions
+    from guardianflow.lifecycle.importing import ImportedModel, ImportOptions
     from guardianflow.registry import ModelRegistryManager
     from guardianflow.scenario import Scenario
 
@@ -98,7 +98,7 @@ def import_model(
     settings = _load(scenario, version, public)
     path, pairs = _only_one(onnx, ir, from_mlflow), _pairs(mapping or [])
     registry = open_registry(quiet=as_json)
-    from guardianflow.importing import ImportOptions
+    from guardianflow.lifecycle.importing import ImportOptions
 
     options = ImportOptions(
         classes=tuple(part.strip() for part in classes.split(",")) if classes else (),
@@ -143,8 +143,8 @@ def _import(
     as_json: bool,
 ) -> "ImportedModel":
     """Import a file, or what lies in MLflow where there is none."""
-    from guardianflow.importing import ImportRunner
-    from guardianflow.importing.handmade import fetched_model
+    from guardianflow.lifecycle.importing import ImportRunner
+    from guardianflow.lifecycle.importing.handmade import fetched_model
 
     with ExitStack() as stack:
         if path is None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from guardianflow.cli.connection import open_registry
+from guardianflow.cli.opening import open_registry
 from guardianflow.cli.output import JsonFlag, print_result, say, stdout
 
 
@@ -29,7 +29,7 @@ def measure(
 
     guardianflow measure donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
-    from guardianflow.quantization.remeasuring import measure_speed
+    from guardianflow.lifecycle.quantization.remeasuring import measure_speed
 
     done = measure_speed(open_registry(quiet=as_json), name, model_version, again=again)
     report = done.report

@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.segment import Segment
 from rich.table import Table
 
-from guardianflow.printable import printable
-from guardianflow.servers import without_secrets
+from guardianflow.machine.servers import without_secrets
+from guardianflow.wording.printable import printable
 
 if TYPE_CHECKING:
-    from guardianflow.gate import GateReport
+    from guardianflow.evaluation.gate import GateReport
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone, errors included.")]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the terminal.")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.answering import (
+from guardianflow.cli.approvals import (
     SHORTEST_REASON,
     ReasonOption,
     approve,
@@ -14,7 +14,7 @@ from guardianflow.cli.answering import (
     pending,
     reject,
 )
-from guardianflow.cli.connection import open_orchestrator, open_registry, warn_of_waiting
+from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
 from guardianflow.cli.output import (
     JsonFlag,
     YesFlag,
@@ -30,7 +30,7 @@ from guardianflow.cli.output import (
 )
 from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
-from guardianflow.orchestration.machinery import PROMOTION
+from guardianflow.prefect_api.server_state import PROMOTION
 
 if TYPE_CHECKING:
     from guardianflow.promotion.proposal import Proposal
@@ -130,7 +130,7 @@ def promote(
 
 def _require_right(registry: "ModelRegistryManager", name: str) -> None:
     """Refuse where more than the name of an account is asked of who promotes this model."""
-    from guardianflow.approval.rules import read_rule, require_a_command_may
+    from guardianflow.promotion.approval.stored_rules import read_rule, require_a_command_may
 
     require_a_command_may(read_rule(registry.client, ModelName.parse(name)), name)
 
@@ -187,8 +187,8 @@ def _carry_out(
     as_json: bool,
 ) -> None:
     """Record the command as the approval that it is, and rotate."""
-    from guardianflow.approval import Answer, Choice, Identity
     from guardianflow.promotion import decide
+    from guardianflow.promotion.approval import Answer, Choice, Identity
     from guardianflow.scenario.file import today_in_files
 
     answer = Answer(
@@ -234,8 +234,8 @@ def _request(
     orchestrator = open_orchestrator(quiet=as_json)
     # Which version @candidate means is settled now: the person is asked about what was meant.
     registry = open_registry(quiet=True)
-    from guardianflow.approval.rules import read_rule
     from guardianflow.promotion import rejections, require_may_override
+    from guardianflow.promotion.approval.stored_rules import read_rule
 
     if force:
         rule = read_rule(registry.client, ModelName.parse(name))

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guardianflow.data.dataset import Dataset, Sample, prepare_dataset
-from guardianflow.edge import ir
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ArtifactMissing
-from guardianflow.measuring.detections import Seen, detect
-from guardianflow.measuring.evaluation import Evaluation, evaluate
-from guardianflow.measuring.intervals import DRAWS
+from guardianflow.mlflow_store.runs import read_scenario, recorded_digest, split_digest
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario, Today
-from guardianflow.tracking.runs import read_scenario, recorded_digest, split_digest
+from guardianflow.vision.data.dataset import Dataset, Sample, prepare_dataset
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.detections import Seen, detect
+from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
+from guardianflow.vision.metrics.intervals import DRAWS
 
 _IR_FOLDER = Path("artifacts/ir")
 _EDGE_FOLDER = Path("artifacts/edge")

@@ -7,10 +7,9 @@ find_ground: the scenario and the frozen images -> measure both there
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from guardianflow.catalog.artifacts import verify_version
-from guardianflow.data.dataset import Sample, load_image
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ArtifactMissing, VersionNotReady
+from guardianflow.evaluation.gate import Leaks, Subject
+from guardianflow.evaluation.import_source import is_imported, maker_of
 from guardianflow.evaluation.measurement import (
     Measured,
     deployed_folder,
@@ -19,15 +18,16 @@ from guardianflow.evaluation.measurement import (
     judged_scenario,
     measure_version,
 )
-from guardianflow.gate import Leaks, Subject
-from guardianflow.measuring.comparison import compare
-from guardianflow.measuring.cost import VariantCost, read_cost
-from guardianflow.measuring.latency import Latency, measure_latency
+from guardianflow.evaluation.run_reports import read_contamination
+from guardianflow.evaluation.variant_cost import VariantCost, read_cost
+from guardianflow.mlflow_store.artifacts import verify_version
+from guardianflow.mlflow_store.runs import recorded_digest
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario, Today, nothing_known
-from guardianflow.tracking.origin import is_imported, maker_of
-from guardianflow.tracking.papers import read_contamination
-from guardianflow.tracking.runs import recorded_digest
+from guardianflow.vision.data.dataset import Sample, load_image
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.comparison import compare
+from guardianflow.vision.metrics.latency import Latency, measure_latency
 
 _TIMED_FRAMES = 16
 

@@ -13,10 +13,6 @@ import numpy as np
 from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
 
-from guardianflow.catalog.models import RegisteredModelInfo
-from guardianflow.data.dataset import load_image
-from guardianflow.data.listing import find_images
-from guardianflow.edge import serving
 from guardianflow.errors import (
     DatasetInvalid,
     Refused,
@@ -25,9 +21,13 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.evaluation.measurement import recorded_scenario
+from guardianflow.mlflow_store.registered_models import RegisteredModelInfo
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import FolderData, SyntheticData
-from guardianflow.synthetic import draw_frame
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.data.listing import find_images
+from guardianflow.vision.ir import serving
+from guardianflow.vision.synthetic import draw_frame
 
 _TEST_SPLIT = "test"
 # Where no scenario was recorded; a detector letterboxes whatever it is shown.

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.errors import ArtifactMissing, NotComparable
+from guardianflow.evaluation.gate import GateReport, judge
 from guardianflow.evaluation.measurement import Measured, evaluation_digest, recorded_scenario
 from guardianflow.evaluation.subjects import (
     Ground,
@@ -19,12 +20,11 @@ from guardianflow.evaluation.subjects import (
     measure,
     subject_of,
 )
-from guardianflow.gate import GateReport, judge
-from guardianflow.measuring.comparison import Difference, PairedComparison, compare
-from guardianflow.measuring.evaluation import Evaluation
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Today, nothing_known
+from guardianflow.vision.metrics.comparison import Difference, PairedComparison, compare
+from guardianflow.vision.metrics.evaluation import Evaluation
 
 
 class Side(BaseModel):

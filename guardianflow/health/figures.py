@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.data.sample import Sample
 from guardianflow.health.verdict import Figure
-from guardianflow.measuring.detections import Seen
-from guardianflow.measuring.intervals import Draws, bootstrap, once
-from guardianflow.measuring.matching import lay_out
-from guardianflow.measuring.precision import ALL
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.metrics.detections import Seen
+from guardianflow.vision.metrics.intervals import Draws, bootstrap, once
+from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.precision import ALL
 
 _DRAWS = 1000
 _WHOLE = ("map50", "map50_95", "false_alarms_per_image")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC
 
 from guardianflow.health.report import HealthReport
-from guardianflow.markdown import plain, prose, table
 from guardianflow.names import ModelName
-from guardianflow.release.outcome import Operation
+from guardianflow.registry.rotation.outcome import Operation
+from guardianflow.wording.markdown import plain, prose, table
 
 
 def incident_page(

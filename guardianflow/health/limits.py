@@ -15,10 +15,10 @@ from typing import Any, cast
 
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.evaluation.measurement import judged_scenario
+from guardianflow.mlflow_store.runs import SCENARIO_FILE, read_text
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import HealthPolicy, Today
 from guardianflow.stored import read_stored
-from guardianflow.tracking.runs import SCENARIO_FILE, read_text
 
 _UNREADABLE = (ArtifactMissing, StoredUnreadable, VersionNotReady)
 log = logging.getLogger(__name__)

@@ -13,20 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from guardianflow.errors import ChampionChanged, Refused, SceneChanged
-from guardianflow.health.report import (
-    NAME_TAG,
-    VERDICT_TAG,
-    VERSION_TAG,
-    HealthReport,
-    read_report,
-)
+from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, HealthReport, read_report
 from guardianflow.health.verdict import Verdict
+from guardianflow.mlflow_store.records import read_tags
 from guardianflow.names import ModelName
-from guardianflow.records import read_tags
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation
-from guardianflow.release.ledger import Ledger
-from guardianflow.release.outcome import champion_of, operation_of
-from guardianflow.release.state import Record
+from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import Record
+from guardianflow.registry.rotation.outcome import champion_of, operation_of
 
 MAX_AGE = timedelta(hours=1)
 """A failing report older than this rolls nothing back."""

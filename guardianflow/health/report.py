@@ -7,15 +7,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.connection import border, write_repeatably
 from guardianflow.health.verdict import Figure, PastWindow, Verdict
-from guardianflow.measuring.camera import CameraFault
-from guardianflow.measuring.evaluation import Evaluation
+from guardianflow.mlflow_store.client import border, write_repeatably
+from guardianflow.mlflow_store.records import COMPLETE_TAG, HEALTH, read_record
 from guardianflow.names import ModelName
-from guardianflow.records import COMPLETE_TAG, HEALTH, read_record
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import HealthPolicy
 from guardianflow.stored import Stored
+from guardianflow.vision.metrics.camera import CameraFault
+from guardianflow.vision.metrics.evaluation import Evaluation
 
 NAME_TAG = "guardianflow.name"
 VERSION_TAG = "guardianflow.version"

@@ -15,8 +15,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.measuring.camera import CameraFault, in_words
 from guardianflow.scenario import HealthPolicy, HealthRule
+from guardianflow.vision.metrics.camera import CameraFault, in_words
 
 _WORDS = {"map50": "mAP50", "map50_95": "mAP50-95"}
 

@@ -13,24 +13,26 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from guardianflow.data.dataset import Dataset, Sample, load_image, open_window
-from guardianflow.disk import scratch
 from guardianflow.errors import DatasetInvalid, Refused
 from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
-from guardianflow.health.figures import (
-    Sampled,
-    is_measured,
-    sample_figures,
-    surely_better,
-)
+from guardianflow.health.champion_since import Standing, champion_of, standing_of
+from guardianflow.health.figures import Sampled, is_measured, sample_figures, surely_better
 from guardianflow.health.report import Fallback, HealthReport, past_windows
-from guardianflow.health.standing import Standing, champion_of, standing_of
 from guardianflow.health.verdict import Judgement, Verdict, conclude, judge, rules_of
-from guardianflow.measuring.camera import CameraFault, are_grey, check_camera
-from guardianflow.measuring.pictures import contact_sheet
-from guardianflow.records import HEALTH, Draft, close_record, find_record, open_record, read_record
+from guardianflow.machine.disk import scratch
+from guardianflow.mlflow_store.records import (
+    HEALTH,
+    Draft,
+    close_record,
+    find_record,
+    open_record,
+    read_record,
+)
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import HealthPolicy, Scenario, Today, nothing_known
+from guardianflow.vision.data.dataset import Dataset, Sample, load_image, open_window
+from guardianflow.vision.metrics.camera import CameraFault, are_grey, check_camera
+from guardianflow.vision.metrics.pictures import contact_sheet
 
 WINDOW_SPLIT = "test"
 _PICTURE_FRAMES = 9

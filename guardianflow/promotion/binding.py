@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.approval import ApprovalRule
-from guardianflow.catalog.artifacts import registered_files
 from guardianflow.errors import ArtifactMissing, VersionNotReady
-from guardianflow.gate import GateReport
+from guardianflow.evaluation.gate import GateReport
+from guardianflow.mlflow_store.artifacts import registered_files
+from guardianflow.promotion.approval import ApprovalRule
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
 from guardianflow.scenario import Scenario
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from guardianflow.approval import ApprovalRule
-from guardianflow.disk import scratch
+from guardianflow.evaluation.gate import judge
+from guardianflow.evaluation.import_source import describe_origin
 from guardianflow.evaluation.subjects import (
     Compared,
     Ground,
@@ -19,24 +19,24 @@ from guardianflow.evaluation.subjects import (
     examine_name,
     find_ground,
 )
-from guardianflow.evidence.lineage import read_lineage
-from guardianflow.evidence.pictures import (
+from guardianflow.machine.disk import scratch
+from guardianflow.mlflow_store.records import PROMOTIONS, Draft, close_record, open_record
+from guardianflow.names import ModelName
+from guardianflow.promotion.approval import ApprovalRule
+from guardianflow.promotion.binding import bind
+from guardianflow.promotion.evidence.lineage import read_lineage
+from guardianflow.promotion.evidence.pictures import (
     Pictures,
     count_dark,
     draw_pictures,
     retention_marks,
 )
-from guardianflow.evidence.sentences import deciding, headline
-from guardianflow.gate import judge
-from guardianflow.names import ModelName
-from guardianflow.promotion.binding import bind
+from guardianflow.promotion.evidence.sentences import deciding, headline
 from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal, champion_moves
-from guardianflow.records import PROMOTIONS, Draft, close_record, open_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
 from guardianflow.scenario import GateSettings, Scenario, Today
-from guardianflow.tracking.origin import describe_origin
-from guardianflow.wording import Language
+from guardianflow.wording.language import Language
 
 EVIDENCE_PAGE = "evidence.md"
 
@@ -144,7 +144,7 @@ def _draft(folder: Path, proposal: Proposal) -> Draft:
     tags = {
         "guardianflow.name": proposal.model_name,
         "guardianflow.version": str(proposal.version),
-        "guardianflow.gate": proposal.gate.outcome.value,
+        "guardianflow.evaluation.gate": proposal.gate.outcome.value,
     }
     marks, metrics = retention_marks(proposal.pictures, proposal.language, proposal.time)
     return Draft(folder, {**tags, **marks}, metrics)

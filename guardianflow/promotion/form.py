@@ -7,16 +7,16 @@ stands what the decision needs, all else is on the page (`page.py`).
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
-from guardianflow.approval import Answer, Choice
 from guardianflow.errors import ApprovalExpired
-from guardianflow.evidence.checks import check_sentence
-from guardianflow.evidence.places import place_of, task_of
-from guardianflow.evidence.sentences import Opening, deciding, level_sentence, opening
-from guardianflow.gate import GateOutcome, Rule, Subject
-from guardianflow.markdown import plain, prose
+from guardianflow.evaluation.gate import GateOutcome, Rule, Subject
+from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.evidence.checks import check_sentence
+from guardianflow.promotion.evidence.places import place_of, task_of
+from guardianflow.promotion.evidence.sentences import Opening, deciding, level_sentence, opening
 from guardianflow.promotion.proposal import Proposal
-from guardianflow.promotion.recorded import in_words
-from guardianflow.wording import say
+from guardianflow.promotion.recorded_messages import in_words
+from guardianflow.wording.language import say
+from guardianflow.wording.markdown import plain, prose
 
 # Korea has one time zone and no summer time.
 _KOREA = timezone(timedelta(hours=9))

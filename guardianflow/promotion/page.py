@@ -10,21 +10,19 @@ from typing import Self
 
 from mlflow import MlflowClient
 
-from guardianflow.evidence.checks import left_out, looked_at, objections
-from guardianflow.evidence.pictures import pictures_section
-from guardianflow.evidence.places import place_of, task_of
-from guardianflow.evidence.sentences import level_sentence
-from guardianflow.evidence.tables import (
+from guardianflow.evaluation.gate import GateOutcome
+from guardianflow.mlflow_store.links import file_link, run_link, version_link
+from guardianflow.promotion.evidence.checks import left_out, looked_at, objections
+from guardianflow.promotion.evidence.pictures import pictures_section
+from guardianflow.promotion.evidence.places import place_of, task_of
+from guardianflow.promotion.evidence.sentences import level_sentence
+from guardianflow.promotion.evidence.tables import (
     cost_section,
     floor_section,
     gate_section,
     moves_table,
     subject_section,
 )
-from guardianflow.gate import GateOutcome
-from guardianflow.links import file_link, run_link, version_link
-from guardianflow.markdown import plain, prose, table
-from guardianflow.phrases import GLOSSARY
 from guardianflow.promotion.form import (
     alerts,
     decision_text,
@@ -35,7 +33,9 @@ from guardianflow.promotion.form import (
     watching,
 )
 from guardianflow.promotion.proposal import Proposal
-from guardianflow.wording import Language, say, say_if_known
+from guardianflow.wording.language import Language, say, say_if_known
+from guardianflow.wording.markdown import plain, prose, table
+from guardianflow.wording.phrases import GLOSSARY
 
 _ALL = 100
 

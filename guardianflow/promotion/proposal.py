@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from guardianflow.approval import ApprovalRule, expires_at
 from guardianflow.errors import ApprovalExpired
-from guardianflow.evidence.lineage import Lineage
-from guardianflow.evidence.pictures import Pictures
-from guardianflow.gate import GateOutcome, GateReport, Subject
+from guardianflow.evaluation.gate import GateOutcome, GateReport, Subject
+from guardianflow.promotion.approval import ApprovalRule, expires_at
 from guardianflow.promotion.binding import Binding
+from guardianflow.promotion.evidence.lineage import Lineage
+from guardianflow.promotion.evidence.pictures import Pictures
 from guardianflow.registry import ModelAlias, Move
 from guardianflow.stored import Stored
-from guardianflow.wording import Language
+from guardianflow.wording.language import Language
 
 _CLOCKS_DIFFER = timedelta(days=1)
 """A clock that is less ahead than this prolongs a question by no more."""

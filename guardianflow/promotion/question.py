@@ -20,7 +20,10 @@ from functools import cached_property
 from mlflow import MlflowClient
 from pydantic import Field
 
-from guardianflow.approval import (
+from guardianflow.errors import ApprovalVoid, ArtifactMissing, InputError, StoredUnreadable
+from guardianflow.mlflow_store.records import read_record
+from guardianflow.names import ModelName
+from guardianflow.promotion.approval import (
     Answer,
     Choice,
     Given,
@@ -29,18 +32,15 @@ from guardianflow.approval import (
     decision_of,
     objection,
 )
-from guardianflow.approval.book import ApprovalBook, newest_books, open_book
-from guardianflow.approval.one_time_codes import (
+from guardianflow.promotion.approval.approval_log import ApprovalBook, newest_books, open_book
+from guardianflow.promotion.approval.one_time_codes import (
     approvers_file,
     matching_step,
     read_approvers,
     spend,
 )
-from guardianflow.approval.rules import read_rule
-from guardianflow.errors import ApprovalVoid, ArtifactMissing, InputError, StoredUnreadable
-from guardianflow.names import ModelName
+from guardianflow.promotion.approval.stored_rules import read_rule
 from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
-from guardianflow.records import read_record
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.stored import Stored, read_stored
 

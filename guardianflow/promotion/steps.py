@@ -12,18 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from guardianflow.approval import (
-    NOBODY,
-    Answer,
-    ApprovalRule,
-    Choice,
-    actor_of,
-    decision_of,
-    may_override,
-    reason_of,
-)
-from guardianflow.approval.rules import read_rule
-from guardianflow.catalog.models import EXPIRED, REASON_TAG, REJECTED, STATUS_TAG
 from guardianflow.errors import (
     ApprovalRequired,
     ApprovalVoid,
@@ -33,16 +21,28 @@ from guardianflow.errors import (
     VersionNotReady,
     VersionRejected,
 )
-from guardianflow.gate import GateOutcome
+from guardianflow.evaluation.gate import GateOutcome
+from guardianflow.mlflow_store.records import PROMOTIONS, find_record, read_record
+from guardianflow.mlflow_store.registered_models import EXPIRED, REASON_TAG, REJECTED, STATUS_TAG
 from guardianflow.names import ModelName
+from guardianflow.promotion.approval import (
+    NOBODY,
+    Answer,
+    ApprovalRule,
+    Choice,
+    actor_of,
+    decision_of,
+    may_override,
+    reason_of,
+)
+from guardianflow.promotion.approval.stored_rules import read_rule
 from guardianflow.promotion.binding import differences
 from guardianflow.promotion.examination import Inquiry, examine
 from guardianflow.promotion.form import sentence
 from guardianflow.promotion.proposal import Proposal, champion_moves, is_in_time, require_in_time
-from guardianflow.records import PROMOTIONS, find_record, read_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
 from guardianflow.scenario import Today, nothing_known
-from guardianflow.wording import one_stop
+from guardianflow.wording.language import one_stop
 
 # What the ledger takes.
 _MAX_REASON = 1000

@@ -15,8 +15,10 @@ from typing import Literal
 
 from mlflow import MlflowClient
 
-from guardianflow.catalog.artifacts import download_version
-from guardianflow.catalog.models import (
+from guardianflow.errors import InputError
+from guardianflow.mlflow_store.artifacts import download_version
+from guardianflow.mlflow_store.client import border, connect, write_repeatably
+from guardianflow.mlflow_store.registered_models import (
     ModelSummary,
     RegisteredModelInfo,
     check_registered,
@@ -25,16 +27,14 @@ from guardianflow.catalog.models import (
     read_version,
     read_versions,
 )
-from guardianflow.connection import border, connect, write_repeatably
-from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 from guardianflow.registry.registration import register
-from guardianflow.release.observation import Rule
-from guardianflow.release.operations import Release
-from guardianflow.release.outcome import Operation, Plan
-from guardianflow.release.request import UNSET, ChampionMoves, Expected, Request
-from guardianflow.release.rotation import adopt, promote, roll_back
-from guardianflow.release.state import Drift, Kind, ModelAlias, Move
+from guardianflow.registry.release_state import Drift, Kind, ModelAlias, Move
+from guardianflow.registry.rotation.operations import Release
+from guardianflow.registry.rotation.outcome import Operation, Plan
+from guardianflow.registry.rotation.release_reader import Rule
+from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expected, Request
+from guardianflow.registry.rotation.rules import adopt, promote, roll_back
 
 __all__ = [
     "UNSET",

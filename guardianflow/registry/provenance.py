@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from guardianflow.catalog.artifacts import SHA_TAG, SIZE_TAG
-from guardianflow.catalog.models import (
+from guardianflow.errors import InputError, VersionNotReady
+from guardianflow.mlflow_store.artifacts import SHA_TAG, SIZE_TAG
+from guardianflow.mlflow_store.registered_models import (
     REASON_TAG,
     ROLLED_BACK,
     SOURCE_VERSION_TAG,
@@ -24,7 +25,6 @@ from guardianflow.catalog.models import (
     RegisteredModelInfo,
     read_version,
 )
-from guardianflow.errors import InputError, VersionNotReady
 from guardianflow.names import ModelName
 
 SOURCE_RUN_TAG = "guardianflow.source_run_id"

@@ -17,32 +17,27 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
-from guardianflow.catalog.artifacts import (
+from guardianflow.errors import LedgerDamaged, PermissionDenied, StoredUnreadable, VersionNotReady
+from guardianflow.mlflow_store.artifacts import (
     fetched_files,
     fingerprint,
     fingerprint_tags,
     verify_version,
 )
-from guardianflow.catalog.models import (
+from guardianflow.mlflow_store.client import PRESENT, border
+from guardianflow.mlflow_store.logged_models import find_model, get_run
+from guardianflow.mlflow_store.registered_models import (
     STATUS_TAG,
     TOKEN_TAG,
     RegisteredModelInfo,
     read_aliases,
     read_versions,
 )
-from guardianflow.connection import PRESENT, border
-from guardianflow.errors import (
-    LedgerDamaged,
-    PermissionDenied,
-    StoredUnreadable,
-    VersionNotReady,
-)
 from guardianflow.names import ModelName
-from guardianflow.registry.logged_models import find_model, get_run
+from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.provenance import version_tags
-from guardianflow.release.aliases import set_candidate
-from guardianflow.release.ledger import Ledger
-from guardianflow.release.state import ModelAlias
+from guardianflow.registry.release_state import ModelAlias
+from guardianflow.registry.rotation.aliases import set_candidate
 
 DUPLICATE = "duplicate"
 log = logging.getLogger(__name__)

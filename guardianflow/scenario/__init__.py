@@ -11,22 +11,27 @@ override them key by key. A `Scenario` is one version of it, frozen, with a dige
     values     names, fractions, and what all groups of settings have in common
 """
 
-from guardianflow.scenario.dataset import (
+from guardianflow.scenario.dataset_settings import (
     DatasetSettings,
     FolderData,
     Light,
     NearDuplicates,
     SyntheticData,
 )
-from guardianflow.scenario.judging import EvidenceSettings, GateSettings, HealthPolicy, HealthRule
-from guardianflow.scenario.learning import (
+from guardianflow.scenario.gate_settings import (
+    EvidenceSettings,
+    GateSettings,
+    HealthPolicy,
+    HealthRule,
+)
+from guardianflow.scenario.spec import ScenarioSpec
+from guardianflow.scenario.training_settings import (
     EvaluationSettings,
     Precision,
     QuantizationSettings,
     StartingPoint,
     TrainingSettings,
 )
-from guardianflow.scenario.spec import ScenarioSpec
 from guardianflow.scenario.values import MetricName
 from guardianflow.scenario.version import Scenario, Today, edits, nothing_known
 

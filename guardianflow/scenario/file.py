@@ -11,7 +11,7 @@ from typing import cast
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario.spec import ScenarioSpec
 from guardianflow.scenario.version import Scenario
-from guardianflow.yaml_lines import NoYaml, line_of, parse, repeated_keys
+from guardianflow.scenario.yaml_lines import NoYaml, line_of, parse, repeated_keys
 
 _SUFFIXES = (".yaml", ".yml")
 

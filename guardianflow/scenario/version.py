@@ -9,16 +9,16 @@ from pydantic import Field, model_validator
 
 from guardianflow.errors import NameInvalid, ScenarioInvalid
 from guardianflow.names import ModelName, class_key
-from guardianflow.scenario.dataset import DatasetSettings, FolderData
-from guardianflow.scenario.judging import EvidenceSettings, GateSettings, HealthPolicy
-from guardianflow.scenario.learning import (
+from guardianflow.scenario.dataset_settings import DatasetSettings, FolderData
+from guardianflow.scenario.gate_settings import EvidenceSettings, GateSettings, HealthPolicy
+from guardianflow.scenario.training_settings import (
     EvaluationSettings,
     QuantizationSettings,
     TrainingSettings,
 )
 from guardianflow.scenario.values import ClassName, ScenarioName, ScenarioVersion, Segment, Settings
 from guardianflow.stored import read_stored, settled
-from guardianflow.wording import Language
+from guardianflow.wording.language import Language
 
 JUDGING: Final = ("gate", "health", "evidence", "language")
 """What is no part of the work: it counts as the scenario says today, whatever was trained when."""

@@ -16,19 +16,19 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from guardianflow.catalog.models import read_aliases, read_versions
-from guardianflow.connection import ABSENT, border
 from guardianflow.errors import (
     ChampionChanged,
     GuardianflowError,
     RegistryUnavailable,
     ServerUnreachable,
 )
+from guardianflow.mlflow_store.client import ABSENT, border
+from guardianflow.mlflow_store.registered_models import read_aliases, read_versions
 from guardianflow.names import ModelName
 from guardianflow.registry import UNSET, ModelRegistryManager
-from guardianflow.release.outcome import Operation, Plan
-from guardianflow.release.request import Request
-from guardianflow.release.state import Kind, Record
+from guardianflow.registry.release_state import Kind, Record
+from guardianflow.registry.rotation.outcome import Operation, Plan
+from guardianflow.registry.rotation.request import Request
 from tests.chaos.evidence import Journal, read_lines
 
 # What a client asks for, and how often; registrations keep the promotions going.

@@ -28,12 +28,12 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-from guardianflow.catalog.models import TOKEN_TAG, read_aliases, read_versions
 from guardianflow.errors import RegistryUnavailable
+from guardianflow.mlflow_store.registered_models import TOKEN_TAG, read_aliases, read_versions
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.ledger import Ledger
-from guardianflow.release.state import Record
+from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import Record
 from tests.chaos.checker import Violation, check
 from tests.chaos.clients import Client, Scene, meddle, perform, read_all_the_time
 from tests.chaos.evidence import (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import HttpCredentials, Page, expect, sync_playwright
 
-from guardianflow.servers import Servers
+from guardianflow.machine.servers import Servers
 
 CHROMIUM = shutil.which("chromium")
 # Without these the browser looks for hosts that an air-gapped machine cannot reach.

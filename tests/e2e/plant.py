@@ -9,7 +9,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments import local
 from guardianflow.events import resource
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.registry import ModelRegistryManager
 from tests.integration.tiny import save_scenario
 

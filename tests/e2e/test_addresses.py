@@ -8,7 +8,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from blocks import MlflowCredentials
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import local
-from guardianflow.servers import KEY_FILE
+from guardianflow.machine.servers import KEY_FILE
 from tests.servers import signed_in
 
 

@@ -3,8 +3,8 @@
 import uuid
 
 from deployments import local
-from guardianflow.approval import Answer, Choice
 from guardianflow.promotion import decide, propose
+from guardianflow.promotion.approval import Answer, Choice
 from tests.e2e.plant import until
 from tests.integration.conftest import make_run
 

@@ -5,8 +5,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from deployments import local
-from guardianflow.health.box import BoxReport, post_report
-from guardianflow.servers import Keys
+from guardianflow.health.box_reports import BoxReport, post_report
+from guardianflow.machine.servers import Keys
 from tests.e2e.plant import Plant, until
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from guardianflow.evidence.places import place_of
+from guardianflow.promotion.evidence.places import place_of
 from tests.e2e.browser import (
     CHROMIUM,
     PHONE,

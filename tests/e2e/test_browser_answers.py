@@ -14,17 +14,11 @@ from pyotp.totp import TOTP
 
 from blocks import ApprovalPolicy
 from blocks.approval_policy import POLICY_DOCUMENT
-from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
-from guardianflow.approval.one_time_codes import approvers_file, enrol, read_approvers
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, propose
-from tests.e2e.browser import (
-    CHROMIUM,
-    fill_approval,
-    open_approval,
-    open_browser,
-    submit_approval,
-)
+from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
+from guardianflow.promotion.approval.one_time_codes import approvers_file, enrol, read_approvers
+from tests.e2e.browser import CHROMIUM, fill_approval, open_approval, open_browser, submit_approval
 from tests.e2e.plant import until
 from tests.integration.conftest import make_run
 

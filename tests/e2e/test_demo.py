@@ -9,7 +9,7 @@ from deployments.local import locked
 from guardianflow.errors import GuardianflowError
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import Fallback
-from guardianflow.orchestration.control import promotion_key
+from guardianflow.prefect_api.control import promotion_key
 from tests.integration.releases import Releases
 from tests.integration.reports import keep_report
 

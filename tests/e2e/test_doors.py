@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deployments.processes import marked
-from guardianflow.servers import KEY_FILE, Keys
+from guardianflow.machine.servers import KEY_FILE, Keys
 from tests.e2e.browser import CHROMIUM, open_browser
 
 EVIL = "http://evil.example"

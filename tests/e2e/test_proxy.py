@@ -20,14 +20,8 @@ from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 from deployments.processes import free_port
 from guardianflow.cli import main
 from guardianflow.errors import NothingWaiting, PermissionDenied
-from guardianflow.orchestration.control import Orchestrator
-from tests.e2e.browser import (
-    CHROMIUM,
-    fill_approval,
-    open_approval,
-    open_browser,
-    submit_approval,
-)
+from guardianflow.prefect_api.control import Orchestrator
+from tests.e2e.browser import CHROMIUM, fill_approval, open_approval, open_browser, submit_approval
 from tests.e2e.waiting import wait_for_an_answer
 from tests.servers import forwarding_to, prefect_server_on, restore_sigint, stop
 

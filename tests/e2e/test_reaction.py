@@ -13,10 +13,10 @@ from PIL import Image
 
 from deployments import local
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.health.box import BoxReport, post_report
+from guardianflow.health.box_reports import BoxReport, post_report
+from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.scenario import HealthPolicy, HealthRule, Light
-from guardianflow.synthetic import draw_window
-from guardianflow.training import TrainingRunner
+from guardianflow.vision.synthetic import draw_window
 from tests.e2e.plant import events_about, rollbacks_of, until
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases

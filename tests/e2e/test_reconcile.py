@@ -9,9 +9,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import FlowRunSort
 
-from guardianflow.care.findings import Code
-from guardianflow.care.orchestrator import examine_machinery
 from guardianflow.events import EventName
+from guardianflow.monitoring.findings import Code
+from guardianflow.monitoring.prefect_checks import examine_machinery
 from tests.e2e.plant import events_about, until
 from tests.integration.releases import Releases, registered
 

@@ -27,37 +27,37 @@ from pydantic import BaseModel
 
 from deployments.local import State
 from deployments.processes import Record as Process
-from guardianflow import servers
-from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
-from guardianflow.approval.one_time_codes import write_approvers
-from guardianflow.approval.rules import mirror_rules
-from guardianflow.care.alarms import AlarmBook, compare_all
-from guardianflow.care.drill import drill
-from guardianflow.care.findings import Code, Finding, Severity
-from guardianflow.care.silence import find_silent
-from guardianflow.edge.reading import ChannelOrder, InputRange, LayoutName
+from guardianflow.evaluation.import_source import Origin
+from guardianflow.evaluation.speed import SpeedReport, SpeedVerdict
 from guardianflow.events import ModelEvent
-from guardianflow.health.box import BoxReport, judge_new, post_report
+from guardianflow.health.box_reports import BoxReport, judge_new, post_report
 from guardianflow.health.window import check_health
-from guardianflow.measuring.camera import CameraFault, FaultKind
-from guardianflow.measuring.latency import Latency
-from guardianflow.measuring.speed import SpeedReport, SpeedVerdict
+from guardianflow.lifecycle.quantization import QuantizationRunner
+from guardianflow.lifecycle.training import TrainingRunner, attempt
+from guardianflow.machine import servers
+from guardianflow.monitoring.alarms import AlarmBook, compare_all
+from guardianflow.monitoring.drill import drill
+from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.silence import find_silent
 from guardianflow.names import ModelName
-from guardianflow.network.checkpoint import Checkpoint, Checkpoints
-from guardianflow.network.fitting import FittedDetector, fit
-from guardianflow.network.history import EpochFigures
 from guardianflow.promotion import decide, propose
+from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
+from guardianflow.promotion.approval.one_time_codes import write_approvers
+from guardianflow.promotion.approval.stored_rules import mirror_rules
 from guardianflow.promotion.question import Question
-from guardianflow.quantization import QuantizationRunner
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.entry import Former, encode
-from guardianflow.release.mirror import encode_mirror
-from guardianflow.release.state import Kind, Place, Record
+from guardianflow.registry.ledger.entry import Former, encode
+from guardianflow.registry.ledger.mirror import encode_mirror
+from guardianflow.registry.release_state import Kind, Place, Record
 from guardianflow.scenario import Light, Scenario, ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
-from guardianflow.synthetic.writing import draw_window
-from guardianflow.tracking.origin import Origin
-from guardianflow.training import TrainingRunner, attempt
+from guardianflow.vision.ir.reading import ChannelOrder, InputRange, LayoutName
+from guardianflow.vision.metrics.camera import CameraFault, FaultKind
+from guardianflow.vision.metrics.latency import Latency
+from guardianflow.vision.network.checkpoint import Checkpoint, Checkpoints
+from guardianflow.vision.network.fitting import FittedDetector, fit
+from guardianflow.vision.network.history import EpochFigures
+from guardianflow.vision.synthetic.writing import draw_window
 from tests.servers import mlflow_server_on
 
 REQUEST, ANSWERED = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))

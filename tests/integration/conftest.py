@@ -14,7 +14,7 @@ from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from tests.servers import mlflow_server_on
 
 if TYPE_CHECKING:
-    from guardianflow.orchestration.control import Orchestrator
+    from guardianflow.prefect_api.control import Orchestrator
     from tests.integration.learned import Learned
     from tests.integration.releases import Releases
 
@@ -60,7 +60,7 @@ def prefect_server() -> Iterator[str]:
 def applied(prefect_server: str) -> "Orchestrator":
     """The Prefect server after `python -m deployments.apply`, which takes 15 s, done once."""
     from deployments.apply import apply
-    from guardianflow.orchestration.control import Orchestrator
+    from guardianflow.prefect_api.control import Orchestrator
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5999")

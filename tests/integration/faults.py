@@ -21,10 +21,10 @@ import pytest
 import requests
 from mlflow.exceptions import MlflowException
 
-from guardianflow.catalog.models import read_release_models
+from guardianflow.mlflow_store.registered_models import read_release_models
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.mirror import read_mirror
+from guardianflow.registry.ledger.mirror import read_mirror
 from tests.integration.conftest import Factory, make_run
 
 FORK = multiprocessing.get_context("fork")

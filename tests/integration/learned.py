@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.quantization import QuantizationRunner, QuantizedModel
+from guardianflow.lifecycle.quantization import QuantizationRunner, QuantizedModel
+from guardianflow.lifecycle.training import TrainedModel, TrainingRunner
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario, ScenarioSpec
-from guardianflow.training import TrainedModel, TrainingRunner
 
 SETTINGS = {
     "customer": "test",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from guardianflow.data.contamination import CONTAMINATION_FILE
-from guardianflow.edge import ir
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
+from guardianflow.vision.data.contamination import CONTAMINATION_FILE
+from guardianflow.vision.ir import ir
 from tests.integration.conftest import make_run
 from tests.integration.learned import Learned
 

@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.ledger import Ledger
-from guardianflow.release.rotation import promote
-from guardianflow.release.state import Kind, Record, Situation
+from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import Kind, Record, Situation
+from guardianflow.registry.rotation.rules import promote
 from tests.integration.conftest import make_run
 
 FILES = {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"}

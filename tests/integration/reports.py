@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 
 from guardianflow.health.report import Fallback, HealthReport
 from guardianflow.health.verdict import Figure, Verdict
-from guardianflow.measuring.evaluation import Evaluation
-from guardianflow.records import HEALTH, Draft, close_record, open_record
+from guardianflow.mlflow_store.records import HEALTH, Draft, close_record, open_record
 from guardianflow.scenario import HealthPolicy
+from guardianflow.vision.metrics.evaluation import Evaluation
 
 _FIGURES = Evaluation(
     map50=0.2,

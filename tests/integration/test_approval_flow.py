@@ -22,16 +22,16 @@ from blocks.approval_policy import POLICY_DOCUMENT
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from flows.promotion import promote
 from flows.questions import look_at_questions
-from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
-from guardianflow.approval.one_time_codes import enrol, read_approvers
-from guardianflow.approval.rules import read_rules
 from guardianflow.cli import main
-from guardianflow.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from guardianflow.errors import AnswerInvalid, NothingWaiting, VersionRejected
 from guardianflow.events import EventName, resource
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.promotion import decide, propose
+from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
+from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers
+from guardianflow.promotion.approval.stored_rules import read_rules
 from guardianflow.promotion.question import Question
+from guardianflow.vision.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from tests.integration.release_kit import files_on_server
 
 DEADLINE_S = 120

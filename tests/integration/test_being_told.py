@@ -19,19 +19,19 @@ from flows.reconcile import reconcile
 from flows.rollback import rollback
 from flows.status_page import refresh_status
 from flows.watch import watch_health, watch_silence
-from guardianflow.care.notes import Notes, Topic
-from guardianflow.care.silence import Watched
 from guardianflow.errors import InputError
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.health.box import BoxReport, post_report
+from guardianflow.health.box_reports import BoxReport, post_report
 from guardianflow.health.verdict import Verdict
-from guardianflow.measuring.camera import CameraFault, FaultKind
+from guardianflow.monitoring.pass_memory import Notes, Topic
+from guardianflow.monitoring.silence import Watched
 from guardianflow.names import ModelName
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.telling import TOLD
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.notifications import TOLD
 from guardianflow.promotion import propose
 from guardianflow.promotion.question import Question, open_questions
-from guardianflow.release.ledger import known_bases
+from guardianflow.registry.ledger.log import known_bases
+from guardianflow.vision.metrics.camera import CameraFault, FaultKind
 from tests.integration.releases import registered
 from tests.integration.reports import keep_report
 from tests.integration.sink import open_sink

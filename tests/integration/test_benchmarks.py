@@ -8,7 +8,7 @@ from benchmarks import figures, ledger_growth, listing, rotation, training_throu
 from benchmarks.figures import RESULTS
 from benchmarks.page import PAGE, replaced, write_page
 from benchmarks.plant import Plant, plant_on
-from guardianflow.release.ledger import SEGMENT_LENGTH
+from guardianflow.registry.ledger.log import SEGMENT_LENGTH
 
 
 @pytest.fixture

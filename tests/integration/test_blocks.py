@@ -15,8 +15,8 @@ from deployments import seeds as seeding
 from deployments.apply import main
 from deployments.seeds import apply_blocks
 from flows.connection import limits_in_blocks, load_config, mirror_policy, today_in_blocks
-from guardianflow.approval import ApprovalRule
 from guardianflow.errors import InputError, ScenarioInvalid
+from guardianflow.promotion.approval import ApprovalRule
 from guardianflow.scenario.file import load_spec
 
 SECRET = "planted-7c1f-secret"

@@ -8,7 +8,7 @@ from benchmarks.http_calls import recorded
 from benchmarks.plant import FLAVOUR, SMALL, Plant
 from benchmarks.rotation import calls_of, counted
 from guardianflow.names import ModelName
-from guardianflow.release.ledger import SEGMENT_LENGTH
+from guardianflow.registry.ledger.log import SEGMENT_LENGTH
 
 AT_MOST = 25
 SHORT = 10
@@ -103,7 +103,7 @@ def test_a_candidate_that_is_not_the_newest_is_known_as_quarantined(plant, monke
     calls_of(plant, name)
     plant.bare_version(name, SMALL)
     # 0 asks as for very many of them: by a search.
-    monkeypatch.setattr("guardianflow.catalog.models._FEW", few)
+    monkeypatch.setattr("guardianflow.mlflow_store.registered_models._FEW", few)
     models = {model.name: model for model in plant.registry.list_models()}
     assert models[name.public].candidate_status == "rolled_back"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release import write_once
+from guardianflow.registry.ledger import write_once
 from tests.chaos.run import FORK, Plan, run
 
 pytestmark = pytest.mark.forks

@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from guardianflow.health.window import check_health
+from guardianflow.lifecycle.quantization import QuantizationRunner
+from guardianflow.lifecycle.training import TrainingRunner
+from guardianflow.mlflow_store.runs import read_text
 from guardianflow.promotion import propose
 from guardianflow.promotion.examination import EVIDENCE_PAGE
-from guardianflow.quantization import QuantizationRunner
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import HealthPolicy, HealthRule, ScenarioSpec, SyntheticData
-from guardianflow.synthetic import draw_dataset
-from guardianflow.tracking.runs import read_text
-from guardianflow.training import TrainingRunner
+from guardianflow.vision.synthetic import draw_dataset
 
 KOREAN, ODD = "안전모 미착용", "Safety *Vest*, (50 %)"
 DRAWING = SyntheticData(

@@ -19,11 +19,11 @@ from deployments import apply as applying
 from deployments.apply import POOLS, Expected, apply, check, drop_missed_passes
 from deployments.emergency import apply_rollbacks
 from flows.old_runs import forget_old_runs
-from guardianflow.care.reconciliation import PASS_EVERY
 from guardianflow.errors import AnswerInvalid, InputError, Refused
-from guardianflow.orchestration import answers
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.servers import NO_TELEMETRY
+from guardianflow.machine.servers import NO_TELEMETRY
+from guardianflow.monitoring.reconciliation import PASS_EVERY
+from guardianflow.prefect_api import answers
+from guardianflow.prefect_api.control import Orchestrator
 from tests.proxy import Fault, proxy_before
 
 EMERGENCY = "guardianflow-emergency"

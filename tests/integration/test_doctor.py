@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.care.doctor import examine
-from guardianflow.care.findings import FileCheck, Severity
 from guardianflow.cli import main
 from guardianflow.errors import ModelUnknown
+from guardianflow.monitoring.doctor import examine
+from guardianflow.monitoring.findings import FileCheck, Severity
 from guardianflow.names import ModelName
-from guardianflow.release.index import known_bases
+from guardianflow.registry.ledger.index import known_bases
 from tests import remedies
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases, registered

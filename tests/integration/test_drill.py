@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 
 from benchmarks.http_calls import recorded
-from guardianflow.care.drill import count_writes, drill
-from guardianflow.care.drill_report import DRILL_TAG, read_last_drill
 from guardianflow.cli import main
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import DrillFailed, NoRollbackTarget, RegistryUnavailable
+from guardianflow.monitoring.drill import count_writes, drill
+from guardianflow.monitoring.drill_report import DRILL_TAG, read_last_drill
 from guardianflow.names import ModelName
+from guardianflow.vision.ir.serving import IrDetector
 from tests.integration.conftest import Factory, make_run
-from tests.integration.release_kit import (
-    files_on_server,
-    register_copy,
-    set_status_in_database,
-)
+from tests.integration.release_kit import files_on_server, register_copy, set_status_in_database
 
 STEPS = ["version", "files", "load", "predict"]
 
@@ -271,7 +267,7 @@ def test_an_interrupted_rollback_has_to_be_finished_first(plant, monkeypatch):
         raise RegistryUnavailable("the connection is cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("guardianflow.release.projection.write_production", cut)
+        patch.setattr("guardianflow.registry.rotation.projection.write_production", cut)
         with pytest.raises(RegistryUnavailable):
             registry.rollback(name)
     with pytest.raises(DrillFailed, match="interrupted") as failed:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from guardianflow.data.dataset import load_image, prepare_dataset
-from guardianflow.edge.processing import wrap
-from guardianflow.edge.serving import IrDetector
-from guardianflow.measuring.detections import detect, detections_of
-from guardianflow.measuring.evaluation import evaluate
+from guardianflow.vision.data.dataset import load_image, prepare_dataset
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.detections import detect, detections_of
+from guardianflow.vision.metrics.evaluation import evaluate
 
 
 @pytest.fixture(autouse=True)

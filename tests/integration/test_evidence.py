@@ -19,18 +19,18 @@ from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from flows.promotion import promote
 from flows.publishing import evidence_key
 from flows.retention import forget_pictures as step
-from guardianflow.approval import Answer, Choice
-from guardianflow.care.retention import delete_pictures, find_overdue, mark_deleted
-from guardianflow.evidence.pictures import UNTIL_METRIC
-from guardianflow.measuring.disagreement import Disagreement
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.mlflow_store.records import read_record
+from guardianflow.mlflow_store.runs import read_text
+from guardianflow.monitoring.retention import delete_pictures, find_overdue, mark_deleted
+from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.promotion import decide, propose
+from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.evidence.pictures import UNTIL_METRIC
 from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal
-from guardianflow.records import read_record
 from guardianflow.scenario import EvidenceSettings, GateSettings
-from guardianflow.tracking.runs import read_text
+from guardianflow.vision.metrics.disagreement import Disagreement
 from tests.integration.learned import SETTINGS
 from tests.integration.release_kit import register_copy
 from tests.integration.test_approval_flow import until

@@ -28,11 +28,11 @@ from guardianflow.errors import (
     SceneChanged,
 )
 from guardianflow.health.reaction import roll_back_failing
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.machinery import TAG
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.server_state import TAG
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.synthetic import draw_window
 from tests.integration.reports import keep_report
 from tests.integration.tiny import CLASSES, save_scenario
 

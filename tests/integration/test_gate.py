@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.approval import Answer, ApprovalRule, Choice
-from guardianflow.approval.rules import mirror_rules
 from guardianflow.cli.app import main
-from guardianflow.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from guardianflow.errors import (
     ApprovalRequired,
     ArtifactMissing,
@@ -18,11 +15,14 @@ from guardianflow.errors import (
     NotComparable,
     VersionNotReady,
 )
+from guardianflow.evaluation.gate import GateOutcome, Rule
 from guardianflow.evaluation.version_comparison import Word, compare_versions
-from guardianflow.gate import GateOutcome, Rule
 from guardianflow.promotion import decide, propose
+from guardianflow.promotion.approval import Answer, ApprovalRule, Choice
+from guardianflow.promotion.approval.stored_rules import mirror_rules
 from guardianflow.promotion.form import alerts
 from guardianflow.scenario import GateSettings
+from guardianflow.vision.data.contamination import CONTAMINATION_FILE, ContaminationReport
 from tests.integration.conftest import make_run
 from tests.integration.release_kit import files_on_server, register_copy
 

@@ -7,32 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.approval import Answer, Choice
-from guardianflow.approval.rules import RULES_TAG, read_rules
-from guardianflow.care.alarms import AlarmBook
-from guardianflow.care.doctor import examine_release
-from guardianflow.care.drill import drill
-from guardianflow.care.drill_report import read_last_drill
-from guardianflow.care.notes import Notes, Topic
-from guardianflow.care.reconciliation import reconcile
-from guardianflow.care.silence import Watched, find_silent
 from guardianflow.cli import main
 from guardianflow.errors import NoCandidate, ScenarioFrozen, StoredUnreadable
 from guardianflow.evaluation.measurement import recorded_scenario
-from guardianflow.health.box import judge_new
+from guardianflow.health.box_reports import judge_new
+from guardianflow.health.champion_since import standing_of
 from guardianflow.health.report import find_reports, read_report
-from guardianflow.health.standing import standing_of
 from guardianflow.health.verdict import Verdict
+from guardianflow.lifecycle.quantization.source import choose_source
+from guardianflow.mlflow_store.runs import find_same_work, read_text, refuse_edited, version_tags
+from guardianflow.monitoring.alarms import AlarmBook
+from guardianflow.monitoring.doctor import examine_release
+from guardianflow.monitoring.drill import drill
+from guardianflow.monitoring.drill_report import read_last_drill
+from guardianflow.monitoring.pass_memory import Notes, Topic
+from guardianflow.monitoring.reconciliation import reconcile
+from guardianflow.monitoring.silence import Watched, find_silent
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, steps
+from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.stored_rules import RULES_TAG, read_rules
 from guardianflow.promotion.question import Question, open_questions
-from guardianflow.quantization.source import choose_source
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.index import find_index, read_index, runs_of
-from guardianflow.release.ledger import Ledger
-from guardianflow.release.state import Kind
+from guardianflow.registry.ledger.index import find_index, read_index, runs_of
+from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import Kind
 from guardianflow.scenario import GateSettings, HealthPolicy, ScenarioSpec
-from guardianflow.tracking.runs import find_same_work, read_text, refuse_edited, version_tags
 from tests.golden.make import LONG, REQUEST, SETTINGS
 from tests.servers import mlflow_server_on
 

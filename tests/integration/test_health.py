@@ -15,7 +15,7 @@ from guardianflow.errors import (
     Refused,
     SceneChanged,
 )
-from guardianflow.health.box import BoxReport, judge_new, post_report
+from guardianflow.health.box_reports import BoxReport, judge_new, post_report
 from guardianflow.health.reaction import CLOCK_SKEW, roll_back_failing
 from guardianflow.health.report import (
     BOX_MODEL_TAG,
@@ -25,12 +25,12 @@ from guardianflow.health.report import (
     note_answer,
     read_report,
 )
+from guardianflow.health.unanswered import unanswered
 from guardianflow.health.verdict import Verdict
-from guardianflow.health.watch import unanswered
 from guardianflow.health.window import check_health
-from guardianflow.measuring.camera import FaultKind
 from guardianflow.scenario import GateSettings, HealthPolicy, HealthRule, Light
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.metrics.camera import FaultKind
+from guardianflow.vision.synthetic import draw_window
 from tests.integration.release_kit import register_release
 from tests.integration.reports import keep_report
 

@@ -10,10 +10,7 @@ import pytest
 import torch
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-from guardianflow.approval import Answer, Choice
 from guardianflow.cli import main
-from guardianflow.edge.reading import BoxForm, InputRange, LayoutName
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import (
     ArtifactMissing,
     InputError,
@@ -22,14 +19,17 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.evaluation.measurement import evaluation_digest, ir_folder, recorded_scenario
-from guardianflow.importing import ImportOptions, ImportRunner, handmade
-from guardianflow.importing.handmade import fetched_model
-from guardianflow.network.detector import Detector, DetectorShape
-from guardianflow.network.weights import load_weights
+from guardianflow.lifecycle.importing import ImportOptions, ImportRunner, handmade
+from guardianflow.lifecycle.importing.handmade import fetched_model
+from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
+from guardianflow.mlflow_store.runs import read_text
 from guardianflow.promotion import decide, propose
-from guardianflow.quantization import QuantizationRunner, choose_source
+from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.scenario import EvaluationSettings
-from guardianflow.tracking.runs import read_text
+from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.weights import load_weights
 from tests.foreign import Export, export_onnx
 from tests.integration.conftest import make_run
 

@@ -11,17 +11,17 @@ import requests
 from click.testing import CliRunner
 from mlflow.cli import cli
 
-from guardianflow.connection import connect
 from guardianflow.errors import (
     LedgerDamaged,
     NoRollbackTarget,
     RotationConflict,
     VersionQuarantined,
 )
+from guardianflow.mlflow_store.client import connect
 from guardianflow.names import ModelName
-from guardianflow.release.ledger import LEDGER_EXPERIMENT, Ledger, known_bases
-from guardianflow.release.state import Kind, Place, Record
-from guardianflow.release.write_once import HOLDS_TAG
+from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, Ledger, known_bases
+from guardianflow.registry.ledger.write_once import HOLDS_TAG
+from guardianflow.registry.release_state import Kind, Place, Record
 from tests.servers import mlflow_server_on, postgres_server
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -42,7 +42,7 @@ def mlflow_server(plant):
 
 @pytest.fixture
 def short_runs(monkeypatch):
-    monkeypatch.setattr("guardianflow.release.ledger.SEGMENT_LENGTH", 2)
+    monkeypatch.setattr("guardianflow.registry.ledger.log.SEGMENT_LENGTH", 2)
 
 
 def entry(name, number):
@@ -159,7 +159,7 @@ def test_of_two_writers_from_one_head_one_is_refused(registry, factory):
 
 
 def test_an_operation_costs_the_same_however_long_the_ledger_is(registry, factory, monkeypatch):
-    monkeypatch.setattr("guardianflow.release.ledger.SEGMENT_LENGTH", 5)
+    monkeypatch.setattr("guardianflow.registry.ledger.log.SEGMENT_LENGTH", 5)
     name, costs = factory.name(), []
     for operations in (2, 8, 23):
         grown(registry.client, name, operations)
@@ -271,7 +271,7 @@ GONE = "DELETE FROM params WHERE run_uuid = ? AND key = ?"
 def test_what_was_changed_in_the_database_is_found(
     plant, registry, factory, monkeypatch, statement, segment, key, seen, at_once
 ):
-    monkeypatch.setattr("guardianflow.release.ledger.SEGMENT_LENGTH", 3)
+    monkeypatch.setattr("guardianflow.registry.ledger.log.SEGMENT_LENGTH", 3)
     name = factory.name()
     grown(registry.client, name, 6)
     run_id = runs_of(registry.client, name)[segment]

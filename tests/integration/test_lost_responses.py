@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from guardianflow.errors import RegistryUnavailable
+from guardianflow.machine.servers import QUICK_FAILURE
 from guardianflow.registry import ModelRegistryManager, Operation
-from guardianflow.servers import QUICK_FAILURE
 from tests.integration.conftest import Factory
 from tests.integration.faults import (
     CROSSED,

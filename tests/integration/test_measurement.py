@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from guardianflow.data.dataset import prepare_dataset
 from guardianflow.errors import ArtifactMissing
 from guardianflow.evaluation.measurement import (
     evaluation_digest,
@@ -13,6 +12,7 @@ from guardianflow.evaluation.measurement import (
     recorded_scenario,
 )
 from guardianflow.scenario import FolderData
+from guardianflow.vision.data.dataset import prepare_dataset
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ import uuid
 import pytest
 from PIL import Image
 
-from guardianflow.data.dataset import prepare_dataset
 from guardianflow.errors import DatasetInvalid
 from guardianflow.evaluation.measurement import evaluation_digest, evaluation_set
-from guardianflow.quantization import QuantizationRunner
+from guardianflow.lifecycle.quantization import QuantizationRunner
+from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import FolderData, NearDuplicates
-from guardianflow.training import TrainingRunner
+from guardianflow.vision.data.dataset import prepare_dataset
 from tests.integration.tiny import tiny_spec
 
 

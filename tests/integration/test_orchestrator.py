@@ -17,22 +17,22 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Late, Running
 
 from deployments.apply import CHECKOUT
 from deployments.automations import NOBODY, apply_automations
-from guardianflow.care.findings import Code, Severity
-from guardianflow.care.orchestrator import examine_machinery
 from guardianflow.cli import main
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.orchestration.machinery import (
+from guardianflow.monitoring.findings import Code, Severity
+from guardianflow.monitoring.prefect_checks import examine_machinery
+from guardianflow.prefect_api.notifications import (
+    ROLLBACK_AUTOMATION,
+    ROLLBACK_PARAMETERS,
+    ROLLBACK_TRIGGER,
+    TOLD,
+)
+from guardianflow.prefect_api.server_state import (
     DEPLOYMENTS,
     POOLS,
     RECONCILE,
     RELEASE_POOL,
     ROLLBACK,
-)
-from guardianflow.orchestration.telling import (
-    ROLLBACK_AUTOMATION,
-    ROLLBACK_PARAMETERS,
-    ROLLBACK_TRIGGER,
-    TOLD,
 )
 from tests.integration.sink import open_sink
 from tests.remedies import carry_out

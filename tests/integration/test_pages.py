@@ -11,13 +11,13 @@ from prefect.states import Suspended
 from flows.publishing import artifact_key
 from flows.rollback import rollback
 from flows.status_page import refresh_status
-from guardianflow.care import overview as looking
-from guardianflow.care.findings import Code, Finding, Severity
-from guardianflow.care.overview import NO_REPORT, overview
 from guardianflow.health.verdict import Verdict
-from guardianflow.markdown import plain
-from guardianflow.orchestration.telling import STATUS_PAGE
-from guardianflow.release.ledger import Ledger
+from guardianflow.monitoring import overview as overview_module
+from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.overview import NO_REPORT, overview
+from guardianflow.prefect_api.notifications import STATUS_PAGE
+from guardianflow.registry.ledger.log import Ledger
+from guardianflow.wording.markdown import plain
 from tests.integration.reports import keep_report
 
 
@@ -113,8 +113,8 @@ def test_a_release_that_has_not_moved_is_not_read_again(releases, monkeypatch):
         return Ledger(client, base)
 
     with monkeypatch.context() as patch:
-        patch.setattr(looking, "Ledger", note)
-        patch.setattr(looking, "find_reports", lambda *_: [])
+        patch.setattr(overview_module, "Ledger", note)
+        patch.setattr(overview_module, "find_reports", lambda *_: [])
         assert overview(releases.registry, [], rows) == rows
     # Other tests share the server and leave releases of which no ledger knows.
     assert single not in read

@@ -3,8 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.approval import Answer, Choice
-from guardianflow.data.dataset import prepare_dataset
 from guardianflow.errors import (
     ApprovalVoid,
     ChampionChanged,
@@ -12,11 +10,13 @@ from guardianflow.errors import (
     NoCandidate,
     ReleaseChanged,
 )
-from guardianflow.gate import GateOutcome
+from guardianflow.evaluation.gate import GateOutcome
 from guardianflow.promotion import decide, propose
+from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.promotion.form import alerts
 from guardianflow.scenario import FolderData, GateSettings
-from guardianflow.wording import Language
+from guardianflow.vision.data.dataset import prepare_dataset
+from guardianflow.wording.language import Language
 from tests.integration.conftest import make_run
 from tests.integration.release_kit import register_copy, register_release
 

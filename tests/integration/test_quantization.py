@@ -7,9 +7,6 @@ import pytest
 from mlflow import pyfunc
 
 from guardianflow.cli import main
-from guardianflow.data.dataset import load_image, prepare_dataset
-from guardianflow.edge import compression, ir
-from guardianflow.edge.serving import IrDetector, letterbox
 from guardianflow.errors import (
     ArtifactMissing,
     CalibrationUnfit,
@@ -19,21 +16,24 @@ from guardianflow.errors import (
     ScenarioInvalid,
     VersionNotReady,
 )
-from guardianflow.gate import GateOutcome, judge_variant
-from guardianflow.measuring import speed
-from guardianflow.measuring.album import FILES as ALBUM
-from guardianflow.measuring.cost import read_cost
-from guardianflow.measuring.detections import detect
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.speed import machine
-from guardianflow.measuring.thresholds import choose_thresholds
-from guardianflow.quantization import QuantizationRunner, choose_source, variants
-from guardianflow.quantization.calibration import choose, refuse_unlike
-from guardianflow.quantization.remeasuring import measure_speed
-from guardianflow.quantization.variants import Making
+from guardianflow.evaluation import speed
+from guardianflow.evaluation.gate import GateOutcome, judge_variant
+from guardianflow.evaluation.speed import machine
+from guardianflow.evaluation.variant_cost import read_cost
+from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source, variants
+from guardianflow.lifecycle.quantization.calibration import choose, refuse_unlike
+from guardianflow.lifecycle.quantization.remeasuring import measure_speed
+from guardianflow.lifecycle.quantization.variants import Making
+from guardianflow.lifecycle.training import TrainingRunner
+from guardianflow.mlflow_store.runs import read_text
 from guardianflow.scenario import Precision, QuantizationSettings
-from guardianflow.tracking.runs import read_text
-from guardianflow.training import TrainingRunner
+from guardianflow.vision.data.dataset import load_image, prepare_dataset
+from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.ir.serving import IrDetector, letterbox
+from guardianflow.vision.metrics.album import FILES as ALBUM
+from guardianflow.vision.metrics.detections import detect
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.thresholds import choose_thresholds
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +240,7 @@ def test_ranges_from_bad_images_cost_accuracy_and_are_refused_before(learned, tm
 def test_a_runner_with_a_dark_train_split_makes_nothing(learned, monkeypatch):
     monkeypatch.setattr(variants, "choose", lambda *a, **k: dark(choose(*a, **k)))
     # another identity, or the quantization would be found instead
-    monkeypatch.setattr("guardianflow.quantization.runner.RECIPE", "dark")
+    monkeypatch.setattr("guardianflow.lifecycle.quantization.runner.RECIPE", "dark")
     with pytest.raises(CalibrationUnfit, match="nothing was quantized"):
         QuantizationRunner(learned.scenario, learned.registry, learned.trained.version).run()
 

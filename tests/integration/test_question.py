@@ -7,17 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyotp.totp import TOTP
 
-from guardianflow.approval import Answer, ApprovalRule, Choice, Identity, Proof
-from guardianflow.approval.book import open_book
-from guardianflow.approval.one_time_codes import enrol, read_approvers, spend
-from guardianflow.approval.rules import (
-    RULES_TAG,
-    mirror_rules,
-    read_rule,
-    read_rules,
-    require_a_command_may,
-)
-from guardianflow.catalog.models import STATUS_TAG
 from guardianflow.cli import main
 from guardianflow.errors import (
     ApprovalExpired,
@@ -27,8 +16,19 @@ from guardianflow.errors import (
     InputError,
     VersionRejected,
 )
+from guardianflow.mlflow_store.registered_models import STATUS_TAG
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, expire, propose
+from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Identity, Proof
+from guardianflow.promotion.approval.approval_log import open_book
+from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers, spend
+from guardianflow.promotion.approval.stored_rules import (
+    RULES_TAG,
+    mirror_rules,
+    read_rule,
+    read_rules,
+    require_a_command_may,
+)
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, open_questions
 from tests.integration.release_kit import files_on_server
 

@@ -7,7 +7,7 @@ from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 
 from flows.reconcile import PAGE, reconcile
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.prefect_api.control import Orchestrator
 from tests.integration.releases import registered
 
 DEADLINE_S = 60

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from guardianflow.care import doctor, reconciliation
-from guardianflow.care.alarms import AlarmBook, compare
-from guardianflow.care.findings import Code, FileCheck, Finding, Severity
-from guardianflow.care.reconciliation import PASS_EVERY, in_turn, reconcile
-from guardianflow.catalog import models as catalog
+from guardianflow.mlflow_store import registered_models
+from guardianflow.monitoring import doctor, reconciliation
+from guardianflow.monitoring.alarms import AlarmBook, compare
+from guardianflow.monitoring.findings import Code, FileCheck, Finding, Severity
+from guardianflow.monitoring.reconciliation import PASS_EVERY, in_turn, reconcile
 from guardianflow.names import ModelName
-from guardianflow.release.entry import digest_of
-from guardianflow.release.index import find_index, known_bases
+from guardianflow.registry.ledger.entry import digest_of
+from guardianflow.registry.ledger.index import find_index, known_bases
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases, registered
 from tests.servers import mlflow_server_on
@@ -143,7 +143,7 @@ def test_the_tags_of_an_operation_that_comes_between_are_not_undone(
         # Ledger and aliases are read already.
         while others:
             others.pop()()
-        return catalog.read_versions(client, name)
+        return registered_models.read_versions(client, name)
 
     monkeypatch.setattr(doctor, "read_versions", read_versions)
     result = reconcile(registry, single)
@@ -279,8 +279,8 @@ def test_a_pass_costs_the_same_however_many_versions_and_models_there_are(
     registry, client, releases, single, calls, monkeypatch
 ):
     # Those in turn are a fixed number; which ones they are would blur the count.
-    monkeypatch.setattr("guardianflow.care.reconciliation.SIZES_IN_TURN", 0)
-    monkeypatch.setattr("guardianflow.care.reconciliation.ENDS_IN_TURN", 0)
+    monkeypatch.setattr("guardianflow.monitoring.reconciliation.SIZES_IN_TURN", 0)
+    monkeypatch.setattr("guardianflow.monitoring.reconciliation.ENDS_IN_TURN", 0)
     run_id = releases.run_id
 
     def cost():

@@ -166,7 +166,7 @@ def test_a_damaged_local_copy_that_cannot_be_replaced_is_not_used(registry, fact
     (folder / "MLmodel").write_bytes(b"damaged")
     with monkeypatch.context() as patch:
         # A process that may not delete: with full rights nothing real would refuse it here.
-        patch.setattr("guardianflow.catalog.artifacts.shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("guardianflow.mlflow_store.artifacts.shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(ArtifactMissing, match="local copy"):
             registry.download(name, 1)
     assert (registry.download(name, 1) / "MLmodel").read_bytes() == b"{}"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from guardianflow.cli import main
-from guardianflow.data.dataset import open_dataset
+from guardianflow.vision.data.dataset import open_dataset
 
 
 @pytest.fixture

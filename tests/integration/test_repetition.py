@@ -10,9 +10,9 @@ from guardianflow.cli.app import main
 from guardianflow.cli.output import actor
 from guardianflow.errors import RegistryUnavailable
 from guardianflow.names import ModelName
-from guardianflow.release.interruption import REPEATED_WITHIN, may_repeat
-from guardianflow.release.request import Request
-from guardianflow.release.state import Kind, Place, Record
+from guardianflow.registry.release_state import Kind, Place, Record
+from guardianflow.registry.rotation.repetition import REPEATED_WITHIN, may_repeat
+from guardianflow.registry.rotation.request import Request
 
 NAME = "a/b-c/d/e"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -60,7 +60,7 @@ def test_a_token_that_finished_anothers_rollback_stands_for_it(registry, plant, 
         raise RegistryUnavailable("the connection is cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("guardianflow.release.projection.write_production", cut)
+        patch.setattr("guardianflow.registry.rotation.projection.write_production", cut)
         with pytest.raises(RegistryUnavailable):
             registry.rollback(plant, token="first", reason="blind")
         # The second one dies as well, after it has said what it stands for.

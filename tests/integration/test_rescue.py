@@ -10,8 +10,8 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.names import ModelName
-from guardianflow.release.aliases import write_production
-from guardianflow.release.mirror import HEAD_TAG, read_mirror
+from guardianflow.registry.ledger.mirror import HEAD_TAG, read_mirror
+from guardianflow.registry.rotation.aliases import write_production
 
 
 def registered(name):
@@ -118,7 +118,7 @@ def test_a_candidate_that_comes_while_aliases_are_written_stays(registry, plant,
         return write_production(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("guardianflow.release.projection.write_production", production)
+        patch.setattr("guardianflow.registry.rotation.projection.write_production", production)
         registry.promote_to_champion(name, 4)
     assert aliases(registry, name)["candidate"] == newer[0] == 5
 
@@ -179,7 +179,9 @@ def test_a_version_deleted_between_decision_and_alias_does_not_hold_up_the_rest(
             client.delete_model_version(registered(twin), str(info.version))
 
     with monkeypatch.context() as patch:
-        patch.setattr("guardianflow.release.observation.verify_version", deleted_meanwhile)
+        patch.setattr(
+            "guardianflow.registry.rotation.release_reader.verify_version", deleted_meanwhile
+        )
         with pytest.raises(VersionNotReady, match="deleted in MLflow meanwhile"):
             registry.promote_to_champion(name)
     assert aliases(registry, name)["champion"] == 4

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from guardianflow.care.doctor import examine
-from guardianflow.care.findings import FileCheck, Severity
+from guardianflow.monitoring.doctor import examine
+from guardianflow.monitoring.findings import FileCheck, Severity
 from tests.integration.releases import Releases
 from tests.servers import mlflow_server_on, postgres_server
 

@@ -10,20 +10,27 @@ from mlflow.server.auth.client import AuthServiceClient
 from pydantic import BaseModel
 
 from deployments.apply import main
-from guardianflow.care.drill import drill
-from guardianflow.care.reconciliation import reconcile
-from guardianflow.care.retention import delete_pictures, find_overdue
-from guardianflow.connection import connect
 from guardianflow.errors import DrillFailed, PermissionDenied
-from guardianflow.evidence.pictures import DAYS_TAG, FOLDER, KEPT_TAG, UNTIL_METRIC
+from guardianflow.mlflow_store.client import connect
+from guardianflow.mlflow_store.records import (
+    ALARMS,
+    HEALTH,
+    PROMOTIONS,
+    Draft,
+    close_record,
+    open_record,
+)
+from guardianflow.mlflow_store.rights import require_alias_rights
+from guardianflow.mlflow_store.runs import read_text
+from guardianflow.monitoring.drill import drill
+from guardianflow.monitoring.reconciliation import reconcile
+from guardianflow.monitoring.retention import delete_pictures, find_overdue
 from guardianflow.names import ModelName
+from guardianflow.promotion.evidence.pictures import DAYS_TAG, FOLDER, KEPT_TAG, UNTIL_METRIC
 from guardianflow.promotion.examination import EVIDENCE_PAGE
-from guardianflow.records import ALARMS, HEALTH, PROMOTIONS, Draft, close_record, open_record
 from guardianflow.registry import ModelAlias, ModelRegistryManager
-from guardianflow.release.ledger import LEDGER_EXPERIMENT, known_bases, prepare_server
-from guardianflow.release.rights import require_alias_rights
-from guardianflow.release.write_once import HOLDS_TAG
-from guardianflow.tracking.runs import read_text
+from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, known_bases, prepare_server
+from guardianflow.registry.ledger.write_once import HOLDS_TAG
 from tests.integration.conftest import Factory
 from tests.servers import mlflow_server_on
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from guardianflow.care.findings import UNDER_WAY, FileCheck
-from guardianflow.care.reconciliation import reconcile
-from guardianflow.connection import write_repeatably
 from guardianflow.errors import ChampionChanged, RotationConflict
+from guardianflow.mlflow_store.client import write_repeatably
+from guardianflow.monitoring.findings import UNDER_WAY, FileCheck
+from guardianflow.monitoring.reconciliation import reconcile
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release import index, ledger
+from guardianflow.registry.ledger import index, log
 from tests.integration.conftest import Factory
 from tests.integration.faults import (
     CROSSED,
@@ -149,7 +149,7 @@ def test_a_registration_killed_at_any_write_gives_one_version(
 def test_a_promotion_that_begins_a_run_of_the_ledger_happens_exactly_once(
     factory: Factory, mlflow_server, crossed, monkeypatch
 ):
-    monkeypatch.setattr(ledger, "SEGMENT_LENGTH", 2)
+    monkeypatch.setattr(log, "SEGMENT_LENGTH", 2)
     plant, promote, roll_back = Plant(factory, mlflow_server).started(), Promote(), RollBack()
     with recorded_writes() as writes:
         plant.registry.promote_to_champion(plant.base)

@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from guardianflow.care import silence
-from guardianflow.care.alarms import compare_all, digest
-from guardianflow.care.findings import Code
-from guardianflow.care.notes import Notes, Topic
-from guardianflow.care.overview import overview
-from guardianflow.care.reconciliation import PASS_EVERY
-from guardianflow.care.silence import Watched, find_silent, on_the_floor
-from guardianflow.health.box import BoxReport, judge_new, post_report
+from guardianflow.health.box_reports import BoxReport, judge_new, post_report
 from guardianflow.health.report import BOX_MODEL_TAG, NAME_TAG, VERSION_TAG, newest_sign
 from guardianflow.health.verdict import Verdict
+from guardianflow.mlflow_store.records import ALARMS, COMPLETE_TAG, HEALTH
+from guardianflow.mlflow_store.runs import SCENARIO_FILE
+from guardianflow.monitoring import silence
+from guardianflow.monitoring.alarms import compare_all, digest
+from guardianflow.monitoring.findings import Code
+from guardianflow.monitoring.overview import overview
+from guardianflow.monitoring.pass_memory import Notes, Topic
+from guardianflow.monitoring.reconciliation import PASS_EVERY
+from guardianflow.monitoring.silence import Watched, find_silent, on_the_floor
 from guardianflow.names import ModelName
-from guardianflow.records import ALARMS, COMPLETE_TAG, HEALTH
-from guardianflow.tracking.runs import SCENARIO_FILE
 from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases
 from tests.integration.reports import keep_report

@@ -10,18 +10,18 @@ import requests
 import torch
 from PIL import Image
 
-from guardianflow.data.dataset import load_image, prepare_dataset
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import DatasetInvalid, NoCandidate, ScenarioFrozen, ScenarioInvalid
 from guardianflow.evaluation.measurement import ir_folder
-from guardianflow.measuring.album import FILES as ALBUM
-from guardianflow.measuring.detections import detect
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.network.fitting import fit
-from guardianflow.network.weights import load_weights
+from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.scenario import FolderData, ScenarioSpec, StartingPoint
 from guardianflow.scenario.file import load_spec
-from guardianflow.training import TrainingRunner
+from guardianflow.vision.data.dataset import load_image, prepare_dataset
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.album import FILES as ALBUM
+from guardianflow.vision.metrics.detections import detect
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.network.weights import load_weights
 from tests.integration.tiny import tiny_spec
 
 WAIT_SHARE = "train.wait_share"

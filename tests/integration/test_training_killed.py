@@ -15,9 +15,9 @@ import openvino  # noqa: F401
 import pytest
 from mlflow import MlflowClient
 
-from guardianflow.network.optimization import MuonAdamW
+from guardianflow.lifecycle.training import TrainingRunner, continuation
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.training import TrainingRunner, continuation
+from guardianflow.vision.network.optimization import MuonAdamW
 from tests.integration.faults import Death, Phase, recorded_writes
 from tests.integration.tiny import tiny_spec
 

@@ -10,11 +10,11 @@ import pytest
 import requests
 from mlflow.entities import ViewType
 
-from guardianflow.connection import connect
 from guardianflow.errors import BackendUnfit
+from guardianflow.mlflow_store.client import connect
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.release.ledger import LEDGER_EXPERIMENT, prepare_server
-from guardianflow.release.write_once import FAILS_TAG, HOLDS_TAG
+from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, prepare_server
+from guardianflow.registry.ledger.write_once import FAILS_TAG, HOLDS_TAG
 from tests.integration.conftest import Factory
 from tests.servers import MlflowServer, mlflow_server_on
 

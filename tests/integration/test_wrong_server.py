@@ -8,15 +8,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
 from guardianflow.cli import main
-from guardianflow.connection import border, connect
-from guardianflow.errors import (
-    DiskFull,
-    InputError,
-    OrchestratorUnavailable,
-    RegistryUnavailable,
-)
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.machinery import PROMOTION, RELEASE_POOL
+from guardianflow.errors import DiskFull, InputError, OrchestratorUnavailable, RegistryUnavailable
+from guardianflow.mlflow_store.client import border, connect
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.server_state import PROMOTION, RELEASE_POOL
 from tests.room import little_room
 
 

@@ -1,8 +1,8 @@
 """A small data set of drawn scenes, for tests of trainings."""
 
-from guardianflow.data.dataset import open_dataset
 from guardianflow.scenario import SyntheticData
-from guardianflow.synthetic import draw_dataset
+from guardianflow.vision.data.dataset import open_dataset
+from guardianflow.vision.synthetic import draw_dataset
 
 CLASSES = ("person", "helmet")
 

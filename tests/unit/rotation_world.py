@@ -1,7 +1,7 @@
 """A release as MLflow and the ledger would hold it, moved by the rules alone; no server."""
 
-from guardianflow.release.rotation import projected, promote, roll_back
-from guardianflow.release.state import Decision, Kind, ModelAlias, Record, Situation
+from guardianflow.registry.release_state import Decision, Kind, ModelAlias, Record, Situation
+from guardianflow.registry.rotation.rules import projected, promote, roll_back
 
 BASE = "a/b-c/d/e"
 INT8 = f"{BASE}__openvino_int8"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from guardianflow.data.dataset import Sample
-from guardianflow.measuring.detections import Detections
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.detections import Detections
 
 LEFT, RIGHT = [10, 10, 40, 60], [55, 10, 90, 60]
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from openvino import opset13 as ops
 
-from guardianflow.edge import ir
-from guardianflow.edge.adaptation import PREFIX, adapt, check_answers
-from guardianflow.edge.foreign import open_foreign
-from guardianflow.edge.layouts import LAYOUTS, choose_layout
-from guardianflow.edge.processing import wrap
-from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ModelInvalid
-from guardianflow.network.detector import Detector, DetectorShape
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.adaptation import PREFIX, adapt, check_answers
+from guardianflow.vision.ir.foreign import open_foreign
+from guardianflow.vision.ir.layouts import LAYOUTS, choose_layout
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.network.detector import Detector, DetectorShape
 from tests import bombs
 from tests.foreign import Export, export_onnx
 

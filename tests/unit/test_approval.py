@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from guardianflow.approval import (
+from guardianflow.names import ModelName
+from guardianflow.promotion.approval import (
     DEFAULT_RULE,
     Answer,
     ApprovalRule,
@@ -18,7 +19,6 @@ from guardianflow.approval import (
     reason_of,
     rule_for,
 )
-from guardianflow.names import ModelName
 
 NAME = ModelName.parse("donghwa-entec/busan-plant1/welding/ppe")
 TWO = ApprovalRule(approvals_needed=2)

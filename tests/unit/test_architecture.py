@@ -15,4 +15,4 @@ def test_only_one_file_writes_aliases(call):
     files = [file for name in PACKAGES for file in (ROOT / name).rglob("*.py")]
     assert len(files) > 50
     callers = {str(f.relative_to(ROOT)) for f in files if f"{call}(" in f.read_text("utf-8")}
-    assert callers == {"guardianflow/release/aliases.py"}
+    assert callers == {"guardianflow/registry/rotation/aliases.py"}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardianflow.network.augmentation import Fitted, augment, mosaic
+from guardianflow.vision.network.augmentation import Fitted, augment, mosaic
 
 SIZE = 96
 GREY = 114

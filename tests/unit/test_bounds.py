@@ -4,8 +4,8 @@ import pytest
 from openvino import opset13 as ops
 from openvino import opset15
 
-from guardianflow.edge.bounds import refuse_unbounded
 from guardianflow.errors import ModelInvalid
+from guardianflow.vision.ir.bounds import refuse_unbounded
 from tests import bombs
 
 KIB, GIB = 2**10, 2**30

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.data.dataset import Sample
 from guardianflow.errors import CalibrationUnfit
-from guardianflow.quantization.calibration import (
+from guardianflow.lifecycle.quantization.calibration import (
     choose,
     refuse_evaluated,
     refuse_unlike,
     statistics,
 )
+from guardianflow.vision.data.dataset import Sample
 
 
 def sample(folder, index, brightness, classes=()):

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from guardianflow.data.dataset import load_image
-from guardianflow.measuring.camera import (
+from guardianflow.scenario import Light
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.metrics.camera import (
     FaultKind,
     are_grey,
     check_camera,
     find_faults,
     in_words,
 )
-from guardianflow.scenario import Light
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.synthetic import draw_window
 
 
 @pytest.fixture(scope="module", params=list(Light))

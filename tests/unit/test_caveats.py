@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from guardianflow.care.caveats import of_candidate, of_state
-from guardianflow.care.findings import Code
+from guardianflow.monitoring.caveats import of_candidate, of_state
+from guardianflow.monitoring.findings import Code
 from tests.unit.rotation_world import BASE, INT8, World
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.data import checker, examination
-from guardianflow.data.checker import Checked, check_dataset
-from guardianflow.data.rules import Code
+from guardianflow.vision.data import checker, examination
+from guardianflow.vision.data.checker import Checked, check_dataset
+from guardianflow.vision.data.rules import Code
 from tests.unit.yolo_sets import CLEAN, ROW, draw, edit, found, make
 
 
@@ -48,7 +48,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at an hour after they were written."""
-    from guardianflow.data import cache
+    from guardianflow.vision.data import cache
 
     now = cache.time.time_ns()
     monkeypatch.setattr(cache.time, "time_ns", lambda: now + 3600 * 10**9)

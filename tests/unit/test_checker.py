@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from guardianflow.data import listing
-from guardianflow.data.checker import check_dataset
-from guardianflow.data.dataset import load_image, open_dataset
-from guardianflow.data.decoding import MAX_PIXELS
-from guardianflow.data.findings import errors
-from guardianflow.data.rules import RULES, Code, Severity
-from guardianflow.data.yaml_file import SPLITS
 from guardianflow.errors import DatasetInvalid
+from guardianflow.vision.data import listing
+from guardianflow.vision.data.checker import check_dataset
+from guardianflow.vision.data.dataset import load_image, open_dataset
+from guardianflow.vision.data.decoding import MAX_PIXELS
+from guardianflow.vision.data.findings import errors
+from guardianflow.vision.data.rules import RULES, Code, Severity
+from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import CLEAN, ROW, codes, draw, edit, found, make
 
 # pytest forgets the filters of the process: what Pillow warns about is judged by the checker.

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.checker import figures, prepare, rows, timed
-from guardianflow.data.checker import check_dataset
+from guardianflow.vision.data.checker import check_dataset
 
 
 def test_the_three_steps_run_on_files_without_errors(

@@ -12,12 +12,12 @@ import pytest
 import torch
 import torch._dynamo
 
-from guardianflow.network import checkpoint as module
-from guardianflow.network.checkpoint import Checkpoint, Checkpoints, sole_process
-from guardianflow.network.fitting import fit
-from guardianflow.network.history import EpochFigures
-from guardianflow.network.optimization import MuonAdamW
 from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.network import checkpoint as module
+from guardianflow.vision.network.checkpoint import Checkpoint, Checkpoints, sole_process
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.network.history import EpochFigures
+from guardianflow.vision.network.optimization import MuonAdamW
 from tests.unit.drawn import drawn
 
 # The parent never runs a backward pass: torch forbids one in a process forked after it.
@@ -247,7 +247,7 @@ def test_the_figures_of_an_epoch_survive_a_checkpoint(dataset):
 
 
 def test_a_batch_is_the_same_whoever_asks_for_it_and_when(dataset):
-    from guardianflow.network.batches import Batches
+    from guardianflow.vision.network.batches import Batches
 
     first, second = (
         Batches(dataset.samples("train"), 64, mosaics=0.5, mosaic_epochs=1) for _ in range(2)
@@ -261,7 +261,7 @@ def test_a_batch_is_the_same_whoever_asks_for_it_and_when(dataset):
 
 
 def test_mosaics_come_in_the_first_epochs_alone(dataset):
-    from guardianflow.network.batches import Batches
+    from guardianflow.vision.network.batches import Batches
 
     train = dataset.samples("train")
     with_them = Batches(train, 64, mosaics=1.0, mosaic_epochs=1)

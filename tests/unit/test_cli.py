@@ -13,7 +13,7 @@ import pytest
 from guardianflow.cli import main
 from guardianflow.cli.importing import _only_one
 from guardianflow.errors import InputError
-from guardianflow.orchestration.flowruns import WaitingApproval
+from guardianflow.prefect_api.flowruns import WaitingApproval
 
 WELDING = "donghwa-entec/busan-plant1/welding/ppe"
 PPE = ["--scenario", "donghwa-entec-ppe", "--version", "v1"]
@@ -162,7 +162,7 @@ class Renamed:
 
 def test_a_flow_run_of_any_name_is_answered_and_named(capsys, monkeypatch):
     renamed = Renamed()
-    monkeypatch.setattr("guardianflow.cli.answering.open_orchestrator", lambda **_: renamed)
+    monkeypatch.setattr("guardianflow.cli.approvals.open_orchestrator", lambda **_: renamed)
     words = ("--approver", "Kim Minji", "--reason", "saw the pictures")
     code, out, _ = run(capsys, monkeypatch, "approve", *words)
     assert (code, len(renamed.answered)) == (0, 1)
@@ -262,8 +262,8 @@ def test_a_disk_that_takes_no_file_is_no_defect(capsys, monkeypatch, error, code
     ],
 )
 def test_a_submitted_run_fails_with_the_code_of_its_error(message, code):
-    from guardianflow.cli.work import _failure
-    from guardianflow.orchestration.flowruns import FlowRunInfo
+    from guardianflow.cli.run import _failure
+    from guardianflow.prefect_api.flowruns import FlowRunInfo
 
     run = FlowRunInfo("1", "run", "http://here", "Failed", message, True, False, False)
     error = _failure(run)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from openvino import opset15 as op
 
-from guardianflow.edge import compression, ir
-from guardianflow.edge.serving import IrDetector
-from guardianflow.network.detector import Detector, DetectorShape
+from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.network.detector import Detector, DetectorShape
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -88,7 +88,7 @@ def test_half_the_bits_half_the_size(fp32, tmp_path):
 _OVERFLOW = """
 import sys, json
 import numpy as np
-from guardianflow.edge import compression, ir
+from guardianflow.vision.ir import compression, ir
 ir.forbid_telemetry()
 import nncf, openvino as ov
 from openvino import opset15 as op

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from guardianflow.edge import confined, confinement
-from guardianflow.edge.confined import IR, Request
-from guardianflow.edge.confinement import read_confined
-from guardianflow.edge.reading import BoxForm, ChannelOrder, InputRange, LayoutName
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import ModelInvalid
+from guardianflow.vision.ir import confined, confinement
+from guardianflow.vision.ir.confined import IR, Request
+from guardianflow.vision.ir.confinement import read_confined
+from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
+from guardianflow.vision.ir.serving import IrDetector
 from tests import bombs
 
 GIB = 2**30
@@ -240,7 +240,7 @@ def test_threads_of_the_parent_hold_nothing_in_the_child(model, tmp_path):
 
 def test_the_child_loads_neither_mlflow_nor_torch():
     code = (
-        "import sys\nfrom guardianflow.edge import adaptation, confined, foreign, ir\n"
+        "import sys\nfrom guardianflow.vision.ir import adaptation, confined, foreign, ir\n"
         "class Model:\n    def set_rt_info(self, *said): pass\n"
         "ir.describe(Model(), classes=['a,b'], precision='fp32')\n"
         "print([m for m in ('mlflow', 'torch', 'pandas') if m in sys.modules])"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from guardianflow.data import contamination
-from guardianflow.data.checker import check_dataset
-from guardianflow.data.contamination import (
+from guardianflow.scenario import SyntheticData
+from guardianflow.vision.data import contamination
+from guardianflow.vision.data.checker import check_dataset
+from guardianflow.vision.data.contamination import (
     MAX_DISTANCE,
     Likeness,
     find_duplicates,
@@ -17,11 +18,10 @@ from guardianflow.data.contamination import (
     leak_findings,
     report_contamination,
 )
-from guardianflow.data.rules import Code
-from guardianflow.data.sample import Sample
-from guardianflow.measuring.pictures import pairs_sheet
-from guardianflow.scenario import SyntheticData
-from guardianflow.synthetic import draw_dataset
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.metrics.pictures import pairs_sheet
+from guardianflow.vision.synthetic import draw_dataset
 from tests.unit.yolo_sets import CLEAN, draw, found, make
 
 

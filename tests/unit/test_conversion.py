@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 
 from guardianflow.cli.app import main
-from guardianflow.data.checker import check_dataset
-from guardianflow.data.conversion import Converted, convert_dataset
-from guardianflow.data.dataset import open_dataset
-from guardianflow.data.findings import errors
-from guardianflow.data.foreign_sets import split_of
-from guardianflow.data.kinds import Kind
-from guardianflow.data.splitting import Shares
-from guardianflow.data.yaml_file import SPLITS
 from guardianflow.errors import DatasetInvalid, DiskFull, InputError
+from guardianflow.vision.data.checker import check_dataset
+from guardianflow.vision.data.conversion import Converted, convert_dataset
+from guardianflow.vision.data.dataset import open_dataset
+from guardianflow.vision.data.findings import errors
+from guardianflow.vision.data.foreign_sets import split_of
+from guardianflow.vision.data.kinds import Kind
+from guardianflow.vision.data.splitting import Shares
+from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import draw, make
 
 WIDTH, HEIGHT = 80, 60

@@ -6,13 +6,13 @@ Sums on a GPU come in changing order, so what is held here are figures, not bits
 import pytest
 import torch
 
-from guardianflow.network.assignment import Truth, detection_loss
-from guardianflow.network.batches import Batches
-from guardianflow.network.checkpoint import Checkpoints
-from guardianflow.network.detector import Detector, DetectorShape, make_grid
-from guardianflow.network.fitting import fit
-from guardianflow.network.optimization import make_optimizer
 from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.network.assignment import Truth, detection_loss
+from guardianflow.vision.network.batches import Batches
+from guardianflow.vision.network.checkpoint import Checkpoints
+from guardianflow.vision.network.detector import Detector, DetectorShape, make_grid
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.network.optimization import make_optimizer
 from tests.unit.drawn import CLASSES, drawn
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

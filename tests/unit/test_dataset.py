@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.data.dataset import (
+from guardianflow.errors import DatasetInvalid, ScenarioInvalid
+from guardianflow.scenario import FolderData, ScenarioSpec, SyntheticData
+from guardianflow.vision.data.dataset import (
     Dataset,
     load_image,
     open_dataset,
     open_window,
     prepare_dataset,
 )
-from guardianflow.data.yaml_file import SPLITS
-from guardianflow.errors import DatasetInvalid, ScenarioInvalid
-from guardianflow.scenario import FolderData, ScenarioSpec, SyntheticData
+from guardianflow.vision.data.yaml_file import SPLITS
 
 ROW = "0 0.5 0.5 0.25 0.5\n"
 
@@ -421,7 +421,7 @@ def test_prepare_draws_once_and_opens_folders(
 
 def test_two_processes_that_draw_at_once_agree(tmp_path: Path) -> None:
     code = (
-        "from guardianflow.data.dataset import prepare_dataset\n"
+        "from guardianflow.vision.data.dataset import prepare_dataset\n"
         "from guardianflow.scenario import SyntheticData\n"
         "settings = SyntheticData(kind='synthetic', image_size=64)\n"
         "print(prepare_dataset(settings, ['person']).fingerprint)\n"

@@ -10,11 +10,16 @@ from PIL import Image
 
 from docs.codes import PAGE, written
 from guardianflow.cli.app import main
-from guardianflow.data.checker import check_dataset
-from guardianflow.data.contamination import find_duplicates
-from guardianflow.data.report_page import write_page
-from guardianflow.data.rules import Code
-from guardianflow.data.summary import box_sizes, boxes_by_image, figures_by_split, image_sizes
+from guardianflow.vision.data.checker import check_dataset
+from guardianflow.vision.data.contamination import find_duplicates
+from guardianflow.vision.data.report_page import write_page
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.summary import (
+    box_sizes,
+    boxes_by_image,
+    figures_by_split,
+    image_sizes,
+)
 from tests.unit.yolo_sets import CLEAN, draw, edit, make
 
 EVIL = "<script>alert('x')</script>"

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from guardianflow.network import weights
-from guardianflow.network.assignment import (
+from guardianflow.vision.network import weights
+from guardianflow.vision.network.assignment import (
     Truth,
     assign,
     detection_loss,
     generalized_iou,
     pairwise_iou,
 )
-from guardianflow.network.augmentation import Fitted
-from guardianflow.network.batches import pad_truth
-from guardianflow.network.detector import (
+from guardianflow.vision.network.augmentation import Fitted
+from guardianflow.vision.network.batches import pad_truth
+from guardianflow.vision.network.detector import (
     Detector,
     DetectorShape,
     ExportedDetector,
@@ -151,7 +151,7 @@ def test_weights_that_would_run_code_are_refused(tmp_path):
 
 
 def test_the_export_warns_about_nothing(detector):
-    from guardianflow.edge import ir
+    from guardianflow.vision.ir import ir
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

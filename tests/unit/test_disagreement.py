@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 
-from guardianflow.data.dataset import Sample
-from guardianflow.measuring.detections import Detections, Seen
-from guardianflow.measuring.disagreement import Disagreement, find_disagreements
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.detections import Detections, Seen
+from guardianflow.vision.metrics.disagreement import Disagreement, find_disagreements
 
 CLASSES = ("person", "helmet")
 LEFT, MIDDLE, RIGHT = [0, 0, 20, 40], [40, 0, 60, 40], [80, 0, 100, 40]

@@ -12,9 +12,9 @@ import sys
 
 import pytest
 
-from guardianflow.disk import remove_drafts, scratch, telling_full, told, write_whole
 from guardianflow.errors import ArtifactMissing, DiskFull
-from guardianflow.network.checkpoint import Checkpoint, Checkpoints
+from guardianflow.machine.disk import remove_drafts, scratch, telling_full, told, write_whole
+from guardianflow.vision.network.checkpoint import Checkpoint, Checkpoints
 from tests.room import little_room
 from tests.unit.yolo_sets import make
 

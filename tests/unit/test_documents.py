@@ -11,15 +11,15 @@ import typer.main
 from deployments import apply as applying
 from deployments import local, tool, worker
 from guardianflow import errors
-from guardianflow.care.findings import Code
-from guardianflow.catalog import models as catalog
 from guardianflow.cli.app import app
+from guardianflow.evaluation.gate import GateOutcome
 from guardianflow.events import EventName
-from guardianflow.gate import GateOutcome
 from guardianflow.health.verdict import Verdict
-from guardianflow.orchestration.telling import TOLD
+from guardianflow.mlflow_store import registered_models
+from guardianflow.monitoring.findings import Code
+from guardianflow.prefect_api.notifications import TOLD
 from guardianflow.registry import registration
-from guardianflow.release.state import Kind, ModelAlias
+from guardianflow.registry.release_state import Kind, ModelAlias
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -178,7 +178,13 @@ def test_every_message_and_event_is_in_the_documents():
 
 def test_every_state_is_in_the_concepts():
     concepts = table_rows(text("docs/concepts.md"))
-    statuses = {"champion", "former", catalog.ROLLED_BACK, catalog.REJECTED, catalog.EXPIRED}
+    statuses = {
+        "champion",
+        "former",
+        registered_models.ROLLED_BACK,
+        registered_models.REJECTED,
+        registered_models.EXPIRED,
+    }
     statuses |= {registration.DUPLICATE}
     wanted = [f"| `{one}` |" for one in (*Kind, *GateOutcome, *statuses)]
     wanted += [f"| `@{alias}` |" for alias in ModelAlias]

@@ -17,12 +17,12 @@ from benchmarks.equal_budget import RECIPES, compared, rows
 from benchmarks.judging import Judged, difference, mean_of
 from benchmarks.processor_time import Cost, Spent, charged, probe
 from benchmarks.rival import Rival, write_dataset
-from guardianflow.data.dataset import Sample
 from guardianflow.errors import GuardianflowError
-from guardianflow.measuring.detections import Detections
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.intervals import bootstrap
-from guardianflow.measuring.matching import lay_out
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.detections import Detections
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.intervals import bootstrap
+from guardianflow.vision.metrics.matching import lay_out
 
 SPIN = "import time; end = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guardianflow.data.dataset import Sample
-from guardianflow.measuring.detections import Detections, detections_of
-from guardianflow.measuring.evaluation import evaluate
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.detections import Detections, detections_of
+from guardianflow.vision.metrics.evaluation import evaluate
 
 CLASSES = ("person", "helmet")
 

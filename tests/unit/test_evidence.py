@@ -3,29 +3,35 @@ from datetime import UTC, datetime
 import pytest
 from markdown_it import MarkdownIt
 
-from guardianflow.approval import Answer, ApprovalRule, Choice, Proof
-from guardianflow.evidence.lineage import DataUse, Lineage
-from guardianflow.evidence.numbers import Span, false_alarms_per_100, missed_per_100, rounded, whole
-from guardianflow.evidence.pictures import Picture, Pictures, without_pictures
-from guardianflow.evidence.places import place_of, task_of
-from guardianflow.evidence.sentences import deciding, headline, level_sentence
-from guardianflow.gate import Leaks, Subject, judge
-from guardianflow.markdown import unescaped
-from guardianflow.measuring.comparison import Difference, PairedComparison
-from guardianflow.measuring.disagreement import Disagreement
-from guardianflow.measuring.evaluation import ClassFigures, Evaluation
-from guardianflow.measuring.intervals import Interval
-from guardianflow.measuring.mistakes import Flaw
+from guardianflow.evaluation.gate import Leaks, Subject, judge
+from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.binding import Binding
+from guardianflow.promotion.evidence.lineage import DataUse, Lineage
+from guardianflow.promotion.evidence.numbers import (
+    Span,
+    false_alarms_per_100,
+    missed_per_100,
+    rounded,
+    whole,
+)
+from guardianflow.promotion.evidence.pictures import Picture, Pictures, without_pictures
+from guardianflow.promotion.evidence.places import place_of, task_of
+from guardianflow.promotion.evidence.sentences import deciding, headline, level_sentence
 from guardianflow.promotion.form import decision_text, form_text, outcome_sentence
 from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.registry import ModelAlias, Move
-from guardianflow.release.outcome import operation_of
-from guardianflow.release.remarks import remarks
-from guardianflow.release.state import Kind, Place, Record
+from guardianflow.registry.release_state import Kind, Place, Record
+from guardianflow.registry.rotation.outcome import operation_of
+from guardianflow.registry.rotation.remarks import remarks
 from guardianflow.scenario import GateSettings
-from guardianflow.wording import Language
+from guardianflow.vision.metrics.comparison import Difference, PairedComparison
+from guardianflow.vision.metrics.disagreement import Disagreement
+from guardianflow.vision.metrics.evaluation import ClassFigures, Evaluation
+from guardianflow.vision.metrics.intervals import Interval
+from guardianflow.vision.metrics.mistakes import Flaw
+from guardianflow.wording.language import Language
+from guardianflow.wording.markdown import unescaped
 
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
 EN, KO = Language.EN, Language.KO

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from guardianflow.errors import DatasetInvalid
-from guardianflow.network import device
-from guardianflow.network.detector import Detector, DetectorShape
-from guardianflow.network.device import Precision, cpu_threads
-from guardianflow.network.fitting import fit
-from guardianflow.network.loading import made_ahead
-from guardianflow.network.transfer import carry_over
 from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.network import device
+from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.device import Precision, cpu_threads
+from guardianflow.vision.network.fitting import fit
+from guardianflow.vision.network.loading import made_ahead
+from guardianflow.vision.network.transfer import carry_over
 from tests.unit.drawn import CLASSES, drawn
 
 SETTINGS = TrainingSettings(image_size=64, width=4, epochs=8, batch_size=4, device="cpu")

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from guardianflow.edge import foreign
-from guardianflow.edge.foreign import open_foreign
-from guardianflow.edge.onnx_file import read_header
-from guardianflow.edge.reading import match_classes
 from guardianflow.errors import ModelInvalid
+from guardianflow.vision.ir import foreign
+from guardianflow.vision.ir.foreign import open_foreign
+from guardianflow.vision.ir.onnx_file import read_header
+from guardianflow.vision.ir.reading import match_classes
 
 WEIGHTS = np.arange(7 * 9, dtype=np.float32).reshape(1, 7, 9)
 
@@ -358,7 +358,7 @@ def test_opening_a_file_loads_neither_torch_nor_onnx_nor_ultralytics(tmp_path):
     path = write(tmp_path / "best.onnx")
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from guardianflow.edge.foreign import open_foreign\n"
+        "from guardianflow.vision.ir.foreign import open_foreign\n"
         f"open_foreign(Path({str(path)!r}))\n"
         "print([m for m in ('torch', 'onnx', 'ultralytics', 'pickle5') if m in sys.modules])"
     )

@@ -2,16 +2,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardianflow.gate import GateOutcome, GateReport, Leaks, Rule, Subject, judge, judge_variant
-from guardianflow.gate.report import GateReason
-from guardianflow.gate.sampling import Figure, against_ceiling, against_floor, drawn
-from guardianflow.measuring.comparison import Difference, PairedComparison
-from guardianflow.measuring.cost import VariantCost
-from guardianflow.measuring.evaluation import ClassFigures, Evaluation
-from guardianflow.measuring.intervals import Interval, at_least, at_most, rate_at_least
-from guardianflow.measuring.latency import Latency
-from guardianflow.measuring.speed import SpeedReport, SpeedVerdict
+from guardianflow.evaluation.gate import (
+    GateOutcome,
+    GateReport,
+    Leaks,
+    Rule,
+    Subject,
+    judge,
+    judge_variant,
+)
+from guardianflow.evaluation.gate.report import GateReason
+from guardianflow.evaluation.gate.sampling import Figure, against_ceiling, against_floor, drawn
+from guardianflow.evaluation.speed import SpeedReport, SpeedVerdict
+from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.scenario import GateSettings, Precision
+from guardianflow.vision.metrics.comparison import Difference, PairedComparison
+from guardianflow.vision.metrics.evaluation import ClassFigures, Evaluation
+from guardianflow.vision.metrics.intervals import Interval, at_least, at_most, rate_at_least
+from guardianflow.vision.metrics.latency import Latency
 
 NAME = "a/b-c/d/e"
 SETTINGS = GateSettings(min_map50=0.4, max_regression=0.05)

@@ -14,37 +14,37 @@ import pytest
 import guardianflow
 from deployments.local import State
 from deployments.processes import Record
-from guardianflow.approval import ApprovalRule, Given
-from guardianflow.approval.one_time_codes import read_approvers
-from guardianflow.care.alarms import Told
-from guardianflow.care.drill_report import LastDrill
-from guardianflow.care.silence import Watched
-from guardianflow.catalog.models import ModelSummary
-from guardianflow.data.contamination import ContaminationReport
-from guardianflow.edge.serving import IrDetector
+from guardianflow.evaluation.gate import GateReport
+from guardianflow.evaluation.import_source import Origin
+from guardianflow.evaluation.speed import SpeedReport
+from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.events import ModelEvent
-from guardianflow.gate import GateReport
-from guardianflow.health.box import BoxReport
+from guardianflow.health.box_reports import BoxReport
 from guardianflow.health.report import HealthReport
-from guardianflow.measuring.cost import VariantCost
-from guardianflow.measuring.evaluation import Evaluation
-from guardianflow.measuring.speed import SpeedReport
+from guardianflow.lifecycle.quantization.variants import Making
+from guardianflow.machine.private import write_private
+from guardianflow.machine.servers import KEY_FILE, Keys
+from guardianflow.mlflow_store.registered_models import ModelSummary
+from guardianflow.monitoring.alarms import Told
+from guardianflow.monitoring.drill_report import LastDrill
+from guardianflow.monitoring.silence import Watched
 from guardianflow.names import ModelName
-from guardianflow.network.checkpoint import Checkpoints
-from guardianflow.network.history import EpochFigures
-from guardianflow.network.weights import load_weights
-from guardianflow.private import write_private
+from guardianflow.promotion.approval import ApprovalRule, Given
+from guardianflow.promotion.approval.one_time_codes import read_approvers
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
-from guardianflow.quantization.variants import Making
-from guardianflow.release.entry import Entry, Former, decode, encode
-from guardianflow.release.mirror import HEAD_TAG, MirrorTag, encode_mirror, read_mirror
-from guardianflow.release.state import Kind, Place
+from guardianflow.registry.ledger.entry import Entry, Former, decode, encode
+from guardianflow.registry.ledger.mirror import HEAD_TAG, MirrorTag, encode_mirror, read_mirror
+from guardianflow.registry.release_state import Kind, Place
 from guardianflow.scenario import Scenario, ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
-from guardianflow.servers import KEY_FILE, Keys
 from guardianflow.stored import INTRODUCED, Stored, read_stored
-from guardianflow.tracking.origin import Origin
+from guardianflow.vision.data.contamination import ContaminationReport
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.evaluation import Evaluation
+from guardianflow.vision.network.checkpoint import Checkpoints
+from guardianflow.vision.network.history import EpochFigures
+from guardianflow.vision.network.weights import load_weights
 from tests.golden.make import flows, settings_of
 
 GOLDEN = sorted(path for path in Path("tests/golden").glob("v*") if path.is_dir())

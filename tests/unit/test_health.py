@@ -12,12 +12,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from pydantic import ValidationError
 
-from guardianflow.catalog.models import RegisteredModelInfo
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
-from guardianflow.health import box, limits
+from guardianflow.health import box_reports, limits
+from guardianflow.health.champion_since import Standing
 from guardianflow.health.incident import incident_page
 from guardianflow.health.report import Fallback, HealthReport, number_in, stamp_of
-from guardianflow.health.standing import Standing
 from guardianflow.health.verdict import (
     Figure,
     Judgement,
@@ -28,10 +27,11 @@ from guardianflow.health.verdict import (
     judge,
     rules_of,
 )
-from guardianflow.measuring.camera import CameraFault, FaultKind
-from guardianflow.release.outcome import Operation
+from guardianflow.mlflow_store.registered_models import RegisteredModelInfo
+from guardianflow.registry.rotation.outcome import Operation
 from guardianflow.scenario import HealthPolicy, HealthRule
 from guardianflow.stored import read_stored
+from guardianflow.vision.metrics.camera import CameraFault, FaultKind
 
 POLICY = HealthPolicy(min_map50=0.3, min_images=16, min_objects=30)
 
@@ -136,7 +136,7 @@ def test_a_healthy_window_always_ends_the_row(past):
 
 def test_whoever_decides_on_a_report_loads_no_network():
     # A rollback waits for every import of its process.
-    heavy = ("openvino", "torch", "guardianflow.synthetic")
+    heavy = ("openvino", "torch", "guardianflow.vision.synthetic")
     code = f"""
 import sys, guardianflow.health.reaction
 print([name for name in {heavy} if name in sys.modules])
@@ -150,7 +150,7 @@ def posted(monkeypatch):
     """A report about a champion that nobody has judged, without a server; what was noted of it."""
     now = datetime.now(UTC)
     name = "test/plant-a/welding/ppe"
-    report = box.BoxReport(
+    report = box_reports.BoxReport(
         model=name, version=2, camera="box-7", begin=now - timedelta(minutes=5), end=now,
         frames=600, metrics={"detections_per_frame": 0.1},
     )  # fmt: skip
@@ -170,7 +170,7 @@ def posted(monkeypatch):
         "open_record": lambda *_: "judged",
         "close_record": lambda *_: None,
     }.items():
-        monkeypatch.setattr(box, what, instead)
+        monkeypatch.setattr(box_reports, what, instead)
     return registry, noted
 
 
@@ -184,7 +184,7 @@ def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
     registry, noted = posted
     monkeypatch.setattr(limits, "judged_scenario", gone)
     monkeypatch.setattr(limits, "read_text", gone)
-    [judged] = box.judge_new(registry)
+    [judged] = box_reports.judge_new(registry)
     assert noted == {"posted": "judged"}
     assert judged.policy == HealthPolicy()
     assert judged.verdict is Verdict.INCONCLUSIVE
@@ -195,11 +195,13 @@ def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
     )
     kept = json.dumps({"health": {**policy.model_dump(mode="json"), "tea": 1}, "place": "?"})
     monkeypatch.setattr(limits, "read_text", lambda *_: kept)
-    [judged] = box.judge_new(registry)
+    [judged] = box_reports.judge_new(registry)
     assert (judged.policy, judged.verdict) == (policy, Verdict.FAILING)
     assert judged.reason.endswith("cannot be read, so the limits that stand in it count")
     now = SimpleNamespace(health=policy.model_copy(update={"min_images": 9000}))
-    [judged] = box.judge_new(registry, lambda *named: now if named == ("ppe", "v3") else None)
+    [judged] = box_reports.judge_new(
+        registry, lambda *named: now if named == ("ppe", "v3") else None
+    )
     assert judged.policy.min_images == 9000
     assert judged.reason.endswith("so the limits that ppe v3 has today count")
 
@@ -218,9 +220,9 @@ def test_a_box_report_that_cannot_be_judged_is_set_aside(posted, monkeypatch, er
         raise error
 
     registry, noted = posted
-    monkeypatch.setattr(box, step, failing)
-    monkeypatch.setattr(box, "limits_of", lambda *_: limits.Limits(POLICY))
-    assert box.judge_new(registry) == []
+    monkeypatch.setattr(box_reports, step, failing)
+    monkeypatch.setattr(box_reports, "limits_of", lambda *_: limits.Limits(POLICY))
+    assert box_reports.judge_new(registry) == []
     assert noted["posted"].startswith("It cannot be judged: ")
 
 
@@ -232,10 +234,10 @@ def test_a_server_that_fails_costs_no_report(posted, monkeypatch, error):
         raise error
 
     registry, noted = posted
-    monkeypatch.setattr(box, "limits_of", lambda *_: limits.Limits(POLICY))
-    monkeypatch.setattr(box, "close_record", failing)
+    monkeypatch.setattr(box_reports, "limits_of", lambda *_: limits.Limits(POLICY))
+    monkeypatch.setattr(box_reports, "close_record", failing)
     with pytest.raises(type(error)):
-        box.judge_new(registry)
+        box_reports.judge_new(registry)
     assert noted == {}
 
 
@@ -246,11 +248,11 @@ def test_a_time_that_utc_does_not_know_is_no_time_of_a_window(key, time):
         "model": "test/plant-a/welding/ppe", "version": 2, "camera": "box-7", "frames": 6,
         "begin": "2026-11-25T08:00:00+09:00", "end": "2026-11-25T09:00:00+09:00",
     }  # fmt: skip
-    assert "+09:00" in box.BoxReport.model_validate(given).model_dump_json()
+    assert "+09:00" in box_reports.BoxReport.model_validate(given).model_dump_json()
     with pytest.raises(ValidationError, match="the year 1"):
-        box.BoxReport.model_validate(given | {key: time})
+        box_reports.BoxReport.model_validate(given | {key: time})
     with pytest.raises(StoredUnreadable, match="the year 1"):
-        read_stored(box.BoxReport, json.dumps(given | {key: time}), "it")
+        read_stored(box_reports.BoxReport, json.dumps(given | {key: time}), "it")
 
 
 @pytest.mark.parametrize("start_time", [10**15, -(10**15), 2**63 - 1, 0])
@@ -295,6 +297,6 @@ def test_a_box_report_that_cannot_be_read_is_set_aside(posted, monkeypatch):
         raise StoredUnreadable("of another time.")
 
     registry, noted = posted
-    monkeypatch.setattr(box, "read_record", unreadable)
-    assert box.judge_new(registry) == []
+    monkeypatch.setattr(box_reports, "read_record", unreadable)
+    assert box_reports.judge_new(registry) == []
     assert noted == {"posted": "of another time."}

@@ -7,13 +7,13 @@ from PIL import Image
 from benchmarks import false_rollbacks, flow_overhead, frames, reaction, right_action
 from benchmarks.false_rollbacks import Judged, detected, healthy
 from benchmarks.windows import METRIC, Champion, Window, thinned
-from guardianflow.data.dataset import load_image, open_dataset
-from guardianflow.data.sample import Sample
 from guardianflow.health.figures import Sampled
-from guardianflow.measuring.camera import FaultKind, find_faults
-from guardianflow.measuring.detections import Detections, Seen
 from guardianflow.scenario import HealthPolicy, Light
-from guardianflow.synthetic import draw_window
+from guardianflow.vision.data.dataset import load_image, open_dataset
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.metrics.camera import FaultKind, find_faults
+from guardianflow.vision.metrics.detections import Detections, Seen
+from guardianflow.vision.synthetic import draw_window
 
 POLICY = HealthPolicy()
 GOOD, BAD = POLICY.min_map50 + 0.2, POLICY.min_map50 - 0.2

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardianflow.measuring.comparison import compare
-from guardianflow.measuring.detections import Seen
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.intervals import at_least, at_most, bootstrap, interval, once
-from guardianflow.measuring.matching import lay_out
+from guardianflow.vision.metrics.comparison import compare
+from guardianflow.vision.metrics.detections import Seen
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.intervals import at_least, at_most, bootstrap, interval, once
+from guardianflow.vision.metrics.matching import lay_out
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 
 CLASSES = ("person", "helmet")
@@ -58,7 +58,7 @@ def test_blocks_of_draws_change_nothing(monkeypatch):
     detections, samples = random_set(np.random.default_rng(4), images=20, classes=2)
     layout = lay_out(detections, samples)
     whole = bootstrap(layout, 2, 0.4, draws=30)
-    monkeypatch.setattr("guardianflow.measuring.intervals._BLOCK", 200)
+    monkeypatch.setattr("guardianflow.vision.metrics.intervals._BLOCK", 200)
     parts = bootstrap(layout, 2, 0.4, draws=30)
     assert np.array_equal(whole.map50_95(), parts.map50_95())
     assert np.array_equal(whole.recall, parts.recall)

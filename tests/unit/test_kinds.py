@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from guardianflow.data.checker import check_dataset
-from guardianflow.data.documents import read_json, read_xml
-from guardianflow.data.findings import Fault, Finding
-from guardianflow.data.kinds import Kind, recognise
-from guardianflow.data.rules import Code
-from guardianflow.data.yaml_file import SPLITS
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario.file import read_scenario_file
+from guardianflow.vision.data.checker import check_dataset
+from guardianflow.vision.data.documents import read_json, read_xml
+from guardianflow.vision.data.findings import Fault, Finding
+from guardianflow.vision.data.kinds import Kind, recognise
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import ROW, draw, make
 
 

@@ -7,15 +7,15 @@ import pytest
 from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, _validate_metric_name
 from PIL import Image
 
-from guardianflow.data.sample import Sample
-from guardianflow.edge.ir import join_names
-from guardianflow.edge.serving import split_names
-from guardianflow.measuring import lettering
-from guardianflow.measuring.curves import confusion_table, threshold_curves
-from guardianflow.measuring.detections import Detections, Seen
-from guardianflow.measuring.mistakes import judge_boxes
-from guardianflow.measuring.pictures import draw_detections
 from guardianflow.names import class_key, metric_key
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.ir.ir import join_names
+from guardianflow.vision.ir.serving import split_names
+from guardianflow.vision.metrics import lettering
+from guardianflow.vision.metrics.curves import confusion_table, threshold_curves
+from guardianflow.vision.metrics.detections import Detections, Seen
+from guardianflow.vision.metrics.mistakes import judge_boxes
+from guardianflow.vision.metrics.pictures import draw_detections
 
 NAMES = ("안전모", "Safety Vest (50 %)", "_$a$b$^{", "../x", ".", "NO-Hardhat", "a,b", "[x]")
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from guardianflow.orchestration.listing import of_flow
+from guardianflow.prefect_api.listing import of_flow
 
 
 class Prefect:

@@ -1,7 +1,7 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from guardianflow.markdown import Markdown, cell, plain, prose, table, unescaped
+from guardianflow.wording.markdown import Markdown, cell, plain, prose, table, unescaped
 
 READER = MarkdownIt("gfm-like", {"html": True})
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardianflow.measuring.matching import IOUS, lay_out, meet
+from guardianflow.vision.metrics.matching import IOUS, lay_out, meet
 from tests.unit.coco import coco_hits
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardianflow.catalog.models import ModelSummary
+from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
-from guardianflow.release.mirror import HEAD_TAG, encode_mirror, read_mirror
-from guardianflow.release.rotation import find_drift
-from guardianflow.release.state import Place
+from guardianflow.registry.ledger.mirror import HEAD_TAG, encode_mirror, read_mirror
+from guardianflow.registry.release_state import Place
+from guardianflow.registry.rotation.rules import find_drift
 from tests.unit.rotation_world import BASE, INT4, INT8
 
 NAMES = (BASE, INT8, INT4)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from guardianflow.data.dataset import Sample
-from guardianflow.measuring.album import FILES, draw_album
-from guardianflow.measuring.detections import Seen
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.mistakes import Outcome, judge_boxes
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.album import FILES, draw_album
+from guardianflow.vision.metrics.detections import Seen
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.mistakes import Outcome, judge_boxes
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 
 CLASSES = ("person", "helmet")

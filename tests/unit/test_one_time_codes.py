@@ -8,7 +8,8 @@ import pytest
 from pyotp.totp import TOTP
 
 from guardianflow import __version__
-from guardianflow.approval.one_time_codes import (
+from guardianflow.errors import InputError, StoredNewer
+from guardianflow.promotion.approval.one_time_codes import (
     approvers_file,
     dismiss,
     enrol,
@@ -16,7 +17,6 @@ from guardianflow.approval.one_time_codes import (
     read_approvers,
     write_approvers,
 )
-from guardianflow.errors import InputError, StoredNewer
 
 # RFC 6238, appendix B: the key in base32, and the last six digits of its SHA-1 codes.
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from guardianflow.network.detector import Detector, DetectorShape
-from guardianflow.network.optimization import MuonAdamW, make_optimizer, orthogonalize
 from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.optimization import MuonAdamW, make_optimizer, orthogonalize
 
 
 @settings(max_examples=50)

@@ -10,8 +10,8 @@ from flows import reconcile as module
 from flows.reconcile import reconcile
 from guardianflow.errors import InputError
 from guardianflow.events import EventName
-from guardianflow.orchestration.flowruns import FlowRunInfo
-from guardianflow.orchestration.machinery import START_WORKER
+from guardianflow.prefect_api.flowruns import FlowRunInfo
+from guardianflow.prefect_api.server_state import START_WORKER
 
 NAME = "test/lab-bench/welding/ppe"
 

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.data.dataset import Sample
-from guardianflow.links import picture_links
-from guardianflow.measuring.detections import Detections
-from guardianflow.measuring.pictures import (
+from guardianflow.mlflow_store.links import picture_links
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.detections import Detections
+from guardianflow.vision.metrics.pictures import (
     comparison_sheet,
     contact_sheet,
     draw_detections,
     training_curves,
 )
-from guardianflow.network.history import EpochFigures
+from guardianflow.vision.network.history import EpochFigures
 
 CLASSES = ("person", "helmet")
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.ppe_real_small import read_manifest, rebuild, shrink, translate
-from guardianflow.data.dataset import open_dataset
 from guardianflow.errors import InputError
+from guardianflow.vision.data.dataset import open_dataset
 
 SPLITS = ("train", "val", "test")
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardianflow.measuring.evaluation import evaluate
-from guardianflow.measuring.matching import lay_out
-from guardianflow.measuring.precision import ALL, SIZES, average_precisions, curves
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.precision import ALL, SIZES, average_precisions, curves
 from tests.unit.coco import coco_precisions
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 

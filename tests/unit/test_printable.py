@@ -5,17 +5,17 @@ import pytest
 from pydantic import ValidationError
 from rich.progress import Progress, TextColumn
 
-from guardianflow.approval import Answer, Choice
 from guardianflow.cli import output
 from guardianflow.cli.output import Terminal
 from guardianflow.cli.release import _show_proposal
 from guardianflow.errors import ModelInvalid
 from guardianflow.events import ModelEvent
-from guardianflow.markdown import plain
 from guardianflow.names import ModelName
-from guardianflow.printable import printable
-from guardianflow.release.request import Request
-from guardianflow.release.state import Kind
+from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.registry.release_state import Kind
+from guardianflow.registry.rotation.request import Request
+from guardianflow.wording.markdown import plain
+from guardianflow.wording.printable import printable
 
 CLEAR = "\x1b[2J\x1b[1;31m"
 TITLE = "\x1b]0;owned\x07"

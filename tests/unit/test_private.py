@@ -14,10 +14,10 @@ import pytest
 from deployments import demo, local
 from deployments.processes import Record, spawn
 from deployments.state import code_of_now
-from guardianflow.data.cache import Cache
 from guardianflow.errors import InputError
-from guardianflow.private import private_folder, write_private
-from guardianflow.servers import Keys, find_servers, private_home
+from guardianflow.machine.private import private_folder, write_private
+from guardianflow.machine.servers import Keys, find_servers, private_home
+from guardianflow.vision.data.cache import Cache
 
 ROOT = os.getuid() == 0
 

@@ -5,9 +5,9 @@ import openvino as ov
 import pytest
 from openvino import opset15 as op
 
-from guardianflow.edge import ir
-from guardianflow.edge.processing import with_processing, wrap
-from guardianflow.edge.serving import IrDetector, letterbox, select
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.processing import with_processing, wrap
+from guardianflow.vision.ir.serving import IrDetector, letterbox, select
 
 # Height and width: odd, portrait, smaller than the input, lines, exact, ties of rounding.
 FRAMES = [

@@ -13,10 +13,6 @@ from pyotp.totp import TOTP
 
 from flows import promotion
 from flows.approval_form import given_answer, unusable
-from guardianflow.approval import Answer, ApprovalRule, Choice, Identity, Proof, one_time_codes
-from guardianflow.approval.one_time_codes import enrol, read_approvers
-from guardianflow.catalog.artifacts import SHA_TAG, SIZE_TAG, registered_files
-from guardianflow.catalog.models import STATUS_TAG
 from guardianflow.errors import (
     ApprovalVoid,
     ArtifactMissing,
@@ -24,13 +20,24 @@ from guardianflow.errors import (
     ReleaseChanged,
     VersionNotReady,
 )
-from guardianflow.orchestration.flowruns import describe_run
+from guardianflow.mlflow_store.artifacts import SHA_TAG, SIZE_TAG, registered_files
+from guardianflow.mlflow_store.registered_models import STATUS_TAG
+from guardianflow.prefect_api.flowruns import describe_run
 from guardianflow.promotion import decide, question, rejections, steps
+from guardianflow.promotion.approval import (
+    Answer,
+    ApprovalRule,
+    Choice,
+    Identity,
+    Proof,
+    one_time_codes,
+)
+from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers
 from guardianflow.promotion.binding import bind
 from guardianflow.promotion.question import Question
-from guardianflow.promotion.recorded import in_words, void_in_words
+from guardianflow.promotion.recorded_messages import in_words, void_in_words
 from guardianflow.scenario.version import JUDGING
-from guardianflow.wording import Language
+from guardianflow.wording.language import Language
 from tests.unit.test_evidence import NAME, proposal
 
 EN, KO = Language.EN, Language.KO

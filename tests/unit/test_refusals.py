@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from guardianflow.errors import Refused
-from guardianflow.release import refusals
-from guardianflow.release.state import Kind, Place, Record, Situation
+from guardianflow.registry.release_state import Kind, Place, Record, Situation
+from guardianflow.registry.rotation import refusals
 
 BASE = "a/b-c/d/e"
 TWIN = f"{BASE}__openvino_int8"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardianflow.data.dataset import Sample, open_dataset
 from guardianflow.errors import InputError
-from guardianflow.measuring.detections import Seen
-from guardianflow.measuring.relabelling import export_errors
+from guardianflow.vision.data.dataset import Sample, open_dataset
+from guardianflow.vision.metrics.detections import Seen
+from guardianflow.vision.metrics.relabelling import export_errors
 from tests.unit.scenes import LEFT, RIGHT, found
 
 CLASSES = ("person", "helmet")

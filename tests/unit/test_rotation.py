@@ -18,7 +18,8 @@ from guardianflow.errors import (
     SourceNotChampion,
     VersionQuarantined,
 )
-from guardianflow.release.rotation import (
+from guardianflow.registry.release_state import Aliases, Kind, Place, Record
+from guardianflow.registry.rotation.rules import (
     adopt,
     all_quarantined,
     check_expected,
@@ -31,7 +32,6 @@ from guardianflow.release.rotation import (
     roll_back,
     unguarded,
 )
-from guardianflow.release.state import Aliases, Kind, Place, Record
 from tests.unit.rotation_world import BASE, INT4, INT8, World
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from guardianflow.errors import NoRollbackTarget, Refused
-from guardianflow.release.rotation import (
+from guardianflow.registry.release_state import Decision, Kind, Record
+from guardianflow.registry.rotation.rules import (
     adopt,
     find_drift,
     find_hold,
@@ -22,7 +23,6 @@ from guardianflow.release.rotation import (
     roll_back,
     unguarded,
 )
-from guardianflow.release.state import Decision, Kind, Record
 from tests.chaos.evidence import Entry
 from tests.chaos.law import Law
 from tests.unit.rotation_world import BASE, INT4, INT8, World

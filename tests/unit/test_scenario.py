@@ -11,7 +11,7 @@ from pydantic import ValidationError, create_model
 
 from guardianflow import stored
 from guardianflow.errors import NameInvalid, ScenarioInvalid
-from guardianflow.orchestration import control
+from guardianflow.prefect_api import control
 from guardianflow.scenario import (
     FolderData,
     GateSettings,

@@ -9,10 +9,9 @@ import psutil
 import pytest
 
 from guardianflow.cli.output import print_error
-from guardianflow.connection import connect
 from guardianflow.errors import InputError, StoredNewer
-from guardianflow.private import write_private
-from guardianflow.servers import (
+from guardianflow.machine.private import write_private
+from guardianflow.machine.servers import (
     Keys,
     find_servers,
     home,
@@ -20,6 +19,7 @@ from guardianflow.servers import (
     use_servers,
     without_secrets,
 )
+from guardianflow.mlflow_store.client import connect
 
 THIS = {"name": "x", "pid": os.getpid(), "created": psutil.Process().create_time(), "log": "x"}
 STATE = {

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from guardianflow.data.dataset import Sample
-from guardianflow.edge import compression, ir, serving
-from guardianflow.edge.serving import IrDetector, letterbox, select
-from guardianflow.measuring.detections import detections_of
-from guardianflow.measuring.latency import instruction_set, measure_latency
-from guardianflow.network.batches import Batches
-from guardianflow.network.detector import Detector, DetectorShape
-from guardianflow.network.fitting import detect_samples
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.ir import compression, ir, serving
+from guardianflow.vision.ir.serving import IrDetector, letterbox, select
+from guardianflow.vision.metrics.detections import detections_of
+from guardianflow.vision.metrics.latency import instruction_set, measure_latency
+from guardianflow.vision.network.batches import Batches
+from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.fitting import detect_samples
 
 CLASSES = ("person", "helmet", "vest")
 
@@ -186,8 +186,8 @@ seen = []
 sys.addaudithook(lambda event, args: seen.append((event, args)) if event in (
     "socket.connect", "socket.getaddrinfo", "socket.sendto") else None)
 from guardianflow import quantization, training
-from guardianflow.edge import compression, ir
-from guardianflow.network.detector import Detector, DetectorShape
+from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.network.detector import Detector, DetectorShape
 model = ir.convert(Detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
 folder = ir.save(model, Path({str(tmp_path)!r}))
 compression.quantize(folder, [np.zeros((64, 64, 3), np.uint8)] * 2, compression.Preset.MIXED)

@@ -7,17 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from guardianflow.edge import ir
-from guardianflow.measuring import speed
-from guardianflow.measuring.latency import Latency
-from guardianflow.measuring.speed import SpeedVerdict, compare_speed
-from guardianflow.network.detector import Detector, DetectorShape
+from guardianflow.evaluation import speed
+from guardianflow.evaluation.speed import SpeedVerdict, compare_speed
+from guardianflow.vision.ir import ir
+from guardianflow.vision.metrics.latency import Latency
+from guardianflow.vision.network.detector import Detector, DetectorShape
 
 LIMITED = """
 import sys
 from pathlib import Path
 import numpy as np
-from guardianflow.measuring.speed import compare_speed
+from guardianflow.evaluation.speed import compare_speed
 frame = np.zeros((64, 64, 3), np.uint8)
 report = compare_speed(Path(sys.argv[1]), Path(sys.argv[1]), [frame], rounds=4)
 print(report.default.precision)

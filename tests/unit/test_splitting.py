@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 
 from guardianflow.cli.app import main
-from guardianflow.data.checker import check_dataset
-from guardianflow.data.contamination import exported_from, find_groups
-from guardianflow.data.dataset import open_dataset, refuse_alike
-from guardianflow.data.findings import errors
-from guardianflow.data.rules import MIXED, Code
-from guardianflow.data.splitting import Shares, fresh_folder, split_dataset
-from guardianflow.data.yaml_file import SPLITS
 from guardianflow.errors import DatasetInvalid, DiskFull, InputError
 from guardianflow.scenario import FolderData, NearDuplicates, SyntheticData
+from guardianflow.vision.data.checker import check_dataset
+from guardianflow.vision.data.contamination import exported_from, find_groups
+from guardianflow.vision.data.dataset import open_dataset, refuse_alike
+from guardianflow.vision.data.findings import errors
+from guardianflow.vision.data.rules import MIXED, Code
+from guardianflow.vision.data.splitting import Shares, fresh_folder, split_dataset
+from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import CLEAN, ROW, draw, found, make
 
 SHARES = Shares(val=0.2, test=0.2, seed=3)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from benchmarks.spoiled import CLASSES, Trained, half_blind, noisy, scenario, swapped
-from guardianflow.edge import ir
-from guardianflow.network.detector import Detector, DetectorShape, make_grid
-from guardianflow.network.weights import save_weights
+from guardianflow.vision.ir import ir
+from guardianflow.vision.network.detector import Detector, DetectorShape, make_grid
+from guardianflow.vision.network.weights import save_weights
 
 SIDE = 64
 

@@ -11,21 +11,21 @@ import pytest
 
 from flows.status_page import _rows
 from guardianflow import __version__
-from guardianflow.approval import Answer, Choice
-from guardianflow.approval.policy import Given
-from guardianflow.catalog.models import ModelSummary
 from guardianflow.errors import StoredNewer, StoredUnreadable
-from guardianflow.health.box import BoxReport
-from guardianflow.markdown import cell
+from guardianflow.health.box_reports import BoxReport
+from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
+from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Given
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
-from guardianflow.release.entry import decode
-from guardianflow.release.mirror import HEAD_TAG, read_mirror
-from guardianflow.release.outcome import operation_of
-from guardianflow.release.state import Kind, Place
+from guardianflow.registry.ledger.entry import decode
+from guardianflow.registry.ledger.mirror import HEAD_TAG, read_mirror
+from guardianflow.registry.release_state import Kind, Place
+from guardianflow.registry.rotation.outcome import operation_of
 from guardianflow.scenario import Scenario
 from guardianflow.stored import Stored, read_stored
+from guardianflow.wording.markdown import cell
 from tests.unit.test_golden import DOCUMENTS, lines_of, load
 
 GOLDEN = Path("tests/golden/v0.1.0")

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guardianflow.data.dataset import Dataset, load_image, open_dataset
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario import Light, SyntheticData
-from guardianflow.synthetic import draw_dataset, draw_window
-from guardianflow.synthetic.canvas import Canvas
-from guardianflow.synthetic.scene import DRAWABLE, draw_scene
+from guardianflow.vision.data.dataset import Dataset, load_image, open_dataset
+from guardianflow.vision.synthetic import draw_dataset, draw_window
+from guardianflow.vision.synthetic.canvas import Canvas
+from guardianflow.vision.synthetic.scene import DRAWABLE, draw_scene
 
 
 def settings(**changes: object) -> SyntheticData:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardianflow.edge.serving import SHOWN_THRESHOLD
-from guardianflow.measuring.intervals import count
-from guardianflow.measuring.matching import lay_out
-from guardianflow.measuring.thresholds import choose_thresholds
+from guardianflow.vision.ir.serving import SHOWN_THRESHOLD
+from guardianflow.vision.metrics.intervals import count
+from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.thresholds import choose_thresholds
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 
 CLASSES = ("person", "helmet")

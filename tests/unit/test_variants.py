@@ -9,15 +9,15 @@ import pytest
 from openvino import opset15 as op
 from PIL import Image
 
-from guardianflow.data.dataset import Dataset
-from guardianflow.data.sample import Sample
-from guardianflow.edge import ir
-from guardianflow.edge.compression import Preset
-from guardianflow.edge.serving import IrDetector
 from guardianflow.errors import CalibrationUnfit
-from guardianflow.quantization import variants
-from guardianflow.quantization.calibration import choose, refuse_unlike
+from guardianflow.lifecycle.quantization import variants
+from guardianflow.lifecycle.quantization.calibration import choose, refuse_unlike
 from guardianflow.scenario import QuantizationSettings
+from guardianflow.vision.data.dataset import Dataset
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.compression import Preset
+from guardianflow.vision.ir.serving import IrDetector
 
 SIDE, CELL = 64, 8
 CELLS = SIDE // CELL

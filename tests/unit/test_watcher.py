@@ -14,8 +14,8 @@ from prefect.states import Cancelled, Completed, Failed, Paused, Pending, Runnin
 from deployments import watcher as module
 from deployments.processes import MARK, spawn, trim_logs
 from deployments.watcher import AGAIN_S, EVERY_S, Watcher, look_once
-from guardianflow.orchestration.control import Orchestrator
-from guardianflow.orchestration.flowruns import describe_run
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.flowruns import describe_run
 
 
 class Prefect:

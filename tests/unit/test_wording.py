@@ -2,8 +2,8 @@ import string
 
 import pytest
 
-from guardianflow.gate import Rule
-from guardianflow.wording import TEXTS, Language, say
+from guardianflow.evaluation.gate import Rule
+from guardianflow.wording.language import TEXTS, Language, say
 
 
 def placeholders(text):

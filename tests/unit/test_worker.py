@@ -17,7 +17,7 @@ from deployments.named import named_prefect
 from deployments.tool import main as tool
 from deployments.worker import PYTHON
 from deployments.worker import main as work
-from guardianflow.servers import STATE_FILE, Keys
+from guardianflow.machine.servers import STATE_FILE, Keys
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from starlette.testclient import TestClient
 
 from deployments.guard import Guard
 from guardianflow.cli import main
-from guardianflow.connection import border, connect
 from guardianflow.errors import (
     InputError,
     OrchestratorUnavailable,
@@ -17,7 +16,8 @@ from guardianflow.errors import (
     RegistryUnavailable,
     VersionNotReady,
 )
-from guardianflow.orchestration.control import Orchestrator
+from guardianflow.mlflow_store.client import border, connect
+from guardianflow.prefect_api.control import Orchestrator
 from tests.strangers import PAGE, answering, own_certificate
 
 GATEWAYS = [

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from guardianflow.data.checker import Checked, check_dataset
-from guardianflow.data.findings import Finding
-from guardianflow.data.rules import Code
+from guardianflow.vision.data.checker import Checked, check_dataset
+from guardianflow.vision.data.findings import Finding
+from guardianflow.vision.data.rules import Code
 
 ROW = "0 0.5 0.5 0.25 0.5\n"
 CLEAN = ROW + "1 0.2 0.2 0.1 0.2\n"

@@ -1,0 +1,166 @@
+"""The commands that find what is wrong and mend it: doctor, repair."""
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from guardianflow.cli.opening import open_registry
+from guardianflow.cli.output import JsonFlag, actor, meter, print_result, stdout
+from guardianflow.cli.release import NameArgument, ReasonOption, show_moves
+from guardianflow.errors import GuardianflowError, InputError
+from guardianflow.machine.servers import find_servers
+from guardianflow.monitoring.findings import FileCheck, Finding, Severity
+from guardianflow.names import ModelName
+
+_REFUSED = 3
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
+
+
+class Keep(StrEnum):
+    """Which of the two is right where the ledger and the aliases differ."""
+
+    LEDGER = "ledger"
+    MLFLOW = "mlflow"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for name, command in (("doctor", doctor), ("repair", repair)):
+        app.command(name, rich_help_panel="Care")(command)
+
+
+def doctor(
+    name: Annotated[str, typer.Argument(help="One model and its release; without it all.")] = "",
+    files: Annotated[
+        FileCheck,
+        typer.Option(
+            help="Compare files by name and size, or fetch them all and compare every byte."
+        ),
+    ] = FileCheck.SIZE,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is wrong, and which command mends it; exit code 3 where there is an error.
+
+    Compares the ledger with the aliases, the versions, their files and their tags. Where a Prefect
+    server is named: also its automations, schedules and workers. Changes nothing.
+
+    [bold]Examples[/]
+
+    guardianflow doctor
+
+    guardianflow doctor donghwa-entec/busan-plant1/welding/ppe --files sha256
+    """
+    public = ModelName.parse(name).public if name else None
+    registry = open_registry(quiet=as_json)
+    from guardianflow.monitoring.doctor import (
+        asked_about,
+        examine_release,
+        examine_server,
+        find_releases,
+        said_once,
+    )
+    from guardianflow.monitoring.silence import find_silent
+    from guardianflow.monitoring.survey import champions_of
+
+    found = [*examine_server(registry), *_of_prefect()]
+    sights, asked = find_releases(registry, public), asked_about(registry)
+    with meter(quiet=as_json or not sights) as show:
+        for count, sight in enumerate(sights):
+            show("examining releases", count, len(sights))
+            found += examine_release(registry, sight.base, files=files, asked=asked)
+        show("examining releases", len(sights), len(sights))
+    found = said_once([*found, *find_silent(registry, champions_of(sights), watch=False)])
+    if not as_json:
+        _show(found, len(sights))
+    print_result(
+        {"releases": len(sights), "findings": [finding.to_json() for finding in found]},
+        as_json=as_json,
+    )
+    if any(finding.severity is Severity.ERROR for finding in found):
+        raise typer.Exit(_REFUSED)
+
+
+def _of_prefect() -> list[Finding]:
+    """What is wrong with the Prefect server; nothing where none is named: MLflow alone will do."""
+    from guardianflow.monitoring.prefect_checks import examine_machinery, of_orchestrator
+
+    address = find_servers().prefect
+    if not address:
+        return []
+    # Prefect takes a second to import.
+    from guardianflow.prefect_api.control import Orchestrator
+
+    try:
+        return examine_machinery(Orchestrator(address).machinery(), datetime.now(UTC))
+    except GuardianflowError as error:
+        return [of_orchestrator(error)]
+
+
+def _show(findings: Sequence[Finding], releases: int) -> None:
+    """The findings by release, the release with the worst first."""
+    examined = f"{releases} release{'' if releases == 1 else 's'} examined"
+    if not findings:
+        stdout.print(f"all is well: {examined}", style="green")
+        return
+    by_release: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_release.setdefault(finding.base, []).append(finding)
+    for base, mine in by_release.items():
+        stdout.print(f"[bold]{escape(base or 'the servers')}[/]", soft_wrap=True)
+        for finding in mine:
+            style = _STYLES[finding.severity]
+            stdout.print(
+                f"  [{style}]{finding.severity}[/] {finding.code}: {escape(finding.message)}",
+                soft_wrap=True,
+            )
+            stdout.print(f"    {escape(finding.remedy)}", soft_wrap=True)
+    counts = Counter(finding.severity for finding in findings)
+    said = ", ".join(
+        f"{counts[severity]} {severity}{'' if counts[severity] == 1 else 's'}"
+        for severity in Severity
+        if counts[severity]
+    )
+    stdout.print(f"{said}; {examined}")
+
+
+def repair(
+    name: NameArgument,
+    keep: Annotated[
+        Keep, typer.Option(help="ledger: put the aliases back. mlflow: accept them as they are.")
+    ],
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Mend a model whose aliases or tags somebody changed by hand in the MLflow UI.
+
+    Finishes what was interrupted, puts the aliases back (or accepts them) as an operation of the
+    history, and writes the status of the versions again.
+
+    [bold]Examples[/]
+
+    guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep ledger --reason "a slip"
+
+    guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep mlflow --reason "by Kim"
+    """
+    public = ModelName.parse(name).public
+    if len(reason.strip()) < 3:
+        raise InputError("A repair needs a --reason.", remedy='Say why: --reason "..."')
+    registry = open_registry(quiet=as_json)
+    operation = registry.repair(
+        public, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
+    )
+    from guardianflow.monitoring.reconciliation import mend_tags
+
+    tags = mend_tags(registry, ModelName.parse(public).base)
+    if not as_json:
+        show_moves(f"repair {public}", operation.moves)
+        stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
+        for said in tags:
+            stdout.print(said, style="green", soft_wrap=True, markup=False)
+    print_result({**operation.to_json(), "tags": tags}, as_json=as_json)

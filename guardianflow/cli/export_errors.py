@@ -1,0 +1,125 @@
+"""The command that hands over what a detector got wrong to whoever labels: export-errors."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.opening import open_registry
+from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
+from guardianflow.errors import DatasetInvalid, NoCandidate
+from guardianflow.names import ModelName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+    from guardianflow.vision.data.dataset import Sample
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("export-errors", rich_help_panel="Care")(export_errors)
+
+
+def export_errors(
+    name: Annotated[str, typer.Argument(help="Base or variant whose mistakes are wanted.")],
+    to: Annotated[Path, typer.Option("--to", help="A new or empty folder.")],
+    model_version: Annotated[
+        int | None, typer.Option(help="The version; without it @champion, else @candidate.", min=1)
+    ] = None,
+    window: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YOLO data set whose split test is looked at; without it the evaluation set."
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the images with missed objects or false alarms as a YOLO set, to label them again.
+
+    labels/ holds the labels of now, predictions/ what the model showed, reasons.csv why each
+    image is there.
+
+    [bold]Examples[/]
+
+    guardianflow export-errors donghwa-entec/busan-plant1/welding/ppe --to errors
+
+    guardianflow export-errors donghwa-entec/busan-plant1/welding/ppe --window frames --to errors
+    """
+    public = ModelName.parse(name).public
+    from guardianflow.vision.metrics.relabelling import export_errors as write
+    from guardianflow.vision.metrics.relabelling import refuse_full
+
+    refuse_full(to)
+    registry = open_registry(quiet=as_json)
+    from guardianflow.evaluation.measurement import measure_version
+
+    info = _version(registry, public, model_version)
+    samples, classes, where = _images(registry, info, window)
+    with meter(quiet=as_json) as show:
+        measured = measure_version(
+            registry,
+            info.name,
+            info.version,
+            samples,
+            classes,
+            on_progress=lambda done, total: show("look", done, total),
+        )
+    title = f"mistakes of {info.name} version {info.version} on {where}"
+    made = write(measured.seen, samples, classes, to, title=title)
+    if not as_json:
+        stdout.print(
+            f"{info.name} version {info.version}: {made.images} of {made.of_images} images with "
+            f"{made.missed} missed objects and {made.false} false alarms -> {made.folder}",
+            soft_wrap=True,
+            markup=False,
+        )
+        if made.images:
+            say(f"next: correct its labels, then guardianflow dataset check {made.folder}")
+    print_result(
+        {"model_name": info.name, "version": info.version, **made.model_dump()}, as_json=as_json
+    )
+
+
+def _version(
+    registry: "ModelRegistryManager", name: str, version: int | None
+) -> "RegisteredModelInfo":
+    from guardianflow.registry import ModelAlias
+
+    if version is not None:
+        return registry.get_version(name, version)
+    for alias in (ModelAlias.CHAMPION, ModelAlias.CANDIDATE):
+        if info := registry.get_by_alias(name, alias):
+            return info
+    raise NoCandidate(
+        f"{name} has no @champion and no @candidate.",
+        remedy="Name a version with --model-version; `guardianflow models` lists them.",
+        name=name,
+    )
+
+
+def _images(
+    registry: "ModelRegistryManager", info: "RegisteredModelInfo", window: Path | None
+) -> "tuple[Sequence[Sample], tuple[str, ...], str]":
+    """The labelled images, their classes, and what they are called."""
+    from guardianflow.evaluation.measurement import (
+        evaluation_digest,
+        evaluation_set,
+        recorded_scenario,
+    )
+    from guardianflow.vision.data.dataset import open_window
+
+    scenario = recorded_scenario(registry, info)
+    if window is None:
+        digest = evaluation_digest(registry, info)
+        if scenario is None:
+            raise DatasetInvalid(
+                f"No scenario is recorded with {info.name} version {info.version}, so its "
+                "evaluation set is unknown.",
+                remedy="Name a data set with --window.",
+            )
+        dataset, samples = evaluation_set(scenario, recorded=digest)
+        return samples, dataset.classes, "its evaluation set"
+    dataset = open_window(window, scenario)
+    return dataset.samples("test"), dataset.classes, str(window)

@@ -1,0 +1,63 @@
+"""Opens the servers for a command and says which ones they are."""
+
+from typing import TYPE_CHECKING
+
+from guardianflow.cli.output import say
+from guardianflow.errors import InputError
+from guardianflow.machine.servers import Servers, use_servers
+
+if TYPE_CHECKING:
+    from guardianflow.prefect_api.control import Orchestrator
+    from guardianflow.registry import ModelRegistryManager
+
+_REMEDY = (
+    "Run `make up` in the checkout, or set MLFLOW_TRACKING_URI and PREFECT_API_URL "
+    "to servers that run elsewhere."
+)
+
+
+def open_registry(*, quiet: bool = False) -> "ModelRegistryManager":
+    """The registry of the MLflow server that this process is to use.
+
+    Raises:
+        InputError: No server is named anywhere.
+        RegistryUnavailable: It does not answer.
+    """
+    servers = use_servers()
+    if not servers.mlflow:
+        raise InputError("No MLflow server is named.", remedy=_REMEDY)
+    if not quiet:
+        say(servers.describe(), style="dim")
+    from guardianflow.registry import ModelRegistryManager
+
+    return ModelRegistryManager(servers.mlflow)
+
+
+def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
+    """The Prefect server that this process is to use, which answers.
+
+    Raises:
+        InputError: No server is named anywhere.
+        OrchestratorUnavailable: It does not answer.
+    """
+    servers = use_servers()
+    if not servers.prefect:
+        raise InputError("No Prefect server is named.", remedy=_REMEDY)
+    if not quiet:
+        say(servers.describe(), style="dim")
+    from guardianflow.prefect_api.control import Orchestrator
+
+    orchestrator = Orchestrator(servers.prefect)
+    orchestrator.check()
+    return orchestrator
+
+
+def warn_of_waiting(orchestrator: "Orchestrator", deployment: str) -> None:
+    """Say why nothing begins what was submitted, where no worker is there for it."""
+    if why := orchestrator.why_it_waits(deployment):
+        say(f"note: the flow run waits, for {why}", style="yellow")
+
+
+def ui_address(servers: Servers) -> str | None:
+    """Where a browser finds the Prefect UI: the API's address without its path."""
+    return servers.prefect.removesuffix("/api") if servers.prefect else None

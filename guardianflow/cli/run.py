@@ -1,0 +1,280 @@
+"""`guardianflow run`: trains or quantizes here, or submits the deployment that does."""
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow import errors
+from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
+from guardianflow.cli.output import JsonFlag, actor, meter, print_result, say, stdout
+from guardianflow.errors import (
+    GuardianflowError,
+    InputError,
+    Refused,
+    ScenarioInvalid,
+    ServerUnreachable,
+)
+from guardianflow.progress import Progress
+from guardianflow.scenario import Precision, Scenario
+
+if TYPE_CHECKING:
+    from guardianflow.lifecycle.quantization import QuantizedModel
+    from guardianflow.prefect_api.control import FlowRunInfo, Orchestrator
+    from guardianflow.registry import ModelRegistryManager
+
+
+class WorkType(StrEnum):
+    """What `run` does with a scenario."""
+
+    TRAIN = "train"
+    QUANT = "quant"
+    LIFECYCLE = "lifecycle"
+
+
+# The deployments are named after the flows: `quant` is the command's word for `quantize`.
+_FLOWS = {WorkType.TRAIN: "train", WorkType.QUANT: "quantize", WorkType.LIFECYCLE: "lifecycle"}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("run", rich_help_panel="Daily")(run)
+
+
+def run(
+    scenario: Annotated[str, typer.Argument(help="Name of a file in scenarios/.")],
+    work: Annotated[WorkType, typer.Option("--type", help="What to do.")],
+    version: Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")],
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Run the deployment on a worker and follow it.")
+    ] = False,
+    model_version: Annotated[
+        int | None,
+        typer.Option(help="With quant: the FP32 model version to quantize.", min=1),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="With quant: the variant to make. Without it: those of the scenario."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train or quantize one scenario version; the result is registered as @candidate.
+
+    [bold]Examples[/]
+
+    guardianflow run donghwa-entec-ppe --type train --version v3
+
+    guardianflow run donghwa-entec-ppe --type quant --version v3
+
+    guardianflow run donghwa-entec-ppe --type quant --version v3 --precision fp16
+
+    guardianflow run donghwa-entec-ppe --type lifecycle --version v3 --submit
+    """
+    if model_version is not None and work is not WorkType.QUANT:
+        raise InputError(
+            f"--model-version {model_version} means nothing with --type {work}.",
+            remedy="It chooses what --type quant quantizes.",
+        )
+    if precision is not None and work is not WorkType.QUANT:
+        raise InputError(
+            f"--precision {precision} means nothing with --type {work}.",
+            remedy="It chooses which variant --type quant makes.",
+        )
+    if submit or work is WorkType.LIFECYCLE:
+        _submit(scenario, work, version, model_version, precision, as_json=as_json)
+        return
+    from guardianflow.scenario.file import load_scenario
+
+    settings = load_scenario(scenario, version)
+    registry = open_registry(quiet=as_json)
+    if work is WorkType.TRAIN:
+        _train(registry, settings, as_json=as_json)
+    else:
+        _quantize(registry, settings, model_version, precision, as_json=as_json)
+
+
+def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: bool) -> None:
+    from guardianflow.lifecycle.training import TrainingRunner
+
+    with meter(quiet=as_json) as show:
+        told: set[str] = set()
+
+        def on_progress(progress: Progress) -> None:
+            show(progress.step, progress.done, progress.total)
+            if progress.remark and progress.remark not in told and not as_json:
+                told.add(progress.remark)
+                say(progress.remark)
+
+        trained = TrainingRunner(scenario, registry, on_progress=on_progress).run()
+    name = scenario.model_name.public
+    figures = trained.evaluation
+    how = "was trained before; nothing to do" if trained.reused else "trained"
+    if trained.resumed_at:
+        how = f"resumed at epoch {trained.resumed_at} of {scenario.training.epochs}"
+    if not as_json:
+        stdout.print(
+            f"scenario {scenario.version} -> model version {trained.version} ({how}): {name}, "
+            f"mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate",
+            soft_wrap=True,
+        )
+        # Promoted now, it would leave the edge boxes behind.
+        quantize = f"run {scenario.name} --type quant --version {scenario.version}"
+        step = quantize if scenario.quantization.variants else f"promote {name}"
+        say(f"next: guardianflow {step}")
+    print_result(
+        {
+            "model_name": name,
+            "scenario": scenario.name,
+            "scenario_version": scenario.version,
+            "version": trained.version,
+            "run_id": trained.run_id,
+            "reused": trained.reused,
+            "resumed_at": trained.resumed_at,
+            "evaluation": figures.model_dump(mode="json"),
+        },
+        as_json=as_json,
+    )
+
+
+def _quantize(
+    registry: "ModelRegistryManager",
+    scenario: Scenario,
+    model_version: int | None,
+    precision: Precision | None,
+    *,
+    as_json: bool,
+) -> None:
+    from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
+
+    source = model_version or choose_source(registry, scenario)
+    answers: list[dict[str, object]] = []
+    for wanted in [precision] if precision else scenario.quantization.variants:
+        with meter(quiet=as_json) as show:
+            runner = QuantizationRunner(
+                scenario,
+                registry,
+                source,
+                precision=wanted,
+                on_progress=lambda p, show=show: show(p.step, p.done, p.total),
+            )
+            made = runner.run()
+        answers.append(_tell_quantized(scenario, made, as_json=as_json))
+    if not as_json:
+        say(f"next: guardianflow promote {answers[0]['model_name']}")
+    # One variant is the usual answer; several are told in a list.
+    print_result(answers[0] if len(answers) == 1 else {"variants": answers}, as_json=as_json)
+
+
+def _tell_quantized(
+    scenario: Scenario, made: "QuantizedModel", *, as_json: bool
+) -> dict[str, object]:
+    """Say what a variant costs and gains, and what the gate says of it."""
+    precision = made.cost.precision
+    name = scenario.get_registered_model_name(scenario.quantization.flavour(precision))
+    how = "was quantized before; nothing to do" if made.reused else "quantized"
+    lost = made.cost.difference.map50_95
+    if not as_json:
+        stdout.print(
+            f"scenario {scenario.version} -> model version {made.version} ({how} from version "
+            f"{made.source_version}): {name}, mAP50 {made.fp32.map50:.3f} -> "
+            f"{made.variant.map50:.3f}, @candidate",
+            soft_wrap=True,
+        )
+        say(
+            f"mAP50-95 {lost.value:+.4f} ({lost.low:+.4f} to {lost.high:+.4f}), size "
+            f"{made.cost.source_size_kib:.0f} -> {made.cost.size_kib:.0f} KiB"
+        )
+        say(f"speed {made.speed.sentence()}")
+        say(f"gate {made.outcome.summary()}")
+    return {
+        "model_name": name,
+        "scenario": scenario.name,
+        "scenario_version": scenario.version,
+        "source_version": made.source_version,
+        "version": made.version,
+        "run_id": made.run_id,
+        "reused": made.reused,
+        "fp32": made.fp32.model_dump(mode="json"),
+        precision.value: made.variant.model_dump(mode="json"),
+        "cost": made.cost.model_dump(mode="json"),
+        "outcome": made.outcome.model_dump(mode="json"),
+    }
+
+
+def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> None:
+    """Say so where the server's scenario differs from the file here: the server's is what runs.
+
+    Raises:
+        ScenarioInvalid: The server has no such scenario or version.
+    """
+    from guardianflow.scenario.file import load_spec, scenario_files, scenarios_folder
+
+    block = orchestrator.read_scenario(scenario)
+    if block is None:
+        raise ScenarioInvalid(
+            f"The Prefect server {orchestrator.api_url} has no scenario block {scenario!r}.",
+            remedy="Bring it there with `python -m deployments.apply`.",
+            value=scenario,
+        )
+    there = block.version(version)
+    if file := scenario_files(scenarios_folder()).get(scenario):
+        here = load_spec(scenario)
+        if version not in here.versions or here.version(version) != there:
+            say(
+                f"note: {scenario} {version} on the server differs from "
+                f"{file}; the server's block is what runs",
+                style="yellow",
+            )
+
+
+def _submit(
+    scenario: str,
+    work: WorkType,
+    version: str,
+    model_version: int | None,
+    precision: Precision | None,
+    *,
+    as_json: bool,
+) -> None:
+    orchestrator = open_orchestrator(quiet=as_json)
+    _check_block(orchestrator, scenario, version)
+    parameters: dict[str, object] = {"scenario": scenario, "version": version}
+    if precision is not None:
+        parameters["precision"] = precision.value
+    if model_version is not None:
+        parameters["model_version"] = model_version
+    if work is WorkType.LIFECYCLE:
+        # Who asks for its promotion may not approve it, where the policy says so.
+        parameters["requested_by"] = actor()
+    deployment = f"{_FLOWS[work]}/guardianflow"
+    started = orchestrator.submit(deployment, parameters)
+    if not as_json:
+        say(f"flow run {started.name}: {started.url}")
+        warn_of_waiting(orchestrator, deployment)
+    final = orchestrator.follow(started.id, on_log=(lambda _line: None) if as_json else say)
+    if not final.ok:
+        raise _failure(final)
+    if not as_json:
+        stdout.print(f"flow run {final.name}: {final.state}", soft_wrap=True, markup=False)
+    print_result(
+        {"flow_run": final.name, "id": str(final.id), "state": final.state, "url": final.url},
+        as_json=as_json,
+    )
+
+
+def _failure(run: "FlowRunInfo") -> GuardianflowError:
+    """The error that ended a flow run, as if the command had met it here.
+
+    Prefect keeps an exception as text that begins with its class, which tells the exit code.
+    """
+    named = re.search(r"exception: (\w+)", run.message)
+    kind: object = getattr(errors, named[1], None) if named else None
+    code = kind.exit_code if isinstance(kind, type) and issubclass(kind, GuardianflowError) else 1
+    families = {2: InputError, 3: Refused, 4: ServerUnreachable}
+    return families.get(code, GuardianflowError)(
+        f"Flow run {run.name} ended as {run.state}: {run.message}",
+        remedy=f"Its log is at {run.url}",
+        flow_run=run.id,
+        url=run.url,
+    )

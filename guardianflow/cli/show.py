@@ -1,0 +1,258 @@
+"""The commands that only look: models, history, status."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.opening import open_orchestrator, open_registry, ui_address
+from guardianflow.cli.output import JsonFlag, print_result, print_table, say, stdout
+from guardianflow.errors import GuardianflowError, InputError
+from guardianflow.machine.servers import Servers, use_servers
+from guardianflow.names import ModelName
+from guardianflow.prefect_api.server_state import PASS_LATE
+
+if TYPE_CHECKING:
+    from guardianflow.prefect_api.control import Orchestrator
+    from guardianflow.registry import ModelSummary, Operation
+
+_NOT_NAMED = "no server is named"
+_FLOWS = ("promotion", "rollback")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for name, command in (("models", models), ("history", history), ("status", status)):
+        app.command(name, rich_help_panel="Care")(command)
+
+
+def models(
+    name: Annotated[str, typer.Argument(help="One model: its versions are listed.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """List the models with their aliases, or the versions of one.
+
+    [bold]Examples[/]
+
+    guardianflow models
+
+    guardianflow models donghwa-entec/busan-plant1/welding/ppe
+    """
+    registry = open_registry(quiet=as_json)
+    if name:
+        public = ModelName.parse(name).public
+        versions = registry.list_versions(public)
+        if not as_json:
+            print_table(
+                public,
+                ("version", "aliases", "scenario", "status", "created", "run"),
+                [
+                    (
+                        v.version,
+                        " ".join(f"@{alias}" for alias in v.aliases),
+                        v.tags.get("guardianflow.scenario_version"),
+                        v.status,
+                        f"{v.created:%Y-%m-%d %H:%M}",
+                        v.run_id,
+                    )
+                    for v in versions
+                ],
+            )
+        print_result([v.to_json() for v in versions], as_json=as_json)
+        return
+    summaries = registry.list_models()
+    if not as_json:
+        print_models(summaries)
+    print_result(
+        [
+            {
+                "name": s.name,
+                "aliases": dict(s.aliases),
+                "candidate_status": s.candidate_status,
+                "tags": dict(s.tags),
+            }
+            for s in summaries
+        ],
+        as_json=as_json,
+    )
+
+
+def history(
+    name: Annotated[str, typer.Argument(help="Base or variant.")], as_json: JsonFlag = False
+) -> None:
+    """Who put what into production, when, why, on which evidence; oldest first.
+
+    Behind it stands what a person should know: no way back, an older model on the floor, a hold.
+
+    [bold]Example[/]
+
+    guardianflow history donghwa-entec/busan-plant1/welding/ppe
+    """
+    public = ModelName.parse(name).public
+    registry = open_registry(quiet=as_json)
+    operations = registry.history(public)
+    if not as_json:
+        print_history(public, operations)
+        from guardianflow.monitoring.doctor import standing
+
+        for finding in standing(registry, ModelName.parse(public).base):
+            say(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")
+    print_result(
+        [{**op.to_json(), "flow_run": flow_run_of(op.token)} for op in operations], as_json=as_json
+    )
+
+
+def status(as_json: JsonFlag = False) -> None:
+    """Show which servers are used, whether they answer, and what waits for a person."""
+    servers = use_servers()
+    if not servers.mlflow and not servers.prefect:
+        raise InputError(
+            "No server is named.",
+            remedy="Run `make up`, or set MLFLOW_TRACKING_URI and PREFECT_API_URL.",
+        )
+    found = _ask(servers)
+    if not as_json:
+        _show_status(servers, found)
+    print_result(
+        {
+            "servers": {"mlflow": servers.mlflow, "prefect": servers.prefect},
+            "workspace": servers.workspace,
+            **found.answers,
+            "waiting": found.waiting,
+        },
+        as_json=as_json,
+    )
+    if found.failed:
+        raise typer.Exit(found.failed[0].exit_code)
+
+
+@dataclass
+class _Status:
+    """What the servers answered, in words; what waits there; and why one did not answer."""
+
+    answers: dict[str, object] = field(default_factory=dict[str, object])
+    waiting: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    failed: list[GuardianflowError] = field(default_factory=list[GuardianflowError])
+
+
+def _ask(servers: Servers) -> _Status:
+    """Ask both servers; one that does not answer keeps the other from nothing."""
+    found = _Status()
+    try:
+        found.answers["mlflow"] = _of_mlflow(servers)
+    except GuardianflowError as error:
+        found.answers["mlflow"] = error.message
+        found.failed.append(error)
+    try:
+        if servers.prefect:
+            orchestrator = open_orchestrator(quiet=True)
+            found.waiting = [
+                {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
+                for w in orchestrator.pending()
+            ]
+            found.answers["prefect"] = f"answers, {len(found.waiting)} waiting approvals"
+            found.answers["reconcile"] = _last_pass(orchestrator)
+        else:
+            found.answers["prefect"] = _NOT_NAMED
+    except GuardianflowError as error:
+        found.answers["prefect"] = error.message
+        found.failed.append(error)
+    return found
+
+
+def _show_status(servers: Servers, found: _Status) -> None:
+    workspace = f" (workspace {servers.workspace})" if servers.workspace else ""
+    rows = [
+        ("MLflow", f"{servers.mlflow or '-'}{workspace}", found.answers["mlflow"]),
+        ("Prefect", ui_address(servers), found.answers["prefect"]),
+    ]
+    print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
+    if "reconcile" in found.answers:
+        say(f"reconcile: {found.answers['reconcile']}")
+    for row in found.waiting:
+        say(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
+    for error in found.failed:
+        say(error.remedy)
+    if not found.failed:
+        both = servers.mlflow and servers.prefect
+        stdout.print("everything answers" if both else "what is named answers")
+
+
+def _of_mlflow(servers: Servers) -> str:
+    if not servers.mlflow:
+        return _NOT_NAMED
+    return f"answers, {len(open_registry(quiet=True).list_models())} models"
+
+
+def _last_pass(orchestrator: "Orchestrator") -> str:
+    """What the last pass over all releases found, and when."""
+    last = orchestrator.last_ended("reconcile")
+    if last is None:
+        return "no pass yet"
+    info, ended = last
+    age = datetime.now(UTC) - ended
+    late = ": is its schedule paused, or its worker down?" if age > PASS_LATE else ""
+    return f"{info.state} {age.total_seconds():.0f} s ago{late} {info.message}"
+
+
+def print_models(summaries: "Sequence[ModelSummary]") -> None:
+    """Which version each alias of each model names."""
+    print_table(
+        "Models",
+        ("model", "@champion", "@rollback", "@candidate"),
+        [
+            (s.name, s.aliases.get("champion"), s.aliases.get("rollback"), _candidate(s))
+            for s in summaries
+        ],
+    )
+
+
+def _candidate(summary: "ModelSummary") -> str | None:
+    """The candidate with what keeps it from being promoted, if anything."""
+    version = summary.aliases.get("candidate")
+    if version is None:
+        return None
+    notes = {"rolled_back": " (quarantined)", "rejected": " (rejected)"}
+    return f"{version}{notes.get(summary.candidate_status, '')}"
+
+
+def print_history(name: str, operations: "Sequence[Operation]") -> None:
+    """The operations of a release, oldest first."""
+    print_table(
+        f"History of {ModelName.parse(name).base}",
+        ("#", "time (UTC)", "what", "@champion", "who", "why", "evidence"),
+        [
+            (
+                op.seq,
+                f"{op.time:%Y-%m-%d %H:%M:%S}",
+                op.kind,
+                "\n".join(
+                    f"{model.rpartition('/')[2]} {op.before.get(model) or '-'} → {after}"
+                    for model, after in op.after.items()
+                    if op.before.get(model) != after
+                ),
+                op.actor,
+                op.reason,
+                _evidence(op),
+            )
+            for op in operations
+        ],
+    )
+
+
+def flow_run_of(token: str) -> str | None:
+    """The id of the flow run that asked for an operation, or None where none did."""
+    kind, _, run = token.partition("-")
+    return run if kind in _FLOWS and _UUID.fullmatch(run) else None
+
+
+def _evidence(operation: "Operation") -> str | None:
+    flow_run = flow_run_of(operation.token)
+    evidence = operation.evidence.partition(":")[0]
+    said = [f"MLflow run {evidence}"] if evidence else []
+    said += [f"flow run {flow_run}"] if flow_run else []
+    return "\n".join(said) or None

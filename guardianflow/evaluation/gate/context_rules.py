@@ -1,0 +1,113 @@
+"""Rules about what stands around a version: time per frame, what it learned from, the way back."""
+
+from collections.abc import Iterator, Sequence
+
+from guardianflow.evaluation.gate.report import GateOutcome, GateReason, Rule, Subject
+from guardianflow.scenario import GateSettings
+
+
+def judge_standing(
+    subject: Subject, release: Sequence[Subject], settings: GateSettings
+) -> Iterator[GateReason]:
+    """Ask every rule that needs no figures; `release` is all that would move together."""
+    if settings.max_latency_ms is not None:
+        yield latency(subject, settings.max_latency_ms)
+    if reason := contamination(subject, settings.max_contaminated):
+        yield reason
+    yield way_back(subject, release)
+
+
+def latency(subject: Subject, budget_ms: float) -> GateReason:
+    """19 of 20 frames have to be within the budget on the machine that judges.
+
+    A busy moment of the machine makes single frames slow, not half of them: it fails where the
+    median is beyond the budget, and where only the 19th of 20 is, somebody has to measure again.
+    """
+    taken = subject.latency
+    if taken is None:
+        outcome = GateOutcome.INCONCLUSIVE
+        said = f"what a frame takes here was not measured; at most {budget_ms:.1f} ms are allowed"
+    else:
+        said = (
+            f"19 of 20 frames take at most {taken.p95_ms:.1f} ms (half of them {taken.p50_ms:.1f} "
+            f"ms) on {taken.instruction_set}, {taken.cpu}; {budget_ms:.1f} ms are allowed"
+        )
+        if taken.p95_ms <= budget_ms:
+            outcome = GateOutcome.PASSED
+        elif taken.p50_ms > budget_ms:
+            outcome = GateOutcome.FAILED
+        else:
+            outcome = GateOutcome.INCONCLUSIVE
+            said += ": a busy machine may be why, ask again when it is idle"
+    measured = taken.p95_ms if taken else None
+    return _reason(Rule.LATENCY, subject, outcome, measured, budget_ms, said)
+
+
+def contamination(subject: Subject, tolerated: int) -> GateReason | None:
+    """What is measured on must not have been learned from; None where nobody can know.
+
+    Of an import nobody knows what it has learned from, and no work here would tell: to be
+    INCONCLUSIVE for ever says nothing, so the page says it. What is known of the data set that
+    its thresholds were chosen on is judged all the same.
+    """
+    leaks = subject.leaks
+    if leaks is None:
+        if subject.imported:
+            return None
+        said = (
+            "nobody compared what it has learned from with the evaluation set; `guardianflow run "
+            "SCENARIO --type train` does it"
+        )
+        return _reason(Rule.DATA, subject, GateOutcome.INCONCLUSIVE, None, tolerated, said)
+    count = leaks.exact + leaks.near
+    said = (
+        f"{count} images of the evaluation set are in train or val ({leaks.exact} the same, "
+        f"{leaks.near} nearly), {tolerated} are tolerated"
+    )
+    outcome = GateOutcome.PASSED if count <= tolerated else GateOutcome.FAILED
+    return _reason(Rule.DATA, subject, outcome, count, tolerated, said)
+
+
+def way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
+    """A promotion has to leave a version to go back to whose files are whole; not the first one.
+
+    A rollback moves the whole release. Where another name of it becomes champion for the first
+    time, that name has nothing to go back to, and a rollback of all is refused.
+    """
+    outcome, version = GateOutcome.PASSED, subject.way_back
+    first = [other.model_name for other in release if other.champion_version is None]
+    if subject.champion_version is None:
+        said = "it is the first champion: there is nothing to go back to yet"
+    elif version is None:
+        outcome, said = GateOutcome.FAILED, "the promotion would leave no @rollback"
+    elif subject.way_back_problem:
+        outcome = GateOutcome.FAILED
+        said = f"@rollback would be version {version}, but {subject.way_back_problem}"
+    elif first:
+        outcome = GateOutcome.INCONCLUSIVE
+        said = (
+            f"@rollback would be version {version}, but a rollback of the release would leave "
+            f"{', '.join(first)} without a champion and be refused; until the next promotion only "
+            f"`guardianflow rollback {subject.model_name} --only` goes back"
+        )
+    else:
+        said = f"@rollback would be version {version}, its files are whole"
+    return _reason(Rule.WAY_BACK, subject, outcome, version, None, said)
+
+
+def _reason(
+    rule: Rule,
+    subject: Subject,
+    outcome: GateOutcome,
+    measured: float | None,
+    limit: float | None,
+    message: str,
+) -> GateReason:
+    return GateReason(
+        rule=rule,
+        model_name=subject.model_name,
+        outcome=outcome,
+        measured=measured,
+        limit=limit,
+        message=f"{subject.model_name}: {message}",
+    )

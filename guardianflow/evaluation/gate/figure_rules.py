@@ -1,0 +1,217 @@
+"""Rules about what a version sees on the frozen images, alone and beside the current champion."""
+
+from collections.abc import Iterator
+
+from guardianflow.evaluation.gate.report import GateOutcome, GateReason, Rule, Subject
+from guardianflow.evaluation.gate.sampling import (
+    Figure,
+    Judged,
+    against_ceiling,
+    against_floor,
+    drawn,
+)
+from guardianflow.scenario import GateSettings
+from guardianflow.vision.metrics.comparison import Difference, PairedComparison
+from guardianflow.vision.metrics.evaluation import Evaluation
+from guardianflow.vision.metrics.intervals import at_least, at_most, rate_at_least
+
+
+def judge_figures(
+    subject: Subject, candidate: Evaluation, settings: GateSettings
+) -> Iterator[GateReason]:
+    """Ask every rule about the figures of a version that was measured."""
+    enough = enough_images(subject, candidate, settings.min_images)
+    yield enough
+    sure = enough.outcome is GateOutcome.PASSED
+    for reason in _judge_figures(subject, candidate, settings):
+        yield reason if sure else doubted(reason)
+
+
+def _judge_figures(
+    subject: Subject, candidate: Evaluation, settings: GateSettings
+) -> Iterator[GateReason]:
+    yield floor(subject, candidate, "mAP50", settings.min_map50)
+    if settings.min_map50_95 > 0:
+        yield floor(subject, candidate, "mAP50-95", settings.min_map50_95)
+    yield from _regressions(subject, settings)
+    for name, limit in _miss_limits(candidate, settings).items():
+        yield misses(subject, candidate, name, limit, settings.min_objects)
+    if settings.max_false_alarms_per_image is not None:
+        yield false_alarms(subject, candidate, settings.max_false_alarms_per_image)
+
+
+def enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> GateReason:
+    """Intervals of very few images are too narrow: with them nothing passes or fails for sure."""
+    enough = candidate.images >= wanted
+    message = f"measured on {candidate.images} images"
+    if not enough:
+        message += (
+            f", which are too few to trust an interval: at least {wanted} are wanted, "
+            f"{wanted - candidate.images} are missing"
+        )
+    return GateReason(
+        rule=Rule.IMAGES,
+        model_name=subject.model_name,
+        outcome=GateOutcome.PASSED if enough else GateOutcome.INCONCLUSIVE,
+        measured=candidate.images,
+        limit=wanted,
+        message=f"{subject.model_name}: {message}",
+    )
+
+
+def floor(subject: Subject, candidate: Evaluation, what: str, wanted: float) -> GateReason:
+    """mAP50 or mAP50-95 has to reach a floor whatever the champion does."""
+    if what == "mAP50":
+        figure = Figure.of(candidate.map50, candidate.map50_bounds)
+    else:
+        figure = Figure.of(candidate.map50_95, candidate.map50_95_bounds)
+    images = candidate.images
+    judged = against_floor(drawn(figure, images), images, "images", wanted)
+    said = f"{what} {figure.text()}, at least {wanted:.3f} is wanted"
+    return _reason(Rule.FLOOR, subject, judged, wanted, said)
+
+
+def no_regression(
+    subject: Subject,
+    difference: PairedComparison,
+    what: str,
+    lost: Difference,
+    allowed: float,
+    label: str = "",
+) -> GateReason:
+    """No figure may be lost against the champion by more than is allowed, on the same images.
+
+    It passes where even the low end of the paired interval is within what may be lost; that the
+    figure alone is within proves nothing. A champion that may have learned from these images looks
+    better than it is: then a loss is no proof, either.
+    """
+    figure = Figure(lost.value, lost.low, lost.high)
+    images = difference.images
+    judged = against_floor(drawn(figure, images), images, "images", -allowed)
+    if judged.outcome is GateOutcome.FAILED and not subject.champion_held_out:
+        why = (
+            "the champion was evaluated on other images and may have learned from these; train its "
+            "scenario again on the data of now, or look at both"
+        )
+        judged = Judged(figure, GateOutcome.INCONCLUSIVE, why)
+    said = (
+        f"{what} {_pair(subject, what)}against champion version {subject.champion_version}: "
+        f"{figure.text('+.3f')}, {allowed:.3f} may be lost"
+    )
+    rule = Rule.REGRESSION if what == "mAP50" else Rule.RECALL
+    return _reason(rule, subject, judged, -allowed, said, label)
+
+
+def misses(
+    subject: Subject, candidate: Evaluation, name: str, allowed: float, min_objects: int
+) -> GateReason:
+    """The miss rate of a class has to be within its limit for sure.
+
+    The bound is Clopper and Pearson's, one-sided; it takes objects for independent, so where
+    drawing images says more doubt, that counts.
+    """
+    found = candidate.per_class.get(name)
+    objects = found.objects if found else 0
+    missed = 1.0 - found.recall if found else 0.0
+    if found is None or objects < min_objects:
+        why = f"so few objects decide nothing: {min_objects - objects} are missing"
+        judged = Judged(Figure(missed, 0.0, 1.0), GateOutcome.INCONCLUSIVE, why)
+        said = f"{name}: {missed:.1%} of {objects} objects missed, at most {allowed:.1%} is allowed"
+        return _reason(Rule.MISSES, subject, judged, allowed, said, name)
+    bounds = found.recall_bounds
+    ends = (1 - bounds.high, 1 - bounds.low) if bounds else (missed, missed)
+    by_image = Figure(missed, *ends)
+
+    def guess(count: int) -> Figure:
+        events = round(missed * count)
+        exact = (at_least(events, count), 1 - at_least(count - events, count))
+        return drawn(by_image, objects)(count).joined(*exact)
+
+    judged = against_ceiling(guess, objects, "objects", allowed)
+    said = (
+        f"{name}: {judged.figure.text('.1%')} of {objects} objects missed, at most {allowed:.1%} "
+        "is allowed"
+    )
+    return _reason(Rule.MISSES, subject, judged, allowed, said, name)
+
+
+def false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> GateReason:
+    """False alarms per image have to be within a budget for sure; Garwood's bound, one-sided."""
+    rate, images = candidate.false_alarms_per_image, candidate.images
+    bounds = candidate.false_alarms_bounds
+    by_image = Figure(rate, *((bounds.low, bounds.high) if bounds else (rate, rate)))
+
+    def guess(count: int) -> Figure:
+        events = round(rate * count)
+        exact = (rate_at_least(events, count), at_most(events, count))
+        return drawn(by_image, images)(count).joined(*exact)
+
+    judged = against_ceiling(guess, images, "images", budget)
+    said = f"{judged.figure.text('.2f')} false alarms per image, at most {budget:.2f} are allowed"
+    return _reason(Rule.FALSE_ALARMS, subject, judged, budget, said)
+
+
+def doubted(reason: GateReason) -> GateReason:
+    """A failure on too few images ends nothing: a person is asked."""
+    if reason.outcome is not GateOutcome.FAILED:
+        return reason
+    message = f"{reason.message}; on so few images that is no proof"
+    return reason.model_copy(update={"outcome": GateOutcome.INCONCLUSIVE, "message": message})
+
+
+def _regressions(subject: Subject, settings: GateSettings) -> Iterator[GateReason]:
+    difference = subject.difference
+    if difference is None:
+        yield _unpaired(subject)
+        return
+    yield no_regression(subject, difference, "mAP50", difference.map50, settings.max_regression)
+    if settings.max_recall_regression < 1:
+        for name, lost in difference.recall.items():
+            allowed = settings.max_recall_regression
+            what = f"recall of {name}"
+            yield no_regression(subject, difference, what, lost, allowed, name)
+
+
+def _unpaired(subject: Subject) -> GateReason:
+    first = subject.champion_version is None
+    message = "there is no champion to fall behind"
+    if not first:
+        message = f"the champion, version {subject.champion_version}, could not be measured"
+        message += f": {subject.problem}" if subject.problem else ""
+    return GateReason(
+        rule=Rule.REGRESSION,
+        model_name=subject.model_name,
+        outcome=GateOutcome.PASSED if first else GateOutcome.INCONCLUSIVE,
+        measured=None,
+        limit=None,
+        message=f"{subject.model_name}: {message}",
+    )
+
+
+def _miss_limits(candidate: Evaluation, settings: GateSettings) -> dict[str, float]:
+    """How much of each class may be missed, of those that are judged."""
+    # Of a class without objects there are no figures, but a threshold.
+    classes = dict.fromkeys((*candidate.thresholds, *candidate.per_class))
+    limits = dict.fromkeys(classes, settings.max_miss_rate) | settings.max_miss_rates
+    return {name: limit for name, limit in limits.items() if limit < 1}
+
+
+def _pair(subject: Subject, what: str) -> str:
+    if what != "mAP50" or subject.champion is None or subject.candidate is None:
+        return ""
+    return f"{subject.champion.map50:.3f} -> {subject.candidate.map50:.3f} "
+
+
+def _reason(
+    rule: Rule, subject: Subject, judged: Judged, limit: float, message: str, label: str = ""
+) -> GateReason:
+    said = f"{message}; {judged.missing}" if judged.missing else message
+    return GateReason(
+        rule=rule,
+        model_name=subject.model_name,
+        outcome=judged.outcome,
+        measured=judged.figure.value,
+        limit=limit,
+        message=f"{subject.model_name}: {said}",
+        label=label,
+    )

@@ -1,0 +1,74 @@
+"""Rules about a variant against the version that it was made from."""
+
+from guardianflow.evaluation.gate.figure_rules import doubted
+from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, Rule
+from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.scenario import GateSettings, Precision
+from guardianflow.vision.metrics.comparison import Difference
+
+
+def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) -> GateReport:
+    """Ask the rules that are about variants alone: as accurate as its source, and faster.
+
+    A loss beyond the setting is FAILED where the whole interval is beyond it, on as many images as
+    are wanted; where only the figure is, it may be chance. FP16 computes as its source does: its
+    speed is not judged.
+    """
+    difference = cost.difference
+    reasons = [
+        _kept(
+            model_name,
+            Rule.SOURCE_ACCURACY,
+            "mAP50-95",
+            difference.map50_95,
+            settings.max_variant_drop,
+        )
+    ]
+    for label, lost in difference.recall.items():
+        limit = settings.max_variant_recall_drop
+        reason = _kept(model_name, Rule.SOURCE_RECALL, f"recall of {label}", lost, limit)
+        reasons.append(reason.model_copy(update={"label": label}))
+    if difference.images < settings.min_images:
+        reasons = [doubted(reason) for reason in reasons]
+    if cost.precision is Precision.INT8 and settings.min_speedup > 0:
+        reasons.append(_faster(model_name, cost, settings.min_speedup))
+    return GateReport.of(reasons)
+
+
+def _kept(model_name: str, rule: Rule, what: str, lost: Difference, allowed: float) -> GateReason:
+    if lost.value >= -allowed:
+        outcome = GateOutcome.PASSED
+    else:
+        outcome = GateOutcome.FAILED if lost.high < -allowed else GateOutcome.INCONCLUSIVE
+    return GateReason(
+        rule=rule,
+        model_name=model_name,
+        outcome=outcome,
+        measured=lost.value,
+        limit=-allowed,
+        message=f"{model_name}: {what} {lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f}) "
+        f"against its source, {allowed:.3f} may be lost",
+    )
+
+
+def _faster(model_name: str, cost: VariantCost, wanted: float) -> GateReason:
+    speed = cost.speed
+    if speed is None:
+        outcome = GateOutcome.INCONCLUSIVE
+        where = ", ".join(cost.measured_on) or "nowhere"
+        message = f"its speed was never measured on such a machine (but {where}); "
+        message += f"`guardianflow measure {model_name}` does it here"
+    else:
+        if speed.low >= wanted:
+            outcome = GateOutcome.PASSED
+        else:
+            outcome = GateOutcome.FAILED if speed.high < wanted else GateOutcome.INCONCLUSIVE
+        message = f"{speed.sentence()}, {wanted:.2f}x is wanted"
+    return GateReason(
+        rule=Rule.SOURCE_SPEED,
+        model_name=model_name,
+        outcome=outcome,
+        measured=speed.speedup if speed else None,
+        limit=wanted,
+        message=f"{model_name}: {message}",
+    )

@@ -1,0 +1,69 @@
+"""The record of where an imported detector comes from and how its file was read."""
+
+import hashlib
+
+from pydantic import Field
+
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.stored import Stored, as_json, settled
+from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
+
+FILE_TAG = "guardianflow.origin"
+SHA256_TAG = "guardianflow.origin_sha256"
+LICENCE_TAG = "guardianflow.licence"
+
+
+class Origin(Stored):
+    """Where an imported detector comes from, and how its file was read; kept with its run."""
+
+    file: str = Field(description="Name of the file.")
+    source: str = Field(description="What it was fetched from, e.g. models:/ppe/3; '' for a file.")
+    sha256: str = Field(description="Over all files that belong to it.")
+    format: str = Field(description="onnx or openvino.")
+    producer: str = Field(description="Who wrote the file; '' if unsaid.")
+    opset: int = Field(description="Version of ONNX's operators; 0 if unsaid.")
+    licence: str = Field(description="As the file states it; '' if it does not.")
+    layout: LayoutName = Field(description="What its outputs mean.")
+    input_range: InputRange = Field(description="What it takes a white pixel to be.")
+    channel_order: ChannelOrder = Field(description="In which order it takes colours.")
+    size: int = Field(description="Side of its input in pixels.")
+    precision: str = Field(description="Of its weights: fp32 or fp16.")
+    classes: dict[str, str] = Field(description="What each class of ours is called in the file.")
+    boxes: BoxForm | None = Field(
+        default=None, description="How its boxes are written; None: as is usual for the layout."
+    )
+
+    def tags(self) -> dict[str, str]:
+        """What a version says of it."""
+        return {
+            FILE_TAG: self.source or self.file,
+            SHA256_TAG: self.sha256,
+            LICENCE_TAG: self.licence,
+        }
+
+    def identity(self) -> str:
+        """The same for the same content read in the same way, whatever the file is called."""
+        said = self.model_dump(mode="json", exclude={"file", "source"})
+        return hashlib.sha256(as_json(settled("Origin", said)).encode()).hexdigest()
+
+
+def maker_of(registry: ModelRegistryManager, info: RegisteredModelInfo) -> RegisteredModelInfo:
+    """The version whose training or import made one: of a variant the base it was made from."""
+    if info.source_version is None:
+        return info
+    return registry.get_version(ModelName.parse(info.name).base, info.source_version)
+
+
+def is_imported(maker: RegisteredModelInfo) -> bool:
+    """Whether another trainer made a version of the base."""
+    return FILE_TAG in maker.tags
+
+
+def describe_origin(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
+    """What a version, or the base that it was quantized from, was imported from; "" if trained."""
+    maker = maker_of(registry, info)
+    if not is_imported(maker):
+        return ""
+    licence = maker.tags.get(LICENCE_TAG) or "not stated"
+    return f"{maker.tags[FILE_TAG]} (licence: {licence})"

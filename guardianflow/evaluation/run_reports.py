@@ -1,0 +1,66 @@
+"""What a run keeps about a detector that was measured on the held-out test split.
+
+evaluation.json, contamination.json, pictures/*: the same for what was trained and imported
+"""
+
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from guardianflow.errors import VersionNotReady
+from guardianflow.mlflow_store.client import border
+from guardianflow.mlflow_store.runs import EVALUATION_FILE, read_text
+from guardianflow.stored import read_stored
+from guardianflow.vision.data.contamination import (
+    CONTAMINATION_FILE,
+    ContaminationReport,
+    find_duplicates,
+    report_contamination,
+)
+from guardianflow.vision.data.dataset import Dataset
+from guardianflow.vision.metrics.album import draw_album
+from guardianflow.vision.metrics.detections import Seen
+from guardianflow.vision.metrics.evaluation import Evaluation
+from guardianflow.vision.metrics.pictures import contact_sheet, pairs_sheet
+
+PICTURES = "pictures"
+_PICTURED = 12
+
+
+def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluation) -> Path:
+    """Write all of them into a folder, and return the folder.
+
+    Args:
+        folder: Where to.
+        dataset: Its test split is what was looked at.
+        seen: What the detector saw there.
+        evaluation: The figures of that.
+    """
+    samples, pictures = dataset.samples("test"), folder / PICTURES
+    contact_sheet(
+        samples[:_PICTURED],
+        seen.shown()[:_PICTURED],
+        dataset.classes,
+        pictures / "detections.png",
+        title="held-out test split: labels white, detections coloured",
+    )
+    draw_album(seen, samples, dataset.classes, pictures)
+    pairs = find_duplicates(dataset.splits)
+    report = report_contamination(pairs, dataset.splits)
+    (folder / CONTAMINATION_FILE).write_text(report.model_dump_json(indent=1), "utf-8")
+    if pairs:
+        pairs_sheet(pairs, pictures / "contamination.png")
+    (folder / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1), "utf-8")
+    return folder
+
+
+def read_contamination(client: MlflowClient, run_id: str) -> ContaminationReport | None:
+    """What a run found its splits to have in common; None where it kept nothing, or is gone."""
+    try:
+        with border(f"run {run_id}"):
+            if CONTAMINATION_FILE not in {file.path for file in client.list_artifacts(run_id)}:
+                return None
+        text = read_text(client, run_id, CONTAMINATION_FILE)
+    except VersionNotReady:
+        return None
+    return read_stored(ContaminationReport, text, f"{CONTAMINATION_FILE} of MLflow run {run_id}")

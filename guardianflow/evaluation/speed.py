@@ -1,0 +1,165 @@
+"""Whether a variant is faster than its base on this machine: FASTER, SLOWER or INCONCLUSIVE.
+
+The base may compute in float32 or in what OpenVINO chooses (BF16 on some processors): the variant
+has to beat the faster of the two, which needs no quantization. What was measured on one kind of
+machine says nothing about another, so each has its own record with the version's run.
+
+    run   latency/AVX512-VNNI--<cpu>.json    one file for each kind of machine
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+from pydantic import Field
+
+from guardianflow.machine.disk import scratch
+from guardianflow.mlflow_store.client import border
+from guardianflow.stored import Stored, read_stored
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.latency import (
+    Latency,
+    cpu_name,
+    instruction_set,
+    summarize,
+    time_in_turns,
+)
+
+FOLDER = "latency"
+_DRAWS = 2000
+_SEED = 20240229
+
+
+class SpeedVerdict(StrEnum):
+    """What the interval of the speed-up says."""
+
+    FASTER = "FASTER"
+    SLOWER = "SLOWER"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class SpeedReport(Stored):
+    """A variant against its base on one kind of machine, frame by frame in turns."""
+
+    verdict: SpeedVerdict = Field(description="INCONCLUSIVE where the interval holds 1.")
+    speedup: float = Field(description="Median of the base through median of the variant.")
+    low: float = Field(description="Lower end of its 95 % interval, a bootstrap over the rounds.")
+    high: float = Field(description="Upper end.")
+    against: str = Field(description="In what the base was fastest without quantization: f32, bf16")
+    machine: str = Field(description="Instruction set and CPU: where this holds.")
+    fp32: Latency = Field(description="The base, computed in float32.")
+    default: Latency = Field(
+        description="The base in the precision that OpenVINO chooses here, if it can compute it."
+    )
+    variant: Latency = Field(description="The variant.")
+
+    def sentence(self) -> str:
+        """The verdict with its figures, for people."""
+        return (
+            f"{self.verdict}: {self.speedup:.2f}x ({self.low:.2f} to {self.high:.2f}) against "
+            f"{self.against} on {self.variant.instruction_set}, {self.variant.cpu}"
+        )
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """The speed-up as flat metrics, e.g. `latency.speedup_low`."""
+        return {
+            f"{prefix}speedup": self.speedup,
+            f"{prefix}speedup_low": self.low,
+            f"{prefix}speedup_high": self.high,
+        }
+
+
+def machine() -> str:
+    """The kind of this machine, as it is part of a file's name and of a tag."""
+    cpu = re.sub(r"[^A-Za-z0-9.]+", "-", cpu_name()).strip("-")
+    return f"{instruction_set()}--{cpu}"
+
+
+def compare_speed(
+    base: Path,
+    variant: Path,
+    frames: Sequence[NDArray[np.uint8]],
+    *,
+    threads: int = 1,
+    rounds: int = 60,
+) -> SpeedReport:
+    """Time a variant and its base, in turns.
+
+    Args:
+        base: Folder of the IR that the base serves.
+        variant: Folder of the IR that the variant serves.
+        frames: RGB, each of shape (H, W, 3), uint8; taken in turn.
+        threads: CPU threads.
+        rounds: How often each is timed.
+    """
+    detectors = {
+        "fp32": IrDetector(base, threads=threads),
+        "default": _as_openvino_chooses(base, threads),
+        "variant": IrDetector(variant, threads=threads),
+    }
+    times = time_in_turns(detectors, frames, rounds)
+    figures = {name: summarize(detectors[name], times[name]) for name in detectors}
+    best = min(("fp32", "default"), key=lambda name: figures[name].p50_ms)
+    speedup, low, high = _ratio(times[best], times["variant"])
+    return SpeedReport(
+        verdict=_verdict(low, high),
+        speedup=speedup,
+        low=low,
+        high=high,
+        against=figures[best].precision,
+        machine=machine(),
+        fp32=figures["fp32"],
+        default=figures["default"],
+        variant=figures["variant"],
+    )
+
+
+def _as_openvino_chooses(base: Path, threads: int) -> IrDetector:
+    """The base in OpenVINO's own precision; in float32 where that cannot be computed.
+
+    OpenVINO chooses bf16 by the processor, also where oneDNN is limited to less than the processor
+    has (ONEDNN_MAX_CPU_ISA) and then has no pooling in bf16.
+    """
+    try:
+        return IrDetector(base, inference_precision="default", threads=threads)
+    except RuntimeError:
+        return IrDetector(base, threads=threads)
+
+
+def _verdict(low: float, high: float) -> SpeedVerdict:
+    if low > 1.0:
+        return SpeedVerdict.FASTER
+    return SpeedVerdict.SLOWER if high < 1.0 else SpeedVerdict.INCONCLUSIVE
+
+
+def _ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Ratio of the medians, with its interval; a round that was slow for both stays a pair."""
+    random = np.random.default_rng(_SEED)
+    drawn = random.integers(len(before), size=(_DRAWS, len(before)))
+    ratios = np.median(before[drawn], axis=1) / np.median(after[drawn], axis=1)
+    low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
+    return float(np.median(before) / np.median(after)), low, high
+
+
+def keep_report(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
+    """Write a report to the version's run, in the place of an earlier one of such a machine."""
+    with border(f"run {run_id}"), scratch() as folder:
+        path = folder / f"{report.machine}.json"
+        path.write_text(report.model_dump_json(indent=1), encoding="utf-8")
+        client.log_artifact(run_id, str(path), FOLDER)
+
+
+def read_reports(client: MlflowClient, run_id: str) -> Mapping[str, SpeedReport]:
+    """The reports of a version's run, by the kind of machine."""
+    found: dict[str, SpeedReport] = {}
+    with border(f"run {run_id}"), scratch() as folder:
+        for file in client.list_artifacts(run_id, FOLDER):
+            path = Path(client.download_artifacts(run_id, file.path, str(folder)))
+            text = path.read_text(encoding="utf-8")
+            report = read_stored(SpeedReport, text, f"{file.path} of MLflow run {run_id}")
+            found[report.machine] = report
+    return found

@@ -1,0 +1,261 @@
+"""What an edge box says about its model: posted into MLflow by the box, judged by us.
+
+    box --BoxReport--> experiment guardianflow.health --judge_new--> HealthReport -> event
+
+The box's account may write in that experiment and nowhere else: it has no password of Prefect and
+names no verdict. Whoever judges reads the champion, the limits and the history again.
+"""
+
+from datetime import UTC, datetime, timedelta
+from json import JSONDecodeError
+from typing import Annotated
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
+
+from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
+from guardianflow.health.champion_since import standing_of
+from guardianflow.health.limits import limits_of
+from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
+from guardianflow.health.verdict import Figure, conclude, judge
+from guardianflow.machine.disk import scratch
+from guardianflow.mlflow_store.client import border, is_absent, server_time, write_repeatably
+from guardianflow.mlflow_store.records import (
+    COMPLETE_TAG,
+    HEALTH,
+    Draft,
+    close_record,
+    find_record,
+    open_record,
+    read_record,
+)
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.scenario import MetricName, Today, nothing_known
+from guardianflow.stored import Stored
+from guardianflow.vision.metrics.camera import CameraFault
+
+_JUDGED_TAG = "guardianflow.judged"
+_UNFIT = "INVALID_PARAMETER_VALUE"
+_IN_ONE_PASS = 100
+CLOCK_AHEAD = timedelta(hours=1)
+"""A clock may be wrong by that much; a wrong time zone is more, and so is a box that starts in
+another year."""
+
+
+class BoxReport(Stored):
+    """Figures of one window of frames as an edge box counted them."""
+
+    model: str = Field(description="Public name of the model that the box runs.")
+    version: int = Field(ge=1, description="The version that the box runs.")
+    camera: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=80)] = Field(
+        description="Which camera or box."
+    )
+    begin: AwareDatetime = Field(description="When the first frame was taken, with time zone.")
+    end: AwareDatetime = Field(description="When the last frame was taken, with time zone.")
+    frames: int = Field(ge=0, description="Frames that were looked at.")
+    objects: int | None = Field(
+        default=None, ge=0, description="Labelled objects; null where nobody labelled the frames."
+    )
+    metrics: dict[MetricName, FiniteFloat] = Field(
+        default_factory=dict, max_length=100, description="Figures, by the names of the rules."
+    )
+    faults: tuple[CameraFault, ...] = Field(
+        default=(),
+        description="What ails the camera, as guardianflow.vision.metrics.camera says it.",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _a_name(cls, value: str) -> str:
+        return ModelName.parse(value).public
+
+    @field_validator("begin", "end")
+    @classmethod
+    def _a_time_in_utc(cls, value: datetime) -> datetime:
+        # It stays as it was written: the digest is made of that.
+        try:
+            value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("it lies before the year 1 or after the year 9999 in UTC") from error
+        return value
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all of it: the same report posted twice is one."""
+        return self.digest_as_written()
+
+
+def post_report(client: MlflowClient, report: BoxReport, *, now: datetime | None = None) -> str:
+    """Keep what a box says in MLflow; the same again is the same. Judges nothing.
+
+    Args:
+        client: The MLflow server, with the box's own account.
+        report: What the box counted.
+        now: The time; None asks the server, since it may be the box's own clock that is wrong.
+
+    Returns:
+        The MLflow run that holds it.
+
+    Raises:
+        PermissionDenied: The account may not write into the experiment guardianflow.health.
+        InputError: It is about no model or about a time that cannot be, and would never be judged.
+    """
+    _check(client, report, now or server_time(client))
+    token = f"box-{report.digest[:32]}"
+    if done := find_record(client, HEALTH, token):
+        return done
+    run_id = open_record(client, HEALTH, token, f"box {report.camera} {report.model}")
+    with scratch() as folder:
+        tags = {BOX_MODEL_TAG: report.model, _JUDGED_TAG: "no"}
+        close_record(client, run_id, report, Draft(folder, tags, dict(report.metrics)))
+    return run_id
+
+
+def _check(client: MlflowClient, report: BoxReport, now: datetime) -> None:
+    if report.end < report.begin:
+        raise InputError(
+            f"The report of {report.camera} ends at {report.end.isoformat()}, before it begins at "
+            f"{report.begin.isoformat()}.",
+            remedy="`begin` is when the first frame was taken, `end` when the last one was.",
+            key="end",
+        )
+    if report.end > now + CLOCK_AHEAD:
+        raise InputError(
+            f"The report of {report.camera} ends at {report.end.isoformat()}, which lies ahead: "
+            f"the MLflow server has {now.isoformat(timespec='seconds')}.",
+            remedy="Set the clock and the time zone of the box right, and report again.",
+            key="end",
+        )
+    name = ModelName.parse(report.model)
+    try:
+        client.get_registered_model(name.registered)
+    except MlflowException as error:
+        # An account that may not read models may report all the same.
+        if is_absent(error):
+            raise InputError(
+                f"No model {report.model} is registered.",
+                remedy="`guardianflow models` lists those that are; correct the report's `model`.",
+                key="model",
+            ) from error
+
+
+def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> list[HealthReport]:
+    """Judge what boxes posted since the last pass, the oldest first.
+
+    A report that cannot be read, judged or kept, or is about no champion, is set aside and keeps no
+    other waiting.
+    Where the champion's scenario cannot be read, the verdict says which limits count.
+
+    Args:
+        registry: Where the reports and the champions are.
+        today: Knows scenarios as they stand now: their limits count.
+    """
+    client = registry.client
+    judged: list[HealthReport] = []
+    for run in _unjudged(client, _IN_ONE_PASS):
+        run_id = run.info.run_id
+        try:
+            report = _judge(registry, read_record(client, run_id, BoxReport), run_id, today)
+            said = report.report_id if report else "about no champion"
+        except (ArtifactMissing, StoredUnreadable) as error:
+            report, said = None, error.message
+        except (OverflowError, ValueError, MlflowException) as error:
+            if not _is_its_own_fault(error):
+                raise
+            report, said = None, f"It cannot be judged: {error}"
+        if report:
+            judged.append(report)
+        _set_aside(client, run_id, said)
+    return judged
+
+
+def _is_its_own_fault(error: Exception) -> bool:
+    """Whether what a box wrote is at fault, and not the server: trying again would change nothing.
+
+    An answer that is no JSON is a ValueError, too; of a report that is none, `read_record` says so.
+    """
+    if isinstance(error, MlflowException):
+        return error.error_code == _UNFIT
+    return not isinstance(error, JSONDecodeError)
+
+
+def next_unjudged(client: MlflowClient) -> str | None:
+    """The MLflow run of a report that waits to be judged; None where none does."""
+    return next((run.info.run_id for run in _unjudged(client, 1)), None)
+
+
+def _unjudged(client: MlflowClient, limit: int) -> list[Run]:
+    """Reports that nobody has judged, the oldest first."""
+    with border("reports of boxes"):
+        known = client.get_experiment_by_name(HEALTH)
+        if known is None:
+            return []
+        return client.search_runs(
+            [known.experiment_id],
+            f"tags.`{_JUDGED_TAG}` = 'no' and tags.`{COMPLETE_TAG}` = 'true'",
+            max_results=limit,
+            order_by=["attributes.start_time ASC"],
+        )
+
+
+def _set_aside(client: MlflowClient, run_id: str, said: str) -> None:
+    with border(f"report {run_id}"):
+        write_repeatably(lambda: client.set_tag(run_id, _JUDGED_TAG, said[:500]))
+
+
+def _judge(
+    registry: ModelRegistryManager, box: BoxReport, posted: str, today: Today
+) -> HealthReport | None:
+    """The report that is kept of it; None where the version is not champion."""
+    client, token = registry.client, f"judged-{posted}"
+    if done := find_record(client, HEALTH, token):
+        return read_record(client, done, HealthReport)
+    champion = registry.get_champion(box.model)
+    if champion is None or champion.version != box.version:
+        return None
+    report = _report(registry, box, champion, today)
+    run_id = open_record(client, HEALTH, token, f"health {box.model} {box.version}")
+    report = report.model_copy(update={"report_id": run_id})
+    with scratch() as folder:
+        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
+        close_record(client, run_id, report, draft)
+    return report
+
+
+def _report(
+    registry: ModelRegistryManager, box: BoxReport, champion: RegisteredModelInfo, today: Today
+) -> HealthReport:
+    """What is to be kept, still without the MLflow run that will hold it."""
+    standing = standing_of(registry, box.model, box.version)
+    limits = limits_of(registry, champion, today)
+    policy = limits.policy
+    figures = {metric: Figure(value=value) for metric, value in box.metrics.items()}
+    rules = [rule for rule in policy.rules if rule.metric in figures]
+    own = judge(policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults)
+    past = past_windows(
+        registry.client, box.model, box.version, box.camera, since=standing.installed
+    )
+    concluded, row = conclude(own, policy, box.digest, past)
+    begin, end = box.begin.astimezone(UTC), box.end.astimezone(UTC)
+    return HealthReport(
+        model_name=box.model,
+        version=box.version,
+        camera=box.camera,
+        window=f"{begin:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC",
+        window_fingerprint=box.digest,
+        evaluation=None,
+        figures=figures,
+        faults=box.faults,
+        policy=policy,
+        window_verdict=own.verdict,
+        in_a_row=row,
+        verdict=concluded.verdict,
+        reason=concluded.reason + limits.remark,
+        report_id="",
+        # When the frames were taken counts, not when they were judged.
+        time=min(end, datetime.now(UTC)),
+        operation=standing.newest,
+    )

@@ -1,0 +1,60 @@
+"""Who is champion, since which operation: what a report has to be newer than."""
+
+import logging
+from dataclasses import dataclass
+
+from guardianflow.errors import LedgerDamaged, NoCandidate, PermissionDenied, StoredUnreadable
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.registry.ledger.log import Ledger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a champion stands in its ledger; None where the account may not read it.
+
+    Attributes:
+        newest: Number of the newest operation of the release.
+        installed: Number of the operation that made the version champion.
+    """
+
+    newest: int | None
+    installed: int | None
+
+
+def champion_of(registry: ModelRegistryManager, model_name: str) -> RegisteredModelInfo:
+    """The version in production.
+
+    Raises:
+        NoCandidate: There is none.
+    """
+    champion = registry.get_champion(model_name)
+    if champion is None:
+        raise NoCandidate(
+            f"{model_name} has no @champion whose health could be checked.",
+            remedy=f"guardianflow promote {model_name}",
+            name=model_name,
+        )
+    return champion
+
+
+def standing_of(registry: ModelRegistryManager, name: str, version: int) -> Standing:
+    """Since when a version is champion, by the numbers of the ledger."""
+    ledger = Ledger(registry.client, ModelName.parse(name).base)
+    try:
+        head = ledger.read()
+        installed = next(
+            (
+                record.seq
+                for record in ledger.past(head)
+                if record.moved().get(name, (None, None))[1] == version
+            ),
+            None,
+        )
+    except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
+        # Measuring goes on; which came first is then told by the clocks.
+        log.warning("%s", error)
+        return Standing(None, None)
+    return Standing(head.seq, installed)

@@ -1,0 +1,6 @@
+"""Lifecycle: the three ways in which a version is made and registered as @candidate, once.
+
+training      what a scenario describes is trained
+quantization  a registered FP32 version becomes a variant for the edge box
+importing     a detector that another trainer made is brought in
+"""

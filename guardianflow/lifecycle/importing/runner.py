@@ -1,0 +1,333 @@
+"""Brings in a detector that another trainer made, and registers it as @candidate, once.
+
+    file --a child opens, rebuilds, tries it--> FP32 IR --val: does it see at all? thresholds-->
+                                                                      test: figures
+                                                                                 |
+                                             @candidate <-- registry <-- MLflow run + model
+
+From there on it is a version like those that are trained here: quantized, judged, promoted and
+rolled back by the same code. The same file for the same scenario is not brought in twice.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardianflow.errors import ModelInvalid
+from guardianflow.evaluation.import_source import Origin
+from guardianflow.evaluation.run_reports import write_papers
+from guardianflow.machine.disk import scratch
+from guardianflow.mlflow_store.runs import (
+    MODEL,
+    OpenRun,
+    find_same_work,
+    open_run,
+    read_evaluation,
+    ready_model,
+    refuse_edited,
+    scenario_tags,
+    version_tags,
+)
+from guardianflow.progress import Progress, Reporter
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import Scenario
+from guardianflow.vision.data.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.confined import IR, Answer, Request
+from guardianflow.vision.ir.confinement import read_confined
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
+from guardianflow.vision.ir.serving import IrDetector, letterbox
+from guardianflow.vision.metrics.detections import Detections, Seen, detect
+from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
+from guardianflow.vision.metrics.intervals import DRAWS
+from guardianflow.vision.metrics.thresholds import choose_thresholds
+
+# Part of an import's identity: raise it when the same file would now give another IR.
+RECIPE = "1"
+_ORIGIN_FILE = "origin.json"
+_PROBED = 8
+# Below the first nothing is seen; below the second it is worth trying whether a wrong range is why.
+_BLIND, _DIM = 0.01, 0.15
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the caller knows about a foreign model that its file may not say.
+
+    Attributes:
+        classes: Its class names in the order of their indices; empty: the file names them.
+        mapping: What a class of the scenario is called in the file, where that differs.
+        layout: What its outputs mean; None: their shapes say.
+        input_range: What it takes a white pixel to be; None: 1 for floats, 255 for bytes.
+        channel_order: In which order it takes colours.
+        boxes: How its boxes are written; None: its answers say.
+        max_memory_gib: What reading it and running it once may take of memory.
+        max_minutes: What that may take of time.
+        source: Where the file came from, if not from this machine, e.g. `models:/ppe-by-hand/3`.
+    """
+
+    classes: tuple[str, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict[str, str])
+    layout: LayoutName | None = None
+    input_range: InputRange | None = None
+    channel_order: ChannelOrder = ChannelOrder.RGB
+    boxes: BoxForm | None = None
+    max_memory_gib: float = 8.0
+    max_minutes: float = 10.0
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """What an import left in MLflow.
+
+    Attributes:
+        run_id: The MLflow run.
+        artifact_path: Name of the run's LoggedModel.
+        evaluation: The IR on the held-out test split.
+        origin: Where it comes from.
+        version: The registered version, once it is registered.
+        reused: Whether an earlier import was found instead.
+    """
+
+    run_id: str
+    artifact_path: str
+    evaluation: Evaluation
+    origin: Origin
+    version: int | None = None
+    reused: bool = False
+
+
+class ImportRunner:
+    """Imports one model file for one scenario version.
+
+    Args:
+        scenario: Says what it is to detect, and on which images it is measured.
+        registry: Where runs and versions are kept.
+        path: The .onnx file, or the .xml of an OpenVINO IR.
+        options: What the file does not say.
+        on_progress: Told how far it is, at most twice a second.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        registry: ModelRegistryManager,
+        path: Path,
+        options: ImportOptions | None = None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.registry = registry
+        self.path = path
+        self.options = options or ImportOptions()
+        self._report = Reporter(on_progress)
+
+    def run(self) -> ImportedModel:
+        """Import and register; what was done before is not done again.
+
+        Raises:
+            ModelInvalid: The file cannot be read, asks for too much memory or time, is no detector
+                that is understood, or sees nothing of what is labelled.
+            ScenarioInvalid: A path or a class of the scenario is wrong.
+            DatasetInvalid: The data set cannot be trusted.
+            ScenarioFrozen: The scenario version was edited after it had been trained.
+            RegistryUnavailable: MLflow does not answer.
+        """
+        return self.register(self.bring_in())
+
+    def bring_in(self) -> ImportedModel:
+        """Import without registering; raises what `run` raises."""
+        with scratch() as folder:
+            # The file first: it takes a second, and a large data set minutes.
+            self._report("open", 0, 1)
+            found = self._read(folder / "first", self.options)
+            self._report("open", 1, 1, f"{found.layout}, {found.size} px")
+            self._report("data", 0, 1)
+            needs = ("val", "test")
+            dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, needs)
+            self._report("data", 1, 1)
+            refuse_edited(self.registry.client, self.scenario)
+            # On drawn frames a detector sees little: what its answers tell, those to these tell.
+            self._report("try", 0, 1)
+            squares = _squares(dataset, found.size)
+            found = self._read(folder / "tried", self.options, squares)
+            self._report("try", 1, 1, f"boxes as {found.boxes}")
+            origin = self._origin(found)
+            saved = folder / "tried" / IR
+            return self._find(dataset, origin) or self._import(dataset, saved, origin, found)
+
+    def register(self, imported: ImportedModel) -> ImportedModel:
+        """Register an import as @candidate; again gives the same version."""
+        scenario, origin = self.scenario, imported.origin
+        name = scenario.get_registered_model_name()
+        tags = {
+            **version_tags(scenario),
+            "guardianflow.map50": f"{imported.evaluation.map50:.4f}",
+            **origin.tags(),
+        }
+        info = self.registry.register_model(
+            imported.run_id, imported.artifact_path, name, tags=tags
+        )
+        log.info("%s -> %s version %d", origin.file, name, info.version)
+        return replace(imported, version=info.version)
+
+    def _read(
+        self, folder: Path, options: ImportOptions, squares: Sequence[NDArray[np.uint8]] = ()
+    ) -> Answer:
+        """Have the file read by a child; it leaves an IR of ours in `ir/` of the folder."""
+        request = Request(
+            wanted=self.scenario.classes,
+            classes=options.classes,
+            mapping=dict(options.mapping),
+            size=self.scenario.training.image_size,
+            layout=options.layout,
+            input_range=options.input_range,
+            channel_order=options.channel_order,
+            boxes=options.boxes,
+            memory_bytes=int(options.max_memory_gib * 2**30),
+            seconds=int(options.max_minutes * 60),
+        )
+        return read_confined(self.path, folder, request, squares)
+
+    def _origin(self, found: Answer) -> Origin:
+        return Origin(
+            file=self.path.name,
+            source=self.options.source,
+            channel_order=self.options.channel_order,
+            classes=found.called,
+            boxes=None if found.usual else found.boxes,
+            **found.model_dump(exclude={"called", "usual", "boxes"}),
+        )
+
+    def _tags(self, dataset: Dataset, origin: Origin) -> dict[str, str]:
+        return {
+            **scenario_tags(self.scenario, dataset, "import"),
+            "guardianflow.recipe": RECIPE,
+            "guardianflow.origin_identity": origin.identity(),
+        }
+
+    def _find(self, dataset: Dataset, origin: Origin) -> ImportedModel | None:
+        """A finished import of the same content, read in the same way, for the same settings."""
+        client = self.registry.client
+        for run in find_same_work(client, self.scenario, self._tags(dataset, origin)):
+            if ready_model(client, run):
+                run_id = run.info.run_id
+                log.info("found the import again: run %s", run_id)
+                figures = read_evaluation(client, run_id)
+                return ImportedModel(run_id, MODEL, figures, origin, reused=True)
+        return None
+
+    def _import(
+        self, dataset: Dataset, saved: Path, origin: Origin, found: Answer
+    ) -> ImportedModel:
+        scenario, client = self.scenario, self.registry.client
+        tags = self._tags(dataset, origin)
+        name = f"import {origin.file} for {scenario.name} {scenario.version}"
+        thresholds = self._choose_thresholds(dataset, saved, found)
+        with open_run(client, scenario, name, dataset, tags) as run:
+            run.log_params(origin.model_dump(mode="json", exclude_none=True))
+            run.log_params({"beta": scenario.evaluation.beta, "thresholds": thresholds})
+            run.log_splits({"val": "validation", "test": "evaluation"})
+            evaluation = self._keep(run, dataset, saved, origin, tags)
+        return ImportedModel(run.run_id, MODEL, evaluation, origin)
+
+    def _choose_thresholds(self, dataset: Dataset, saved: Path, read: Answer) -> tuple[float, ...]:
+        """Let the IR say from which score a box is shown, as the val split has it best.
+
+        Raises:
+            ModelInvalid: It sees nothing of what is labelled there.
+        """
+        val, classes = dataset.samples("val"), dataset.classes
+        found = self._detect("thresholds", IrDetector(saved), val)
+        reached = evaluate(found, val, classes).map50
+        if reached < _DIM:
+            self._refuse_blind(dataset, reached, read)
+        thresholds = choose_thresholds(found, val, classes, beta=self.scenario.evaluation.beta)
+        ir.set_thresholds(saved, thresholds)
+        return thresholds
+
+    def _refuse_blind(self, dataset: Dataset, reached: float, read: Answer) -> None:
+        """A wrong reading is no error for a network, it is only blind: so others are tried."""
+        val = dataset.samples("val")
+        said = f"{self.path} reaches mAP50 {reached:.3f} on the {len(val)} images of val"
+        for now, other, option, options in self._other_readings(read):
+            better = self._try(dataset, read.size, f"try {option}", options)
+            if better > max(2 * reached, reached + 0.05):
+                raise ModelInvalid(
+                    f"{said} with {now}, and {better:.3f} as {other}.",
+                    remedy=f"Add {option} {other}",
+                    reached=reached,
+                    other=better,
+                )
+        if reached < _BLIND:
+            raise ModelInvalid(
+                f"{said}: it sees nothing of what is labelled.",
+                remedy="Look whether its classes are named in the right order (--classes), whether "
+                "it wants blue first (--channels bgr) or pixels less a mean, and whether it was "
+                "trained for such images.",
+                reached=reached,
+            )
+
+    def _other_readings(self, read: Answer) -> Iterator[tuple[str, str, str, ImportOptions]]:
+        """What it was read with, what else there is, the option for that, and all options."""
+        unit, as_bytes = InputRange.UNIT, InputRange.BYTES
+        pixels = as_bytes if read.input_range == unit else unit
+        form = BoxForm.of(centred=not read.boxes.centred, fractions=read.boxes.fractions)
+        yield (
+            f"pixels as {read.input_range}",
+            pixels,
+            "--input-range",
+            replace(self.options, input_range=pixels),
+        )
+        yield f"boxes as {read.boxes}", form, "--boxes", replace(self.options, boxes=form)
+
+    def _try(self, dataset: Dataset, size: int, step: str, options: ImportOptions) -> float:
+        """What it reaches on val when it is read otherwise; 0 where it cannot be."""
+        with scratch() as place:
+            folder = place / "otherwise"
+            try:
+                self._read(folder, options, _squares(dataset, size))
+            except ModelInvalid:
+                # An input of bytes has one range.
+                return 0.0
+            val = dataset.samples("val")
+            found = self._detect(step, IrDetector(folder / IR), val)
+            return evaluate(found, val, dataset.classes).map50
+
+    def _keep(
+        self, run: OpenRun, dataset: Dataset, saved: Path, origin: Origin, tags: Mapping[str, str]
+    ) -> Evaluation:
+        """Measure on the test split as deployed, and bring everything to MLflow."""
+        samples = dataset.samples("test")
+        deployed = IrDetector(wrap(saved, saved.parent / "edge"))
+        found = self._detect("evaluate", deployed, samples)
+        evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds, draws=DRAWS)
+        self._report("upload", 0, 1)
+        seen = Seen(found, deployed.thresholds)
+        papers = write_papers(saved.parent / "papers", dataset, seen, evaluation)
+        (papers / _ORIGIN_FILE).write_text(origin.model_dump_json(indent=1), "utf-8")
+        run.log_files(papers)
+        model_id = run.log_model(saved, None, tags)
+        run.log_metrics(evaluation.metrics("test."), split="test", model_id=model_id)
+        self._report("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
+        return evaluation
+
+    def _detect(
+        self, step: str, detector: IrDetector, samples: Sequence[Sample]
+    ) -> list[Detections]:
+        def show(done: int, total: int) -> None:
+            self._report(step, done, total)
+
+        return detect(detector, samples, on_progress=show)
+
+
+def _squares(dataset: Dataset, size: int) -> list[NDArray[np.uint8]]:
+    return [letterbox(load_image(s.image), size)[0] for s in dataset.samples("val")[:_PROBED]]

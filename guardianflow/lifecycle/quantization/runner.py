@@ -1,0 +1,316 @@
+"""Turns a registered FP32 version into a variant for the edge box, and measures both.
+
+    version N --download, verified--> FP32 IR --INT8 or FP16--> IR of the variant
+                                         |                            |
+                                         +-- test split, latency -----+--> @candidate
+
+It measures and keeps the gate's opinion of the figures; whether they suffice is the gate's
+business when the variant is to be promoted.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from guardianflow.errors import ScenarioInvalid
+from guardianflow.evaluation.gate import judge_variant
+from guardianflow.evaluation.measurement import deployed_folder, ir_folder
+from guardianflow.evaluation.speed import FOLDER, SpeedReport, compare_speed
+from guardianflow.evaluation.variant_cost import COST_FILE, VariantCost, read_cost
+from guardianflow.lifecycle.quantization.remeasuring import SPEED_TAG, measure_speed
+from guardianflow.lifecycle.quantization.result import QuantizedModel
+from guardianflow.lifecycle.quantization.variants import make_int8
+from guardianflow.machine.disk import scratch
+from guardianflow.mlflow_store.runs import (
+    EVALUATION_FILE,
+    MODEL,
+    OpenRun,
+    find_same_work,
+    open_run,
+    read_evaluation,
+    read_text,
+    ready_model,
+    refuse_edited,
+    scenario_tags,
+    version_tags,
+)
+from guardianflow.progress import Progress, Reporter
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.scenario import Precision, Scenario
+from guardianflow.stored import read_stored
+from guardianflow.vision.data.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.vision.data.yaml_file import SPLITS
+from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.evaluation import Evaluation
+from guardianflow.vision.metrics.source_comparison import measure_beside
+
+# Part of a quantization's identity: raise it when the same source would now give another IR.
+RECIPE = "4"
+_MAKING_FILE = "making.json"
+_OUTCOME_FILE = "outcome.json"
+_SOURCE_EVALUATION_FILE = "fp32-evaluation.json"
+_TIMED_FRAMES = 16
+_OUTCOME_TAG = "guardianflow.variant_outcome"
+log = logging.getLogger(__name__)
+
+
+class QuantizationRunner:
+    """Quantizes one registered version.
+
+    Args:
+        scenario: Says how, and on which data set.
+        registry: Where runs and versions are kept.
+        source_version: Version of the base model; see `choose_source`.
+        precision: Which variant to make; None takes the first one of the scenario.
+        on_progress: Told how far it is, at most twice a second.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        registry: ModelRegistryManager,
+        source_version: int,
+        *,
+        precision: Precision | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.registry = registry
+        self.source_version = source_version
+        self.precision = precision or scenario.quantization.variants[0]
+        self._report = Reporter(on_progress)
+
+    def run(self) -> QuantizedModel:
+        """Quantize and register; what was done before is not done again.
+
+        Raises:
+            VersionNotReady: There is no such source version.
+            ArtifactMissing: The source holds no IR, or a file of it is gone or differs.
+            ScenarioInvalid: The source detects other classes than the scenario has.
+            ScenarioFrozen: The scenario version was edited after it had been trained.
+            DatasetInvalid: The data set cannot be trusted.
+            CalibrationUnfit: Train is unlike the evaluation set, or holds images of it.
+            RegistryUnavailable: MLflow does not answer.
+        """
+        return self.register(self.quantize())
+
+    def quantize(self) -> QuantizedModel:
+        """Quantize without registering; raises what `run` raises."""
+        self._report("data", 0, 1)
+        dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, SPLITS)
+        self._report("data", 1, 1)
+        refuse_edited(self.registry.client, self.scenario)
+        source = self.registry.get_version(self.scenario.model_name, self.source_version)
+        return self._find(dataset, source) or self._quantize(dataset, source)
+
+    def register(self, quantized: QuantizedModel) -> QuantizedModel:
+        """Register a quantization as @candidate of the variant; again gives the same version."""
+        settings = self.scenario.quantization
+        source = self.registry.get_version(self.scenario.model_name, self.source_version)
+        name = self.scenario.get_registered_model_name(settings.flavour(self.precision))
+        speed = quantized.cost.speed
+        info = self.registry.register_model(
+            quantized.run_id,
+            quantized.artifact_path,
+            name,
+            tags={
+                **version_tags(self.scenario),
+                "guardianflow.source_version": str(self.source_version),
+                "guardianflow.map50": f"{quantized.variant.map50:.4f}",
+                _OUTCOME_TAG: quantized.outcome.outcome.value,
+                **({SPEED_TAG + speed.machine: speed.sentence()} if speed else {}),
+                "backend": settings.backend,
+                "precision": self.precision.value,
+                "source_run_id": source.run_id or "",
+            },
+        )
+        log.info("version %d -> %s version %d", self.source_version, name, info.version)
+        if speed is None:
+            # Found again on another kind of machine than the one that made it.
+            speed = measure_speed(self.registry, name, info.version).report
+            everywhere = tuple(sorted({*quantized.cost.measured_on, speed.machine}))
+            here = {"speed": speed, "measured_on": everywhere}
+            cost = quantized.cost.model_copy(update=here)
+            outcome = judge_variant(name, cost, self.scenario.gate)
+            quantized = replace(quantized, cost=cost, outcome=outcome)
+        return replace(quantized, version=info.version)
+
+    def _tags(self, dataset: Dataset, source: RegisteredModelInfo) -> dict[str, str]:
+        return {
+            **scenario_tags(self.scenario, dataset, "quant"),
+            "guardianflow.recipe": RECIPE,
+            "guardianflow.precision": self.precision.value,
+            "guardianflow.source_version": str(source.version),
+            "guardianflow.source_run_id": source.run_id or "",
+        }
+
+    def _find(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel | None:
+        """A finished quantization of the same source, settings and data."""
+        client = self.registry.client
+        for run in find_same_work(client, self.scenario, self._tags(dataset, source)):
+            run_id = run.info.run_id
+            cost = read_cost(client, run_id) if ready_model(client, run) else None
+            if cost:
+                log.info("found the quantization again: run %s", run_id)
+                fp32 = read_text(client, run_id, _SOURCE_EVALUATION_FILE)
+                return self._result(
+                    run_id,
+                    read_stored(Evaluation, fp32, f"{_SOURCE_EVALUATION_FILE} of run {run_id}"),
+                    read_evaluation(client, run_id),
+                    cost,
+                    reused=True,
+                )
+        return None
+
+    def _quantize(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel:
+        scenario, tags = self.scenario, self._tags(dataset, source)
+        fp32 = self._source_ir(dataset, source)
+        name = f"quant {scenario.name} {scenario.version} of version {source.version}"
+        with (
+            open_run(self.registry.client, scenario, name, dataset, tags) as run,
+            scratch() as folder,
+        ):
+            settings = scenario.quantization.model_dump(mode="json")
+            run.log_params({**settings, "precision": self.precision.value})
+            run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
+            papers = folder / "papers"
+            papers.mkdir()
+            made = self._make(dataset, fp32, folder, papers)
+            thresholds = IrDetector(fp32).thresholds
+            ir.set_thresholds(made, thresholds)
+            run.log_params({"thresholds": thresholds})
+            served = deployed_folder(self.registry, scenario.model_name.public, source.version)
+            edge = wrap(made, folder / "edge")
+            beside = measure_beside(
+                served,
+                edge,
+                dataset.samples("test"),
+                dataset.classes,
+                lambda done, total: self._report("evaluate", done, total),
+            )
+            beside.draw(self.precision.value, papers / "pictures")
+            speed = self._time(dataset.samples("test"), served, edge)
+            cost = VariantCost(
+                precision=self.precision,
+                difference=beside.difference(),
+                size_kib=_size_kib(made),
+                source_size_kib=_size_kib(fp32),
+                speed=speed,
+                measured_on=(speed.machine,),
+            )
+            result = self._result(run.run_id, beside.source, beside.variant, cost)
+            self._keep(run, result, made, papers, tags)
+        return result
+
+    def _source_ir(self, dataset: Dataset, source: RegisteredModelInfo) -> Path:
+        """The folder of the source's plain IR.
+
+        Raises:
+            ArtifactMissing: It has none.
+            ScenarioInvalid: It detects other classes than the scenario has.
+        """
+        scenario = self.scenario
+        fp32 = ir_folder(self.registry, scenario.model_name.public, source.version)
+        known = IrDetector(fp32).classes
+        if known != dataset.classes:
+            raise ScenarioInvalid(
+                f"Version {source.version} of {scenario.model_name} detects {', '.join(known)}; "
+                f"scenario {scenario.name} {scenario.version} has {', '.join(dataset.classes)}.",
+                remedy="Quantize it with the scenario version that it was trained from.",
+                scenario=scenario.name,
+                version=source.version,
+            )
+        return fp32
+
+    def _make(self, dataset: Dataset, fp32: Path, folder: Path, papers: Path) -> Path:
+        """The plain IR of the variant, and how it came about."""
+        if self.precision is Precision.FP16:
+            return compression.halve(fp32, folder / "ir")
+        settings = self.scenario.quantization
+        made, making = make_int8(settings, fp32, dataset, folder, self._report)
+        (papers / _MAKING_FILE).write_text(making.model_dump_json(indent=1), "utf-8")
+        log.info("kept %s: mAP50-95 %.4f on val", making.kept.preset, making.kept.map50_95)
+        # The artifact is called as its folder is.
+        return made.rename(folder / "ir")
+
+    def _time(self, samples: Sequence[Sample], source: Path, variant: Path) -> SpeedReport:
+        self._report("latency", 0, 1)
+        frames = [load_image(sample.image) for sample in samples[:_TIMED_FRAMES]]
+        speed = compare_speed(source, variant, frames)
+        self._report("latency", 1, 1)
+        return speed
+
+    def _keep(
+        self,
+        run: OpenRun,
+        result: QuantizedModel,
+        made: Path,
+        papers: Path,
+        tags: dict[str, str],
+    ) -> None:
+        """Bring figures, outcome and model to MLflow."""
+        self._report("upload", 0, 1)
+        speed, precision = result.speed, self.precision.value
+        (papers / FOLDER).mkdir()
+        for file, record in {
+            EVALUATION_FILE: result.variant,
+            _SOURCE_EVALUATION_FILE: result.fp32,
+            _OUTCOME_FILE: result.outcome,
+            # Speed has a record of its own for each kind of machine.
+            COST_FILE: result.cost.model_copy(update={"speed": None, "measured_on": ()}),
+            f"{FOLDER}/{speed.machine}.json": speed,
+        }.items():
+            (papers / file).write_text(record.model_dump_json(indent=1), "utf-8")
+        run.log_files(papers)
+        run.log_params(
+            {
+                "instruction_set": speed.variant.instruction_set,
+                "cpu": speed.variant.cpu,
+                "default_precision": speed.default.precision,
+                "speed_verdict": speed.verdict,
+                "outcome": result.outcome.outcome,
+            }
+        )
+        model_id = run.log_model(made, None, tags)
+        metrics = {
+            **result.variant.metrics("test."),
+            **result.fp32.metrics("test.fp32."),
+            **result.cost.difference.metrics("difference."),
+            **speed.fp32.metrics("latency.fp32."),
+            **speed.default.metrics("latency.default."),
+            **speed.variant.metrics(f"latency.{precision}."),
+            **speed.metrics("latency."),
+            "size.fp32_kib": result.cost.source_size_kib,
+            f"size.{precision}_kib": result.cost.size_kib,
+        }
+        run.log_metrics(metrics, split="test", model_id=model_id)
+        self._report("upload", 1, 1)
+
+    def _result(
+        self,
+        run_id: str,
+        fp32: Evaluation,
+        variant: Evaluation,
+        cost: VariantCost,
+        *,
+        reused: bool = False,
+    ) -> QuantizedModel:
+        flavour = self.scenario.quantization.flavour(self.precision)
+        name = self.scenario.get_registered_model_name(flavour)
+        return QuantizedModel(
+            run_id=run_id,
+            artifact_path=MODEL,
+            fp32=fp32,
+            variant=variant,
+            cost=cost,
+            outcome=judge_variant(name, cost, self.scenario.gate),
+            source_version=self.source_version,
+            reused=reused,
+        )
+
+
+def _size_kib(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.iterdir()) / 1024

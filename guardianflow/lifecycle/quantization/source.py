@@ -1,0 +1,40 @@
+"""Which version of the base is quantized, where nobody names one."""
+
+from guardianflow.errors import ModelUnknown, NoCandidate
+from guardianflow.mlflow_store.runs import is_work_of
+from guardianflow.registry import ModelAlias, ModelRegistryManager
+from guardianflow.scenario import Scenario
+
+_QUARANTINED = "rolled_back"
+
+
+def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
+    """Which FP32 version to quantize: the scenario version's @candidate, else its @champion.
+
+    Settings are compared, not labels: a version that says the same as an earlier one reuses its
+    training, which keeps the earlier label.
+
+    Raises:
+        NoCandidate: Neither was trained from this scenario version, or the candidate was rolled
+            back and the champion is another.
+    """
+    name = scenario.model_name
+    try:
+        versions = registry.list_versions(name)
+    except ModelUnknown:
+        versions = []
+    for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION):
+        for info in versions:
+            if alias.value not in info.aliases or info.status == _QUARANTINED:
+                continue
+            if is_work_of(registry.client, info.tags, info.run_id, scenario):
+                return info.version
+    raise NoCandidate(
+        f"{name} has no @candidate and no @champion that was trained from scenario "
+        f"{scenario.name} {scenario.version} and not rolled back.",
+        remedy=f"Train it: `guardianflow run {scenario.name} --type train --version "
+        f"{scenario.version}`; or name one with --model-version.",
+        name=name.public,
+        scenario=scenario.name,
+        version=scenario.version,
+    )

@@ -1,0 +1,210 @@
+"""Makes the IR of a variant from an FP32 IR: what is tried, and what of it is kept.
+
+    int8   calibrate on train -> mixed, performance -> the better on val
+                                 both lose too much -> accuracy control on one half of val,
+                                                       measured again on the other
+    fp16   weights of 16 bits, computed as before: nothing to choose
+
+Nothing here looks at a label of the evaluation set.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.lifecycle.quantization.calibration import (
+    Statistics,
+    choose,
+    refuse_evaluated,
+    refuse_unlike,
+)
+from guardianflow.scenario import QuantizationSettings
+from guardianflow.stored import Stored
+from guardianflow.vision.data.dataset import Dataset, Sample, load_image
+from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.ir.compression import Preset
+from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, IrDetector, letterbox, select
+from guardianflow.vision.metrics.detections import Detections, detect
+from guardianflow.vision.metrics.evaluation import evaluate
+from guardianflow.vision.metrics.latency import measure_latency
+
+Report = Callable[[str, int, int], None]
+"""Told a step, how much of it is done, of how much."""
+
+_COMPARED = 64
+_TIMED_FRAMES = 8
+_TIMED_ROUNDS = 30
+# Closer than this on val is chance; then the faster one is kept, if it is so by a tenth: less is
+# the machine's mood.
+_EQUAL = 0.002
+_FASTER = 0.9
+
+
+class Trial(BaseModel):
+    """One way of quantizing, on images that set no ranges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: Preset = Field(description="NNCF's preset.")
+    controlled: bool = Field(description="Whether accuracy control left layers in FP32.")
+    images: int = Field(description="Images of val that it was measured on.")
+    map50_95: float = Field(description="mAP50-95 on them.")
+    drop: float = Field(description="How much the FP32 IR has more on the same images.")
+    p50_ms: float = Field(description="Median of one frame, in turns with the other trials.")
+
+
+class Making(Stored):
+    """How an INT8 IR came about."""
+
+    kept: Trial = Field(description="What was kept.")
+    trials: tuple[Trial, ...] = Field(description="What was tried.")
+    calibration: Statistics = Field(description="Pixels of the images that set the ranges.")
+    evaluation: Statistics = Field(description="Pixels of images of the evaluation set.")
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    folder: Path
+    trial: Trial
+
+
+def make_int8(
+    settings: QuantizationSettings,
+    fp32: Path,
+    dataset: Dataset,
+    folder: Path,
+    report: Report,
+) -> tuple[Path, Making]:
+    """Quantize an FP32 IR.
+
+    Args:
+        settings: Which presets, how many images, and what may be lost on val.
+        fp32: Folder of the plain FP32 IR.
+        dataset: Gives train for the ranges and val for the choice.
+        folder: Where everything that is tried is written.
+        report: Told how far it is.
+
+    Returns:
+        The folder of what was kept, and how it came about.
+
+    Raises:
+        CalibrationUnfit: The calibration images are unlike the evaluation images, or some of them.
+    """
+    size = IrDetector(fp32).image_size
+    val, test = dataset.samples("val"), dataset.samples("test")
+    chosen = choose(
+        dataset.samples("train"),
+        settings.calibration_images,
+        size,
+        on_progress=lambda done, total: report("calibrate", done, total),
+    )
+    refuse_evaluated(chosen.samples, (*val, *test))
+    statistics = refuse_unlike(chosen.squares, _squares(test, size))
+    presets = list(Preset) if settings.preset == "auto" else [Preset(settings.preset)]
+    made: list[Path] = []
+    for index, preset in enumerate(presets):
+        report("quantize", index, len(presets))
+        quantized = compression.quantize(fp32, chosen.squares, preset)
+        made.append(ir.save(quantized, folder / preset.value))
+    report("quantize", len(presets), len(presets))
+    attempts = _try(fp32, dict(zip(presets, made, strict=True)), val, dataset.classes)
+    kept = _better(attempts)
+    if settings.preset == "auto" and kept.trial.drop > settings.max_drop and len(val) > 1:
+        kept = _control(fp32, chosen.squares, kept.trial.preset, dataset, folder, settings.max_drop)
+        attempts.append(kept)
+    return kept.folder, Making(
+        kept=kept.trial,
+        trials=tuple(attempt.trial for attempt in attempts),
+        calibration=statistics[0],
+        evaluation=statistics[1],
+    )
+
+
+def _squares(samples: Sequence[Sample], size: int) -> list[NDArray[np.uint8]]:
+    """Some images of a split, evenly spread, as the network sees them."""
+    count = min(_COMPARED, len(samples))
+    chosen = np.linspace(0, len(samples) - 1, count).round().astype(int).tolist()
+    return [letterbox(load_image(samples[index].image), size)[0] for index in chosen]
+
+
+def _try(
+    fp32: Path, made: dict[Preset, Path], val: Sequence[Sample], classes: Sequence[str]
+) -> list[_Attempt]:
+    """Measure what was made on val, accuracy and latency."""
+    detectors = {preset.value: IrDetector(folder) for preset, folder in made.items()}
+    before = _map50_95(IrDetector(fp32), val, classes)
+    frames = [load_image(sample.image) for sample in val[:_TIMED_FRAMES]]
+    times = measure_latency(detectors, frames, repeats=_TIMED_ROUNDS)
+    attempts: list[_Attempt] = []
+    for preset, folder in made.items():
+        after = _map50_95(detectors[preset.value], val, classes)
+        trial = Trial(
+            preset=preset,
+            controlled=False,
+            images=len(val),
+            map50_95=after,
+            drop=before - after,
+            p50_ms=times[preset.value].p50_ms,
+        )
+        attempts.append(_Attempt(folder, trial))
+    return attempts
+
+
+def _better(attempts: Sequence[_Attempt]) -> _Attempt:
+    """The most accurate; of equally accurate ones a clearly faster one."""
+    best = max(attempts, key=lambda attempt: attempt.trial.map50_95)
+    equal = [a for a in attempts if a.trial.map50_95 >= best.trial.map50_95 - _EQUAL]
+    fastest = min(equal, key=lambda attempt: attempt.trial.p50_ms)
+    return fastest if fastest.trial.p50_ms < _FASTER * best.trial.p50_ms else best
+
+
+def _control(
+    fp32: Path,
+    squares: compression.Squares,
+    preset: Preset,
+    dataset: Dataset,
+    folder: Path,
+    max_drop: float,
+) -> _Attempt:
+    """The last resort: it keeps its promise on the images it looks at, so others measure it."""
+    val, classes = dataset.samples("val"), dataset.classes
+    looked_at, unseen = val[::2], val[1::2]
+    size = IrDetector(fp32).image_size
+
+    def measure(compiled: Any) -> float:
+        found = [_look(compiled, load_image(sample.image), size) for sample in looked_at]
+        return evaluate(found, looked_at, classes).map50_95
+
+    quantized = compression.quantize_within(fp32, squares, preset, measure, max_drop)
+    saved = ir.save(quantized, folder / "controlled")
+    before, after = (_map50_95(IrDetector(made), unseen, classes) for made in (fp32, saved))
+    frames = [load_image(sample.image) for sample in val[:_TIMED_FRAMES]]
+    times = measure_latency({"controlled": IrDetector(saved)}, frames, repeats=_TIMED_ROUNDS)
+    trial = Trial(
+        preset=preset,
+        controlled=True,
+        images=len(unseen),
+        map50_95=after,
+        drop=before - after,
+        p50_ms=times["controlled"].p50_ms,
+    )
+    return _Attempt(saved, trial)
+
+
+def _map50_95(detector: IrDetector, samples: Sequence[Sample], classes: Sequence[str]) -> float:
+    return evaluate(detect(detector, samples), samples, classes).map50_95
+
+
+def _look(compiled: Any, frame: NDArray[np.uint8], size: int) -> Detections:
+    """What `IrDetector` sees, from a model that NNCF has compiled."""
+    square, scale = letterbox(frame, size)
+    boxes, scores = (compiled(square[None])[index][0] for index in (0, 1))
+    kept, best, labels = select(boxes, scores, MEASURING_THRESHOLD)
+    height, width = frame.shape[:2]
+    inside = np.clip(kept / scale, 0, [width, height, width, height])
+    return Detections(inside.astype(np.float32), best, labels)

@@ -1,0 +1,11 @@
+"""Training: what a scenario describes is trained and registered as @candidate, once.
+
+runner -> starting                      with which weights it begins
+       -> attempt -> continuation       epochs, checkpoints; goes on where a killed one stopped
+
+The network and the loop over its batches are `vision/network/`.
+"""
+
+from guardianflow.lifecycle.training.runner import TrainedModel, TrainingRunner
+
+__all__ = ["TrainedModel", "TrainingRunner"]

@@ -1,0 +1,78 @@
+"""One attempt at a training: epochs are trained, kept as checkpoints, and told to the run."""
+
+import logging
+from collections.abc import Sequence
+
+from guardianflow.lifecycle.training.continuation import Curves, Mirror
+from guardianflow.mlflow_store.runs import OpenRun
+from guardianflow.progress import Reporter
+from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.network.checkpoint import Checkpoints
+from guardianflow.vision.network.detector import Detector
+from guardianflow.vision.network.fitting import FittedDetector, fit
+from guardianflow.vision.network.history import EpochFigures
+
+log = logging.getLogger(__name__)
+
+
+def fit_in_run(
+    run: OpenRun,
+    settings: TrainingSettings,
+    checkpoints: Checkpoints,
+    start: Detector | None,
+    report: Reporter,
+) -> tuple[FittedDetector, int]:
+    """Train on the run's data set, or go on from the newest checkpoint.
+
+    Args:
+        run: Gets the figures, and now and then the newest checkpoint.
+        settings: How to train.
+        checkpoints: Those of this machine.
+        start: Weights to begin with; None for random ones.
+        report: Told how far it is.
+
+    Returns:
+        What was trained, and after how many epochs it went on (0: from the start).
+
+    Raises:
+        KeyboardInterrupt: It was interrupted; says how many epochs are kept.
+        DatasetInvalid: An image cannot be read any more.
+        RegistryUnavailable: MLflow does not answer at the end; all epochs are kept.
+    """
+    dataset, epochs, latest, resumed_at = run.dataset, settings.epochs, "", 0
+    curves, mirror = Curves(run), Mirror(run.client, run.run_id, checkpoints)
+
+    def on_resume(history: Sequence[EpochFigures]) -> None:
+        nonlocal resumed_at
+        resumed_at = len(history)
+        remark = f"resumed at epoch {resumed_at} of {epochs}"
+        log.info(remark)
+        report("resume", resumed_at, epochs, remark=remark)
+        curves.add(*history)
+
+    def on_epoch(figures: EpochFigures) -> None:
+        nonlocal latest
+        latest = figures.describe()
+        curves.add(figures)
+        mirror.keep()
+        log.info("epoch %d of %d: %s", figures.epoch, epochs, latest)
+
+    try:
+        fitted = fit(
+            settings,
+            dataset.samples("train"),
+            dataset.samples("val"),
+            dataset.classes,
+            start=start,
+            checkpoints=checkpoints,
+            on_resume=on_resume,
+            on_step=lambda done, total: report("train", done, total, latest),
+            on_epoch=on_epoch,
+        )
+    except KeyboardInterrupt as stop:
+        mirror.keep(now=True)
+        done = f"Interrupted; {checkpoints.newest()} of {epochs} epochs are kept."
+        raise KeyboardInterrupt(done) from stop
+    curves.send()
+    run.log_params({"device_used": fitted.device, "best_epoch": fitted.best_epoch})
+    return fitted, resumed_at

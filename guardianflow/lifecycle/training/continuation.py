@@ -1,0 +1,245 @@
+"""A training goes on where a killed process left it, on this machine or on another.
+
+    run A  RUNNING, killed     checkpoint/epoch-000012.pt, tag checkpoint = 12, every few minutes
+    run B  begun again         takes the newest checkpoint of its work: this machine's, or A's
+                               A: KILLED, continued_by = B        B: continues = A
+    run B  FINISHED            the checkpoints of A and B are removed
+
+Each attempt has a run of its own, which one process writes alone: two machines that train the same
+at once never mix their curves. The run that goes on says again what was measured before, with its
+time, so that its curves are whole (decision 0011).
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from requests import HTTPError
+
+from guardianflow.errors import GuardianflowError, RegistryUnavailable, VersionNotReady
+from guardianflow.machine.disk import scratch
+from guardianflow.machine.servers import home
+from guardianflow.mlflow_store.client import border
+from guardianflow.mlflow_store.records import experiment_id
+from guardianflow.mlflow_store.runs import WORK_DIGEST_TAG, OpenRun, first_work, has_tags, same_work
+from guardianflow.scenario import Scenario
+from guardianflow.vision.network.checkpoint import Checkpoints
+from guardianflow.vision.network.history import EpochFigures
+
+WORK_TAG = "guardianflow.work"
+OWNER_TAG = "guardianflow.owner"
+CHECKPOINT_TAG = "guardianflow.checkpoint"
+CONTINUES_TAG = "guardianflow.continues"
+CONTINUED_BY_TAG = "guardianflow.continued_by"
+_FOLDER = "checkpoint"
+_EVERY_S = 180.0
+# An upload may take a twentieth of the training's time, no more.
+_PAUSE_PER_COST = 20.0
+_MOST_RUNS = 50
+log = logging.getLogger(__name__)
+
+
+def owner() -> str:
+    """Who writes a run: of the same owner, only the process that holds the work's lock lives."""
+    return f"{socket.gethostname()}:{home()}"
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What earlier attempts at a piece of work left in MLflow.
+
+    Attributes:
+        client: The MLflow server.
+        experiment: Id of the experiment of their runs.
+        work: Identity of the work.
+        attempts: Their runs, the newest first; none of them is FINISHED. Those of other code are
+            among them: they are closed, but their checkpoints are not taken.
+    """
+
+    client: MlflowClient
+    experiment: str
+    work: str
+    attempts: Sequence[Run]
+
+    @classmethod
+    def find(
+        cls, client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], work: str
+    ) -> "Continuation":
+        """Look for earlier attempts: runs with these tags."""
+        where = experiment_id(client, scenario.model_name.public)
+        found = runs_with(client, where, tags)
+        left = [run for run in found if run.info.status != "FINISHED"]
+        return cls(client, where, work, left)
+
+    def fetch(self, checkpoints: Checkpoints) -> None:
+        """Bring the newest checkpoint here, if an attempt on another machine got further."""
+        for epoch, run in sorted(self._mirrored(), key=lambda pair: pair[0], reverse=True):
+            if epoch <= checkpoints.newest():
+                return
+            run_id, name = run.info.run_id, checkpoints.path(epoch).name
+            try:
+                with border(f"checkpoint of run {run_id}"), scratch() as folder:
+                    file = self.client.download_artifacts(run_id, f"{_FOLDER}/{name}", str(folder))
+                    checkpoints.adopt(Path(file), epoch)
+            except (VersionNotReady, MlflowException, HTTPError, OSError) as error:
+                log.warning("the checkpoint of run %s cannot be fetched: %s", run_id, error)
+            else:
+                log.info("fetched the checkpoint of epoch %d from run %s", epoch, run_id)
+
+    def tags(self) -> dict[str, str]:
+        """The tags of the run that goes on."""
+        tags = {WORK_TAG: self.work, OWNER_TAG: owner()}
+        if self.attempts:
+            tags[CONTINUES_TAG] = self.attempts[0].info.run_id
+        return tags
+
+    def take_over(self, run_id: str) -> None:
+        """Say of the attempts before who goes on with them; those that died here are KILLED."""
+        for run in self.attempts:
+            with border(f"run {run.info.run_id}"):
+                if CONTINUED_BY_TAG not in run.data.tags:
+                    self.client.set_tag(run.info.run_id, CONTINUED_BY_TAG, run_id)
+                # Another machine may still be at it: its run is closed when the work is done.
+                if run.data.tags.get(OWNER_TAG) == owner():
+                    _close(self.client, run)
+
+    def _mirrored(self) -> list[tuple[int, Run]]:
+        mine = [run for run in self.attempts if run.data.tags.get(WORK_TAG) == self.work]
+        tags = [(run.data.tags.get(CHECKPOINT_TAG, ""), run) for run in mine]
+        return [(int(text), run) for text, run in tags if text.isdecimal()]
+
+
+class Mirror:
+    """Copies checkpoints to their run, rarely enough to cost next to nothing.
+
+    Args:
+        client: The MLflow server.
+        run_id: The run of this attempt.
+        checkpoints: Those of this machine.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        run_id: str,
+        checkpoints: Checkpoints,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._run_id, self._checkpoints = client, run_id, checkpoints
+        self._clock = clock
+        self._due = clock() + _EVERY_S
+        self._epoch = 0
+
+    def keep(self, *, now: bool = False) -> None:
+        """Copy the newest checkpoint if it is time to, or `now`; a failure is only told."""
+        epoch, began = self._checkpoints.newest(), self._clock()
+        if epoch <= self._epoch or not (now or began >= self._due):
+            return
+        try:
+            self._copy(epoch)
+        except (GuardianflowError, MlflowException, HTTPError, OSError) as error:
+            log.warning("the checkpoint of epoch %d is on this machine alone: %s", epoch, error)
+        ended = self._clock()
+        self._due = ended + max(_EVERY_S, _PAUSE_PER_COST * (ended - began))
+
+    def _copy(self, epoch: int) -> None:
+        path, former = self._checkpoints.path(epoch), self._epoch
+        with border(f"checkpoint of run {self._run_id}"):
+            self._client.log_artifact(self._run_id, str(path), _FOLDER)
+            # Only now does it count: a part of a file is never looked for.
+            self._client.set_tag(self._run_id, CHECKPOINT_TAG, str(epoch))
+            self._epoch = epoch
+            if former:
+                name = self._checkpoints.path(former).name
+                _delete(self._client, self._run_id, f"{_FOLDER}/{name}")
+
+
+class Curves:
+    """Sends the figures of epochs to a run; what MLflow does not take now, it gets later.
+
+    Args:
+        run: The run of this attempt.
+    """
+
+    def __init__(self, run: OpenRun) -> None:
+        self._run = run
+        self._waiting: list[EpochFigures] = []
+
+    def add(self, *figures: EpochFigures) -> None:
+        """Send these, too; a server that does not answer is only told of."""
+        self._waiting += figures
+        try:
+            self.send()
+        except RegistryUnavailable as error:
+            log.warning("the figures of %d epochs wait: %s", len(self._waiting), error)
+
+    def send(self) -> None:
+        """Send what waits.
+
+        Raises:
+            RegistryUnavailable: MLflow does not answer.
+        """
+        while self._waiting:
+            one = self._waiting[0]
+            # Said again with the same time, a figure stays one point of the curve.
+            self._run.log_metrics(one.metrics(), step=one.epoch, time_ms=one.ended_ms)
+            if one.val:
+                figures = one.val.metrics("val.")
+                self._run.log_metrics(figures, step=one.epoch, split="val", time_ms=one.ended_ms)
+            del self._waiting[0]
+
+
+def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) -> None:
+    """Once the work is finished: remove its checkpoints from MLflow, close what was left open.
+
+    Of all runs with these tags.
+
+    A failure is only told: the model is there, and the next command tries again.
+    """
+    try:
+        where = experiment_id(client, scenario.model_name.public)
+        for run in runs_with(client, where, tags):
+            with border(f"run {run.info.run_id}"):
+                if CHECKPOINT_TAG in run.data.tags:
+                    _delete(client, run.info.run_id, _FOLDER)
+                    client.delete_tag(run.info.run_id, CHECKPOINT_TAG)
+                _close(client, run)
+    except (GuardianflowError, MlflowException, HTTPError) as error:
+        log.warning("checkpoints of finished work are left in MLflow: %s", error)
+
+
+def runs_with(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> list[Run]:
+    """The runs of an experiment that are of this work, the newest first."""
+    order, found = ["attributes.start_time DESC"], dict[str, Run]()
+    with border(f"runs of experiment {experiment}"):
+        for wanted in (same_work(tags), first_work(tags)):
+            runs = client.search_runs(
+                [experiment], has_tags(wanted), max_results=_MOST_RUNS, order_by=order
+            )
+            # With a digest of the work, that decides.
+            mine = tags.get(WORK_DIGEST_TAG, "")
+            found |= {
+                run.info.run_id: run
+                for run in runs
+                if run.data.tags.get(WORK_DIGEST_TAG, mine) == mine
+            }
+    return sorted(found.values(), key=lambda run: run.info.start_time, reverse=True)
+
+
+def _close(client: MlflowClient, run: Run) -> None:
+    """A killed process could not say that it ended."""
+    if run.info.status == "RUNNING":
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _delete(client: MlflowClient, run_id: str, path: str) -> None:
+    uri = client.get_run(run_id).info.artifact_uri or ""
+    get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts(path)

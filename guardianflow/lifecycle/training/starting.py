@@ -1,0 +1,114 @@
+"""What a training begins with: random weights, or those of the version in production.
+
+The champion moves; the start of a training does not. It is resolved once, to a version and the
+sha256 of its weights, and kept as tags of the run: who goes on with a killed training, perhaps
+after the next promotion, begins where the first attempt began.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid
+from guardianflow.lifecycle.training.continuation import runs_with
+from guardianflow.mlflow_store.records import experiment_id
+from guardianflow.mlflow_store.registered_models import RegisteredModelInfo
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import Scenario, StartingPoint
+from guardianflow.vision.data.dataset import Dataset
+from guardianflow.vision.network import weights
+from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.transfer import carry_over
+
+VERSION_TAG = "guardianflow.start_version"
+SHA_TAG = "guardianflow.start_sha256"
+_FILE_TAG = f"guardianflow.sha256.artifacts/weights/{weights.FILE}"
+_QUARANTINED = "rolled_back"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with.
+
+    Attributes:
+        tags: What the run says about it; empty for random weights. Part of the work's identity.
+        detector: The weights, of the shape that is trained; None for random ones.
+    """
+
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    detector: Detector | None = None
+
+    def params(self) -> dict[str, str]:
+        """The tags as parameters of the run, which MLflow compares in its tables."""
+        return {key.rpartition(".")[2]: value for key, value in self.tags.items()}
+
+
+def find_start(
+    registry: ModelRegistryManager,
+    scenario: Scenario,
+    dataset: Dataset,
+    work: Mapping[str, str],
+) -> Start:
+    """Resolve and read what a training begins with.
+
+    Args:
+        registry: Where the champion is.
+        scenario: Says where to begin.
+        dataset: Its classes are those of the new detector.
+        work: The tags of the runs of this work: an earlier attempt has chosen already.
+
+    Raises:
+        NoCandidate: There is no champion to begin with.
+        ArtifactMissing: Its weights are gone, differ, or were never of ours.
+        ScenarioInvalid: The champion's network has another width.
+    """
+    if scenario.training.start is StartingPoint.SCRATCH:
+        return Start()
+    version = _earlier_choice(registry, scenario, work) or _champion(registry, scenario.model_name)
+    label = f"{scenario.model_name} version {version.version}"
+    path = registry.download(scenario.model_name, version.version) / "artifacts" / "weights"
+    if not (path / weights.FILE).is_file():
+        raise ArtifactMissing(
+            f"{label} holds no weights to begin with: it was not trained by guardianflow.",
+            remedy="Set training.start to scratch.",
+            version=version.version,
+        )
+    source, known = weights.load_weights(path / weights.FILE)
+    training = scenario.training
+    shape = DetectorShape(len(dataset.classes), training.width, training.image_size)
+    try:
+        detector = carry_over(source, known, shape, dataset.classes, seed=training.seed)
+    except ValueError as error:
+        raise ScenarioInvalid(
+            f"The training cannot begin with {label}, whose network differs (width "
+            f"{source.shape.width}, the scenario has {training.width}): {error}.",
+            remedy="Set training.start to scratch, or training.width to that of the champion.",
+            key="training.width",
+            value=training.width,
+        ) from error
+    tags = {VERSION_TAG: str(version.version), SHA_TAG: version.tags.get(_FILE_TAG, "")}
+    return Start(tags, detector)
+
+
+def _champion(registry: ModelRegistryManager, name: ModelName) -> RegisteredModelInfo:
+    champion = registry.get_champion(name)
+    if champion is None:
+        raise NoCandidate(
+            f"{name} has no champion that a training could begin with.",
+            remedy="Set training.start to scratch for the first version of a model.",
+            name=name.public,
+        )
+    return champion
+
+
+def _earlier_choice(
+    registry: ModelRegistryManager, scenario: Scenario, work: Mapping[str, str]
+) -> RegisteredModelInfo | None:
+    """What the last attempt at this work began with, unless that was rolled back since."""
+    where = experiment_id(registry.client, scenario.model_name.public)
+    for run in runs_with(registry.client, where, work):
+        number = run.data.tags.get(VERSION_TAG, "")
+        if number.isdecimal():
+            version = registry.get_version(scenario.model_name, int(number))
+            return None if version.status == _QUARANTINED else version
+    return None

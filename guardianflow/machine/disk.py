@@ -1,0 +1,161 @@
+"""The border to the local disk: files are there whole or not at all, and a full disk is told so.
+
+    write_whole(path)    a draft beside it --fsync--> renamed into its place
+    scratch()            a temporary folder; what fails in it for want of room is a DiskFull
+
+Native libraries and MLflow's downloads say in words of their own that a disk is full: whether it
+is, the disk itself is asked.
+"""
+
+import errno
+import os
+import resource
+import secrets
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from guardianflow.errors import DiskFull, GuardianflowError, InputError
+from guardianflow.machine.wrong_server import causes
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of this account is used up",
+    errno.EFBIG: "the file would be larger than this account may write",
+}
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+# Less than this much room is none: file systems keep a rest that nobody gets.
+_NO_ROOM = 64 * 1024
+_DRAFT = ".draft"
+
+
+def write_whole(path: Path, *parts: bytes | memoryview, mode: int = 0o666) -> None:
+    """Write a file so that after a power cut it is there complete, or as it was before.
+
+    Args:
+        path: The file; a link is followed, and what is no file (`/dev/stdout`) is written to.
+        parts: Its content.
+        mode: Its rights, of which the umask takes some away.
+
+    Raises:
+        DiskFull: There is no room for it.
+        OSError: It cannot be written there.
+    """
+    path = path.resolve()
+    with telling_full(path):
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:
+                stream.writelines(parts)
+            return
+        # Its name is free, so that two writers never share a draft, and short.
+        draft = path.with_name(f".{secrets.token_hex(6)}{_DRAFT}")
+        try:
+            made = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(made, "wb") as stream:
+                stream.writelines(parts)
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes that were killed left of files; only where nobody else writes."""
+    for draft in folder.glob(f".*{_DRAFT}"):
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(parent: Path | None = None) -> Generator[Path]:
+    """A temporary folder, removed afterwards.
+
+    Raises:
+        DiskFull: What was done in it failed for want of room.
+    """
+    where = parent or Path(tempfile.gettempdir())
+    with (
+        telling_full(where),
+        tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as text,
+        telling_full(Path(text)),
+    ):
+        yield Path(text)
+
+
+@contextmanager
+def telling_full(place: Path) -> Generator[None]:
+    """Let what fails because `place` has no room left be a DiskFull.
+
+    Raises:
+        DiskFull: It did.
+    """
+    try:
+        yield
+    except GuardianflowError:
+        raise
+    except Exception as error:
+        full = _full(error, place)
+        if full is None:
+            raise
+        raise full from error
+
+
+def told(error: OSError) -> GuardianflowError | None:
+    """An error of the disk in our words, at the border where errors end; None for a defect."""
+    if full := _said_full(error, None):
+        return full
+    if error.errno in _CLOSED and error.filename is not None:
+        return InputError(
+            f"{os.fsdecode(error.filename)} cannot be used ({os.strerror(error.errno)}).",
+            remedy="Give this account the right to, or name another place; GUARDIANFLOW_HOME and "
+            "TMPDIR say where guardianflow keeps its own files.",
+            file=os.fsdecode(error.filename),
+        )
+    return None
+
+
+def _full(error: Exception, place: Path) -> DiskFull | None:
+    """The error as a full disk, if it is one: said by itself, or by the disk of `place`."""
+    for cause in causes(error):
+        if isinstance(cause, OSError) and (full := _said_full(cause, place)):
+            return full
+    number = _why_no_room(place)
+    return DiskFull(str(place), _FULL[number]) if number else None
+
+
+def _said_full(error: OSError, place: Path | None) -> DiskFull | None:
+    if error.errno not in _FULL:
+        return None
+    # Of two files the second one is written: a copy, or the new name.
+    file = error.filename if error.filename2 is None else error.filename2
+    named = os.fsdecode(file) if isinstance(file, str | bytes) else ""
+    return DiskFull(named or (str(place) if place else ""), _FULL[error.errno])
+
+
+def _why_no_room(place: Path) -> int | None:
+    """Why nothing can be written in a folder now, as an errno; None where it can."""
+    folder = place if place.is_dir() else place.parent
+    with suppress(OSError):
+        room = os.statvfs(folder)
+        # A file system without blocks (overlay, network) says nothing.
+        if room.f_blocks and room.f_bavail * room.f_frsize < _NO_ROOM:
+            return errno.ENOSPC
+    largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if largest == resource.RLIM_INFINITY:
+        return None
+    with suppress(OSError):
+        if any(f.stat().st_size >= largest for f in folder.rglob("*") if f.is_file()):
+            return errno.EFBIG
+    return None
+
+
+def _sync_folder(path: Path) -> None:
+    """The name of a new file is on the disk only when its folder is."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,11 @@
+"""The way to MLflow: the server, and what lies on it, in our words. No alias is moved here.
+
+client             the one place where a client is made and its errors become ours
+rights             what the account of this process may do
+registered_models  models, versions, aliases: reading only
+artifacts          the files of a version: fingerprinted, verified before they are used
+logged_models      the LoggedModel of a run, found or made
+runs               runs of training, quantization and import: opened, filled, found again
+records            one run that holds a JSON document, pictures and figures
+links              addresses in the MLflow UI
+"""

@@ -1,0 +1,124 @@
+"""Remembers which findings were reported: an alarm is sent once, and once more when it is over.
+
+    new finding -> event sent -> remembered -> still found: nothing is sent
+                                            -> not found any more: forgotten, and that is sent too
+
+The memory is in MLflow (`notes.py`): for each topic a note on each release and one on the server.
+Events are sent before they are remembered, so that a process that is killed between the two sends
+one twice rather than never.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from mlflow import MlflowClient
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from guardianflow.monitoring.findings import FileCheck, Finding
+from guardianflow.monitoring.pass_memory import Notes, Topic
+from guardianflow.stored import Stored
+
+_CLOSENESS = list(FileCheck)
+
+Memory = Mapping[str, FileCheck]
+"""The digests of what was reported, each with the least check of files that shows it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the alarms of one release differ from what was reported."""
+
+    base: str
+    """Public name; empty where it is the server."""
+    new: tuple[Finding, ...]
+    """What nobody was told yet, the worst first."""
+    memory: Memory
+    """What is to be remembered once that is told."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the last alarm is over."""
+        return not self.memory
+
+
+def compare(
+    base: str, reported: Memory, alarms: Sequence[Finding], looked: FileCheck
+) -> Change | None:
+    """What is to be told of a release that was examined; None where nothing is.
+
+    Args:
+        base: Public name of its base; empty for the server.
+        reported: What was told before.
+        alarms: What was found.
+        looked: How closely its files were compared: what only a closer look shows is kept.
+    """
+    current = {digest(finding): finding for finding in alarms}
+    kept = {
+        known: seen_by
+        for known, seen_by in reported.items()
+        if known in current or _CLOSENESS.index(seen_by) > _CLOSENESS.index(looked)
+    }
+    new = {known: finding for known, finding in current.items() if known not in reported}
+    memory = kept | {known: finding.seen_by for known, finding in new.items()}
+    return None if memory == reported else Change(base, tuple(new.values()), memory)
+
+
+def digest(finding: Finding) -> str:
+    """The same for the same finding, whenever it is found."""
+    text = f"{finding.model}\n{finding.code}\n{finding.message}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def compare_all(
+    reported: Mapping[str, Memory], alarms: Sequence[Finding], looked: FileCheck = FileCheck.NONE
+) -> list[Change]:
+    """What is to be told where all that is wrong was looked for, whatever release it is about."""
+    changes = [
+        compare(base, reported.get(base, {}), [f for f in alarms if f.base == base], looked)
+        for base in sorted(reported.keys() | {finding.base for finding in alarms})
+    ]
+    return [change for change in changes if change]
+
+
+class Told(Stored):
+    """What was reported of a release or a server: {"<digest of a finding>": "<check of files>"}.
+
+    The digests lie beside `schema_version` and `min_reader`, as the first version wrote them.
+    """
+
+    findings: dict[str, FileCheck] = Field(description="By digest, the check that shows it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_flat(cls, content: object) -> object:
+        """Take up digests with a check that is known; what else lies there came later."""
+        if not isinstance(content, dict) or "findings" in content:
+            return content
+        flat = cast("dict[str, object]", content)
+        known = {key: value for key, value in flat.items() if value in list(FileCheck)}
+        own = {key: flat[key] for key in cls.model_fields if key in flat}
+        return {**own, "findings": known}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = self._without_first_version(handler)
+        findings = content.pop("findings")
+        return {**content, **findings}
+
+
+class AlarmBook:
+    """What was reported about a topic, kept on the MLflow server."""
+
+    def __init__(self, client: MlflowClient, topic: Topic = Topic.RELEASES) -> None:
+        self._notes = Notes(client, topic, Told)
+
+    def read(self) -> dict[str, Memory]:
+        """What was reported, by the public name of a release's base; under "" of the server."""
+        found = {base: told.findings for base, told in self._notes.read().items()}
+        return {base: memory for base, memory in found.items() if memory}
+
+    def write(self, change: Change) -> None:
+        """Remember a change that was told."""
+        self._notes.write(change.base, Told(findings=dict(change.memory)))

@@ -1,0 +1,144 @@
+"""What a person should know about a release that is as the ledger says, with what to do about it.
+
+An older model on the floor, no way back, a hold, a candidate in quarantine. Pure, as `findings.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from guardianflow.monitoring.findings import Code, Finding, Severity, when
+from guardianflow.names import ModelName
+from guardianflow.registry.release_state import Place, Record, ReleaseState
+from guardianflow.registry.rotation.rules import all_quarantined, find_hold
+
+_ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
+
+
+def of_state(
+    base: str,
+    state: ReleaseState,
+    past: Sequence[Record],
+    now: datetime,
+    *,
+    candidates: Mapping[str, int] | None = None,
+    asked: Mapping[str, int] | None = None,
+    twins: Mapping[str, int] | None = None,
+) -> list[Finding]:
+    """What is to be known about a release.
+
+    Args:
+        base: Public name of the base.
+        state: Where everything is.
+        past: Its operations, the newest first.
+        now: The time.
+        candidates: What @candidate names, by public name; None where nobody looked.
+        asked: The versions about which a question is open, by public name.
+        twins: By variant, the newest version that was made from the base's champion, if known.
+    """
+    found: list[Finding] = []
+    asked = asked or {}
+    champion = state[base].champion if base in state else None
+    for name, place in sorted(state.items()):
+        if name != base and champion is not None and place.source != champion:
+            remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
+            found.append(_of_floor(name, base, champion, place, remedy))
+        if place.rollback is None:
+            mend = _next_promotion(name, place.champion, past, candidates, asked)
+            found.append(_of_way_back(name, place.champion, mend))
+    if hold := find_hold(past, now):
+        found.append(_of_hold(hold))
+    return found
+
+
+def _of_floor(name: str, base: str, champion: int, place: Place, remedy: str) -> Finding:
+    """A variant that was made from another version than the champion of the base."""
+    age = "a newer" if place.source and place.source > champion else "an older"
+    return Finding(
+        name,
+        Code.FLOOR_RUNS_OLDER,
+        Severity.WARNING,
+        f"The floor runs {age} model: {name} version {place.champion} was made from version "
+        f"{place.source or 'unknown'} of {base}, whose champion is version {champion}.",
+        remedy,
+    )
+
+
+def _twin_follows(name: str, twin: int | None, asked: int | None) -> str:
+    """How a variant comes to be one of the base's champion."""
+    if asked:
+        return f"People are asked about version {asked} of it, which comes first: {_ANSWER}"
+    promote = f"guardianflow promote {name}"
+    return f"`{promote} --model-version {twin}`" if twin else f"{_make(name)}, then `{promote}`"
+
+
+def _of_way_back(name: str, champion: int, remedy: str) -> Finding:
+    """A champion before which there was no good one."""
+    return Finding(
+        name,
+        Code.NO_WAY_BACK,
+        Severity.WARNING,
+        f"{name} has no way back: version {champion} has no earlier good champion.",
+        remedy,
+    )
+
+
+def _of_hold(hold: Record) -> Finding:
+    """A release that a rollback has put on hold."""
+    return Finding(
+        hold.name,
+        Code.ON_HOLD,
+        Severity.WARNING,
+        f"The release is on hold since {when(hold)}: operation {hold.seq} was rolled back by "
+        f"{hold.actor} ({hold.reason or 'no reason given'}).",
+        "It ends a day after the rollback. To end it now: `guardianflow promote "
+        f'{hold.name} --force --reason "..."`',
+    )
+
+
+def _next_promotion(
+    name: str,
+    champion: int,
+    past: Sequence[Record],
+    candidates: Mapping[str, int] | None,
+    asked: Mapping[str, int],
+) -> str:
+    """How a name gets its way back: the next promotion, as far as it has come."""
+    if name in asked:
+        return (
+            f"The next promotion makes one, and people are asked about version {asked[name]}: "
+            f"{_ANSWER}"
+        )
+    promote = f"`guardianflow promote {name}`"
+    if candidates is None:
+        return f"The next promotion makes one: {promote}"
+    candidate = candidates.get(name)
+    make = _make(name)
+    if candidate is None or candidate == champion:
+        return f"The next promotion makes one, and nothing waits for it: {make}, then {promote}"
+    if (name, candidate) in all_quarantined(past):
+        return (
+            f"The next promotion makes one, but @candidate, version {candidate}, was rolled back: "
+            f"{make}, then {promote}"
+        )
+    return f"The next promotion makes one: {promote}"
+
+
+def of_candidate(name: str, version: int, asked: int | None = None) -> Finding:
+    """A @candidate that was rolled back before; people are asked about version `asked`, if any."""
+    better = f"Register a better one with {_make(name)}"
+    force = f'`guardianflow promote {name} --force --reason "..."`'
+    return Finding(
+        name,
+        Code.CANDIDATE_QUARANTINED,
+        Severity.NOTE,
+        f"@candidate of {name}, version {version}, is quarantined: it was rolled back.",
+        f"People are asked about it: {_ANSWER}"
+        if asked == version
+        else f"{better}, or promote it against the quarantine: {force}",
+    )
+
+
+def _make(name: str) -> str:
+    """The command that registers the next version of a name."""
+    kind = "quant" if ModelName.parse(name).is_variant else "train"
+    return f"`guardianflow run SCENARIO --type {kind} --version vN`"

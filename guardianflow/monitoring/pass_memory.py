@@ -1,0 +1,79 @@
+"""What the scheduled pass remembers, on the MLflow server: one note for each subject and topic.
+
+Notes are tags of an experiment of their own, because a model that was deleted has no tags. One call
+reads all of a topic, however many subjects there are.
+"""
+
+import logging
+from contextlib import suppress
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from mlflow import MlflowClient
+
+from guardianflow.errors import NameInvalid, StoredUnreadable
+from guardianflow.mlflow_store.client import border, write_repeatably
+from guardianflow.mlflow_store.records import ALARMS, experiment_id
+from guardianflow.names import ModelName
+from guardianflow.stored import Stored, read_stored
+
+_SERVER = "server"
+log = logging.getLogger(__name__)
+
+
+class Topic(StrEnum):
+    """What a note is about."""
+
+    RELEASES = "alarm"
+    """Which findings about a release, or about MLflow, were told."""
+    SILENCE = "silent"
+    """Which silences were told."""
+    ORCHESTRATOR = "prefect"
+    """Which findings about Prefect were told."""
+    WATCHED = "watched"
+    """How long nobody has to hear of a champion, and when somebody last did."""
+
+
+Note = TypeVar("Note", bound=Stored)
+
+
+class Notes(Generic[Note]):
+    """The notes of one topic, all of one kind."""
+
+    def __init__(self, client: MlflowClient, topic: Topic, kind: type[Note]) -> None:
+        self._client = client
+        self._kind = kind
+        self._prefix = f"guardianflow.{topic}."
+
+    def read(self) -> dict[str, Note]:
+        """What was written, by the public name of a model; under "" of a server.
+
+        One that was edited by hand, or is for a newer version of guardianflow, is forgotten: told
+        again is better than never.
+        """
+        with border("read what was reported"):
+            experiment = self._client.get_experiment_by_name(ALARMS)
+        found: dict[str, Note] = {}
+        for key, value in (experiment.tags if experiment else {}).items():
+            if not key.startswith(self._prefix):
+                continue
+            about = key.removeprefix(self._prefix)
+            # Whatever else somebody wrote there is none of ours.
+            with suppress(NameInvalid):
+                name = "" if about == _SERVER else ModelName.parse(about).public
+                try:
+                    found[name] = read_stored(self._kind, value, f"tag {key} of {ALARMS}")
+                except StoredUnreadable as error:
+                    log.warning("%s It is forgotten.", error.message)
+        return found
+
+    def write(self, name: str, note: Note) -> None:
+        """Remember something of a model; of a server where the name is empty."""
+        key = f"{self._prefix}{ModelName.parse(name).registered if name else _SERVER}"
+        text = note.to_line()
+        where = experiment_id(self._client, ALARMS)
+        with border(f"remember what was reported about {name or 'the server'}"):
+            if self._client.get_experiment(where).lifecycle_stage != "active":
+                self._client.restore_experiment(where)
+            # Emptied, never deleted: that may need more rights.
+            write_repeatably(lambda: self._client.set_experiment_tag(where, key, text))

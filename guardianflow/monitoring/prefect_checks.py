@@ -1,0 +1,289 @@
+"""What is wrong with what carries the flows on the Prefect server: pure, data in, findings out.
+
+    described (telling.py, prefect.yaml) against found (machinery.py)
+        automations   missing, off, edited, their block gone, their last action failed
+        deployments   missing; `reconcile` not scheduled, or no pass for 25 minutes
+        work pools    missing, paused, a queue paused, without a worker, flow runs that wait
+
+All of it is found without a model. What a pass of `reconcile` finds, it tells; that no pass is made
+any more can only be found from outside: by `guardianflow doctor`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from shlex import quote
+
+from guardianflow.errors import GuardianflowError
+from guardianflow.monitoring.findings import Code, Finding, Severity, worst_first
+from guardianflow.prefect_api.notifications import (
+    ROLLBACK_AUTOMATION,
+    ROLLBACK_PARAMETERS,
+    ROLLBACK_TRIGGER,
+    TOLD,
+    Told,
+)
+from guardianflow.prefect_api.server_state import (
+    DEPLOYMENTS,
+    PASS_LATE,
+    POOLS,
+    RECONCILE,
+    RELEASE_POOL,
+    ROLLBACK,
+    AutomationInfo,
+    Json,
+    Machinery,
+)
+
+_APPLY = "`python -m deployments.apply`, from the checkout"
+_CHOOSE = "`python -m deployments.apply --notify TYPE/DOCUMENT`"
+_TOLD = {told.name: told for told in TOLD}
+_WITHOUT_IT = {
+    ROLLBACK_AUTOMATION: "until then a failing champion goes back only with the next pass of "
+    "`reconcile`",
+}
+
+
+def examine_machinery(machinery: Machinery, now: datetime) -> list[Finding]:
+    """What is wrong with a Prefect server, the worst first."""
+    if not (machinery.deployments or machinery.pools):
+        return [
+            _finding(
+                Code.NOT_APPLIED,
+                Severity.ERROR,
+                "Nothing of guardianflow was brought to the Prefect server.",
+                f"Bring it there: {_APPLY}.",
+            )
+        ]
+    return worst_first(
+        [
+            *_deployments(machinery),
+            *_passes(machinery, now),
+            *_pools(machinery),
+            *_automations(machinery),
+            *_blocks(machinery),
+            *_failures(machinery),
+        ]
+    )
+
+
+def of_orchestrator(error: GuardianflowError) -> Finding:
+    """A Prefect server that could not be examined."""
+    return _finding(Code.ORCHESTRATOR_UNREADABLE, Severity.ERROR, error.message, error.remedy)
+
+
+def _finding(code: Code, severity: Severity, message: str, remedy: str) -> Finding:
+    return Finding("", code, severity, message, remedy)
+
+
+def _deployments(machinery: Machinery) -> Iterator[Finding]:
+    missing = [name for name in DEPLOYMENTS if name not in machinery.deployments]
+    missing += [f"work pool {name}" for name in POOLS if name not in machinery.pools]
+    if missing:
+        yield _finding(
+            Code.NOT_APPLIED,
+            Severity.ERROR,
+            f"Missing on the Prefect server: {', '.join(missing)}.",
+            f"Bring it there: {_APPLY}.",
+        )
+
+
+def _passes(machinery: Machinery, now: datetime) -> Iterator[Finding]:
+    """Whether somebody watches the watcher."""
+    deployment = machinery.deployments.get(RECONCILE)
+    if deployment is None:
+        return
+    unseen = "What is moved by hand, lost, silent or expired is noticed by nobody"
+    if failed := machinery.failed_pass:
+        since = machinery.last_pass
+        last = f"the last one that ended well did so at {since:%Y-%m-%d %H:%M} UTC" if since else ""
+        yield _finding(
+            Code.PASS_FAILED,
+            Severity.ERROR,
+            f"The newest pass of `reconcile` is {failed.state} since {failed.time:%Y-%m-%d %H:%M} "
+            f"UTC, {last or 'and none has ever ended well'}: {failed.reason[:300]}",
+            f"{unseen} until one ends well. Its log: {failed.url}; where it is empty, that of the "
+            f"worker of {RELEASE_POOL}, which has to run in a checkout, with its Python.",
+        )
+    if not deployment.scheduled:
+        yield _finding(
+            Code.PASS_OFF,
+            Severity.ERROR,
+            f"The schedule of {RECONCILE} is off. {unseen}.",
+            f"Switch it on in the Prefect UI under Deployments, or: {_APPLY}.",
+        )
+    elif machinery.last_pass is None and not machinery.failed_pass:
+        yield _finding(
+            Code.PASS_LATE,
+            Severity.NOTE,
+            "No pass of `reconcile` has ended yet.",
+            "The worker asks for one when it starts; look again in a minute.",
+        )
+    elif machinery.last_pass and now - machinery.last_pass > PASS_LATE:
+        yield _finding(
+            Code.PASS_LATE,
+            Severity.ERROR,
+            f"The last pass of `reconcile` ended at {machinery.last_pass:%Y-%m-%d %H:%M} UTC. "
+            f"{unseen}.",
+            f"Look at the worker of {RELEASE_POOL} and its log; a pass that still holds the only "
+            "slot is cancelled in the Prefect UI.",
+        )
+
+
+def _pools(machinery: Machinery) -> Iterator[Finding]:
+    for name, pool in sorted(machinery.pools.items()):
+        release = name == RELEASE_POOL
+        severity = Severity.ERROR if release else Severity.WARNING
+        what = "promoted, rolled back or looked after" if release else "trained or quantized"
+        runs = "flow run waits" if pool.late == 1 else "flow runs wait"
+        waiting = f" {pool.late} {runs}." if pool.late else ""
+        if pool.paused:
+            yield _finding(
+                Code.POOL_PAUSED,
+                severity,
+                f"The work pool {name} is paused: nothing is {what} by a flow.",
+                f"`python -m deployments.tool prefect work-pool resume {name}`, from the "
+                f"checkout.{waiting}",
+            )
+            continue
+        for queue in pool.paused_queues:
+            yield _finding(
+                Code.QUEUE_PAUSED,
+                severity,
+                f"The work queue {queue!r} of the work pool {name} is paused: nothing is {what} by "
+                "a flow, although the pool is not paused.",
+                f"`python -m deployments.tool prefect work-queue resume {quote(queue)} --pool "
+                f"{name}`, from the checkout.{waiting}",
+            )
+        if not pool.has_worker:
+            yield _finding(
+                Code.NO_WORKER,
+                severity,
+                f"No worker polls the work pool {name}: nothing is {what} by a flow.",
+                f"`python -m deployments.worker {name}`, from a checkout; "
+                f"on one machine `make up`.{waiting}",
+            )
+        elif release and pool.late and not pool.paused_queues:
+            # Trainings wait for one another, by design.
+            yield _finding(
+                Code.RUNS_WAIT,
+                Severity.WARNING,
+                f"Flow runs of the work pool {name} have waited for more than five minutes "
+                "although a worker polls it.",
+                f"Look at the worker's log, or start one on another machine.{waiting}",
+            )
+
+
+def _automations(machinery: Machinery) -> Iterator[Finding]:
+    found = machinery.automations
+    wanted = [ROLLBACK_AUTOMATION, *(_TOLD if _TOLD.keys() & found.keys() else ())]
+    if len(wanted) == 1:
+        yield _finding(
+            Code.NOBODY_TOLD,
+            Severity.NOTE,
+            "Nobody is told of approvals, rollbacks and alarms.",
+            f"Choose a notification block of the Prefect server: {_CHOOSE}.",
+        )
+    for name in wanted:
+        severity = Severity.ERROR if name == ROLLBACK_AUTOMATION else Severity.WARNING
+        mend = f"Put it right: {_APPLY}" + _until(name)
+        mine = found.get(name, ())
+        if not mine:
+            missing = f"The automation {name!r} is missing."
+            yield _finding(Code.AUTOMATION_MISSING, severity, missing, mend)
+        elif not all(one.enabled for one in mine):
+            off = f"The automation {name!r} is switched off."
+            here = f"Switch it on: {mine[0].url}{_until(name)}"
+            yield _finding(Code.AUTOMATION_OFF, severity, off, here)
+        elif changed := _changed(name, mine, machinery):
+            said = f"The automation {name!r} {changed}."
+            yield _finding(Code.AUTOMATION_CHANGED, severity, said, mend)
+
+
+def _until(name: str) -> str:
+    return f"; {_WITHOUT_IT[name]}." if name in _WITHOUT_IT else "."
+
+
+def _changed(name: str, mine: Sequence[AutomationInfo], machinery: Machinery) -> str:
+    """How an automation is not as described; '' where it is."""
+    if len(mine) > 1:
+        return f"is there {len(mine)} times"
+    (found,) = mine
+    told = _TOLD.get(name)
+    wanted = told.trigger if told else ROLLBACK_TRIGGER
+    edited = [
+        key for key, value in wanted.items() if _plain(found.trigger.get(key)) != _plain(value)
+    ]
+    ours = [_tells(told, one) if told else _rolls_back(one, machinery) for one in found.actions]
+    if ours != [True]:
+        edited.append("actions")
+    return f"was edited: {', '.join(edited)}" if edited else ""
+
+
+def _plain(value: object) -> object:
+    """A value of a trigger, whatever the order of what it lists."""
+    return sorted(value, key=str) if isinstance(value, list) else value
+
+
+def _rolls_back(action: Json, machinery: Machinery) -> bool:
+    deployment = machinery.deployments.get(ROLLBACK)
+    return (
+        action.get("type") == "run-deployment"
+        and deployment is not None
+        and action.get("deployment_id") == deployment.id
+        and action.get("parameters") == ROLLBACK_PARAMETERS
+    )
+
+
+def _tells(told: Told, action: Json) -> bool:
+    """Whether an action sends this message, whatever address its links begin with."""
+    words = r"\S*".join(re.escape(part) for part in told.body.split("<ui>"))
+    return (
+        action.get("type") == "send-notification"
+        and action.get("subject") == told.subject
+        and re.fullmatch(words, str(action.get("body"))) is not None
+    )
+
+
+def _blocks(machinery: Machinery) -> Iterator[Finding]:
+    if lost := [
+        name
+        for name in _TOLD
+        for automation in machinery.automations.get(name, ())
+        if _used(automation.actions) - machinery.blocks
+    ]:
+        yield _finding(
+            Code.BLOCK_MISSING,
+            Severity.ERROR,
+            f"The notification block of {len(lost)} automations was deleted: nobody is told of "
+            "approvals, rollbacks and alarms.",
+            f"Make it again in the Prefect UI under Blocks and choose it: {_CHOOSE}.",
+        )
+
+
+def _used(actions: Sequence[Mapping[str, object]]) -> set[str]:
+    return {str(block) for action in actions if (block := action.get("block_document_id"))}
+
+
+def _failures(machinery: Machinery) -> Iterator[Finding]:
+    """Automations of anybody whose last action failed: that shows nowhere else."""
+    for automation in (one for mine in machinery.automations.values() for one in mine):
+        failure = automation.failure
+        if failure is None:
+            continue
+        acts = automation.name == ROLLBACK_AUTOMATION
+        how = f"Look at it: {automation.url}"
+        if automation.name in _TOLD:
+            how = (
+                "Correct the notification block in the Prefect UI under Blocks, or choose another: "
+                f"{_CHOOSE}"
+            )
+        often = f", {failure.times} times in the last week" if failure.times > 1 else ""
+        yield _finding(
+            Code.AUTOMATION_FAILED,
+            Severity.ERROR if acts else Severity.WARNING,
+            f"The last action of the automation {automation.name!r} failed: "
+            f"{' '.join(failure.reason.split())[:300]}",
+            f"{how}. It failed at {failure.time:%Y-%m-%d %H:%M} UTC{often}; this is over when an "
+            f"action of it works{_until(automation.name)}",
+        )

@@ -1,0 +1,99 @@
+"""Deletes pictures of people whose time is over; figures, captions and the page stay.
+
+    record with crops, older than its days, its question over
+        -> crops deleted -> page in MLflow without them -> page in Prefect without them -> marked
+
+The mark is the last write: a pass that is killed before it does the rest again, and nothing of it
+does harm twice. A pass that finds nothing costs one search.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from guardianflow.mlflow_store.client import border, write_repeatably
+from guardianflow.mlflow_store.records import PROMOTIONS
+from guardianflow.mlflow_store.runs import read_text
+from guardianflow.promotion.evidence.pictures import (
+    DAYS_TAG,
+    FOLDER,
+    KEPT_TAG,
+    LANGUAGE_TAG,
+    UNTIL_METRIC,
+    without_pictures,
+)
+from guardianflow.promotion.examination import EVIDENCE_PAGE
+from guardianflow.wording.language import Language
+
+# What is left waits for the next pass.
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """A record whose pictures have to go.
+
+    Attributes:
+        run_id: The MLflow run that holds it.
+        model_name: Public name of the model.
+        language: In which its page is written.
+        days: How long the pictures were to be kept.
+    """
+
+    run_id: str
+    model_name: str
+    language: Language
+    days: int
+
+    def without_pictures(self, page: str) -> str:
+        """Its page, or what shows it, as it reads from then on."""
+        return without_pictures(page, self.language, self.days)
+
+
+def find_overdue(client: MlflowClient, now: datetime) -> list[Overdue]:
+    """The records whose pictures have been kept for their days, the oldest first."""
+    with border("promotions with pictures"):
+        known = client.get_experiment_by_name(PROMOTIONS)
+        if known is None:
+            return []
+        found = client.search_runs(
+            [known.experiment_id],
+            f"tags.`{KEPT_TAG}` = 'kept' and metrics.`{UNTIL_METRIC}` < {now.timestamp()}",
+            order_by=["attributes.start_time ASC"],
+            max_results=_AT_ONCE,
+        )
+    return [_overdue(run) for run in found]
+
+
+def delete_pictures(client: MlflowClient, overdue: Overdue) -> None:
+    """Delete the crops of a record and take them out of its page; again changes nothing."""
+    run_id = overdue.run_id
+    with border(f"pictures of record {run_id}"):
+        where = client.get_run(run_id).info.artifact_uri or ""
+        repository = get_artifact_repository(where, tracking_uri=client.tracking_uri)
+        if client.list_artifacts(run_id, FOLDER):
+            repository.delete_artifacts(FOLDER)
+        page = read_text(client, run_id, EVIDENCE_PAGE)
+        tidied = overdue.without_pictures(page)
+        if tidied != page:
+            write_repeatably(lambda: client.log_text(run_id, tidied, EVIDENCE_PAGE))
+
+
+def mark_deleted(client: MlflowClient, overdue: Overdue) -> None:
+    """Remember that nothing is left to delete."""
+    with border(f"pictures of record {overdue.run_id}"):
+        write_repeatably(lambda: client.set_tag(overdue.run_id, KEPT_TAG, "deleted"))
+
+
+def _overdue(run: Run) -> Overdue:
+    tags = run.data.tags
+    days, language = tags.get(DAYS_TAG, ""), tags.get(LANGUAGE_TAG, "")
+    return Overdue(
+        run_id=run.info.run_id,
+        model_name=tags.get("guardianflow.name", ""),
+        language=Language(language) if language in set(Language) else Language.EN,
+        days=int(days) if days.isdecimal() else 0,
+    )

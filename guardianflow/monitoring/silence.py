@@ -1,0 +1,164 @@
+"""Which champions nobody reports about any more, although their scenario wants to hear of them.
+
+    new champion -> its policy is read, once -> noted: silent from now + silent_after_h
+    silent from  not yet                 -> nothing is asked
+                 past, a report came     -> noted: silent from the report + silent_after_h
+                 past, no report         -> a finding, which moves nothing
+
+The floor runs the variants of a release where there are any; then nobody reports about the base,
+and nobody waits for that. A report about any version is a sign of life: what a box posts while it
+still runs the version before, too.
+
+Reports carry the time of the machine that made them. One of the future is a sign of life of the
+pass that first saw it, once: not again when that time comes.
+"""
+
+import logging
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+
+from mlflow import MlflowClient
+from pydantic import AwareDatetime, Field
+
+from guardianflow.errors import VersionNotReady
+from guardianflow.health.limits import limits_of
+from guardianflow.health.report import newest_sign, oldest_sign
+from guardianflow.monitoring.alarms import digest
+from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.pass_memory import Notes, Topic
+from guardianflow.monitoring.reconciliation import in_turn, turn_of
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.scenario import Today, nothing_known
+from guardianflow.stored import Stored
+
+READ_IN_ONE_PASS = 20
+"""Of so many new champions the policy is read in one pass: each is a download."""
+ASKED_IN_ONE_PASS = 25
+"""Of so many that may be silent, and of so many that are, the newest report is asked for."""
+log = logging.getLogger(__name__)
+
+
+class Watched(Stored):
+    """What is noted of a champion."""
+
+    version: int
+    """Of another champion nothing is known yet."""
+    after_h: float | None
+    """As its scenario says; None where it does not want to hear of it."""
+    seen: AwareDatetime
+    """The last sign of life: a report, or the first pass that saw this champion."""
+    ahead: tuple[AwareDatetime, AwareDatetime] | None = Field(
+        # Version 0.1.0 refuses the key, and would forget the note.
+        default=None,
+        exclude_if=lambda ahead: ahead is None,
+    )
+    """The stamps of the future that have counted, from the first to the last."""
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is silent unless a report came meanwhile."""
+        return self.after_h is not None and now - self.seen > timedelta(hours=self.after_h)
+
+    def by(self, now: datetime) -> "Watched":
+        """The same as known now: a pass whose clock was ahead must not keep quiet for that long."""
+        return self.model_copy(update={"seen": min(self.seen, now)})
+
+
+def find_silent(
+    registry: ModelRegistryManager,
+    champions: Mapping[str, int],
+    *,
+    told: Collection[str] = (),
+    now: datetime | None = None,
+    watch: bool = True,
+    today: Today = nothing_known,
+) -> list[Finding]:
+    """The champions of which nobody has heard for longer than their scenario allows.
+
+    Args:
+        registry: Where the reports are.
+        champions: The version of each champion, by public name.
+        told: Digests of silences that were told; they last where nobody asks in this pass.
+        now: The time of the pass.
+        watch: Note new champions and signs of life; a doctor writes nothing.
+        today: Knows scenarios as they stand now; asked once for each new champion.
+    """
+    now = now or datetime.now(UTC)
+    floor = on_the_floor(champions)
+    notes = Notes(registry.client, Topic.WATCHED, Watched)
+    read = {n: w for n, w in notes.read().items() if floor.get(n) == w.version}
+    known = {name: watched.by(now) for name, watched in read.items()}
+    if watch:
+        for name in (name for name in read if known[name] != read[name]):
+            notes.write(name, known[name])
+        strangers = {name: version for name, version in floor.items() if name not in known}
+        _note_new(registry, notes, strangers, now, today)
+    due = {name: _silence(name, w) for name, w in sorted(known.items()) if w.is_due(now)}
+    new = [name for name, finding in due.items() if digest(finding) not in told]
+    old = [name for name in due if name not in new]
+    asked = [*new[:ASKED_IN_ONE_PASS], *in_turn(old, ASKED_IN_ONE_PASS, turn_of(now))]
+    found = [due[name] for name in old if name not in asked]
+    for name in asked:
+        heard = _heard(registry.client, name, known[name], now)
+        if watch and heard != known[name]:
+            notes.write(name, heard)
+        if heard.is_due(now):
+            found.append(_silence(name, heard))
+    return found
+
+
+def on_the_floor(champions: Mapping[str, int]) -> dict[str, int]:
+    """The champions that edge boxes run: the variants, and the bases without any."""
+    bases = {name: ModelName.parse(name).base.public for name in champions}
+    with_variants = {base for name, base in bases.items() if name != base}
+    return {name: v for name, v in champions.items() if name not in with_variants}
+
+
+def _note_new(
+    registry: ModelRegistryManager,
+    notes: Notes[Watched],
+    new: Mapping[str, int],
+    now: datetime,
+    today: Today,
+) -> None:
+    for name, version in sorted(new.items())[:READ_IN_ONE_PASS]:
+        try:
+            limits = limits_of(registry, registry.get_version(name, version), today)
+            after_h = limits.policy.silent_after_h
+        except VersionNotReady as error:
+            # It was deleted by hand, which other findings are about.
+            log.warning(
+                "nobody knows how long %s version %d may be silent: %s", name, version, error
+            )
+            after_h = None
+        notes.write(name, Watched(version=version, after_h=after_h, seen=now))
+
+
+def _heard(client: MlflowClient, name: str, watched: Watched, now: datetime) -> Watched:
+    """The same with the newest sign of life."""
+    sign = newest_sign(client, name)
+    if sign is None or sign <= watched.seen:
+        return watched
+    first, last = watched.ahead or (sign, watched.seen)
+    if sign > now and sign > last:
+        # A box whose clock is ahead must not keep quiet for that long: it counts as of now.
+        oldest = oldest_sign(client, name, since=now) or sign
+        ahead = (min(oldest, first) if last > now else oldest, sign)
+        return watched.model_copy(update={"seen": now, "ahead": ahead})
+    if sign <= last:
+        # It has counted. Behind it there may be signs of a clock that was put right.
+        until = min(now, first - timedelta(milliseconds=1))
+        sign = newest_sign(client, name, until=until) or watched.seen
+    return watched.model_copy(update={"seen": max(sign, watched.seen)})
+
+
+def _silence(name: str, watched: Watched) -> Finding:
+    return Finding(
+        name,
+        Code.SILENT,
+        Severity.ERROR,
+        f"Nobody has reported about {name} since {watched.seen:%Y-%m-%d %H:%M} UTC, for more than "
+        f"{watched.after_h:g} h: whether it fails, nobody knows.",
+        "Look whether the camera and the edge box run, and whether they reach MLflow; "
+        f"`guardianflow health show {name}` lists what came.",
+    )

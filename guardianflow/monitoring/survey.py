@@ -1,0 +1,78 @@
+"""Which releases there are: one listing of all models, and the releases that the ledger knows.
+
+What a listing tells costs the same for one release and for a thousand; whatever needs a call for
+each release is left to those who look at few.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+
+from guardianflow.errors import LedgerDamaged
+from guardianflow.mlflow_store.registered_models import ModelSummary, list_models
+from guardianflow.names import ModelName
+from guardianflow.registry.ledger.index import known_bases
+from guardianflow.registry.ledger.mirror import Mirror, read_mirror
+from guardianflow.registry.release_state import ModelAlias
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One release as the listing shows it."""
+
+    base: ModelName
+    models: Mapping[str, ModelSummary]
+    """By public name; without the base where that was deleted."""
+    known: bool
+    """Whether the ledger has operations of it."""
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What the last operation makes of it, as the base model says."""
+        model = self.models.get(self.base.public)
+        return None if model is None else read_mirror(model)
+
+    @property
+    def looks_wrong(self) -> bool:
+        """Whether the listing alone speaks against it; only reading its ledger tells more."""
+        if self.mirror is not None:
+            return not self.known or not self.mirror.agrees(self.models)
+        return self.known or self.in_production
+
+    @property
+    def in_production(self) -> bool:
+        """Whether an alias of a rotation is set, by whomever."""
+        return any(
+            alias in model.aliases
+            for model in self.models.values()
+            for alias in (ModelAlias.CHAMPION, ModelAlias.ROLLBACK)
+        )
+
+
+def survey(client: MlflowClient) -> list[Sight]:
+    """Every release on the server, by name: those with a model, and those that had one.
+
+    Where the ledger cannot be read, no release is known to it: each then looks wrong, and whoever
+    reads it is told why.
+    """
+    models: dict[ModelName, dict[str, ModelSummary]] = {}
+    for summary in list_models(client):
+        models.setdefault(ModelName.parse(summary.name).base, {})[summary.name] = summary
+    try:
+        known = set(known_bases(client))
+    except LedgerDamaged:
+        known = set[ModelName]()
+    return [
+        Sight(base, models.get(base, {}), base in known) for base in sorted(models.keys() | known)
+    ]
+
+
+def champions_of(sights: Iterable[Sight]) -> dict[str, int]:
+    """What @champion names in MLflow, by public name; names without one are left out."""
+    return {
+        model.name: model.aliases[ModelAlias.CHAMPION]
+        for sight in sights
+        for model in sight.models.values()
+        if ModelAlias.CHAMPION in model.aliases
+    }

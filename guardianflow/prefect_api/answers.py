@@ -1,0 +1,78 @@
+"""Hands a person's answer to a flow run that waits, and says in words why it was not taken."""
+
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from guardianflow.errors import AnswerInvalid, NothingWaiting
+from guardianflow.prefect_api.flowruns import FlowRunInfo
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import OrchestrationResult
+
+_FORM_TIMEOUT_S = 5.0
+_FORM_POLL_S = 0.25
+_NO_FORM_YET = "Run input schema not found"
+
+
+def resume(
+    client: "SyncPrefectClient", run_id: UUID, answer: dict[str, Any]
+) -> "OrchestrationResult[Any]":
+    """Hand over the answer; where the question has no form yet, wait for it a moment.
+
+    Prefect suspends the flow run first and saves the form's schema after that.
+    """
+    deadline = time.monotonic() + _FORM_TIMEOUT_S
+    while True:
+        result = client.resume_flow_run(run_id, run_input=answer)
+        if _NO_FORM_YET not in _reason(result) or time.monotonic() > deadline:
+            return result
+        time.sleep(_FORM_POLL_S)
+
+
+def require_taken(result: "OrchestrationResult[Any]", run_id: str, url: str) -> None:
+    """Make sure that the server took an answer.
+
+    Args:
+        result: What it said.
+        run_id: The flow run that was answered.
+        url: Its page in the UI.
+
+    Raises:
+        NothingWaiting: The flow run does not wait (any more).
+        AnswerInvalid: The server refuses the answer; the run goes on waiting.
+    """
+    from prefect.client.schemas.responses import SetStateStatus
+
+    if result.status == SetStateStatus.ABORT:
+        raise NothingWaiting(
+            f"Flow run {run_id} does not wait for an answer (any more).",
+            # Also where this answer was taken and the word of it got lost: its pages tell.
+            remedy=f"`guardianflow pending` lists those that do; what became of this one: {url}.",
+            run=run_id,
+        )
+    if result.status != SetStateStatus.ACCEPT:
+        why = _reason(result) or "no reason given"
+        raise AnswerInvalid(
+            f"The answer was refused: {why.rstrip('.')}.",
+            remedy=f"The promotion goes on waiting; answer again, or in the UI: {url}.",
+            run=run_id,
+        )
+
+
+def cannot_go_on(run: FlowRunInfo) -> NothingWaiting:
+    """The error that nothing would come of an answer: no worker resumes such a flow run."""
+    name, version = (run.parameters.get(key) for key in ("model_name", "model_version"))
+    return NothingWaiting(
+        f"No answer to flow run {run.name} can be carried out: its deployment was deleted on the "
+        "Prefect server. Nothing was answered.",
+        remedy="Bring it back with `python -m deployments.apply`, from the checkout; the next "
+        f"pass of `reconcile` asks anew, or at once: `guardianflow promote {name} --request"
+        + (f" --model-version {version}`." if version else "`."),
+        run=run.id,
+    )
+
+
+def _reason(result: "OrchestrationResult[Any]") -> str:
+    return str(getattr(result.details, "reason", None) or "")

@@ -1,0 +1,364 @@
+"""Talks to Prefect from outside a flow: submit, follow, list and answer approvals, send events.
+
+Clients are made in `mlflow_store/client.py`; what their answers mean stands in `flowruns.py` and
+`machinery.py`. It never starts a server of its own: without an address it says what to do, and a
+server that does not answer is reported within seconds.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4, uuid5
+
+from guardianflow.errors import InputError, OrchestratorUnavailable
+from guardianflow.events import EventName, ModelEvent, resource
+from guardianflow.prefect_api.answers import cannot_go_on, require_taken, resume
+from guardianflow.prefect_api.client import CONNECT_TIMEOUT_S, detail, open_client, something_else
+from guardianflow.prefect_api.flowruns import (
+    FlowRunInfo,
+    WaitingApproval,
+    describe_run,
+    describe_waiting,
+)
+from guardianflow.prefect_api.listing import by_id, by_key, newest_ended, of_flow
+from guardianflow.prefect_api.logs import Told, pass_on
+from guardianflow.prefect_api.server_state import (
+    PROMOTION,
+    ROLLBACK,
+    Machinery,
+    read_machinery,
+    why_it_waits,
+)
+from guardianflow.scenario import ScenarioSpec
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+__all__ = [
+    "PROMOTION",
+    "ROLLBACK",
+    "FlowRunInfo",
+    "Orchestrator",
+    "WaitingApproval",
+    "promotion_key",
+]
+
+_POLL_S = 1.0
+_PATIENCE_S = 30.0
+_EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
+
+
+def promotion_key(lifecycle_id: str) -> str:
+    """The idempotency key under which a lifecycle's flow run submits its promotion."""
+    return f"promotion-{lifecycle_id}"
+
+
+class Orchestrator:
+    """One Prefect server.
+
+    Args:
+        api_url: Address of its API, e.g. `http://127.0.0.1:4200/api`; None takes Prefect's own
+            setting (`PREFECT_API_URL` or the profile).
+
+    Raises:
+        OrchestratorUnavailable: There is no address.
+    """
+
+    def __init__(self, api_url: str | None = None) -> None:
+        from prefect.settings import PREFECT_API_URL
+
+        found = api_url or PREFECT_API_URL.value()
+        if not found:
+            raise OrchestratorUnavailable(
+                "No Prefect server is known.",
+                remedy="Start the embedded ones with `make up`, or set PREFECT_API_URL.",
+            )
+        self.api_url = found.rstrip("/")
+
+    @property
+    def ui_url(self) -> str:
+        """Where people look at it."""
+        return self.api_url.removesuffix("/api")
+
+    def check(self) -> None:
+        """Make sure that the server answers.
+
+        Raises:
+            OrchestratorUnavailable: It does not, within ten seconds, or something else does.
+            PermissionDenied: It wants a password that was not given.
+        """
+        from prefect.exceptions import PrefectHTTPStatusError
+
+        with open_client(self.api_url, read_timeout_s=CONNECT_TIMEOUT_S) as client:
+            try:
+                # Reading a flow needs the password where the server has one; /health does not.
+                client.read_flows(limit=1)
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code not in (404, 405):
+                    raise
+                # Every Prefect can list its flows.
+                raise something_else(self.api_url, error.response) from error
+
+    def submit(
+        self,
+        deployment: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> FlowRunInfo:
+        """Start a deployment such as `promote/guardianflow`.
+
+        Args:
+            deployment: `flow/deployment`.
+            parameters: What the flow is given; the server checks them before anything runs.
+            idempotency_key: The same key starts one flow run, however often it is submitted;
+                without one each call starts its own.
+
+        Raises:
+            InputError: There is no such deployment, or the server refuses a parameter.
+            OrchestratorUnavailable: The server does not answer.
+        """
+        from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+        with open_client(self.api_url) as client:
+            try:
+                found = client.read_deployment_by_name(deployment)
+            except ObjectNotFound as error:
+                raise InputError(
+                    f"The Prefect server {self.api_url} has no deployment {deployment!r}.",
+                    remedy="Bring it there with `python -m deployments.apply`.",
+                    deployment=deployment,
+                ) from error
+            try:
+                run = client.create_flow_run_from_deployment(
+                    found.id,
+                    name=_name_of(deployment, parameters or {}),
+                    parameters=dict(parameters or {}),
+                    # Prefect's client asks again where it hears of no answer: one run all the same.
+                    idempotency_key=idempotency_key or str(uuid4()),
+                )
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code not in (409, 422):
+                    raise
+                raise InputError(
+                    f"The Prefect server refuses the parameters of {deployment}: {detail(error)}.",
+                    remedy="Correct the value.",
+                    deployment=deployment,
+                    status=error.response.status_code,
+                ) from error
+        return describe_run(run, self.ui_url)
+
+    def why_it_waits(self, deployment: str) -> str:
+        """Why nothing begins the flow runs of a deployment now; '' where a worker polls for them.
+
+        Args:
+            deployment: `flow/deployment`.
+        """
+        with open_client(self.api_url) as client:
+            return why_it_waits(client, deployment)
+
+    def read(self, run_id: str) -> FlowRunInfo:
+        """How a flow run stands now.
+
+        Raises:
+            InputError: There is no such flow run.
+        """
+        from prefect.exceptions import ObjectNotFound
+
+        with open_client(self.api_url) as client:
+            try:
+                return describe_run(client.read_flow_run(_uuid(run_id)), self.ui_url)
+            except ObjectNotFound as error:
+                raise InputError(
+                    f"The Prefect server {self.api_url} has no flow run {run_id}.",
+                    remedy="`guardianflow status` lists what runs.",
+                    run=run_id,
+                ) from error
+
+    def find(self, idempotency_key: str) -> FlowRunInfo | None:
+        """The flow run that was submitted with this key; None where there is none."""
+        with open_client(self.api_url) as client:
+            run = by_key(client, idempotency_key)
+        return describe_run(run, self.ui_url) if run else None
+
+    def find_all(self, run_ids: Sequence[str]) -> dict[str, FlowRunInfo]:
+        """How flow runs stand now, by id; those that were deleted are left out."""
+        with open_client(self.api_url) as client:
+            found = by_id(client, [_uuid(run_id) for run_id in run_ids])
+        return {
+            str(run.id): describe_run(run, self.ui_url, orphaned=orphaned)
+            for run, orphaned in found
+        }
+
+    def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
+        """The flow run of a flow that ended last, and when.
+
+        Cancelled ones do not count, and none for one model.
+        """
+        with open_client(self.api_url) as client:
+            runs = newest_ended(client, flow)
+        for run in runs:
+            if run.end_time is not None and not run.parameters.get("model_name"):
+                return describe_run(run, self.ui_url), run.end_time
+        return None
+
+    def follow(
+        self, run_id: str, on_log: Callable[[str], None], *, timeout_s: float | None = None
+    ) -> FlowRunInfo:
+        """Pass on the log of a flow run and its subflows until it is over or waits for a person.
+
+        Only what flows and tasks say, not what workers say about them.
+        A server that is away for a moment is waited for; the log goes on where it stopped.
+
+        Args:
+            run_id: The flow run.
+            on_log: Is given each line.
+            timeout_s: After that many seconds the run is returned as it stands, neither final nor
+                waiting; None follows to the end.
+        """
+        told = Told()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        patience = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                info = self.read(run_id)
+                self._pass_on(run_id, told, on_log)
+                patience = time.monotonic() + _PATIENCE_S
+            except OrchestratorUnavailable:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(_POLL_S)
+                continue
+            late = deadline is not None and time.monotonic() > deadline
+            if info.final or info.waiting or late:
+                # The last lines arrive at the server a moment after the state.
+                time.sleep(_POLL_S)
+                self._pass_on(run_id, told, on_log)
+                return info
+            time.sleep(_POLL_S)
+
+    def _pass_on(self, run_id: str, told: Told, on_log: Callable[[str], None]) -> None:
+        with open_client(self.api_url) as client:
+            pass_on(client, _uuid(run_id), told, on_log)
+
+    def pending(self) -> list[WaitingApproval]:
+        """The promotions that wait for a person, the oldest first."""
+        found = [describe_waiting(run, self.ui_url) for run in self._promotions("PAUSED")]
+        return sorted(found, key=lambda waiting: waiting.since)
+
+    def under_way(self) -> list[WaitingApproval]:
+        """The promotions about which nobody can be asked yet, the oldest first.
+
+        They wait for a worker, are being measured, or carry out an answer.
+        """
+        runs = self._promotions("SCHEDULED", "PENDING", "RUNNING")
+        found = [describe_waiting(run, self.ui_url) for run in runs]
+        return sorted(found, key=lambda one: one.since)
+
+    def undecided(self) -> list[list[str]]:
+        """The flow runs of `pending` and of `under_way`, by id, in one request."""
+        runs = self._promotions("PAUSED", "SCHEDULED", "PENDING", "RUNNING")
+        waiting = sorted(str(run.id) for run in runs if run.state and run.state.is_paused())
+        return [waiting, sorted({str(run.id) for run in runs} - {*waiting})]
+
+    def _promotions(self, *states: str) -> "list[FlowRun]":
+        with open_client(self.api_url) as client:
+            return of_flow(client, PROMOTION.partition("/")[0], states)
+
+    def cancel(self, run_id: str, why: str) -> None:
+        """End a flow run that waits, and say why; one that is over already stays as it is."""
+        from prefect.states import Cancelled
+
+        with open_client(self.api_url) as client:
+            client.set_flow_run_state(_uuid(run_id), Cancelled(message=why))
+
+    def answer(
+        self, run_id: str, decision: str, approver: str, reason: str, code: str = ""
+    ) -> FlowRunInfo:
+        """Answer a waiting promotion; the flow run goes on by itself.
+
+        Args:
+            run_id: The flow run that waits.
+            decision: approve or reject.
+            approver: Who decides.
+            reason: Why.
+            code: The one-time code, where the form asks for one.
+
+        Raises:
+            NothingWaiting: The flow run does not wait (any more), or its deployment was deleted.
+            AnswerInvalid: The server refuses the answer; the run goes on waiting.
+        """
+        info = self.find_all([run_id]).get(run_id)
+        if info is not None and info.orphaned:
+            raise cannot_go_on(info)
+        given = {"decision": decision, "approver": approver, "reason": reason}
+        with open_client(self.api_url) as client:
+            result = resume(client, _uuid(run_id), given | ({"code": code} if code else {}))
+        require_taken(result, run_id, f"{self.ui_url}/runs/flow-run/{run_id}")
+        return self.read(run_id)
+
+    def emit(
+        self, event: EventName, payload: ModelEvent, *, related: Sequence[Mapping[str, str]] = ()
+    ) -> str:
+        """Send an event about a model and wait until the server has it.
+
+        Args:
+            event: Which event.
+            payload: What happened.
+            related: Other resources, e.g. the flow run that it happened in.
+
+        Returns:
+            The event's id.
+        """
+        # The same event sent again by a retry has the same id: the server counts it once.
+        event_id = str(uuid5(_EVENTS, f"{event.value} {payload.model_dump_json()}"))
+        body = {
+            "id": event_id,
+            "event": event.value,
+            "occurred": payload.time.isoformat(),
+            "resource": resource(payload.model),
+            "related": [dict(one) for one in related],
+            "payload": payload.model_dump(mode="json"),
+        }
+        with open_client(self.api_url) as client:
+            client.request("POST", "/events", json=[body])
+        return event_id
+
+    def machinery(self) -> Machinery:
+        """What carries the flows: automations, deployments, work pools, and the last pass."""
+        with open_client(self.api_url) as client:
+            return read_machinery(client, self.ui_url, datetime.now(UTC))
+
+    def read_scenario(self, name: str) -> ScenarioSpec | None:
+        """The scenario that the server would run, from the block of its name; None without one.
+
+        Raises:
+            ScenarioInvalid: Somebody edited the block into something unusable.
+        """
+        from prefect.exceptions import ObjectNotFound
+
+        with open_client(self.api_url) as client:
+            try:
+                data = client.read_block_document_by_name(name, "scenario-config").data
+            except ObjectNotFound:
+                return None
+        return ScenarioSpec.from_block(name, data)
+
+
+def _name_of(deployment: str, parameters: Mapping[str, object]) -> str | None:
+    """What a flow run is called before it begins, and calls itself then; None: Prefect's choice."""
+    subject = [parameters.get(key) for key in ("scenario", "version", "model_name")]
+    said = [str(one) for one in subject if one is not None]
+    return " ".join([deployment.partition("/")[0], *said]) if said else None
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not the id of a flow run.",
+            remedy="`guardianflow pending` and `guardianflow status` show the ids.",
+            value=text,
+        ) from error

@@ -1,0 +1,172 @@
+"""What people are told, as data: which events make a message, its words and its link.
+
+`deployments/automations.py` makes automations of it on the Prefect server, and
+`monitoring/prefect_checks.py` finds those that are missing, off or edited there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from guardianflow.events import EventName
+
+ROLLBACK_AUTOMATION = "guardianflow roll back on failing health"
+"""The one that acts (prefect.yaml); all others only tell."""
+ROLLBACK_PARAMETERS = {
+    "model_name": "{{ event.payload.model }}",
+    "failing_version": "{{ event.payload.version }}",
+    "report": "{{ event.payload.report }}",
+    "incident": "{{ event.payload.incident }}",
+}
+"""What it hands to the deployment that it starts."""
+STATUS_PAGE = "guardianflow-status"
+"""Key of the page that says what runs where."""
+BURST_S = 30
+"""What comes again within this time is one message; 0 would send one for each event."""
+_CAMERA_S = 3600
+_RUN = "related:flow-run:prefect.resource.id"
+_MODEL = "{{ event.payload.model or 'a server' }}"
+_SAID = "{{ event.payload.message }}"
+_FLOW_RUN = "<ui>/runs/flow-run/{{ flow_run.id }}"
+_STATUS = f"<ui>/artifacts/key/{STATUS_PAGE}"
+_MODELS = ("guardianflow.model.*", "guardianflow.server")
+
+
+def listening(
+    expect: tuple[str, ...],
+    match: str | list[str],
+    *,
+    for_each: tuple[str, ...] = ("prefect.resource.id",),
+    related: Mapping[str, str] | None = None,
+    within: int = BURST_S,
+) -> dict[str, Any]:
+    """What an automation reacts to, as Prefect's API says it."""
+    return {
+        "match": {"prefect.resource.id": match},
+        "match_related": dict(related or {}),
+        "after": [],
+        "expect": [str(event) for event in expect],
+        "for_each": list(for_each),
+        "posture": "Reactive",
+        "threshold": 1,
+        "within": within,
+    }
+
+
+ROLLBACK_TRIGGER = listening((EventName.HEALTH_FAILING,), "guardianflow.model.*")
+"""As in prefect.yaml, to tell whether somebody has edited it on the server."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One kind of message.
+
+    Attributes:
+        name: Name of the automation.
+        description: When it tells, for the Prefect UI.
+        expect: The events that it tells of.
+        resources: Ids of the resources that it is about.
+        subject: First line; what stands in double braces is filled in by the Prefect server.
+        body: The message with its link; `<ui>` is the address of the Prefect UI.
+        for_each: Labels: what differs in one of them is another message.
+        related: What the event has to be related to, by label.
+        within: Seconds in which a repetition is not told again.
+    """
+
+    name: str
+    description: str
+    expect: tuple[str, ...]
+    resources: tuple[str, ...]
+    subject: str
+    body: str
+    for_each: tuple[str, ...] = ("prefect.resource.id",)
+    related: Mapping[str, str] = field(default_factory=dict[str, str])
+    within: int = BURST_S
+
+    @property
+    def trigger(self) -> dict[str, Any]:
+        """What it reacts to, as Prefect's API says it."""
+        return listening(
+            self.expect,
+            list(self.resources),
+            for_each=self.for_each,
+            related=self.related,
+            within=self.within,
+        )
+
+
+TOLD = (
+    Told(
+        name="guardianflow tell of a waiting approval",
+        description="A promotion waits for a person.",
+        expect=("prefect.flow-run.Suspended",),
+        resources=("prefect.flow-run.*",),
+        related={"prefect.resource.role": "flow", "prefect.resource.name": "promote"},
+        subject="Please decide: {{ flow_run.parameters.model_name }}",
+        body="A new version of {{ flow_run.parameters.model_name }} waits for your decision. "
+        "{{ flow_run.labels['guardianflow.headline'] }}\n"
+        "{{ flow_run.labels['guardianflow.note'] }}\n\n"
+        f"Read what changes and decide (Resume): {_FLOW_RUN}",
+    ),
+    Told(
+        name="guardianflow tell of an approval that ends soon",
+        description="The last day of a question about a promotion has begun; once, and not where "
+        "a question lasts less than two days.",
+        expect=(EventName.EXPIRING,),
+        resources=_MODELS,
+        subject=f"Please decide today: {_MODEL}",
+        body=f"{_SAID}\n\nRead what changes and decide (Resume): "
+        "<ui>/runs/flow-run/{{ event.payload.incident }}",
+    ),
+    Told(
+        name="guardianflow tell of an approval that ended",
+        description="A question about a promotion is over and nobody decided.",
+        expect=(EventName.UNDECIDED,),
+        resources=_MODELS,
+        subject=f"Nobody decided about {_MODEL}",
+        body=f"{_SAID}\n\nWhat runs now goes on running. What was asked: "
+        "<ui>/runs/flow-run/{{ event.payload.incident }}\nAsk again: "
+        "guardianflow promote {{ event.payload.model }} --request",
+    ),
+    Told(
+        name="guardianflow tell of a rollback",
+        description="A release went back to its last-known-good version.",
+        expect=(EventName.ROLLED_BACK,),
+        resources=_MODELS,
+        # One message for base and variants, which move together.
+        for_each=(_RUN,),
+        subject=f"Rolled back: {_MODEL}",
+        body=f"{_SAID}\n\nWhat happened and why: <ui>/artifacts/key/incident-"
+        "{{ event.payload.model.split('__')[0] | replace('/', '-') }}\n"
+        f"The flow run: {_FLOW_RUN}",
+    ),
+    Told(
+        name="guardianflow tell of an alarm",
+        description="Something only a person can mend: no way back, the scene has changed, an "
+        "alias moved by hand, a champion that nobody reports about, an automation that is off.",
+        expect=(EventName.ALARM,),
+        resources=_MODELS,
+        subject=f"Please look: {_MODEL}",
+        body=f"{_SAID}\n\nWhat runs now: {_STATUS}\nThe flow run: {_FLOW_RUN}\n"
+        "All that is wrong, and what mends it: guardianflow doctor",
+    ),
+    Told(
+        name="guardianflow tell that an alarm is over",
+        description="Nothing of what an alarm said about a release or a server is wrong any more.",
+        expect=(EventName.SETTLED,),
+        resources=_MODELS,
+        subject=f"It is over: {_MODEL}",
+        body=f"{_SAID}\n\nWhat runs now: {_STATUS}",
+    ),
+    Told(
+        name="guardianflow tell of a camera fault",
+        description="A camera is dark, washed out, blurred, frozen or silent; once an hour.",
+        expect=(EventName.CAMERA_FAULT,),
+        resources=_MODELS,
+        # Every window says it again, all night long.
+        within=_CAMERA_S,
+        subject=f"Camera fault: {_MODEL}",
+        body=f"{_SAID}\n\nNo model is blamed and nothing is rolled back. Look at the camera.\n"
+        f"The pictures: {_FLOW_RUN}",
+    ),
+)

@@ -1,0 +1,351 @@
+"""What carries the flows on the Prefect server, as plain data: automations, deployments, pools.
+
+`control.py` hands in the client; here its raw answers become data. What is wrong with them is
+said by `monitoring/prefect_checks.py`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+TRAIN_POOL = "guardianflow-train"
+RELEASE_POOL = "guardianflow-release"
+POOLS = (TRAIN_POOL, RELEASE_POOL)
+_FLOWS = ("train", "quantize", "lifecycle", "promote", "check-health", "rollback", "drill")
+RECONCILE, ROLLBACK, PROMOTION = (f"{f}/guardianflow" for f in ("reconcile", "rollback", "promote"))
+DEPLOYMENTS = (*(f"{flow}/guardianflow" for flow in _FLOWS), RECONCILE)
+"""Those of prefect.yaml."""
+TAG = "guardianflow"
+"""All deployments of prefect.yaml have it."""
+REMEMBERED = timedelta(days=7)
+"""So long Prefect keeps events, unless it was told otherwise."""
+LATE = timedelta(minutes=5)
+"""So long a flow run may wait for a worker."""
+PASS_LATE = timedelta(minutes=25)
+"""So long after a pass that ended well the next one has ended: two of the schedule, and some."""
+START_WORKER = (
+    "start a worker with `python -m deployments.worker {}`, from a checkout; `make up` starts one "
+    "on this machine"
+)
+_FAILED = "prefect.automation.action.failed"
+_EXECUTED = "prefect.automation.action.executed"
+_AUTOMATION = "prefect.automation."
+_PAGE = 200
+# The most that Prefect gives of events at once.
+_EVENTS = 50
+# Among so many passes is one that was not made by hand for one model.
+_NEWEST = 50
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last action of an automation, which failed.
+
+    Attributes:
+        time: When, UTC.
+        reason: What Prefect says about it.
+        times: How many failed in the last week, as far as was read.
+    """
+
+    time: datetime
+    reason: str
+    times: int
+
+
+@dataclass(frozen=True)
+class AutomationInfo:
+    """One automation.
+
+    Attributes:
+        name: Its name.
+        url: Its page in the Prefect UI.
+        enabled: Whether it reacts.
+        trigger: What it reacts to, as Prefect's API says it.
+        actions: What it does then.
+        failure: Its last action, where that failed and nothing was changed since.
+    """
+
+    name: str
+    url: str
+    enabled: bool
+    trigger: Json
+    actions: Sequence[Json]
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class DeploymentInfo:
+    """One of our deployments.
+
+    Attributes:
+        id: Its id.
+        scheduled: Whether a schedule starts it by itself.
+        pool: The work pool that runs it.
+        queue: The work queue of it in which its flow runs wait.
+    """
+
+    id: str
+    scheduled: bool
+    pool: str = ""
+    queue: str = ""
+
+
+@dataclass(frozen=True)
+class PoolInfo:
+    """One work pool.
+
+    Attributes:
+        paused: Whether somebody has paused it.
+        has_worker: Whether a worker polls it.
+        late: Flow runs that have waited for more than five minutes.
+        paused_queues: Its work queues that somebody has paused, of those that deployments use.
+    """
+
+    paused: bool
+    has_worker: bool
+    late: int
+    paused_queues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FailedPass:
+    """A pass of `reconcile` that did not get to its end.
+
+    Attributes:
+        time: When it ended.
+        state: How Prefect calls that: Failed or Crashed.
+        reason: What Prefect says about it.
+        url: Its page in the Prefect UI.
+    """
+
+    time: datetime
+    state: str
+    reason: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """Everything that carries the flows.
+
+    Attributes:
+        automations: By name; of several with one name all.
+        deployments: By `flow/deployment`.
+        pools: By name.
+        blocks: Ids of the notification blocks that automations use and that exist.
+        last_pass: When the last pass of `reconcile` over all releases ended well; None before the
+            first.
+        failed_pass: The newest such pass, where it failed or crashed since then.
+    """
+
+    automations: Mapping[str, Sequence[AutomationInfo]]
+    deployments: Mapping[str, DeploymentInfo]
+    pools: Mapping[str, PoolInfo]
+    blocks: frozenset[str]
+    last_pass: datetime | None
+    failed_pass: FailedPass | None = None
+
+
+def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> Machinery:
+    """Read it in about ten calls, however many models there are."""
+    last = _newest_pass(client, ("COMPLETED",))
+    found = list(_pages(client, "automations", {}))
+    failures = _failures(client, now)
+    automations: dict[str, list[AutomationInfo]] = {}
+    for one in found:
+        automation = _automation(one, ui_url, _current(client, one, failures))
+        automations.setdefault(automation.name, []).append(automation)
+    deployments = _deployments(client)
+    return Machinery(
+        automations,
+        deployments,
+        _pools(client, deployments.values(), now),
+        _existing_blocks(client, found),
+        datetime.fromisoformat(last["end_time"]) if last else None,
+        _failed_pass(client, ui_url),
+    )
+
+
+def _failed_pass(client: "SyncPrefectClient", ui_url: str) -> FailedPass | None:
+    """The newest pass over all that ended, unless it ended well; a cancelled one never looked."""
+    run = _newest_pass(client, ("COMPLETED", "FAILED", "CRASHED"))
+    if run is None or run["state"]["type"] == "COMPLETED":
+        return None
+    return FailedPass(
+        time=datetime.fromisoformat(run["end_time"]),
+        state=run["state"]["name"],
+        reason=" ".join((run["state"]["message"] or "no reason given").split()),
+        url=f"{ui_url}/runs/flow-run/{run['id']}",
+    )
+
+
+def _newest_pass(client: "SyncPrefectClient", states: Sequence[str]) -> Json | None:
+    wanted = {
+        "flows": {"name": {"any_": [RECONCILE.partition("/")[0]]}},
+        "flow_runs": {"state": {"type": {"any_": list(states)}}, "end_time": {"is_null_": False}},
+        "sort": "END_TIME_DESC",
+        "limit": _NEWEST,
+    }
+    found = cast("list[Json]", _ask(client, "flow_runs/filter", wanted))
+    # One that was made by hand for one model leaves most of it out.
+    return next((run for run in found if not run["parameters"].get("model_name")), None)
+
+
+def _automation(one: Json, ui_url: str, failure: Failure | None) -> AutomationInfo:
+    return AutomationInfo(
+        name=str(one["name"]),
+        url=f"{ui_url}/automations/automation/{one['id']}",
+        enabled=bool(one["enabled"]),
+        trigger=one["trigger"],
+        actions=one["actions"],
+        failure=failure,
+    )
+
+
+def _failures(client: "SyncPrefectClient", now: datetime) -> dict[str, Failure]:
+    """The newest failed action of each automation, by its id."""
+    failures: dict[str, Failure] = {}
+    for event in _events(client, _FAILED, since=now - REMEMBERED):
+        automation = str(event["resource"]["prefect.resource.id"]).removeprefix(_AUTOMATION)
+        newer = failures.get(automation)
+        failures[automation] = Failure(
+            newer.time if newer else datetime.fromisoformat(event["occurred"]),
+            newer.reason if newer else str(event["payload"].get("reason") or "no reason given"),
+            newer.times + 1 if newer else 1,
+        )
+    return failures
+
+
+def _current(
+    client: "SyncPrefectClient", one: Json, failures: Mapping[str, Failure]
+) -> Failure | None:
+    """The failure of an automation, unless it was changed since, or an action worked."""
+    failure = failures.get(str(one["id"]))
+    if failure is None or datetime.fromisoformat(one["updated"]) > failure.time:
+        return None
+    about = f"{_AUTOMATION}{one['id']}"
+    worked = _events(client, _EXECUTED, since=failure.time, resource=about, limit=1)
+    return None if worked else failure
+
+
+def _events(
+    client: "SyncPrefectClient",
+    name: str,
+    *,
+    since: datetime,
+    resource: str = "",
+    limit: int = _EVENTS,
+) -> list[Json]:
+    """The newest events of a name, the newest first."""
+    wanted: dict[str, Any] = {
+        "event": {"name": [name]},
+        # Without an end Prefect takes its own clock, which is the one that counts.
+        "occurred": {"since": since.isoformat()},
+        "order": "DESC",
+    }
+    if resource:
+        wanted["resource"] = {"id": [resource]}
+    answer = _ask(client, "events/filter", {"filter": wanted, "limit": limit})
+    return cast("list[Json]", cast("Json", answer)["events"])
+
+
+def _deployments(client: "SyncPrefectClient") -> dict[str, DeploymentInfo]:
+    ours = {"deployments": {"tags": {"all_": [TAG]}}}
+    flows = {flow["id"]: flow["name"] for flow in _pages(client, "flows", ours)}
+    return {
+        f"{flows.get(one['flow_id'])}/{one['name']}": DeploymentInfo(
+            str(one["id"]),
+            not one["paused"] and any(schedule["active"] for schedule in one["schedules"]),
+            str(one.get("work_pool_name") or ""),
+            str(one.get("work_queue_name") or ""),
+        )
+        for one in _pages(client, "deployments", ours)
+    }
+
+
+def _pools(
+    client: "SyncPrefectClient", deployments: Iterable[DeploymentInfo], now: datetime
+) -> dict[str, PoolInfo]:
+    used = {(one.pool, one.queue) for one in deployments}
+    ours = {"work_pools": {"name": {"any_": list(POOLS)}}}
+    return {
+        pool["name"]: PoolInfo(
+            paused=bool(pool["is_paused"]),
+            # A paused pool has no other status.
+            has_worker=pool["status"] != "NOT_READY",
+            late=_late(client, pool["name"], now),
+            paused_queues=tuple(
+                sorted(
+                    queue["name"]
+                    for queue in _pages(client, f"work_pools/{pool['name']}/queues", {})
+                    if queue["is_paused"] and (pool["name"], queue["name"]) in used
+                )
+            ),
+        )
+        for pool in cast("list[Json]", _ask(client, "work_pools/filter", ours))
+    }
+
+
+def why_it_waits(client: "SyncPrefectClient", deployment: str) -> str:
+    """Why nothing begins the flow runs of a deployment now, with the remedy; '' where all is well.
+
+    Args:
+        client: Of the Prefect server.
+        deployment: `flow/deployment`.
+    """
+    name = client.read_deployment_by_name(deployment).work_pool_name
+    if not name:
+        # It is served: whoever serves it begins its flow runs.
+        return ""
+    pool = client.read_work_pool(name)
+    if pool.is_paused:
+        return f"the work pool {name} is paused: resume it in the Prefect UI"
+    if pool.status == "NOT_READY":
+        return f"nothing polls the work pool {name}: {START_WORKER.format(name)}"
+    return ""
+
+
+def _late(client: "SyncPrefectClient", pool: str, now: datetime) -> int:
+    waiting = {
+        "state": {"type": {"any_": ["SCHEDULED"]}},
+        "expected_start_time": {"before_": (now - LATE).isoformat()},
+    }
+    asked = {"flow_runs": waiting, "work_pools": {"name": {"any_": [pool]}}}
+    return int(cast("int", _ask(client, "flow_runs/count", asked)))
+
+
+def _existing_blocks(client: "SyncPrefectClient", automations: Sequence[Json]) -> frozenset[str]:
+    used = sorted(
+        {
+            str(action["block_document_id"])
+            for automation in automations
+            for action in automation["actions"]
+            if action.get("block_document_id")
+        }
+    )
+    if not used:
+        return frozenset()
+    wanted = {"block_documents": {"id": {"any_": used}}}
+    return frozenset(str(one["id"]) for one in _pages(client, "block_documents", wanted))
+
+
+def _pages(client: "SyncPrefectClient", what: str, wanted: Json) -> list[Json]:
+    """Everything of a kind that a filter lets through, page by page."""
+    found: list[Json] = []
+    while True:
+        asked = {**wanted, "limit": _PAGE, "offset": len(found)}
+        page = cast("list[Json]", _ask(client, f"{what}/filter", asked))
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+def _ask(client: "SyncPrefectClient", path: str, asked: Json) -> object:
+    # Routes of Prefect's API, some of which its own client does not list.
+    return client.request("POST", cast("Any", f"/{path}"), json=dict(asked)).json()

@@ -1,0 +1,68 @@
+"""From which data, run and code a version was made, as its run recorded it."""
+
+import json
+from typing import cast
+
+from mlflow.entities import DatasetInput
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.evaluation.import_source import maker_of
+from guardianflow.mlflow_store.client import border
+from guardianflow.mlflow_store.runs import COMMIT_TAG, USE_TAG
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+
+
+class DataUse(BaseModel):
+    """One set of images and what the run used it for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use: str = Field(description="training, validation or evaluation; '' if unsaid.")
+    name: str = Field(description="As the run called it.")
+    digest: str = Field(description="Over images and labels.")
+    images: int | None = Field(description="How many; None if unsaid.")
+
+
+class Lineage(BaseModel):
+    """What a version was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str = Field(description="The MLflow run that made the version, or its base.")
+    data: tuple[DataUse, ...] = Field(description="Its data sets.")
+    commit: str = Field(description="The commit of the code that made it; '' if unrecorded.")
+
+
+def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Lineage | None:
+    """What a version, or the base that it was quantized from, was made from; None: no run says."""
+    info = maker_of(registry, info)
+    if info.run_id is None:
+        return None
+    with border(f"run {info.run_id}"):
+        run = registry.client.get_run(info.run_id)
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return Lineage(
+        run_id=info.run_id,
+        data=tuple(_use(entry) for entry in inputs),
+        commit=run.data.tags.get(COMMIT_TAG, ""),
+    )
+
+
+def _use(entry: DatasetInput) -> DataUse:
+    use = next((tag.value for tag in entry.tags if tag.key == USE_TAG), "")
+    return DataUse(
+        use=use,
+        name=entry.dataset.name,
+        digest=entry.dataset.digest,
+        images=_images(entry.dataset.profile),
+    )
+
+
+def _images(profile: str | None) -> int | None:
+    """How many images a data set has, as we record it; others may record something else."""
+    try:
+        said: object = json.loads(profile or "{}")
+    except ValueError:
+        return None
+    count = cast("dict[str, object]", said).get("images") if isinstance(said, dict) else None
+    return count if isinstance(count, int) else None

@@ -1,0 +1,344 @@
+"""The write-once log of operations on MLflow: what was promoted and rolled back, by whom and why.
+
+    experiment guardianflow.ledger
+      index run      <registered base>/<segment> -> id of a ledger run     (write-once params)
+      ledger run     op.000007 -> the operation as JSON, done.000007       (write-once params)
+                     former -> digest and tokens of the runs before        (from the second run on)
+                     also.<token> -> number of the operation that it asked for, too
+
+Aliases have no compare-and-swap, but a param of a run is write-once: whoever writes `op.000007`
+first has made operation 7, and everybody else reads that. Which entry goes into which ledger run
+follows from its number alone, so two writers never commit the same number in different runs. The
+answer to a write is never trusted: the param is read back. Every entry repeats the digest of the
+one before; that of the newest stands on the base model (`mirror.py`).
+"""
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from guardianflow.errors import (
+    LedgerDamaged,
+    PermissionDenied,
+    RotationConflict,
+    StoredNewer,
+    StoredUnreadable,
+)
+from guardianflow.mlflow_store.client import border, write_repeatably
+from guardianflow.names import ModelName
+from guardianflow.registry.ledger.entry import Former, decode, digest_of, encode, short_token
+from guardianflow.registry.ledger.index import (
+    LEDGER_EXPERIMENT,
+    Index,
+    create_index,
+    find_index,
+    key_of,
+    known_bases,
+    prepare_server,
+    read_index,
+    runs_of,
+)
+from guardianflow.registry.ledger.write_once import (
+    no_right,
+    read_run,
+    require_write_once,
+    write_once,
+)
+from guardianflow.registry.release_state import Kind, Record, ReleaseState
+from guardianflow.stored import LEDGER_SEGMENT_LENGTH
+
+__all__ = ["LEDGER_EXPERIMENT", "Head", "Ledger", "known_bases", "prepare_server"]
+
+SEGMENT_LENGTH = LEDGER_SEGMENT_LENGTH
+_NAME_TAG = "guardianflow.name"
+_FORMER = "former"
+_ALSO = "also."
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest operation and those before it in the same ledger run."""
+
+    records: tuple[Record, ...]
+    """Newest first."""
+    done: frozenset[int]
+    segment: int
+    """The ledger run that holds the records; -1 while there is none."""
+    digest: str
+    """sha256 of the newest entry, which the next one repeats."""
+    previous: str = ""
+    """What the oldest of the records says to be the digest of the one before it."""
+    former: Former = field(default_factory=Former)
+    """What is known of the ledger runs before."""
+    also: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Operations by the shortened tokens of others who asked for just them."""
+
+    @property
+    def record(self) -> Record | None:
+        """The newest operation."""
+        return self.records[0] if self.records else None
+
+    @property
+    def seq(self) -> int:
+        """Its number; 0 while there is none."""
+        return self.records[0].seq if self.records else 0
+
+    @property
+    def state(self) -> ReleaseState:
+        """The release state that it made."""
+        return self.records[0].after if self.records else {}
+
+    @property
+    def interrupted(self) -> Record | None:
+        """The newest operation, if its aliases may be only half moved."""
+        return None if self.seq in self.done else self.record
+
+
+_EMPTY = Head((), frozenset({0}), -1, "")
+
+
+class Ledger:
+    """The operations of one release, shared by all processes through the MLflow server."""
+
+    def __init__(self, client: MlflowClient, base: ModelName) -> None:
+        self._client = client
+        self._base = base
+        self._what = f"the ledger of {base}"
+        self._index: Index | None = None
+        self._runs: list[str] = []
+        self._is_fit = False
+
+    def read(self) -> Head:
+        """The newest operation, and those before it in the same ledger run.
+
+        Raises:
+            LedgerDamaged: An entry is missing, was changed, or its run was deleted.
+            StoredNewer: An entry is for a newer version of guardianflow.
+        """
+        if not self._runs:
+            self._find_runs()
+        while self._runs:
+            segment = len(self._runs) - 1
+            head = self._read_segment(segment)
+            if head.seq == (segment + 1) * SEGMENT_LENGTH:
+                self._find_runs()
+                if len(self._runs) - 1 > segment:
+                    continue
+            if not head.records and segment > 0:
+                # The next run was made, its first operation was never committed.
+                return self._read_full(segment - 1)
+            return head
+        return _EMPTY
+
+    def past(self, head: Head) -> Iterator[Record]:
+        """The operations from a head backwards, newest first; older runs are read when needed.
+
+        Raises:
+            LedgerDamaged: An older entry is missing or was changed, or its run was deleted.
+        """
+        yield from head.records
+        for segment in range(head.segment - 1, -1, -1):
+            older = self._read_full(segment)
+            if head.previous != older.digest:
+                raise self._damaged(f"operation {older.seq} was changed", self._runs[segment])
+            yield from older.records
+            head = older
+
+    def verify(self) -> Head:
+        """Read everything, in all ledger runs; the head if nothing speaks against it.
+
+        Raises:
+            LedgerDamaged: An entry or a run is missing, was changed, or is not named by the index.
+        """
+        self._find_runs()
+        head = self.read()
+        for _ in self.past(head):
+            continue
+        if self._index is not None:
+            for run in self._named_after_base(self._index):
+                written = any(key.startswith("op.") for key in run.data.params)
+                if written and run.info.run_id not in self._runs:
+                    raise self._damaged("the index does not name it any more", run.info.run_id)
+        return head
+
+    def find_token(self, head: Head, token: str) -> Record | None:
+        """The operation with a token among the recent ones (at least two hundred)."""
+        records = head.records
+        if (seq := head.also.get(short_token(token))) is not None:
+            return next((record for record in records if record.seq == seq), None)
+        if (seq := head.former.find(token)) is not None:
+            records += self._read_full((seq - 1) // SEGMENT_LENGTH).records
+        return next((record for record in records if record.token == token), None)
+
+    def commit(self, head: Head, record: Record) -> Head:
+        """Make a record the next operation after a head.
+
+        Raises:
+            RotationConflict: Somebody else made an operation first.
+            LedgerDamaged: The server took the entry and then did not know it.
+            BackendUnfit: Params of this server do not stay as first written.
+            PermissionDenied: The account may not write the ledger.
+            InputError: The texts of the request are too long.
+        """
+        record = replace(record, seq=head.seq + 1, nonce=uuid.uuid4().hex)
+        entry = encode(self._base, record, head.digest)
+        index = self._ready_index(anew=record.kind is Kind.ADOPT)
+        segment = (record.seq - 1) // SEGMENT_LENGTH
+        former = head.former
+        if segment > head.segment and head.records:
+            former = Former.after(head.digest, head.former, head.records)
+        if len(self._runs) <= segment:
+            self._runs.append(self._create_run(index, segment, former))
+        key = f"op.{record.seq:06d}"
+        run = write_once(self._client, self._runs[segment], key, entry, self._what)
+        if run.data.params[key] != entry:
+            raise RotationConflict(
+                f"Somebody else changed the release {self._base} at the same moment.",
+                remedy="Look at `guardianflow history` and try again.",
+                name=self._base.public,
+            )
+        if segment == head.segment:
+            return replace(head, records=(record, *head.records), digest=digest_of(entry))
+        return Head((record,), head.done, segment, digest_of(entry), head.digest, former)
+
+    def bind(self, head: Head, token: str) -> None:
+        """Let a second token stand for the newest operation: its request is answered by it.
+
+        Written before that operation is finished, so that whoever repeats the request finds it.
+        """
+        run_id = self._runs[head.segment]
+        key = f"{_ALSO}{short_token(token)}"
+        write_once(self._client, run_id, key, str(head.seq), self._what)
+
+    def mark_done(self, seq: int) -> None:
+        """Remember that every alias of an operation is where it belongs."""
+        run_id = self._runs[(seq - 1) // SEGMENT_LENGTH]
+        with border(f"mark operation {seq} of {self._base} as done"):
+            write_repeatably(lambda: self._client.log_param(run_id, f"done.{seq:06d}", "1"))
+
+    def _find_runs(self) -> None:
+        """Read from the index which runs hold this release's operations."""
+        if self._index is None:
+            self._index = find_index(self._client)
+        if self._index is not None:
+            self._runs = runs_of(self._index, read_index(self._client, self._index), self._base)
+
+    def _ready_index(self, *, anew: bool) -> Index:
+        """The index, made if there is none yet, on a server that can keep a ledger."""
+        if self._index is None:
+            self._index = create_index(self._client, anew=anew)
+        if not self._is_fit:
+            require_write_once(self._client, self._index.experiment_id, self._index.tags)
+            self._is_fit = True
+        return self._index
+
+    def _read_full(self, segment: int) -> Head:
+        """A ledger run that others follow: it has to be full."""
+        head = self._read_segment(segment)
+        if head.seq != (segment + 1) * SEGMENT_LENGTH:
+            missing = max(head.seq, segment * SEGMENT_LENGTH) + 1
+            raise self._damaged(f"operation {missing} is missing", self._runs[segment])
+        return head
+
+    def _read_segment(self, segment: int) -> Head:
+        run_id = self._runs[segment]
+        params = read_run(self._client, run_id, self._what).data.params
+        entries = _numbered(params, "op.")
+        first = segment * SEGMENT_LENGTH + 1
+        records: list[Record] = []
+        previous = ""
+        former = self._former(params.get(_FORMER), run_id)
+        try:
+            digest = former.digest
+            for seq in range(first, first + len(entries)):
+                if seq not in entries:
+                    raise self._damaged(f"operation {seq} is missing", run_id)
+                record, before = decode(self._base, seq, entries[seq])
+                if before != digest and (records or former.digest):
+                    raise self._damaged(f"operation {seq - 1} was changed", run_id)
+                previous = previous if records else before
+                digest = digest_of(entries[seq])
+                records.append(record)
+        except ValueError as error:
+            number = first + len(records)
+            raise self._damaged(f"operation {number} cannot be read ({error})", run_id) from error
+        done = frozenset({0, *_numbered(params, "done.")})
+        if max(done) >= first + len(records):
+            raise self._damaged(f"operation {max(done)} was done and is missing", run_id)
+        also = {
+            key.removeprefix(_ALSO): int(seq)
+            for key, seq in params.items()
+            if key.startswith(_ALSO) and seq.isdecimal()
+        }
+        return Head(tuple(reversed(records)), done, segment, digest, previous, former, also)
+
+    def _former(self, text: str | None, run_id: str) -> Former:
+        try:
+            return Former() if text is None else Former.from_text(text, self._base)
+        except StoredNewer:
+            raise
+        except StoredUnreadable as error:
+            raise self._damaged(f"its param {_FORMER} cannot be read", run_id) from error
+
+    def _create_run(self, index: Index, segment: int, former: Former) -> str:
+        """Make the ledger run of a segment, or take the one that another process made."""
+        try:
+            with border(f"create {self._what}"):
+                run = self._client.create_run(
+                    index.experiment_id,
+                    run_name=f"{self._base.public} #{segment}",
+                    tags={_NAME_TAG: self._base.public},
+                )
+        except PermissionDenied as error:
+            raise no_right(self._what) from error
+        mine = run.info.run_id
+        if segment > 0:
+            write_once(self._client, mine, _FORMER, former.to_line(), self._what)
+        key = key_of(self._base, segment)
+        elected = write_once(self._client, index.run_id, key, mine, self._what).data.params[key]
+        try:
+            with border(f"create {self._what}"):
+                if elected == mine:
+                    self._client.update_run(mine, status="FINISHED")
+                else:
+                    self._client.delete_run(mine)
+        except PermissionDenied:
+            # Deleting needs more rights than writing: it stays, empty and without meaning.
+            return elected
+        return elected
+
+    def _named_after_base(self, index: Index) -> Iterator[Run]:
+        """Every run of the ledger's experiment that says to be of this base, deleted or not."""
+        token: str | None = None
+        while True:
+            with border(f"look for runs of {self._what}"):
+                page = self._client.search_runs(
+                    [index.experiment_id],
+                    f"tags.`{_NAME_TAG}` = '{self._base.public}'",
+                    ViewType.ALL,
+                    max_results=_PAGE,
+                    page_token=token,
+                )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _damaged(self, reason: str, run_id: str) -> LedgerDamaged:
+        return LedgerDamaged(
+            f"The ledger of {self._base} (MLflow run {run_id}) cannot be trusted: {reason}.",
+            remedy="Params change in the database alone: restore the back-up of MLflow's database.",
+            name=self._base.public,
+            run_id=run_id,
+        )
+
+
+def _numbered(params: "dict[str, str]", prefix: str) -> dict[int, str]:
+    """The params of a kind by number; what somebody else wrote there has none and says nothing."""
+    key = re.compile(rf"{re.escape(prefix)}([0-9]{{6,}})")
+    return {int(found[1]): text for name, text in params.items() if (found := key.fullmatch(name))}

@@ -1,0 +1,84 @@
+"""The mirror: what the last operation makes of a release, as a tag on its base model.
+
+    guardianflow.head = {"seq": 7, "digest": "...", "state": {"": [3, 2], "openvino_int8": [3, 2]}}
+
+The ledger is the truth and needs a call for each release; the mirror comes along with the listing
+of all models. It is written once an operation is decided, before its aliases move, so a ledger that
+ends before its mirror was cut, and a newest entry with another digest was changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, StrictInt
+
+from guardianflow.errors import StoredUnreadable
+from guardianflow.mlflow_store.registered_models import ModelSummary
+from guardianflow.names import ModelName
+from guardianflow.registry.release_state import Place, ReleaseState
+from guardianflow.registry.rotation.rules import find_drift
+from guardianflow.stored import Stored, first_of, read_stored
+
+HEAD_TAG = "guardianflow.head"
+
+
+_Place = Annotated[tuple[StrictInt, StrictInt | None], BeforeValidator(first_of(2))]
+
+
+class MirrorTag(Stored):
+    """The mirror as the tag keeps it; names are short, "" is the base."""
+
+    # The tag is compared with what it is to be: these fields in this order, for ever.
+    seq: int = Field(description="Number of the operation.")
+    digest: str = Field(description="Of its entry in the ledger.")
+    state: dict[str, _Place] = Field(
+        description="@champion and @rollback; numbers behind them are of a newer version."
+    )
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The last operation of a release, as its base model says."""
+
+    seq: int
+    digest: str
+    """sha256 of the operation's entry in the ledger, shortened."""
+    champions: Mapping[str, int]
+    """By public name, the version that @champion is to name."""
+    rollbacks: Mapping[str, int]
+    """By public name, the version that @rollback is to name; absent where there is none."""
+
+    def agrees(self, models: Mapping[str, ModelSummary]) -> bool:
+        """Whether the aliases of a release are as the mirror says; @candidate is not part of it."""
+        state = {
+            name: Place(champion, self.rollbacks.get(name), champion)
+            for name, champion in self.champions.items()
+        }
+        return not find_drift(state, {name: model.aliases for name, model in models.items()})
+
+
+def encode_mirror(base: ModelName, seq: int, digest: str, state: ReleaseState) -> str:
+    """The tag's value for an operation and the state that it made."""
+    places = {base.short(name): (place.champion, place.rollback) for name, place in state.items()}
+    return MirrorTag(seq=seq, digest=digest, state=places).to_line()
+
+
+def read_mirror(model: ModelSummary) -> Mirror | None:
+    """The mirror on a base model.
+
+    Returns:
+        None where there is none, where somebody edited it, or where it is for a newer version of
+        guardianflow: the ledger says what counts, and whether this version may go on from it.
+    """
+    if (text := model.tags.get(HEAD_TAG)) is None:
+        return None
+    base = ModelName.parse(model.name)
+    try:
+        read = read_stored(MirrorTag, text, f"tag {HEAD_TAG} of {base}")
+    except StoredUnreadable:
+        return None
+    places = {base.long(short): place for short, place in read.state.items()}
+    champions = {name: champion for name, (champion, _) in places.items()}
+    rollbacks = {name: back for name, (_, back) in places.items() if back is not None}
+    return Mirror(read.seq, read.digest, champions, rollbacks)

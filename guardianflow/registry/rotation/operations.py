@@ -1,0 +1,318 @@
+"""Carries out a rotation: read, decide, commit to the ledger, project onto the aliases.
+
+    finish what was interrupted -> read head and aliases -> rules -> verify files
+        -> commit (the operation is decided) -> aliases -> tags -> done
+
+Killed at any point before the commit, nothing has happened; at any point after it, the next
+command of anybody finishes the operation. Several names cannot move at once in MLflow: a release
+is half moved until then, but every name has a champion at every moment.
+"""
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mlflow import MlflowClient
+
+from guardianflow.errors import (
+    AliasDrift,
+    NoCandidate,
+    NoRollbackTarget,
+    ReleaseChanged,
+    RotationConflict,
+    VersionNotReady,
+)
+from guardianflow.mlflow_store.rights import require_alias_rights
+from guardianflow.names import ModelName
+from guardianflow.registry.ledger.log import Head, Ledger
+from guardianflow.registry.ledger.mirror import HEAD_TAG
+from guardianflow.registry.release_state import Decision, Drift, Kind, ModelAlias, Move, Record
+from guardianflow.registry.rotation.outcome import (
+    Operation,
+    Plan,
+    champion_of,
+    nothing_to_do,
+    operation_of,
+)
+from guardianflow.registry.rotation.projection import Projector
+from guardianflow.registry.rotation.refusals import champion_unknown
+from guardianflow.registry.rotation.release_reader import (
+    ATTEMPTS,
+    Inspection,
+    Observer,
+    Rule,
+    conflict,
+)
+from guardianflow.registry.rotation.repetition import answered, answers, may_repeat, when_finished
+from guardianflow.registry.rotation.request import UNSET, Request
+from guardianflow.registry.rotation.rules import check_expected, rescue
+
+
+class Release:
+    """One release on an MLflow server: a base model and the variants made from it."""
+
+    def __init__(self, client: MlflowClient, base: ModelName) -> None:
+        self._client = client
+        self._base = base
+        self._ledger = Ledger(client, base)
+        self._observer = Observer(client, base, self._ledger)
+        self._projector = Projector(client, base, self._ledger)
+
+    def inspect(self) -> Inspection:
+        """What the ledger and the aliases say now, read together; nothing is written.
+
+        Raises:
+            LedgerDamaged: The ledger was deleted, cut or edited.
+        """
+        return self._observer.inspect()
+
+    def history(self) -> list[Operation]:
+        """Every operation, oldest first."""
+        past = self._ledger.past(self._ledger.read())
+        return [operation_of(record) for record in reversed(list(past))]
+
+    def finish(self) -> Record | None:
+        """Finish the newest operation if it was interrupted, and return it then.
+
+        Raises:
+            RegistryUnavailable: The server went away; the next command goes on.
+        """
+        head = self._ledger.read()
+        if head.interrupted:
+            self._projector.project(head)
+        return head.interrupted
+
+    def plan(self, request: Request, rule: Rule, *, write: bool = True) -> Plan:
+        """What a request would do; what was interrupted is finished before.
+
+        A request that asks for just what was interrupted has nothing left to do: repeating a
+        rollback that was killed must not go back twice.
+
+        Args:
+            request: Who asks for what.
+            rule: Decides.
+            write: Finish what was interrupted; off, it is only planned as if it were finished.
+
+        Raises:
+            Refused: A rule says no.
+        """
+        finished = self.finish() if write else None
+        seen = self._observer.inspect()
+        interrupted = seen.head.interrupted
+        if interrupted:
+            # Not to be written, or of somebody who committed it this moment.
+            finished = interrupted
+            seen = replace(seen, models=when_finished(finished, seen.models))
+        else:
+            self._observer.check_drift(seen, request)
+        warnings: list[str] = []
+        if finished is not None:
+            done = "is finished first" if interrupted else "is finished now"
+            warnings.append(f"{operation_of(finished, f'was interrupted and {done}').message}")
+            if answers(finished, request):
+                return answered(finished, request, warnings)
+        newest = seen.head.record
+        repeated = newest if may_repeat(newest, request, datetime.now(UTC)) else None
+        said = [f"{operation_of(repeated).message} That was a short time ago."] if repeated else []
+        try:
+            decision = self._observer.decide(seen, request, rule)
+        except (NoCandidate, NoRollbackTarget):
+            if repeated is None:
+                raise
+            return answered(repeated, request, [*warnings, *said])
+        if repeated and request.kind is Kind.ROLLBACK:
+            # A promotion that was repeated finds nothing to do; a rollback would go back twice.
+            warnings += said
+        moved = decision.moved().get(request.name.public)
+        names = sorted(decision.after)
+        return Plan(
+            kind=request.kind.value,
+            model_name=request.name.public,
+            version=moved[1] if moved else request.version,
+            champion={name: champion_of(decision.before, name) for name in names},
+            moves=decision.moves,
+            warnings=(*warnings, *decision.warnings),
+            repeats=repeated.seq if repeated and request.kind is Kind.ROLLBACK else None,
+        )
+
+    def perform(self, request: Request, rule: Rule) -> Operation:
+        """Carry out a request, once for its token, however often it is repeated.
+
+        Raises:
+            Refused: A rule says no; nothing was changed.
+            RegistryUnavailable: The server went away; the next command goes on.
+        """
+        request.check()
+        given = request.token
+        request = replace(request, token=given or uuid.uuid4().hex)
+        finished: Record | None = None
+        for _ in range(ATTEMPTS):
+            seen = self._observer.inspect(trusting_ledger=request.kind is Kind.ADOPT)
+            head = seen.head
+            if head.interrupted:
+                if given and answers(head.interrupted, request):
+                    self._ledger.bind(head, given)
+                self._projector.project(head)
+                finished = head.record
+                continue
+            if given and (done := self._ledger.find_token(head, given)):
+                return operation_of(done, "was done before")
+            # A token says whose operation it is: what another began is no answer to it, or the same
+            # token given again would make one more.
+            if finished is not None and not given and answers(finished, request):
+                return operation_of(finished, "was interrupted and is finished now")
+            if request.kind is Kind.ADOPT:
+                self._observer.look_for_retired(seen)
+            else:
+                self._observer.check_drift(seen, request)
+            if request.expected_champion is not UNSET:
+                check_expected(head.state, request.name.public, request.expected_champion)
+            decision = self._observer.decide(seen, request, rule)
+            expected = request.expected_moves
+            if expected is not None and decision.moved() != dict(expected):
+                raise ReleaseChanged(request.name.public, expected, decision.moved())
+            if not decision.changed:
+                return nothing_to_do(_record(request, decision, head.seq))
+            self._observer.verify(decision)
+            if operation := self._commit(head, request, decision):
+                return operation
+        raise conflict(self._base)
+
+    def repair(self, request: Request) -> Operation:
+        """Put the aliases back where the ledger says, as an operation that says who and why.
+
+        Raises:
+            AliasDrift: The ledger knows no operation, or no champion of a name that was given one
+                by hand: it has nothing to keep.
+            VersionNotReady: A version that an alias is to name was deleted.
+        """
+        request.check()
+        finished: Record | None = None
+        for _ in range(ATTEMPTS):
+            seen = self._observer.inspect(trusting_ledger=True)
+            head = seen.head
+            if head.interrupted:
+                self._projector.project(head)
+                finished = head.record
+                continue
+            if head.record is None:
+                raise AliasDrift(
+                    f"The ledger knows no operation of {self._base}.",
+                    remedy=f"`guardianflow repair {self._base} --keep mlflow --reason ...` adopts "
+                    "the aliases.",
+                    name=self._base.public,
+                )
+            if request.token and (done := self._ledger.find_token(head, request.token)):
+                return operation_of(done, "was done before")
+            decision = Decision(Kind.REPAIR, self._base.public, head.state, head.state)
+            if not seen.drift and self._is_mirrored(seen):
+                return self._nothing_to_mend(_record(request, decision), finished)
+            self._check_existence(seen.drift)
+            if operation := self._commit(head, request, decision):
+                return _mended(operation, seen.drift)
+        raise conflict(self._base)
+
+    def rescue(self, request: Request) -> Operation | None:
+        """Give every name its @champion back that has none in MLflow, or a quarantined one.
+
+        An alias that was deleted by hand is put back where the ledger says, with the others of the
+        release; where the version itself was deleted, the release goes back to the last good state
+        whose files are whole. None where nothing is to be done.
+
+        Raises:
+            NoRollbackTarget: The version was deleted, and no former champion is left.
+        """
+        for _ in range(ATTEMPTS):
+            seen = self._observer.inspect()
+            if seen.head.interrupted:
+                self._projector.project(seen.head)
+                continue
+            names = self._observer.unguarded(seen, request)
+            if not names:
+                return None
+            for name in names:
+                self._observer.look_for(name, champion_of(seen.head.state, name))
+            decision = self._observer.decide(seen, request, rescue)
+            while self._observer.skip_unusable(decision):
+                decision = self._observer.decide(seen, request, rescue)
+            # What was found is part of the record: it may mend what somebody moved by hand, too.
+            told = replace(request, reason=f"{request.reason}: {_in_words(seen.drift)}"[:1000])
+            if operation := self._commit(seen.head, told, decision):
+                return _mended(operation, seen.drift)
+        raise conflict(self._base)
+
+    def refresh_mirror(self) -> bool:
+        """Write the mirror again if it is older than the ledger; whether that was so."""
+        seen = self._observer.inspect()
+        if seen.head.record is None or seen.head.interrupted or self._is_mirrored(seen):
+            return False
+        self._projector.write_mirror(seen.head)
+        return True
+
+    def _commit(self, head: Head, request: Request, decision: Decision) -> Operation | None:
+        """Decide it in the ledger, then write the aliases; None if somebody else was faster."""
+        # Decided is decided: an account that could not carry it out is refused before.
+        moving = [n for n, place in decision.after.items() if place != decision.before.get(n)]
+        require_alias_rights(self._client, map(ModelName.parse, moving or decision.after))
+        try:
+            head = self._ledger.commit(head, _record(request, decision))
+        except RotationConflict:
+            return None
+        self._projector.project(head)
+        return operation_of(head.records[0])
+
+    def _nothing_to_mend(self, record: Record, finished: Record | None) -> Operation:
+        message = f"The aliases of {self._base} are as the ledger says: nothing was to mend"
+        if finished:
+            message += f"; operation {finished.seq} was interrupted and is finished now"
+        return replace(operation_of(record), changed=False, message=f"{message}.")
+
+    def _check_existence(self, drift: tuple[Drift, ...]) -> None:
+        """Refuse what cannot come to its end: once committed, it would have to."""
+        for found in drift:
+            if found.expected is None:
+                if found.alias is ModelAlias.CHAMPION:
+                    raise champion_unknown(found.name, found.actual)
+                continue
+            try:
+                self._observer.version(found.name, found.expected)
+            except VersionNotReady as error:
+                raise VersionNotReady(
+                    error.message,
+                    remedy=f'`guardianflow rollback {self._base} --reason "..."` goes back to the '
+                    f"last good release, `guardianflow repair {self._base} --keep mlflow` accepts "
+                    "the aliases that are left.",
+                    name=found.name,
+                    version=found.expected,
+                ) from error
+
+    def _is_mirrored(self, seen: Inspection) -> bool:
+        base = seen.models.get(self._base.public)
+        return base is None or base.tags.get(HEAD_TAG) == self._projector.mirror_of(seen.head)
+
+
+def _mended(operation: Operation, drift: tuple[Drift, ...]) -> Operation:
+    """A repair shows the aliases that it moved, which its states do not tell."""
+    said = _in_words(drift) or f"the tag {HEAD_TAG} differed"
+    moves = operation.moves or tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift)
+    return replace(operation, moves=moves, message=f"{operation.message} Before: {said}.")
+
+
+def _in_words(drift: tuple[Drift, ...]) -> str:
+    return "; ".join(str(found) for found in drift)
+
+
+def _record(request: Request, decision: Decision, seq: int = 0) -> Record:
+    return Record(
+        seq=seq,
+        kind=decision.kind,
+        name=decision.name,
+        before=decision.before,
+        after=decision.after,
+        actor=request.actor,
+        reason=request.reason,
+        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        token=request.token,
+        evidence=request.evidence,
+        automatic=request.automatic,
+    )

@@ -1,0 +1,115 @@
+"""What callers see of an operation: before it (a plan) and after it (what moved, in words)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from guardianflow.names import ModelName
+from guardianflow.registry.release_state import Kind, ModelAlias, Move, Record, ReleaseState
+from guardianflow.registry.rotation.remarks import remarks
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What an operation did to a release; `changed` is False where nothing was to do."""
+
+    seq: int
+    kind: str
+    name: str
+    before: Mapping[str, int | None]
+    after: Mapping[str, int | None]
+    actor: str
+    reason: str
+    time: datetime
+    token: str
+    evidence: str
+    changed: bool
+    moves: tuple[Move, ...]
+    message: str
+    warnings: tuple[str, ...] = ()
+    """What a person should know about the state that it led to."""
+
+    def to_json(self) -> dict[str, object]:
+        """The operation as data, for `--json`."""
+        return {**asdict(self), "time": self.time.isoformat()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request would do; without moves nothing is to do, and the warnings say why."""
+
+    kind: str
+    model_name: str
+    version: int | None
+    champion: Mapping[str, int | None]
+    moves: tuple[Move, ...]
+    warnings: tuple[str, ...]
+    repeats: int | None = None
+    """The operation that did just this for the same actor a short time ago, if there is one."""
+
+    def to_json(self) -> dict[str, object]:
+        """The plan as data, for `--json`."""
+        return asdict(self)
+
+
+def operation_of(record: Record, remark: str = "") -> Operation:
+    """An operation of the ledger in words; the remark says why it is shown again."""
+    moves: list[Move] = []
+    for name, place in sorted(record.after.items()):
+        former = record.before.get(name)
+        for alias, before, after in (
+            (ModelAlias.CHAMPION, former.champion if former else None, place.champion),
+            (ModelAlias.ROLLBACK, former.rollback if former else None, place.rollback),
+        ):
+            if before != after:
+                moves.append(Move(name, alias, before, after))
+    return Operation(
+        seq=record.seq,
+        kind=record.kind.value,
+        name=record.name,
+        before={name: champion_of(record.before, name) for name in record.after},
+        after={name: place.champion for name, place in record.after.items()},
+        actor=record.actor,
+        reason=record.reason,
+        time=datetime.fromisoformat(record.time),
+        token=record.token,
+        evidence=record.evidence,
+        changed=True,
+        moves=tuple(moves),
+        message=_message(record, remark),
+        warnings=remarks(ModelName.parse(record.name).base.public, record.after),
+    )
+
+
+def _message(record: Record, remark: str) -> str:
+    verb = {
+        Kind.PROMOTE: "Promoted",
+        Kind.ROLLBACK: "Rolled back",
+        Kind.ADOPT: "Adopted from MLflow",
+        Kind.REPAIR: "Put back the aliases of",
+        Kind.OTHER: "Moved by a newer guardianflow:",
+    }[record.kind]
+    moved = record.moved()
+    parts = [
+        f"{name} to version {after} (was {before or 'none'})"
+        for name, (before, after) in sorted(moved.items(), key=lambda m: m[0] != record.name)
+    ]
+    text = f"{verb} {', '.join(parts) or record.name} as operation {record.seq}"
+    return f"{text}; it {remark}." if remark else f"{text}."
+
+
+def nothing_to_do(record: Record) -> Operation:
+    """The answer to a request that found everything as it asked for."""
+    operation = operation_of(record)
+    return replace(
+        operation,
+        changed=False,
+        message=f"{record.name} version {operation.after.get(record.name)} is champion already: "
+        "nothing was to do.",
+    )
+
+
+def champion_of(state: ReleaseState, name: str) -> int | None:
+    """The champion of a name, or None."""
+    place = state.get(name)
+    return place.champion if place else None

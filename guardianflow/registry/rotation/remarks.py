@@ -1,0 +1,46 @@
+"""What a person should know about a release state, in words, beside what moves. Pure."""
+
+from collections.abc import Mapping
+
+from guardianflow.registry.release_state import ReleaseState
+
+
+def remarks(
+    base: str, state: ReleaseState, twins: Mapping[str, int | None] | None = None
+) -> tuple[str, ...]:
+    """No way back, another model on the floor, a variant that stays behind.
+
+    Args:
+        base: Public name of the base.
+        state: Where everything is.
+        twins: Where a base moves, each of its variants, with the version that was made from the
+            base's champion; None for one of which no such version is known.
+    """
+    twins = twins or {}
+    found: list[str] = []
+    for name, place in sorted(state.items()):
+        if place.rollback is None:
+            found.append(
+                f"{name} has no way back: version {place.champion} has no earlier good "
+                "champion until the next promotion."
+            )
+        if name != base and base in state and place.source != (champion := state[base].champion):
+            age = "newer" if place.source and place.source > champion else "older"
+            found.append(
+                f"{name} stays at version {place.champion}, made from version "
+                f"{place.source or 'unknown'} of {base}: the floor still runs the {age} model "
+                f"until {_follow(name, twins.get(name))}."
+            )
+    found += [
+        f"{name} is not promoted with it and has no champion until {_follow(name, twin)}."
+        for name, twin in sorted(twins.items())
+        if name not in state
+    ]
+    return tuple(found)
+
+
+def _follow(name: str, twin: int | None) -> str:
+    """How a variant follows its base."""
+    if twin is not None:
+        return f"`guardianflow promote {name} --model-version {twin}`, made from that version"
+    return "`guardianflow run SCENARIO --type quant --version vN` and a promotion of it"

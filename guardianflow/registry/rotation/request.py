@@ -1,0 +1,65 @@
+"""Who asks for a rotation, of what, under which condition, and the token that makes it once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+
+from guardianflow.errors import InputError
+from guardianflow.names import ModelName
+from guardianflow.registry.release_state import Kind
+from guardianflow.wording.printable import printable
+
+_MAX_TEXT = 1000
+
+
+class Unset(Enum):
+    """Says that a caller expects nothing about the champion; None would mean "no champion"."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+Expected: TypeAlias = int | Literal[Unset.UNSET] | None
+ChampionMoves: TypeAlias = Mapping[str, tuple[int | None, int | None]]
+"""By public name, the champion before and after."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks for what; the token makes it happen once."""
+
+    kind: Kind
+    name: ModelName
+    version: int | None = None
+    actor: str = ""
+    reason: str = ""
+    token: str = ""
+    evidence: str = ""
+    automatic: bool = False
+    expected_champion: Expected = UNSET
+    expected_moves: ChampionMoves | None = None
+    """Exactly the champions that are to move, as they were shown; None expects nothing."""
+
+    def __post_init__(self) -> None:
+        """What people typed is kept for ever, and printed in many places."""
+        for field in ("actor", "reason"):
+            object.__setattr__(self, field, printable(getattr(self, field)))
+
+    def check(self) -> None:
+        """Refuse texts that would not fit into the ledger.
+
+        Raises:
+            InputError: A text is too long.
+        """
+        for field, text in (
+            ("actor", self.actor),
+            ("reason", self.reason),
+            ("token", self.token),
+            ("evidence", self.evidence),
+        ):
+            if len(text) > _MAX_TEXT:
+                raise InputError(
+                    f"The {field} has {len(text)} characters, more than {_MAX_TEXT}.",
+                    remedy="Shorten it.",
+                )

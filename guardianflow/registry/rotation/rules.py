@@ -1,0 +1,456 @@
+"""The rules of the rotation: release state + request -> next state, or a refusal. Pure: no I/O.
+
+Each operation is a `Record` with the state before and after; the records, newest first, are the
+past from which a way back is chosen:
+
+    promote   former champion -> @rollback, the version -> @champion; twins of a base come along
+    rollback  every name goes where it was in the last good state; what leaves is quarantined
+    adopt     the state becomes what a person did by hand in MLflow, @rollback included
+    repair    the state stays; the aliases are put back where it says
+    rescue    an @champion is missing: a repair, or a rollback where its version was deleted
+
+Good is a past state in which no version is quarantined or deleted: it was in production, so it is
+known. After a rollback by an automation the release is on hold: a day, or until a person acts.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from guardianflow.errors import ChampionChanged, InputError
+from guardianflow.registry.release_state import (
+    Aliases,
+    Decision,
+    Drift,
+    Kind,
+    ModelAlias,
+    Move,
+    Place,
+    Record,
+    ReleaseState,
+    Situation,
+)
+from guardianflow.registry.rotation.refusals import (
+    champion_gone,
+    had_none,
+    no_candidate,
+    no_way_back,
+    nothing_left,
+    nothing_to_roll_back,
+    on_hold,
+    quarantined,
+    rollback_held,
+    source_not_champion,
+)
+from guardianflow.registry.rotation.remarks import remarks
+
+HOLD = timedelta(days=1)
+"""How long nothing is promoted by the way after an automation rolled back."""
+
+Past = Callable[[], Iterable[Record]]
+"""Gives the records of a release, newest first; called only where they are needed."""
+
+
+def promote(
+    situation: Situation,
+    past: Past,
+    name: str,
+    version: int | None = None,
+    *,
+    force: bool = False,
+    reason: str = "",
+) -> Decision:
+    """Decide what a promotion moves.
+
+    Args:
+        situation: The release as it is now.
+        past: Gives the records, newest first; read only where it is needed.
+        name: Public name of the base or of a variant.
+        version: The version asked for; None takes @candidate.
+        force: Promote although the version is quarantined or the release on hold; wants a reason.
+        reason: Why.
+
+    Raises:
+        NoCandidate: No version was named and none waits.
+        VersionQuarantined: The version was rolled back before, and force is off.
+        ReleaseOnHold: An automation rolled the release back, and force is off.
+        SourceNotChampion: A variant whose source is neither champion nor candidate.
+        InputError: Force without a reason.
+    """
+    if force and not reason.strip():
+        raise InputError(
+            "A forced promotion needs a reason.", remedy='Add --reason "why it is right now".'
+        )
+    version = version or situation.pending(name)
+    if version is None:
+        raise no_candidate(situation, name)
+    place = situation.state.get(name)
+    if place is not None and place.champion == version:
+        return Decision(Kind.PROMOTE, name, situation.state, situation.state)
+    wanted = _wanted(situation, name, version)
+    for moving, number in list(wanted.items()):
+        if force or not is_quarantined(situation.state, past, moving, number):
+            continue
+        if moving in (name, situation.base):
+            raise quarantined(moving, number)
+        del wanted[moving]
+    if not force and (hold := find_hold(past(), situation.now)):
+        raise on_hold(name, hold)
+    after = dict(situation.state)
+    for moving, number in wanted.items():
+        former = situation.state.get(moving)
+        after[moving] = Place(
+            champion=number,
+            rollback=former.champion if former else None,
+            newest=max(number, former.newest if former else 0),
+            source=situation.sources.get((moving, number)),
+        )
+    return _decision(situation, Kind.PROMOTE, name, after)
+
+
+def _wanted(situation: Situation, name: str, version: int) -> dict[str, int]:
+    """The versions that become champion together: the one asked for, and its twins."""
+    base = situation.base
+    if name == base:
+        return {base: version, **_twins(situation, version)}
+    source = situation.sources.get((name, version))
+    champion = situation.state.get(base)
+    if source is not None and champion is not None and champion.champion == source:
+        return {name: version}
+    if source is not None and situation.pending(base) == source:
+        return {base: source, **_twins(situation, source), name: version}
+    raise source_not_champion(situation, name, version, source)
+
+
+def _twins(situation: Situation, source: int) -> dict[str, int]:
+    """The variants whose waiting candidate was made from exactly this version of the base."""
+    twins: dict[str, int] = {}
+    for name in sorted(situation.candidates):
+        version = situation.pending(name)
+        made_here = version is not None and situation.sources.get((name, version)) == source
+        if name != situation.base and made_here and version is not None:
+            twins[name] = version
+    return twins
+
+
+def roll_back(
+    situation: Situation,
+    past: Past,
+    name: str,
+    *,
+    only: bool = False,
+    automatic: bool = False,
+    reason: str = "",
+) -> Decision:
+    """Decide what a rollback moves: back to the last good state in which `name` was another.
+
+    Args:
+        situation: The release as it is now.
+        past: Gives the records, newest first.
+        name: Public name of the base or of a variant.
+        only: Move this name alone, whatever the others were then; wants a reason.
+        automatic: No person asked; what a rollback restored is then left to a person.
+        reason: Why.
+
+    Raises:
+        NoRollbackTarget: There is no such state, or a name had no champion in it.
+        RollbackHeld: An automation asked, and a rollback restored what would move, or the release
+            is on hold.
+        InputError: `only` without a reason.
+    """
+    if only and not reason.strip():
+        raise InputError(
+            "A rollback of one name alone needs a reason.", remedy='Add --reason "why".', name=name
+        )
+    place = situation.state.get(name)
+    if place is None:
+        raise nothing_to_roll_back(name)
+    if automatic and (_restored(past(), name) or find_hold(past(), situation.now)):
+        raise rollback_held(name, place.champion)
+    target = _target(past(), situation, name, only=only)
+    if target is None:
+        raise no_way_back(name, place.champion)
+    names = [name] if only else sorted(situation.state)
+    missing = [other for other in names if other not in target]
+    if missing:
+        raise had_none(name, target[name].champion, missing)
+    decision = _rolled_back(situation, past, name, {other: target[other] for other in names})
+    for other, (former, _) in decision.moved().items() if automatic else ():
+        if former is not None and _restored(past(), other):
+            raise rollback_held(other, former)
+    return decision
+
+
+def _rolled_back(
+    situation: Situation,
+    past: Past,
+    name: str,
+    target: Mapping[str, Place],
+) -> Decision:
+    """The state after a rollback, with what the next rollback of every name would bring back."""
+    before = situation.state
+    after = dict(before)
+    for other, there in target.items():
+        # What was adopted as a way back was never seen in production: MLflow knows its source.
+        source = situation.sources.get((other, there.champion), there.source)
+        after[other] = replace(before[other], champion=there.champion, source=source)
+    draft = Record(0, Kind.ROLLBACK, name, before, after, "", "", "", "")
+    for other, place in after.items():
+        older = _target(_chain(draft, past), replace(situation, state=after), other, only=False)
+        after[other] = Place(
+            champion=place.champion,
+            rollback=older[other].champion if older else None,
+            newest=place.newest,
+            source=place.source,
+        )
+    return _decision(situation, Kind.ROLLBACK, name, after)
+
+
+def rescue(situation: Situation, past: Past) -> Decision:
+    """Decide how a name gets its @champion back that has none in MLflow any more, or a bad one.
+
+    Where its version still exists, the state stays and the aliases are put back. Where it was
+    deleted, the release goes back to the last good state; if there is none for all of it, those
+    names alone go back whose version was deleted. Nothing moves where no name is `unguarded`.
+
+    Raises:
+        NoRollbackTarget: The version was deleted, and no former champion is left.
+    """
+    state = situation.state
+    suspects = unguarded(situation, past)
+    lost = [name for name in suspects if (name, state[name].champion) in situation.gone]
+    if not lost:
+        return Decision(Kind.REPAIR, situation.base, state, state)
+    target = _target(past(), situation, lost[0], only=False)
+    if target is not None and state.keys() <= target.keys():
+        return _rolled_back(situation, past, lost[0], {name: target[name] for name in state})
+    places: dict[str, Place] = {}
+    for name in lost:
+        former = _target(past(), situation, name, only=True)
+        if former is None:
+            raise nothing_left(name, state[name].champion)
+        places[name] = former[name]
+    return _rolled_back(situation, past, lost[0], places)
+
+
+def unguarded(situation: Situation, past: Past) -> tuple[str, ...]:
+    """The names whose @champion in MLflow is absent, or a version that was rolled back before.
+
+    Whoever set it, a hand or a process that was stopped for too long: neither is what anybody
+    decided, and neither can wait for a person.
+    """
+    return tuple(
+        name
+        for name, place in sorted(situation.state.items())
+        if (now := situation.aliases.get(name, {}).get(ModelAlias.CHAMPION)) != place.champion
+        and (now is None or is_quarantined(situation.state, past, name, now))
+    )
+
+
+def find_hold(past: Iterable[Record], now: datetime | None) -> Record | None:
+    """The rollback by an automation that holds a release now, or None.
+
+    Whatever a person did after it ends the hold; what is put back by itself does not.
+    """
+    for record in past:
+        if record.kind is Kind.REPAIR and record.automatic:
+            continue
+        if record.kind is not Kind.ROLLBACK or not record.automatic:
+            return None
+        over = now is not None and now - datetime.fromisoformat(record.time) >= HOLD
+        return None if over else record
+    return None
+
+
+def adopt(situation: Situation, past: Past) -> Decision:
+    """Decide what the state becomes when MLflow's aliases, moved by hand, are taken as right.
+
+    What @rollback names then is where a rollback goes, unless that version is quarantined.
+
+    Raises:
+        AliasDrift: A name lost its champion; production is never left empty.
+    """
+    aliases = situation.aliases
+    after: dict[str, Place] = {}
+    for name in sorted(aliases.keys() | situation.state.keys()):
+        champion = aliases.get(name, {}).get(ModelAlias.CHAMPION)
+        former = situation.state.get(name)
+        if champion is None:
+            retired = former and name != situation.base and name not in aliases
+            if former is None or (retired and (name, former.champion) in situation.gone):
+                # Never in production, or a variant whose whole model was deleted.
+                continue
+            raise champion_gone(name, former.champion)
+        rollback = aliases[name].get(ModelAlias.ROLLBACK)
+        if rollback is not None and is_quarantined(situation.state, past, name, rollback):
+            rollback = None
+        after[name] = Place(
+            champion=champion,
+            rollback=None if rollback == champion else rollback,
+            newest=max(champion, rollback or 0, former.newest if former else 0),
+            source=situation.sources.get((name, champion)),
+        )
+    return _decision(situation, Kind.ADOPT, situation.base, after)
+
+
+def projected(
+    kind: Kind, before: ReleaseState, after: ReleaseState, candidates: Mapping[str, int | None]
+) -> dict[str, Aliases]:
+    """What the aliases are to be after an operation, whatever half of it is written already.
+
+    @candidate belongs to registration: a promotion clears it only where it names the version just
+    promoted, a rollback sets it to what it removed unless a newer version waits. A repair takes
+    @rollback away where it was set by hand on a name that has no place in the state.
+    """
+    wanted: dict[str, Aliases] = {}
+    if kind is Kind.REPAIR:
+        wanted = {n: Aliases(candidate=candidates[n]) for n in candidates.keys() - after.keys()}
+    for name, place in after.items():
+        candidate = candidates.get(name)
+        former = before.get(name)
+        if candidate in (place.champion, former.champion if former else None):
+            candidate = None
+        if kind is Kind.ROLLBACK and former is not None and former.champion != place.champion:
+            candidate = max(candidate or 0, former.champion)
+        wanted[name] = Aliases(place.champion, place.rollback, candidate)
+    return wanted
+
+
+def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) -> tuple[Drift, ...]:
+    """Compare the aliases in MLflow with the state: the one place that says what drift is."""
+    found: list[Drift] = []
+    for name in sorted(state.keys() | aliases.keys()):
+        place, present = state.get(name), aliases.get(name, {})
+        champion = present.get(ModelAlias.CHAMPION)
+        expected = place.champion if place else None
+        if champion != expected:
+            found.append(Drift(name, ModelAlias.CHAMPION, expected, champion))
+        rollback = present.get(ModelAlias.ROLLBACK)
+        way_back = place.rollback if place else None
+        # Left over where deleting was not allowed; it names the champion and says nothing.
+        left_over = rollback is not None and rollback == expected and way_back is None
+        if rollback != way_back and not left_over:
+            found.append(Drift(name, ModelAlias.ROLLBACK, way_back, rollback))
+    return tuple(found)
+
+
+def check_expected(state: ReleaseState, name: str, expected: int | None) -> None:
+    """Refuse a request that was about another champion than that of now.
+
+    Raises:
+        ChampionChanged: The champion is another version, or there is none.
+    """
+    actual = state[name].champion if name in state else None
+    if actual != expected:
+        raise ChampionChanged(name, expected, actual)
+
+
+def is_quarantined(state: ReleaseState, past: Past, name: str, version: int) -> bool:
+    """Whether a version was rolled back and never put into production again."""
+    place = state.get(name)
+    if place is None or version > place.newest:
+        return False
+    for record in past():
+        before, after = record.moved().get(name, (None, None))
+        if after == version:
+            return False
+        if before == version and record.kind is Kind.ROLLBACK:
+            return True
+    return False
+
+
+def all_quarantined(past: Iterable[Record]) -> set[tuple[str, int]]:
+    """Every name and version that was rolled back and never put into production again."""
+    said: dict[tuple[str, int], bool] = {}
+    for record in past:
+        for name, (before, after) in record.moved().items():
+            said.setdefault((name, after), False)
+            if before is not None and record.kind is Kind.ROLLBACK:
+                said.setdefault((name, before), True)
+    return {key for key, bad in said.items() if bad}
+
+
+def _target(
+    past: Iterable[Record], situation: Situation, name: str, *, only: bool
+) -> ReleaseState | None:
+    """The last good state in which `name` had another champion, or None."""
+    champion = situation.state[name].champion
+    for former, unfit in _former_states(past):
+        place = former.get(name)
+        if place is None:
+            # Never empty once set: no older state has a champion of this name either.
+            return None
+        bad = unfit | {n for n, there in former.items() if (n, there.champion) in situation.gone}
+        if place.champion != champion and not (name in bad if only else bad):
+            return former
+    return None
+
+
+def _former_states(past: Iterable[Record]) -> Iterator[tuple[ReleaseState, set[str]]]:
+    """The states before each record, newest first, with the names whose version is unfit.
+
+    Unfit is what is quarantined, and what a person took out of production by hand without leaving
+    @rollback on it. Walking back, the first record that says something about a version says how
+    it is now. What an adopted @rollback names was declared good by the person who adopted it.
+    """
+    bad: dict[tuple[str, int], bool] = {}
+    for record in past:
+        for name, (before, after) in record.moved().items():
+            bad.setdefault((name, after), False)
+            left_by_hand = record.kind is Kind.ADOPT and record.after[name].rollback != before
+            if before is not None and (record.kind is Kind.ROLLBACK or left_by_hand):
+                bad.setdefault((name, before), True)
+        declared = (_way_back(record.after),) if record.kind is Kind.ADOPT else ()
+        for former in (*declared, record.before):
+            yield former, {n for n, place in former.items() if bad.get((n, place.champion))}
+
+
+def _way_back(state: ReleaseState) -> ReleaseState:
+    """The state in which every name that has a way back went it."""
+    return {
+        name: place
+        if place.rollback is None
+        else replace(place, champion=place.rollback, source=None)
+        for name, place in state.items()
+    }
+
+
+def _restored(past: Iterable[Record], name: str) -> bool:
+    """Whether the champion of a name came to its place by a rollback."""
+    for record in past:
+        if name in record.moved():
+            return record.kind is Kind.ROLLBACK
+    return False
+
+
+def _chain(first: Record, past: Past) -> Iterator[Record]:
+    yield first
+    yield from past()
+
+
+def _decision(situation: Situation, kind: Kind, name: str, after: ReleaseState) -> Decision:
+    before = situation.state
+    wanted = projected(kind, before, after, situation.candidates)
+    moves: list[Move] = []
+    for moving, aliases in wanted.items():
+        place = before.get(moving)
+        now = Aliases(
+            place.champion if place else None,
+            place.rollback if place else None,
+            situation.pending(moving),
+        )
+        for alias in (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE):
+            if now.get(alias) != aliases.get(alias):
+                moves.append(Move(moving, alias, now.get(alias), aliases.get(alias)))
+    twins: dict[str, int | None] = {}
+    if kind is Kind.PROMOTE and name == situation.base:
+        # Who moves a base wants to know what becomes of every variant.
+        others = situation.aliases.keys() - {situation.base}
+        twins = {other: _newest_twin(situation, other, after[name].champion) for other in others}
+    return Decision(kind, name, before, after, remarks(situation.base, after, twins), tuple(moves))
+
+
+def _newest_twin(situation: Situation, name: str, source: int) -> int | None:
+    """The newest version of a variant that was made from this version of the base, if known."""
+    made = [v for (n, v), known in situation.sources.items() if (n, known) == (name, source)]
+    return max(made, default=None)

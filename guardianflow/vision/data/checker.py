@@ -1,0 +1,337 @@
+"""The one check of a data set: everything that is wrong with it at once, and what can be loaded.
+
+    data.yaml --> splits --> images, labels --> samples
+        |            |              |              |
+        +------------+-- findings --+--------------+
+
+Training, health checks and `guardianflow dataset check` read data sets here and can never
+disagree. The images are looked at by several threads (Pillow decodes without the interpreter's
+lock), the result does not depend on how many.
+"""
+
+import hashlib
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from guardianflow.progress import Progress, Reporter
+from guardianflow.vision.data.cache import Cache, stamp
+from guardianflow.vision.data.contamination import copy_findings, find_duplicates, near_findings
+from guardianflow.vision.data.decoding import read_content
+from guardianflow.vision.data.description import Description, read_description
+from guardianflow.vision.data.examination import (
+    ImageFacts,
+    LabelFacts,
+    Looked,
+    examine_image,
+    examine_labels,
+)
+from guardianflow.vision.data.findings import Fault, Finding, readable, short, typed
+from guardianflow.vision.data.listing import Listing, label_places, list_images
+from guardianflow.vision.data.neighbours import compare_images, compare_labels
+from guardianflow.vision.data.rules import MIXED, Code, Severity
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.data.texts import MAX_TEXT_BYTES
+from guardianflow.vision.data.wanted_classes import WantedClasses
+
+UNNAMED = "unnamed"
+"""The split of images that no split of data.yaml leads to, where none leads anywhere."""
+_FEW_BOXES = 10
+_TINY_BOX_PX = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What came of a check.
+
+    Attributes:
+        root: The folder of the data set.
+        classes: Class names; empty where they cannot be used.
+        splits: What could be loaded of each split.
+        images: How many images each split has, usable or not.
+        findings: Everything that was found, in the order of reading.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    splits: Mapping[str, tuple[Sample, ...]]
+    images: Mapping[str, int]
+    findings: tuple[Finding, ...]
+
+
+def check_dataset(
+    place: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    base: Path | None = None,
+    needs: Sequence[str] = (),
+    tolerated: Collection[Code] = (),
+    frozen: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    workers: int | None = None,
+) -> Checked:
+    """Check a data set in YOLO format; never raises, whatever the folder holds.
+
+    Args:
+        place: The folder with data.yaml, or the YAML file.
+        classes: The classes that are wanted, in the order in which their labels are to be
+            numbered; None takes those of data.yaml.
+        mapping: What one of them is called in data.yaml, where case, blanks and hyphens are not all
+            that differs.
+        base: Stands in for `path` of data.yaml.
+        needs: The splits that what it is for cannot do without.
+        tolerated: Errors that are warnings for what it is for.
+        frozen: Whether the scenario of the classes was trained, and so stays as it is.
+        on_progress: Told how many images were looked at.
+        workers: How many threads look at images; None takes one per core.
+    """
+    findings: list[Finding] = []
+    place = place.absolute()
+    description = read_description(place, findings, base)
+    if description is None:
+        return Checked(place, (), {}, {}, tuple(findings))
+    known = WantedClasses.of(description, classes, mapping or {}, findings, frozen=frozen)
+    split = _Splitting.of(place, description.root, base)
+    findings += _unnamed(description, needs, split)
+    if not any(description.sources.values()):
+        # No split can be found; what lies beside data.yaml is looked at all the same.
+        everything = {UNNAMED: (Path(os.path.realpath(description.root)),)}
+        description = replace(description, sources=everything, lines={UNNAMED: None})
+    listings = {s: list_images(description, s, findings) for s in description.sources}
+    cache = Cache(description.root, len(description.classes))
+    check = _Check(description, known, findings, cache)
+    splits = check.read(listings, Reporter(on_progress), workers or _cores())
+    _judge_classes(description, known.names, splits, findings)
+    findings += copy_findings(splits)
+    findings += near_findings(find_duplicates(splits))
+    findings = [_for_this_use(one, tolerated, split) for one in findings]
+    counts = {split: len(listing.images) for split, listing in listings.items()}
+    return Checked(description.root, known.names, splits, counts, tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Splitting:
+    """The command that makes splits of a data set that can be used, and how they are used."""
+
+    command: str
+    use: str
+
+    @classmethod
+    def of(cls, place: Path, root: Path, base: Path | None) -> "_Splitting":
+        # The first name that is free: nothing is written into a folder that is there.
+        names = itertools.chain(("split",), (f"split-{n}" for n in itertools.count(2)))
+        to = next(root / name for name in names if not os.path.lexists(root / name))
+        given = () if base is None else ("--root", base)
+        # What it writes names the images by where they are.
+        without = "" if base is None else ", without --root and `dataset.root`"
+        command = typed("guardianflow", "dataset", "split", place, to, *given)
+        return cls(f"`{command}`", f"use that folder{without}")
+
+
+@dataclass
+class _Check:
+    description: Description
+    known: WantedClasses
+    findings: list[Finding]
+    cache: Cache
+    root: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root = os.path.realpath(self.description.root)
+
+    def read(
+        self, listings: Mapping[str, Listing], report: Reporter, workers: int
+    ) -> Mapping[str, tuple[Sample, ...]]:
+        """Look at every image and label of every split."""
+        total = sum(len(listing.images) for listing in listings.values())
+        done, looked = 0, dict[str, list[Looked]]()
+        for split, listing in listings.items():
+            looked[split] = []
+            places = label_places(listing.images, self.root)
+            for one in self._look(places, workers):
+                looked[split].append(one)
+                done += 1
+                report("check", done, total)
+        samples = {
+            split: tuple(s for one in ones if (s := self._sample(split, one)) is not None)
+            for split, ones in looked.items()
+        }
+        self.findings += compare_labels(looked, self.description, self.root)
+        self.findings += compare_images(looked)
+        self.cache.save()
+        return samples
+
+    def _look(self, places: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[Looked]:
+        """Look at images with their labels, in order; what is known is not read again."""
+        known = {image: self._known(image, label) for image, label in places.items()}
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="check")
+        try:
+            waiting = {
+                image: pool.submit(self._examine, image, label)
+                for image, label in places.items()
+                if known[image] is None
+            }
+            for image, found in known.items():
+                one = found or waiting.pop(image).result()
+                self._keep(one)
+                yield one
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _known(self, image: str, places: tuple[str, ...]) -> Looked | None:
+        facts = self.cache.image(image)
+        label = _existing(places)
+        labels = self.cache.labels(label) if facts else None
+        return Looked(image, label, facts, labels) if facts and labels else None
+
+    def _examine(self, image: str, places: tuple[str, ...]) -> Looked:
+        """Read an image and its labels; runs in a thread, so it changes nothing of this object."""
+        faults: list[Finding] = []
+        stamps = stamp(image), stamp(label := _existing(places))
+        facts = labels = None
+        try:
+            content = read_content(image)
+            sha256 = hashlib.sha256(content).hexdigest()
+            known = self.cache.image_by_content(image, sha256)
+            facts = known or examine_image(image, sha256, content)
+        except Fault as fault:
+            faults.append(fault.at(image, image=image))
+        try:
+            if stamps[1] is None:
+                raise _no_label(label)
+            content = read_content(label, MAX_TEXT_BYTES)
+            labels = examine_labels(label, content, len(self.description.classes))
+        except Fault as fault:
+            place = image if fault.code is Code.LABEL_MISSING else label
+            faults.append(fault.at(place, image=image))
+        return Looked(image, label, facts, labels, tuple(faults), stamps)
+
+    def _keep(self, one: Looked) -> None:
+        of_image, of_label = one.stamps
+        if of_image and one.facts:
+            self.cache.keep_image(one.image, of_image, one.facts)
+        if of_label and one.labels:
+            self.cache.keep_labels(one.label, of_label, one.labels)
+
+    def _sample(self, split: str, one: Looked) -> Sample | None:
+        """The sample of an image that can be used; what was found about it is told."""
+        seen = {"split": split, "image": one.image}
+        about = (*one.faults, *(one.labels.findings if one.labels else ()))
+        self.findings += [finding.model_copy(update=seen) for finding in about]
+        if one.facts is None:
+            return None
+        if one.facts.fault:
+            self.findings.append(
+                Fault(*one.facts.fault).at(one.image, split=split, image=one.image)
+            )
+            return None
+        for odd in one.facts.oddities:
+            fault = Fault(odd.code, odd.what, odd.remedy, odd.value)
+            self.findings.append(fault.at(one.image, split=split, image=one.image))
+        if one.labels is None:
+            return None
+        sample = _sample(one.image, one.facts, self.known.renumber(one.labels))
+        self._warn_tiny(split, one, sample)
+        return sample
+
+    def _warn_tiny(self, split: str, one: Looked, sample: Sample) -> None:
+        if not len(sample.boxes):
+            return
+        thin = (sample.boxes[:, 2:] - sample.boxes[:, :2]).min(axis=1)
+        if count := int((thin < _TINY_BOX_PX).sum()):
+            what = f"{count} boxes are thinner than {_TINY_BOX_PX:g} pixels, one {thin.min():.2f}"
+            remedy = "Look whether they are objects; no detector finds them."
+            fault = Fault(Code.BOX_TINY, what, remedy, value=f"{thin.min():.2f}")
+            finding = fault.at(one.label, split=split, image=one.image, count=count)
+            self.findings.append(finding)
+
+
+def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
+    width, height = facts.size
+    table = np.array(labels.rows, np.float64).reshape(-1, 5)
+    return Sample(
+        image=Path(image),
+        boxes=(table[:, 1:] * (width, height, width, height)).astype(np.float32),
+        classes=table[:, 0].astype(np.int64),
+        size=facts.size,
+        digest=f"{facts.sha256}:{labels.objects}",
+        picture_hash=facts.picture_hash,
+    )
+
+
+def _for_this_use(finding: Finding, tolerated: Collection[Code], split: _Splitting) -> Finding:
+    """A finding as grave as it is here, with the command that brings one picture into one split."""
+    if finding.code in MIXED:
+        remedy = f"{split.command} brings them into one split: {split.use}. {finding.remedy}"
+        finding = finding.model_copy(update={"remedy": remedy})
+    if finding.code in tolerated:
+        finding = finding.model_copy(update={"severity": Severity.WARNING})
+    return finding
+
+
+def _existing(places: tuple[str, ...]) -> str:
+    return next(filter(_is_there, places), places[0])
+
+
+def _is_there(path: str) -> bool:
+    return os.path.lexists(path)
+
+
+def _no_label(label: str) -> Fault:
+    return Fault(
+        Code.LABEL_MISSING,
+        f"has no label file {readable(label)}",
+        "Label the image; if there is nothing to find in it, make the file empty.",
+    )
+
+
+def _unnamed(
+    description: Description, needs: Sequence[str], splitting: _Splitting
+) -> Iterator[Finding]:
+    """The splits that are needed and not named; where none is named, that was said already."""
+    missing = [split for split in needs if split not in description.sources]
+    for split in missing if description.sources else ():
+        fault = Fault(
+            Code.SPLIT_UNNAMED,
+            f"names no images for {split}, which is needed ({', '.join(needs)})",
+            f"Name a folder of images that is kept for {split}, or let {splitting.command} choose "
+            f"them: {splitting.use}.",
+            value=split,
+        )
+        yield fault.at(description.file)
+
+
+def _judge_classes(
+    description: Description,
+    names: Sequence[str],
+    splits: Mapping[str, Sequence[Sample]],
+    findings: list[Finding],
+) -> None:
+    """Warn of classes that nobody can learn or measure here."""
+    for split, samples in splits.items():
+        if split == UNNAMED:
+            continue
+        counts = Counter(int(index) for sample in samples for index in sample.classes)
+        for index, name in enumerate(names if samples else ()):
+            if not counts[index]:
+                what = f"{split}: class {short(name)!r} has no box"
+                remedy = "Label some, or take the class out; it may be a synonym of another one."
+                fault = Fault(Code.CLASS_UNSEEN, what, remedy, value=name)
+            elif split == "train" and counts[index] < _FEW_BOXES:
+                what = f"train: class {short(name)!r} has {counts[index]} boxes alone"
+                remedy = "Label more of it; nothing is learned from so few."
+                fault = Fault(Code.CLASS_RARE, what, remedy, value=name)
+            else:
+                continue
+            findings.append(fault.at(description.file, split=split))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,145 @@
+"""The classes of a data set: `names` and `nc` of data.yaml, and which of them are wanted.
+
+names of a data set, or of a model --match_classes--> the place of each class of the scenario
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from guardianflow.names import class_key
+from guardianflow.vision.data.findings import Fault, quoted, short
+from guardianflow.vision.data.rules import Code
+
+_MAX_CLASSES = 10_000
+
+
+def read_names(names: object) -> tuple[str, ...]:
+    """The class names in order.
+
+    Raises:
+        Fault: They cannot be used.
+    """
+    if isinstance(names, dict):
+        names = _numbered(cast("dict[object, object]", names))
+    if not isinstance(names, list) or not names:
+        what = "names is missing or empty" if not names else f"names is {quoted(names)}"
+        remedy = "List the class names in the order of their ids."
+        code = Code.NAMES_INVALID if names else Code.NAMES_MISSING
+        raise Fault(code, what, remedy, value=names)
+    listed = cast("list[object]", names)
+    if len(listed) > _MAX_CLASSES:
+        what = f"names has {len(listed)} entries, more than {_MAX_CLASSES}"
+        raise Fault(Code.NAMES_INVALID, what, "Name the classes alone.", value=len(listed))
+    return tuple(_read_name(name) for name in listed)
+
+
+def _numbered(keyed: dict[object, object]) -> list[object]:
+    by_number: dict[int, object] = {}
+    for key, name in keyed.items():
+        if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 6:
+            by_number[int(key)] = name
+        elif isinstance(key, int) and not isinstance(key, bool):
+            by_number[key] = name
+    if sorted(by_number) != list(range(len(keyed))):
+        raise Fault(
+            Code.NAMES_GAP,
+            f"the keys of names are {short(list(keyed))}, not 0 to {len(keyed) - 1} in order",
+            "Number the classes from 0 without a gap.",
+            value=list(keyed),
+        )
+    return [by_number[number] for number in range(len(keyed))]
+
+
+def _read_name(name: object) -> str:
+    if isinstance(name, int) and not isinstance(name, bool) and abs(name) < 10**9:
+        return str(name)
+    if isinstance(name, str) and name.strip():
+        return name.strip()
+    what = f"class name {quoted(name)} is no text"
+    raise Fault(Code.NAMES_INVALID, what, "Put it in quotes.", value=name)
+
+
+def judge_names(classes: Sequence[str]) -> Iterator[Fault]:
+    """Say what is odd about class names: twice, alike, or numbers."""
+    for name, count in Counter(classes).items():
+        if count > 1:
+            what = f"class {short(name)!r} is named twice"
+            yield Fault(Code.NAMES_TWICE, what, "Merge the two.", value=name)
+    first: dict[str, str] = {}
+    for name in dict.fromkeys(classes):
+        if name.isdigit():
+            what = f"class name {short(name)!r} is a number"
+            remedy = "Call it by what it is: people read it in reports and on the screen."
+            yield Fault(Code.NAMES_NUMBER, what, remedy, value=name)
+        key = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
+        if first.setdefault(key, name) != name:
+            what = f"class {short(name)!r} looks like class {short(first[key])!r}"
+            yield Fault(Code.NAMES_ALIKE, what, "Merge the two if they are one.", value=name)
+
+
+def judge_count(nc: object, classes: Sequence[str]) -> Fault | None:
+    """Say where `nc` is not the number of classes; it may be left out."""
+    # An exporter or two writes '2'.
+    given = int(nc) if isinstance(nc, str) and re.fullmatch(r"[0-9]{1,5}", nc.strip()) else nc
+    if given is None or (not isinstance(given, bool) and given == len(classes)):
+        return None
+    return Fault(
+        Code.NC_DIFFERS,
+        f"nc is {quoted(nc)}, but names has {len(classes)} classes",
+        "Make the two agree; nc may be left out.",
+        value=nc,
+    )
+
+
+class NoMatch(Exception):
+    """A class that is wanted is not there, or not by a single name.
+
+    Attributes:
+        name: The class as the scenario has it.
+        called: As it was looked for.
+        problem: What is wrong, to follow `it has`.
+    """
+
+    def __init__(self, name: str, called: str, problem: str) -> None:
+        super().__init__(problem)
+        self.name = name
+        self.called = called
+        self.problem = problem
+
+
+def match_classes(
+    names: Sequence[str], wanted: Sequence[str], mapping: Mapping[str, str]
+) -> tuple[int, ...]:
+    """Where each wanted class stands among names that others gave.
+
+    Capitals, blanks and hyphens make no difference, nor do the order and further names; another
+    word is another class.
+
+    Args:
+        names: The classes of a data set or a model, in the order of their indices.
+        wanted: The classes of the scenario.
+        mapping: What a class of the scenario is called there, where that differs.
+
+    Raises:
+        NoMatch: A class is not there, or not by a single name.
+    """
+    rows: list[int] = []
+    for name in wanted:
+        called = mapping.get(name, name)
+        exact = [index for index, given in enumerate(names) if given == called]
+        key = class_key(called)
+        found = exact or [i for i, given in enumerate(names) if class_key(given) == key]
+        if len(found) == 1 and found[0] not in rows:
+            rows += found
+            continue
+        if not found:
+            problem = f"no class {called!r}, which the scenario wants as {name!r}"
+        elif len(found) > 1:
+            problem = f"{called!r} more than once"
+        else:
+            problem = f"{called!r} once, and the scenario wants it twice"
+        raise NoMatch(name, called, problem)
+    return tuple(rows)

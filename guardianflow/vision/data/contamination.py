@@ -1,0 +1,308 @@
+"""Finds images that are there twice, to the byte or to the eye, where nothing may be in common.
+
+    train  val  test    compared with each other: what is learned must not be measured on
+    a new data set      its train and val compared with the frozen evaluation set of a scenario
+
+Near duplicates are found by imagehash's pHash of 256 bits. Up to 40 bits apart, two pictures are
+taken for the same: decision 0010 says how that was measured, and what it misses.
+"""
+
+import importlib.metadata
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.stored import Stored
+from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, load_image
+from guardianflow.vision.data.examination import HASH_BITS, hash_picture
+from guardianflow.vision.data.findings import Fault, Finding, readable
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.sample import Sample
+
+MAX_DISTANCE = 40
+"""In how many of 256 bits the hashes of two pictures may differ to count as the same."""
+CONTAMINATION_FILE = "contamination.json"
+_LEARNED = ("train", "val")
+# The suffix of the picture before its export may be one that is not read.
+_SUFFIXES = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES))
+_COPY = re.compile(rf"(?P<origin>.+)_(?i:{_SUFFIXES})\.rf\.[0-9A-Za-z_-]{{8,64}}")
+_MAX_LISTED = 200
+# What one comparison of all with all may hold at a time.
+_CHUNK_BYTES = 2**24
+
+
+class Likeness(StrEnum):
+    """How alike two images are."""
+
+    EXACT = "exact"
+    NEAR = "near"
+
+
+class DuplicatePair(BaseModel):
+    """An image, and the one of another group that it is most like."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    likeness: Likeness = Field(description="The same bytes, or almost the same picture.")
+    first_group: str = Field(description="The group that the other image is in, e.g. train.")
+    second_group: str = Field(description="The group of the image, e.g. test.")
+    first: str = Field(description="The other image.")
+    second: str = Field(description="The image.")
+    distance: int = Field(description="In how many of 256 bits the hashes differ.", ge=0)
+
+
+class ContaminationReport(Stored):
+    """What a data set has in common with itself, and with an evaluation set."""
+
+    method: str = Field(description="With what near duplicates were looked for.")
+    max_distance: int = Field(description="Up to which distance two pictures count as the same.")
+    images: dict[str, int] = Field(description="How many images each group has.")
+    exact: dict[str, int] = Field(
+        description="Images of the second group that are in the first, by `first/second`."
+    )
+    near: dict[str, int] = Field(
+        description="Images of the second group that look like one of the first."
+    )
+    pairs: tuple[DuplicatePair, ...] = Field(description="The pairs, exact ones first; cut.")
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is in common."""
+        return not self.exact and not self.near
+
+    def leaked(self, counts: Mapping[str, int]) -> int:
+        """Of `exact` or `near`: images of test that are in what is learned from.
+
+        One that is in train and in val counts twice: it is no better than two.
+        """
+        return sum(counts.get(f"{split}/test", 0) for split in _LEARNED)
+
+
+def find_duplicates(groups: Mapping[str, Sequence[Sample]]) -> tuple[DuplicatePair, ...]:
+    """Compare each group with those before it, e.g. test with train and val.
+
+    Args:
+        groups: Samples by what they are for, in the order train, val, test.
+
+    Returns:
+        For each image of a group the one it is most like in each group before it, where there is
+        one; exact pairs first, then the most alike.
+    """
+    pairs = (
+        pair
+        for (first, ones), (second, others) in combinations(groups.items(), 2)
+        for pair in _compare(first, ones, second, others)
+    )
+    return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.second, pair.first)))
+
+
+def exported_from(image: Path | str) -> str | None:
+    """The picture that an image is an exporter's copy of, by its name; None where it is none.
+
+    Roboflow writes `name_jpg.rf.0123456789abcdef.jpg`, several of them where it augments.
+    """
+    match = _COPY.fullmatch(Path(image).stem)
+    return match["origin"] if match else None
+
+
+def find_groups(samples: Sequence[Sample], *, near: bool = True) -> list[list[int]]:
+    """Put together what shows one picture: the same bytes, near duplicates, exporters' copies.
+
+    Args:
+        samples: The images.
+        near: Whether near duplicates count.
+
+    Returns:
+        The places of the samples of each group, in their order.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    places = {id(sample): place for place, sample in enumerate(samples)}
+    edges: list[tuple[int, int]] = []
+    for name in (_content, lambda sample: exported_from(sample.image)):
+        first: dict[str, int] = {}
+        for place, sample in enumerate(samples):
+            if key := name(sample):
+                edges.append((first.setdefault(key, place), place))
+    shown, hashes = _hashed(samples if near else ())
+    for row, column in _near(hashes):
+        edges.append((places[id(shown[row])], places[id(shown[column])]))
+    table = np.array(edges, np.int64).reshape(-1, 2).T
+    links = coo_array((np.ones(table.shape[1], np.int8), tuple(table)), shape=(len(samples),) * 2)
+    _, labels = connected_components(links, directed=False)
+    groups: dict[int, list[int]] = {}
+    for place, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(place)
+    return list(groups.values())
+
+
+def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[Finding]:
+    """What a check says of an exporter's copies of one picture in two splits."""
+    first: dict[str, tuple[str, Sample]] = {}
+    for split, samples in groups.items():
+        for sample in samples:
+            origin = exported_from(sample.image)
+            if origin is None:
+                continue
+            other, twin = first.setdefault(origin, (split, sample))
+            if other != split:
+                fault = Fault(
+                    Code.IMAGE_COPY_IN_TWO,
+                    f"this image of {split} and {readable(twin.image.name)} of {other} are copies "
+                    f"of one picture, {readable(origin)}",
+                    "Rename one where they show different pictures.",
+                    value=origin,
+                )
+                yield fault.at(sample.image, split=split, image=sample.image)
+
+
+def find_leaks(
+    splits: Mapping[str, Sequence[Sample]], group: str, evaluation: Sequence[Sample]
+) -> tuple[DuplicatePair, ...]:
+    """Compare what a new data set is learned from with a frozen evaluation set.
+
+    The test split of the new set is not compared: it may well be that evaluation set.
+    """
+    pairs = (
+        pair
+        for split, samples in splits.items()
+        if split in _LEARNED
+        for pair in _compare(split, samples, group, evaluation)
+    )
+    return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.second, pair.first)))
+
+
+def report_contamination(
+    pairs: Sequence[DuplicatePair], groups: Mapping[str, Sequence[Sample]]
+) -> ContaminationReport:
+    """The record of a comparison, as the gate reads it."""
+    counted = {
+        likeness: Counter(
+            f"{pair.first_group}/{pair.second_group}" for pair in pairs if pair.likeness is likeness
+        )
+        for likeness in Likeness
+    }
+    version = importlib.metadata.version("imagehash")
+    return ContaminationReport(
+        method=f"sha256; imagehash {version} pHash, {HASH_BITS} bits",
+        max_distance=MAX_DISTANCE,
+        images={name: len(samples) for name, samples in groups.items()},
+        exact=dict(counted[Likeness.EXACT]),
+        near=dict(counted[Likeness.NEAR]),
+        pairs=tuple(pairs[:_MAX_LISTED]),
+    )
+
+
+def leak_findings(pairs: Sequence[DuplicatePair]) -> Iterator[Finding]:
+    """What a check says of images that are in an evaluation set."""
+    for pair in pairs:
+        exact = pair.likeness is Likeness.EXACT
+        fault = Fault(
+            Code.EVALUATION_IMAGE if exact else Code.EVALUATION_NEARLY,
+            f"this image of {pair.first_group} {'is' if exact else 'looks like one'} in the "
+            f"{pair.second_group}: {readable(pair.second)}",
+            "Take it out of what is learned from: the evaluation set is frozen.",
+            value=pair.second,
+        )
+        yield fault.at(pair.first, split=pair.first_group, image=pair.first)
+
+
+def near_findings(pairs: Sequence[DuplicatePair]) -> Iterator[Finding]:
+    """What a check says of near duplicates; the exact ones it finds by itself."""
+    for pair in pairs:
+        if pair.likeness is Likeness.NEAR:
+            fault = Fault(
+                Code.IMAGE_NEARLY_TWICE,
+                f"this image of {pair.second_group} looks like one of {pair.first_group} "
+                f"({pair.distance} of {HASH_BITS} bits apart): {readable(pair.first)}",
+                "Frames of one moment belong in one split. Where a fixed camera sees the same "
+                "again at other times, `near_duplicates: known` under dataset in the scenario "
+                "takes them.",
+                value=pair.first,
+            )
+            yield fault.at(pair.second, split=pair.second_group, image=pair.second)
+
+
+def _compare(
+    first: str, ones: Sequence[Sample], second: str, others: Sequence[Sample]
+) -> Iterator[DuplicatePair]:
+    same = {_content(sample): sample for sample in reversed(ones)}
+    exact = {id(sample): same[key] for sample in others if (key := _content(sample)) in same}
+    for sample in others:
+        if twin := exact.get(id(sample)):
+            yield _pair(Likeness.EXACT, first, twin, second, sample, 0)
+    ours, hashes = _hashed(ones)
+    rest, wanted = _hashed([sample for sample in others if id(sample) not in exact])
+    for sample, (index, distance) in zip(rest, _nearest(wanted, hashes), strict=True):
+        if distance <= MAX_DISTANCE:
+            yield _pair(Likeness.NEAR, first, ours[index], second, sample, distance)
+
+
+def _pair(
+    likeness: Likeness, first: str, twin: Sample, second: str, sample: Sample, distance: int
+) -> DuplicatePair:
+    return DuplicatePair(
+        likeness=likeness,
+        first_group=first,
+        second_group=second,
+        first=readable(twin.image),
+        second=readable(sample.image),
+        distance=distance,
+    )
+
+
+def _nearest(rows: NDArray[np.uint64], columns: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    """For each row the most alike column, and in how many bits they differ."""
+    if not len(columns):
+        yield from [(0, HASH_BITS)] * len(rows)
+        return
+    step = max(1, _CHUNK_BYTES // columns[:, 0].nbytes)
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        distances = np.zeros((len(part), len(columns)), np.uint16)
+        for word in range(columns.shape[1]):
+            distances += np.bitwise_count(part[:, word, None] ^ columns[None, :, word])
+        best = distances.argmin(axis=1)
+        yield from zip(best.tolist(), distances.min(axis=1).tolist(), strict=True)
+
+
+def _near(hashes: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    """All pairs of rows that count as the same picture."""
+    step = max(1, _CHUNK_BYTES // max(1, hashes[:, 0].nbytes))
+    for start in range(0, len(hashes), step):
+        part = hashes[start : start + step]
+        distances = np.zeros((len(part), len(hashes)), np.uint16)
+        for word in range(hashes.shape[1]):
+            distances += np.bitwise_count(part[:, word, None] ^ hashes[None, :, word])
+        for row, column in np.argwhere(distances <= MAX_DISTANCE).tolist():
+            if start + row < column:
+                yield start + row, column
+
+
+def _hashed(samples: Sequence[Sample]) -> tuple[list[Sample], NDArray[np.uint64]]:
+    """The samples that show something, and their hashes, shape (N, 4), uint64."""
+    hashes = [(sample, _hash(sample)) for sample in samples]
+    shown = [(sample, text) for sample, text in hashes if text]
+    content = b"".join(bytes.fromhex(text) for _, text in shown)
+    table = np.frombuffer(content, np.uint64).reshape(-1, HASH_BITS // 64)
+    return [sample for sample, _ in shown], table
+
+
+def _hash(sample: Sample) -> str:
+    # A sample that was read by the checker has a digest, and then its hash is known, too.
+    if sample.digest:
+        return sample.picture_hash
+    return hash_picture(Image.fromarray(load_image(sample.image)))
+
+
+def _content(sample: Sample) -> str:
+    return sample.digest.partition(":")[0] or str(sample.image)

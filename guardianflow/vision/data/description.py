@@ -1,0 +1,290 @@
+"""`data.yaml`: the classes, and where the images of each split lie; all its faults at once.
+
+path             the folder that the splits are seen from; another one can be given in its place
+train val test   a folder of images, a .txt file with one image in a line, or a list of these;
+                 what exporters call them (Train, valid, Validation) is read, and told
+names  nc        the classes, as a list or numbered, and how many there are
+
+Any one YAML file with these keys will do. What is empty counts as not there.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from guardianflow.scenario.yaml_lines import line_of
+from guardianflow.vision.data.class_names import judge_count, judge_names, read_names
+from guardianflow.vision.data.documents import names_in
+from guardianflow.vision.data.findings import Fault, Finding, quoted, readable, short
+from guardianflow.vision.data.kinds import no_description
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.yaml_file import SPLIT_WORDS, SPLITS, Reader, parse_file
+
+_FILES = ("data.yaml", "data.yml")
+_SUFFIXES = (".yaml", ".yml")
+_FOREIGN = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
+_MAX_ENTRIES = 10_000
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `data.yaml` says, as far as it can be used.
+
+    Attributes:
+        file: The file.
+        root: The folder that the data set is.
+        base: The folder that the splits are seen from.
+        classes: Class names in order; empty where they cannot be used.
+        sources: Folders and lists of images of each split, resolved; empty where none was found.
+        lines: The line of each split.
+    """
+
+    file: Path
+    root: Path
+    base: Path
+    classes: tuple[str, ...]
+    sources: Mapping[str, tuple[Path, ...]]
+    lines: Mapping[str, int | None]
+
+
+def read_description(
+    place: Path, findings: list[Finding], base: Path | None = None
+) -> Description | None:
+    """Read the description of a data set.
+
+    Args:
+        place: The folder with data.yaml, or the YAML file itself.
+        findings: What is wrong is added here.
+        base: Stands in for `path` of data.yaml.
+
+    Returns:
+        What can be used of it; None where nothing can.
+    """
+    file = place
+    try:
+        file = _find(place)
+        reader = parse_file(file, findings)
+    except Fault as fault:
+        findings.append(fault.at(file))
+        return None
+    classes = _read_names(reader)
+    folder = _given_base(reader, base) if base else _read_base(reader)
+    keys = _split_keys(reader)
+    sources = _read_splits(reader, keys, folder)
+    return Description(
+        file=file,
+        root=file.parent,
+        base=folder or file.parent,
+        classes=classes,
+        sources=sources,
+        lines={split: line_of(reader.tree, [keys.get(split, split)]) for split in SPLITS},
+    )
+
+
+def _find(place: Path) -> Path:
+    """The YAML file that describes the data set of a place.
+
+    Raises:
+        Fault: There is none, or it is a guess which one.
+    """
+    # Not Path.exists: it raises on names that are too long.
+    if place.suffix.lower() in _SUFFIXES and os.path.exists(place) and not os.path.isdir(place):
+        return place
+    # Not `is_file`: a pipe or a folder of that name has to be told, not overlooked.
+    usual = next((place / name for name in _FILES if os.path.lexists(place / name)), None)
+    if usual:
+        return usual
+    names = [name for name in names_in(place) if name.lower().endswith(_SUFFIXES)]
+    others = [file for name in names if _describes(file := place / name)]
+    if len(others) > 1:
+        raise Fault(
+            Code.YAML_SEVERAL,
+            f"has no data.yaml, and {', '.join(readable(file.name) for file in others)} each "
+            "describe a data set",
+            f"Name the one that is meant, e.g. {readable(others[0])}",
+            value=[file.name for file in others],
+        )
+    if not others:
+        raise no_description(place)
+    return others[0]
+
+
+def _describes(file: Path) -> bool:
+    """Whether a YAML file names classes and splits."""
+    try:
+        reader = parse_file(file, [])
+    except Fault:
+        return False
+    return "names" in reader.content and bool(_split_keys(reader))
+
+
+def _read_names(reader: Reader) -> tuple[str, ...]:
+    try:
+        classes = read_names(reader.content.get("names"))
+    except Fault as fault:
+        reader.add(fault, "names")
+        return ()
+    for fault in judge_names(classes):
+        reader.add(fault, "names")
+    if fault := judge_count(reader.content.get("nc"), classes):
+        reader.add(fault, "nc")
+    return classes
+
+
+def _given_base(reader: Reader, base: Path) -> Path | None:
+    """The folder that stands in for `path`, where it exists."""
+    if os.path.isdir(base):
+        return base.absolute()
+    fault = Fault(
+        Code.PATH_MISSING,
+        f"the folder {base} given in place of `path` does not exist",
+        "Give the folder that train, val and test are seen from.",
+        value=str(base),
+    )
+    reader.add(fault, "path")
+    return None
+
+
+def _read_base(reader: Reader) -> Path | None:
+    """The folder in which the splits lie: `path` of data.yaml, seen from data.yaml."""
+    given = reader.content.get("path")
+    if _unset(given):
+        return reader.file.parent
+    found = None if _foreign(given) else _resolve(reader.file.parent, given)
+    if found is None or not found.is_dir():
+        fault = Fault(
+            Code.PATH_MISSING,
+            f"path {quoted(given)} does not exist on this machine",
+            "Remove `path`, then the splits are looked for beside data.yaml; or give the folder "
+            "with --root.",
+            value=given,
+        )
+        reader.add(fault, "path")
+        return None
+    return found
+
+
+def _unset(value: object) -> bool:
+    return value is None or value == [] or (isinstance(value, str) and not value.strip())
+
+
+def _split_keys(reader: Reader) -> Mapping[str, str]:
+    """The splits that are there, and what each is called."""
+    # CVAT writes Train and Validation. Any value may be a key in YAML, and one that is spelled as
+    # it should be goes first.
+    named = [key for key, value in reader.content.items() if not _unset(value)]
+    spelled = {str(key).casefold(): key for key in named}
+    spelled.update({key: key for key in named})
+    return {
+        split: spelled[word]
+        for split, words in SPLIT_WORDS.items()
+        if (word := next((word for word in words if word in spelled), None))
+    }
+
+
+def _read_splits(
+    reader: Reader, keys: Mapping[str, str], base: Path | None
+) -> Mapping[str, tuple[Path, ...]]:
+    named = list(keys)
+    for split, written in keys.items():
+        if written != split:
+            what, remedy = f"{written} is read as {split}", f"Rename it to {split}."
+            fault = Fault(Code.SPLIT_RENAMED, what, remedy, value=written)
+            reader.add(fault, written, split=split)
+    if not named:
+        what = "has none of the keys train, val, test"
+        reader.add(Fault(Code.SPLITS_MISSING, what, "Name at least one folder."))
+    if base is None:
+        # Where they would be seen from is unknown; one finding says so.
+        return dict.fromkeys(named, ())
+    sources = {split: _read_sources(reader, base, split, keys[split]) for split in named}
+    owner: dict[Path, str] = {}
+    for split, paths in sources.items():
+        for path in paths:
+            if owner.setdefault(path, split) != split:
+                fault = Fault(
+                    Code.SPLIT_SHARED,
+                    f"{split} and {owner[path]} are the same folder {path}",
+                    "A model must be measured on images that it did not learn from: split them.",
+                    value=str(path),
+                )
+                reader.add(fault, keys[split], split=split)
+    return sources
+
+
+def _read_sources(reader: Reader, base: Path, split: str, key: str) -> tuple[Path, ...]:
+    value = reader.content[key]
+    entries = cast("list[object]", value) if isinstance(value, list) else [value]
+    sources: list[Path] = []
+    # A list that holds itself ends in entries that are no text; a long one is cut.
+    for entry in entries[:_MAX_ENTRIES]:
+        try:
+            source, odd = _read_source(reader, base, split, entry)
+        except Fault as fault:
+            reader.add(fault, key, split=split)
+        else:
+            sources.append(source)
+            if odd:
+                reader.add(odd, key, split=split)
+    return tuple(dict.fromkeys(sources))
+
+
+def _read_source(
+    reader: Reader, base: Path, split: str, entry: object
+) -> tuple[Path, Fault | None]:
+    """A folder or a list of images, and what is odd about how it is named.
+
+    Raises:
+        Fault: It does not exist here, or lies around the data set.
+    """
+    found, odd = None if _foreign(entry) else _resolve(base, entry), None
+    if found is None and isinstance(entry, str) and entry.startswith("../"):
+        # A well-known exporter writes `../train/images` for a folder beside data.yaml.
+        found = _resolve(base, entry.removeprefix("../"))
+        if found is not None:
+            what = f"{split} {quoted(entry)} was read as {short(entry[3:])!r}"
+            odd = Fault(Code.SPLIT_MOVED, what, "Take `../` out.", value=entry)
+    if found is None or not (found.is_dir() or found.suffix.lower() == ".txt"):
+        ours = isinstance(entry, str) and not _foreign(entry)
+        looked = short(f" (looked for {base / str(entry)})") if ours else ""
+        raise Fault(
+            Code.SPLIT_MISSING,
+            f"{split} {quoted(entry)} is no folder on this machine{looked}",
+            "Name the folder of images as seen from data.yaml, e.g. images/train.",
+            value=entry,
+        )
+    own = reader.file.parent.resolve()
+    if found != own and own.is_relative_to(found):
+        raise Fault(
+            Code.SPLIT_OUTSIDE,
+            f"{split} {quoted(entry)} is {found}, a folder around the data set",
+            "Name the folder of images alone.",
+            value=entry,
+        )
+    if isinstance(entry, str) and os.path.isabs(os.path.expanduser(entry)):
+        odd = Fault(
+            Code.SPLIT_ABSOLUTE,
+            f"{split} {quoted(entry)} is an absolute path",
+            "Name the folder as seen from data.yaml.",
+            value=entry,
+        )
+    return found, odd
+
+
+def _foreign(entry: object) -> bool:
+    return isinstance(entry, str) and bool(_FOREIGN.match(entry)) and os.sep == "/"
+
+
+def _resolve(base: Path, entry: object) -> Path | None:
+    """What an entry names where it exists; any text may stand there, also one that is no path."""
+    if not isinstance(entry, str) or not entry or "\0" in entry:
+        return None
+    try:
+        path = os.path.realpath(os.path.join(base, os.path.expanduser(entry)))
+    except (OSError, ValueError):
+        return None
+    # Not Path.exists: it raises on names that are too long.
+    return Path(path) if os.path.exists(path) else None

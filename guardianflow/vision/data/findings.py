@@ -1,0 +1,169 @@
+"""Findings: what a check found, where, and what to do about it; a check collects all of them."""
+
+import os
+import reprlib
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
+
+from guardianflow.errors import DatasetInvalid
+from guardianflow.vision.data.rules import RULES, Code, Severity
+
+_MAX_LISTED = 50
+_MAX_TOLD = 5
+_MAX_VALUE = 120
+_ORDER = {code: position for position, code in enumerate(Code)}
+
+# A value of a foreign file may be huge, or a list that holds itself a million times.
+_short = reprlib.Repr()
+_short.maxlist = _short.maxdict = _short.maxtuple = 30
+_short.maxlevel = 3
+_short.maxstring = _short.maxother = _short.maxlong = _MAX_VALUE
+
+
+class Finding(BaseModel):
+    """One thing that is wrong or odd about a data set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: Code = Field(description="The kind of fault.")
+    severity: Severity = Field(description="ERROR keeps the data set out of training.")
+    file: str = Field(description="The file or folder.")
+    line: int | None = Field(default=None, description="The line in it, from 1.")
+    split: str | None = Field(default=None, description="train, val or test, where it is of one.")
+    value: str | None = Field(default=None, description="The value that is wrong.")
+    what: str = Field(description="What is wrong, in words; goes on from the file's name.")
+    remedy: str = Field(description="What to do about it.")
+    repaired: bool = Field(description="Whether what is loaded was mended; no file ever is.")
+    count: int = Field(default=1, description="How many there are of it in this file.")
+    image: str | None = Field(default=None, description="The image that shows it.")
+
+    @field_serializer("image", when_used="json")
+    def _readable_image(self, image: str | None) -> str | None:
+        return None if image is None else readable(image)
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}. {self.remedy}".strip()
+
+
+class Fault(Exception):
+    """What is wrong with a part of a file; whoever knows the file makes a finding of it."""
+
+    def __init__(
+        self,
+        code: Code,
+        what: str,
+        remedy: str,
+        value: object = None,
+        *,
+        line: int | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.remedy = remedy
+        self.value = value
+        self.line = line
+
+    def at(
+        self,
+        file: Path | str,
+        *,
+        line: int | None = None,
+        split: str | None = None,
+        image: Path | str | None = None,
+        count: int = 1,
+    ) -> Finding:
+        """The finding about a file."""
+        rule = RULES[self.code]
+        return Finding(
+            code=self.code,
+            severity=rule.severity,
+            file=readable(file),
+            line=line or self.line,
+            split=split,
+            value=None if self.value is None else short(self.value),
+            what=self.what,
+            remedy=self.remedy,
+            repaired=bool(rule.repair),
+            count=count,
+            image=None if image is None else os.fspath(image),
+        )
+
+
+def readable(path: Path | str) -> str:
+    """A path as text that any terminal, JSON file and page can bear."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def typed(*words: Path | str) -> str:
+    """A command as a shell takes it, also where a path has blanks in it."""
+    return shlex.join(readable(word) for word in words)
+
+
+def short(value: object) -> str:
+    """A value of a foreign file in few words."""
+    text = value if isinstance(value, str) else _short.repr(value)
+    text = readable(text.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace"))
+    return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
+
+
+def quoted(value: object) -> str:
+    """A value as YAML people would write it: text in quotes, all else as it is."""
+    return repr(short(value)) if isinstance(value, str) else short(value)
+
+
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that keep a data set out of training."""
+    return [finding for finding in findings if finding.severity is Severity.ERROR]
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, then by kind, file and line: the same list for the same folder."""
+    return sorted(
+        findings,
+        key=lambda f: (f.severity is not Severity.ERROR, _ORDER[f.code], f.file, f.line or 0),
+    )
+
+
+def told(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Findings in sentences for people; what is common is counted by split."""
+    groups: dict[tuple[str, Code], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.split or "", finding.code), []).append(finding)
+    return tuple(line for group in groups.values() for line in _told(group))
+
+
+def _told(group: Sequence[Finding]) -> Iterator[str]:
+    first, rule = group[0], RULES[group[0].code]
+    prefix = f"{first.split}: " if first.split else ""
+    if rule.summary:
+        count = sum(finding.count for finding in group)
+        yield prefix + rule.summary.format(count=count, file=first.file)
+        return
+    yield from (f"{finding.place}: {finding.what}" for finding in group[:_MAX_TOLD])
+    if len(group) > _MAX_TOLD:
+        yield f"{prefix}{len(group) - _MAX_TOLD} more of this kind: {rule.title}"
+
+
+def refusal(findings: Sequence[Finding]) -> DatasetInvalid:
+    """The error that tells the first of several errors, how many there are, and lists them."""
+    first, count = findings[0], len(findings)
+    more = f" {count - 1} more problems in this data set." if count > 1 else ""
+    return DatasetInvalid(
+        f"{first.place}: {first.what}.{more}",
+        remedy=first.remedy,
+        file=first.file,
+        line=first.line,
+        value=first.value,
+        count=count,
+        problems=[str(finding) for finding in findings[:_MAX_LISTED]],
+    )

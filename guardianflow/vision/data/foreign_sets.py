@@ -1,0 +1,420 @@
+"""Reads data sets of other formats: pictures by the name that the file gives, with boxes by class.
+
+    COCO · Pascal VOC · CVAT · Label Studio · Supervisely · Ultralytics NDJSON · YOLO with a list
+
+Files are untrusted: they are read by `documents.py`, and where images lie is never taken from them.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree.ElementTree import Element
+
+from guardianflow.vision.data.class_names import class_key
+from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, read_content
+from guardianflow.vision.data.documents import (
+    MAX_BYTES,
+    listed,
+    mapping,
+    names_in,
+    number,
+    parse_json,
+    read_json,
+    read_xml,
+)
+from guardianflow.vision.data.findings import Fault, readable, refusal, short
+from guardianflow.vision.data.kinds import Kind, Recognised
+from guardianflow.vision.data.labels import parse_labels
+from guardianflow.vision.data.listing import label_places
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.texts import MAX_TEXT_BYTES, decode_text, read_text
+from guardianflow.vision.data.yaml_file import SPLIT_WORDS
+
+Corners = tuple[float, float, float, float]
+"""x1, y1, x2, y2."""
+_SPLITS = {word: split for split, words in SPLIT_WORDS.items() for word in words}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file says of one image.
+
+    Attributes:
+        name: The image as the file calls it; a path, or a part of one.
+        boxes: Class name, and corners.
+        split: train, val or test, where the file says so.
+        size: Width and height in pixels; None where the file does not say.
+        place: The file that says it.
+        in_pixels: Whether the corners are in pixels, and no fractions of the image.
+    """
+
+    name: str
+    boxes: tuple[tuple[str, Corners], ...]
+    split: str | None
+    size: tuple[int, int] | None
+    place: Path
+    in_pixels: bool = False
+
+
+@dataclass
+class ForeignSet:
+    """A data set of another format.
+
+    Attributes:
+        root: Its folder.
+        classes: In the order of their ids; those that boxes alone name come last.
+        pictures: Every image that has annotations, or is said to have nothing on it.
+        left_out: What could not be taken over, and how often.
+        lists: By folder of annotations the split of each image, where lists beside it say so.
+    """
+
+    root: Path
+    classes: list[str] = field(default_factory=list[str])
+    pictures: list[Picture] = field(default_factory=list[Picture])
+    left_out: Counter[str] = field(default_factory=Counter[str])
+    lists: dict[Path, Mapping[str, str]] = field(default_factory=dict[Path, Mapping[str, str]])
+
+    def know(self, name: object) -> str:
+        """A class by the spelling that it was first seen with."""
+        text = " ".join(str(name).split()) or "unnamed"
+        if text not in self.classes:
+            self.classes.append(text)
+        return text
+
+
+def read_foreign(found: Recognised) -> ForeignSet:
+    """Read a data set of another format.
+
+    Raises:
+        DatasetInvalid: A file of it cannot be read.
+    """
+    made = ForeignSet(found.root)
+    for file in found.files:
+        try:
+            _READERS[found.kind](file, made)
+        except Fault as fault:
+            raise refusal([fault.at(file)]) from fault
+    return made
+
+
+def split_of(*places: str) -> str | None:
+    """The split that a path or a text names, the last part first."""
+    for place in places:
+        for part in reversed(PurePosixPath(place.replace(os.sep, "/")).parts):
+            words = class_key(PurePosixPath(part).stem).replace(".", "_").split("_")
+            # instances_train2017, _annotations.coco, valid
+            known = [_SPLITS.get(word.rstrip("0123456789")) for word in words]
+            if found := next(filter(None, known), None):
+                return found
+    return None
+
+
+def _read_coco(file: Path, made: ForeignSet) -> None:
+    content = mapping(read_json(file))
+    categories = _with_id(content, "categories", "id", made)
+    names: dict[object, str] = {
+        one["id"]: made.know(one.get("name")) for one in sorted(categories, key=_by_id)
+    }
+    boxes: dict[object, list[Mapping[str, Any]]] = {}
+    for one in _with_id(content, "annotations", "image_id", made):
+        boxes.setdefault(one["image_id"], []).append(one)
+    for image in _with_id(content, "images", "id", made):
+        taken: list[tuple[str, Corners]] = []
+        for one in boxes.get(image["id"], ()):
+            box = [number(value) for value in listed(one.get("bbox"))]
+            label = names.get(_known_id(one.get("category_id")))
+            if one.get("iscrowd") in (1, True):
+                made.left_out["crowds"] += 1
+            elif label is None:
+                made.left_out["boxes without a class"] += 1
+            elif len(box) != 4 or None in box:
+                made.left_out["annotations without a box"] += 1
+            else:
+                x, y, width, height = (value or 0.0 for value in box)
+                taken.append((label, (x, y, x + width, y + height)))
+        name = str(image.get("file_name") or "")
+        split = split_of(*_below(made.root, file), os.path.dirname(name))
+        made.pictures.append(Picture(name, tuple(taken), split, _size(image), file, in_pixels=True))
+
+
+def _with_id(
+    content: Mapping[str, Any], what: str, key: str, made: ForeignSet
+) -> list[Mapping[str, Any]]:
+    """The entries of a list of COCO that say which one they are, or of which image."""
+    entries = [mapping(one) for one in listed(content.get(what))]
+    known = [one for one in entries if _known_id(one.get(key)) is not None]
+    if lost := len(entries) - len(known):
+        made.left_out[f"{what} without {key}"] += lost
+    return known
+
+
+def _known_id(value: object) -> int | float | str | None:
+    """A value as an id; None where it is none: nothing is found by a list or an object."""
+    return value if isinstance(value, int | float | str) else None
+
+
+def _by_id(category: Mapping[str, Any]) -> tuple[float, str]:
+    return number(category.get("id")) or 0.0, str(category.get("name"))
+
+
+def _below(root: Path, file: Path) -> list[str]:
+    """The path of a file as seen from the data set: what lies above says nothing of it."""
+    return [os.path.relpath(file, root)]
+
+
+def _read_voc(file: Path, made: ForeignSet) -> None:
+    root = read_xml(file)
+    if root.tag != "annotation":
+        made.left_out["XML files of other kinds"] += 1
+        return
+    size = _size({key: root.findtext(f"size/{key}") for key in ("width", "height")})
+    taken: list[tuple[str, Corners]] = []
+    for one in root.iter("object"):
+        edges = [number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+        if None in edges:
+            made.left_out["objects without a box"] += 1
+            continue
+        x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
+        taken.append((made.know(one.findtext("name")), (x1, y1, x2, y2)))
+    name = root.findtext("filename") or ""
+    # The file is the truth: annotations are copied and renamed with it, what stands in them is not.
+    stem = f"{file.stem}{PurePosixPath(name).suffix or '.jpg'}"
+    if file.parent not in made.lists:
+        made.lists[file.parent] = _voc_lists(file.parent, made.root)
+    split = made.lists[file.parent].get(file.stem) or split_of(*_below(made.root, file.parent))
+    made.pictures.append(Picture(stem, tuple(taken), split, size, file, in_pixels=True))
+
+
+def _voc_lists(annotations: Path, root: Path) -> Mapping[str, str]:
+    """Which split the nearest ImageSets/Main up to the root names for each image.
+
+    VOCdevkit holds a set of each year.
+    """
+    around = [place for place in (annotations, *annotations.parents) if place.is_relative_to(root)]
+    places = [place / name for place in around for name in ("ImageSets/Main", "ImageSets")]
+    folder = next((place for place in places if place.is_dir()), None)
+    lists: dict[str, str] = {}
+    for name in names_in(folder) if folder else ():
+        if (split := _SPLITS.get(Path(name).stem)) and name.endswith(".txt") and folder:
+            for line in read_text(folder / name).text.splitlines():
+                lists.setdefault(line.split()[0] if line.strip() else "", split)
+    return lists
+
+
+def _read_cvat(file: Path, made: ForeignSet) -> None:
+    root = read_xml(file)
+    for label in root.iter("label"):
+        if name := label.findtext("name"):
+            made.know(name)
+    if root.find("track") is not None:
+        what = "is CVAT's format for videos (tracks); its frames are not among the files"
+        raise Fault(Code.FORMAT_FOREIGN, what, 'Export it as "CVAT for images", with the images.')
+    for image in root.iter("image"):
+        taken: list[tuple[str, Corners]] = []
+        for shape in image:
+            corners = _cvat_corners(shape)
+            if corners is None:
+                made.left_out[f"shapes that are no box ({short(shape.tag)})"] += 1
+            else:
+                taken.append((made.know(shape.get("label")), corners))
+        name, subset = image.get("name") or "", image.get("subset") or ""
+        split, size = split_of(subset, os.path.dirname(name)), _size(image.attrib)
+        made.pictures.append(Picture(name, tuple(taken), split, size, file, in_pixels=True))
+
+
+def _cvat_corners(shape: Element) -> Corners | None:
+    edges = [number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
+    if shape.tag == "box" and None not in edges and not number(shape.get("rotation") or 0):
+        x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
+        return x1, y1, x2, y2
+    if shape.tag == "polygon":
+        points = [pair.split(",") for pair in (shape.get("points") or "").split(";")]
+        return _around([[number(value) for value in pair] for pair in points])
+    return None
+
+
+def _read_label_studio(file: Path, made: ForeignSet) -> None:
+    for task in map(mapping, listed(read_json(file))):
+        address, values = _answered(task)
+        if values is None or not address:
+            made.left_out["tasks without an annotation or an image"] += 1
+            continue
+        taken: list[tuple[str, Corners]] = []
+        for value in values:
+            labels = listed(value.get("rectanglelabels") or value.get("polygonlabels"))
+            corners = _studio_corners(value)
+            if not labels or corners is None:
+                made.left_out["results that are neither an upright rectangle nor a polygon"] += 1
+                continue
+            x1, y1, x2, y2 = corners
+            taken.append((made.know(labels[0]), (x1 / 100, y1 / 100, x2 / 100, y2 / 100)))
+        made.pictures.append(Picture(address, tuple(taken), None, None, file))
+
+
+def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | None]:
+    """The image of a task, and what was drawn on it; None where nobody answered."""
+    if "annotation_id" in task:
+        # JSON-MIN: data and answer in one row, what was drawn in lists by the name of the control.
+        lists = [one for value in task.values() for one in listed(value)]
+        return _image_in(task), [one for one in map(mapping, lists) if one]
+    answers = map(mapping, listed(task.get("annotations") or task.get("completions")))
+    done = [one for one in answers if not one.get("was_cancelled")]
+    # The last answer of a task is the one that stands.
+    results = [mapping(one) for one in listed(done[-1].get("result"))] if done else []
+    values = [mapping(one.get("value")) for one in results]
+    return _image_in(mapping(task.get("data"))), values if done else None
+
+
+def _studio_corners(value: Mapping[str, Any]) -> Corners | None:
+    """The box of a rectangle or a polygon, in percent of the image."""
+    if outline := listed(value.get("points")):
+        return _around([[number(edge) for edge in listed(point)] for point in outline])
+    sides = [number(value.get(key)) for key in ("x", "y", "width", "height")]
+    if None in sides or number(value.get("rotation") or 0):
+        return None
+    x, y, width, height = (side or 0.0 for side in sides)
+    return x, y, x + width, y + height
+
+
+def _image_in(data: Mapping[str, Any]) -> str:
+    """The image among the data of a task: its key is chosen by whoever sets the project up."""
+    texts = {key: _address(text) for key, text in data.items() if isinstance(text, str)}
+    usual = [texts[key] for key in ("image", "img", "ocr") if texts.get(key)]
+    pictures = [t for t in texts.values() if PurePosixPath(t).suffix.lower() in IMAGE_SUFFIXES]
+    return next(iter([*usual, *pictures]), "")
+
+
+def _address(text: str) -> str:
+    """The path in an address as Label Studio has it, e.g. `/data/local-files/?d=b/a.jpg`."""
+    try:
+        parts = urlsplit(text)
+        query = parse_qs(parts.query).get("d")
+    except ValueError:
+        return text
+    return query[0] if query else unquote(parts.path)
+
+
+def _read_supervisely(file: Path, made: ForeignSet) -> None:
+    for one in map(mapping, listed(mapping(read_json(file)).get("classes"))):
+        made.know(one.get("title"))
+    for note in sorted(made.root.rglob("ann/*.json")):
+        try:
+            content = mapping(read_json(note, MAX_TEXT_BYTES))
+        except Fault as fault:
+            raise refusal([fault.at(note)]) from fault
+        size = _size(mapping(content.get("size")))
+        taken: list[tuple[str, Corners]] = []
+        for one in map(mapping, listed(content.get("objects"))):
+            outline = listed(mapping(one.get("points")).get("exterior"))
+            corners = _around([[number(value) for value in listed(point)] for point in outline])
+            if one.get("geometryType") not in ("rectangle", "polygon") or not corners:
+                made.left_out[f"shapes that are no box ({short(one.get('geometryType'))})"] += 1
+                continue
+            taken.append((made.know(one.get("classTitle")), corners))
+        split = split_of(*_below(made.root, note.parent.parent))
+        place = f"{os.path.relpath(note.parent.parent, made.root)}/img/{note.stem}"
+        made.pictures.append(Picture(place, tuple(taken), split, size, note, in_pixels=True))
+
+
+def _read_ndjson(file: Path, made: ForeignSet) -> None:
+    text = decode_text(read_content(file, MAX_BYTES)).text
+    names: list[str] = []
+    for line, row in enumerate(text.splitlines(), start=1):
+        entry = mapping(parse_json(row, line)) if row.strip() else {}
+        if entry.get("type") == "dataset":
+            if entry.get("task", "detect") != "detect":
+                what = f"is a data set for {short(entry.get('task'))}, not for detection"
+                raise Fault(Code.FORMAT_FOREIGN, what, "Export boxes.", line=line)
+            known = mapping(entry.get("class_names"))
+            ordered = sorted(known, key=lambda key: number(key) or 0.0)
+            names = [made.know(known[key]) for key in ordered]
+        elif entry.get("type") == "image":
+            taken: list[tuple[str, Corners]] = []
+            for box in listed(mapping(entry.get("annotations")).get("boxes")):
+                values = [number(value) for value in listed(box)]
+                if len(values) != 5 or None in values or not 0 <= (values[0] or 0) < len(names):
+                    made.left_out["boxes that cannot be read"] += 1
+                    continue
+                label, cx, cy, width, height = (value or 0.0 for value in values)
+                corners = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+                taken.append((names[int(label)], corners))
+            split = _SPLITS.get(str(entry.get("split")))
+            name = str(entry.get("file") or "")
+            made.pictures.append(Picture(name, tuple(taken), split, _size(entry), file))
+
+
+def _read_class_list(file: Path, made: ForeignSet) -> None:
+    """YOLO's labels, whose classes stand in a list: Label Studio, LabelImg, CVAT's YOLO 1.1."""
+    names = [" ".join(line.split()) for line in read_text(file).text.rstrip().splitlines()]
+    if len(set(names)) != len(names) or not all(names):
+        what = "names a class twice, or has an empty line: which id is which is a guess"
+        raise Fault(Code.FORMAT_BROKEN, what, "Write one class in a line.")
+    for other in _lists_like(file, made.root):
+        if read_text(other).text.split() != read_text(file).text.split():
+            what = f"and {readable(other)} name other classes: which id is which is a guess"
+            raise Fault(Code.FORMAT_BROKEN, what, "Export all of it at once, or convert each.")
+    made.classes += names
+    images = list(images_below(made.root))
+    places = label_places([str(image) for image in images], os.fspath(made.root))
+    for image in images:
+        label = next((Path(p) for p in places[str(image)] if os.path.isfile(p)), None)
+        if label is None or label == file:
+            made.left_out["images without a label file"] += 1
+            continue
+        rows = parse_labels(label, read_content(label, MAX_TEXT_BYTES), len(made.classes))
+        if wrong := [finding for finding in rows.findings if finding.severity == "ERROR"]:
+            raise refusal(wrong)
+        boxes = zip(rows.classes.tolist(), rows.boxes.tolist(), strict=True)
+        taken = tuple((made.classes[index], (x1, y1, x2, y2)) for index, (x1, y1, x2, y2) in boxes)
+        name = os.path.relpath(image, made.root)
+        split = split_of(*_below(made.root, image.parent))
+        made.pictures.append(Picture(name, taken, split, None, label))
+
+
+def _lists_like(file: Path, root: Path) -> Iterator[Path]:
+    """Other files of that name below a folder, as exporters write one for each split."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        if file.name in names and Path(folder) != file.parent:
+            yield Path(folder, file.name)
+
+
+def images_below(root: Path) -> Iterator[Path]:
+    """Every image below a folder, sorted; links are not followed."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            regular = path.suffix.lower() in IMAGE_SUFFIXES and not os.path.islink(path)
+            if regular and not name.startswith(".") and os.path.isfile(path):
+                yield path
+
+
+def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = number(said.get("width")), number(said.get("height"))
+    return (int(width), int(height)) if width and height and min(width, height) >= 1 else None
+
+
+def _around(points: Iterable[Sequence[float | None]]) -> Corners | None:
+    """The box around points; None where they are none."""
+    known = [(p[0], p[1]) for p in points if len(p) == 2 and p[0] is not None and p[1] is not None]
+    if len(known) < 2:
+        return None
+    xs, ys = zip(*known, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+_READERS: Mapping[Kind, Callable[[Path, ForeignSet], None]] = {
+    Kind.COCO: _read_coco,
+    Kind.VOC: _read_voc,
+    Kind.CVAT: _read_cvat,
+    Kind.LABEL_STUDIO: _read_label_studio,
+    Kind.SUPERVISELY: _read_supervisely,
+    Kind.NDJSON: _read_ndjson,
+    Kind.DARKNET: _read_class_list,
+    Kind.CLASS_LIST: _read_class_list,
+}

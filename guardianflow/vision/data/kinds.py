@@ -1,0 +1,221 @@
+"""What a place is that describes no YOLO set: recognised by its kind, with the sentence that helps.
+
+Only names and the few files that tell are looked at; nothing is unpacked.
+"""
+
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from guardianflow.vision.data.decoding import IMAGE_SUFFIXES
+from guardianflow.vision.data.documents import (
+    listed,
+    mapping,
+    names_in,
+    read_first_json,
+    read_json,
+    read_xml,
+)
+from guardianflow.vision.data.findings import Fault, readable, typed
+from guardianflow.vision.data.rules import Code
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
+CLASS_LISTS = (
+    "classes.txt",
+    "obj.names",
+    "predefined_classes.txt",
+    "labels.txt",
+    "_darknet.labels",
+)
+"""What tools call the list of classes that they write beside labels."""
+_TELLING = (".json", ".xml", ".ndjson", ".jsonl")
+_TABLES = (".csv", ".tsv", ".parquet", ".tfrecord", ".pbtxt")
+_FEW = 200
+_DEPTH = 3
+
+
+class Kind(StrEnum):
+    """In which format an annotation tool wrote a data set."""
+
+    COCO = "COCO"
+    VOC = "Pascal VOC"
+    CVAT = "CVAT for images"
+    LABEL_STUDIO = "Label Studio"
+    SUPERVISELY = "Supervisely"
+    NDJSON = "Ultralytics NDJSON"
+    DARKNET = "YOLO 1.1 (Darknet)"
+    CLASS_LIST = "YOLO labels with a class list"
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A data set in a format that `guardianflow dataset convert` reads.
+
+    Attributes:
+        kind: The format.
+        root: Its folder; of a single file the folder that it lies in.
+        files: The files that hold its annotations; for Supervisely the meta.json.
+    """
+
+    kind: Kind
+    root: Path
+    files: tuple[Path, ...]
+
+
+def recognise(place: Path) -> Recognised | None:
+    """The data set in another format that a place is; None where it is none that is known."""
+    if os.path.isfile(place):
+        kind = _kind_of_file(place)
+        beside = place.parent.name.lower() in ("annotations", "ann")
+        root = place.parent.parent if beside else place.parent
+        return Recognised(kind, root, (place,)) if kind else None
+    files = list(_walk(place, _DEPTH))
+    names = {file.name: file for file in reversed(files)}
+    if "meta.json" in names and any(file.parent.name == "ann" for file in files):
+        return Recognised(Kind.SUPERVISELY, place, (names["meta.json"],))
+    if "obj.names" in names and "obj.data" in names:
+        return Recognised(Kind.DARKNET, place, (names["obj.names"],))
+    telling = [file for file in files if file.suffix.lower() in _TELLING]
+    told = [(file, kind) for file in telling[:_FEW] if (kind := _kind_of_file(file))]
+    if told:
+        kind = told[0][1]
+        of_kind = [file for file, other in told if other is kind]
+        if kind is Kind.VOC:
+            of_kind = [file for file in telling if file.suffix == of_kind[0].suffix]
+        # Beside the boxes COCO describes the same images by key points, in another file.
+        boxes = [file for file in of_kind if file.name.startswith("instances")]
+        return Recognised(kind, place, tuple(boxes or of_kind))
+    found = next((names[name] for name in CLASS_LISTS if name in names), _only_names(files))
+    return Recognised(Kind.CLASS_LIST, place, (found,)) if found else None
+
+
+def _only_names(files: Sequence[Path]) -> Path | None:
+    """The list of classes of Darknet under a name of its own (coco.names), where there is one."""
+    found = [file for file in files if file.suffix.lower() == ".names"]
+    return found[0] if len({file.name for file in found}) == 1 else None
+
+
+def no_description(place: Path) -> Fault:
+    """What is said of a place in which no YAML describes a YOLO set."""
+    try:
+        mode = os.stat(place).st_mode
+    except (OSError, ValueError):
+        return Fault(
+            Code.PLACE_MISSING,
+            "does not exist on this machine",
+            "Correct the path, or bring the folder there.",
+            value=str(place),
+        )
+    if stat.S_ISREG(mode) and (place.suffix.lower() in _ARCHIVES or _is_archive(place)):
+        remedy = "Unpack it, and name the folder that comes out."
+        return Fault(Code.FORMAT_FOREIGN, "is an archive", remedy, value=place.suffix)
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        what = "is neither a folder nor a file"
+        return Fault(Code.PLACE_MISSING, what, "Name the folder of the data set.")
+    inner = next((f for f in _walk(place, 2) if f.name in ("data.yaml", "data.yml")), None)
+    if inner is not None and inner.parent != place:
+        return Fault(
+            Code.YAML_MISSING,
+            f"has no data.yaml, but {readable(inner.parent.relative_to(place))} in it has one",
+            f"Name that folder: {readable(inner.parent)}",
+            value=str(inner.parent),
+        )
+    if found := recognise(place):
+        example = readable(found.files[0].relative_to(found.root))
+        return Fault(
+            Code.FORMAT_FOREIGN,
+            f"is a data set in the format {found.kind} ({example}), not in YOLO's with data.yaml",
+            f"`{typed('guardianflow', 'dataset', 'convert', place, 'NEW_FOLDER')}` makes one.",
+            value=found.kind,
+        )
+    return _unknown(place)
+
+
+def _unknown(place: Path) -> Fault:
+    wanted = "A data set is a folder with data.yaml (names, train, val, test), images and labels."
+    files = list(_walk(place, _DEPTH))
+    if any(file.suffix.lower() in _ARCHIVES for file in files):
+        archive = next(file for file in files if file.suffix.lower() in _ARCHIVES)
+        what = f"holds no data.yaml, but the archive {readable(archive.name)}"
+        return Fault(Code.FORMAT_FOREIGN, what, "Unpack it, and name the folder that comes out.")
+    images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+    if not images:
+        return Fault(Code.YAML_MISSING, "holds no data.yaml and no images", wanted)
+    if any(file.suffix.lower() == ".txt" and file.stem in images for file in files):
+        return Fault(
+            Code.YAML_MISSING,
+            "holds images and text files, but no data.yaml",
+            "Write data.yaml with the names of the classes, in the order of their ids.",
+        )
+    if other := next(filter(_is_of_another_tool, files), None):
+        return Fault(
+            Code.FORMAT_FOREIGN,
+            f"holds images and {readable(other.relative_to(place))}, which is in no format that is "
+            "read",
+            "Export it again as YOLO with data.yaml, COCO, Pascal VOC or CVAT for images, with its "
+            "images.",
+            value=other.name,
+        )
+    return Fault(Code.YAML_MISSING, "holds images without labels, but no data.yaml", wanted)
+
+
+def _is_of_another_tool(file: Path) -> bool:
+    """Whether a file may hold annotations; `_annotations.txt` has those of a whole folder."""
+    return file.suffix.lower() in (*_TELLING, *_TABLES) or file.name == "_annotations.txt"
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    """Files below a folder, those above first, links not followed."""
+    if not os.path.isdir(folder):
+        return
+    folders: list[Path] = []
+    for name in names_in(folder):
+        path = folder / name
+        if os.path.islink(path):
+            continue
+        if os.path.isdir(path):
+            folders.append(path)
+        elif os.path.isfile(path):
+            yield path
+    for path in folders if depth else ():
+        yield from _walk(path, depth - 1)
+
+
+def _is_archive(file: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
+    except OSError:
+        return False
+
+
+def _kind_of_file(file: Path) -> Kind | None:
+    suffix = file.suffix.lower()
+    try:
+        if suffix in (".ndjson", ".jsonl"):
+            ours = mapping(read_first_json(file)).get("type") in ("dataset", "image")
+            return Kind.NDJSON if ours else None
+        if suffix == ".json":
+            return _kind_of_json(read_json(file))
+        if suffix == ".xml":
+            tags = {"annotations": Kind.CVAT, "annotation": Kind.VOC}
+            return tags.get(read_xml(file).tag)
+    except Fault:
+        return None
+    return None
+
+
+def _kind_of_json(content: object) -> Kind | None:
+    keys = mapping(content)
+    if isinstance(keys.get("images"), list) and isinstance(keys.get("categories"), list):
+        return Kind.COCO
+    task = mapping(next(iter(listed(content)), None))
+    whole = "data" in task and ("annotations" in task or "completions" in task)
+    # JSON-MIN has a flat row for each answer.
+    if whole or ("annotation_id" in task and "annotator" in task):
+        return Kind.LABEL_STUDIO
+    return None

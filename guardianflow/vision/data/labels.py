@@ -1,0 +1,280 @@
+"""Label files: rows become boxes; what is wrong is named by row, what is safe is mended.
+
+class cx cy w h               fractions of the image
+class x1 y1 x2 y2 x3 y3 ...   a polygon: its bounding box is read, and it is counted
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardianflow.vision.data.findings import Fault, Finding
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.texts import decode_text
+
+# Exporters round to six digits: an edge may stand that far outside, more is a wrong box.
+EDGE_TOLERANCE = 2e-3
+# That much is the rounding itself and not worth a word.
+_ROUNDING = 2e-6
+_EVERYTHING = 0.995
+_MAX_LISTED_ROWS = 100
+_REMEDIES = {
+    Code.ROW_CLIPPED: "Nothing to do.",
+    Code.ROW_EMPTY: "Remove the row, or draw the box again.",
+    Code.ROW_TWICE: "Nothing to do; an exporter or a merge wrote it twice.",
+    Code.ROW_POLYGON: "Export the data set as detection boxes if they are at hand.",
+    Code.ROW_CLASS_DECIMAL: "Write class ids as whole numbers.",
+    Code.BOX_TWO_CLASSES: "Remove the one that is wrong.",
+    Code.BOX_EVERYTHING: "Look whether it is a box at all, or the label of a whole image.",
+}
+
+_PHRASES = {
+    Code.ROW_CLIPPED: "box {value} stands over the border by a rounding error",
+    Code.ROW_EMPTY: "box {value} has no area",
+    Code.ROW_TWICE: "row {value} was there before",
+    Code.ROW_POLYGON: "row {value} is a polygon",
+    Code.ROW_CLASS_DECIMAL: "class id {value} is written with a point",
+    Code.BOX_TWO_CLASSES: "one box has two {value}",
+    Code.BOX_EVERYTHING: "box {value} is as large as the image",
+}
+
+Row = tuple[int, float, float, float, float]
+"""Class, x1, y1, x2, y2; fractions of the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The rows of one label file.
+
+    Attributes:
+        classes: Class of each row, shape (N,), int64.
+        boxes: x1, y1, x2, y2 as fractions of the image in [0, 1], shape (N, 4), float64.
+        findings: What is wrong or was mended; a row that is wrong is in none of the above.
+    """
+
+    classes: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    findings: tuple[Finding, ...]
+
+
+@dataclass
+class _Reading:
+    """What is known of a label file while it is read."""
+
+    file: Path | str
+    class_count: int
+    rows: dict[Row, None] = field(default_factory=dict[Row, None])
+    wrong: list[tuple[int, Fault]] = field(default_factory=list[tuple[int, Fault]])
+    suppressed: int = 0
+    counted: dict[Code, tuple[int, int, str]] = field(
+        default_factory=dict[Code, tuple[int, int, str]]
+    )
+
+    def count(self, code: Code, line: int, value: str) -> None:
+        """Count what is the same in many rows; the first one is shown."""
+        count, first, shown = self.counted.get(code, (0, line, value))
+        self.counted[code] = (count + 1, first, shown)
+
+
+def parse_labels(file: Path | str, content: bytes, class_count: int) -> Labels:
+    """Read the rows of a label file; an empty one is an image in which there is nothing to find.
+
+    Args:
+        file: Where the content is from.
+        content: What is in it.
+        class_count: How many classes have a name; 0 where nobody knows.
+
+    Raises:
+        Fault: It is no text.
+    """
+    text = decode_text(content)
+    reading = _Reading(file, class_count)
+    for number, line in enumerate(text.text.splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            row = _read_row(reading, number, words)
+        except Fault as fault:
+            if len(reading.wrong) < _MAX_LISTED_ROWS:
+                reading.wrong.append((number, fault))
+            else:
+                reading.suppressed += 1
+            continue
+        if row in reading.rows:
+            reading.count(Code.ROW_TWICE, number, _shown(words))
+        elif row is not None:
+            reading.rows[row] = None
+    _compare_classes(reading)
+    table = np.array(list(reading.rows), np.float64).reshape(-1, 5)
+    encoding = [text.fault.at(file)] if text.fault else []
+    return Labels(
+        classes=table[:, 0].astype(np.int64),
+        boxes=table[:, 1:],
+        findings=(*encoding, *_findings(reading)),
+    )
+
+
+def _read_row(reading: _Reading, line: int, words: list[str]) -> Row | None:
+    """One row; None where it holds nothing.
+
+    Raises:
+        Fault: It is wrong.
+    """
+    outline = len(words) >= 7 and len(words) % 2 == 1
+    if len(words) != 5 and not outline:
+        raise _wrong_columns(words)
+    class_id = _read_class(reading, line, words[0])
+    numbers = _read_numbers(words)
+    if outline:
+        reading.count(Code.ROW_POLYGON, line, _shown(words))
+        xs, ys = numbers[::2], numbers[1::2]
+        box = (min(xs), min(ys), max(xs), max(ys))
+    else:
+        box = _corners(numbers)
+    if box[0] >= box[2] or box[1] >= box[3]:
+        reading.count(Code.ROW_EMPTY, line, _shown(words))
+        return None
+    outside = max(-min(box), max(box) - 1)
+    if outside > EDGE_TOLERANCE:
+        raise _outside(numbers, outline=outline)
+    if outside > _ROUNDING:
+        reading.count(Code.ROW_CLIPPED, line, _shown(words))
+    x1, y1, x2, y2 = (min(max(edge, 0.0), 1.0) for edge in box)
+    if x2 - x1 >= _EVERYTHING and y2 - y1 >= _EVERYTHING:
+        reading.count(Code.BOX_EVERYTHING, line, _shown(words))
+    return class_id, x1, y1, x2, y2
+
+
+def _read_class(reading: _Reading, line: int, word: str) -> int:
+    try:
+        number = _number(word)
+        class_id = int(number)
+    except (ValueError, OverflowError):
+        number, class_id = math.nan, 0
+    if number != class_id:
+        raise Fault(
+            Code.ROW_CLASS_TEXT,
+            f"class id {_shown([word])!r} is no whole number",
+            "The first column is the position of the class in `names`.",
+            value=word,
+        )
+    if not word.lstrip("+-").isdigit():
+        reading.count(Code.ROW_CLASS_DECIMAL, line, word)
+    if class_id < 0 or (reading.class_count and class_id >= reading.class_count):
+        raise Fault(
+            Code.ROW_CLASS_UNKNOWN,
+            f"class id {_shown([str(class_id)])}, but data.yaml names {reading.class_count} classes"
+            f" (0 to {reading.class_count - 1})",
+            "Correct the row, or complete `names` in data.yaml.",
+            value=class_id,
+        )
+    return class_id
+
+
+def _read_numbers(words: list[str]) -> list[float]:
+    try:
+        numbers = [_number(word) for word in words[1:]]
+    except ValueError as error:
+        raise Fault(
+            Code.ROW_NUMBER, str(error), "Coordinates are decimal numbers with a point.", words[1:9]
+        ) from None
+    if not all(map(math.isfinite, numbers)):
+        raise Fault(
+            Code.ROW_NOT_FINITE,
+            f"box {_shown(words[1:])} is not finite",
+            "Draw it again.",
+            value=_shown(words[1:]),
+        )
+    return numbers
+
+
+def _number(word: str) -> float:
+    """A number as label files have it: `float` also takes 1_0 and the digits of other scripts.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if "_" in word or not word.isascii():
+        raise ValueError(f"could not convert string to float: {_shown([word])!r}")
+    try:
+        return float(word)
+    except ValueError:
+        raise ValueError(f"could not convert string to float: {_shown([word])!r}") from None
+
+
+def _corners(numbers: list[float]) -> tuple[float, float, float, float]:
+    cx, cy, width, height = numbers
+    if width < 0 or height < 0:
+        value = " ".join(f"{number:g}" for number in numbers)
+        raise Fault(
+            Code.ROW_NEGATIVE,
+            f"box {value} has no area: its size is negative",
+            "Its corners were swapped, or it holds corners instead of centre and size: export it "
+            "again.",
+            value=value,
+        )
+    if not width or not height:
+        return cx, cy, cx, cy
+    return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
+
+
+def _outside(numbers: list[float], *, outline: bool) -> Fault:
+    value = _shown([f"{number:g}" for number in numbers])
+    if max(numbers) > 2:
+        hint = "The numbers look like pixels: divide them by the image's width and height."
+    elif not outline and _are_corners(numbers):
+        hint = "The numbers look like two corners (x1 y1 x2 y2): write centre, width and height."
+    else:
+        hint = "Cut the box at the border; all numbers are fractions of the image."
+    return Fault(Code.ROW_OUTSIDE, f"box {value} leaves the image", hint, value=value)
+
+
+def _are_corners(numbers: list[float]) -> bool:
+    x1, y1, x2, y2 = numbers
+    return min(numbers) >= 0 and max(numbers) <= 1 and x1 < x2 and y1 < y2
+
+
+def _wrong_columns(words: list[str]) -> Fault:
+    if len(words) == 6:
+        hint = "Six look like predictions with a confidence: take the last column out."
+    elif len(words) == 1 and "," in words[0]:
+        hint = "Separate the columns by spaces, not by commas."
+    else:
+        hint = "A row is: class cx cy w h."
+    return Fault(Code.ROW_COLUMNS, f"{len(words)} columns, not 5", hint, value=_shown(words))
+
+
+def _shown(words: list[str]) -> str:
+    text = " ".join(words[:9])
+    return text[:80] + ("..." if len(text) > 80 or len(words) > 9 else "")
+
+
+def _compare_classes(reading: _Reading) -> None:
+    """Count boxes that are there with two classes."""
+    owner: dict[tuple[float, ...], int] = {}
+    for class_id, *box in reading.rows:
+        other = owner.setdefault(tuple(box), class_id)
+        if other != class_id:
+            reading.count(Code.BOX_TWO_CLASSES, 0, f"classes {other} and {class_id}")
+
+
+def _findings(reading: _Reading) -> Iterator[Finding]:
+    file = reading.file
+    for line, fault in reading.wrong:
+        yield fault.at(file, line=line)
+    if reading.suppressed:
+        what = f"{reading.suppressed} more rows are wrong"
+        remedy = "This does not look like a label file in YOLO format: export it again."
+        fault = Fault(Code.LABEL_HOPELESS, what, remedy, value=reading.suppressed)
+        yield fault.at(file, count=reading.suppressed)
+    for code, (count, line, value) in reading.counted.items():
+        what = _PHRASES[code].format(value=value)
+        if count > 1:
+            what += f", and {count - 1} more like it"
+        fault = Fault(code, what, _REMEDIES[code], value=value)
+        yield fault.at(file, line=line or None, count=count)

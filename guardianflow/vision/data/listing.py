@@ -1,0 +1,343 @@
+"""Which files a split is made of: walks folders and lists of images, and finds each label's place.
+
+    images/train/a.jpg -> labels/train/a.txt      or a.txt beside the image, or labels/a.txt
+
+Links are followed once; nothing is opened here, so that no pipe can be waited for. Paths are text:
+a data set has ten thousands of files, and pathlib takes a multiple of the time.
+"""
+
+import os
+import stat
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from guardianflow.vision.data.description import Description, read_description
+from guardianflow.vision.data.findings import Fault, Finding, short
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.texts import read_text
+from guardianflow.vision.data.yaml_file import SPLITS
+
+# Written beside images by annotation tools and operating systems; nobody needs to hear of them.
+_EXPECTED_SUFFIXES = frozenset(
+    {".txt", ".cache", ".npy", ".json", ".xml", ".csv", ".ini", ".db", ".yaml"}
+)
+# CVAT writes its lists as seen from the folder in which it trains.
+_EXPORTED = "data/"
+_FEW = 20
+_MAX_DEPTH = 64
+# A folder outside of the data set may hold so many entries that no data set needs: then it is none.
+_MAX_ASTRAY = 10_000
+
+
+class _Astray(Exception):
+    """A link or a path led into something that is no folder of images."""
+
+
+@dataclass
+class Listing:
+    """The images of one split.
+
+    Attributes:
+        split: Its name.
+        images: Paths, sorted, each once.
+        stray: Files that are no images.
+    """
+
+    split: str
+    images: list[str] = field(default_factory=list[str])
+    stray: list[str] = field(default_factory=list[str])
+
+
+def list_images(description: Description, split: str, findings: list[Finding]) -> Listing:
+    """List the images of a split; what is wrong is added to `findings`."""
+    listing = Listing(split)
+    inside = tuple(f"{os.path.realpath(p)}{os.sep}" for p in (description.root, description.base))
+    for source in description.sources[split]:
+        if source.is_dir():
+            folder = os.fspath(source)
+            walk = _Walk(folder, listing, inside, findings)
+            own = f"{os.path.realpath(folder)}{os.sep}".startswith(inside[0])
+            (walk.walk if own else walk.walk_bounded)(folder)
+        else:
+            _read_list(description, source, listing, findings)
+    unique = dict.fromkeys(listing.images)
+    listing.images = sorted(unique, key=lambda path: path.split(os.sep))
+    _warn_above(description, listing, findings)
+    _warn_colliding(listing, findings)
+    _warn_stray(listing, findings)
+    if split in SPLITS and description.sources[split] and not listing.images:
+        fault = Fault(
+            Code.SPLIT_EMPTY, f"{split} has no image", "Bring images there, or remove the key."
+        )
+        findings.append(fault.at(description.sources[split][0], split=split))
+    return listing
+
+
+def find_images(root: Path, split: str, base: Path | None = None) -> list[Path]:
+    """The images of one split, without a look at what is wrong with the data set."""
+    findings: list[Finding] = []
+    description = read_description(root, findings, base)
+    if description is None or split not in description.sources:
+        return []
+    return [Path(image) for image in list_images(description, split, findings).images]
+
+
+def label_places(images: list[str], root: str) -> dict[str, tuple[str, ...]]:
+    """Where the label of each image may lie: the first place that is there counts.
+
+    In `labels/` as the image in `images/`, beside the image, or in one `labels/` for all splits.
+    The last folder called `images` counts, and only below the data set's own folder.
+    """
+    folders: dict[str, tuple[str, ...]] = {}
+    places: dict[str, tuple[str, ...]] = {}
+    for image in images:
+        folder, _, name = image.rpartition(os.sep)
+        if folder not in folders:
+            folders[folder] = _label_folders(folder, root)
+        label = f"{os.path.splitext(name)[0]}.txt"
+        places[image] = tuple(f"{place}{os.sep}{label}" for place in folders[folder])
+    return places
+
+
+def _label_folders(folder: str, root: str) -> tuple[str, ...]:
+    own = folder.startswith(f"{root}{os.sep}")
+    head, tail = (root, folder[len(root) + 1 :]) if own else ("", folder)
+    parts = tail.split(os.sep)
+    if "images" not in parts:
+        return (folder,)
+    last = len(parts) - 1 - parts[::-1].index("images")
+    parts[last] = "labels"
+    mirrored, flat = (
+        os.path.join(head, *some) if own else os.sep.join(some)
+        for some in (parts, parts[: last + 1])
+    )
+    return tuple(dict.fromkeys((mirrored, folder, flat)))
+
+
+@dataclass
+class _Walk:
+    """A walk through one folder of images.
+
+    Attributes:
+        source: The folder, without links in its path.
+        listing: What is found.
+        inside: The folders that links may lead into without a word.
+        findings: What is wrong is added here.
+        entered: Folders that a link led to.
+        astray: How many more entries that no data set needs are passed by; None in its own
+            folder.
+    """
+
+    source: str
+    listing: Listing
+    inside: tuple[str, ...]
+    findings: list[Finding]
+    entered: set[str] = field(default_factory=set[str])
+    astray: int | None = None
+
+    def walk(self, folder: str, depth: int = 0) -> None:
+        """Collect what lies below a folder."""
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+            if depth > _MAX_DEPTH:
+                raise OSError(0, f"more than {_MAX_DEPTH} folders deep")
+        except OSError as error:
+            what = f"cannot be read ({error.strerror})"
+            self._add(Fault(Code.FOLDER_UNREADABLE, what, "Give the right to read it."), folder)
+            return
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            try:
+                self._take(entry, depth)
+            except OSError as error:
+                what = f"cannot be read ({error.strerror})"
+                fault = Fault(Code.FOLDER_UNREADABLE, what, "Give the right to read it.")
+                self._add(fault, entry.path)
+
+    def _take(self, entry: os.DirEntry[str], depth: int) -> None:
+        suffix = os.path.splitext(entry.name)[1].lower()
+        linked = entry.is_symlink()
+        if linked and not self._follow(entry, suffix):
+            return
+        if suffix not in IMAGE_SUFFIXES | _EXPECTED_SUFFIXES:
+            self._count_astray()
+        if entry.is_dir():
+            if suffix in IMAGE_SUFFIXES:
+                what = "is a folder with the name of an image"
+                self._add(Fault(Code.FILE_IRREGULAR, what, "Rename it."), entry.path)
+            if linked and self.astray is None:
+                self.walk_bounded(entry.path, depth + 1)
+            else:
+                self.walk(entry.path, depth + 1)
+        elif suffix in IMAGE_SUFFIXES:
+            self.listing.images.append(entry.path)
+        elif suffix in UNSUPPORTED_SUFFIXES:
+            what = f"is an image in a format that is not read ({suffix})"
+            fault = Fault(Code.FILE_UNSUPPORTED, what, "Convert it to JPEG or PNG.", suffix)
+            self._add(fault, entry.path)
+        elif suffix not in _EXPECTED_SUFFIXES and entry.is_file():
+            self.listing.stray.append(entry.path)
+
+    def _count_astray(self) -> None:
+        if self.astray is not None:
+            self.astray -= 1
+            if self.astray < 0:
+                raise _Astray
+
+    def walk_bounded(self, folder: str, depth: int = 0) -> None:
+        """Collect what lies outside of the data set, unless that is no folder of images."""
+        listing, findings = self.listing, self.findings
+        before = len(listing.images), len(listing.stray), len(findings)
+        self.astray = _MAX_ASTRAY
+        try:
+            self.walk(folder, depth)
+        except _Astray:
+            for found, length in zip(
+                (listing.images, listing.stray, findings), before, strict=True
+            ):
+                del found[length:]
+            what = (
+                f"leads to {short(os.path.realpath(folder))}, which is no folder of images: "
+                f"more than {_MAX_ASTRAY} other files and folders lie in it"
+            )
+            remedy = "Remove the link, or correct the path in data.yaml."
+            self._add(Fault(Code.FOLDER_UNREADABLE, what, remedy), folder)
+        finally:
+            self.astray = None
+
+    def _follow(self, entry: os.DirEntry[str], suffix: str) -> bool:
+        """Whether a link leads to something that is to be read; says where it leads."""
+        target = entry.path
+        try:
+            target = os.path.realpath(entry.path)
+            folder = stat.S_ISDIR(os.stat(entry.path).st_mode)
+        except OSError as error:
+            if suffix in IMAGE_SUFFIXES | {""}:
+                what = f"is a link to {short(target)}, which cannot be read ({error.strerror})"
+                remedy = "Bring the file there, or remove the link."
+                self._add(Fault(Code.LINK_BROKEN, what, remedy, value=target), entry.path)
+            return False
+        if folder and (self._around_or_in_source(target) or target in self.entered):
+            what = f"is a link to {short(target)}, which is read anyway or holds the data set"
+            self._add(Fault(Code.LINK_LOOP, what, "Remove the link.", value=target), entry.path)
+            return False
+        if folder:
+            self.entered.add(target)
+        if (folder or suffix in IMAGE_SUFFIXES) and not target.startswith(self.inside):
+            self._add(link_outside(target), entry.path)
+        return True
+
+    def _around_or_in_source(self, target: str) -> bool:
+        # The root ends in the separator already.
+        one, other = (f"{folder.rstrip(os.sep)}{os.sep}" for folder in (target, self.source))
+        return one.startswith(other) or other.startswith(one)
+
+    def _add(self, fault: Fault, path: str) -> None:
+        self.findings.append(fault.at(path, split=self.listing.split))
+
+
+def link_outside(target: str) -> Fault:
+    """What is said of a link out of the data set."""
+    return Fault(
+        Code.LINK_OUTSIDE,
+        f"is a link out of the data set, to {short(target)}",
+        "Copy the file there if the folder is to be moved or shared.",
+        value=target,
+    )
+
+
+def _read_list(
+    description: Description, source: Path, listing: Listing, findings: list[Finding]
+) -> None:
+    """Read a text file that names one image in a line, as seen from `path` or from the file."""
+    try:
+        text = read_text(source)
+    except Fault as fault:
+        findings.append(fault.at(source, split=listing.split))
+        return
+    if text.fault:
+        findings.append(text.fault.at(source, split=listing.split))
+    taken, moved = set(listing.images), 0
+    for number, line in enumerate(text.text.splitlines(), start=1):
+        entry = line.strip()
+        if not entry:
+            continue
+        around = (description.base, source.parent)
+        image = _find_entry(entry, around)
+        if image is None and entry.startswith(_EXPORTED) and not _exists(around[0] / _EXPORTED):
+            image = _find_entry(entry.removeprefix(_EXPORTED), around)
+            moved += image is not None
+        if image is None or os.path.splitext(image)[1].lower() not in IMAGE_SUFFIXES:
+            what = f"image {short(entry)!r} does not exist on this machine"
+            remedy = "Correct the line; it is seen from `path`, or from this file."
+            fault = Fault(Code.LIST_ENTRY_MISSING, what, remedy, value=entry)
+            findings.append(fault.at(source, line=number, split=listing.split))
+        elif image in taken:
+            what = f"image {short(entry)!r} is listed twice"
+            fault = Fault(Code.LIST_ENTRY_TWICE, what, "Remove the line.", value=entry)
+            findings.append(fault.at(source, line=number, split=listing.split))
+        else:
+            taken.add(image)
+            listing.images.append(image)
+    if moved:
+        what = f"{moved} images are listed below {_EXPORTED}, and were found without it"
+        fault = Fault(Code.LIST_ENTRY_MOVED, what, f"Take {_EXPORTED} out of the lines.", moved)
+        findings.append(fault.at(source, split=listing.split, count=moved))
+
+
+def _find_entry(entry: str, around: tuple[Path, ...]) -> str | None:
+    places = (os.path.join(place, entry) for place in around)
+    return next((os.path.normpath(place) for place in places if _exists(place)), None)
+
+
+def _exists(path: str | Path) -> bool:
+    return "\0" not in str(path) and os.path.exists(path)
+
+
+def _warn_above(description: Description, listing: Listing, findings: list[Finding]) -> None:
+    for source in description.sources[listing.split] if listing.split in SPLITS else ():
+        below = f"{source}{os.sep}images{os.sep}"
+        if source.name != "images" and any(image.startswith(below) for image in listing.images):
+            fault = Fault(
+                Code.SPLIT_ABOVE,
+                f"{listing.split} names {source}, the images lie in images/ below it",
+                f"Name the folder of images: {source.name}/images.",
+                value=str(source),
+            )
+            line = description.lines[listing.split]
+            findings.append(fault.at(description.file, line=line, split=listing.split))
+
+
+def _warn_colliding(listing: Listing, findings: list[Finding]) -> None:
+    first: dict[str, str] = {}
+    for image in listing.images:
+        stem = os.path.splitext(image)[0]
+        other = first.setdefault(comparable(stem), stem)
+        if other != stem:
+            fault = Fault(
+                Code.FILE_NAMES_COLLIDE,
+                f"has the same name as {short(os.path.basename(other))} on systems that do not "
+                "tell case or composed letters apart",
+                "Rename one of them, with its label file.",
+                value=os.path.basename(image),
+            )
+            findings.append(fault.at(image, split=listing.split, image=image))
+
+
+def comparable(name: str) -> str:
+    """A name as other systems compare it."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+
+
+def _warn_stray(listing: Listing, findings: list[Finding]) -> None:
+    for path in listing.stray[:_FEW]:
+        remedy = "Remove it, or give it the suffix of an image."
+        findings.append(Fault(Code.FILE_STRAY, "is no image", remedy).at(path, split=listing.split))
+    rest = len(listing.stray) - _FEW
+    if rest > 0:
+        fault = Fault(Code.FILE_STRAY, f"and {rest} more files are no images", "Remove them.")
+        findings.append(fault.at(listing.stray[_FEW], split=listing.split, count=rest))

@@ -1,0 +1,169 @@
+"""What only shows when files are seen beside each other: orphans, twins, images without colour."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_content
+from guardianflow.vision.data.description import Description
+from guardianflow.vision.data.examination import Looked
+from guardianflow.vision.data.findings import Fault, Finding, readable, short
+from guardianflow.vision.data.kinds import CLASS_LISTS
+from guardianflow.vision.data.listing import comparable, link_outside
+from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.texts import MAX_TEXT_BYTES, read_text
+
+_CLASSES_FILE = "classes.txt"
+_FEW = 50
+
+
+def compare_labels(
+    looked: Mapping[str, Sequence[Looked]], description: Description, root: str
+) -> Iterator[Finding]:
+    """Find shared label files, label files without an image, links and foreign class lists."""
+    first: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    folders: dict[str, set[str]] = {}
+    for split, ones in looked.items():
+        for one in ones:
+            folders.setdefault(os.path.dirname(one.label), set()).add(os.path.dirname(one.image))
+            if one.labels is None:
+                missing[comparable(one.label)] = one.image
+            if first.setdefault(one.label, one.image) != one.image:
+                name = readable(os.path.basename(first[one.label]))
+                what = f"shares its label file {readable(one.label)} with {name}"
+                fault = Fault(Code.LABEL_SHARED, what, "Give each image a name of its own.")
+                yield fault.at(one.image, split=split, image=one.image)
+    base = os.path.realpath(description.base)
+    for folder, images in sorted(folders.items()):
+        yield from _compare_classes(folder, description.classes)
+        if folder not in images:
+            yield from _links(folder, (f"{root}{os.sep}", f"{base}{os.sep}"))
+            yield from _orphans(folder, images, first, missing)
+
+
+def compare_images(looked: Mapping[str, Sequence[Looked]]) -> Iterator[Finding]:
+    """Find images that are there twice, and splits with images without colour."""
+    owner: dict[str, tuple[str, str]] = {}
+    twins: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for split, ones in looked.items():
+        grey = [one.image for one in ones if one.facts and one.facts.grey]
+        if grey:
+            yield _grey(split, grey, len(ones))
+        for one in ones:
+            if one.facts is None or one.facts.fault:
+                continue
+            other, image = owner.setdefault(one.facts.sha256, (split, one.image))
+            if (other, image) != (split, one.image):
+                twins.setdefault((split, other), []).append((one.image, image))
+    for (split, other), pairs in twins.items():
+        for image, twin in pairs[:_FEW]:
+            yield _twin(split, other, twin).at(image, split=split, image=image)
+        if len(pairs) > _FEW:
+            rest = len(pairs) - _FEW
+            fault = _twin(split, other, f"{pairs[_FEW][1]} and {rest - 1} more such images")
+            yield fault.at(pairs[_FEW][0], split=split, image=pairs[_FEW][0], count=rest)
+
+
+def _twin(split: str, other: str, twin: str) -> Fault:
+    if split == other:
+        what = f"this image of {split} is there twice: {readable(twin)}"
+        return Fault(Code.IMAGE_TWICE, what, "Remove one of them: it counts double.", value=twin)
+    return Fault(
+        Code.IMAGE_IN_TWO_SPLITS,
+        f"this image of {split} is also in {other}: {readable(twin)}",
+        "Keep it in one split; a model is measured on what it did not learn from.",
+        value=twin,
+    )
+
+
+def _grey(split: str, grey: Sequence[str], total: int) -> Finding:
+    fault = Fault(
+        Code.IMAGES_GREY,
+        f"{len(grey)} of {total} images of {split} have no colour, this is the first",
+        "Use the images as the camera takes them: helmets and vests are told by their colour.",
+        value=f"{len(grey)} of {total}",
+    )
+    return fault.at(grey[0], split=split, image=grey[0], count=len(grey))
+
+
+def _orphans(
+    folder: str, images: Collection[str], known: Mapping[str, str], missing: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Label files without an image, where labels have a folder of their own.
+
+    Args:
+        folder: The folder of labels.
+        images: The folders that its images lie in: more than one where all splits share the labels.
+        known: Images by their label file.
+        missing: Images without one, by where it would be.
+    """
+    paths = [os.path.join(folder, name) for name in _names(folder) if name.endswith(".txt")]
+    orphans = [p for p in paths if p not in known and os.path.basename(p) not in CLASS_LISTS]
+    if orphans:
+        # An image that no list of the data set names is still an image, and so is one in a format
+        # that is not read: its label is left out with it.
+        parts = [os.path.splitext(name) for place in images for name in _names(place)]
+        images_too = IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES
+        stems = {stem for stem, suffix in parts if suffix.lower() in images_too}
+        orphans = [p for p in orphans if os.path.splitext(os.path.basename(p))[0] not in stems]
+        orphans = [path for path in orphans if _may_be_labels(path)]
+    renamed = {path: image for path in orphans if (image := missing.get(comparable(path)))}
+    for path, image in renamed.items():
+        what = f"has no image, but {readable(os.path.basename(image))} has no label"
+        remedy = "Give the two the same name: they differ by case or by composed letters."
+        yield Fault(Code.LABEL_ORPHAN, what, remedy).at(path, image=image)
+    lost = [path for path in orphans if path not in renamed]
+    if lost:
+        more = f" (and {len(lost) - 1} more label files there)" if len(lost) > 1 else ""
+        remedy = "Bring the image back, or remove the label file."
+        fault = Fault(Code.LABEL_ORPHAN, f"has no image{more}", remedy, value=len(lost))
+        yield fault.at(lost[0], count=len(lost))
+
+
+def _may_be_labels(path: str) -> bool:
+    """Whether a text file begins as labels do; people's notes lie beside them, too."""
+    try:
+        content = read_content(path, MAX_TEXT_BYTES)
+    except Fault:
+        return True
+    words = content.split(maxsplit=1)
+    return not words or words[0][:1].isdigit() or words[0][:1] in (b"-", b"+", b".")
+
+
+def _links(folder: str, inside: tuple[str, ...]) -> Iterator[Finding]:
+    try:
+        with os.scandir(folder) as entries:
+            links = sorted(entry.path for entry in entries if entry.is_symlink())
+    except OSError:
+        return
+    for path in links:
+        target = os.path.realpath(path)
+        if path.endswith(".txt") and not target.startswith(inside):
+            yield link_outside(target).at(path)
+
+
+def _compare_classes(folder: str, classes: Sequence[str]) -> Iterator[Finding]:
+    file = os.path.join(folder, _CLASSES_FILE)
+    if not classes or not os.path.lexists(file):
+        return
+    try:
+        text = read_text(file).text
+    except Fault as fault:
+        yield fault.at(file)
+        return
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if names != tuple(classes):
+        fault = Fault(
+            Code.CLASSES_FILE,
+            f"names {short(list(names))}, data.yaml {short(list(classes))}",
+            "Make sure that the class ids of the labels are those of data.yaml.",
+            value=list(names),
+        )
+        yield fault.at(file)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return []

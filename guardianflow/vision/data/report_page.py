@@ -1,0 +1,231 @@
+"""The report of a check as one HTML file: figures, every finding with its picture, examples.
+
+It needs nothing but itself: pictures are inside, there is no script, and what is text in the data
+set stays text in the page.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from guardianflow import __version__
+from guardianflow.errors import DatasetInvalid
+from guardianflow.machine.disk import write_whole
+from guardianflow.vision.data.checker import Checked
+from guardianflow.vision.data.contamination import DuplicatePair
+from guardianflow.vision.data.decoding import load_image
+from guardianflow.vision.data.findings import Finding, errors, in_order, readable
+from guardianflow.vision.data.report_style import PALETTE, style_sheet
+from guardianflow.vision.data.rules import RULES, Severity
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.data.summary import (
+    SplitFigures,
+    box_sizes,
+    boxes_by_image,
+    figures_by_split,
+    image_sizes,
+)
+
+_EXAMPLES = 12
+_PICTURES_PER_CODE = 6
+_PLACES_PER_CODE = 40
+_PAIRS = 24
+_SIDE = 360
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_page(checked: Checked, path: Path, pairs: Sequence[DuplicatePair] = ()) -> Path:
+    """Write the report of a check: whole, or not at all.
+
+    Args:
+        checked: The check.
+        path: The HTML file, in a folder that exists.
+        pairs: Images that are alike, across splits or data sets.
+
+    Raises:
+        DiskFull: There is no room for it.
+        OSError: It cannot be written there.
+    """
+    write_whole(path, "\n".join(_page(checked, pairs)).encode())
+    return path
+
+
+def _page(checked: Checked, pairs: Sequence[DuplicatePair]) -> Iterator[str]:
+    name = escape(readable(checked.root.name))
+    yield "<!doctype html>"
+    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>{name}: data set check</title><style>{style_sheet()}</style></head><body>"
+    yield f'<h1>{name}</h1><p class="path soft">{escape(readable(checked.root))}</p>'
+    yield _verdict(checked.findings)
+    figures = figures_by_split(checked)
+    if figures:
+        yield from _counts(checked.classes, figures)
+        yield from _charts([s for samples in checked.splits.values() for s in samples])
+    known = {str(s.image): s for samples in checked.splits.values() for s in samples}
+    yield from _findings(checked, known)
+    if pairs:
+        yield from _pairs(pairs)
+    for split, samples in checked.splits.items():
+        yield from _examples(split, samples, checked.classes)
+    yield f'<p class="soft">guardianflow {__version__}</p></body></html>'
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    wrong = len(errors(findings))
+    odd = len(findings) - wrong
+    if wrong:
+        text, look = f"Not to be used: {wrong} errors, {odd} warnings", "error"
+    elif odd:
+        text, look = f"Can be used; {odd} warnings", "warning"
+    else:
+        text, look = "Nothing to complain of", "fine"
+    return f'<p class="verdict {look}">{text}</p>'
+
+
+def _counts(classes: Sequence[str], figures: Mapping[str, SplitFigures]) -> Iterator[str]:
+    yield '<h2>What is in it</h2><div class="card wide"><table><thead><tr><th></th>'
+    yield "".join(f"<th>{escape(split)}</th>" for split in figures) + "</tr></thead><tbody>"
+    rows = {
+        "images": [one.images for one in figures.values()],
+        "of them usable": [one.usable for one in figures.values()],
+        "without any object": [one.empty for one in figures.values()],
+    }
+    for title, numbers in rows.items():
+        yield _row(escape(title), numbers)
+    for index, name in enumerate(classes):
+        swatch = f'<span class="swatch c{index % len(PALETTE)}"></span>'
+        yield _row(f"{swatch}{escape(name)}", [one.boxes[name] for one in figures.values()])
+    yield "</tbody></table></div>"
+
+
+def _row(title: str, numbers: Sequence[int]) -> str:
+    return f"<tr><td>{title}</td>" + "".join(f"<td>{n:,}</td>" for n in numbers) + "</tr>"
+
+
+def _charts(samples: Sequence[Sample]) -> Iterator[str]:
+    yield '<div class="charts">'
+    yield _chart("Boxes by size (share of the image's side)", box_sizes(samples))
+    yield _chart("Images by number of boxes", boxes_by_image(samples))
+    yield _chart("Images by size in pixels", image_sizes(samples))
+    yield "</div>"
+
+
+def _chart(title: str, bars: Sequence[tuple[str, int]]) -> str:
+    most = max((count for _, count in bars), default=0) or 1
+    lines = [
+        f'<text x="96" y="{20 * n + 14}" text-anchor="end">{escape(name)}</text>'
+        f'<rect x="102" y="{20 * n + 4}" width="{150 * count / most:.1f}" height="13" rx="2"/>'
+        f'<text x="{106 + 150 * count / most:.1f}" y="{20 * n + 14}">{count:,}</text>'
+        for n, (name, count) in enumerate(bars)
+    ]
+    box = f"0 0 310 {20 * len(bars) + 4}"
+    svg = f'<svg viewBox="{box}" role="img" aria-label="{escape(title)}">{"".join(lines)}</svg>'
+    return f'<div class="card"><h3>{escape(title)}</h3>{svg}</div>'
+
+
+def _findings(checked: Checked, known: Mapping[str, Sample]) -> Iterator[str]:
+    yield "<h2>Findings</h2>"
+    groups: dict[str, list[Finding]] = {}
+    for finding in in_order(checked.findings):
+        groups.setdefault(finding.code, []).append(finding)
+    if not groups:
+        yield "<p>None.</p>"
+    for findings in groups.values():
+        yield from _group(findings, f"{readable(checked.root)}/", checked.classes, known)
+
+
+def _group(
+    findings: Sequence[Finding], root: str, classes: Sequence[str], known: Mapping[str, Sample]
+) -> Iterator[str]:
+    first, rule = findings[0], RULES[findings[0].code]
+    look = "error" if first.severity is Severity.ERROR else "warning"
+    total = sum(finding.count for finding in findings)
+    yield f'<section class="card" id="{first.code}"><h3><span class="{look}">{first.severity}'
+    yield f"</span> {escape(rule.title)} <code>{first.code}</code> × {total:,}</h3>"
+    mended = f" What is loaded: {escape(rule.repair)}." if rule.repair else ""
+    yield f'<p class="soft">{escape(first.remedy)}{mended}</p>'
+    yield "<details open><summary>Where</summary><ul>"
+    for finding in findings[:_PLACES_PER_CODE]:
+        place = f'<span class="path">{escape(finding.place.removeprefix(root))}</span>'
+        yield f"<li>{place}<br>{escape(finding.what)}</li>"
+    if len(findings) > _PLACES_PER_CODE:
+        yield f"<li>and {len(findings) - _PLACES_PER_CODE:,} more places</li>"
+    yield "</ul></details>"
+    images = dict.fromkeys(finding.image for finding in findings if finding.image)
+    if images:
+        yield '<div class="pictures">'
+        for image in list(images)[:_PICTURES_PER_CODE]:
+            yield _figure(image, known.get(image), classes)
+        yield "</div>"
+    yield "</section>"
+
+
+def _pairs(pairs: Sequence[DuplicatePair]) -> Iterator[str]:
+    yield f"<h2>Alike across splits × {len(pairs):,}</h2>"
+    yield '<div class="pictures">'
+    for pair in pairs[:_PAIRS]:
+        how = (
+            "the same bytes"
+            if pair.distance == 0 and pair.likeness == "exact"
+            else (f"{pair.distance} of 256 bits apart")
+        )
+        sides = _drawing(pair.first, None, ()) + _drawing(pair.second, None, ())
+        names = f"{pair.first_group}: {Path(pair.first).name} · "
+        names += f"{pair.second_group}: {Path(pair.second).name} · {how}"
+        yield f'<figure class="pair">{sides}<figcaption>{escape(names)}</figcaption></figure>'
+    yield "</div>"
+
+
+def _examples(split: str, samples: Sequence[Sample], classes: Sequence[str]) -> Iterator[str]:
+    if not samples:
+        return
+    step = max(1, len(samples) // _EXAMPLES)
+    yield f"<h2>{escape(split)}: {min(len(samples), _EXAMPLES)} of {len(samples):,} images</h2>"
+    yield '<div class="pictures">'
+    for sample in samples[::step][:_EXAMPLES]:
+        yield _figure(str(sample.image), sample, classes)
+    yield "</div>"
+
+
+def _figure(image: str, sample: Sample | None, classes: Sequence[str]) -> str:
+    names = [classes[int(index)] for index in sample.classes] if sample and classes else []
+    counted = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+    caption = escape(f"{readable(Path(image).name)} {'· ' + counted if counted else ''}")
+    drawing = _drawing(image, sample, classes)
+    return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"
+
+
+def _drawing(image: str, sample: Sample | None, classes: Sequence[str]) -> str:
+    """A picture with its boxes; in words where it cannot be shown."""
+    try:
+        picture = Image.fromarray(load_image(Path(image)))
+    except DatasetInvalid as error:
+        return (
+            f'<div class="lost">{escape(error.message.removeprefix(f"{readable(image)}: "))}</div>'
+        )
+    width, height = picture.size
+    picture.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=72)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    href = f"data:image/jpeg;base64,{data}"
+    boxes = "".join(_boxes(sample, classes)) if sample else ""
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img"><image href="{href}" width="{width}" '
+        f'height="{height}" preserveAspectRatio="none"/>{boxes}</svg>'
+    )
+
+
+def _boxes(sample: Sample, classes: Sequence[str]) -> Iterator[str]:
+    for (x1, y1, x2, y2), index in zip(sample.boxes.tolist(), sample.classes.tolist(), strict=True):
+        title = escape(str(classes[index]) if index < len(classes) else str(index))
+        yield (
+            f'<rect class="c{index % len(PALETTE)}" x="{x1:.1f}" y="{y1:.1f}" '
+            f'width="{x2 - x1:.1f}" height="{y2 - y1:.1f}"><title>{title}</title></rect>'
+        )

@@ -1,0 +1,191 @@
+"""Smaller IRs of an FP32 IR: INT8 by NNCF, and FP16.
+
+    FP32 IR --quantize, ranges from squares-----------------> INT8 IR
+            --quantize_within, what loses most stays FP32---> INT8 IR in part
+            --halve-----------------------------------------> FP16 IR (weights alone)
+
+What comes after the last convolutions (decoding of boxes, of a foreign detector too) is never
+quantized: it computes pixels and probabilities, to which 256 steps are few.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from enum import StrEnum
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.serving import split_names
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Squares = Sequence[NDArray[np.uint8]]
+"""Letterboxed frames, each of shape (S, S, 3), uint8."""
+
+# Between a softmax and a convolution these only turn the table around.
+_TURNING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
+_STILL = ("Parameter", "Constant", "Result", "Convert", "ShapeOf")
+
+
+class Preset(StrEnum):
+    """NNCF's presets: what the ranges of the activations may look like."""
+
+    MIXED = "mixed"
+    PERFORMANCE = "performance"
+
+
+def quantize(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
+    """The INT8 IR of an FP32 IR, its ranges set by the frames that it looks at.
+
+    Args:
+        fp32: Folder of the FP32 IR.
+        squares: What sets the ranges.
+        preset: See `Preset`.
+    """
+    ir.forbid_telemetry()
+    import nncf
+
+    model, classes = _read(fp32)
+    with _quiet():
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset([square[None] for square in squares]),
+            subset_size=len(squares),
+            preset=nncf.QuantizationPreset(preset.value),
+            # The exact one takes seconds more and keeps a tenth of a point (decision 0013).
+            fast_bias_correction=False,
+            ignored_scope=_decoding(model),
+            advanced_parameters=_advanced(),
+        )
+    ir.describe(quantized, classes=classes, precision="int8")
+    return quantized
+
+
+def quantize_within(
+    fp32: Path,
+    squares: Squares,
+    preset: Preset,
+    measure: Callable[["ov.Model"], float],
+    max_drop: float,
+) -> "ov.Model":
+    """An INT8 IR in which the layers that cost most stay FP32, until no more than that is lost.
+
+    Args:
+        fp32: Folder of the FP32 IR.
+        squares: What sets the ranges.
+        preset: See `Preset`.
+        measure: The figure that may not drop, of a plain IR; higher is better.
+        max_drop: How far it may drop. Kept on what `measure` looks at and nowhere else.
+    """
+    ir.forbid_telemetry()
+    import nncf
+
+    model, classes = _read(fp32)
+
+    def figure(compiled: Any, _items: object) -> tuple[float, None]:
+        return measure(compiled), None
+
+    with _quiet():
+        quantized = nncf.quantize_with_accuracy_control(
+            model,
+            nncf.Dataset([square[None] for square in squares]),
+            nncf.Dataset([square[None] for square in squares[:1]]),
+            figure,
+            max_drop=max_drop,
+            subset_size=len(squares),
+            preset=nncf.QuantizationPreset(preset.value),
+            fast_bias_correction=False,
+            ignored_scope=_decoding(model),
+            advanced_quantization_parameters=_advanced(),
+        )
+    ir.describe(quantized, classes=classes, precision="int8")
+    return quantized
+
+
+def halve(fp32: Path, folder: Path) -> Path:
+    """Write the IR with weights of 16 bits, and return its folder; it computes as before."""
+    ir.forbid_telemetry()
+    import openvino as ov
+
+    model, classes = _read(fp32)
+    ir.describe(model, classes=classes, precision="fp16")
+    folder.mkdir(parents=True, exist_ok=True)
+    ov.save_model(model, folder / ir.FILE, compress_to_fp16=True)
+    return folder
+
+
+def decoding_operations(model: "ov.Model") -> set[str]:
+    """Names of the operations after the last convolutions: they decode, nothing in them learned.
+
+    The convolution of a detector that predicts sides as distributions, over the softmax of the
+    bins, is a weighted mean and counts as decoding.
+    """
+    feeds: set[str] = set()
+    waiting = [
+        node
+        for node in model.get_ops()
+        if node.get_type_name() in ("Convolution", "GroupConvolution") and not _averages(node)
+    ]
+    found = bool(waiting)
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() in feeds:
+            continue
+        feeds.add(node.get_friendly_name())
+        waiting += [entry.get_source_output().get_node() for entry in node.inputs()]
+    return {
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if found and node.get_friendly_name() not in feeds and node.get_type_name() not in _STILL
+    }
+
+
+def _averages(convolution: "ov.Node") -> bool:
+    node = convolution.input_value(0).get_node()
+    while node.get_type_name() in _TURNING:
+        node = node.input_value(0).get_node()
+    return node.get_type_name() == "Softmax"
+
+
+def _decoding(model: "ov.Model") -> Any:
+    import nncf
+
+    return nncf.IgnoredScope(names=sorted(decoding_operations(model)), validate=False)
+
+
+def _advanced() -> Any:
+    """Without VNNI two products of 8 bits are added in 16, which can overflow.
+
+    The first layer sees bytes up to 255 and overflows first; with weights of half the range it
+    cannot (decision 0013 has the figures). NNCF's default today, said so that it stays.
+    """
+    import nncf
+    from nncf.quantization.advanced_parameters import OverflowFix
+
+    return nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.FIRST_LAYER)
+
+
+def _read(folder: Path) -> tuple["ov.Model", list[str]]:
+    import openvino as ov
+
+    model = ov.Core().read_model(folder / ir.FILE)
+    return model, list(split_names(str(model.get_rt_info(["guardianflow", "classes"]).value)))
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep NNCF's own progress bars and notes out of our output, which may have to be JSON."""
+    logger = logging.getLogger("nncf")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)

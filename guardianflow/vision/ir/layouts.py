@@ -1,0 +1,372 @@
+"""What the outputs of a detector mean: one `Layout` for each family that is understood.
+
+    its outputs --Layout.split--> cells (1, A, 4 or more) a box in the first four columns
+                                  scores (1, A, C) probabilities, the wanted classes in their order
+    cells --corners--> boxes (1, A, 4) x1 y1 x2 y2 in input pixels
+
+To understand another family: one more class here with `fits`, `agrees` and `split`, and a line in
+`LAYOUTS`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardianflow.errors import ModelInvalid
+from guardianflow.vision.ir.reading import BoxForm, LayoutName
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Shape = tuple[int, ...]
+"""Of a tensor; -1 where a dimension is open."""
+
+_BOX = 4
+
+
+class Layout(Protocol):
+    """What the outputs of a family of detectors mean.
+
+    Attributes:
+        name: What `--layout` calls it.
+        meaning: The shape with its meaning, for people.
+        usual: How such detectors mostly write their boxes.
+    """
+
+    @property
+    def name(self) -> LayoutName: ...  # noqa: D102 - see the attributes above
+
+    @property
+    def meaning(self) -> str: ...  # noqa: D102
+
+    @property
+    def usual(self) -> BoxForm: ...  # noqa: D102
+
+    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
+        """Whether outputs of these shapes could be such, for a detector of so many classes."""
+        ...
+
+    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
+        """Whether outputs that fit could also be such by their values.
+
+        Args:
+            answers: What a few frames gave: for each output an array with the frames in front.
+            classes: Of the detector.
+        """
+        ...
+
+    def split(
+        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
+    ) -> tuple["ov.Output", "ov.Output"]:
+        """Boxes in the form that the detector has, and scores as our IR has them.
+
+        Args:
+            outputs: Float32.
+            rows: Which of its classes are wanted, in the order in which they are wanted.
+
+        Returns:
+            A table (1, A, 4 or more) whose first four columns are the box, and scores (1, A, C).
+        """
+        ...
+
+
+class RawGrid:
+    """Every cell of the grids in a column: what YOLOv8 and YOLO11 export without suppression."""
+
+    name = LayoutName.RAW
+    meaning = "(1, 4 + C, A): a box, then a probability per class"
+    usual = BoxForm.CENTRE
+
+    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
+        """One output with 4 + C rows."""
+        (shape, *others) = shapes
+        return not others and len(shape) == 3 and shape[1] == _BOX + classes
+
+    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
+        """Probabilities are no whole numbers."""
+        return not _are_labels(answers[0][:, :, -1, :], classes)
+
+    def split(
+        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
+    ) -> tuple["ov.Output", "ov.Output"]:
+        """Columns become rows."""
+        cells = _transpose(outputs[0])
+        return cells, _take(cells, [_BOX + row for row in rows])
+
+
+class Rows:
+    """The same turned round: what RT-DETR and those exports give that end in a transposition."""
+
+    name = LayoutName.ROWS
+    meaning = "(1, A, 4 + C): a box, then a probability per class"
+    usual = BoxForm.CENTRE
+
+    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
+        """One output with 4 + C columns."""
+        (shape, *others) = shapes
+        return not others and len(shape) == 3 and shape[2] == _BOX + classes
+
+    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
+        """Probabilities are no whole numbers."""
+        return not _are_labels(answers[0][..., -1], classes)
+
+    def split(
+        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
+    ) -> tuple["ov.Output", "ov.Output"]:
+        """As it stands there."""
+        return outputs[0], _take(outputs[0], [_BOX + row for row in rows])
+
+
+class Objectness:
+    """As the older YOLO export it: that there is something, and what it would be."""
+
+    name = LayoutName.OBJECTNESS
+    meaning = "(1, A, 5 + C): a box, objectness, then a probability per class"
+    usual = BoxForm.CENTRE
+
+    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
+        """One output with 5 + C columns."""
+        (shape, *others) = shapes
+        return not others and len(shape) == 3 and shape[2] == _BOX + 1 + classes
+
+    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
+        """Probabilities are no whole numbers."""
+        return not _are_labels(answers[0][..., -1], classes)
+
+    def split(
+        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
+    ) -> tuple["ov.Output", "ov.Output"]:
+        """A score is the product of the two probabilities."""
+        from openvino import opset13 as ops
+
+        cells = outputs[0]
+        labels = _take(cells, [_BOX + 1 + row for row in rows])
+        return cells, ops.multiply(labels, _take(cells, [_BOX])).output(0)
+
+
+class EndToEnd:
+    """Finished detections: suppression is in the graph, or the network needs none."""
+
+    name = LayoutName.END_TO_END
+    meaning = "(1, N, 6): a box, score, class index"
+    usual = BoxForm.CORNERS
+
+    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:  # noqa: ARG002
+        """One output with six columns, whatever the classes."""
+        (shape, *others) = shapes
+        return not others and len(shape) == 3 and shape[2] == _BOX + 2
+
+    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
+        """The last column holds indices of classes."""
+        return _are_labels(answers[0][..., _BOX + 1], classes)
+
+    def split(
+        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
+    ) -> tuple["ov.Output", "ov.Output"]:
+        """A detection scores for its own class, and nothing for the others."""
+        found = outputs[0]
+        scores = _own_class(_take(found, [_BOX + 1]), _take(found, [_BOX]), rows)
+        return found, scores
+
+
+class Yolov7:
+    """Finished detections of a batch in one table, as YOLOv7's own export has them."""
+
+    name = LayoutName.YOLOV7
+    meaning = "(N, 7): index in the batch, a box, class index, score"
+    usual = BoxForm.CORNERS
+
+    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
+        """One output with seven columns; a single row of seven would be figures per class."""
+        (shape, *others) = shapes
+        return (
+            not others
+            and len(shape) == 2
+            and shape[1] == _BOX + 3
+            and not (shape[0] == 1 and classes == shape[1])
+        )
+
+    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
+        """The column behind the box holds indices of classes."""
+        return _are_labels(answers[0][..., _BOX + 1], classes)
+
+    def split(
+        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
+    ) -> tuple["ov.Output", "ov.Output"]:
+        """There is one frame, so the index in the batch says nothing."""
+        from openvino import opset13 as ops
+
+        table = ops.unsqueeze(outputs[0], ops.constant(np.int64(0))).output(0)
+        found = _take(table, range(1, _BOX + 1))
+        return found, _own_class(_take(table, [_BOX + 1]), _take(table, [_BOX + 2]), rows)
+
+
+class Canonical:
+    """Our own: an IR that guardianflow made, perhaps on another server."""
+
+    name = LayoutName.CANONICAL
+    meaning = "(1, A, 4) and (1, A, C): a box; a probability per class"
+    usual = BoxForm.CORNERS
+
+    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
+        """Two outputs, for the same cells."""
+        return (
+            len(shapes) == 2
+            and all(len(shape) == 3 for shape in shapes)
+            and [shape[2] for shape in shapes] == [_BOX, classes]
+        )
+
+    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:  # noqa: ARG002
+        """Nothing else has two such outputs."""
+        return True
+
+    def split(
+        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
+    ) -> tuple["ov.Output", "ov.Output"]:
+        """Only the classes may be others."""
+        return outputs[0], _take(outputs[1], rows)
+
+
+LAYOUTS: tuple[Layout, ...] = (
+    RawGrid(),
+    Rows(),
+    EndToEnd(),
+    Yolov7(),
+    Objectness(),
+    Canonical(),
+)
+
+
+def choose_layout(
+    shapes: Sequence[Shape],
+    classes: int,
+    found: str,
+    wanted: LayoutName | None = None,
+    look: Callable[[], Sequence[NDArray[np.float32]]] | None = None,
+) -> Layout:
+    """The layout of outputs of these shapes.
+
+    Args:
+        shapes: One per output.
+        classes: How many classes the detector has.
+        found: The file with its inputs and outputs, for errors.
+        wanted: The layout, where the caller or the file knows it.
+        look: Gives what a few frames are answered, as `Layout.agrees` takes it: it is called where
+            the shapes can mean several things.
+
+    Raises:
+        ModelInvalid: None fits, or more than one and none is wanted, or the wanted one does not.
+    """
+    fitting = [layout for layout in LAYOUTS if layout.fits(shapes, classes)]
+    chosen = [layout for layout in fitting if wanted in (None, layout.name)]
+    if len(chosen) > 1 and look is not None:
+        answers = look()
+        chosen = [layout for layout in chosen if layout.agrees(answers, classes)] or chosen
+    if len(chosen) == 1:
+        return chosen[0]
+    if chosen:
+        raise ModelInvalid(
+            f"{found}. With {classes} class{'' if classes == 1 else 'es'} that can mean "
+            + ", or ".join(f"{layout.name} {layout.meaning}" for layout in chosen)
+            + ".",
+            remedy="Say which: " + " or ".join(f"--layout {layout.name}" for layout in chosen),
+        )
+    raise ModelInvalid(
+        f"{found}. {_diagnosis(shapes, classes)}",
+        remedy="Understood are " + "; ".join(f"{entry.name} {entry.meaning}" for entry in LAYOUTS),
+    )
+
+
+def corners(cells: "ov.Output", form: BoxForm, size: int) -> "ov.Output":
+    """x1, y1, x2, y2 in pixels from the first four columns of a table.
+
+    Args:
+        cells: Shape (1, A, 4 or more).
+        form: What the four columns are.
+        size: Side of the input in pixels.
+    """
+    from openvino import opset13 as ops
+
+    if form.centred:
+        boxes = _from_centre(cells)
+    elif cells.get_partial_shape()[2].get_length() == _BOX:
+        boxes = cells
+    else:
+        boxes = _take(cells, range(_BOX))
+    if form.fractions:
+        boxes = ops.multiply(boxes, ops.constant(np.float32(size))).output(0)
+    return boxes
+
+
+def _diagnosis(shapes: Sequence[Shape], classes: int) -> str:
+    """What outputs of these shapes probably are, when they are nothing that is understood."""
+    if any(len(shape) == 4 for shape in shapes):
+        return (
+            "An output with four dimensions holds masks or bare grids: a segmentation model, "
+            "or a detector exported without its decoding."
+        )
+    if len(shapes) == 1 and len(shapes[0]) == 2:
+        if shapes[0][0] in (1, -1) and shapes[0][1] != _BOX + 3:
+            return "One figure per class and no boxes: a classification model."
+        return "A table without a dimension for the frames is understood with 7 columns only."
+    if len(shapes) == 2 and _are_heads([shape[-1:] for shape in shapes], classes):
+        return (
+            "Logits and boxes in two outputs are the bare heads of a DETR, without the "
+            "post-processing that makes probabilities and pixels of them; such heads are not read "
+            "yet."
+        )
+    if len(shapes) == 1 and len(shapes[0]) == 3:
+        values = min(value for value in shapes[0][1:] if value > 0)
+        return (
+            f"With {values} values for a box it would have {values - _BOX} classes, or "
+            f"{values - _BOX - 1} and objectness, but {classes} are named; what else the values "
+            "may be (key points, masks, angles) is not understood."
+        )
+    return "That is no layout of outputs that is understood."
+
+
+def _are_heads(lasts: Sequence[Shape], classes: int) -> bool:
+    """Whether two outputs are a figure per class, perhaps with one for nothing, and a box."""
+    return any(
+        one == (_BOX,) and other in ((classes,), (classes + 1,))
+        for one, other in (lasts, lasts[::-1])
+    )
+
+
+def _are_labels(column: NDArray[np.float32], classes: int) -> bool:
+    """Whether numbers are indices of so many classes; -1 stands for none."""
+    return bool(np.isin(column, np.arange(-1, classes, dtype=np.float32)).all())
+
+
+def _own_class(label: "ov.Output", score: "ov.Output", rows: Sequence[int]) -> "ov.Output":
+    """Scores per wanted class (1, N, C) from a class index and a score, both (1, N, 1)."""
+    from openvino import opset13 as ops
+
+    wanted = np.asarray(rows, dtype=np.float32).reshape(1, 1, -1)
+    own = ops.equal(ops.round(label), ops.constant(wanted))
+    return ops.multiply(ops.convert(own, "f32"), score).output(0)
+
+
+def _from_centre(cells: "ov.Output") -> "ov.Output":
+    """cx, cy, w, h in the first four columns to x1, y1, x2, y2."""
+    from openvino import opset13 as ops
+
+    centre, size = _take(cells, (0, 1)), _take(cells, (2, 3))
+    half = ops.multiply(size, ops.constant(np.float32(0.5)))
+    return ops.concat([ops.subtract(centre, half), ops.add(centre, half)], 2).output(0)
+
+
+def _take(table: "ov.Output", columns: Sequence[int]) -> "ov.Output":
+    """Some columns of (1, A, D), in this order."""
+    from openvino import opset13 as ops
+
+    indices = ops.constant(np.asarray(columns, dtype=np.int64))
+    return ops.gather(table, indices, ops.constant(np.int64(2))).output(0)
+
+
+def _transpose(table: "ov.Output") -> "ov.Output":
+    from openvino import opset13 as ops
+
+    return ops.transpose(table, ops.constant(np.array([0, 2, 1], dtype=np.int64))).output(0)

@@ -1,0 +1,203 @@
+"""The edge IR: everything between a camera's frame and its detections, inside one OpenVINO model.
+
+    frame (1, H, W, 3) uint8 --letterbox--> plain IR --limits, suppression, clipping--> (N, 6)
+
+H and W may be anything and may change from frame to frame; the batch is fixed at one frame. The
+letterbox is Pillow's to a rounding (`serving.letterbox`), the suppression is `serving.select`, and
+a box is answered from the score that the plain IR carries for its class.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.serving import (
+    LIMITS,
+    MAX_DETECTIONS,
+    OVERLAP,
+    PADDING,
+    SHOWN_THRESHOLD,
+    split_names,
+)
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+_NOTHING = -1.0
+
+
+def wrap(plain: Path, folder: Path) -> Path:
+    """Write the edge IR of a plain IR into a folder, and return the folder."""
+    ir.forbid_telemetry()
+    import openvino as ov
+
+    model = ov.Core().read_model(plain / ir.FILE)
+    classes = split_names(_said(model, "classes"))
+    key = ["guardianflow", "thresholds"]
+    carried = model.has_rt_info(key)
+    thresholds = (
+        [float(part) for part in _said(model, "thresholds").split(",")]
+        if carried
+        else [SHOWN_THRESHOLD] * len(classes)
+    )
+    return ir.save(with_processing(model, thresholds), folder)
+
+
+def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model":
+    """A model that takes frames and answers detections, around one that takes squares.
+
+    Args:
+        model: Plain: a letterboxed square (1, S, S, 3) uint8 in; boxes (1, A, 4) in its pixels and
+            scores (1, A, C) out. It is used up.
+        thresholds: From which score a box of each class is answered, one per class.
+
+    Returns:
+        Answers detections of shape (N, 6), float32, best first: x1, y1, x2, y2 in pixels of the
+        frame, score, class index.
+    """
+    import openvino as ov
+    from openvino import opset15 as op
+
+    size = int(model.inputs[0].shape[1])
+    known = {node.get_friendly_name() for node in model.get_ops()}
+    frame = op.parameter([1, -1, -1, 3], np.uint8, name="frame")
+    shape = op.shape_of(frame, output_type="i32")
+    # Height and width, shape (2,).
+    sides = op.gather(shape, _whole([1, 2]), _whole(0))
+    entrance = model.get_parameters()[0]
+    for target in list(entrance.output(0).get_target_inputs()):
+        target.replace_source_output(_letterbox(frame, sides, size).output(0))
+    boxes, scores = (result.input_value(0) for result in model.get_results())
+    found = _select(boxes, scores, thresholds)
+    detections = _in_frame(found, sides, size)
+    detections.output(0).set_names({"detections"})
+    edge = ov.Model([detections.output(0)], [frame], "edge")  # pyright: ignore[reportGeneralTypeIssues]
+    # OpenVINO counts what a process has made: the same model shall give the same file.
+    new = (node for node in edge.get_ordered_ops() if node.get_friendly_name() not in known)
+    for index, node in enumerate(new):
+        if node.get_friendly_name() not in (LIMITS, "frame"):
+            node.set_friendly_name(f"edge/{index}")
+    ir.describe(
+        edge,
+        classes=split_names(_said(model, "classes")),
+        precision=_said(model, "precision"),
+        thresholds=thresholds,
+    )
+    edge.set_rt_info(str(size), ["guardianflow", "image_size"])
+    edge.set_rt_info("1", ["guardianflow", "batch"])
+    return edge
+
+
+def _letterbox(frame: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
+    """The frame as `serving.letterbox` fits it, shape (1, size, size, 3), uint8.
+
+    Pillow goes along the rows first, rounds to bytes, and then along the columns. OpenVINO's
+    kernel computes all channels of a pixel at once: with three of them it takes 5 times as long as
+    with a whole column in their place, so each direction is turned into such a picture.
+    """
+    from openvino import opset15 as op
+
+    longest = op.reduce_max(sides, _whole(0), keep_dims=True)
+    doubled = op.add(op.multiply(sides, _whole([2 * size])), longest)
+    inner = op.maximum(op.divide(doubled, op.multiply(longest, _whole([2]))), _whole([1]))
+    height, width = (op.gather(sides, _whole([i]), _whole(0)) for i in (0, 1))
+    inner_height, inner_width = (op.gather(inner, _whole([i]), _whole(0)) for i in (0, 1))
+    columns = _resize(op.transpose(frame, _whole([0, 2, 1, 3])), width, inner_width)
+    rows = op.transpose(_reshape(columns, inner_width, height, 3), _whole([1, 0, 2]))
+    picture = _reshape(_resize(rows, height, inner_height), inner_height, inner_width, 3)
+    missing = op.concat([op.subtract(_whole([size, size]), inner), _whole([0])], 0)
+    grey = op.constant(PADDING, np.uint8)
+    square = op.pad(picture, _whole([0, 0, 0]), missing, "constant", grey)
+    return _reshape(square, 1, size, size, 3)
+
+
+def _resize(lines: "ov.Node", before: "ov.Node", after: "ov.Node") -> "ov.Node":
+    """Resize along the first dimension as Pillow does, from and to so many lines."""
+    from openvino import opset15 as op
+
+    picture = _reshape(lines, 1, before, 1, -1)
+    size = op.concat([after, _whole([1])], 0)
+    return op.interpolate(picture, size, "bilinear_pillow", "sizes", axes=_whole([1, 2]))
+
+
+def _select(boxes: "ov.Output", scores: "ov.Output", thresholds: Sequence[float]) -> "ov.Node":
+    """What `serving.select` answers: boxes, score and class of each that stays, shape (N, 6)."""
+    from openvino import opset15 as op
+
+    cells, classes = (int(scores.get_shape()[i]) for i in (1, 2))
+    limits = op.constant(np.asarray(thresholds, dtype=np.float32))
+    limits.set_friendly_name(LIMITS)
+    known = op.select(op.greater_equal(scores, limits), scores, _real(_NOTHING))
+    # Suppressed is what overlaps by the limit or more; `select` wants more than the limit.
+    overlap = np.nextafter(np.float32(OVERLAP), np.float32(1))
+    kept = op.non_max_suppression(
+        boxes,
+        op.transpose(known, _whole([0, 2, 1])),
+        op.constant(np.int64(MAX_DETECTIONS)),
+        _real(overlap),
+        _real(_NOTHING / 2),
+        box_encoding="corner",
+        sort_result_descending=False,
+        output_type="i32",
+    ).output(0)
+    label, cell = (op.gather(kept, _whole(i), _whole(1)) for i in (1, 2))
+    place = op.add(op.multiply(cell, _whole(classes)), label)
+    # Back into the order of cells and classes, so that of equal scores the first one leads.
+    marks = op.scatter_elements_update(
+        _whole(np.zeros(cells * classes)),
+        place,
+        op.broadcast(_whole(1), op.shape_of(place, "i32")),
+        _whole(0),
+    )
+    place = _reshape(op.non_zero(marks, "i32"), -1)
+    count = op.minimum(op.squeeze(op.shape_of(place, "i32")), _whole(MAX_DETECTIONS))
+    values = op.gather(_reshape(scores, -1), place, _whole(0))
+    best = op.topk(values, count, 0, "max", "value", "i32", stable=True)
+    place = op.gather(place, best.output(1), _whole(0))
+    corners = op.gather(
+        op.squeeze(boxes, _whole([0])), op.divide(place, _whole(classes)), _whole(0)
+    )
+    label = op.convert(op.mod(place, _whole(classes)), "f32")
+    return op.concat(
+        [corners, *(op.unsqueeze(column, _whole(1)) for column in (best.output(0), label))], 1
+    )
+
+
+def _in_frame(found: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
+    """Boxes in pixels of the frame instead of the square, none of them beyond its edges."""
+    from openvino import opset15 as op
+
+    boxes = op.slice(found, _whole([0]), _whole([4]), _whole([1]), _whole([1]))
+    rest = op.slice(found, _whole([4]), _whole([6]), _whole([1]), _whole([1]))
+    real = op.convert(sides, "f32")
+    scale = op.divide(_real([size]), op.reduce_max(real, _whole(0), keep_dims=True))
+    width_height = op.gather(real, _whole([1, 0, 1, 0]), _whole(0))
+    inside = op.minimum(op.maximum(op.divide(boxes, scale), _real(0.0)), width_height)
+    return op.concat([inside, rest], 1)
+
+
+def _reshape(node: "ov.Node | ov.Output", *sides: "ov.Node | int") -> "ov.Node":
+    """Sides are numbers, or nodes of shape (1,) that compute them; -1 is what remains."""
+    from openvino import opset15 as op
+
+    parts = [_whole([side]) if isinstance(side, int) else side for side in sides]
+    return op.reshape(node, op.concat(parts, 0), special_zero=False)
+
+
+def _whole(values: object) -> "ov.Node":
+    from openvino import opset15 as op
+
+    return op.constant(np.asarray(values, dtype=np.int32))
+
+
+def _real(values: object) -> "ov.Node":
+    from openvino import opset15 as op
+
+    return op.constant(np.asarray(values, dtype=np.float32))
+
+
+def _said(model: "ov.Model", key: str) -> str:
+    return str(model.get_rt_info(["guardianflow", key]).value)

@@ -1,0 +1,169 @@
+"""Curves of a detector: precision over recall, recall and false alarms over the threshold.
+
+Colours are Okabe and Ito's, told apart by colour-blind eyes; each class has a dash pattern besides,
+and a dot marks where the detector works: its operating threshold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.detections import Seen
+from guardianflow.vision.metrics.lettering import letter, plotted_names
+from guardianflow.vision.metrics.matching import Layout, lay_out, meet
+from guardianflow.vision.metrics.mistakes import Judged
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Dark enough for a white page.
+_INKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", "-.", ":")
+# More classes than can be told apart are told in the tables.
+_MAX_CLASSES = 14
+_STEPS = np.linspace(0.0, 1.0, 201)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """The detections of a class that has objects, best first.
+
+    Attributes:
+        label: Index of the class.
+        name: What the legend says.
+        scores: Falling, shape (D,).
+        right: Which of them are right at IoU 0.5, shape (D,).
+        objects: Labelled objects of the class.
+        ink, dash: How its line is drawn.
+    """
+
+    label: int
+    name: str
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    objects: int
+
+    @property
+    def ink(self) -> str:
+        return _INKS[self.label % len(_INKS)]
+
+    @property
+    def dash(self) -> str:
+        return _DASHES[self.label % len(_DASHES)]
+
+    def hits_above(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Objects found at each threshold."""
+        return _above(self.scores[self.right], thresholds)
+
+    def alarms_above(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """False alarms at each threshold."""
+        return _above(self.scores[~self.right], thresholds)
+
+
+def precision_recall(
+    seen: Seen, samples: Sequence[Sample], classes: Sequence[str], path: Path
+) -> Path:
+    """Precision over recall of each class at IoU 0.5, as PNG; the dot is the threshold."""
+    figure = _figure(7.5, 5.0)
+    axes = figure.subplots()
+    for entry in _rank(lay_out(seen.detections, samples), classes):
+        hits = np.cumsum(entry.right)
+        recall, precision = hits / entry.objects, hits / np.arange(1, len(hits) + 1)
+        axes.plot(recall, precision, entry.dash, color=entry.ink, lw=1.6, label=entry.name)
+        if shown := int((entry.scores >= seen.thresholds[entry.label]).sum()):
+            axes.plot(recall[shown - 1], precision[shown - 1], "o", color=entry.ink, ms=8)
+    axes.set(
+        title="Precision and recall at IoU 0.5; dots: operating thresholds",
+        xlabel="recall: share of the objects that are found",
+        ylabel="precision: share of the boxes that are right",
+        xlim=(0, 1.01),
+        ylim=(0, 1.02),
+    )
+    return _finish(figure, axes, path)
+
+
+def threshold_curves(
+    seen: Seen, samples: Sequence[Sample], classes: Sequence[str], path: Path
+) -> Path:
+    """Recall and false alarms of each class over the threshold, as PNG; dots: where it works."""
+    figure = _figure(10, 5.0)
+    left, right = figure.subplots(1, 2)
+    images = max(1, len(samples))
+    for entry in _rank(lay_out(seen.detections, samples), classes):
+        at = np.append(_STEPS, seen.thresholds[entry.label])
+        recall, alarms = entry.hits_above(at) / entry.objects, entry.alarms_above(at) / images
+        for axes, values in ((left, recall), (right, alarms)):
+            axes.plot(_STEPS, values[:-1], entry.dash, color=entry.ink, lw=1.6, label=entry.name)
+            axes.plot(at[-1], values[-1], "o", color=entry.ink, ms=8)
+    left.set(title="Found", xlabel="threshold", ylabel="recall", xlim=(0, 1), ylim=(0, 1.02))
+    right.set(title="False alarms", xlabel="threshold", ylabel="per image", xlim=(0, 1))
+    # From none to many: even steps near nothing, tenfold steps above.
+    right.set_yscale("symlog", linthresh=0.1)
+    right.set_ylim(bottom=0)
+    return _finish(figure, left, path)
+
+
+def confusion_table(judged: Judged, classes: Sequence[str], path: Path) -> Path:
+    """Which class is taken for which, as PNG; counts, shaded by the share of the row."""
+    table = judged.confusion
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    side = 2.4 + 0.62 * len(table)
+    figure = _figure(side + 0.8, side)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    names = plotted_names(classes)
+    axes.set_xticks(range(len(table)), [*names, "no box"], rotation=40, ha="right")
+    axes.set_yticks(range(len(table)), [*names, "nothing"])
+    axes.set(xlabel="what was shown", ylabel="what is there", title="What is taken for what")
+    last = len(table) - 1
+    for (row, column), count in np.ndenumerate(table):
+        if (row, column) != (last, last):
+            ink = "white" if share[row, column] > 0.6 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=ink)
+    return _finish(figure, None, path)
+
+
+def _rank(layout: Layout, classes: Sequence[str]) -> list[_Ranked]:
+    """The classes with objects; where they are too many, the most frequent."""
+    order = np.argsort(-layout.scores, kind="stable")
+    met = meet(layout)[:, 0] >= 0
+    ranked: list[_Ranked] = []
+    for label, name in enumerate(plotted_names(classes)):
+        rows = order[layout.found.classes[order] == label]
+        if objects := int((layout.objects.classes == label).sum()):
+            # A legend leaves out what begins with an underscore.
+            words = f"{' ' if name.startswith('_') else ''}{name} ({objects} objects)"
+            ranked.append(_Ranked(label, words, layout.scores[rows], met[rows], objects))
+    kept = sorted(ranked, key=lambda entry: -entry.objects)[:_MAX_CLASSES]
+    return sorted(kept, key=lambda entry: entry.label)
+
+
+def _above(falling: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+    return len(falling) - np.searchsorted(falling[::-1], thresholds)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # The object interface: no global state, no window system, usable in any thread.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _finish(figure: "Figure", legend: "Axes | None", path: Path) -> Path:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if legend and (lines := legend.get_legend_handles_labels()[0]):
+        # Below: within the axes it would lie on a curve.
+        figure.legend(handles=lines, loc="outside lower center", ncols=3, handlelength=3)
+        for axes in figure.axes:
+            axes.grid(alpha=0.25)
+    letter(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(path))
+    return path

@@ -1,0 +1,113 @@
+"""How long one frame takes on this machine, and which machine this is.
+
+A figure from one instruction set says nothing about another, and OpenVINO's default precision
+differs between processors: both are part of every figure. Detectors that are to be compared take
+turns, so that a busy moment of the machine hits all of them alike.
+"""
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardianflow.vision.ir.serving import IrDetector
+
+_WARM_UP = 3
+# What decides the speed of INT8 and BF16 on a CPU, the fastest first (Linux's names of the flags).
+_INSTRUCTIONS = (
+    ("amx_int8", "AMX"),
+    ("avx512_vnni", "AVX512-VNNI"),
+    ("avx_vnni", "AVX-VNNI"),
+    ("avx512f", "AVX512"),
+    ("avx2", "AVX2"),
+    ("asimddp", "NEON-DOTPROD"),
+    ("asimd", "NEON"),
+)
+
+
+class Latency(BaseModel):
+    """Time from a frame to its detections, with letterbox and suppression."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    p50_ms: float = Field(description="Median.")
+    p95_ms: float = Field(description="19 of 20 frames take less.")
+    precision: str = Field(description="int8 for quantized weights, else what the CPU computed in.")
+    instruction_set: str = Field(description="The fastest that the CPU has, e.g. AVX512-VNNI.")
+    cpu: str = Field(description="The CPU's name.")
+    threads: int = Field(description="CPU threads.")
+    image_size: int = Field(description="Side of the network's input.")
+    repeats: int = Field(description="Frames that were timed.")
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """The figures as flat metrics, e.g. `latency.int8.p50_ms`."""
+        return {f"{prefix}p50_ms": self.p50_ms, f"{prefix}p95_ms": self.p95_ms}
+
+
+def measure_latency(
+    detectors: Mapping[str, IrDetector], frames: Sequence[NDArray[np.uint8]], *, repeats: int = 60
+) -> dict[str, Latency]:
+    """Time several detectors, interleaved.
+
+    Args:
+        detectors: By a name of the caller's choice.
+        frames: RGB, each of shape (H, W, 3), uint8; taken in turn.
+        repeats: How many frames each detector sees.
+    """
+    times = time_in_turns(detectors, frames, repeats)
+    return {name: summarize(detector, times[name]) for name, detector in detectors.items()}
+
+
+def time_in_turns(
+    detectors: Mapping[str, IrDetector], frames: Sequence[NDArray[np.uint8]], rounds: int
+) -> dict[str, NDArray[np.float64]]:
+    """Milliseconds of each detector in each round, shape (rounds,)."""
+    times: dict[str, list[float]] = {name: [] for name in detectors}
+    for index in range(_WARM_UP + rounds):
+        frame = frames[index % len(frames)]
+        for name, detector in detectors.items():
+            start = time.perf_counter()
+            detector.predict([frame], detector.thresholds)
+            if index >= _WARM_UP:
+                times[name].append((time.perf_counter() - start) * 1000)
+    return {name: np.asarray(values) for name, values in times.items()}
+
+
+def summarize(detector: IrDetector, times: NDArray[np.float64]) -> Latency:
+    """The latency of a detector from its times in milliseconds, and on what it was taken."""
+    return Latency(
+        p50_ms=float(np.percentile(times, 50)),
+        p95_ms=float(np.percentile(times, 95)),
+        precision=detector.weights_precision
+        if detector.weights_precision == "int8"
+        else detector.inference_precision,
+        instruction_set=instruction_set(),
+        cpu=cpu_name(),
+        threads=detector.threads,
+        image_size=detector.image_size,
+        repeats=len(times),
+    )
+
+
+def instruction_set() -> str:
+    """The fastest instruction set of this CPU that matters here; the architecture if unknown."""
+    flags = set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())
+    return next((name for flag, name in _INSTRUCTIONS if flag in flags), platform.machine())
+
+
+def cpu_name() -> str:
+    """The CPU as it calls itself."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(key: str) -> str:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in pairs if name.strip() == key), "")

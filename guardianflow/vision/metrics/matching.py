@@ -1,0 +1,196 @@
+"""Which detections are right, by COCO's rule: each meets at most one object, the best first.
+
+    detections, labels --lay_out--> two tables and the pairs that overlap --meet--> who met whom
+
+A detection meets the free object of its class with the highest overlap, if that reaches the IoU.
+All images are matched together, so that resampling them (intervals.py) needs no matching again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.metrics.detections import Detections
+
+IOUS = np.linspace(0.5, 0.95, 10)
+# COCO's tolerance: an overlap of exactly one half counts as one half.
+_TOLERANCE = 1e-10
+# Areas count as if the longer side of the image had the 640 pixels of COCO's own images.
+_REFERENCE_SIDE = 640.0
+_Number = TypeVar("_Number", np.int64, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Things:
+    """Boxes of all images in one table: the detections, or the labelled objects.
+
+    Attributes:
+        images: Index of the image, shape (N,), int64, not falling.
+        classes: Class indices, shape (N,), int64.
+        areas: In pixels squared, the image scaled to a longer side of 640, shape (N,), float64.
+    """
+
+    images: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    areas: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Detections and objects of a set of images, and which of them overlap by at least one half.
+
+    Attributes:
+        image_count: Images in the set, those without any box among them.
+        found: The detections, in each image in the order in which they were given.
+        scores: Of the detections, shape (D,), float64.
+        objects: The labelled objects.
+        pair_found: Index of the detection of each overlapping pair, shape (P,), not falling.
+        pair_object: Index of its object, shape (P,).
+        overlaps: Its IoU, shape (P,), float64.
+    """
+
+    image_count: int
+    found: Things
+    scores: NDArray[np.float64]
+    objects: Things
+    pair_found: NDArray[np.int64]
+    pair_object: NDArray[np.int64]
+    overlaps: NDArray[np.float64]
+
+
+def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> Layout:
+    """Bring detections and labels of the same images together.
+
+    Args:
+        detections: One per sample, in the same order.
+        samples: The labelled images.
+    """
+    pairs: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    seen = labelled = 0
+    for found, sample in zip(detections, samples, strict=True):
+        if len(found.boxes) and len(sample.boxes):
+            table = overlap_table(found.boxes, sample.boxes)
+            rows, columns = np.nonzero(table >= IOUS[0] - _TOLERANCE)
+            pairs.append((rows + seen, columns + labelled, table[rows, columns]))
+        seen += len(found.boxes)
+        labelled += len(sample.boxes)
+    sizes = [sample.size for sample in samples]
+    return Layout(
+        image_count=len(samples),
+        found=_things([d.boxes for d in detections], [d.classes for d in detections], sizes),
+        scores=_joined([d.scores for d in detections], np.float64),
+        objects=_things([s.boxes for s in samples], [s.classes for s in samples], sizes),
+        pair_found=_joined([rows for rows, _, _ in pairs], np.int64),
+        pair_object=_joined([columns for _, columns, _ in pairs], np.int64),
+        overlaps=_joined([overlaps for _, _, overlaps in pairs], np.float64),
+    )
+
+
+def meet(
+    layout: Layout,
+    *,
+    ignored: NDArray[np.bool_] | None = None,
+    shown: NDArray[np.bool_] | None = None,
+    any_class: bool = False,
+) -> NDArray[np.int64]:
+    """The object that each detection meets at each IoU, -1 for none; shape (D, 10).
+
+    Args:
+        layout: What to match.
+        ignored: Objects that are met only where no other can be, shape (O,).
+        shown: Detections that take part, shape (D,); None: all of them.
+        any_class: Whether an object of another class can be met, too.
+    """
+    found, objects = layout.found, layout.objects
+    use = np.ones(len(layout.overlaps), dtype=bool)
+    if not any_class:
+        use &= found.classes[layout.pair_found] == objects.classes[layout.pair_object]
+    if shown is not None:
+        use &= shown[layout.pair_found]
+    rows, columns = layout.pair_found[use], layout.pair_object[use]
+    # Below all that are not ignored, and in their own order.
+    worth = layout.overlaps[use] - (0.0 if ignored is None else ignored[columns] * 1.0)
+    rounds = _rounds(layout, rows, any_class=any_class)
+    order = np.lexsort((columns, rows, rounds))
+    rows, columns, worth, rounds = rows[order], columns[order], worth[order], rounds[order]
+    enough = layout.overlaps[use][order][:, None] >= IOUS - _TOLERANCE
+    met = np.full((len(found.images), len(IOUS)), -1, dtype=np.int64)
+    free = np.ones((len(objects.images), len(IOUS)), dtype=bool)
+    edges = np.searchsorted(rounds, np.arange(rounds[-1] + 2)) if len(rounds) else np.zeros(1, int)
+    for start, stop in pairwise(edges):
+        part = slice(start, stop)
+        _play(rows[part], columns[part], worth[part], enough[part], met, free)
+    return met
+
+
+def _play(
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    worth: NDArray[np.float64],
+    enough: NDArray[np.bool_],
+    met: NDArray[np.int64],
+    free: NDArray[np.bool_],
+) -> None:
+    """One detection of every group chooses; no two of them can choose the same object."""
+    firsts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+    possible = free[columns] & enough
+    values = np.where(possible, worth[:, None], -np.inf)
+    best = np.repeat(np.maximum.reduceat(values, firsts), np.diff(np.r_[firsts, len(rows)]), axis=0)
+    # Of two that overlap alike COCO takes the later one.
+    places = np.where(possible & (values == best), np.arange(len(rows))[:, None], -1)
+    chosen = np.maximum.reduceat(places, firsts)
+    which, level = np.nonzero(chosen >= 0)
+    taken = columns[chosen[which, level]]
+    met[rows[firsts][which], level] = taken
+    free[taken, level] = False
+
+
+def _rounds(layout: Layout, rows: NDArray[np.int64], *, any_class: bool) -> NDArray[np.int64]:
+    """When the detection of each pair chooses: its place by score within its image (and class)."""
+    who = np.unique(rows)
+    image = layout.found.images[who]
+    label = np.zeros_like(image) if any_class else layout.found.classes[who]
+    order = np.lexsort((-layout.scores[who], label, image))
+    fresh = (np.diff(image[order], prepend=-1) != 0) | (np.diff(label[order], prepend=-1) != 0)
+    starts = np.flatnonzero(fresh)
+    place = np.empty(len(who), dtype=np.int64)
+    place[order] = np.arange(len(who)) - np.repeat(starts, np.diff(np.r_[starts, len(who)]))
+    return place[np.searchsorted(who, rows)]
+
+
+def overlap_table(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+    """IoU of each box with each other, shape (N, M)."""
+    one, two = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
+    low = np.maximum(one[..., :2], two[..., :2])
+    high = np.minimum(one[..., 2:], two[..., 2:])
+    common = np.clip(high - low, 0, None).prod(-1)
+    union = _area(one) + _area(two) - common
+    return common / np.maximum(union, 1e-9)
+
+
+def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1)
+
+
+def _things(
+    boxes: Sequence[NDArray[np.float32]],
+    classes: Sequence[NDArray[np.int64]],
+    sizes: Sequence[tuple[int, int]],
+) -> Things:
+    counts = np.array([len(entry) for entry in classes], dtype=np.int64)
+    scales = np.array([(_REFERENCE_SIDE / max(size)) ** 2 for size in sizes], dtype=np.float64)
+    every = np.concatenate([*boxes, np.zeros((0, 4), np.float32)]).astype(np.float64)
+    return Things(
+        images=np.repeat(np.arange(len(counts)), counts),
+        classes=_joined(classes, np.int64),
+        areas=_area(every) * np.repeat(scales, counts),
+    )
+
+
+def _joined(parts: Sequence[NDArray[Any]], kind: type[_Number]) -> NDArray[_Number]:
+    return np.concatenate([*parts, np.zeros(0, kind)]).astype(kind)

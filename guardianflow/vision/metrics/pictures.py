@@ -1,0 +1,196 @@
+"""Pictures for people: detections beside labels, versions side by side, training curves.
+
+Colours: a class has its colour everywhere; a label is a thin white box, a detection a thick one.
+What is given is drawn: the caller says by `Detections.above` what an operator would be shown.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from guardianflow.errors import DatasetInvalid
+from guardianflow.vision.data.contamination import DuplicatePair
+from guardianflow.vision.data.dataset import Sample, load_image
+from guardianflow.vision.metrics.detections import Detections
+from guardianflow.vision.metrics.lettering import drawn_names, font_for
+
+if TYPE_CHECKING:
+    from guardianflow.vision.network.history import EpochFigures
+
+_TILE = 320
+_PAIRS = 24
+_GAP = 6
+_HEADER = 26
+_BACKGROUND = (24, 26, 30)
+_INK = (235, 235, 235)
+# Okabe and Ito's palette: told apart also by colour-blind eyes.
+_COLOURS = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 200, 140),
+    (240, 228, 66),
+    (213, 94, 0),
+    (204, 121, 167),
+    (120, 160, 255),
+    (180, 180, 180),
+)
+
+
+def draw_detections(
+    frame: NDArray[np.uint8],
+    found: Detections,
+    classes: Sequence[str],
+    truth: Sample | None = None,
+    *,
+    side: int = _TILE,
+) -> Image.Image:
+    """One frame with its boxes.
+
+    Args:
+        frame: RGB, shape (H, W, 3), uint8.
+        found: Detections in pixels of the frame.
+        classes: Class names in the order of their indices.
+        truth: The labels, drawn thin and white.
+        side: The longer side of the picture.
+    """
+    height, width = frame.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
+    pen = ImageDraw.Draw(picture)
+    if truth is not None:
+        for box in truth.boxes * scale:
+            pen.rectangle(_corners(box), outline=(255, 255, 255), width=1)
+    names = drawn_names(classes)
+    for box, score, label in zip(found.boxes * scale, found.scores, found.classes, strict=True):
+        colour = _COLOURS[int(label) % len(_COLOURS)]
+        pen.rectangle(_corners(box), outline=colour, width=2)
+        text = f"{names[int(label)]} {score:.2f}"
+        font = font_for(11, text)
+        corner = (float(box[0]), max(0.0, float(box[1]) - 12))
+        pen.rectangle(pen.textbbox(corner, text, font=font), fill=colour)
+        pen.text(corner, text, fill=(0, 0, 0), font=font)
+    return picture
+
+
+def contact_sheet(
+    samples: Sequence[Sample],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    columns: int = 4,
+) -> Path:
+    """Frames with detections and labels in rows, written as PNG."""
+    tiles = [
+        draw_detections(load_image(sample.image), found, classes, sample)
+        for sample, found in zip(samples, detections, strict=True)
+    ]
+    columns = max(1, min(columns, len(tiles)))
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    return _write_grid(rows, [""] * columns, path, title)
+
+
+def comparison_sheet(
+    samples: Sequence[Sample],
+    columns: Mapping[str, Sequence[Detections]],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+) -> Path:
+    """The same frames as several detectors see them: one column each, with its title on top."""
+    rows = [
+        [
+            draw_detections(load_image(sample.image), found[index], classes, sample)
+            for found in columns.values()
+        ]
+        for index, sample in enumerate(samples)
+    ]
+    return _write_grid(rows, list(columns), path, title)
+
+
+def pairs_sheet(pairs: Sequence[DuplicatePair], path: Path) -> Path:
+    """Images that are alike, two in a row, written as PNG; the most alike ones, if there are many.
+
+    Args:
+        pairs: What is alike.
+        path: The PNG file.
+    """
+    shown = pairs[:_PAIRS]
+    rows = [[_tile(pair.first, pair), _tile(pair.second, pair)] for pair in shown]
+    title = f"{len(pairs)} images that are in two splits"
+    return _write_grid(rows, ["", ""], path, title)
+
+
+def _tile(image: str, pair: DuplicatePair) -> Image.Image:
+    try:
+        picture = Image.fromarray(load_image(Path(image)))
+    except DatasetInvalid:
+        # Moved since it was compared, or its name is no text.
+        picture = Image.new("RGB", (_TILE, _TILE), _BACKGROUND)
+    picture.thumbnail((_TILE, _TILE))
+    group = pair.first_group if image == pair.first else pair.second_group
+    words = f"{group}: {Path(image).name} ({pair.likeness})"
+    pen, font = ImageDraw.Draw(picture), font_for(12, words)
+    pen.rectangle(pen.textbbox((2, 2), words, font=font), fill=_BACKGROUND)
+    pen.text((2, 2), words, fill=_INK, font=font)
+    return picture
+
+
+def training_curves(history: Sequence["EpochFigures"], path: Path) -> Path:
+    """Loss over the epochs, and the accuracy on the val split where it was looked at, as PNG."""
+    # The object interface: no global state, no window system, usable in any thread.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [entry.epoch for entry in history]
+    left.plot(epochs, [entry.label_loss for entry in history], label="classification")
+    left.plot(epochs, [entry.box_loss for entry in history], label="box (GIoU)")
+    left.set(title="Training loss", xlabel="epoch", yscale="log")
+    left.legend()
+    looked = [(entry.epoch, entry.val) for entry in history if entry.val]
+    right.plot([e for e, _ in looked], [v.map50 for _, v in looked], "o-", label="mAP50")
+    right.plot([e for e, _ in looked], [v.map50_95 for _, v in looked], "o-", label="mAP50-95")
+    right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
+    right.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(path))
+    return path
+
+
+def _corners(box: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return x1, y1, max(x1, x2), max(y1, y2)
+
+
+def _write_grid(
+    rows: Sequence[Sequence[Image.Image]], headings: Sequence[str], path: Path, title: str
+) -> Path:
+    columns = max(1, len(headings))
+    heights = [max((tile.height for tile in row), default=0) for row in rows]
+    head = _HEADER * (bool(title) + any(headings))
+    width = columns * (_TILE + _GAP) + _GAP
+    height = head + _GAP + sum(heights) + _GAP * len(rows)
+    sheet = Image.new("RGB", (width, max(1, math.ceil(height))), _BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_GAP, 4), title, fill=_INK, font=font_for(15, title))
+    for column, heading in enumerate(headings):
+        corner = (_GAP + column * (_TILE + _GAP), head - _HEADER + 4)
+        pen.text(corner, heading, fill=_INK, font=font_for(15, heading))
+    top = head + _GAP
+    for row, tall in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (_GAP + column * (_TILE + _GAP), top))
+        top += tall + _GAP
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, "PNG")
+    return path

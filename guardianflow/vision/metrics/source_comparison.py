@@ -1,0 +1,78 @@
+"""A variant beside its source on the same labelled images, both as they are served."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.metrics.album import draw_album
+from guardianflow.vision.metrics.comparison import PairedComparison, compare
+from guardianflow.vision.metrics.detections import Seen, detect
+from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
+from guardianflow.vision.metrics.intervals import DRAWS
+from guardianflow.vision.metrics.pictures import comparison_sheet
+
+_PICTURED = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What was measured of both.
+
+    Attributes:
+        samples: The labelled images.
+        classes: Class names in the order of their indices.
+        source: The source's figures.
+        variant: The variant's.
+        seen: What each of them saw.
+    """
+
+    samples: Sequence[Sample]
+    classes: Sequence[str]
+    source: Evaluation
+    variant: Evaluation
+    seen: tuple[Seen, Seen]
+
+    def difference(self) -> PairedComparison:
+        """What the variant gains or loses, paired."""
+        return compare(*self.seen, self.samples, self.classes)
+
+    def draw(self, precision: str, folder: Path) -> None:
+        """Draw both on the first images, and what the variant found, missed and falsely showed."""
+        columns = {
+            f"{label} mAP50 {figures.map50:.3f}": seen.shown()[:_PICTURED]
+            for label, figures, seen in zip(
+                ("fp32", precision), (self.source, self.variant), self.seen, strict=True
+            )
+        }
+        sheet = folder / f"fp32-{precision}.png"
+        comparison_sheet(self.samples[:_PICTURED], columns, self.classes, sheet)
+        draw_album(self.seen[1], self.samples, self.classes, folder)
+
+
+def measure_beside(
+    source: Path,
+    variant: Path,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    on_progress: Callable[[int, int], None],
+) -> Beside:
+    """Let both look at every image.
+
+    Args:
+        source: Folder of the IR that the source serves.
+        variant: Folder of the IR that the variant serves.
+        samples: The labelled images.
+        classes: Class names in the order of their indices.
+        on_progress: Told images done, of how many; once through for each of the two.
+    """
+
+    def measure(folder: Path) -> tuple[Evaluation, Seen]:
+        detector = IrDetector(folder)
+        seen = Seen(detect(detector, samples, on_progress=on_progress), detector.thresholds)
+        figures = evaluate(seen.detections, samples, classes, seen.thresholds, draws=DRAWS)
+        return figures, seen
+
+    before, after = measure(source), measure(variant)
+    return Beside(samples, classes, before[0], after[0], (before[1], after[1]))

@@ -1,0 +1,186 @@
+"""Checkpoints of a training on this machine: whole or not there, and never those of other work.
+
+    HOME/training/*.lock             held by the one process that trains this scenario version
+    HOME/training/<work>/
+        epoch-000012.pt              the newest
+        epoch-000011.pt              the one before, should the newest turn out damaged
+        epoch-000010.pt.damaged      set aside, for whoever wants to know
+
+A file is a line with the sha256 of what follows, then plain tensors and values of `torch.save`,
+read without running any code. It is written under another name, flushed to the disk and renamed:
+after a power cut at any moment the folder holds the one before or the new one, complete.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from guardianflow.errors import DiskFull
+from guardianflow.machine.disk import remove_drafts, write_whole
+
+_MAGIC = b"guardianflow checkpoint 1 "
+_KEPT = 2
+_PAUSE_S = 0.5
+_ABANDONED_S = 30 * 24 * 3600
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is known after an epoch.
+
+    Attributes:
+        epoch: How many epochs are done.
+        state: Plain tensors and values.
+    """
+
+    epoch: int
+    state: Mapping[str, object]
+
+
+class Checkpoints:
+    """The checkpoints of one piece of work.
+
+    Args:
+        folder: Where they lie; made when the first is written.
+        work: Identity of the work: what else is found in the folder is not taken.
+    """
+
+    def __init__(self, folder: Path, work: str) -> None:
+        self.folder = folder
+        self.work = work
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Write one: complete, or not at all; those before the last two are removed.
+
+        Raises:
+            DiskFull: There is no room; it says from which epoch the work can go on.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_drafts(self.folder)
+        path = self.path(checkpoint.epoch)
+        buffer = io.BytesIO()
+        content = {"work": self.work, "epoch": checkpoint.epoch, "state": dict(checkpoint.state)}
+        torch.save(content, buffer)
+        payload = buffer.getbuffer()
+        head = _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+        try:
+            write_whole(path, head, payload)
+        except DiskFull as error:
+            raise error.keeping(self._safe()) from error
+        for old in self._files()[_KEPT:]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def adopt(self, file: Path, epoch: int) -> None:
+        """Take a checkpoint that was fetched from elsewhere; `load` will judge it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path(epoch), file.read_bytes())
+
+    def load(self) -> Checkpoint | None:
+        """The newest that can be used; a damaged or foreign one is set aside with a warning."""
+        for path in self._files():
+            try:
+                return self._read(path)
+            except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+                aside = path.with_name(f"{path.name}.damaged")
+                log.warning(
+                    "checkpoint %s cannot be used (%s); set aside as %s", path, error, aside
+                )
+                path.replace(aside)
+        return None
+
+    def _safe(self) -> str:
+        if epoch := self.newest():
+            return f"Epoch {epoch} is kept in {self.folder}; the training goes on after it."
+        return "No epoch was kept yet, and nothing was registered."
+
+    def newest(self) -> int:
+        """Epochs done according to the newest file, read or not; 0 if there is none."""
+        files = self._files()
+        return _epoch(files[0]) if files else 0
+
+    def path(self, epoch: int) -> Path:
+        """Where the checkpoint of an epoch lies, or would."""
+        return self.folder / f"epoch-{epoch:06d}.pt"
+
+    def remove(self) -> None:
+        """Remove them all: the work is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        """The newest first; drafts of killed processes are not among them."""
+        return sorted(self.folder.glob("epoch-*.pt"), reverse=True)
+
+    def _read(self, path: Path) -> Checkpoint:
+        head, _, payload = path.read_bytes().partition(b"\n")
+        if head != _MAGIC + hashlib.sha256(payload).hexdigest().encode():
+            raise ValueError("its content does not have the sha256 in its first line")
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if content["work"] != self.work:
+            raise ValueError(f"it belongs to other work ({content['work']})")
+        return Checkpoint(int(content["epoch"]), cast("Mapping[str, object]", content["state"]))
+
+
+def identify(*parts: object) -> str:
+    """The identity of a piece of work: of what it is made, by which code, with which torch.
+
+    Args:
+        parts: Values that can be written as JSON.
+    """
+    code = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(file.read_bytes())
+    content = json.dumps([*parts, torch.__version__, code.hexdigest()], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the checkpoints of work that nobody went on with for a month."""
+    for folder in parent.glob("*"):
+        if folder.is_dir() and time.time() - folder.stat().st_mtime > _ABANDONED_S:
+            log.info("removing checkpoints that nobody wanted for a month: %s", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sole_process(lock: Path, on_wait: Callable[[str], None]) -> Generator[None]:
+    """Wait until no other process of this machine has the lock, and hold it.
+
+    The kernel takes it back when its process dies, however that happens; the file stays.
+
+    Args:
+        lock: The file.
+        on_wait: Told who has it, again and again; may raise to give up.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+", encoding="utf-8") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                stream.seek(0)
+                on_wait(stream.read().strip() or "another process")
+                time.sleep(_PAUSE_S)
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}")
+        stream.flush()
+        yield
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem.removeprefix("epoch-"))
