@@ -24,7 +24,7 @@ from guardianflow.vision.data.dataset import Dataset, prepare_dataset
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector
-from guardianflow.vision.metrics.comparison import compare
+from guardianflow.vision.metrics.comparison import compare_seen
 from guardianflow.vision.metrics.detections import Seen, detect
 from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.metrics.latency import instruction_set
@@ -59,14 +59,14 @@ def measure(scenario: Scenario, folder: Path) -> dict[str, Any]:
     fitted = fit(
         scenario.training, dataset.samples("train"), dataset.samples("val"), dataset.classes
     )
-    plain = ir.save(ir.convert(fitted.detector, dataset.classes), folder / "fp32")
+    plain = ir.save(ir.convert_network(fitted.detector, dataset.classes), folder / "fp32")
     settings = scenario.quantization
     int8, making = make_int8(settings, plain, dataset, folder, lambda *_: None)
     beta = scenario.evaluation.beta
     ir.set_thresholds(int8, settle_thresholds(plain, dataset.samples("val"), beta=beta))
     before, after = (look(dataset, one, folder) for one in (plain, int8))
     samples = dataset.samples("test")
-    found = compare(before, after, samples, dataset.classes)
+    found = compare_seen(before, after, samples, dataset.classes)
     return {
         "scenario": f"{scenario.name} {scenario.version}",
         "images": found.images,

@@ -73,7 +73,7 @@ class Ours:
 
     def finish(self, run: Path) -> dict[str, object]:
         detector, classes = weights.load_weights(run / weights.FILE)
-        ir.save(ir.convert(detector, classes), run / "ir")
+        ir.save(ir.convert_network(detector, classes), run / "ir")
         return {"parameters": sum(value.numel() for value in detector.parameters())}
 
 

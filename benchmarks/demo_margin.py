@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.figures import RESULTS, Row, tell
 from deployments.demo import SCENARIO, WINDOW_IMAGES, WINDOW_SEED
 from guardianflow.health.figures import sample_figures
-from guardianflow.health.verdict import judge, rules_of
+from guardianflow.health.verdict import judge_window, rules_of
 from guardianflow.lifecycle.quantization.variants import make_int8
 from guardianflow.machine.servers import home
 from guardianflow.scenario import Light, Scenario
@@ -51,7 +51,7 @@ def make(scenario: Scenario, folder: Path) -> None:
     fitted = fit(
         scenario.training, dataset.samples("train"), dataset.samples("val"), dataset.classes
     )
-    fp32 = ir.save(ir.convert(fitted.detector, dataset.classes), folder / "fp32")
+    fp32 = ir.save(ir.convert_network(fitted.detector, dataset.classes), folder / "fp32")
     int8, _ = make_int8(scenario.quantization, fp32, dataset, folder, lambda *_: None)
     shown = settle_thresholds(fp32, dataset.samples("val"), beta=scenario.evaluation.beta)
     for plain, flavour in ((fp32, "fp32"), (int8, "int8")):
@@ -86,7 +86,9 @@ def look(folder: Path, models: Sequence[str]) -> list[dict[str, Any]]:
             seen = Seen(detect(detector, samples), detector.thresholds)
             figures = sample_figures(seen, samples, window.classes).figures(policy.confidence)
             objects = sum(len(sample.classes) for sample in samples)
-            said = judge(policy, rules_of(policy), figures, images=len(samples), objects=objects)
+            said = judge_window(
+                policy, rules_of(policy), figures, images=len(samples), objects=objects
+            )
             map50 = figures["map50"].model_dump()
             found.append({"model": model, "flavour": flavour, "verdict": said.verdict, **map50})
     return found

@@ -85,13 +85,13 @@ def make(width: int, size: int, folder: Path) -> Made:
     detector = Detector(DetectorShape(len(CLASSES), width, size)).eval()
     network = ExportedDetector(detector).eval()
     frames = frames_of(size, _CALIBRATION)
-    plain = {"fp32": ir.save(ir.convert(detector, CLASSES), folder / "fp32")}
+    plain = {"fp32": ir.save(ir.convert_network(detector, CLASSES), folder / "fp32")}
     with torch.inference_mode():
         _, scores = network(torch.from_numpy(frames[0][None]))
     best = np.sort(scores[0].numpy(), axis=0)[-_SHOWN // len(CLASSES)]
     limits = tuple(float(value) for value in best)
     for name, preset in _PRESETS.items():
-        quantized = compression.quantize(plain["fp32"], frames, preset)
+        quantized = compression.quantize_ir(plain["fp32"], frames, preset)
         plain[name] = ir.save(quantized, folder / name)
     for one in plain.values():
         ir.set_thresholds(one, limits)

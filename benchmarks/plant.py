@@ -26,7 +26,12 @@ from guardianflow.mlflow_store.registered_models import SOURCE_VERSION_TAG
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import Kind, Place, Record, ReleaseState
+from guardianflow.registry.release_state import (
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+    ReleaseState,
+)
 from guardianflow.registry.rotation.aliases import set_candidate
 from tests.servers import mlflow_server_on, postgres_server
 
@@ -159,18 +164,20 @@ def _experiment(client: MlflowClient) -> str:
         return found.experiment_id
 
 
-def _turn(name: ModelName, number: int, before: ReleaseState) -> Record:
+def _turn(name: ModelName, number: int, before: ReleaseState) -> OperationRecord:
     """A promotion of version 1 or 2, whichever is not champion."""
     champion = 2 - number % 2
     former = 3 - champion if number > 1 else None
     newest = min(number, 2)
     after = {
-        name.public: Place(champion, former, newest),
-        name.variant(FLAVOUR).public: Place(champion, former, newest, champion),
+        name.public: ProductionEntry(champion, former, newest),
+        name.variant(FLAVOUR).public: ProductionEntry(champion, former, newest, champion),
     }
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     token = uuid.uuid4().hex
-    return Record(0, Kind.PROMOTE, name.public, before, after, "bench", "bench", time, token)
+    return OperationRecord(
+        0, OperationKind.PROMOTE, name.public, before, after, "bench", "bench", time, token
+    )
 
 
 def fill_listing(database: str, models: int, versions: int, first: int = 0) -> None:

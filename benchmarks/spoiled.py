@@ -168,7 +168,7 @@ def _exported(good: Trained, spoil: Callable[[Detector], None]) -> Files:
     detector, classes = load_weights(weights)
     with torch.no_grad():
         spoil(detector)
-    return _files(ir.convert(detector, classes))
+    return _files(ir.convert_network(detector, classes))
 
 
 def _files(model: "ov.Model") -> Files:

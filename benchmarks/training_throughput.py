@@ -31,7 +31,7 @@ from guardianflow.vision.network.assignment import Truth, detection_loss
 from guardianflow.vision.network.batches import Batches
 from guardianflow.vision.network.checkpoint import Checkpoints
 from guardianflow.vision.network.detector import Detector, DetectorShape, make_grid
-from guardianflow.vision.network.device import Precision, choose_device, cpu_threads
+from guardianflow.vision.network.device import MixedPrecision, choose_device, cpu_threads
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.history import EpochFigures
 from guardianflow.vision.network.optimization import make_optimizer
@@ -100,7 +100,7 @@ def bare_time(settings: TrainingSettings, dataset: Dataset, steps: int) -> float
     detector = Detector(shape).to(device).to(memory_format=torch.channels_last).train()
     grid = make_grid(settings.image_size, device)
     optimizer = make_optimizer(detector, settings)
-    precision = Precision(device, settings.precision)
+    precision = MixedPrecision(device, settings.precision)
     first = 0.0
     with cpu_threads(settings.threads):
         for number, (images, truth) in enumerate(itertools.islice(itertools.cycle(kept), steps)):

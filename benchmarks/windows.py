@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardianflow.health.figures import Sampled, sample_figures, surely_better
-from guardianflow.health.verdict import Verdict, judge, rules_of
+from guardianflow.health.verdict import Verdict, judge_window, rules_of
 from guardianflow.scenario import HealthPolicy, Light, Scenario
 from guardianflow.vision.data.dataset import open_dataset, prepare_dataset
 from guardianflow.vision.data.sample import Sample
@@ -52,7 +52,7 @@ class Window:
 
     def verdict(self, policy: HealthPolicy) -> Verdict:
         """What it says by itself."""
-        return judge(
+        return judge_window(
             policy,
             rules_of(policy),
             self.ours.figures(policy.confidence),
@@ -84,7 +84,7 @@ def trained(wanted: Scenario, folder: Path) -> IrDetector:
     """A detector as it is deployed, from a scenario, without any server."""
     data = prepare_dataset(wanted.dataset, wanted.classes)
     fitted = fit(wanted.training, data.samples("train"), data.samples("val"), data.classes)
-    plain = ir.save(ir.convert(fitted.detector, data.classes), folder / "plain")
+    plain = ir.save(ir.convert_network(fitted.detector, data.classes), folder / "plain")
     settle_thresholds(plain, data.samples("val"), beta=wanted.evaluation.beta)
     return IrDetector(wrap(plain, folder / "edge"))
 

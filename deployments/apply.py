@@ -160,7 +160,7 @@ def deploy() -> None:
         raise Refused(f"`prefect deploy --all` failed:\n{result.stdout}\n{result.stderr}")
 
 
-def check(client: SyncPrefectClient, expected: Expected) -> list[str]:
+def find_differences(client: SyncPrefectClient, expected: Expected) -> list[str]:
     """What is wrong with the state of the server; empty when all is as described.
 
     A flow that does not import is deployed without a schema, and `prefect deploy` exits 0.
@@ -212,7 +212,7 @@ def apply(
         apply_pools(client)
         apply_blocks(force=force, former_mlflow=former_mlflow)
         deploy()
-        problems = check(client, Expected.read())
+        problems = find_differences(client, Expected.read())
     if problems:
         raise Refused(
             "The server is not as prefect.yaml describes: " + "; ".join(problems) + ".",

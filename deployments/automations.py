@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from guardianflow.errors import InputError
-from guardianflow.prefect_api.notifications import TOLD, Told
+from guardianflow.prefect_api.notifications import TOLD, Notification
 
 NOBODY = "none"
 """What the operator says who wants no messages."""
@@ -116,7 +116,7 @@ def _label(block: BlockDocument) -> str:
     return f"{kind}/{block.name}"
 
 
-def _describe(told: Told, block: UUID) -> AutomationCore:
+def _describe(told: Notification, block: UUID) -> AutomationCore:
     return AutomationCore(
         name=told.name,
         description=told.description,

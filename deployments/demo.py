@@ -371,7 +371,7 @@ def stop_on_termination() -> None:
         signal.signal(number, interrupt)
 
 
-def say(line: str) -> None:
+def tell(line: str) -> None:
     """Pass on what the servers' start and end have to say."""
     console.print(line, markup=False)
 
@@ -380,7 +380,7 @@ def _clear(state: Path) -> None:
     """Remove what the last demo left: the story begins on a fresh registry."""
     if state.is_dir():
         # `up --demo` may still run on it.
-        stop(state, say=say)
+        stop(state, say=tell)
     shutil.rmtree(state, ignore_errors=True)
 
 
@@ -407,7 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with locked(private_home() / "demo.lock", f"Another demo is at work on {state}."):
             _clear(state)
-            with running(state, say=say) as servers:
+            with running(state, say=tell) as servers:
                 os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
                 if wanted.seed is not None:
                     _set_seed(wanted.seed)

@@ -28,7 +28,7 @@ _PORTS = range(20_000, 32_768)
 
 
 @dataclass(frozen=True)
-class Record:
+class ProcessRecord:
     """One process that we started, recognisable after our own death.
 
     Attributes:
@@ -48,14 +48,14 @@ class Record:
         return recorded_process(self.pid, self.created)
 
     @classmethod
-    def read(cls, content: Mapping[str, Any]) -> "Record":
+    def read(cls, content: Mapping[str, Any]) -> "ProcessRecord":
         """One that was written, by whichever version: keys that we do not know are passed over."""
         return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
 def spawn(
     name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
-) -> Record:
+) -> ProcessRecord:
     """Start a background process in a group of its own; its output goes to `log`."""
     private_folder(log.parent)
     with append_to(log) as output, _interruptible():
@@ -68,7 +68,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Record(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
+    return ProcessRecord(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
 
 
 def trim_logs(folder: Path, limit: int = 8 * 2**20) -> None:
@@ -149,7 +149,7 @@ def marked(state_dir: Path) -> list[psutil.Process]:
     return found
 
 
-def strays(state_dir: Path, records: Iterable[Record]) -> list[psutil.Process]:
+def strays(state_dir: Path, records: Iterable[ProcessRecord]) -> list[psutil.Process]:
     """The processes of `state_dir` that no recorded, living process started."""
     kept: set[int] = set()
     for record in records:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from deployments.processes import Record
+from deployments.processes import ProcessRecord
 from deployments.state import State
 from guardianflow.errors import ServerUnreachable
 
@@ -78,7 +78,7 @@ def _answers(url: str) -> bool:
     return False
 
 
-def _not_up(record: Record, what: str) -> ServerUnreachable:
+def _not_up(record: ProcessRecord, what: str) -> ServerUnreachable:
     tail = "\n".join(Path(record.log).read_text(errors="replace").splitlines()[-15:])
     return ServerUnreachable(
         f"{record.name} {what}. The end of {record.log}:\n{tail}\n",

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from deployments import CHECKOUT
-from deployments.processes import MARK, Record
+from deployments.processes import MARK, ProcessRecord
 from guardianflow.machine.private import write_private
 from guardianflow.machine.servers import NO_TELEMETRY, STATE_FILE, Keys, home
 from guardianflow.stored import require_reader
@@ -35,7 +35,7 @@ class State:
 
     mlflow: str
     prefect: str
-    pids: Mapping[str, Record]
+    pids: Mapping[str, ProcessRecord]
     code: str = ""
 
     @classmethod
@@ -49,7 +49,7 @@ class State:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             require_reader(content, f"file {path}")
-            records = {name: Record.read(record) for name, record in content["pids"].items()}
+            records = {name: ProcessRecord.read(record) for name, record in content["pids"].items()}
             code = str(content.get("code", ""))
             return cls(content["mlflow"], content["prefect"], records, code)
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):

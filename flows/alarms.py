@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from flows.connection import AGAIN, connect
+from flows.connection import AGAIN, scenario_registry
 from flows.publishing import send_event
 from flows.rollback import show_incident, tell_of_rollback
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.monitoring.alarms import AlarmBook, Change, digest
+from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, digest
 from guardianflow.monitoring.pass_memory import Topic
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SERVERS = {Topic.RELEASES: "the MLflow server", Topic.ORCHESTRATOR: "the Prefect
 
 
 @task(name="tell", retries=2, retry_delay_seconds=3, **AGAIN)
-def tell(topic: Topic, change: Change, champions: Mapping[str, int]) -> None:
+def tell(topic: Topic, change: AlarmChange, champions: Mapping[str, int]) -> None:
     """Send what is new about a release or a server, and then remember that it was sent."""
     for finding in change.new:
         send_event(
@@ -49,7 +49,7 @@ def tell(topic: Topic, change: Change, champions: Mapping[str, int]) -> None:
                 message=_OVER[topic].format(change.base or SERVERS[topic]),
             ),
         )
-    AlarmBook(connect().client, topic).write(change)
+    AlarmBook(scenario_registry().client, topic).write(change)
 
 
 def tell_of_rescue(operation: "Operation") -> None:
@@ -72,5 +72,5 @@ def tell_of_rescue(operation: "Operation") -> None:
     if operation.kind != "rollback":
         return
     # The message on a rollback leads to this page.
-    show_incident(connect(), operation, "")
+    show_incident(scenario_registry(), operation, "")
     tell_of_rollback(operation, incident=incident)

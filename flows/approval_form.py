@@ -12,8 +12,8 @@ from pydantic import Field, SecretStr, ValidationError, create_model
 from guardianflow.promotion.approval import Answer, Proof
 from guardianflow.promotion.form import decision_text, decision_title, form_text, until
 from guardianflow.promotion.proposal import Proposal
-from guardianflow.promotion.question import MAX_WRONG_CODES, Standing
-from guardianflow.promotion.recorded_messages import in_words, void_in_words
+from guardianflow.promotion.question import MAX_WRONG_CODES, QuestionStatus
+from guardianflow.promotion.recorded_messages import recorded_in_words, void_in_words
 from guardianflow.wording.language import Language, say
 
 _FIELDS = ("decision", "approver", "reason")
@@ -21,7 +21,7 @@ _TOO_SHORT = {"approver": "the name is too short", "reason": "the reason is too 
 
 
 def answer_form(
-    proposal: Proposal, standing: Standing, page: str = "", why: str = "", complaint: str = ""
+    proposal: Proposal, standing: QuestionStatus, page: str = "", why: str = "", complaint: str = ""
 ) -> type[RunInput]:
     """The form for one more answer.
 
@@ -77,14 +77,14 @@ def unusable(error: ValidationError) -> str:
 
 
 def notes(
-    standing: Standing, why: str, complaint: str, language: Language = Language.EN
+    standing: QuestionStatus, why: str, complaint: str, language: Language = Language.EN
 ) -> list[str]:
     """What is to be known of earlier answers, for the form and for the message that it waits."""
     said: list[str] = []
     if why:
         said.append(say(language, "form.anew", why=void_in_words(why, language).rstrip(".")))
     if complaint:
-        said.append(say(language, "form.unusable", why=in_words(complaint, language)))
+        said.append(say(language, "form.unusable", why=recorded_in_words(complaint, language)))
     if wrong := sum(answer.wrong_code for answer in standing.answers):
         said.append(say(language, "form.wrong_codes", wrong=wrong, most=MAX_WRONG_CODES))
     if standing.counted:

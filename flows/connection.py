@@ -84,7 +84,7 @@ def limits_in_blocks(name: str, version: str) -> Scenario | None:
         return None
 
 
-def connect(scenario: str | None = None) -> "ModelRegistryManager":
+def scenario_registry(scenario: str | None = None) -> "ModelRegistryManager":
     """The registry of a scenario's credentials, or of the default ones.
 
     Address and account come from a saved block, never from a parameter. A scenario may have an

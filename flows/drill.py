@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.connection import AGAIN, connect, run_token
+from flows.connection import AGAIN, run_token, scenario_registry
 from flows.parameters import PublicModelName
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_table
 from guardianflow.errors import DrillFailed, Refused
@@ -54,7 +54,7 @@ def rehearse(model_name: str) -> str:
     """
     from guardianflow.monitoring import drill
 
-    registry = connect()
+    registry = scenario_registry()
     try:
         report = drill.drill(registry, model_name, on_progress=ProgressBar())
     except DrillFailed as failed:

@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 
-from flows.connection import AGAIN, connect, limits_in_blocks, run_token
+from flows.connection import AGAIN, limits_in_blocks, run_token, scenario_registry
 from flows.parameters import CameraName, Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
@@ -39,7 +39,7 @@ def check_health(
     Returns:
         HEALTHY, FAILING or INCONCLUSIVE.
     """
-    told = measure(model_name, window, camera)
+    told = measure_window(model_name, window, camera)
     tell_of_health(told, incident)
     return told["verdict"]
 
@@ -64,11 +64,11 @@ def described(report: HealthReport) -> dict[str, Any]:
 
 
 @task(name="measure-window", retries=3, retry_delay_seconds=10, **AGAIN)
-def measure(model_name: str, window: str, camera: str) -> dict[str, Any]:
+def measure_window(model_name: str, window: str, camera: str) -> dict[str, Any]:
     """Measure, keep the report in MLflow and show it."""
     from guardianflow.health import window as windows
 
-    registry = connect()
+    registry = scenario_registry()
     report = windows.check_health(
         registry,
         model_name,

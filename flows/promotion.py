@@ -30,11 +30,11 @@ from pydantic import SecretStr, ValidationError
 
 from flows.approval_form import answer_form, given_answer, notes, unusable
 from flows.connection import (
-    connect,
     mirror_policy,
     patient,
     patient_with_blocks,
     run_token,
+    scenario_registry,
     today_in_blocks,
 )
 from flows.parameters import ModelVersion, PublicModelName, Text
@@ -53,8 +53,8 @@ from guardianflow.prefect_api.flowruns import ENDED
 from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.promotion.form import expired_sentence, outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
-from guardianflow.promotion.question import MAX_WRONG_CODES, Question, Standing
-from guardianflow.promotion.recorded_messages import in_words, void_in_words
+from guardianflow.promotion.question import MAX_WRONG_CODES, Question, QuestionStatus
+from guardianflow.promotion.recorded_messages import recorded_in_words, void_in_words
 from guardianflow.wording.language import Language, say
 from guardianflow.wording.markdown import Markdown, plain, prose
 
@@ -127,7 +127,7 @@ class Round:
     number: int
     version: int | None
     proposal: Proposal | None = None
-    standing: Standing | None = None
+    standing: QuestionStatus | None = None
     page: str = ""
     void: str = ""
 
@@ -172,7 +172,7 @@ def open_round(
         return Round(number, version, void=question.void(error.message))
     if proposal.changes_nothing:
         return Round(number, proposal.version, proposal)
-    standing = question.standing(proposal)
+    standing = question.status(proposal)
     return Round(number, proposal.version, proposal, standing, _show(registry, proposal))
 
 
@@ -181,7 +181,7 @@ def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
 
     One that cannot be used costs nobody an answer: the rules by which was asked go on counting.
     """
-    registry = connect()
+    registry = scenario_registry()
     try:
         mirror_policy(registry)
     except InputError as error:
@@ -239,12 +239,14 @@ def settle(round_: Round, why: str) -> State[Any] | str:
         return over("Expired", expired_sentence(proposal, expired), str(expired))
 
 
-def _settle(round_: Round, proposal: Proposal, standing: Standing, why: str) -> State[Any] | str:
+def _settle(
+    round_: Round, proposal: Proposal, standing: QuestionStatus, why: str
+) -> State[Any] | str:
     """As `settle` does; ApprovalExpired where no answer came in time."""
     while standing.decision is None and not standing.void:
         if standing.exhausted:
             language, complaint = proposal.language, standing.complaint
-            words = in_words(complaint, language)
+            words = recorded_in_words(complaint, language)
             said = say(language, "ended.codes", most=MAX_WRONG_CODES, why=words)
             recorded = f"{MAX_WRONG_CODES} one-time codes were wrong: {complaint}."
             return over("Void", said, recorded)
@@ -279,7 +281,7 @@ def over(name: str, said: str, recorded: str) -> State[Any]:
 
 
 def ask(
-    number: int, proposal: Proposal, standing: Standing, page: str, why: str
+    number: int, proposal: Proposal, standing: QuestionStatus, page: str, why: str
 ) -> tuple[Answer, SecretStr]:
     """Wait for a person's answer; one that cannot be used is asked for again.
 
@@ -321,7 +323,7 @@ def _wait_for(form: type[RunInput], key: str, until: datetime) -> RunInput:
 @task(name="take-answer", **_PATIENCE)
 def take_answer(
     number: int, proposal: Proposal, which: int, answer: Answer, code: SecretStr
-) -> Standing:
+) -> QuestionStatus:
     """Take down an answer, and whether it counts; the code is checked and kept nowhere."""
     _, question = _question(number)
     standing = question.take(proposal, which, answer, code.get_secret_value())
@@ -331,7 +333,7 @@ def take_answer(
 
 
 @task(name="decide", **_LONG_PATIENCE)
-def decide_promotion(number: int, proposal: Proposal, standing: Standing) -> tuple[str, str]:
+def decide_promotion(number: int, proposal: Proposal, standing: QuestionStatus) -> tuple[str, str]:
     """Carry out the answers, once however often this is tried.
 
     A scenario's block that is wrong just now voids no answer: it is read again, for five minutes.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
 
-from flows.connection import AGAIN, connect, load_version
+from flows.connection import AGAIN, load_version, scenario_registry
 from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
 from flows.publishing import (
     ProgressBar,
@@ -67,7 +67,7 @@ def quantize_model(
     """Make a variant and measure it beside its source, or find that it was made before."""
     from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
 
-    registry = connect(scenario.name)
+    registry = scenario_registry(scenario.name)
     source = model_version or choose_source(registry, scenario)
     get_run_logger().info("quantizing %s version %d", scenario.model_name, source)
     show = ProgressBar()
@@ -86,7 +86,7 @@ def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
     """Register the variant as @candidate and show what quantization cost and gained."""
     from guardianflow.lifecycle.quantization import QuantizationRunner
 
-    registry = connect(scenario.name)
+    registry = scenario_registry(scenario.name)
     precision = quantized.cost.precision
     runner = QuantizationRunner(scenario, registry, quantized.source_version, precision=precision)
     quantized = runner.register(quantized)

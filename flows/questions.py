@@ -12,15 +12,15 @@ event comes first: a process that is killed before the end tells twice rather th
 import logging
 from datetime import UTC, datetime
 
-from flows.connection import connect, mirror_policy
+from flows.connection import mirror_policy, scenario_registry
 from flows.publishing import send_event
 from guardianflow.errors import InputError, LedgerDamaged, StoredUnreadable
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.prefect_api.control import PROMOTION, Orchestrator
 from guardianflow.prefect_api.flowruns import FlowRunInfo
 from guardianflow.promotion import expire, was_decided
-from guardianflow.promotion.question import OpenQuestion, open_questions
+from guardianflow.promotion.question import UnansweredQuestion, open_questions
 from guardianflow.registry import ModelRegistryManager
 
 # Of our modules: it is told in the flow run, and there need not be one.
@@ -37,7 +37,7 @@ def copy_policy() -> list[Finding]:
         What is wrong with the policy: it keeps the pass from nothing else.
     """
     try:
-        if mirror_policy(connect()):
+        if mirror_policy(scenario_registry()):
             log.info("copied the approval policy to MLflow")
     except LedgerDamaged:
         # What carries it is gone, which the pass tells.
@@ -45,7 +45,7 @@ def copy_policy() -> list[Finding]:
     except InputError as error:
         message = f"{error.message} The rules that MLflow has go on counting."
         log.error("%s %s", message, error.remedy)
-        return [Finding("", Code.POLICY_UNUSABLE, Severity.ERROR, message, error.remedy)]
+        return [Finding("", FindingCode.POLICY_UNUSABLE, Severity.ERROR, message, error.remedy)]
     return []
 
 
@@ -55,7 +55,7 @@ def look_at_questions(now: datetime | None = None) -> list[str]:
     Args:
         now: The time of the pass.
     """
-    registry = connect()
+    registry = scenario_registry()
     try:
         waiting = open_questions(registry.client)
     except LedgerDamaged:
@@ -76,7 +76,10 @@ def look_at_questions(now: datetime | None = None) -> list[str]:
 
 
 def _look_at(
-    registry: ModelRegistryManager, question: OpenQuestion, run: FlowRunInfo | None, now: datetime
+    registry: ModelRegistryManager,
+    question: UnansweredQuestion,
+    run: FlowRunInfo | None,
+    now: datetime,
 ) -> str | None:
     if run is not None and run.orphaned and (run.waiting or _GONE in run.message):
         return _ask_anew(registry, question, run)
@@ -91,7 +94,7 @@ def _look_at(
     return _end(registry, question, _why(run))
 
 
-def _end(registry: ModelRegistryManager, question: OpenQuestion, why: str) -> str:
+def _end(registry: ModelRegistryManager, question: UnansweredQuestion, why: str) -> str:
     """Tell that nobody decided, and close the question."""
     asked = question.asked
     message = f"Nobody decided about {asked.model_name} version {asked.version}: {why}."
@@ -102,7 +105,7 @@ def _end(registry: ModelRegistryManager, question: OpenQuestion, why: str) -> st
     return message
 
 
-def _is_asked_again(question: OpenQuestion) -> bool:
+def _is_asked_again(question: UnansweredQuestion) -> bool:
     """Whether another request for the same version is under way: then it is not expired."""
     asked, orchestrator = question.asked, Orchestrator()
     return any(
@@ -113,7 +116,7 @@ def _is_asked_again(question: OpenQuestion) -> bool:
 
 
 def _ask_anew(
-    registry: ModelRegistryManager, question: OpenQuestion, run: FlowRunInfo
+    registry: ModelRegistryManager, question: UnansweredQuestion, run: FlowRunInfo
 ) -> str | None:
     """Ask once more where the deployment was deleted and made again: the old run resumes never.
 
@@ -144,7 +147,7 @@ def _ask_anew(
     return message
 
 
-def _remind(question: OpenQuestion) -> str | None:
+def _remind(question: UnansweredQuestion) -> str | None:
     """Tell once that the last day of a question has begun."""
     if question.reminded:
         return None
@@ -158,7 +161,7 @@ def _remind(question: OpenQuestion) -> str | None:
     return message
 
 
-def _tell(event: EventName, question: OpenQuestion, message: str) -> None:
+def _tell(event: EventName, question: UnansweredQuestion, message: str) -> None:
     asked = question.asked
     payload = ModelEvent(
         model=asked.model_name,

@@ -20,7 +20,7 @@ from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.alarms import SERVERS, tell, tell_of_rescue
-from flows.connection import connect
+from flows.connection import scenario_registry
 from flows.old_runs import forget_old_runs
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
@@ -29,7 +29,7 @@ from flows.retention import forget_pictures
 from flows.status_page import refresh_status
 from flows.watch import watch_health, watch_orchestrator, watch_silence
 from guardianflow.mlflow_store.client import check_that_it_works
-from guardianflow.monitoring.alarms import AlarmBook, Change, compare
+from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, find_change
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity
 from guardianflow.monitoring.pass_memory import Topic
 from guardianflow.wording.markdown import plain, prose
@@ -68,7 +68,7 @@ def reconcile(
     said += look_at_questions()
     others += policy if model_name else watch_orchestrator(result.champions, policy)
     others = [finding for finding in others if finding.severity is not Severity.NOTE]
-    show(result, others)
+    publish_state(result, others)
     if model_name is None:
         refresh_status(others)
         forget_pictures()
@@ -81,11 +81,13 @@ def reconcile(
     return Completed(name="Mended" if result.changed or said else "AllWell", message=message)
 
 
-def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliation, list[Change]]":
+def look(
+    model_name: str | None, files: FileCheck | None
+) -> "tuple[Reconciliation, list[AlarmChange]]":
     """Look, mend, and compare what is found with what was reported before."""
     from guardianflow.monitoring import reconciliation
 
-    registry = connect()
+    registry = scenario_registry()
     # MLflow's client would ask a stuck database again for minutes, and nobody be told.
     check_that_it_works(registry.client.tracking_uri)
     reported = AlarmBook(registry.client).read()
@@ -100,13 +102,13 @@ def look(model_name: str | None, files: FileCheck | None) -> "tuple[Reconciliati
         gone = reported.keys() - result.releases - {""}
         looked |= dict.fromkeys(gone, FileCheck.SHA256)
     changes = [
-        compare(base, reported.get(base, {}), result.alarms_of(base), closeness)
+        find_change(base, reported.get(base, {}), result.alarms_of(base), closeness)
         for base, closeness in looked.items()
     ]
     return result, [change for change in changes if change]
 
 
-def show(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
+def publish_state(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
     """Keep one page in the Prefect UI that says how things stand; written when that changes."""
     lines = ["# Releases"]
     for topic, findings in ((Topic.RELEASES, result.alarms), (Topic.ORCHESTRATOR, others)):

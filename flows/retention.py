@@ -11,7 +11,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 
-from flows.connection import connect
+from flows.connection import scenario_registry
 from flows.publishing import evidence_key
 from guardianflow.errors import GuardianflowError, LedgerDamaged
 from guardianflow.monitoring.retention import Overdue, delete_pictures, find_overdue, mark_deleted
@@ -24,7 +24,7 @@ _PAGE = 200
 
 def forget_pictures() -> int:
     """Delete what is overdue; of how many promotions. One that cannot be is said and left."""
-    client, deleted = connect().client, 0
+    client, deleted = scenario_registry().client, 0
     overdue = find_overdue(client, datetime.now(UTC))
     if not overdue:
         return 0

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
-from flows.connection import AGAIN, connect, run_token
+from flows.connection import AGAIN, run_token, scenario_registry
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page
 from guardianflow.errors import InputError, Refused, VersionNotReady
@@ -87,7 +87,7 @@ def answer(report: str, message: str) -> None:
     from guardianflow.health.report import note_answer
 
     with suppress(VersionNotReady):
-        note_answer(connect(), report, message)
+        note_answer(scenario_registry(), report, message)
 
 
 @task(name="roll-back", retries=5, retry_delay_seconds=3, **AGAIN)
@@ -99,7 +99,7 @@ def roll_back(
     Returns:
         The operation of this flow run, None where it changed nothing; and what to say.
     """
-    registry = connect()
+    registry = scenario_registry()
     # On a second attempt the operation that is found may well be our own, whose answer was lost.
     first = task_run.run_count <= 1
     before = registry.release(model_name).inspect().head.seq if first else 0

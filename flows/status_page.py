@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from prefect.artifacts import Artifact
 
-from flows.connection import connect
+from flows.connection import scenario_registry
 from flows.publishing import show_table
 from guardianflow.health.verdict import Verdict
-from guardianflow.monitoring.findings import Code, Finding
+from guardianflow.monitoring.findings import Finding, FindingCode
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.notifications import STATUS_PAGE
 from guardianflow.wording.markdown import Markdown, cell, plain, prose, table, unescaped
@@ -37,10 +37,12 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
 
     last = cast("Artifact | None", Artifact.get(STATUS_PAGE))
     before = _rows(last) if last else None
-    silent = [finding.model for finding in others if finding.code is Code.SILENT]
-    rows = overview(connect(), Orchestrator().pending(), before or (), silent=silent)
+    silent = [finding.model for finding in others if finding.code is FindingCode.SILENT]
+    rows = overview(scenario_registry(), Orchestrator().pending(), before or (), silent=silent)
     wrong = [
-        f"**{prose(f.message)}** {prose(f.remedy)}" for f in others if f.code is not Code.SILENT
+        f"**{prose(f.message)}** {prose(f.remedy)}"
+        for f in others
+        if f.code is not FindingCode.SILENT
     ]
     about = "\n\n".join([*wrong, *_for_people(rows), "\n".join(_in_words(rows)), _ABOUT])
     shown = [

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
 
-from flows.connection import AGAIN, connect, load_version
+from flows.connection import AGAIN, load_version, scenario_registry
 from flows.parameters import ScenarioDocument, ScenarioVersionName
 from flows.publishing import (
     ProgressBar,
@@ -55,7 +55,7 @@ def train_model(scenario: Scenario) -> "TrainedModel":
     """Fit the detector, or find that it was fitted before."""
     from guardianflow.lifecycle.training import TrainingRunner
 
-    registry = connect(scenario.name)
+    registry = scenario_registry(scenario.name)
     show = ProgressBar()
     runner = TrainingRunner(
         scenario, registry, on_progress=lambda p: show(p.step, p.done, p.total, p.message)
@@ -71,7 +71,7 @@ def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
     """Register the model as @candidate and show its figures."""
     from guardianflow.lifecycle.training import TrainingRunner
 
-    registry = connect(scenario.name)
+    registry = scenario_registry(scenario.name)
     registered = TrainingRunner(scenario, registry).register(trained)
     version = registered.version
     if version is None:

@@ -7,13 +7,13 @@ from prefect import get_run_logger
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.connection import connect, limits_in_blocks
+from flows.connection import limits_in_blocks, scenario_registry
 from flows.health import described, tell_of_health
 from flows.publishing import artifact_key, show_page
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.links import run_link
 from guardianflow.monitoring.alarms import AlarmBook, compare_all
-from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Topic
 from guardianflow.prefect_api.control import ROLLBACK, Orchestrator
 from guardianflow.wording.markdown import prose
@@ -30,7 +30,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     from guardianflow.health.box_reports import judge_new
     from guardianflow.health.unanswered import unanswered
 
-    registry = connect()
+    registry = scenario_registry()
     said: list[str] = []
     for report in judge_new(registry, limits_in_blocks):
         told = described(report)
@@ -60,7 +60,7 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
     """Tell of champions that nobody reports about, and when somebody does again; all that are."""
     from guardianflow.monitoring.silence import find_silent
 
-    client = (registry := connect()).client
+    client = (registry := scenario_registry()).client
     reported = AlarmBook(client, Topic.SILENCE).read()
     told = {known for memory in reported.values() for known in memory}
     silent = find_silent(registry, champions, told=told, today=limits_in_blocks)
@@ -84,10 +84,10 @@ def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = (
         return list(also)
     found = [*also, *examine_machinery(Orchestrator().machinery(), datetime.now(UTC))]
     # This one is made: that it is late, or that the one before failed, is no news any more.
-    over = (Code.PASS_LATE, Code.PASS_FAILED)
+    over = (FindingCode.PASS_LATE, FindingCode.PASS_FAILED)
     found = [finding for finding in found if finding.code not in over]
     errors = [finding for finding in found if finding.severity is Severity.ERROR]
-    reported = AlarmBook(connect().client, Topic.ORCHESTRATOR).read()
+    reported = AlarmBook(scenario_registry().client, Topic.ORCHESTRATOR).read()
     for change in compare_all(reported, errors):
         tell(Topic.ORCHESTRATOR, change, champions)
     return found

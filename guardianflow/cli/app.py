@@ -97,9 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _tell_unforeseen(error: Exception, *, as_json: bool) -> int:
     """Tell an error that is none of ours, and return the exit code: the disk's, or a defect."""
-    from guardianflow.machine.disk import told
+    from guardianflow.machine.disk import disk_error
 
-    of_disk = told(error) if isinstance(error, OSError) else None
+    of_disk = disk_error(error) if isinstance(error, OSError) else None
     if of_disk is not None:
         print_error(of_disk.to_json(), as_json=as_json)
         return of_disk.exit_code

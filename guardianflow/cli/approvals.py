@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_orchestrator
-from guardianflow.cli.output import JsonFlag, print_result, say, stdout
+from guardianflow.cli.output import JsonFlag, print_result, remark, stdout
 from guardianflow.errors import AnswerInvalid, NothingWaiting
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def pending(as_json: JsonFlag = False) -> None:
         for one in under_way:
             # What was measured has a headline.
             doing = "is being carried out" if one.headline else "is being measured"
-            say(f"{_in_words(one)} {doing}, or waits for a worker: {one.url}")
+            remark(f"{_in_words(one)} {doing}, or waits for a worker: {one.url}")
         for w in waiting:
             stdout.print(f"[bold]{w.model_name} version {w.version}[/]", soft_wrap=True)
             stdout.print(f"  {w.headline}", soft_wrap=True, markup=False)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from guardianflow.cli.output import JsonFlag, print_result, say, stdout
+from guardianflow.cli.output import JsonFlag, print_result, remark, stdout
 
 NameArgument = Annotated[str, typer.Argument(help="The name that the person answers with.")]
 
@@ -38,8 +38,8 @@ def add(name: NameArgument, as_json: JsonFlag = False) -> None:
 
         segno.make(made.uri, error="l").terminal(compact=True)
         stdout.print(made.uri, soft_wrap=True, markup=False)
-        say(f"{made.name} is enrolled in {path}; the code is shown this once.")
-        say("Every release worker needs the same file.")
+        remark(f"{made.name} is enrolled in {path}; the code is shown this once.")
+        remark("Every release worker needs the same file.")
     print_result({"name": made.name, "uri": made.uri, "file": str(path)}, as_json=as_json)
 
 
@@ -67,5 +67,5 @@ def remove(name: NameArgument, as_json: JsonFlag = False) -> None:
     gone = dismiss(path, name)
     if not as_json:
         stdout.print(f"{gone} is not enrolled any more", markup=False)
-        say("Take them out of the file of every release worker.")
+        remark("Take them out of the file of every release worker.")
     print_result({"name": gone, "file": str(path)}, as_json=as_json)

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli import dataset_making
-from guardianflow.cli.output import JsonFlag, Meter, meter, print_result, print_table, say, stdout
+from guardianflow.cli.output import (
+    JsonFlag,
+    Meter,
+    meter,
+    print_result,
+    print_table,
+    remark,
+    stdout,
+)
 from guardianflow.errors import InputError
-from guardianflow.vision.data.rules import ALIKE, Code
+from guardianflow.vision.data.rules import ALIKE, FaultCode
 
 if TYPE_CHECKING:
     from guardianflow.vision.data.checker import Checked
     from guardianflow.vision.data.contamination import DuplicatePair
-    from guardianflow.vision.data.findings import Finding
+    from guardianflow.vision.data.findings import DataFinding
 
 _BAD_INPUT = 2
 
@@ -29,7 +37,7 @@ class Use(StrEnum):
 
 
 # A window is measured on, as what was trained before is: nothing is learned from it.
-_TOLERATED: Mapping[Use, tuple[Code, ...]] = {Use.TRAINING: (), Use.WINDOW: ALIKE}
+_TOLERATED: Mapping[Use, tuple[FaultCode, ...]] = {Use.TRAINING: (), Use.WINDOW: ALIKE}
 _NEEDS = {Use.TRAINING: ("train", "val", "test"), Use.WINDOW: ("test",)}
 _WORDS = {Use.TRAINING: "training", Use.WINDOW: "check-health"}
 
@@ -83,7 +91,7 @@ def check(
     if report is not None:
         _require_place(report)
     mapping = _mapping(mapped or (), wanted)
-    tolerated = {*_TOLERATED[use], *((Code.IMAGE_NEARLY_TWICE,) if near_known else ())}
+    tolerated = {*_TOLERATED[use], *((FaultCode.IMAGE_NEARLY_TWICE,) if near_known else ())}
     with meter(quiet=as_json) as show:
         checked, pairs = _check(path, wanted, mapping, root, use, tolerated, against, show)
         if report is not None:
@@ -120,7 +128,7 @@ def _check(
     mapping: dict[str, str],
     root: Path | None,
     use: Use,
-    tolerated: Collection[Code],
+    tolerated: Collection[FaultCode],
     against: Path | None,
     show: Meter,
 ) -> tuple["Checked", tuple["DuplicatePair", ...]]:
@@ -229,7 +237,7 @@ def _tell(checked: "Checked", wrong: int, use: Use, report: Path | None) -> None
         rows = [[name, *(one.boxes[name] for one in figures.values())] for name in checked.classes]
         print_table(root, ["", *figures], [images, *rows])
     counts: Counter[str] = Counter()
-    first: dict[str, Finding] = {}
+    first: dict[str, DataFinding] = {}
     listed = in_order(checked.findings)
     for one in listed:
         first.setdefault(one.code, one)
@@ -250,7 +258,7 @@ def _tell(checked: "Checked", wrong: int, use: Use, report: Path | None) -> None
     judged = "not to be used as it is" if wrong else f"can be used for {_WORDS[use]}"
     odd = len(listed) - wrong
     stdout.print(f"{_counted(wrong, 'error')}, {_counted(odd, 'warning')}: {judged}")
-    say(f"report: {report}" if report else "--report FILE.html shows each with its picture")
+    remark(f"report: {report}" if report else "--report FILE.html shows each with its picture")
 
 
 def _counted(count: int, word: str) -> str:

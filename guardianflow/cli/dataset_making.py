@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, say
+from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, remark
 from guardianflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def convert(
     _tell(made, to, seed=seed, near_known=near_known, as_json=as_json, **extra)
     if not as_json:
         for what, count in made.left_out.items():
-            say(f"left out: {count} {what}")
+            remark(f"left out: {count} {what}")
 
 
 def _shares(val: float, test: float, seed: int) -> "Shares":
@@ -151,9 +151,11 @@ def _tell(
     print_table(readable(to), ["", *counts], [images, *rows])
     if made.moved:
         leave = "" if near_known else "; --near-known leaves what only looks alike where it was"
-        say(f"images that changed split, to where most of the same picture is: {made.moved}{leave}")
+        remark(
+            f"images that changed split, to where most of the same picture is: {made.moved}{leave}"
+        )
     if made.drawn:
-        say(f"drawn with seed {seed}: {', '.join(made.drawn)}")
+        remark(f"drawn with seed {seed}: {', '.join(made.drawn)}")
     known = ("--near-known",) if near_known else ()
     check = typed("guardianflow", "dataset", "check", to, *known)
-    say(f"next: {check} --report check.html")
+    remark(f"next: {check} --report check.html")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, say, stdout
+from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, remark, stdout
 from guardianflow.errors import DrillFailed
 from guardianflow.names import ModelName
 
@@ -65,4 +65,4 @@ def _show(report: "DrillReport") -> None:
         ],
     )
     for warning in report.warnings:
-        say(f"  note: {warning}", style="yellow")
+        remark(f"  note: {warning}", style="yellow")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
+from guardianflow.cli.output import JsonFlag, meter, print_result, remark, stdout
 from guardianflow.errors import DatasetInvalid, NoCandidate
 from guardianflow.names import ModelName
 
@@ -76,7 +76,7 @@ def export_errors(
             markup=False,
         )
         if made.images:
-            say(f"next: correct its labels, then guardianflow dataset check {made.folder}")
+            remark(f"next: correct its labels, then guardianflow dataset check {made.folder}")
     print_result(
         {"model_name": info.name, "version": info.version, **made.model_dump()}, as_json=as_json
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_result, say, stdout
+from guardianflow.cli.output import JsonFlag, meter, print_result, remark, stdout
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
@@ -218,11 +218,11 @@ def _tell(
             markup=False,
         )
         boxes = f", boxes as {origin.boxes}" if origin.boxes else ""
-        say(
+        remark(
             f"read as {origin.layout}{boxes}, {origin.size} px, pixels {origin.input_range} "
             f"{origin.channel_order}; licence: {origin.licence or 'not stated in the file'}"
         )
-        say(f"next: guardianflow run {scenario} --type quant --version {version}")
+        remark(f"next: guardianflow run {scenario} --type quant --version {version}")
     print_result(
         {
             "model_name": name,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, print_result, say, stdout
+from guardianflow.cli.output import JsonFlag, print_result, remark, stdout
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def measure(
             soft_wrap=True,
         )
         if done.reused:
-            say("measured on such a machine before; --again measures anew")
+            remark("measured on such a machine before; --again measures anew")
     print_result(
         {
             "model_name": done.name,

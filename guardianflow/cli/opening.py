@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from guardianflow.cli.output import say
+from guardianflow.cli.output import remark
 from guardianflow.errors import InputError
 from guardianflow.machine.servers import Servers, use_servers
 
@@ -27,7 +27,7 @@ def open_registry(*, quiet: bool = False) -> "ModelRegistryManager":
     if not servers.mlflow:
         raise InputError("No MLflow server is named.", remedy=_REMEDY)
     if not quiet:
-        say(servers.describe(), style="dim")
+        remark(servers.describe(), style="dim")
     from guardianflow.registry import ModelRegistryManager
 
     return ModelRegistryManager(servers.mlflow)
@@ -44,7 +44,7 @@ def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
     if not servers.prefect:
         raise InputError("No Prefect server is named.", remedy=_REMEDY)
     if not quiet:
-        say(servers.describe(), style="dim")
+        remark(servers.describe(), style="dim")
     from guardianflow.prefect_api.control import Orchestrator
 
     orchestrator = Orchestrator(servers.prefect)
@@ -55,7 +55,7 @@ def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
 def warn_of_waiting(orchestrator: "Orchestrator", deployment: str) -> None:
     """Say why nothing begins what was submitted, where no worker is there for it."""
     if why := orchestrator.why_it_waits(deployment):
-        say(f"note: the flow run waits, for {why}", style="yellow")
+        remark(f"note: the flow run waits, for {why}", style="yellow")
 
 
 def ui_address(servers: Servers) -> str | None:

@@ -61,7 +61,7 @@ class Meter(Protocol):
         ...
 
 
-def say(text: str, *, style: str | None = None) -> None:
+def remark(text: str, *, style: str | None = None) -> None:
     """A remark for people; never on stdout, where a program may be listening."""
     stderr.print(escape(text), style=style, soft_wrap=True)
 
@@ -149,7 +149,7 @@ def meter(*, quiet: bool) -> Generator[Meter, None, None]:
         def line(step: str, done: int, total: int) -> None:
             if step not in seen:
                 seen.add(step)
-                say(f"{step} ({total})" if done < total else step)
+                remark(f"{step} ({total})" if done < total else step)
 
         yield line
         return

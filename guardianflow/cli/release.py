@@ -25,7 +25,7 @@ from guardianflow.cli.output import (
     print_gate,
     print_result,
     print_table,
-    say,
+    remark,
     stdout,
 )
 from guardianflow.errors import GateFailed, InputError
@@ -123,7 +123,7 @@ def promote(
         _say_outcome(proposal, f"{public} version {proposal.version}: {outcome}", as_json=as_json)
         return
     if not confirmed(f"Promote {public} version {proposal.version}?", yes=yes or as_json):
-        say("nothing was changed")
+        remark("nothing was changed")
         return
     _carry_out(registry, proposal, reason, token, as_json=as_json)
 
@@ -270,7 +270,7 @@ def _request(
 
 def _print_asked(flow_run: str, run_id: str, url: str, *, as_json: bool) -> None:
     if not as_json:
-        say(f"answer it at {url} or with `guardianflow approve`")
+        remark(f"answer it at {url} or with `guardianflow approve`")
     print_result({"flow_run": flow_run, "id": run_id, "url": url}, as_json=as_json)
 
 
@@ -280,9 +280,9 @@ def _show_proposal(proposal: "Proposal") -> None:
     show_moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
     print_gate(proposal.gate)
     for warning in proposal.warnings:
-        say(f"  note: {warning}", style="yellow")
+        remark(f"  note: {warning}", style="yellow")
     if proposal.evidence_run_id:
-        say(f"  evidence: MLflow run {proposal.evidence_run_id} (guardianflow.promotions)")
+        remark(f"  evidence: MLflow run {proposal.evidence_run_id} (guardianflow.promotions)")
 
 
 def show_moves(title: str, moves: "Sequence[Move]") -> None:
@@ -317,14 +317,14 @@ def rollback(
     if not as_json:
         show_moves(f"roll back {public}", plan.moves)
         for warning in plan.warnings:
-            say(f"  note: {warning}", style="yellow")
+            remark(f"  note: {warning}", style="yellow")
     asked = not (yes or as_json) and at_terminal()
     repeated = plan.repeats is not None and expected_champion is None and not asked
     if repeated or not plan.moves:
         _say_nothing_to_do(plan, as_json=as_json)
         return
     if not confirmed(f"Roll back {public}?", yes=yes or as_json):
-        say("nothing was changed")
+        remark("nothing was changed")
         return
     operation = registry.rollback(
         public,

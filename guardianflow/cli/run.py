@@ -8,7 +8,7 @@ import typer
 
 from guardianflow import errors
 from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
-from guardianflow.cli.output import JsonFlag, actor, meter, print_result, say, stdout
+from guardianflow.cli.output import JsonFlag, actor, meter, print_result, remark, stdout
 from guardianflow.errors import (
     GuardianflowError,
     InputError,
@@ -104,7 +104,7 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
             show(progress.step, progress.done, progress.total)
             if progress.remark and progress.remark not in told and not as_json:
                 told.add(progress.remark)
-                say(progress.remark)
+                remark(progress.remark)
 
         trained = TrainingRunner(scenario, registry, on_progress=on_progress).run()
     name = scenario.model_name.public
@@ -121,7 +121,7 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
         # Promoted now, it would leave the edge boxes behind.
         quantize = f"run {scenario.name} --type quant --version {scenario.version}"
         step = quantize if scenario.quantization.variants else f"promote {name}"
-        say(f"next: guardianflow {step}")
+        remark(f"next: guardianflow {step}")
     print_result(
         {
             "model_name": name,
@@ -161,7 +161,7 @@ def _quantize(
             made = runner.run()
         answers.append(_tell_quantized(scenario, made, as_json=as_json))
     if not as_json:
-        say(f"next: guardianflow promote {answers[0]['model_name']}")
+        remark(f"next: guardianflow promote {answers[0]['model_name']}")
     # One variant is the usual answer; several are told in a list.
     print_result(answers[0] if len(answers) == 1 else {"variants": answers}, as_json=as_json)
 
@@ -181,12 +181,12 @@ def _tell_quantized(
             f"{made.variant.map50:.3f}, @candidate",
             soft_wrap=True,
         )
-        say(
+        remark(
             f"mAP50-95 {lost.value:+.4f} ({lost.low:+.4f} to {lost.high:+.4f}), size "
             f"{made.cost.source_size_kib:.0f} -> {made.cost.size_kib:.0f} KiB"
         )
-        say(f"speed {made.speed.sentence()}")
-        say(f"gate {made.outcome.summary()}")
+        remark(f"speed {made.speed.sentence()}")
+        remark(f"gate {made.outcome.summary()}")
     return {
         "model_name": name,
         "scenario": scenario.name,
@@ -221,7 +221,7 @@ def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> N
     if file := scenario_files(scenarios_folder()).get(scenario):
         here = load_spec(scenario)
         if version not in here.versions or here.version(version) != there:
-            say(
+            remark(
                 f"note: {scenario} {version} on the server differs from "
                 f"{file}; the server's block is what runs",
                 style="yellow",
@@ -250,9 +250,9 @@ def _submit(
     deployment = f"{_FLOWS[work]}/guardianflow"
     started = orchestrator.submit(deployment, parameters)
     if not as_json:
-        say(f"flow run {started.name}: {started.url}")
+        remark(f"flow run {started.name}: {started.url}")
         warn_of_waiting(orchestrator, deployment)
-    final = orchestrator.follow(started.id, on_log=(lambda _line: None) if as_json else say)
+    final = orchestrator.follow(started.id, on_log=(lambda _line: None) if as_json else remark)
     if not final.ok:
         raise _failure(final)
     if not as_json:

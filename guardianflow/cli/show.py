@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_orchestrator, open_registry, ui_address
-from guardianflow.cli.output import JsonFlag, print_result, print_table, say, stdout
+from guardianflow.cli.output import JsonFlag, print_result, print_table, remark, stdout
 from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.machine.servers import Servers, use_servers
 from guardianflow.names import ModelName
@@ -97,10 +97,10 @@ def history(
     operations = registry.history(public)
     if not as_json:
         print_history(public, operations)
-        from guardianflow.monitoring.doctor import standing
+        from guardianflow.monitoring.doctor import release_notices
 
-        for finding in standing(registry, ModelName.parse(public).base):
-            say(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")
+        for finding in release_notices(registry, ModelName.parse(public).base):
+            remark(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")
     print_result(
         [{**op.to_json(), "flow_run": flow_run_of(op.token)} for op in operations], as_json=as_json
     )
@@ -172,11 +172,11 @@ def _show_status(servers: Servers, found: _Status) -> None:
     ]
     print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
     if "reconcile" in found.answers:
-        say(f"reconcile: {found.answers['reconcile']}")
+        remark(f"reconcile: {found.answers['reconcile']}")
     for row in found.waiting:
-        say(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
+        remark(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
     for error in found.failed:
-        say(error.remedy)
+        remark(error.remedy)
     if not found.failed:
         both = servers.mlflow and servers.prefect
         stdout.print("everything answers" if both else "what is named answers")

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from guardianflow.errors import VersionNotReady
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.runs import EVALUATION_FILE, read_text
+from guardianflow.mlflow_store.runs import EVALUATION_FILE, read_run_text
 from guardianflow.stored import read_stored
 from guardianflow.vision.data.contamination import (
     CONTAMINATION_FILE,
@@ -60,7 +60,7 @@ def read_contamination(client: MlflowClient, run_id: str) -> ContaminationReport
         with border(f"run {run_id}"):
             if CONTAMINATION_FILE not in {file.path for file in client.list_artifacts(run_id)}:
                 return None
-        text = read_text(client, run_id, CONTAMINATION_FILE)
+        text = read_run_text(client, run_id, CONTAMINATION_FILE)
     except VersionNotReady:
         return None
     return read_stored(ContaminationReport, text, f"{CONTAMINATION_FILE} of MLflow run {run_id}")

@@ -26,7 +26,7 @@ from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario, Today, nothing_known
 from guardianflow.vision.data.dataset import Sample, load_image
 from guardianflow.vision.ir.serving import IrDetector
-from guardianflow.vision.metrics.comparison import compare
+from guardianflow.vision.metrics.comparison import compare_seen
 from guardianflow.vision.metrics.latency import Latency, measure_latency
 
 _TIMED_FRAMES = 16
@@ -61,7 +61,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Ground:
+class FrozenImages:
     """On what versions are measured.
 
     Attributes:
@@ -84,7 +84,7 @@ class Ground:
 
 def find_ground(
     registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today = nothing_known
-) -> Ground:
+) -> FrozenImages:
     """The scenario that a version was made from, and the frozen images of its evaluation.
 
     Raises:
@@ -92,17 +92,17 @@ def find_ground(
     """
     scenario, digest = judged_scenario(registry, info, today), ""
     if scenario is None:
-        return Ground(None, digest, (), "no scenario is recorded with it")
+        return FrozenImages(None, digest, (), "no scenario is recorded with it")
     try:
         digest = evaluation_digest(registry, info)
         _, samples = evaluation_set(scenario, recorded=digest)
     except ArtifactMissing as error:
-        return Ground(scenario, digest, (), error.message)
-    return Ground(scenario, digest, samples, "")
+        return FrozenImages(scenario, digest, (), error.message)
+    return FrozenImages(scenario, digest, samples, "")
 
 
 def examine_name(
-    registry: ModelRegistryManager, pair: Pair, ground: Ground, on_progress: OnProgress | None
+    registry: ModelRegistryManager, pair: Pair, ground: FrozenImages, on_progress: OnProgress | None
 ) -> Compared:
     """Measure a version and its champion on the same frames, as far as they can be measured."""
     # What is measured may come from the local copy: an approval is about what will be served.
@@ -114,7 +114,9 @@ def examine_name(
             continue
         label = f"measure {role} {pair.name} version {version}"
         try:
-            measured[role] = measure(registry, pair.name, version, ground, label, on_progress)
+            measured[role] = measure_subject(
+                registry, pair.name, version, ground, label, on_progress
+            )
         except ArtifactMissing as error:
             # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
             problems.append(error.message)
@@ -124,11 +126,11 @@ def examine_name(
     return Compared(subject, candidate, champion)
 
 
-def measure(
+def measure_subject(
     registry: ModelRegistryManager,
     name: str,
     version: int,
-    ground: Ground,
+    ground: FrozenImages,
     label: str,
     on_progress: OnProgress | None,
 ) -> Measured:
@@ -146,7 +148,7 @@ def measure(
 def subject_of(
     registry: ModelRegistryManager,
     pair: Pair,
-    ground: Ground,
+    ground: FrozenImages,
     candidate: Measured | None,
     champion: Measured | None,
 ) -> Subject:
@@ -155,7 +157,7 @@ def subject_of(
     maker = maker_of(registry, info)
     cost = read_cost(registry.client, info.run_id) if info.run_id else None
     difference = (
-        compare(champion.seen, candidate.seen, ground.samples, ground.classes)
+        compare_seen(champion.seen, candidate.seen, ground.samples, ground.classes)
         if candidate and champion
         else None
     )
@@ -185,7 +187,7 @@ def _damage(registry: ModelRegistryManager, name: str, version: int) -> str:
     return ""
 
 
-def _held_out(registry: ModelRegistryManager, pair: Pair, ground: Ground) -> bool:
+def _held_out(registry: ModelRegistryManager, pair: Pair, ground: FrozenImages) -> bool:
     """Whether the champion's run kept these very images for evaluation."""
     if pair.champion is None or not ground.digest:
         return True
@@ -204,7 +206,7 @@ def _leaks(registry: ModelRegistryManager, maker: RegisteredModelInfo) -> Leaks 
 
 
 def _latency(
-    registry: ModelRegistryManager, pair: Pair, ground: Ground, cost: VariantCost | None
+    registry: ModelRegistryManager, pair: Pair, ground: FrozenImages, cost: VariantCost | None
 ) -> Latency | None:
     """What a frame takes here, where the scenario has a budget for it; a record is not repeated."""
     if ground.scenario is None or ground.scenario.gate.max_latency_ms is None:

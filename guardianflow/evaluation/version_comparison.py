@@ -13,17 +13,17 @@ from guardianflow.errors import ArtifactMissing, NotComparable
 from guardianflow.evaluation.gate import GateReport, judge
 from guardianflow.evaluation.measurement import Measured, evaluation_digest, recorded_scenario
 from guardianflow.evaluation.subjects import (
-    Ground,
+    FrozenImages,
     OnProgress,
     Pair,
     find_ground,
-    measure,
+    measure_subject,
     subject_of,
 )
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Today, nothing_known
-from guardianflow.vision.metrics.comparison import Difference, PairedComparison, compare
+from guardianflow.vision.metrics.comparison import Difference, PairedComparison, compare_seen
 from guardianflow.vision.metrics.evaluation import Evaluation
 
 
@@ -42,7 +42,7 @@ class Side(BaseModel):
         return f"{self.model_name.rpartition('/')[2]} {self.version}"
 
 
-class Word(StrEnum):
+class DifferenceWord(StrEnum):
     """What an interval says of the second."""
 
     BETTER = "better"
@@ -62,12 +62,12 @@ class Row:
     more_is_better: bool = True
 
     @property
-    def says(self) -> Word:
+    def says(self) -> DifferenceWord:
         """Which is better, if the interval says so."""
         if self.difference.low <= 0 <= self.difference.high:
-            return Word.OPEN
+            return DifferenceWord.OPEN
         more = self.difference.low > 0
-        return Word.BETTER if more is self.more_is_better else Word.WORSE
+        return DifferenceWord.BETTER if more is self.more_is_better else DifferenceWord.WORSE
 
 
 class VersionComparison(BaseModel):
@@ -105,14 +105,16 @@ class VersionComparison(BaseModel):
 
     def sentence(self) -> str:
         """What can be said for sure, and what cannot."""
-        found = {word: [row.what for row in self.rows() if row.says is word] for word in Word}
+        found = {
+            word: [row.what for row in self.rows() if row.says is word] for word in DifferenceWord
+        }
         parts = [
             f"{word} in {', '.join(found[word])}"
-            for word in (Word.BETTER, Word.WORSE)
+            for word in (DifferenceWord.BETTER, DifferenceWord.WORSE)
             if found[word]
         ]
         said = f"is {' and '.join(parts)}" if parts else "is neither better nor worse for sure"
-        open_ = found[Word.OPEN]
+        open_ = found[DifferenceWord.OPEN]
         rest = f"; not to be told apart in {', '.join(open_)}" if open_ and parts else ""
         return (
             f"On the same {self.difference.images} images {self.second.label} {said} than "
@@ -163,13 +165,15 @@ def compare_versions(
             remedy="Bring the data set of its training to this machine.",
         )
     before, after = (
-        measure(registry, info.name, info.version, ground, f"measure {_label(info)}", on_progress)
+        measure_subject(
+            registry, info.name, info.version, ground, f"measure {_label(info)}", on_progress
+        )
         for info in infos
     )
     return VersionComparison(
         first=Side(model_name=infos[0].name, version=first, evaluation=before.evaluation),
         second=Side(model_name=infos[1].name, version=second, evaluation=after.evaluation),
-        difference=compare(before.seen, after.seen, ground.samples, ground.classes),
+        difference=compare_seen(before.seen, after.seen, ground.samples, ground.classes),
         gate=_gate(registry, infos, ground, before, after),
     )
 
@@ -177,7 +181,7 @@ def compare_versions(
 def _gate(
     registry: ModelRegistryManager,
     infos: Sequence[RegisteredModelInfo],
-    ground: Ground,
+    ground: FrozenImages,
     before: Measured,
     after: Measured,
 ) -> GateReport | None:
@@ -190,7 +194,7 @@ def _gate(
 
 
 def _require_same_task(
-    registry: ModelRegistryManager, infos: Sequence[RegisteredModelInfo], ground: Ground
+    registry: ModelRegistryManager, infos: Sequence[RegisteredModelInfo], ground: FrozenImages
 ) -> None:
     """Refuse versions of other classes, or of which one may have learned from these images."""
     other = recorded_scenario(registry, infos[0])

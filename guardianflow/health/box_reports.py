@@ -16,10 +16,10 @@ from mlflow.exceptions import MlflowException
 from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
 from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
-from guardianflow.health.champion_since import standing_of
+from guardianflow.health.champion_since import champion_since
 from guardianflow.health.limits import limits_of
 from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
-from guardianflow.health.verdict import Figure, conclude, judge
+from guardianflow.health.verdict import WindowFigure, conclude, judge_window
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border, is_absent, server_time, write_repeatably
 from guardianflow.mlflow_store.records import (
@@ -229,12 +229,14 @@ def _report(
     registry: ModelRegistryManager, box: BoxReport, champion: RegisteredModelInfo, today: Today
 ) -> HealthReport:
     """What is to be kept, still without the MLflow run that will hold it."""
-    standing = standing_of(registry, box.model, box.version)
+    standing = champion_since(registry, box.model, box.version)
     limits = limits_of(registry, champion, today)
     policy = limits.policy
-    figures = {metric: Figure(value=value) for metric, value in box.metrics.items()}
+    figures = {metric: WindowFigure(value=value) for metric, value in box.metrics.items()}
     rules = [rule for rule in policy.rules if rule.metric in figures]
-    own = judge(policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults)
+    own = judge_window(
+        policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults
+    )
     past = past_windows(
         registry.client, box.model, box.version, box.camera, since=standing.installed
     )

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Standing:
+class ChampionSince:
     """Where a champion stands in its ledger; None where the account may not read it.
 
     Attributes:
@@ -24,7 +24,7 @@ class Standing:
     installed: int | None
 
 
-def champion_of(registry: ModelRegistryManager, model_name: str) -> RegisteredModelInfo:
+def champion_to_watch(registry: ModelRegistryManager, model_name: str) -> RegisteredModelInfo:
     """The version in production.
 
     Raises:
@@ -40,7 +40,7 @@ def champion_of(registry: ModelRegistryManager, model_name: str) -> RegisteredMo
     return champion
 
 
-def standing_of(registry: ModelRegistryManager, name: str, version: int) -> Standing:
+def champion_since(registry: ModelRegistryManager, name: str, version: int) -> ChampionSince:
     """Since when a version is champion, by the numbers of the ledger."""
     ledger = Ledger(registry.client, ModelName.parse(name).base)
     try:
@@ -56,5 +56,5 @@ def standing_of(registry: ModelRegistryManager, name: str, version: int) -> Stan
     except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
         # Measuring goes on; which came first is then told by the clocks.
         log.warning("%s", error)
-        return Standing(None, None)
-    return Standing(head.seq, installed)
+        return ChampionSince(None, None)
+    return ChampionSince(head.seq, installed)

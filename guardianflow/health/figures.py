@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.health.verdict import Figure
+from guardianflow.health.verdict import WindowFigure
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.intervals import Draws, bootstrap, once
@@ -31,7 +31,7 @@ class Sampled:
     values: Mapping[str, float]
     drawn: Mapping[str, NDArray[np.float64]]
 
-    def figures(self, confidence: float) -> dict[str, Figure]:
+    def figures(self, confidence: float) -> dict[str, WindowFigure]:
         """Each figure with the ends that it surely, one at a time, does not pass."""
         return {
             metric: _figure(value, self.drawn[metric], confidence)
@@ -79,9 +79,9 @@ def _named(draws: Draws, classes: Sequence[str]) -> dict[str, NDArray[np.float64
     }
 
 
-def _figure(value: float, drawn: NDArray[np.float64], confidence: float) -> Figure:
+def _figure(value: float, drawn: NDArray[np.float64], confidence: float) -> WindowFigure:
     known = drawn[np.isfinite(drawn)]
     if not len(known):
-        return Figure(value=value)
+        return WindowFigure(value=value)
     low, high = np.quantile(known, [1 - confidence, confidence])
-    return Figure(value=value, low=float(low), high=float(high))
+    return WindowFigure(value=value, low=float(low), high=float(high))

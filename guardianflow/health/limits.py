@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.evaluation.measurement import judged_scenario
-from guardianflow.mlflow_store.runs import SCENARIO_FILE, read_text
+from guardianflow.mlflow_store.runs import SCENARIO_FILE, read_run_text
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import HealthPolicy, Today
 from guardianflow.stored import read_stored
@@ -67,7 +67,7 @@ def _without_scenario(
 def _recorded(registry: ModelRegistryManager, info: RegisteredModelInfo) -> HealthPolicy | None:
     """The limits in the text of a recorded scenario that is not understood as a whole."""
     try:
-        content = json.loads(read_text(registry.client, info.run_id or "", SCENARIO_FILE))
+        content = json.loads(read_run_text(registry.client, info.run_id or "", SCENARIO_FILE))
         health = cast("dict[str, Any]", content)["health"] if isinstance(content, dict) else None
         return read_stored(HealthPolicy, json.dumps(health), "limits") if health else None
     except (*_UNREADABLE, ValueError, RecursionError, KeyError):

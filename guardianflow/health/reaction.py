@@ -19,7 +19,7 @@ from guardianflow.mlflow_store.records import read_tags
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import Record
+from guardianflow.registry.release_state import OperationRecord
 from guardianflow.registry.rotation.outcome import champion_of, operation_of
 
 MAX_AGE = timedelta(hours=1)
@@ -147,7 +147,7 @@ def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
     )
 
 
-def _installed(past: Iterable[Record], name: str, version: int) -> Record | None:
+def _installed(past: Iterable[OperationRecord], name: str, version: int) -> OperationRecord | None:
     """What last made the version champion; None if the ledger knows of nothing that did."""
     for record in past:
         if record.moved().get(name, (None, None))[1] == version:
@@ -155,7 +155,7 @@ def _installed(past: Iterable[Record], name: str, version: int) -> Record | None
     return None
 
 
-def _too_late(found: HealthReport, max_age: timedelta, installed: Record | None) -> str:
+def _too_late(found: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:
     """Why a report says nothing about production as it is now; '' if it does.
 
     Raises:
@@ -177,7 +177,7 @@ def _too_late(found: HealthReport, max_age: timedelta, installed: Record | None)
     return ""
 
 
-def _older(found: HealthReport, installed: Record) -> str:
+def _older(found: HealthReport, installed: OperationRecord) -> str:
     """The decision that came after the report was measured, in words; '' if none did.
 
     The ledger's numbers tell it, whatever the clocks say; a report that knows no number is judged

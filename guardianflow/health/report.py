@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.health.verdict import Figure, PastWindow, Verdict
+from guardianflow.health.verdict import PastWindow, Verdict, WindowFigure
 from guardianflow.mlflow_store.client import border, write_repeatably
 from guardianflow.mlflow_store.records import COMPLETE_TAG, HEALTH, read_record
 from guardianflow.names import ModelName
@@ -58,7 +58,7 @@ class HealthReport(Stored):
     window: str = Field(description="Where the frames lay, or when they were taken.")
     window_fingerprint: str = Field(description="sha256 over the frames and labels, or figures.")
     evaluation: Evaluation | None = Field(description="Figures of labelled frames.")
-    figures: dict[str, Figure] = Field(description="What the rules were asked about.")
+    figures: dict[str, WindowFigure] = Field(description="What the rules were asked about.")
     faults: tuple[CameraFault, ...] = Field(default=(), description="What ails the camera.")
     policy: HealthPolicy = Field(description="The limits that were applied.")
     window_verdict: Verdict = Field(description="What this window says by itself.")

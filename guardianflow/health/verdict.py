@@ -16,7 +16,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.scenario import HealthPolicy, HealthRule
-from guardianflow.vision.metrics.camera import CameraFault, in_words
+from guardianflow.vision.metrics.camera import CameraFault, faults_in_words
 
 _WORDS = {"map50": "mAP50", "map50_95": "mAP50-95"}
 
@@ -29,7 +29,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
-class Figure(BaseModel):
+class WindowFigure(BaseModel):
     """One figure of a window; without bounds, where nobody knows them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,10 +67,10 @@ def rules_of(policy: HealthPolicy) -> tuple[HealthRule, ...]:
     return (HealthRule(metric="map50", at_least=policy.min_map50), *policy.rules)
 
 
-def judge(
+def judge_window(
     policy: HealthPolicy,
     rules: Iterable[HealthRule],
-    figures: Mapping[str, Figure],
+    figures: Mapping[str, WindowFigure],
     *,
     images: int,
     objects: int | None,
@@ -87,7 +87,7 @@ def judge(
         faults: What is wrong with the camera.
     """
     if faults:
-        return Judgement(Verdict.INCONCLUSIVE, f"camera: {in_words(faults)}")
+        return Judgement(Verdict.INCONCLUSIVE, f"camera: {faults_in_words(faults)}")
     if images < policy.min_images or (objects is not None and objects < policy.min_objects):
         counted = f"{images} frames" + ("" if objects is None else f" with {objects} objects")
         least = f"{policy.min_images}" + ("" if objects is None else f" and {policy.min_objects}")
@@ -130,7 +130,7 @@ def conclude(
     return Judgement(Verdict.INCONCLUSIVE, waiting, own.metric), row
 
 
-def _answer(rule: HealthRule, figure: Figure | None, images: int) -> Judgement:
+def _answer(rule: HealthRule, figure: WindowFigure | None, images: int) -> Judgement:
     label = _WORDS.get(rule.metric, rule.metric)
     if figure is None:
         return Judgement(Verdict.INCONCLUSIVE, f"{label} was not reported", rule.metric)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from guardianflow.errors import DatasetInvalid, Refused
 from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
-from guardianflow.health.champion_since import Standing, champion_of, standing_of
+from guardianflow.health.champion_since import ChampionSince, champion_since, champion_to_watch
 from guardianflow.health.figures import Sampled, is_measured, sample_figures, surely_better
 from guardianflow.health.report import Fallback, HealthReport, past_windows
-from guardianflow.health.verdict import Judgement, Verdict, conclude, judge, rules_of
+from guardianflow.health.verdict import Judgement, Verdict, conclude, judge_window, rules_of
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.records import (
     HEALTH,
@@ -87,8 +87,8 @@ def check_health(
     client = registry.client
     if done := find_record(client, HEALTH, token):
         return read_record(client, done, HealthReport)
-    champion = champion_of(registry, model_name)
-    standing = standing_of(registry, champion.name, champion.version)
+    champion = champion_to_watch(registry, model_name)
+    standing = champion_since(registry, champion.name, champion.version)
     scenario = judged_scenario(registry, champion, today)
     frames = _look_at(*_open_window(window, scenario))
     checked = _measure(registry, champion.name, champion.version, frames)
@@ -112,7 +112,7 @@ def _measure(registry: ModelRegistryManager, name: str, version: int, window: _W
 def _judge(
     registry: ModelRegistryManager,
     champion: RegisteredModelInfo,
-    standing: Standing,
+    standing: ChampionSince,
     checked: _Checked,
     policy: HealthPolicy,
     window: str,
@@ -122,7 +122,7 @@ def _judge(
     seen, evaluation = checked.window, checked.measured.evaluation
     fingerprint = seen.dataset.fingerprint
     figures = checked.sampled.figures(policy.confidence)
-    own = judge(
+    own = judge_window(
         policy,
         [rule for rule in rules_of(policy) if is_measured(rule.metric)],
         figures,

@@ -103,7 +103,7 @@ def telling_full(place: Path) -> Generator[None]:
         raise full from error
 
 
-def told(error: OSError) -> GuardianflowError | None:
+def disk_error(error: OSError) -> GuardianflowError | None:
     """An error of the disk in our words, at the border where errors end; None for a defect."""
     if full := _said_full(error, None):
         return full

@@ -275,7 +275,7 @@ def read_scenario(client: MlflowClient, run_id: str) -> Scenario | None:
     with border(f"scenario of run {run_id}"):
         if SCENARIO_FILE not in {file.path for file in client.list_artifacts(run_id)}:
             return None
-    text = read_text(client, run_id, SCENARIO_FILE)
+    text = read_run_text(client, run_id, SCENARIO_FILE)
     return Scenario.from_stored(text, f"scenario of MLflow run {run_id}")
 
 
@@ -322,7 +322,7 @@ def ready_model(client: MlflowClient, run: Run) -> str | None:
     return ready[0].model_id if ready else None
 
 
-def read_text(client: MlflowClient, run_id: str, file: str) -> str:
+def read_run_text(client: MlflowClient, run_id: str, file: str) -> str:
     """One artifact of a run as text."""
     with border(f"{file} of run {run_id}"), scratch() as folder:
         path = Path(client.download_artifacts(run_id, file, str(folder)))
@@ -331,7 +331,7 @@ def read_text(client: MlflowClient, run_id: str, file: str) -> str:
 
 def read_evaluation(client: MlflowClient, run_id: str) -> Evaluation:
     """The figures that a run kept."""
-    text = read_text(client, run_id, EVALUATION_FILE)
+    text = read_run_text(client, run_id, EVALUATION_FILE)
     return read_stored(Evaluation, text, f"{EVALUATION_FILE} of MLflow run {run_id}")
 
 

@@ -27,7 +27,7 @@ Memory = Mapping[str, FileCheck]
 
 
 @dataclass(frozen=True)
-class Change:
+class AlarmChange:
     """How the alarms of one release differ from what was reported."""
 
     base: str
@@ -43,9 +43,9 @@ class Change:
         return not self.memory
 
 
-def compare(
+def find_change(
     base: str, reported: Memory, alarms: Sequence[Finding], looked: FileCheck
-) -> Change | None:
+) -> AlarmChange | None:
     """What is to be told of a release that was examined; None where nothing is.
 
     Args:
@@ -62,7 +62,7 @@ def compare(
     }
     new = {known: finding for known, finding in current.items() if known not in reported}
     memory = kept | {known: finding.seen_by for known, finding in new.items()}
-    return None if memory == reported else Change(base, tuple(new.values()), memory)
+    return None if memory == reported else AlarmChange(base, tuple(new.values()), memory)
 
 
 def digest(finding: Finding) -> str:
@@ -73,10 +73,10 @@ def digest(finding: Finding) -> str:
 
 def compare_all(
     reported: Mapping[str, Memory], alarms: Sequence[Finding], looked: FileCheck = FileCheck.NONE
-) -> list[Change]:
+) -> list[AlarmChange]:
     """What is to be told where all that is wrong was looked for, whatever release it is about."""
     changes = [
-        compare(base, reported.get(base, {}), [f for f in alarms if f.base == base], looked)
+        find_change(base, reported.get(base, {}), [f for f in alarms if f.base == base], looked)
         for base in sorted(reported.keys() | {finding.base for finding in alarms})
     ]
     return [change for change in changes if change]
@@ -119,6 +119,6 @@ class AlarmBook:
         found = {base: told.findings for base, told in self._notes.read().items()}
         return {base: memory for base, memory in found.items() if memory}
 
-    def write(self, change: Change) -> None:
+    def write(self, change: AlarmChange) -> None:
         """Remember a change that was told."""
         self._notes.write(change.base, Told(findings=dict(change.memory)))

@@ -6,9 +6,9 @@ An older model on the floor, no way back, a hold, a candidate in quarantine. Pur
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from guardianflow.monitoring.findings import Code, Finding, Severity, when
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity, when
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Place, Record, ReleaseState
+from guardianflow.registry.release_state import OperationRecord, ProductionEntry, ReleaseState
 from guardianflow.registry.rotation.rules import all_quarantined, find_hold
 
 _ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
@@ -17,7 +17,7 @@ _ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow 
 def of_state(
     base: str,
     state: ReleaseState,
-    past: Sequence[Record],
+    past: Sequence[OperationRecord],
     now: datetime,
     *,
     candidates: Mapping[str, int] | None = None,
@@ -50,12 +50,12 @@ def of_state(
     return found
 
 
-def _of_floor(name: str, base: str, champion: int, place: Place, remedy: str) -> Finding:
+def _of_floor(name: str, base: str, champion: int, place: ProductionEntry, remedy: str) -> Finding:
     """A variant that was made from another version than the champion of the base."""
     age = "a newer" if place.source and place.source > champion else "an older"
     return Finding(
         name,
-        Code.FLOOR_RUNS_OLDER,
+        FindingCode.FLOOR_RUNS_OLDER,
         Severity.WARNING,
         f"The floor runs {age} model: {name} version {place.champion} was made from version "
         f"{place.source or 'unknown'} of {base}, whose champion is version {champion}.",
@@ -75,18 +75,18 @@ def _of_way_back(name: str, champion: int, remedy: str) -> Finding:
     """A champion before which there was no good one."""
     return Finding(
         name,
-        Code.NO_WAY_BACK,
+        FindingCode.NO_WAY_BACK,
         Severity.WARNING,
         f"{name} has no way back: version {champion} has no earlier good champion.",
         remedy,
     )
 
 
-def _of_hold(hold: Record) -> Finding:
+def _of_hold(hold: OperationRecord) -> Finding:
     """A release that a rollback has put on hold."""
     return Finding(
         hold.name,
-        Code.ON_HOLD,
+        FindingCode.ON_HOLD,
         Severity.WARNING,
         f"The release is on hold since {when(hold)}: operation {hold.seq} was rolled back by "
         f"{hold.actor} ({hold.reason or 'no reason given'}).",
@@ -98,7 +98,7 @@ def _of_hold(hold: Record) -> Finding:
 def _next_promotion(
     name: str,
     champion: int,
-    past: Sequence[Record],
+    past: Sequence[OperationRecord],
     candidates: Mapping[str, int] | None,
     asked: Mapping[str, int],
 ) -> str:
@@ -129,7 +129,7 @@ def of_candidate(name: str, version: int, asked: int | None = None) -> Finding:
     force = f'`guardianflow promote {name} --force --reason "..."`'
     return Finding(
         name,
-        Code.CANDIDATE_QUARANTINED,
+        FindingCode.CANDIDATE_QUARANTINED,
         Severity.NOTE,
         f"@candidate of {name}, version {version}, is quarantined: it was rolled back.",
         f"People are asked about it: {_ANSWER}"

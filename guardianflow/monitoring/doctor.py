@@ -30,14 +30,14 @@ from guardianflow.mlflow_store.registered_models import (
 from guardianflow.monitoring import caveats
 from guardianflow.monitoring import findings as found
 from guardianflow.monitoring.findings import FileCheck, Finding, worst_first
-from guardianflow.monitoring.survey import Sight, survey
+from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.index import find_index, read_index
-from guardianflow.registry.ledger.log import Head, Ledger
+from guardianflow.registry.ledger.log import Ledger, LedgerHead
 from guardianflow.registry.ledger.mirror import read_mirror
 from guardianflow.registry.ledger.write_once import FAILS_TAG
-from guardianflow.registry.release_state import Drift, ModelAlias, Record, ReleaseState
+from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord, ReleaseState
 from guardianflow.registry.rotation.release_reader import ATTEMPTS, conflict
 from guardianflow.registry.rotation.rules import all_quarantined
 
@@ -46,12 +46,12 @@ Versions = Mapping[str, Mapping[int, RegisteredModelInfo]]
 
 
 @dataclass(frozen=True)
-class Chart:
+class ReleaseDetails:
     """What is known of one release, read at one moment."""
 
     base: ModelName
-    head: Head
-    past: tuple[Record, ...]
+    head: LedgerHead
+    past: tuple[OperationRecord, ...]
     """Every operation, newest first."""
     models: Mapping[str, ModelSummary]
     versions: Versions
@@ -101,7 +101,7 @@ def asked_about(registry: ModelRegistryManager) -> dict[str, int]:
 
 def find_releases(
     registry: ModelRegistryManager, name: str | ModelName | None = None
-) -> list[Sight]:
+) -> list[ReleaseOverview]:
     """The releases to examine: that of a name, or all.
 
     Raises:
@@ -167,7 +167,7 @@ def examine_release(
 
 def examine_chart(
     registry: ModelRegistryManager,
-    chart: Chart,
+    chart: ReleaseDetails,
     *,
     files: FileCheck,
     now: datetime,
@@ -193,7 +193,7 @@ def examine_chart(
     )
 
 
-def standing(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
+def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
     """What a person should know about a release, without a look at its versions.
 
     Raises:
@@ -210,7 +210,7 @@ def standing(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
     return worst_first([*open_end, *known])
 
 
-def _twins(chart: Chart) -> dict[str, int]:
+def _twins(chart: ReleaseDetails) -> dict[str, int]:
     """By variant, the newest version that was made from the champion of the base."""
     place, bad = chart.state.get(chart.base.public), all_quarantined(chart.past)
     return {
@@ -230,7 +230,7 @@ def _candidates(models: Mapping[str, ModelSummary]) -> dict[str, int]:
     }
 
 
-def read_chart(registry: ModelRegistryManager, base: ModelName) -> Chart:
+def read_chart(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetails:
     """Read everything that the findings on one release need, but its files.
 
     Raises:
@@ -247,17 +247,17 @@ def read_chart(registry: ModelRegistryManager, base: ModelName) -> Chart:
         }
         # An operation that came between would have tagged what is compared with the one before.
         if is_newest(registry, base, head):
-            return Chart(base, head, past, inspection.models, versions, inspection.drift)
+            return ReleaseDetails(base, head, past, inspection.models, versions, inspection.drift)
     raise conflict(base)
 
 
-def is_newest(registry: ModelRegistryManager, base: ModelName, head: Head) -> bool:
+def is_newest(registry: ModelRegistryManager, base: ModelName, head: LedgerHead) -> bool:
     """Whether a head is still the newest operation, and as far as it was."""
     now = Ledger(registry.client, base).read()
     return (now.seq, now.interrupted) == (head.seq, head.interrupted)
 
 
-def wrong_tags(chart: Chart) -> list[tuple[str, int, str, str]]:
+def wrong_tags(chart: ReleaseDetails) -> list[tuple[str, int, str, str]]:
     """The versions whose status is not what the ledger says: name, version, found, wanted."""
     if chart.head.interrupted:
         # The tags come after the aliases.
@@ -276,7 +276,7 @@ def wrong_tags(chart: Chart) -> list[tuple[str, int, str, str]]:
     return wrong
 
 
-def _aliases(client: MlflowClient, chart: Chart, now: datetime) -> Iterator[Finding]:
+def _aliases(client: MlflowClient, chart: ReleaseDetails, now: datetime) -> Iterator[Finding]:
     for name, place in sorted(chart.state.items()):
         if name not in chart.models:
             renamed = find_renamed(client, ModelName.parse(name))
@@ -292,7 +292,7 @@ def _aliases(client: MlflowClient, chart: Chart, now: datetime) -> Iterator[Find
 
 
 def _versions(
-    client: MlflowClient, chart: Chart, files: FileCheck, asked: Mapping[str, int]
+    client: MlflowClient, chart: ReleaseDetails, files: FileCheck, asked: Mapping[str, int]
 ) -> Iterator[Finding]:
     bad = all_quarantined(chart.past)
     for name, version, alias in _used(chart):
@@ -308,7 +308,7 @@ def _versions(
         yield from _files(client, info, alias, files)
 
 
-def _used(chart: Chart) -> Iterator[tuple[str, int, ModelAlias]]:
+def _used(chart: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
     """The versions that production needs or may soon need, each once."""
     seen: set[tuple[str, int]] = set()
     for name in sorted(chart.state.keys() | chart.models.keys()):
@@ -337,7 +337,7 @@ def _files(
             return
 
 
-def _mirror(chart: Chart) -> Iterator[Finding]:
+def _mirror(chart: ReleaseDetails) -> Iterator[Finding]:
     model = chart.models.get(chart.base.public)
     if model is None or chart.head.record is None or chart.head.interrupted:
         return

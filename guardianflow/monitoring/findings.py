@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from guardianflow.errors import ArtifactMissing, LedgerDamaged, StoredUnreadable
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Drift, ModelAlias, Record
+from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord
 
 UNDER_WAY = timedelta(seconds=60)
 """An operation younger than this is left to whoever carries it out just now."""
@@ -34,7 +34,7 @@ class FileCheck(StrEnum):
     SHA256 = "sha256"
 
 
-class Code(StrEnum):
+class FindingCode(StrEnum):
     """Everything that can be found."""
 
     WRITE_ONCE_BROKEN = "write-once-broken"
@@ -83,7 +83,7 @@ class Finding:
 
     model: str
     """Public name; empty where it is one of the servers."""
-    code: Code
+    code: FindingCode
     severity: Severity
     message: str
     remedy: str
@@ -112,7 +112,7 @@ def of_backend(version: str, why: str) -> Finding:
     """The server does not keep params as they were first written: nothing is moved on it."""
     return Finding(
         "",
-        Code.WRITE_ONCE_BROKEN,
+        FindingCode.WRITE_ONCE_BROKEN,
         Severity.ERROR,
         f"This MLflow server ({version}) does not keep a param as it was first written: {why}. "
         "Nothing is promoted or rolled back on it.",
@@ -123,7 +123,9 @@ def of_backend(version: str, why: str) -> Finding:
 def of_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -> Finding:
     """The log of operations cannot be trusted, or not be understood: nothing moves before that."""
     name = base.public if base else ""
-    code = Code.LEDGER_DAMAGED if isinstance(error, LedgerDamaged) else Code.UNREADABLE
+    code = (
+        FindingCode.LEDGER_DAMAGED if isinstance(error, LedgerDamaged) else FindingCode.UNREADABLE
+    )
     return Finding(name, code, Severity.ERROR, error.message, error.remedy)
 
 
@@ -131,28 +133,28 @@ def of_unreadable(base: ModelName, error: str) -> Finding:
     """A release that could not be examined for another reason."""
     return Finding(
         base.public,
-        Code.UNREADABLE,
+        FindingCode.UNREADABLE,
         Severity.ERROR,
         f"{base} could not be examined: {error.splitlines()[0][:500] if error else 'no reason'}",
         f"See what `guardianflow doctor {base}` says.",
     )
 
 
-def of_interruption(record: Record, now: datetime) -> Finding:
+def of_interruption(record: OperationRecord, now: datetime) -> Finding:
     """An operation that was decided, and whose aliases may be only half moved."""
     said = f"Operation {record.seq} ({record.kind} of {record.name}) was decided at {when(record)}"
     base = ModelName.parse(record.name).base.public
     if under_way(record, now):
         return Finding(
             base,
-            Code.OPERATION_INTERRUPTED,
+            FindingCode.OPERATION_INTERRUPTED,
             Severity.NOTE,
             f"{said} and is not finished yet.",
             "Wait a moment and look again.",
         )
     return Finding(
         base,
-        Code.OPERATION_INTERRUPTED,
+        FindingCode.OPERATION_INTERRUPTED,
         Severity.ERROR,
         f"{said} and never finished: its aliases may be half moved.",
         "The next command on this release finishes it, and so does the flow `reconcile`: "
@@ -160,7 +162,7 @@ def of_interruption(record: Record, now: datetime) -> Finding:
     )
 
 
-def under_way(record: Record, now: datetime) -> bool:
+def under_way(record: OperationRecord, now: datetime) -> bool:
     """Whether an operation that is not finished yet may be carried out by somebody just now."""
     return timedelta(0) <= now - datetime.fromisoformat(record.time) < UNDER_WAY
 
@@ -183,7 +185,7 @@ def of_drift(
     champion = drift.alias is ModelAlias.CHAMPION
     accept = _repair(base, "mlflow", "why it was moved")
     if expected is None:
-        code = Code.NOT_IN_LEDGER if champion else Code.ROLLBACK_MOVED
+        code = FindingCode.NOT_IN_LEDGER if champion else FindingCode.ROLLBACK_MOVED
         known = "the ledger knows no champion of it" if champion else "the ledger says none"
         message = f"@{drift.alias} of {name} was set by hand to version {actual}; {known}."
         remedy = f"Accept it: {accept}"
@@ -193,10 +195,10 @@ def of_drift(
     if expected not in versions[name]:
         return _deleted(drift, accept, way_back=way_back)
     if actual is None:
-        code = Code.CHAMPION_MISSING if champion else Code.ROLLBACK_MISSING
+        code = FindingCode.CHAMPION_MISSING if champion else FindingCode.ROLLBACK_MISSING
         message = f"@{drift.alias} of {name} is gone; the ledger says version {expected}."
     else:
-        code = Code.CHAMPION_MOVED if champion else Code.ROLLBACK_MOVED
+        code = FindingCode.CHAMPION_MOVED if champion else FindingCode.ROLLBACK_MOVED
         message = (
             f"@{drift.alias} of {name} was moved by hand to version {actual}; the ledger says "
             f"version {expected}."
@@ -212,7 +214,7 @@ def _deleted(drift: Drift, accept: str, *, way_back: bool) -> Finding:
     if drift.alias is ModelAlias.ROLLBACK:
         return Finding(
             name,
-            Code.VERSION_DELETED,
+            FindingCode.VERSION_DELETED,
             Severity.ERROR,
             f"Version {version} of {name}, the way back (@rollback), was deleted in MLflow.",
             f"Go on without it: {accept}",
@@ -228,7 +230,7 @@ def _deleted(drift: Drift, accept: str, *, way_back: bool) -> Finding:
             f"`guardianflow models {name}` lists what is left; set @champion in MLflow to a "
             f"version that you trust, then {accept}"
         )
-    return Finding(name, Code.VERSION_DELETED, Severity.ERROR, f"{message}.", remedy)
+    return Finding(name, FindingCode.VERSION_DELETED, Severity.ERROR, f"{message}.", remedy)
 
 
 def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
@@ -239,7 +241,7 @@ def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding
         code = f"from mlflow import MlflowClient; {call}"
         return Finding(
             name,
-            Code.MODEL_RENAMED,
+            FindingCode.MODEL_RENAMED,
             Severity.ERROR,
             f"The registered model {registered} was renamed to {renamed_to}; its champion is "
             f"version {champion}.",
@@ -248,7 +250,7 @@ def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding
         )
     return Finding(
         name,
-        Code.MODEL_DELETED,
+        FindingCode.MODEL_DELETED,
         Severity.ERROR,
         f"The registered model {registered} was deleted in MLflow, or this account may not read "
         f"it; its champion was version {champion}.",
@@ -263,7 +265,7 @@ def of_unready(name: str, version: int, alias: ModelAlias) -> Finding:
     """A version that an alias names and whose upload was never finished."""
     return Finding(
         name,
-        Code.VERSION_NOT_READY,
+        FindingCode.VERSION_NOT_READY,
         Severity.ERROR if alias is not ModelAlias.CANDIDATE else Severity.WARNING,
         f"Version {version} of {name} (@{alias}) is not READY in MLflow.",
         "Register it again with `guardianflow run SCENARIO --type train --version vN` (or --type "
@@ -277,7 +279,7 @@ def of_files(
     """Files of a version that are gone or differ."""
     return Finding(
         name,
-        Code.FILE_CHANGED if seen_by is FileCheck.SHA256 else Code.FILE_MISSING,
+        FindingCode.FILE_CHANGED if seen_by is FileCheck.SHA256 else FindingCode.FILE_MISSING,
         Severity.ERROR if alias is not ModelAlias.CANDIDATE else Severity.WARNING,
         f"{error.message.removesuffix('.')} (@{alias} is version {version}).",
         error.remedy,
@@ -290,7 +292,7 @@ def of_tag(name: str, version: int, found: str, wanted: str) -> Finding:
     base = ModelName.parse(name).base.public
     return Finding(
         name,
-        Code.TAG_WRONG,
+        FindingCode.TAG_WRONG,
         Severity.WARNING,
         f"The tag guardianflow.status of {name} version {version} is {found or 'absent'}, the "
         f"ledger says {wanted}.",
@@ -302,14 +304,14 @@ def of_mirror(base: ModelName) -> Finding:
     """The mark on the base model that says which operation was the last one."""
     return Finding(
         base.public,
-        Code.MIRROR_WRONG,
+        FindingCode.MIRROR_WRONG,
         Severity.WARNING,
         f"The tag guardianflow.head of {base} was removed or edited.",
         f"Write it again: {_repair(base.public, 'ledger', 'tags were edited')}",
     )
 
 
-def when(record: Record) -> str:
+def when(record: OperationRecord) -> str:
     """The time of an operation for people."""
     return f"{datetime.fromisoformat(record.time):%Y-%m-%d %H:%M:%S} UTC"
 

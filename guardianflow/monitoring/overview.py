@@ -18,7 +18,7 @@ from guardianflow.health.report import (
     number_in,
     stamp_of,
 )
-from guardianflow.monitoring.survey import Sight, survey
+from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.prefect_api.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
@@ -72,7 +72,7 @@ def _same(last: Mapping[str, object], row: Row) -> bool:
 
 def _placed(
     registry: ModelRegistryManager,
-    sight: Sight,
+    sight: ReleaseOverview,
     name: str,
     version: int,
     last: Mapping[str, object],

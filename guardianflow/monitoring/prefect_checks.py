@@ -15,13 +15,13 @@ from datetime import datetime
 from shlex import quote
 
 from guardianflow.errors import GuardianflowError
-from guardianflow.monitoring.findings import Code, Finding, Severity, worst_first
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity, worst_first
 from guardianflow.prefect_api.notifications import (
     ROLLBACK_AUTOMATION,
     ROLLBACK_PARAMETERS,
     ROLLBACK_TRIGGER,
     TOLD,
-    Told,
+    Notification,
 )
 from guardianflow.prefect_api.server_state import (
     DEPLOYMENTS,
@@ -32,7 +32,7 @@ from guardianflow.prefect_api.server_state import (
     ROLLBACK,
     AutomationInfo,
     Json,
-    Machinery,
+    ServerState,
 )
 
 _APPLY = "`python -m deployments.apply`, from the checkout"
@@ -44,12 +44,12 @@ _WITHOUT_IT = {
 }
 
 
-def examine_machinery(machinery: Machinery, now: datetime) -> list[Finding]:
+def examine_machinery(machinery: ServerState, now: datetime) -> list[Finding]:
     """What is wrong with a Prefect server, the worst first."""
     if not (machinery.deployments or machinery.pools):
         return [
             _finding(
-                Code.NOT_APPLIED,
+                FindingCode.NOT_APPLIED,
                 Severity.ERROR,
                 "Nothing of guardianflow was brought to the Prefect server.",
                 f"Bring it there: {_APPLY}.",
@@ -69,26 +69,28 @@ def examine_machinery(machinery: Machinery, now: datetime) -> list[Finding]:
 
 def of_orchestrator(error: GuardianflowError) -> Finding:
     """A Prefect server that could not be examined."""
-    return _finding(Code.ORCHESTRATOR_UNREADABLE, Severity.ERROR, error.message, error.remedy)
+    return _finding(
+        FindingCode.ORCHESTRATOR_UNREADABLE, Severity.ERROR, error.message, error.remedy
+    )
 
 
-def _finding(code: Code, severity: Severity, message: str, remedy: str) -> Finding:
+def _finding(code: FindingCode, severity: Severity, message: str, remedy: str) -> Finding:
     return Finding("", code, severity, message, remedy)
 
 
-def _deployments(machinery: Machinery) -> Iterator[Finding]:
+def _deployments(machinery: ServerState) -> Iterator[Finding]:
     missing = [name for name in DEPLOYMENTS if name not in machinery.deployments]
     missing += [f"work pool {name}" for name in POOLS if name not in machinery.pools]
     if missing:
         yield _finding(
-            Code.NOT_APPLIED,
+            FindingCode.NOT_APPLIED,
             Severity.ERROR,
             f"Missing on the Prefect server: {', '.join(missing)}.",
             f"Bring it there: {_APPLY}.",
         )
 
 
-def _passes(machinery: Machinery, now: datetime) -> Iterator[Finding]:
+def _passes(machinery: ServerState, now: datetime) -> Iterator[Finding]:
     """Whether somebody watches the watcher."""
     deployment = machinery.deployments.get(RECONCILE)
     if deployment is None:
@@ -98,7 +100,7 @@ def _passes(machinery: Machinery, now: datetime) -> Iterator[Finding]:
         since = machinery.last_pass
         last = f"the last one that ended well did so at {since:%Y-%m-%d %H:%M} UTC" if since else ""
         yield _finding(
-            Code.PASS_FAILED,
+            FindingCode.PASS_FAILED,
             Severity.ERROR,
             f"The newest pass of `reconcile` is {failed.state} since {failed.time:%Y-%m-%d %H:%M} "
             f"UTC, {last or 'and none has ever ended well'}: {failed.reason[:300]}",
@@ -107,21 +109,21 @@ def _passes(machinery: Machinery, now: datetime) -> Iterator[Finding]:
         )
     if not deployment.scheduled:
         yield _finding(
-            Code.PASS_OFF,
+            FindingCode.PASS_OFF,
             Severity.ERROR,
             f"The schedule of {RECONCILE} is off. {unseen}.",
             f"Switch it on in the Prefect UI under Deployments, or: {_APPLY}.",
         )
     elif machinery.last_pass is None and not machinery.failed_pass:
         yield _finding(
-            Code.PASS_LATE,
+            FindingCode.PASS_LATE,
             Severity.NOTE,
             "No pass of `reconcile` has ended yet.",
             "The worker asks for one when it starts; look again in a minute.",
         )
     elif machinery.last_pass and now - machinery.last_pass > PASS_LATE:
         yield _finding(
-            Code.PASS_LATE,
+            FindingCode.PASS_LATE,
             Severity.ERROR,
             f"The last pass of `reconcile` ended at {machinery.last_pass:%Y-%m-%d %H:%M} UTC. "
             f"{unseen}.",
@@ -130,7 +132,7 @@ def _passes(machinery: Machinery, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _pools(machinery: Machinery) -> Iterator[Finding]:
+def _pools(machinery: ServerState) -> Iterator[Finding]:
     for name, pool in sorted(machinery.pools.items()):
         release = name == RELEASE_POOL
         severity = Severity.ERROR if release else Severity.WARNING
@@ -139,7 +141,7 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
         waiting = f" {pool.late} {runs}." if pool.late else ""
         if pool.paused:
             yield _finding(
-                Code.POOL_PAUSED,
+                FindingCode.POOL_PAUSED,
                 severity,
                 f"The work pool {name} is paused: nothing is {what} by a flow.",
                 f"`python -m deployments.tool prefect work-pool resume {name}`, from the "
@@ -148,7 +150,7 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
             continue
         for queue in pool.paused_queues:
             yield _finding(
-                Code.QUEUE_PAUSED,
+                FindingCode.QUEUE_PAUSED,
                 severity,
                 f"The work queue {queue!r} of the work pool {name} is paused: nothing is {what} by "
                 "a flow, although the pool is not paused.",
@@ -157,7 +159,7 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
             )
         if not pool.has_worker:
             yield _finding(
-                Code.NO_WORKER,
+                FindingCode.NO_WORKER,
                 severity,
                 f"No worker polls the work pool {name}: nothing is {what} by a flow.",
                 f"`python -m deployments.worker {name}`, from a checkout; "
@@ -166,7 +168,7 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
         elif release and pool.late and not pool.paused_queues:
             # Trainings wait for one another, by design.
             yield _finding(
-                Code.RUNS_WAIT,
+                FindingCode.RUNS_WAIT,
                 Severity.WARNING,
                 f"Flow runs of the work pool {name} have waited for more than five minutes "
                 "although a worker polls it.",
@@ -174,12 +176,12 @@ def _pools(machinery: Machinery) -> Iterator[Finding]:
             )
 
 
-def _automations(machinery: Machinery) -> Iterator[Finding]:
+def _automations(machinery: ServerState) -> Iterator[Finding]:
     found = machinery.automations
     wanted = [ROLLBACK_AUTOMATION, *(_TOLD if _TOLD.keys() & found.keys() else ())]
     if len(wanted) == 1:
         yield _finding(
-            Code.NOBODY_TOLD,
+            FindingCode.NOBODY_TOLD,
             Severity.NOTE,
             "Nobody is told of approvals, rollbacks and alarms.",
             f"Choose a notification block of the Prefect server: {_CHOOSE}.",
@@ -190,21 +192,21 @@ def _automations(machinery: Machinery) -> Iterator[Finding]:
         mine = found.get(name, ())
         if not mine:
             missing = f"The automation {name!r} is missing."
-            yield _finding(Code.AUTOMATION_MISSING, severity, missing, mend)
+            yield _finding(FindingCode.AUTOMATION_MISSING, severity, missing, mend)
         elif not all(one.enabled for one in mine):
             off = f"The automation {name!r} is switched off."
             here = f"Switch it on: {mine[0].url}{_until(name)}"
-            yield _finding(Code.AUTOMATION_OFF, severity, off, here)
+            yield _finding(FindingCode.AUTOMATION_OFF, severity, off, here)
         elif changed := _changed(name, mine, machinery):
             said = f"The automation {name!r} {changed}."
-            yield _finding(Code.AUTOMATION_CHANGED, severity, said, mend)
+            yield _finding(FindingCode.AUTOMATION_CHANGED, severity, said, mend)
 
 
 def _until(name: str) -> str:
     return f"; {_WITHOUT_IT[name]}." if name in _WITHOUT_IT else "."
 
 
-def _changed(name: str, mine: Sequence[AutomationInfo], machinery: Machinery) -> str:
+def _changed(name: str, mine: Sequence[AutomationInfo], machinery: ServerState) -> str:
     """How an automation is not as described; '' where it is."""
     if len(mine) > 1:
         return f"is there {len(mine)} times"
@@ -225,7 +227,7 @@ def _plain(value: object) -> object:
     return sorted(value, key=str) if isinstance(value, list) else value
 
 
-def _rolls_back(action: Json, machinery: Machinery) -> bool:
+def _rolls_back(action: Json, machinery: ServerState) -> bool:
     deployment = machinery.deployments.get(ROLLBACK)
     return (
         action.get("type") == "run-deployment"
@@ -235,7 +237,7 @@ def _rolls_back(action: Json, machinery: Machinery) -> bool:
     )
 
 
-def _tells(told: Told, action: Json) -> bool:
+def _tells(told: Notification, action: Json) -> bool:
     """Whether an action sends this message, whatever address its links begin with."""
     words = r"\S*".join(re.escape(part) for part in told.body.split("<ui>"))
     return (
@@ -245,7 +247,7 @@ def _tells(told: Told, action: Json) -> bool:
     )
 
 
-def _blocks(machinery: Machinery) -> Iterator[Finding]:
+def _blocks(machinery: ServerState) -> Iterator[Finding]:
     if lost := [
         name
         for name in _TOLD
@@ -253,7 +255,7 @@ def _blocks(machinery: Machinery) -> Iterator[Finding]:
         if _used(automation.actions) - machinery.blocks
     ]:
         yield _finding(
-            Code.BLOCK_MISSING,
+            FindingCode.BLOCK_MISSING,
             Severity.ERROR,
             f"The notification block of {len(lost)} automations was deleted: nobody is told of "
             "approvals, rollbacks and alarms.",
@@ -265,7 +267,7 @@ def _used(actions: Sequence[Mapping[str, object]]) -> set[str]:
     return {str(block) for action in actions if (block := action.get("block_document_id"))}
 
 
-def _failures(machinery: Machinery) -> Iterator[Finding]:
+def _failures(machinery: ServerState) -> Iterator[Finding]:
     """Automations of anybody whose last action failed: that shows nowhere else."""
     for automation in (one for mine in machinery.automations.values() for one in mine):
         failure = automation.failure
@@ -280,7 +282,7 @@ def _failures(machinery: Machinery) -> Iterator[Finding]:
             )
         often = f", {failure.times} times in the last week" if failure.times > 1 else ""
         yield _finding(
-            Code.AUTOMATION_FAILED,
+            FindingCode.AUTOMATION_FAILED,
             Severity.ERROR if acts else Severity.WARNING,
             f"The last action of the automation {automation.name!r} failed: "
             f"{' '.join(failure.reason.split())[:300]}",

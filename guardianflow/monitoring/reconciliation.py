@@ -33,7 +33,7 @@ from guardianflow.mlflow_store.registered_models import (
     read_version,
 )
 from guardianflow.monitoring.doctor import (
-    Chart,
+    ReleaseDetails,
     examine_chart,
     examine_server,
     find_releases,
@@ -50,11 +50,11 @@ from guardianflow.monitoring.findings import (
     under_way,
     worst_first,
 )
-from guardianflow.monitoring.survey import Sight, champions_of
+from guardianflow.monitoring.survey import ReleaseOverview, champions_of
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import Kind, ModelAlias
+from guardianflow.registry.release_state import ModelAlias, OperationKind
 from guardianflow.registry.rotation.outcome import Operation, operation_of
 
 PASS_EVERY = timedelta(minutes=10)
@@ -186,7 +186,7 @@ def mend_tags(registry: ModelRegistryManager, base: ModelName) -> list[str]:
     return _mend_tags(registry, read_chart(registry, base))
 
 
-def _ends_well(registry: ModelRegistryManager, sight: Sight) -> bool:
+def _ends_well(registry: ModelRegistryManager, sight: ReleaseOverview) -> bool:
     """Whether the ledger ends where the mirror says, with nothing left to finish."""
     if not sight.known:
         return True
@@ -227,8 +227,8 @@ def _look_at(
 
 
 def _mend(
-    registry: ModelRegistryManager, chart: Chart, now: datetime, result: Reconciliation
-) -> Chart:
+    registry: ModelRegistryManager, chart: ReleaseDetails, now: datetime, result: Reconciliation
+) -> ReleaseDetails:
     """Do what needs no person, and return the release as it is then."""
     release = registry.release(chart.base)
     before = len(result.finished) + len(result.rescued)
@@ -260,7 +260,7 @@ def _mend(
     return chart
 
 
-def _mend_tags(registry: ModelRegistryManager, chart: Chart) -> list[str]:
+def _mend_tags(registry: ModelRegistryManager, chart: ReleaseDetails) -> list[str]:
     said: list[str] = []
     for name, version, found, wanted in wrong_tags(chart):
         if not _is_still(registry, chart, name, version, found):
@@ -272,7 +272,7 @@ def _mend_tags(registry: ModelRegistryManager, chart: Chart) -> list[str]:
                 (
                     record.reason
                     for record in chart.past
-                    if record.kind is Kind.ROLLBACK
+                    if record.kind is OperationKind.ROLLBACK
                     and record.moved().get(name, (None, 0))[0] == version
                 ),
                 "",
@@ -286,7 +286,7 @@ def _mend_tags(registry: ModelRegistryManager, chart: Chart) -> list[str]:
 
 
 def _is_still(
-    registry: ModelRegistryManager, chart: Chart, name: str, version: int, status: str
+    registry: ModelRegistryManager, chart: ReleaseDetails, name: str, version: int, status: str
 ) -> bool:
     """Whether a version has the status that was judged, and nobody moved the release since."""
     try:

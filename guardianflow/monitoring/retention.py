@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from guardianflow.mlflow_store.client import border, write_repeatably
 from guardianflow.mlflow_store.records import PROMOTIONS
-from guardianflow.mlflow_store.runs import read_text
+from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.promotion.evidence.pictures import (
     DAYS_TAG,
     FOLDER,
@@ -76,7 +76,7 @@ def delete_pictures(client: MlflowClient, overdue: Overdue) -> None:
         repository = get_artifact_repository(where, tracking_uri=client.tracking_uri)
         if client.list_artifacts(run_id, FOLDER):
             repository.delete_artifacts(FOLDER)
-        page = read_text(client, run_id, EVIDENCE_PAGE)
+        page = read_run_text(client, run_id, EVIDENCE_PAGE)
         tidied = overdue.without_pictures(page)
         if tidied != page:
             write_repeatably(lambda: client.log_text(run_id, tidied, EVIDENCE_PAGE))

@@ -24,7 +24,7 @@ from guardianflow.errors import VersionNotReady
 from guardianflow.health.limits import limits_of
 from guardianflow.health.report import newest_sign, oldest_sign
 from guardianflow.monitoring.alarms import digest
-from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Notes, Topic
 from guardianflow.monitoring.reconciliation import in_turn, turn_of
 from guardianflow.names import ModelName
@@ -155,7 +155,7 @@ def _heard(client: MlflowClient, name: str, watched: Watched, now: datetime) -> 
 def _silence(name: str, watched: Watched) -> Finding:
     return Finding(
         name,
-        Code.SILENT,
+        FindingCode.SILENT,
         Severity.ERROR,
         f"Nobody has reported about {name} since {watched.seen:%Y-%m-%d %H:%M} UTC, for more than "
         f"{watched.after_h:g} h: whether it fails, nobody knows.",

@@ -18,7 +18,7 @@ from guardianflow.registry.release_state import ModelAlias
 
 
 @dataclass(frozen=True)
-class Sight:
+class ReleaseOverview:
     """One release as the listing shows it."""
 
     base: ModelName
@@ -50,7 +50,7 @@ class Sight:
         )
 
 
-def survey(client: MlflowClient) -> list[Sight]:
+def survey(client: MlflowClient) -> list[ReleaseOverview]:
     """Every release on the server, by name: those with a model, and those that had one.
 
     Where the ledger cannot be read, no release is known to it: each then looks wrong, and whoever
@@ -64,11 +64,12 @@ def survey(client: MlflowClient) -> list[Sight]:
     except LedgerDamaged:
         known = set[ModelName]()
     return [
-        Sight(base, models.get(base, {}), base in known) for base in sorted(models.keys() | known)
+        ReleaseOverview(base, models.get(base, {}), base in known)
+        for base in sorted(models.keys() | known)
     ]
 
 
-def champions_of(sights: Iterable[Sight]) -> dict[str, int]:
+def champions_of(sights: Iterable[ReleaseOverview]) -> dict[str, int]:
     """What @champion names in MLflow, by public name; names without one are left out."""
     return {
         model.name: model.aliases[ModelAlias.CHAMPION]

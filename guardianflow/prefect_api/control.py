@@ -22,11 +22,11 @@ from guardianflow.prefect_api.flowruns import (
     describe_waiting,
 )
 from guardianflow.prefect_api.listing import by_id, by_key, newest_ended, of_flow
-from guardianflow.prefect_api.logs import Told, pass_on
+from guardianflow.prefect_api.logs import SeenLines, pass_on
 from guardianflow.prefect_api.server_state import (
     PROMOTION,
     ROLLBACK,
-    Machinery,
+    ServerState,
     read_machinery,
     why_it_waits,
 )
@@ -217,7 +217,7 @@ class Orchestrator:
             timeout_s: After that many seconds the run is returned as it stands, neither final nor
                 waiting; None follows to the end.
         """
-        told = Told()
+        told = SeenLines()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         patience = time.monotonic() + _PATIENCE_S
         while True:
@@ -238,7 +238,7 @@ class Orchestrator:
                 return info
             time.sleep(_POLL_S)
 
-    def _pass_on(self, run_id: str, told: Told, on_log: Callable[[str], None]) -> None:
+    def _pass_on(self, run_id: str, told: SeenLines, on_log: Callable[[str], None]) -> None:
         with open_client(self.api_url) as client:
             pass_on(client, _uuid(run_id), told, on_log)
 
@@ -325,7 +325,7 @@ class Orchestrator:
             client.request("POST", "/events", json=[body])
         return event_id
 
-    def machinery(self) -> Machinery:
+    def machinery(self) -> ServerState:
         """What carries the flows: automations, deployments, work pools, and the last pass."""
         with open_client(self.api_url) as client:
             return read_machinery(client, self.ui_url, datetime.now(UTC))

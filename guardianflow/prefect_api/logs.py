@@ -17,7 +17,7 @@ _LATE = timedelta(seconds=30)
 
 
 @dataclass
-class Told:
+class SeenLines:
     """Which log lines were passed on, and the time of the youngest."""
 
     lines: set[UUID] = field(default_factory=set[UUID])
@@ -25,7 +25,7 @@ class Told:
 
 
 def pass_on(
-    client: "SyncPrefectClient", run_id: UUID, told: Told, on_log: Callable[[str], None]
+    client: "SyncPrefectClient", run_id: UUID, told: SeenLines, on_log: Callable[[str], None]
 ) -> None:
     """Pass on the lines of a flow run and its subflows that are new, the oldest first."""
     from prefect.client.schemas.filters import (

@@ -58,7 +58,7 @@ ROLLBACK_TRIGGER = listening((EventName.HEALTH_FAILING,), "guardianflow.model.*"
 
 
 @dataclass(frozen=True)
-class Told:
+class Notification:
     """One kind of message.
 
     Attributes:
@@ -96,7 +96,7 @@ class Told:
 
 
 TOLD = (
-    Told(
+    Notification(
         name="guardianflow tell of a waiting approval",
         description="A promotion waits for a person.",
         expect=("prefect.flow-run.Suspended",),
@@ -108,7 +108,7 @@ TOLD = (
         "{{ flow_run.labels['guardianflow.note'] }}\n\n"
         f"Read what changes and decide (Resume): {_FLOW_RUN}",
     ),
-    Told(
+    Notification(
         name="guardianflow tell of an approval that ends soon",
         description="The last day of a question about a promotion has begun; once, and not where "
         "a question lasts less than two days.",
@@ -118,7 +118,7 @@ TOLD = (
         body=f"{_SAID}\n\nRead what changes and decide (Resume): "
         "<ui>/runs/flow-run/{{ event.payload.incident }}",
     ),
-    Told(
+    Notification(
         name="guardianflow tell of an approval that ended",
         description="A question about a promotion is over and nobody decided.",
         expect=(EventName.UNDECIDED,),
@@ -128,7 +128,7 @@ TOLD = (
         "<ui>/runs/flow-run/{{ event.payload.incident }}\nAsk again: "
         "guardianflow promote {{ event.payload.model }} --request",
     ),
-    Told(
+    Notification(
         name="guardianflow tell of a rollback",
         description="A release went back to its last-known-good version.",
         expect=(EventName.ROLLED_BACK,),
@@ -140,7 +140,7 @@ TOLD = (
         "{{ event.payload.model.split('__')[0] | replace('/', '-') }}\n"
         f"The flow run: {_FLOW_RUN}",
     ),
-    Told(
+    Notification(
         name="guardianflow tell of an alarm",
         description="Something only a person can mend: no way back, the scene has changed, an "
         "alias moved by hand, a champion that nobody reports about, an automation that is off.",
@@ -150,7 +150,7 @@ TOLD = (
         body=f"{_SAID}\n\nWhat runs now: {_STATUS}\nThe flow run: {_FLOW_RUN}\n"
         "All that is wrong, and what mends it: guardianflow doctor",
     ),
-    Told(
+    Notification(
         name="guardianflow tell that an alarm is over",
         description="Nothing of what an alarm said about a release or a server is wrong any more.",
         expect=(EventName.SETTLED,),
@@ -158,7 +158,7 @@ TOLD = (
         subject=f"It is over: {_MODEL}",
         body=f"{_SAID}\n\nWhat runs now: {_STATUS}",
     ),
-    Told(
+    Notification(
         name="guardianflow tell of a camera fault",
         description="A camera is dark, washed out, blurred, frozen or silent; once an hour.",
         expect=(EventName.CAMERA_FAULT,),

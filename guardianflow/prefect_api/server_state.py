@@ -131,7 +131,7 @@ class FailedPass:
 
 
 @dataclass(frozen=True)
-class Machinery:
+class ServerState:
     """Everything that carries the flows.
 
     Attributes:
@@ -152,7 +152,7 @@ class Machinery:
     failed_pass: FailedPass | None = None
 
 
-def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> Machinery:
+def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> ServerState:
     """Read it in about ten calls, however many models there are."""
     last = _newest_pass(client, ("COMPLETED",))
     found = list(_pages(client, "automations", {}))
@@ -162,7 +162,7 @@ def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> M
         automation = _automation(one, ui_url, _current(client, one, failures))
         automations.setdefault(automation.name, []).append(automation)
     deployments = _deployments(client)
-    return Machinery(
+    return ServerState(
         automations,
         deployments,
         _pools(client, deployments.values(), now),

@@ -13,7 +13,7 @@ from guardianflow.evaluation.gate import judge
 from guardianflow.evaluation.import_source import describe_origin
 from guardianflow.evaluation.subjects import (
     Compared,
-    Ground,
+    FrozenImages,
     OnProgress,
     Pair,
     examine_name,
@@ -116,7 +116,7 @@ def examine(
 
 
 def _examine_names(
-    registry: ModelRegistryManager, plan: Plan, ground: Ground, on_progress: OnProgress | None
+    registry: ModelRegistryManager, plan: Plan, ground: FrozenImages, on_progress: OnProgress | None
 ) -> list[Compared]:
     """Measure every name whose champion would move."""
     compared: list[Compared] = []
@@ -151,7 +151,7 @@ def _draft(folder: Path, proposal: Proposal) -> Draft:
 
 
 def _draw(
-    compared: Sequence[Compared], ground: Ground, scenario: Scenario | None, folder: Path
+    compared: Sequence[Compared], ground: FrozenImages, scenario: Scenario | None, folder: Path
 ) -> Pictures | None:
     """Cut out where candidate and champion disagree, of the model that the floor would run."""
     subject = deciding([one.subject for one in compared])

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
 from guardianflow.errors import ApprovalExpired
-from guardianflow.evaluation.gate import GateOutcome, Rule, Subject
+from guardianflow.evaluation.gate import GateOutcome, GateRule, Subject
 from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.promotion.evidence.checks import check_sentence
 from guardianflow.promotion.evidence.places import place_of, task_of
 from guardianflow.promotion.evidence.sentences import Opening, deciding, level_sentence, opening
 from guardianflow.promotion.proposal import Proposal
-from guardianflow.promotion.recorded_messages import in_words
+from guardianflow.promotion.recorded_messages import recorded_in_words
 from guardianflow.wording.language import say
 from guardianflow.wording.markdown import plain, prose
 
@@ -131,7 +131,7 @@ def alerts(proposal: Proposal) -> list[str]:
     for warning in proposal.warnings:
         if is_for_engineers(warning):
             continue
-        text = in_words(warning, language)
+        text = recorded_in_words(warning, language)
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(f"{name} version", "version")
         said.append(prose(text.replace(" (declared)", "")))
@@ -159,7 +159,7 @@ def sentence(text: str) -> str:
 
 def _can_go_back(proposal: Proposal) -> bool:
     """Whether the check found no reason for which a rollback of the release would be refused."""
-    asked = (reason for reason in proposal.gate.reasons if reason.rule is Rule.WAY_BACK)
+    asked = (reason for reason in proposal.gate.reasons if reason.rule is GateRule.WAY_BACK)
     return all(reason.outcome is GateOutcome.PASSED for reason in asked)
 
 

@@ -32,7 +32,7 @@ from guardianflow.promotion.approval import (
     decision_of,
     objection,
 )
-from guardianflow.promotion.approval.approval_log import ApprovalBook, newest_books, open_book
+from guardianflow.promotion.approval.approval_log import ApprovalLog, newest_books, open_book
 from guardianflow.promotion.approval.one_time_codes import (
     approvers_file,
     matching_step,
@@ -71,7 +71,7 @@ class Asked(Stored):
 
 
 @dataclass(frozen=True)
-class Standing:
+class QuestionStatus:
     """How a question stands."""
 
     answers: tuple[Given, ...]
@@ -143,7 +143,7 @@ class Question:
             )
         return proposal
 
-    def standing(self, proposal: Proposal) -> Standing:
+    def status(self, proposal: Proposal) -> QuestionStatus:
         """How it stands now.
 
         Raises:
@@ -154,7 +154,7 @@ class Question:
         while text := found.get(f"answer.{self._key}.{len(answers) + 1}"):
             answers.append(read_stored(Given, text, f"answer to the {_label(self._key)}"))
         counted = [answer for answer in answers if answer.counts]
-        return Standing(
+        return QuestionStatus(
             tuple(answers),
             decision_of(proposal.policy, proposal.requested_by, counted),
             found.get(f"void.{self._key}", ""),
@@ -168,7 +168,7 @@ class Question:
         code: str = "",
         *,
         now: datetime | None = None,
-    ) -> Standing:
+    ) -> QuestionStatus:
         """Take down an answer, and whether it counts; the same again changes nothing.
 
         Args:
@@ -182,14 +182,14 @@ class Question:
             ApprovalExpired: It came too late.
         """
         now = now or datetime.now(UTC)
-        standing = self.standing(proposal)
+        standing = self.status(proposal)
         if standing.void or standing.decision or number <= len(standing.answers):
             return standing
         require_in_time(proposal, now)
         rule = read_rule(self._registry.client, ModelName.parse(proposal.model_name))
         if rule.digest != proposal.policy.digest:
             self.void("the approval policy was changed")
-            return self.standing(proposal)
+            return self.status(proposal)
         problem = objection(rule, proposal.requested_by, standing.counted, answer)
         wrong, identity = False, Identity.DECLARED
         if not problem and rule.proof is Proof.TOTP:
@@ -206,7 +206,7 @@ class Question:
             time=now,
         )
         self._book.write(f"answer.{self._key}.{number}", given.model_dump_json())
-        return self.standing(proposal)
+        return self.status(proposal)
 
     @property
     def version(self) -> int | None:
@@ -245,18 +245,18 @@ class Question:
         return read_stored(Asked, text, _label(self._key)) if text else None
 
     @cached_property
-    def _book(self) -> ApprovalBook:
+    def _book(self) -> ApprovalLog:
         return open_book(self._registry.client, self._begun)
 
 
 @dataclass(frozen=True)
-class OpenQuestion:
+class UnansweredQuestion:
     """A question of the book of which nobody has taken down what came of it."""
 
     request: str
     number: int
     asked: Asked
-    book: ApprovalBook
+    book: ApprovalLog
     reminded: bool = False
     """Whether people were told that its last day has begun."""
 
@@ -269,9 +269,9 @@ class OpenQuestion:
         self.book.write(f"closed.{self.request}.{self.number}", outcome[:1000])
 
 
-def open_questions(client: MlflowClient) -> list[OpenQuestion]:
+def open_questions(client: MlflowClient) -> list[UnansweredQuestion]:
     """The last question of every request of which nobody took down what came of it."""
-    found: list[OpenQuestion] = []
+    found: list[UnansweredQuestion] = []
     for book in newest_books(client):
         entries = book.entries()
         asks = [match for key in entries if (match := _ASK.fullmatch(key))]
@@ -284,7 +284,7 @@ def open_questions(client: MlflowClient) -> list[OpenQuestion]:
                 asked = read_stored(Asked, entries[match.string], _label(match.string))
                 request, number = match["request"], int(match["round"])
                 reminded = f"reminded.{request}.{number}" in entries
-                found.append(OpenQuestion(request, number, asked, book, reminded))
+                found.append(UnansweredQuestion(request, number, asked, book, reminded))
     return found
 
 

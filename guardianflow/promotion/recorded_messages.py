@@ -74,7 +74,7 @@ _PART: Final = re.compile(
 )
 
 
-def in_words(recorded: str, language: Language) -> str:
+def recorded_in_words(recorded: str, language: Language) -> str:
     """A recorded sentence in plain words; one that is not known as it was recorded."""
     return _known(recorded, language) or recorded
 

@@ -29,12 +29,12 @@ from guardianflow.mlflow_store.registered_models import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry.registration import register
-from guardianflow.registry.release_state import Drift, Kind, ModelAlias, Move
+from guardianflow.registry.release_state import Drift, ModelAlias, Move, OperationKind
 from guardianflow.registry.rotation.operations import Release
 from guardianflow.registry.rotation.outcome import Operation, Plan
 from guardianflow.registry.rotation.release_reader import Rule
-from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expected, Request
-from guardianflow.registry.rotation.rules import adopt, promote, roll_back
+from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expected, RotationRequest
+from guardianflow.registry.rotation.rules import adopt, plan_promotion, plan_rollback
 
 __all__ = [
     "UNSET",
@@ -119,7 +119,7 @@ class ModelRegistryManager:
             Refused: A rule says no: see `promote_to_champion`.
         """
         name = _parse(model_name)
-        request = Request(Kind.PROMOTE, name, version, actor=actor)
+        request = RotationRequest(OperationKind.PROMOTE, name, version, actor=actor)
         # A plan is no decision: the reason that force wants is asked for when it is one.
         rule = _promotion(request, force=force, reason=reason or "planned")
         return self.release(name).plan(request, rule, write=write)
@@ -162,8 +162,8 @@ class ModelRegistryManager:
             ArtifactMissing: A file of the version is gone or differs.
         """
         name = _parse(model_name)
-        request = Request(
-            Kind.PROMOTE,
+        request = RotationRequest(
+            OperationKind.PROMOTE,
             name,
             version,
             actor=actor or _whoami(),
@@ -194,7 +194,7 @@ class ModelRegistryManager:
             Refused: A rule says no: see `rollback`.
         """
         name = _parse(model_name)
-        request = Request(Kind.ROLLBACK, name, actor=actor, reason="planned")
+        request = RotationRequest(OperationKind.ROLLBACK, name, actor=actor, reason="planned")
         return self.release(name).plan(request, _rollback(request, only=only), write=write)
 
     def rollback(
@@ -238,8 +238,8 @@ class ModelRegistryManager:
                 remedy="Give expected_champion, the version that was measured.",
                 name=name.public,
             )
-        request = Request(
-            Kind.ROLLBACK,
+        request = RotationRequest(
+            OperationKind.ROLLBACK,
             name,
             actor=actor or _whoami(),
             reason=reason,
@@ -271,8 +271,8 @@ class ModelRegistryManager:
         if not reason.strip():
             raise InputError("A repair needs a reason.", remedy='Add --reason "what happened".')
         name = _parse(model_name)
-        kind = Kind.REPAIR if keep == "ledger" else Kind.ADOPT
-        request = Request(
+        kind = OperationKind.REPAIR if keep == "ledger" else OperationKind.ADOPT
+        request = RotationRequest(
             kind, name.base, actor=actor or _whoami(), reason=reason, token=token or ""
         )
         release = self.release(name)
@@ -290,8 +290,8 @@ class ModelRegistryManager:
         Raises:
             NoRollbackTarget: The version was deleted, and no former champion is left.
         """
-        request = Request(
-            Kind.REPAIR,
+        request = RotationRequest(
+            OperationKind.REPAIR,
             _parse(model_name).base,
             actor=actor or _whoami(),
             reason=reason or "@champion was missing or quarantined in MLflow",
@@ -384,14 +384,14 @@ class ModelRegistryManager:
         return Release(self.client, _parse(model_name).base)
 
 
-def _promotion(request: Request, *, force: bool, reason: str) -> Rule:
-    return lambda situation, past: promote(
+def _promotion(request: RotationRequest, *, force: bool, reason: str) -> Rule:
+    return lambda situation, past: plan_promotion(
         situation, past, request.name.public, request.version, force=force, reason=reason
     )
 
 
-def _rollback(request: Request, *, only: bool) -> Rule:
-    return lambda situation, past: roll_back(
+def _rollback(request: RotationRequest, *, only: bool) -> Rule:
+    return lambda situation, past: plan_rollback(
         situation,
         past,
         request.name.public,

@@ -35,7 +35,7 @@ _QUANTIZE = (
 log = logging.getLogger(__name__)
 
 
-def version_tags(
+def registration_tags(
     client: MlflowClient, name: ModelName, run: Run, given: Mapping[str, str]
 ) -> dict[str, str]:
     """The tags of a version that is to be registered, without token and fingerprint.

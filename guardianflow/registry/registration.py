@@ -35,7 +35,7 @@ from guardianflow.mlflow_store.registered_models import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.provenance import version_tags
+from guardianflow.registry.provenance import registration_tags
 from guardianflow.registry.release_state import ModelAlias
 from guardianflow.registry.rotation.aliases import set_candidate
 
@@ -71,7 +71,7 @@ def register(
     found = _registered(client, name, token)
     if not found:
         run = get_run(client, run_id)
-        tags = {**version_tags(client, name, run, tags), TOKEN_TAG: token}
+        tags = {**registration_tags(client, name, run, tags), TOKEN_TAG: token}
         model = find_model(client, run, artifact_path)
         with fetched_files(client, model.artifact_location, f"run {run_id}") as folder:
             tags = {**tags, **fingerprint_tags(fingerprint(folder))}

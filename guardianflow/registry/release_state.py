@@ -18,7 +18,7 @@ class ModelAlias(StrEnum):
     ROLLBACK = "rollback"
 
 
-class Kind(StrEnum):
+class OperationKind(StrEnum):
     """What an operation does."""
 
     PROMOTE = "promote"
@@ -47,7 +47,7 @@ class Aliases:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProductionEntry:
     """One name in a release state."""
 
     champion: int
@@ -60,16 +60,16 @@ class Place:
     """The version of the base that the champion was quantized from; None for a base."""
 
 
-ReleaseState = Mapping[str, Place]
+ReleaseState = Mapping[str, ProductionEntry]
 """By public name; a name without a champion is absent."""
 
 
 @dataclass(frozen=True)
-class Record:
+class OperationRecord:
     """One operation as the ledger keeps it."""
 
     seq: int
-    kind: Kind
+    kind: OperationKind
     name: str
     before: ReleaseState
     after: ReleaseState
@@ -87,7 +87,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Situation:
+class RuleInputs:
     """What the rules look at: the release as it is now."""
 
     base: str
@@ -130,7 +130,7 @@ class Move:
 class Decision:
     """What the rules say: the next state. It equals the state before when nothing is to do."""
 
-    kind: Kind
+    kind: OperationKind
     name: str
     before: ReleaseState
     after: ReleaseState

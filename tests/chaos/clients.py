@@ -26,9 +26,9 @@ from guardianflow.mlflow_store.client import ABSENT, border
 from guardianflow.mlflow_store.registered_models import read_aliases, read_versions
 from guardianflow.names import ModelName
 from guardianflow.registry import UNSET, ModelRegistryManager
-from guardianflow.registry.release_state import Kind, Record
+from guardianflow.registry.release_state import OperationKind, OperationRecord
 from guardianflow.registry.rotation.outcome import Operation, Plan
-from guardianflow.registry.rotation.request import Request
+from guardianflow.registry.rotation.request import RotationRequest
 from tests.chaos.evidence import Journal, read_lines
 
 # What a client asks for, and how often; registrations keep the promotions going.
@@ -189,7 +189,9 @@ def perform(registry: ModelRegistryManager, run_id: str, asked: dict[str, Any]) 
         "repair": lambda: registry.repair(name, "ledger", reason="chaos", token=token),
         "adopt": lambda: registry.repair(name, "mlflow", reason="chaos", token=token),
         "rescue": lambda: registry.release(name).rescue(
-            Request(Kind.REPAIR, ModelName.parse(name), token=token, automatic=True)
+            RotationRequest(
+                OperationKind.REPAIR, ModelName.parse(name), token=token, automatic=True
+            )
         ),
     }
     return as_data(requests[asked["kind"]]())
@@ -201,7 +203,7 @@ def as_data(result: object) -> dict[str, Any]:
     if isinstance(result, Plan):
         champions = {name: version for name, version in result.champion.items() if version}
         return {"changed": False, "after": champions}
-    if isinstance(result, Record):
+    if isinstance(result, OperationRecord):
         after = {name: place.champion for name, place in result.after.items()}
         return {"seq": result.seq, "token": result.token, "after": after}
     if isinstance(result, Operation):

@@ -33,7 +33,7 @@ from guardianflow.mlflow_store.registered_models import TOKEN_TAG, read_aliases,
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import Record
+from guardianflow.registry.release_state import OperationRecord
 from tests.chaos.checker import Violation, check
 from tests.chaos.clients import Client, Scene, meddle, perform, read_all_the_time
 from tests.chaos.evidence import (
@@ -308,7 +308,7 @@ def gather(scene: Scene, base: str) -> Evidence:
     )
 
 
-def _entry(record: Record) -> Entry:
+def _entry(record: OperationRecord) -> Entry:
     return Entry(
         seq=record.seq,
         kind=record.kind.value,

@@ -10,7 +10,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import FlowRunSort
 
 from guardianflow.events import EventName
-from guardianflow.monitoring.findings import Code
+from guardianflow.monitoring.findings import FindingCode
 from guardianflow.monitoring.prefect_checks import examine_machinery
 from tests.e2e.plant import events_about, until
 from tests.integration.releases import Releases, registered
@@ -36,7 +36,12 @@ def test_what_make_up_started_lacks_nothing(plant):
         one.code for one in examine_machinery(plant.orchestrator.machinery(), datetime.now(UTC))
     }
     # What other tests here do to the servers is none of it.
-    assert found <= {Code.NOBODY_TOLD, Code.PASS_LATE, Code.AUTOMATION_FAILED, Code.RUNS_WAIT}
+    assert found <= {
+        FindingCode.NOBODY_TOLD,
+        FindingCode.PASS_LATE,
+        FindingCode.AUTOMATION_FAILED,
+        FindingCode.RUNS_WAIT,
+    }
 
 
 def test_an_alias_moved_by_hand_is_reported_by_the_next_pass(

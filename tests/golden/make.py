@@ -26,7 +26,7 @@ import yaml
 from pydantic import BaseModel
 
 from deployments.local import State
-from deployments.processes import Record as Process
+from deployments.processes import ProcessRecord as Process
 from guardianflow.evaluation.import_source import Origin
 from guardianflow.evaluation.speed import SpeedReport, SpeedVerdict
 from guardianflow.events import ModelEvent
@@ -37,7 +37,7 @@ from guardianflow.lifecycle.training import TrainingRunner, attempt
 from guardianflow.machine import servers
 from guardianflow.monitoring.alarms import AlarmBook, compare_all
 from guardianflow.monitoring.drill import drill
-from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.silence import find_silent
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, propose
@@ -46,9 +46,9 @@ from guardianflow.promotion.approval.one_time_codes import write_approvers
 from guardianflow.promotion.approval.stored_rules import mirror_rules
 from guardianflow.promotion.question import Question
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.registry.ledger.entry import Former, encode
+from guardianflow.registry.ledger.entry import Former, encode_entry
 from guardianflow.registry.ledger.mirror import encode_mirror
-from guardianflow.registry.release_state import Kind, Place, Record
+from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
 from guardianflow.scenario import Light, Scenario, ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
 from guardianflow.vision.ir.reading import ChannelOrder, InputRange, LayoutName
@@ -152,7 +152,7 @@ def _lifecycle(registry: ModelRegistryManager) -> None:
         if version == "v2":
             no_reason = YES.model_copy(update={"approver": "the one who asked"})
             question.take(proposal, 1, no_reason)
-        standing = question.take(proposal, len(question.standing(proposal).answers) + 1, YES)
+        standing = question.take(proposal, len(question.status(proposal).answers) + 1, YES)
         decide(registry, proposal, standing.counted, token=f"promotion-{request}")
         question.close("approve")
     champions = {model.name: 2 for model in registry.list_models()}
@@ -179,7 +179,7 @@ def _lifecycle(registry: ModelRegistryManager) -> None:
     drill(registry, name)
     registry.rollback(name, actor="lee@control-room", reason="blind at night", token="rollback-1")
     drifted = Finding(
-        name, Code.CHAMPION_MOVED, Severity.ERROR, "@champion was moved", "Look at it."
+        name, FindingCode.CHAMPION_MOVED, Severity.ERROR, "@champion was moved", "Look at it."
     )
     [change] = compare_all({}, [drifted])
     AlarmBook(registry.client).write(change)
@@ -318,17 +318,22 @@ def _groups(annotation: Any) -> Iterator[type[BaseModel]]:
 def _files(target: Path) -> None:
     """What is stored elsewhere than in MLflow, or by what the lifecycle above does not do."""
     base = ModelName.parse("golden/lab-bench/welding/ppe")
-    before = {base.public: Place(1, None, 1)}
-    after = {base.public: Place(2, 1, 2), f"{base.public}__openvino_int8": Place(1, None, 1, 2)}
+    before = {base.public: ProductionEntry(1, None, 1)}
+    after = {
+        base.public: ProductionEntry(2, 1, 2),
+        f"{base.public}__openvino_int8": ProductionEntry(1, None, 1, 2),
+    }
     time = "2026-11-29T12:00:00.000+00:00"
     entries = {
-        kind.value: encode(
+        kind.value: encode_entry(
             base,
-            Record(7, kind, base.public, before, after, "김민지", "보았다", time, f"t-{kind}"),
+            OperationRecord(
+                7, kind, base.public, before, after, "김민지", "보았다", time, f"t-{kind}"
+            ),
             "0123456789abcdef",
         )
-        for kind in Kind
-        if kind is not Kind.OTHER
+        for kind in OperationKind
+        if kind is not OperationKind.OTHER
     }
     former = Former(digest="0123456789abcdef", tokens={"0123456789": 50}).to_line()
     mirror = encode_mirror(base, 7, "0123456789abcdef", after)

@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import Kind, Record, Situation
-from guardianflow.registry.rotation.rules import promote
+from guardianflow.registry.release_state import OperationKind, OperationRecord, RuleInputs
+from guardianflow.registry.rotation.rules import plan_promotion
 from tests.integration.conftest import make_run
 
 FILES = {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"}
@@ -56,11 +56,19 @@ class Releases:
         ledger = Ledger(self.client, base)
         head = ledger.read()
         aliases = {name: {"candidate": version}}
-        situation = Situation(name, head.state, aliases, {})
-        after = promote(situation, lambda: ledger.past(head), name).after
+        situation = RuleInputs(name, head.state, aliases, {})
+        after = plan_promotion(situation, lambda: ledger.past(head), name).after
         time = (datetime.now(UTC) - age).isoformat(timespec="milliseconds")
-        record = Record(
-            0, Kind.PROMOTE, name, head.state, after, "kim", "killed", time, uuid.uuid4().hex
+        record = OperationRecord(
+            0,
+            OperationKind.PROMOTE,
+            name,
+            head.state,
+            after,
+            "kim",
+            "killed",
+            time,
+            uuid.uuid4().hex,
         )
         ledger.commit(head, record)
         return version

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from guardianflow.health.report import Fallback, HealthReport
-from guardianflow.health.verdict import Figure, Verdict
+from guardianflow.health.verdict import Verdict, WindowFigure
 from guardianflow.mlflow_store.records import HEALTH, Draft, close_record, open_record
 from guardianflow.scenario import HealthPolicy
 from guardianflow.vision.metrics.evaluation import Evaluation
@@ -52,7 +52,7 @@ def keep_report(
         window="/frames",
         window_fingerprint="0" * 64,
         evaluation=_FIGURES,
-        figures={"map50": Figure(value=0.2)},
+        figures={"map50": WindowFigure(value=0.2)},
         policy=HealthPolicy(),
         window_verdict=verdict,
         in_a_row=1,

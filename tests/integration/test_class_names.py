@@ -9,7 +9,7 @@ import yaml
 from guardianflow.health.window import check_health
 from guardianflow.lifecycle.quantization import QuantizationRunner
 from guardianflow.lifecycle.training import TrainingRunner
-from guardianflow.mlflow_store.runs import read_text
+from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.promotion import propose
 from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.registry import ModelRegistryManager
@@ -66,7 +66,7 @@ def test_names_that_can_be_printed_go_the_whole_way(mlflow_server, data):
     assert "test.recall.Safety :2a:Vest:2a::2c: :28:50 :25::29:" in metrics
 
     asked = propose(registry, name, token=str(uuid.uuid4()), requested_by="lee")
-    page = read_text(registry.client, asked.evidence_run_id, EVIDENCE_PAGE)
+    page = read_run_text(registry.client, asked.evidence_run_id, EVIDENCE_PAGE)
     assert KOREAN in page
     assert r"Safety \*Vest\*, (50 %)" in page
 

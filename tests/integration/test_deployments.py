@@ -16,7 +16,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Completed, Running, Suspended
 
 from deployments import apply as applying
-from deployments.apply import POOLS, Expected, apply, check, drop_missed_passes
+from deployments.apply import POOLS, Expected, apply, drop_missed_passes, find_differences
 from deployments.emergency import apply_rollbacks
 from flows.old_runs import forget_old_runs
 from guardianflow.errors import AnswerInvalid, InputError, Refused
@@ -80,9 +80,9 @@ def test_applying_twice_changes_nothing(applied, monkeypatch):
 def test_an_untyped_deployment_and_a_missing_automation_are_noticed(applied):
     with get_client(sync_client=True) as client:
         expected = Expected.read()
-        assert check(client, expected) == []
+        assert find_differences(client, expected) == []
         wanted = Expected({**expected.deployments, "flows.absent.absent": "guardianflow"}, ("x",))
-        problems = check(client, wanted)
+        problems = find_differences(client, wanted)
     assert "deployment flows.absent.absent is missing" in problems
     assert "automation 'x' is there 0 times" in problems
 
@@ -245,7 +245,7 @@ def test_a_flow_without_a_form_is_refused(
 def test_every_page_of_deployments_is_looked_at(applied, monkeypatch):
     monkeypatch.setattr(applying, "_PAGE", 2)
     with get_client(sync_client=True) as client:
-        assert check(client, Expected.read()) == []
+        assert find_differences(client, Expected.read()) == []
 
 
 def test_workers_that_were_started_by_hand_do_not_phone_home_either(applied):

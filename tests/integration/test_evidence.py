@@ -20,7 +20,7 @@ from flows.promotion import promote
 from flows.publishing import evidence_key
 from flows.retention import forget_pictures as step
 from guardianflow.mlflow_store.records import read_record
-from guardianflow.mlflow_store.runs import read_text
+from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.monitoring.retention import delete_pictures, find_overdue, mark_deleted
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.promotion import decide, propose
@@ -85,7 +85,7 @@ def test_the_page_shows_where_the_two_disagree_and_pictures_go_when_their_time_i
     assert candidate.found_bounds.high == 0
     assert asked.subjects[0].difference.found.high < 0
 
-    page = read_text(client, run_id, EVIDENCE_PAGE)
+    page = read_run_text(client, run_id, EVIDENCE_PAGE)
     assert page == evidence_page(asked, Links.to(client, asked))
     assert page.startswith("**Only 12 pictures, 20 needed: nothing here is certain.**")
     assert "On these pictures: " in page
@@ -111,7 +111,7 @@ def test_the_page_shows_where_the_two_disagree_and_pictures_go_when_their_time_i
     mark_deleted(client, record)
     assert overdue(31) == []
     assert files(registry, run_id, "disagreements") == set()
-    tidied = read_text(client, run_id, EVIDENCE_PAGE)
+    tidied = read_run_text(client, run_id, EVIDENCE_PAGE)
     assert "get-artifact" not in tidied
     assert tidied.count("(deleted after 30 days)") == len(links)
     assert page.count("shows it") == tidied.count("shows it") > 0
@@ -178,13 +178,13 @@ def test_a_person_reads_the_same_in_prefect_in_the_language_of_the_floor(
     assert "/artifacts/artifact/" in seen["form"]
     assert "|---" not in seen["form"]
     client, run_id = registry.client, seen["record"]
-    assert seen["page"] == read_text(client, run_id, EVIDENCE_PAGE)
+    assert seen["page"] == read_run_text(client, run_id, EVIDENCE_PAGE)
     assert seen["kept"], "a question that waits has lost its pictures"
 
     assert forget_pictures() >= 1
     assert files(registry, run_id, "disagreements") == set()
     after = Artifact.get(evidence_key(name)).data
-    assert after == read_text(client, run_id, EVIDENCE_PAGE)
+    assert after == read_run_text(client, run_id, EVIDENCE_PAGE)
     assert "(7일이 지나 삭제됨)" in after
     assert "get-artifact" not in after
     assert forget_pictures() == 0

@@ -15,8 +15,8 @@ from guardianflow.errors import (
     NotComparable,
     VersionNotReady,
 )
-from guardianflow.evaluation.gate import GateOutcome, Rule
-from guardianflow.evaluation.version_comparison import Word, compare_versions
+from guardianflow.evaluation.gate import GateOutcome, GateRule
+from guardianflow.evaluation.version_comparison import DifferenceWord, compare_versions
 from guardianflow.promotion import decide, propose
 from guardianflow.promotion.approval import Answer, ApprovalRule, Choice
 from guardianflow.promotion.approval.stored_rules import mirror_rules
@@ -104,9 +104,9 @@ def test_what_is_no_worse_passes_against_the_champion_of_now(registry, learned, 
     gate = said["proposal"]["gate"]
     assert (code, gate["outcome"]) == (0, "PASSED")
     rules = {reason["rule"]: reason for reason in gate["reasons"]}
-    assert rules[Rule.REGRESSION]["measured"] == 0.0
-    assert rules[Rule.WAY_BACK]["measured"] == 1
-    assert rules[Rule.DATA]["measured"] == 0
+    assert rules[GateRule.REGRESSION]["measured"] == 0.0
+    assert rules[GateRule.WAY_BACK]["measured"] == 1
+    assert rules[GateRule.DATA]["measured"] == 0
 
 
 def test_two_versions_are_compared_on_the_same_images_and_nothing_is_written(
@@ -126,7 +126,7 @@ def test_two_versions_are_compared_on_the_same_images_and_nothing_is_written(
     assert said["gate"]["outcome"] == "FAILED"
     assert everything(registry) == before
     same = compare_versions(registry, name, 1, 1)
-    assert {row.says for row in same.rows()} == {Word.OPEN}
+    assert {row.says for row in same.rows()} == {DifferenceWord.OPEN}
     assert same.gate.outcome is GateOutcome.PASSED
 
 
@@ -187,7 +187,7 @@ def test_a_champion_that_was_held_out_otherwise_is_no_yardstick(registry, learne
     champion(registry, learned, name, evaluated_on="f" * 36, gate=GATE)
     register_copy(learned, name, gate=GATE, blind=True)
     proposal = ask(registry, name)
-    assert outcome(proposal.gate, Rule.REGRESSION) == {GateOutcome.INCONCLUSIVE}
+    assert outcome(proposal.gate, GateRule.REGRESSION) == {GateOutcome.INCONCLUSIVE}
     assert "may have learned from these" in proposal.gate.summary()
 
 
@@ -199,7 +199,7 @@ def test_a_budget_for_a_frame_is_measured_on_this_machine(
 ):
     register_copy(learned, name, gate=GATE.model_copy(update={"max_latency_ms": budget_ms}))
     proposal = ask(registry, name, force=True, reason="a test")
-    assert outcome(proposal.gate, Rule.LATENCY) == {expected}
+    assert outcome(proposal.gate, GateRule.LATENCY) == {expected}
     assert proposal.subjects[0].latency.repeats == 60
 
 

@@ -11,11 +11,16 @@ from guardianflow.cli import main
 from guardianflow.errors import NoCandidate, ScenarioFrozen, StoredUnreadable
 from guardianflow.evaluation.measurement import recorded_scenario
 from guardianflow.health.box_reports import judge_new
-from guardianflow.health.champion_since import standing_of
+from guardianflow.health.champion_since import champion_since
 from guardianflow.health.report import find_reports, read_report
 from guardianflow.health.verdict import Verdict
 from guardianflow.lifecycle.quantization.source import choose_source
-from guardianflow.mlflow_store.runs import find_same_work, read_text, refuse_edited, version_tags
+from guardianflow.mlflow_store.runs import (
+    find_same_work,
+    read_run_text,
+    refuse_edited,
+    version_tags,
+)
 from guardianflow.monitoring.alarms import AlarmBook
 from guardianflow.monitoring.doctor import examine_release
 from guardianflow.monitoring.drill import drill
@@ -31,7 +36,7 @@ from guardianflow.promotion.question import Question, open_questions
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.index import find_index, read_index, runs_of
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import Kind
+from guardianflow.registry.release_state import OperationKind
 from guardianflow.scenario import GateSettings, HealthPolicy, ScenarioSpec
 from tests.golden.make import LONG, REQUEST, SETTINGS
 from tests.servers import mlflow_server_on
@@ -65,7 +70,11 @@ def test_models_aliases_and_history_are_listed(registry):
         assert models[name].aliases == {"champion": 1, "candidate": 3}
         assert [v.version for v in registry.list_versions(name)] == [1, 2, 3]
     history = registry.history(NAME)
-    assert [op.kind for op in history] == [Kind.PROMOTE, Kind.PROMOTE, Kind.ROLLBACK]
+    assert [op.kind for op in history] == [
+        OperationKind.PROMOTE,
+        OperationKind.PROMOTE,
+        OperationKind.ROLLBACK,
+    ]
     assert history[2].reason == "blind at night"
     drilled = read_last_drill(models[NAME].tags)
     assert drilled is not None
@@ -135,7 +144,7 @@ def test_operations_of_a_newer_version_are_gone_on_from_unless_they_forbid_it(re
     [finding] = examine_release(registry, base, asked={})
     assert finding.remedy == "Upgrade guardianflow to 99.1 or newer."
     assert finding.message in {alarm.message for alarm in reconcile(registry, LONG).alarms_of(LONG)}
-    assert standing_of(registry, LONG, 3).newest is None
+    assert champion_since(registry, LONG, 3).newest is None
     source = registry.get_version(LONG, 1).run_id
     assert registry.register_model(source, "model", LONG, token="trained meanwhile").version == 4
 
@@ -161,7 +170,7 @@ def test_the_question_that_waits_is_answered_and_the_way_back_works(registry, mo
     assert begun is not None
     question = Question(registry, REQUEST, begun, 1)
     asked = question.ask(lambda: pytest.fail("asked anew"))
-    assert [given.approver for given in question.standing(asked).counted] == ["Kim Minji"]
+    assert [given.approver for given in question.status(asked).counted] == ["Kim Minji"]
     soon = begun + timedelta(hours=1)
     standing = question.take(asked, 2, LEE, now=soon)
     assert standing.decision is Choice.APPROVE
@@ -186,7 +195,7 @@ def test_a_renamed_setting_in_what_is_stored_stops_no_pass_and_no_command(
 ):
     client = registry.client
     info = registry.get_version(NAME, 3)
-    scenario = json.loads(read_text(client, info.run_id, "scenario.json"))
+    scenario = json.loads(read_run_text(client, info.run_id, "scenario.json"))
     report = find_reports(client, {"guardianflow.name": NAME})[0].info.run_id
     for key, stops in (("gate", False), ("zone", True)):
         scenario[f"new_{key}"] = scenario.pop(key)
@@ -209,7 +218,7 @@ def test_a_renamed_setting_in_what_is_stored_stops_no_pass_and_no_command(
         limit = scenario["health"].get("silent_after_h")
         assert Notes(client, Topic.WATCHED, Watched).read()[NAME].after_h == limit
         judge_new(registry)
-    kept = json.loads(read_text(client, report, "HealthReport.json"))
+    kept = json.loads(read_run_text(client, report, "HealthReport.json"))
     (tmp_path / "HealthReport.json").write_text(json.dumps({**kept, "tea": 1}))
     client.log_artifact(report, str(tmp_path / "HealthReport.json"))
     assert read_report(registry, report).model_name == NAME
@@ -234,7 +243,7 @@ def test_rules_of_a_newer_version_are_read_unless_they_forbid_it(registry):
 def test_a_report_that_cannot_be_read_hides_no_other(registry, capsys, tmp_path):
     client = registry.client
     first, *others = find_reports(client, {"guardianflow.name": INT8})
-    kept = json.loads(read_text(client, first.info.run_id, "HealthReport.json"))
+    kept = json.loads(read_run_text(client, first.info.run_id, "HealthReport.json"))
     (tmp_path / "HealthReport.json").write_text(json.dumps({**kept, "min_reader": "99.1"}))
     client.log_artifact(first.info.run_id, str(tmp_path / "HealthReport.json"))
     with pytest.raises(SystemExit) as left:

@@ -22,7 +22,7 @@ from guardianflow.evaluation.measurement import evaluation_digest, ir_folder, re
 from guardianflow.lifecycle.importing import ImportOptions, ImportRunner, handmade
 from guardianflow.lifecycle.importing.handmade import fetched_model
 from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
-from guardianflow.mlflow_store.runs import read_text
+from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.promotion import decide, propose
 from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.scenario import EvaluationSettings
@@ -167,7 +167,7 @@ def test_the_run_says_what_a_training_says_and_where_the_file_came_from(learned,
     assert run.data.metrics["test.map50"] == pytest.approx(imported.evaluation.map50)
     kept = {file.path for file in registry.client.list_artifacts(imported.run_id)}
     assert {"pictures", "scenario.json", "evaluation.json", "origin.json"} <= kept
-    text = read_text(registry.client, imported.run_id, "origin.json")
+    text = read_run_text(registry.client, imported.run_id, "origin.json")
     assert json.loads(text)["classes"] == {"person": "worker", "helmet": "Helmet"}
     detector = IrDetector(ir_folder(registry, info.name, info.version))
     assert detector.classes == scenario.classes

@@ -21,7 +21,7 @@ from guardianflow.mlflow_store.client import connect
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, Ledger, known_bases
 from guardianflow.registry.ledger.write_once import HOLDS_TAG
-from guardianflow.registry.release_state import Kind, Place, Record
+from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
 from tests.servers import mlflow_server_on, postgres_server
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -46,10 +46,10 @@ def short_runs(monkeypatch):
 
 
 def entry(name, number):
-    place = Place(number, number - 1 or None, number)
+    place = ProductionEntry(number, number - 1 or None, number)
     time = "2026-01-01T00:00:00.000+00:00"
-    return Record(
-        0, Kind.PROMOTE, name, {}, {name: place}, "kim", "better", time, f"token-{number}"
+    return OperationRecord(
+        0, OperationKind.PROMOTE, name, {}, {name: place}, "kim", "better", time, f"token-{number}"
     )
 
 

@@ -19,7 +19,7 @@ from deployments.apply import CHECKOUT
 from deployments.automations import NOBODY, apply_automations
 from guardianflow.cli import main
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.monitoring.findings import Code, Severity
+from guardianflow.monitoring.findings import FindingCode, Severity
 from guardianflow.monitoring.prefect_checks import examine_machinery
 from guardianflow.prefect_api.notifications import (
     ROLLBACK_AUTOMATION,
@@ -93,18 +93,18 @@ def test_what_is_expected_is_what_prefect_yaml_describes():
 
 def test_a_server_as_it_was_applied_lacks_workers_alone(applied, prefect):
     findings = found(applied)
-    assert {f.code for f in findings if f.severity is not Severity.NOTE} == {Code.NO_WORKER}
+    assert {f.code for f in findings if f.severity is not Severity.NOTE} == {FindingCode.NO_WORKER}
     assert {f.severity for f in findings if RELEASE_POOL in f.message} == {Severity.ERROR}
-    assert by_code(applied)[Code.NOBODY_TOLD].severity is Severity.NOTE
+    assert by_code(applied)[FindingCode.NOBODY_TOLD].severity is Severity.NOTE
 
 
 def test_a_paused_work_queue_is_found_at_once_with_its_own_remedy(applied, prefect, tmp_path):
     [queue] = prefect.read_work_queues(work_pool_name=RELEASE_POOL)
     prefect.update_work_queue(queue.id, is_paused=True)
     try:
-        paused = by_code(applied)[Code.QUEUE_PAUSED]
+        paused = by_code(applied)[FindingCode.QUEUE_PAUSED]
         carry_out(paused, tmp_path, prefect=applied.api_url)
-        assert Code.QUEUE_PAUSED not in by_code(applied)
+        assert FindingCode.QUEUE_PAUSED not in by_code(applied)
     finally:
         prefect.update_work_queue(queue.id, is_paused=False)
     assert paused.severity is Severity.ERROR
@@ -115,7 +115,7 @@ def test_a_queue_whose_name_has_blanks_is_one_word_of_the_remedy(applied):
     pool = replace(machinery.pools[RELEASE_POOL], paused_queues=("night shift",))
     pools = {**machinery.pools, RELEASE_POOL: pool}
     findings = examine_machinery(replace(machinery, pools=pools), datetime.now(UTC))
-    [remedy] = [f.remedy for f in findings if f.code == Code.QUEUE_PAUSED]
+    [remedy] = [f.remedy for f in findings if f.code == FindingCode.QUEUE_PAUSED]
     assert "night shift" in shlex.split(remedy.split("`")[1])
 
 
@@ -144,25 +144,25 @@ def test_an_automation_that_is_off_edited_doubled_or_gone_is_found(
     assert not {c for c in by_code(applied) if c.startswith("automation")}
 
     prefect.pause_automation(mine.id)
-    off = by_code(applied)[Code.AUTOMATION_OFF]
+    off = by_code(applied)[FindingCode.AUTOMATION_OFF]
     assert (off.severity, str(mine.id) in off.remedy) == (Severity.ERROR, True)
     prefect.resume_automation(mine.id)
 
     hasty = mine.trigger.model_copy(update={"within": timedelta(0)})
     prefect.update_automation(mine.id, plain(mine, trigger=hasty))
-    edited = by_code(applied)[Code.AUTOMATION_CHANGED]
+    edited = by_code(applied)[FindingCode.AUTOMATION_CHANGED]
     assert edited.message.endswith("was edited: within.")
 
     other = mine.actions[0].model_copy(update={"parameters": {"model_name": "x"}})
     prefect.update_automation(mine.id, plain(mine, actions=[other]))
-    edited = by_code(applied)[Code.AUTOMATION_CHANGED]
+    edited = by_code(applied)[FindingCode.AUTOMATION_CHANGED]
     assert edited.message.endswith("was edited: actions.")
 
     prefect.create_automation(plain(mine))
-    assert "is there 2 times" in by_code(applied)[Code.AUTOMATION_CHANGED].message
+    assert "is there 2 times" in by_code(applied)[FindingCode.AUTOMATION_CHANGED].message
     for one in prefect.read_automations_by_name(ROLLBACK_AUTOMATION):
         prefect.delete_automation(one.id)
-    gone = by_code(applied)[Code.AUTOMATION_MISSING]
+    gone = by_code(applied)[FindingCode.AUTOMATION_MISSING]
     assert gone.severity is Severity.ERROR
     assert "`python -m deployments.apply`" in gone.remedy
 
@@ -193,22 +193,22 @@ def alarm(orchestrator):
 
 
 def test_an_action_that_failed_is_listed_until_one_works(applied, prefect, sink):
-    assert not {Code.AUTOMATION_FAILED, Code.BLOCK_MISSING} & set(by_code(applied))
+    assert not {FindingCode.AUTOMATION_FAILED, FindingCode.BLOCK_MISSING} & set(by_code(applied))
     CustomWebhookNotificationBlock.delete("gone-sink")
-    lost = by_code(applied)[Code.BLOCK_MISSING]
+    lost = by_code(applied)[FindingCode.BLOCK_MISSING]
     assert (lost.severity, "--notify" in lost.remedy) == (Severity.ERROR, True)
 
     alarm(applied)
-    failed = until(lambda: by_code(applied).get(Code.AUTOMATION_FAILED))
+    failed = until(lambda: by_code(applied).get(FindingCode.AUTOMATION_FAILED))
     assert failed.severity is Severity.WARNING
     assert repr(ALARM) in failed.message
     alarm(applied)
-    until(lambda: "2 times" in by_code(applied)[Code.AUTOMATION_FAILED].remedy)
+    until(lambda: "2 times" in by_code(applied)[FindingCode.AUTOMATION_FAILED].remedy)
 
     save_block(sink)
     apply_automations(prefect, "custom-webhook/gone-sink")
     # Changed since, so the failure says nothing about it any more.
-    assert Code.AUTOMATION_FAILED not in by_code(applied)
+    assert FindingCode.AUTOMATION_FAILED not in by_code(applied)
     sink.wait_for(alarm(applied))
 
 
@@ -242,7 +242,11 @@ def test_a_failure_of_a_foreign_automation_is_over_when_an_action_works(applied,
         prefect.request("POST", "/events", json=[body])
 
     def mine():
-        return [f for f in found(applied) if f.code is Code.AUTOMATION_FAILED and name in f.message]
+        return [
+            f
+            for f in found(applied)
+            if f.code is FindingCode.AUTOMATION_FAILED and name in f.message
+        ]
 
     send("no-slashes")
     [failed] = until(mine)
@@ -256,11 +260,11 @@ def test_a_schedule_that_is_off_is_an_error(applied, prefect):
     deployment = prefect.read_deployment_by_name(RECONCILE)
     prefect.pause_deployment(deployment.id)
     try:
-        off = by_code(applied)[Code.PASS_OFF]
+        off = by_code(applied)[FindingCode.PASS_OFF]
         assert (off.severity, RECONCILE in off.message) == (Severity.ERROR, True)
     finally:
         prefect.resume_deployment(deployment.id)
-    assert Code.PASS_OFF not in by_code(applied)
+    assert FindingCode.PASS_OFF not in by_code(applied)
 
 
 def test_passes_that_are_not_made_any_more_are_an_error(applied, prefect):
@@ -268,9 +272,9 @@ def test_passes_that_are_not_made_any_more_are_an_error(applied, prefect):
     for state in (Running(), Completed()):
         prefect.set_flow_run_state(run.id, state, force=True)
     try:
-        assert Code.PASS_LATE not in by_code(applied)
+        assert FindingCode.PASS_LATE not in by_code(applied)
         later = datetime.now(UTC) + timedelta(minutes=26)
-        late = {f.code: f for f in found(applied, later)}[Code.PASS_LATE]
+        late = {f.code: f for f in found(applied, later)}[FindingCode.PASS_LATE]
         assert late.severity is Severity.ERROR
     finally:
         prefect.delete_flow_run(run.id)
@@ -286,20 +290,23 @@ def test_passes_that_all_crash_are_an_error_with_the_reason(applied, prefect, en
             prefect.set_flow_run_state(run.id, state, force=True)
 
     make_pass(Running(), ended(message="No module named 'flows'"))
-    failed = by_code(applied)[Code.PASS_FAILED]
+    failed = by_code(applied)[FindingCode.PASS_FAILED]
     assert failed.severity is Severity.ERROR
     assert "none has ever ended well: No module named 'flows'" in failed.message
     # One that found another at work never looked: it mends nothing.
     make_pass(Cancelled())
-    assert Code.PASS_FAILED in by_code(applied)
+    assert FindingCode.PASS_FAILED in by_code(applied)
     # Nor does one that was made by hand for one model.
     make_pass(Running(), Completed(), model_name="test/lab-bench/welding/ppe")
-    assert "none has ever ended well" in by_code(applied)[Code.PASS_FAILED].message
+    assert "none has ever ended well" in by_code(applied)[FindingCode.PASS_FAILED].message
     assert applied.last_ended("reconcile")[0].ok is False
     make_pass(Running(), Completed())
-    assert Code.PASS_FAILED not in by_code(applied)
+    assert FindingCode.PASS_FAILED not in by_code(applied)
     make_pass(Running(), ended(message="again"))
-    assert "the last one that ended well did so at" in by_code(applied)[Code.PASS_FAILED].message
+    assert (
+        "the last one that ended well did so at"
+        in by_code(applied)[FindingCode.PASS_FAILED].message
+    )
 
 
 def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect, tmp_path):
@@ -312,15 +319,15 @@ def test_pools_without_a_worker_paused_or_late_are_told_apart(applied, prefect, 
         parameters={"model_name": "test/lab-bench/welding/ppe", "reason": "a test"},
         state=Late(scheduled_time=ago),
     )
-    assert list(said()) == [Code.NO_WORKER]
-    assert said()[Code.NO_WORKER].endswith("1 flow run waits.")
+    assert list(said()) == [FindingCode.NO_WORKER]
+    assert said()[FindingCode.NO_WORKER].endswith("1 flow run waits.")
     beat(prefect, RELEASE_POOL)
-    assert list(said()) == [Code.RUNS_WAIT]
+    assert list(said()) == [FindingCode.RUNS_WAIT]
     prefect.delete_flow_run(run.id)
     assert said() == {}
     prefect.update_work_pool(RELEASE_POOL, WorkPoolUpdate(is_paused=True))
-    assert list(said()) == [Code.POOL_PAUSED]
-    paused = by_code(applied)[Code.POOL_PAUSED]
+    assert list(said()) == [FindingCode.POOL_PAUSED]
+    paused = by_code(applied)[FindingCode.POOL_PAUSED]
     # In this order: Prefect looks at the workers of a pool when it is resumed, and the tests after
     # this one are to find the server as it was.
     prefect.request("DELETE", f"/work_pools/{RELEASE_POOL}/workers/a-test")
@@ -351,4 +358,4 @@ def test_the_command_asks_prefect_where_one_is_named(applied, monkeypatch, tmp_p
 def test_an_empty_server_is_told_in_one_finding(applied):
     empty = applied.machinery().__class__({}, {}, {}, frozenset(), None)
     [finding] = examine_machinery(empty, datetime.now(UTC))
-    assert (finding.code, finding.severity) == (Code.NOT_APPLIED, Severity.ERROR)
+    assert (finding.code, finding.severity) == (FindingCode.NOT_APPLIED, Severity.ERROR)

@@ -13,7 +13,7 @@ from flows.rollback import rollback
 from flows.status_page import refresh_status
 from guardianflow.health.verdict import Verdict
 from guardianflow.monitoring import overview as overview_module
-from guardianflow.monitoring.findings import Code, Finding, Severity
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.overview import NO_REPORT, overview
 from guardianflow.prefect_api.notifications import STATUS_PAGE
 from guardianflow.registry.ledger.log import Ledger
@@ -94,7 +94,7 @@ def test_what_somebody_called_an_automation_is_no_link_on_the_status_page(releas
     releases.release()
     typed = "The last action of the automation '[look](http://evil.example)' failed."
     remedy = "Look at it with `guardianflow doctor`."
-    finding = Finding("", Code.AUTOMATION_FAILED, Severity.ERROR, typed, remedy)
+    finding = Finding("", FindingCode.AUTOMATION_FAILED, Severity.ERROR, typed, remedy)
     assert refresh([finding]) is True
     shown = Artifact.get(STATUS_PAGE).description
     assert shown.startswith("**The last action")

@@ -25,7 +25,7 @@ from guardianflow.lifecycle.quantization.calibration import choose, refuse_unlik
 from guardianflow.lifecycle.quantization.remeasuring import measure_speed
 from guardianflow.lifecycle.quantization.variants import Making
 from guardianflow.lifecycle.training import TrainingRunner
-from guardianflow.mlflow_store.runs import read_text
+from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.scenario import Precision, QuantizationSettings
 from guardianflow.vision.data.dataset import load_image, prepare_dataset
 from guardianflow.vision.ir import compression, ir
@@ -197,7 +197,7 @@ def test_an_edited_version_is_not_quantized(learned):
 
 
 def test_both_presets_were_tried_and_the_better_kept(learned):
-    text = read_text(learned.registry.client, learned.quantized.run_id, "making.json")
+    text = read_run_text(learned.registry.client, learned.quantized.run_id, "making.json")
     making = Making.model_validate_json(text)
     assert [trial.preset for trial in making.trials] == ["mixed", "performance"]
     best = max(trial.map50_95 for trial in making.trials)
@@ -227,7 +227,7 @@ def test_ranges_from_bad_images_cost_accuracy_and_are_refused_before(learned, tm
     }
     map50 = {}
     for name, squares in sets.items():
-        quantized = compression.quantize(fp32, squares, compression.Preset.MIXED)
+        quantized = compression.quantize_ir(fp32, squares, compression.Preset.MIXED)
         detector = IrDetector(ir.save(quantized, tmp_path / name))
         map50[name] = evaluate(detect(detector, samples), samples, dataset.classes).map50
     for name, figure in map50.items():

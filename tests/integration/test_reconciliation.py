@@ -8,8 +8,8 @@ import requests
 
 from guardianflow.mlflow_store import registered_models
 from guardianflow.monitoring import doctor, reconciliation
-from guardianflow.monitoring.alarms import AlarmBook, compare
-from guardianflow.monitoring.findings import Code, FileCheck, Finding, Severity
+from guardianflow.monitoring.alarms import AlarmBook, find_change
+from guardianflow.monitoring.findings import FileCheck, Finding, FindingCode, Severity
 from guardianflow.monitoring.reconciliation import PASS_EVERY, in_turn, reconcile
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.entry import digest_of
@@ -302,14 +302,14 @@ def test_an_alarm_is_told_once_and_once_more_when_it_is_over(registry, client, s
     book = AlarmBook(registry.client)
     client.set_registered_model_alias(registered(single), "champion", "1")
     alarms = reconcile(registry).alarms_of(single)
-    change = compare(single, book.read().get(single, {}), alarms, FileCheck.SIZE)
+    change = find_change(single, book.read().get(single, {}), alarms, FileCheck.SIZE)
     assert [f.code for f in change.new] == ["champion-moved"]
     assert not change.over
     book.write(change)
-    assert compare(single, book.read()[single], alarms, FileCheck.SIZE) is None
+    assert find_change(single, book.read()[single], alarms, FileCheck.SIZE) is None
     registry.repair(single, "ledger", reason="a slip")
     alarms = reconcile(registry, suspects=book.read()).alarms_of(single)
-    over = compare(single, book.read()[single], alarms, FileCheck.SIZE)
+    over = find_change(single, book.read()[single], alarms, FileCheck.SIZE)
     assert over.over
     assert not over.new
     book.write(over)
@@ -321,19 +321,19 @@ def test_what_is_wrong_with_the_server_is_told_once_and_settles_nothing(registry
     moved, fine = releases.release(), releases.release()
     client.set_registered_model_alias(registered(moved), "champion", "1")
     book = AlarmBook(registry.client)
-    reported = compare(moved, {}, reconcile(registry).alarms_of(moved), FileCheck.SIZE)
+    reported = find_change(moved, {}, reconcile(registry).alarms_of(moved), FileCheck.SIZE)
     book.write(reported)
     where = client.get_experiment_by_name("guardianflow.ledger").experiment_id
     client.rename_experiment(where, "old stuff")
     result = reconcile(registry, suspects=book.read())
     assert [(f.model, f.code) for f in result.alarms] == [("", "ledger-damaged")]
     assert not {moved, fine} & result.examined.keys()
-    change = compare("", {}, result.alarms_of(""), result.examined[""])
+    change = find_change("", {}, result.alarms_of(""), result.examined[""])
     book.write(change)
     assert book.read() | {"": change.memory, moved: reported.memory} == book.read()
     client.rename_experiment(where, "guardianflow.ledger")
     result = reconcile(registry, suspects=book.read())
-    over = compare("", book.read()[""], result.alarms_of(""), result.examined[""])
+    over = find_change("", book.read()[""], result.alarms_of(""), result.examined[""])
     assert over.over
     book.write(over)
     assert "" not in book.read()
@@ -353,17 +353,17 @@ def test_a_lost_index_is_told_once(registry, client, releases):
 
 def test_what_only_a_closer_look_shows_is_not_over_for_a_passing_one():
     finding = Finding(
-        "a/b-c/d/e", Code.FILE_CHANGED, Severity.ERROR, "differs", "x", FileCheck.SHA256
+        "a/b-c/d/e", FindingCode.FILE_CHANGED, Severity.ERROR, "differs", "x", FileCheck.SHA256
     )
-    reported = compare("a/b-c/d/e", {}, [finding], FileCheck.SHA256).memory
-    assert compare("a/b-c/d/e", reported, [], FileCheck.SIZE) is None
-    assert compare("a/b-c/d/e", reported, [], FileCheck.SHA256).over
+    reported = find_change("a/b-c/d/e", {}, [finding], FileCheck.SHA256).memory
+    assert find_change("a/b-c/d/e", reported, [], FileCheck.SIZE) is None
+    assert find_change("a/b-c/d/e", reported, [], FileCheck.SHA256).over
 
 
 def test_a_deleted_memory_is_brought_back(registry, client, single):
     book = AlarmBook(registry.client)
-    finding = Finding(single, Code.CHAMPION_MOVED, Severity.ERROR, "moved", "x")
-    change = compare(single, {}, [finding], FileCheck.SIZE)
+    finding = Finding(single, FindingCode.CHAMPION_MOVED, Severity.ERROR, "moved", "x")
+    change = find_change(single, {}, [finding], FileCheck.SIZE)
     book.write(change)
     client.delete_experiment(client.get_experiment_by_name("guardianflow.alarms").experiment_id)
     book.write(change)

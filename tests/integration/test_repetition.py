@@ -10,9 +10,9 @@ from guardianflow.cli.app import main
 from guardianflow.cli.output import actor
 from guardianflow.errors import RegistryUnavailable
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Kind, Place, Record
+from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
 from guardianflow.registry.rotation.repetition import REPEATED_WITHIN, may_repeat
-from guardianflow.registry.rotation.request import Request
+from guardianflow.registry.rotation.request import RotationRequest
 
 NAME = "a/b-c/d/e"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -91,18 +91,28 @@ def test_a_promotion_whose_answer_was_lost_is_said_to_be_done(registry, plant, f
     [
         ({}, True),
         ({"actor": "lee"}, False),
-        ({"kind": Kind.PROMOTE}, False),
+        ({"kind": OperationKind.PROMOTE}, False),
         ({"name": ModelName.parse(f"{NAME}__openvino_int8")}, False),
         ({"expected_champion": 2}, True),
         ({"expected_champion": 1}, False),
     ],
 )
 def test_only_the_same_request_of_the_same_actor_is_a_repetition(change, expected):
-    state = {NAME: Place(2, 1, 2)}
-    record = Record(
-        4, Kind.ROLLBACK, NAME, state, {NAME: Place(1, None, 2)}, "kim", "", NOW.isoformat(), "t"
+    state = {NAME: ProductionEntry(2, 1, 2)}
+    record = OperationRecord(
+        4,
+        OperationKind.ROLLBACK,
+        NAME,
+        state,
+        {NAME: ProductionEntry(1, None, 2)},
+        "kim",
+        "",
+        NOW.isoformat(),
+        "t",
     )
-    request = replace(Request(Kind.ROLLBACK, ModelName.parse(NAME), actor="kim"), **change)
+    request = replace(
+        RotationRequest(OperationKind.ROLLBACK, ModelName.parse(NAME), actor="kim"), **change
+    )
     assert may_repeat(record, request, NOW + timedelta(minutes=1)) is expected
     assert not may_repeat(record, request, NOW + REPEATED_WITHIN)
     assert not may_repeat(None, request, NOW)

@@ -21,7 +21,7 @@ from guardianflow.mlflow_store.records import (
     open_record,
 )
 from guardianflow.mlflow_store.rights import require_alias_rights
-from guardianflow.mlflow_store.runs import read_text
+from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.monitoring.drill import drill
 from guardianflow.monitoring.reconciliation import reconcile
 from guardianflow.monitoring.retention import delete_pictures, find_overdue
@@ -177,7 +177,7 @@ def test_pictures_of_a_promotion_are_deleted_by_who_may_manage_them(accounts, pr
     operator = accounts.become("operator").client
     delete_pictures(operator, overdue)
     assert operator.list_artifacts(run_id, FOLDER) == []
-    assert read_text(operator, run_id, EVIDENCE_PAGE) == "(deleted after 30 days)"
+    assert read_run_text(operator, run_id, EVIDENCE_PAGE) == "(deleted after 30 days)"
 
 
 class Page(BaseModel):

@@ -13,7 +13,7 @@ from guardianflow.mlflow_store.records import ALARMS, COMPLETE_TAG, HEALTH
 from guardianflow.mlflow_store.runs import SCENARIO_FILE
 from guardianflow.monitoring import silence
 from guardianflow.monitoring.alarms import compare_all, digest
-from guardianflow.monitoring.findings import Code
+from guardianflow.monitoring.findings import FindingCode
 from guardianflow.monitoring.overview import overview
 from guardianflow.monitoring.pass_memory import Notes, Topic
 from guardianflow.monitoring.reconciliation import PASS_EVERY
@@ -67,7 +67,7 @@ def silent(releases, name, now, version=1, **settings):
 def test_nobody_reported_for_longer_than_the_scenario_allows(releases, watched):
     assert silent(releases, watched, NOON + timedelta(hours=23.9)) == []
     [finding] = silent(releases, watched, NOON + timedelta(hours=24.1))
-    assert (finding.code, finding.model) == (Code.SILENT, watched)
+    assert (finding.code, finding.model) == (FindingCode.SILENT, watched)
     assert "since 2030-06-01 12:00 UTC, for more than 24 h" in finding.message
     # The same however long it lasts, so that it is told once.
     [later] = silent(releases, watched, NOON + timedelta(days=9))

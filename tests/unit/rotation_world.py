@@ -1,7 +1,13 @@
 """A release as MLflow and the ledger would hold it, moved by the rules alone; no server."""
 
-from guardianflow.registry.release_state import Decision, Kind, ModelAlias, Record, Situation
-from guardianflow.registry.rotation.rules import projected, promote, roll_back
+from guardianflow.registry.release_state import (
+    Decision,
+    ModelAlias,
+    OperationKind,
+    OperationRecord,
+    RuleInputs,
+)
+from guardianflow.registry.rotation.rules import plan_promotion, plan_rollback, projected
 
 BASE = "a/b-c/d/e"
 INT8 = f"{BASE}__openvino_int8"
@@ -12,7 +18,7 @@ class World:
     """A release as MLflow and the ledger would hold it, moved by the rules alone."""
 
     def __init__(self):
-        self.records: list[Record] = []
+        self.records: list[OperationRecord] = []
         self.aliases: dict[str, dict[str, int]] = {}
         self.sources: dict[tuple[str, int], int] = {}
         self.newest: dict[str, int] = {}
@@ -28,7 +34,7 @@ class World:
 
     @property
     def situation(self):
-        return Situation(BASE, self.state, self.aliases, self.sources, gone=frozenset(self.gone))
+        return RuleInputs(BASE, self.state, self.aliases, self.sources, gone=frozenset(self.gone))
 
     def past(self):
         return reversed(self.records)
@@ -49,9 +55,9 @@ class World:
 
     def apply(self, decision: Decision, *, automatic=False):
         """Commit a decision and bring the aliases there; a repair is one although nothing moves."""
-        if not decision.changed and decision.kind is not Kind.REPAIR:
+        if not decision.changed and decision.kind is not OperationKind.REPAIR:
             return decision
-        record = Record(
+        record = OperationRecord(
             len(self.records) + 1,
             decision.kind,
             decision.name,
@@ -74,11 +80,11 @@ class World:
         return decision
 
     def promote(self, name=BASE, version=None, **options):
-        return self.apply(promote(self.situation, self.past, name, version, **options))
+        return self.apply(plan_promotion(self.situation, self.past, name, version, **options))
 
     def roll_back(self, name=BASE, **options):
         return self.apply(
-            roll_back(self.situation, self.past, name, **options),
+            plan_rollback(self.situation, self.past, name, **options),
             automatic=options.get("automatic", False),
         )
 

@@ -48,7 +48,7 @@ def frame():
 @pytest.fixture(scope="module")
 def fp32(network, tmp_path_factory):
     """The same network by our own way to the IR."""
-    return ir.save(ir.convert(network, CLASSES), tmp_path_factory.mktemp("fp32")) / ir.FILE
+    return ir.save(ir.convert_network(network, CLASSES), tmp_path_factory.mktemp("fp32")) / ir.FILE
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from guardianflow.vision.metrics.camera import (
     FaultKind,
     are_grey,
     check_camera,
+    faults_in_words,
     find_faults,
-    in_words,
 )
 from guardianflow.vision.synthetic import draw_window
 
@@ -187,7 +187,7 @@ def test_few_bad_frames_are_no_fault(scenes):
 def test_no_frames_are_a_silent_camera():
     faults = find_faults([], least=1)
     assert [fault.kind for fault in faults] == [FaultKind.SILENT]
-    assert in_words(faults) == "the camera is silent: 0 frames"
+    assert faults_in_words(faults) == "the camera is silent: 0 frames"
 
 
 def test_frames_of_any_shape_are_looked_at():

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from guardianflow.monitoring.caveats import of_candidate, of_state
-from guardianflow.monitoring.findings import Code
+from guardianflow.monitoring.findings import FindingCode
 from tests.unit.rotation_world import BASE, INT8, World
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -14,7 +14,7 @@ NOW = datetime(2030, 6, 1, tzinfo=UTC)
 def remedy(world, **known):
     past = tuple(world.past())
     findings = of_state(BASE, world.state, past, NOW, **known)
-    return next(f.remedy for f in findings if f.code is Code.NO_WAY_BACK)
+    return next(f.remedy for f in findings if f.code is FindingCode.NO_WAY_BACK)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_floor_that_runs_another_model_is_told_how_its_twin_follows(world):
 
     def floor(**known):
         findings = of_state(BASE, world.state, past, NOW, **known)
-        return next(f for f in findings if f.code is Code.FLOOR_RUNS_OLDER)
+        return next(f for f in findings if f.code is FindingCode.FLOOR_RUNS_OLDER)
 
     assert floor().message.startswith("The floor runs a newer model")
     assert "--type quant" in floor().remedy

@@ -7,7 +7,7 @@ import pytest
 
 from guardianflow.vision.data import checker, examination
 from guardianflow.vision.data.checker import Checked, check_dataset
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 from tests.unit.yolo_sets import CLEAN, ROW, draw, edit, found, make
 
 
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """Which files were read, and which of those decoded."""
     done: dict[str, list[str]] = {"read": [], "decoded": []}
-    read, decode = checker.read_content, examination.decode
+    read, decode = checker.read_content, examination.decode_image
 
     def reading(path: str, *limit: int) -> bytes:
         done["read"].append(Path(path).name)
@@ -41,7 +41,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         return decode(path, content)
 
     monkeypatch.setattr(checker, "read_content", reading)
-    monkeypatch.setattr(examination, "decode", decoding)
+    monkeypatch.setattr(examination, "decode_image", decoding)
     return done
 
 
@@ -95,7 +95,7 @@ def test_a_changed_file_is_noticed_also_with_the_old_size_and_time(
     checked = check_dataset(root)
     assert set(work["read"]) == {"val0.png", "val0.txt", "val1.png", "val1.txt"}
     assert work["decoded"] == ["val0.png"]
-    assert [finding.image for finding in found(checked, Code.IMAGE_BROKEN)] == [
+    assert [finding.image for finding in found(checked, FaultCode.IMAGE_BROKEN)] == [
         str(root / "images/train/train3.png"),
         str(image),
     ]
@@ -129,16 +129,16 @@ def test_the_suffix_counts_also_for_a_content_that_is_known(root: Path) -> None:
     check_dataset(root)
     (root / "images/val/val0.png").rename(root / "images/val/val0.jpg")
     checked = check_dataset(root)
-    assert [finding.code for finding in found(checked, Code.IMAGE_MISNAMED)]
+    assert [finding.code for finding in found(checked, FaultCode.IMAGE_MISNAMED)]
     (root / "images/val/val0.jpg").rename(root / "images/val/val0.png")
-    assert not found(check_dataset(root), Code.IMAGE_MISNAMED)
+    assert not found(check_dataset(root), FaultCode.IMAGE_MISNAMED)
 
 
 @pytest.mark.usefixtures("later")
 def test_labels_are_judged_anew_when_the_classes_change(root: Path) -> None:
-    assert not found(check_dataset(root), Code.ROW_CLASS_UNKNOWN)
+    assert not found(check_dataset(root), FaultCode.ROW_CLASS_UNKNOWN)
     edit(root, "nc: 2\nnames: [person, helmet]", "names: [person]")
-    assert found(check_dataset(root), Code.ROW_CLASS_UNKNOWN)
+    assert found(check_dataset(root), FaultCode.ROW_CLASS_UNKNOWN)
 
 
 @pytest.mark.usefixtures("later")

@@ -23,7 +23,7 @@ from guardianflow.vision.data.checker import check_dataset
 from guardianflow.vision.data.dataset import load_image, open_dataset
 from guardianflow.vision.data.decoding import MAX_PIXELS
 from guardianflow.vision.data.findings import errors
-from guardianflow.vision.data.rules import RULES, Code, Severity
+from guardianflow.vision.data.rules import RULES, FaultCode, FaultSeverity
 from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import CLEAN, ROW, codes, draw, edit, found, make
 
@@ -60,7 +60,7 @@ def test_of_a_good_data_set_nothing_is_said(root: Path) -> None:
 
 
 def test_every_code_has_a_rule() -> None:
-    assert set(RULES) == set(Code)
+    assert set(RULES) == set(FaultCode)
     assert not [code for code, rule in RULES.items() if rule.repair and rule.severity != "WARNING"]
 
 
@@ -71,10 +71,10 @@ def test_everything_is_told_at_once(root: Path) -> None:
     (root / "labels/test/test0.txt").unlink()
     wrong = {finding.code for finding in errors(check_dataset(root).findings)}
     assert wrong == {
-        Code.NC_DIFFERS,
-        Code.ROW_CLASS_UNKNOWN,
-        Code.IMAGE_BROKEN,
-        Code.LABEL_MISSING,
+        FaultCode.NC_DIFFERS,
+        FaultCode.ROW_CLASS_UNKNOWN,
+        FaultCode.IMAGE_BROKEN,
+        FaultCode.LABEL_MISSING,
     }
     with pytest.raises(DatasetInvalid) as caught:
         open_dataset(root)
@@ -116,69 +116,69 @@ KOREAN = "train: images/train\nnames: [사람, 안전모]\n"
 @pytest.mark.parametrize(
     ("harm", "code"),
     [
-        (lambda root: (root / "data.yaml").unlink(), Code.YAML_MISSING),
-        (replace_yaml(lambda file: file.symlink_to("nowhere")), Code.YAML_UNREADABLE),
-        (replace_yaml(lambda file: os.mkfifo(file)), Code.FILE_IRREGULAR),
-        (replace_yaml(lambda file: file.mkdir()), Code.FILE_IRREGULAR),
-        (write_yaml(b"a: [1"), Code.YAML_SYNTAX),
-        (write_yaml(b"\x00\x01"), Code.YAML_SYNTAX),
-        (write_yaml(b"[" * 5000), Code.YAML_SYNTAX),
-        (write_yaml(b"nc: !!int ''\n"), Code.YAML_SYNTAX),
-        (write_yaml(b"day: 2001-99-99\n"), Code.YAML_SYNTAX),
-        (write_yaml(b"nc: " + b"9" * 5000), Code.YAML_SYNTAX),
-        (write_yaml(MERGE_BOMB), Code.YAML_SYNTAX),
-        (write_yaml(b"a: &a {<<: *a}\n"), Code.YAML_SYNTAX),
-        (write_yaml(b"- person\n"), Code.YAML_NO_MAPPING),
-        (write_yaml(b""), Code.YAML_NO_MAPPING),
-        (write_yaml(b"train: images/train"), Code.YAML_NO_NEWLINE),
-        (write_yaml(b"#" * 2**20), Code.FILE_HUGE),
-        (write_yaml(KOREAN.encode("cp949")), Code.TEXT_ENCODING),
-        (write_yaml("names: [käse]\n".encode("latin-1")), Code.TEXT_ENCODING),
-        (write_yaml(KOREAN.encode("utf-16")), Code.TEXT_RECODED),
-        (write_yaml(KOREAN.encode("utf-8-sig")), Code.TEXT_RECODED),
-        (write_yaml(b"names: [a]\n"), Code.SPLITS_MISSING),
-        (write_yaml(b"train: images/train\n"), Code.NAMES_MISSING),
-        (change("nc: 2\n", "nc: 2\nnc: 2\n"), Code.YAML_KEY_TWICE),
-        (change("nc: 2\n", "kpt_shape: [17, 3]\n"), Code.YAML_POSE),
-        (change("nc: 2", "nc: true"), Code.NC_DIFFERS),
-        (change("nc: 2", "nc: two"), Code.NC_DIFFERS),
-        (change("[person, helmet]", "[person, 1.5]"), Code.NAMES_INVALID),
-        (change("[person, helmet]", "[person, [helmet]]"), Code.NAMES_INVALID),
-        (change("[person, helmet]", "&a [person, *a]"), Code.NAMES_INVALID),
-        (change("[person, helmet]", "{1: person, 2: helmet}"), Code.NAMES_GAP),
-        (change("[person, helmet]", "{a: person, b: helmet}"), Code.NAMES_GAP),
-        (change("[person, helmet]", "[person, person]"), Code.NAMES_TWICE),
-        (change("[person, helmet]", "[No-Helmet, no_helmet]"), Code.NAMES_ALIKE),
-        (change("[person, helmet]", "[person, 7]"), Code.NAMES_NUMBER),
-        (change("path: .", "path: 'D:\\data\\ppe'"), Code.PATH_MISSING),
-        (change("path: .", "path: /home/somebody/else"), Code.PATH_MISSING),
-        (change("path: .", "path: [1]"), Code.PATH_MISSING),
-        (change("path: .", 'path: "a\\0b"'), Code.PATH_MISSING),
-        (change("images/val", "D:/data/val"), Code.SPLIT_MISSING),
-        (change("images/val", "x" * 5000), Code.SPLIT_MISSING),
-        (change("images/val", '"\\ud800"'), Code.SPLIT_MISSING),
-        (change("images/val", "{a: 1}"), Code.SPLIT_MISSING),
-        (change("images/val", "/"), Code.SPLIT_OUTSIDE),
-        (change("images/val", "images/train"), Code.SPLIT_SHARED),
-        (change("images/val", "images/./train/../train/"), Code.SPLIT_SHARED),
-        (change("images/val", "images"), Code.IMAGE_IN_TWO_SPLITS),
-        (change("val: images/val", "valid: images/val"), Code.SPLIT_RENAMED),
-        (change("val: images/val", "validation: images/val"), Code.SPLIT_RENAMED),
-        (change("val: images/val", "Validation: images/val"), Code.SPLIT_RENAMED),
-        (change("train: images/train", "training: images/train"), Code.SPLIT_RENAMED),
-        (change("nc: 2", "nc: '3'"), Code.NC_DIFFERS),
-        (change("nc: 2", "nc: 2\nx: {a: 1, b: 2, a: 3}"), Code.YAML_KEY_TWICE),
-        (change("images/val", "../images/val"), Code.SPLIT_MOVED),
-        (move_train, Code.SPLIT_ABOVE),
-        (lambda root: edit(root, "images/val", str(root / "images/val")), Code.SPLIT_ABSOLUTE),
+        (lambda root: (root / "data.yaml").unlink(), FaultCode.YAML_MISSING),
+        (replace_yaml(lambda file: file.symlink_to("nowhere")), FaultCode.YAML_UNREADABLE),
+        (replace_yaml(lambda file: os.mkfifo(file)), FaultCode.FILE_IRREGULAR),
+        (replace_yaml(lambda file: file.mkdir()), FaultCode.FILE_IRREGULAR),
+        (write_yaml(b"a: [1"), FaultCode.YAML_SYNTAX),
+        (write_yaml(b"\x00\x01"), FaultCode.YAML_SYNTAX),
+        (write_yaml(b"[" * 5000), FaultCode.YAML_SYNTAX),
+        (write_yaml(b"nc: !!int ''\n"), FaultCode.YAML_SYNTAX),
+        (write_yaml(b"day: 2001-99-99\n"), FaultCode.YAML_SYNTAX),
+        (write_yaml(b"nc: " + b"9" * 5000), FaultCode.YAML_SYNTAX),
+        (write_yaml(MERGE_BOMB), FaultCode.YAML_SYNTAX),
+        (write_yaml(b"a: &a {<<: *a}\n"), FaultCode.YAML_SYNTAX),
+        (write_yaml(b"- person\n"), FaultCode.YAML_NO_MAPPING),
+        (write_yaml(b""), FaultCode.YAML_NO_MAPPING),
+        (write_yaml(b"train: images/train"), FaultCode.YAML_NO_NEWLINE),
+        (write_yaml(b"#" * 2**20), FaultCode.FILE_HUGE),
+        (write_yaml(KOREAN.encode("cp949")), FaultCode.TEXT_ENCODING),
+        (write_yaml("names: [käse]\n".encode("latin-1")), FaultCode.TEXT_ENCODING),
+        (write_yaml(KOREAN.encode("utf-16")), FaultCode.TEXT_RECODED),
+        (write_yaml(KOREAN.encode("utf-8-sig")), FaultCode.TEXT_RECODED),
+        (write_yaml(b"names: [a]\n"), FaultCode.SPLITS_MISSING),
+        (write_yaml(b"train: images/train\n"), FaultCode.NAMES_MISSING),
+        (change("nc: 2\n", "nc: 2\nnc: 2\n"), FaultCode.YAML_KEY_TWICE),
+        (change("nc: 2\n", "kpt_shape: [17, 3]\n"), FaultCode.YAML_POSE),
+        (change("nc: 2", "nc: true"), FaultCode.NC_DIFFERS),
+        (change("nc: 2", "nc: two"), FaultCode.NC_DIFFERS),
+        (change("[person, helmet]", "[person, 1.5]"), FaultCode.NAMES_INVALID),
+        (change("[person, helmet]", "[person, [helmet]]"), FaultCode.NAMES_INVALID),
+        (change("[person, helmet]", "&a [person, *a]"), FaultCode.NAMES_INVALID),
+        (change("[person, helmet]", "{1: person, 2: helmet}"), FaultCode.NAMES_GAP),
+        (change("[person, helmet]", "{a: person, b: helmet}"), FaultCode.NAMES_GAP),
+        (change("[person, helmet]", "[person, person]"), FaultCode.NAMES_TWICE),
+        (change("[person, helmet]", "[No-Helmet, no_helmet]"), FaultCode.NAMES_ALIKE),
+        (change("[person, helmet]", "[person, 7]"), FaultCode.NAMES_NUMBER),
+        (change("path: .", "path: 'D:\\data\\ppe'"), FaultCode.PATH_MISSING),
+        (change("path: .", "path: /home/somebody/else"), FaultCode.PATH_MISSING),
+        (change("path: .", "path: [1]"), FaultCode.PATH_MISSING),
+        (change("path: .", 'path: "a\\0b"'), FaultCode.PATH_MISSING),
+        (change("images/val", "D:/data/val"), FaultCode.SPLIT_MISSING),
+        (change("images/val", "x" * 5000), FaultCode.SPLIT_MISSING),
+        (change("images/val", '"\\ud800"'), FaultCode.SPLIT_MISSING),
+        (change("images/val", "{a: 1}"), FaultCode.SPLIT_MISSING),
+        (change("images/val", "/"), FaultCode.SPLIT_OUTSIDE),
+        (change("images/val", "images/train"), FaultCode.SPLIT_SHARED),
+        (change("images/val", "images/./train/../train/"), FaultCode.SPLIT_SHARED),
+        (change("images/val", "images"), FaultCode.IMAGE_IN_TWO_SPLITS),
+        (change("val: images/val", "valid: images/val"), FaultCode.SPLIT_RENAMED),
+        (change("val: images/val", "validation: images/val"), FaultCode.SPLIT_RENAMED),
+        (change("val: images/val", "Validation: images/val"), FaultCode.SPLIT_RENAMED),
+        (change("train: images/train", "training: images/train"), FaultCode.SPLIT_RENAMED),
+        (change("nc: 2", "nc: '3'"), FaultCode.NC_DIFFERS),
+        (change("nc: 2", "nc: 2\nx: {a: 1, b: 2, a: 3}"), FaultCode.YAML_KEY_TWICE),
+        (change("images/val", "../images/val"), FaultCode.SPLIT_MOVED),
+        (move_train, FaultCode.SPLIT_ABOVE),
+        (lambda root: edit(root, "images/val", str(root / "images/val")), FaultCode.SPLIT_ABSOLUTE),
     ],
 )
 def test_what_is_wrong_with_data_yaml(
-    root: Path, harm: Callable[[Path], object], code: Code
+    root: Path, harm: Callable[[Path], object], code: FaultCode
 ) -> None:
     harm(root)
     (finding, *_) = found(check_dataset(root), code)
-    elsewhere = (Code.IMAGE_IN_TWO_SPLITS, Code.YAML_MISSING)
+    elsewhere = (FaultCode.IMAGE_IN_TWO_SPLITS, FaultCode.YAML_MISSING)
     assert finding.file.startswith(f"{root / 'data.yaml'}") or code in elsewhere
     assert finding.severity is RULES[code].severity
     assert finding.remedy
@@ -193,7 +193,7 @@ def test_what_is_empty_is_not_there_and_training_needs_all_three(root: Path) -> 
         )
         assert codes(root) == []
         (finding,) = check_dataset(root, needs=SPLITS).findings
-        assert (finding.code, finding.severity) == (Code.SPLIT_UNNAMED, Severity.ERROR)
+        assert (finding.code, finding.severity) == (FaultCode.SPLIT_UNNAMED, FaultSeverity.ERROR)
         assert "no images for test" in finding.what
         with pytest.raises(DatasetInvalid, match="no images for test"):
             open_dataset(root, needs=SPLITS)
@@ -209,7 +209,7 @@ def test_what_is_meant_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_key_that_stands_twice_is_told_with_both_lines(root: Path) -> None:
     edit(root, "nc: 2", "nc: 2\nval: images/test")
-    (finding, *_) = found(check_dataset(root), Code.YAML_KEY_TWICE)
+    (finding, *_) = found(check_dataset(root), FaultCode.YAML_KEY_TWICE)
     assert (finding.line, finding.what) == (6, "val stands there twice, in lines 3 and 6")
 
 
@@ -219,7 +219,7 @@ def test_any_one_yaml_that_describes_a_set_is_taken(root: Path) -> None:
     assert codes(root) == []
     shutil.copy(root / "dataset.yaml", root / "other.yml")
     (finding,) = check_dataset(root).findings
-    assert finding.code is Code.YAML_SEVERAL
+    assert finding.code is FaultCode.YAML_SEVERAL
     assert "dataset.yaml, other.yml" in finding.what
     assert codes(root / "other.yml") == []
 
@@ -295,7 +295,7 @@ def test_a_list_as_cvat_writes_it_is_read(root: Path) -> None:
     (root / "val.txt").write_text("\n".join(names))
     edit(root, "images/val", "val.txt")
     (finding,) = check_dataset(root).findings
-    assert (finding.code, finding.count) == (Code.LIST_ENTRY_MOVED, 2)
+    assert (finding.code, finding.count) == (FaultCode.LIST_ENTRY_MOVED, 2)
     # Where there is a folder of that name, it is meant.
     (root / "data").mkdir()
     assert "list-entry-missing" in codes(root)
@@ -323,7 +323,7 @@ def test_another_folder_stands_in_for_the_path_of_another_machine(root: Path) ->
     assert len(checked.splits["train"]) == 12
     assert not errors(checked.findings)
     checked = check_dataset(root.parent / "foreign.yaml", base=root / "nowhere")
-    assert [finding.code for finding in errors(checked.findings)] == [Code.PATH_MISSING]
+    assert [finding.code for finding in errors(checked.findings)] == [FaultCode.PATH_MISSING]
 
 
 def test_a_split_may_be_a_list_of_images(root: Path) -> None:
@@ -332,9 +332,9 @@ def test_a_split_may_be_a_list_of_images(root: Path) -> None:
     edit(root, "train: images/train", "train: train.txt")
     checked = check_dataset(root)
     assert [sample.image.name for sample in checked.splits["train"]] == ["train1.png", "train3.png"]
-    assert [f.line for f in found(checked, Code.LIST_ENTRY_TWICE)] == [3]
-    assert [f.line for f in found(checked, Code.LIST_ENTRY_MISSING)] == [4]
-    assert not found(checked, Code.LABEL_ORPHAN)
+    assert [f.line for f in found(checked, FaultCode.LIST_ENTRY_TWICE)] == [3]
+    assert [f.line for f in found(checked, FaultCode.LIST_ENTRY_MISSING)] == [4]
+    assert not found(checked, FaultCode.LABEL_ORPHAN)
 
 
 def test_labels_and_images_are_judged_also_where_the_splits_lie_elsewhere(root: Path) -> None:
@@ -346,38 +346,38 @@ def test_labels_and_images_are_judged_also_where_the_splits_lie_elsewhere(root: 
 @pytest.mark.parametrize(
     ("row", "code", "line"),
     [
-        ("0 0.5 0.5 0.1", Code.ROW_COLUMNS, 3),
-        ("0 0.5 0.5 0.1 0.1 0.93", Code.ROW_COLUMNS, 3),
-        ("0,0.5,0.5,0.1,0.1", Code.ROW_COLUMNS, 3),
-        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", Code.ROW_COLUMNS, 3),
-        ("one 0.5 0.5 0.1 0.1", Code.ROW_CLASS_TEXT, 3),
-        ("0.5 0.5 0.5 0.1 0.1", Code.ROW_CLASS_TEXT, 3),
-        ("nan 0.5 0.5 0.1 0.1", Code.ROW_CLASS_TEXT, 3),
-        ("1e999 0.5 0.5 0.1 0.1", Code.ROW_CLASS_TEXT, 3),
-        ("2 0.5 0.5 0.1 0.1", Code.ROW_CLASS_UNKNOWN, 3),
-        ("-1 0.5 0.5 0.1 0.1", Code.ROW_CLASS_UNKNOWN, 3),
-        ("1.0 0.5 0.5 0.1 0.1", Code.ROW_CLASS_DECIMAL, 3),
-        ("0 0,5 0.5 0.1 0.1", Code.ROW_NUMBER, 3),
-        ("0 1_0 0.5 0.1 0.1", Code.ROW_NUMBER, 3),
-        ("0 ٠.٥ 0.5 0.1 0.1", Code.ROW_NUMBER, 3),
-        ("0 \0 0.5 0.1 0.1", Code.ROW_NUMBER, 3),
-        ("0 nan 0.5 0.1 0.1", Code.ROW_NOT_FINITE, 3),
-        ("0 0.1 0.1 0.2 inf 0.3 0.3", Code.ROW_NOT_FINITE, 3),
-        ("0 0.5 0.5 -0.1 0.1", Code.ROW_NEGATIVE, 3),
-        ("0 0.9 0.5 0.3 0.1", Code.ROW_OUTSIDE, 3),
-        ("0 120 80 40 60", Code.ROW_OUTSIDE, 3),
-        ("0 0.1 0.1 0.2 0.1 0.2 1.2", Code.ROW_OUTSIDE, 3),
-        ("0 0.5 0.5 1.001 0.5", Code.ROW_CLIPPED, 3),
-        ("0 0.431 0.493 0 0", Code.ROW_EMPTY, 3),
-        ("0 0.1 0.1 0.2 0.1 0.3 0.1", Code.ROW_EMPTY, 3),
-        (CLEAN.splitlines()[0], Code.ROW_TWICE, 3),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.4", Code.ROW_POLYGON, 3),
-        ("1 0.5 0.5 0.25 0.5", Code.BOX_TWO_CLASSES, None),
-        ("0 0.5 0.5 1 1", Code.BOX_EVERYTHING, 3),
-        ("0 0.5 0.5 0.001 0.3", Code.BOX_TINY, None),
+        ("0 0.5 0.5 0.1", FaultCode.ROW_COLUMNS, 3),
+        ("0 0.5 0.5 0.1 0.1 0.93", FaultCode.ROW_COLUMNS, 3),
+        ("0,0.5,0.5,0.1,0.1", FaultCode.ROW_COLUMNS, 3),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", FaultCode.ROW_COLUMNS, 3),
+        ("one 0.5 0.5 0.1 0.1", FaultCode.ROW_CLASS_TEXT, 3),
+        ("0.5 0.5 0.5 0.1 0.1", FaultCode.ROW_CLASS_TEXT, 3),
+        ("nan 0.5 0.5 0.1 0.1", FaultCode.ROW_CLASS_TEXT, 3),
+        ("1e999 0.5 0.5 0.1 0.1", FaultCode.ROW_CLASS_TEXT, 3),
+        ("2 0.5 0.5 0.1 0.1", FaultCode.ROW_CLASS_UNKNOWN, 3),
+        ("-1 0.5 0.5 0.1 0.1", FaultCode.ROW_CLASS_UNKNOWN, 3),
+        ("1.0 0.5 0.5 0.1 0.1", FaultCode.ROW_CLASS_DECIMAL, 3),
+        ("0 0,5 0.5 0.1 0.1", FaultCode.ROW_NUMBER, 3),
+        ("0 1_0 0.5 0.1 0.1", FaultCode.ROW_NUMBER, 3),
+        ("0 ٠.٥ 0.5 0.1 0.1", FaultCode.ROW_NUMBER, 3),
+        ("0 \0 0.5 0.1 0.1", FaultCode.ROW_NUMBER, 3),
+        ("0 nan 0.5 0.1 0.1", FaultCode.ROW_NOT_FINITE, 3),
+        ("0 0.1 0.1 0.2 inf 0.3 0.3", FaultCode.ROW_NOT_FINITE, 3),
+        ("0 0.5 0.5 -0.1 0.1", FaultCode.ROW_NEGATIVE, 3),
+        ("0 0.9 0.5 0.3 0.1", FaultCode.ROW_OUTSIDE, 3),
+        ("0 120 80 40 60", FaultCode.ROW_OUTSIDE, 3),
+        ("0 0.1 0.1 0.2 0.1 0.2 1.2", FaultCode.ROW_OUTSIDE, 3),
+        ("0 0.5 0.5 1.001 0.5", FaultCode.ROW_CLIPPED, 3),
+        ("0 0.431 0.493 0 0", FaultCode.ROW_EMPTY, 3),
+        ("0 0.1 0.1 0.2 0.1 0.3 0.1", FaultCode.ROW_EMPTY, 3),
+        (CLEAN.splitlines()[0], FaultCode.ROW_TWICE, 3),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.4", FaultCode.ROW_POLYGON, 3),
+        ("1 0.5 0.5 0.25 0.5", FaultCode.BOX_TWO_CLASSES, None),
+        ("0 0.5 0.5 1 1", FaultCode.BOX_EVERYTHING, 3),
+        ("0 0.5 0.5 0.001 0.3", FaultCode.BOX_TINY, None),
     ],
 )
-def test_what_is_wrong_with_a_row(root: Path, row: str, code: Code, line: int | None) -> None:
+def test_what_is_wrong_with_a_row(root: Path, row: str, code: FaultCode, line: int | None) -> None:
     label(root).write_text(f"{CLEAN}{row}\n", encoding="utf-8")
     checked = check_dataset(root)
     (finding,) = found(checked, code)
@@ -406,11 +406,11 @@ def test_what_is_safe_is_mended_in_memory_alone(root: Path) -> None:
     assert label(root).read_text() == text
     mended = [f for f in check_dataset(root).findings if f.repaired]
     assert {f.code for f in mended} == {
-        Code.ROW_POLYGON,
-        Code.ROW_TWICE,
-        Code.ROW_EMPTY,
-        Code.ROW_CLIPPED,
-        Code.ROW_CLASS_DECIMAL,
+        FaultCode.ROW_POLYGON,
+        FaultCode.ROW_TWICE,
+        FaultCode.ROW_EMPTY,
+        FaultCode.ROW_CLIPPED,
+        FaultCode.ROW_CLASS_DECIMAL,
     }
     assert "train: 1 label rows are polygons and are read as their bounding boxes" in (
         dataset.warnings
@@ -426,8 +426,8 @@ def test_a_polygon_is_never_read_as_centre_and_size(root: Path) -> None:
 def test_many_wrong_rows_are_listed_up_to_a_hundred_and_counted(root: Path) -> None:
     label(root).write_text("0 1 2\n" * 5000 + "x" * 1_000_000 + "\n")
     checked = check_dataset(root)
-    assert len(found(checked, Code.ROW_COLUMNS)) == 100
-    assert [f.count for f in found(checked, Code.LABEL_HOPELESS)] == [4901]
+    assert len(found(checked, FaultCode.ROW_COLUMNS)) == 100
+    assert [f.count for f in found(checked, FaultCode.LABEL_HOPELESS)] == [4901]
 
 
 def test_an_empty_label_is_a_true_negative_and_a_missing_one_is_not(root: Path) -> None:
@@ -534,58 +534,58 @@ def replaced_by_link(target: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("harm", "code"),
     [
-        (lambda path: path.write_bytes(b""), Code.IMAGE_EMPTY),
-        (lambda path: path.write_bytes(b"<html>404</html>"), Code.IMAGE_BROKEN),
-        (lambda path: path.write_bytes(png_that_says(20_000, 20_000)), Code.IMAGE_BOMB),
-        (lambda path: path.write_bytes(png_that_says(MAX_PIXELS + 1, 1)), Code.IMAGE_BOMB),
-        (lambda path: path.write_bytes(png_that_says(400, 400)), Code.IMAGE_TRUNCATED),
-        (lambda path: path.write_bytes(png_that_says(0, 5)), Code.IMAGE_BROKEN),
+        (lambda path: path.write_bytes(b""), FaultCode.IMAGE_EMPTY),
+        (lambda path: path.write_bytes(b"<html>404</html>"), FaultCode.IMAGE_BROKEN),
+        (lambda path: path.write_bytes(png_that_says(20_000, 20_000)), FaultCode.IMAGE_BOMB),
+        (lambda path: path.write_bytes(png_that_says(MAX_PIXELS + 1, 1)), FaultCode.IMAGE_BOMB),
+        (lambda path: path.write_bytes(png_that_says(400, 400)), FaultCode.IMAGE_TRUNCATED),
+        (lambda path: path.write_bytes(png_that_says(0, 5)), FaultCode.IMAGE_BROKEN),
         (
             lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
-            Code.FILE_POINTER,
+            FaultCode.FILE_POINTER,
         ),
-        (cut, Code.IMAGE_TRUNCATED),
-        (cut_jpeg, Code.IMAGE_TRUNCATED),
-        (cut_jpeg_and_close, Code.IMAGE_TRUNCATED),
-        (encode("I;16", ".png"), Code.IMAGE_DEEP),
-        (encode("F", ".tiff"), Code.IMAGE_DEEP),
-        (deep_rgb, Code.IMAGE_MODE),
-        (encode("L", ".png"), Code.IMAGE_MODE),
-        (encode("LA", ".png"), Code.IMAGE_MODE),
-        (encode("P", ".png"), Code.IMAGE_MODE),
-        (encode("RGBA", ".png"), Code.IMAGE_MODE),
-        (encode("CMYK", ".jpg"), Code.IMAGE_MODE),
-        (encode("1", ".bmp"), Code.IMAGE_MODE),
-        (misnamed, Code.IMAGE_MISNAMED),
-        (turned, Code.IMAGE_ROTATED),
-        (lambda path: draw(path, 5, (5000, 5000)), Code.IMAGE_HUGE),
-        (lambda path: draw(path, 5, (12, 40)), Code.IMAGE_TINY),
-        (lambda path: shutil.copy(path.with_name("train1.png"), path), Code.IMAGE_TWICE),
+        (cut, FaultCode.IMAGE_TRUNCATED),
+        (cut_jpeg, FaultCode.IMAGE_TRUNCATED),
+        (cut_jpeg_and_close, FaultCode.IMAGE_TRUNCATED),
+        (encode("I;16", ".png"), FaultCode.IMAGE_DEEP),
+        (encode("F", ".tiff"), FaultCode.IMAGE_DEEP),
+        (deep_rgb, FaultCode.IMAGE_MODE),
+        (encode("L", ".png"), FaultCode.IMAGE_MODE),
+        (encode("LA", ".png"), FaultCode.IMAGE_MODE),
+        (encode("P", ".png"), FaultCode.IMAGE_MODE),
+        (encode("RGBA", ".png"), FaultCode.IMAGE_MODE),
+        (encode("CMYK", ".jpg"), FaultCode.IMAGE_MODE),
+        (encode("1", ".bmp"), FaultCode.IMAGE_MODE),
+        (misnamed, FaultCode.IMAGE_MISNAMED),
+        (turned, FaultCode.IMAGE_ROTATED),
+        (lambda path: draw(path, 5, (5000, 5000)), FaultCode.IMAGE_HUGE),
+        (lambda path: draw(path, 5, (12, 40)), FaultCode.IMAGE_TINY),
+        (lambda path: shutil.copy(path.with_name("train1.png"), path), FaultCode.IMAGE_TWICE),
         (
             lambda path: shutil.copy(path.parents[1] / "val/val0.png", path),
-            Code.IMAGE_IN_TWO_SPLITS,
+            FaultCode.IMAGE_IN_TWO_SPLITS,
         ),
-        (replaced_by_folder, Code.FILE_IRREGULAR),
-        (replaced_by_pipe, Code.FILE_IRREGULAR),
-        (replaced_by_socket, Code.FILE_IRREGULAR),
-        (replaced_by_link("/dev/zero"), Code.FILE_IRREGULAR),
-        (replaced_by_link("train0.png"), Code.LINK_BROKEN),
-        (replaced_by_link("/nowhere/x.png"), Code.LINK_BROKEN),
-        (replaced_by_link("/etc/hostname"), Code.LINK_OUTSIDE),
-        (lambda path: (path.parent / "image").write_bytes(b"\n"), Code.FILE_STRAY),
-        (lambda path: (path.parent / "a.heic").write_bytes(b"\n"), Code.FILE_UNSUPPORTED),
-        (lambda path: draw(path.with_suffix(".bmp"), 9), Code.LABEL_SHARED),
+        (replaced_by_folder, FaultCode.FILE_IRREGULAR),
+        (replaced_by_pipe, FaultCode.FILE_IRREGULAR),
+        (replaced_by_socket, FaultCode.FILE_IRREGULAR),
+        (replaced_by_link("/dev/zero"), FaultCode.FILE_IRREGULAR),
+        (replaced_by_link("train0.png"), FaultCode.LINK_BROKEN),
+        (replaced_by_link("/nowhere/x.png"), FaultCode.LINK_BROKEN),
+        (replaced_by_link("/etc/hostname"), FaultCode.LINK_OUTSIDE),
+        (lambda path: (path.parent / "image").write_bytes(b"\n"), FaultCode.FILE_STRAY),
+        (lambda path: (path.parent / "a.heic").write_bytes(b"\n"), FaultCode.FILE_UNSUPPORTED),
+        (lambda path: draw(path.with_suffix(".bmp"), 9), FaultCode.LABEL_SHARED),
     ],
 )
 def test_what_is_wrong_with_an_image(
-    root: Path, harm: Callable[[Path], object], code: Code
+    root: Path, harm: Callable[[Path], object], code: FaultCode
 ) -> None:
     harm(image(root))
     checked = check_dataset(root)
     assert [finding.code for finding in checked.findings].count(code) == 1
     loaded = {sample.image.stem for sample in checked.splits["train"]}
     unusable = code.startswith(("file-i", "file-p", "link-b", "image-b", "image-d", "image-tr"))
-    if unusable or code is Code.IMAGE_EMPTY:
+    if unusable or code is FaultCode.IMAGE_EMPTY:
         assert "train0" not in loaded
         assert errors(checked.findings)
 
@@ -612,7 +612,7 @@ def test_an_animation_gives_its_first_frame(root: Path) -> None:
     frames[0].save(image(root).with_suffix(".webp"), save_all=True, append_images=frames[1:])
     image(root).unlink()
     (finding,) = check_dataset(root).findings
-    assert (finding.code, finding.repaired) == (Code.IMAGE_ANIMATED, True)
+    assert (finding.code, finding.repaired) == (FaultCode.IMAGE_ANIMATED, True)
     assert finding.value == str(len(frames))
 
 
@@ -621,7 +621,7 @@ def test_images_without_colour_are_counted_by_split(root: Path) -> None:
         # Stored as three channels: only the pixels tell.
         Image.open(path).convert("L").convert("RGB").save(path)
     (finding,) = check_dataset(root).findings
-    assert (finding.code, finding.split, finding.count) == (Code.IMAGES_GREY, "val", 2)
+    assert (finding.code, finding.split, finding.count) == (FaultCode.IMAGES_GREY, "val", 2)
 
 
 def test_names_that_other_systems_confuse_are_told(root: Path) -> None:
@@ -631,14 +631,14 @@ def test_names_that_other_systems_confuse_are_told(root: Path) -> None:
     composed = unicodedata.normalize("NFD", "안전")
     draw(root / f"images/train/{composed}.png", 92)
     (root / f"labels/train/{composed}.txt").write_text(CLEAN)
-    assert len(found(check_dataset(root), Code.FILE_NAMES_COLLIDE)) == 2
+    assert len(found(check_dataset(root), FaultCode.FILE_NAMES_COLLIDE)) == 2
 
 
 def test_a_label_whose_name_differs_by_composed_letters_is_recognized(root: Path) -> None:
     composed, whole = (unicodedata.normalize(form, "안전") for form in ("NFD", "NFC"))
     draw(root / f"images/train/{composed}.png", 92)
     (root / f"labels/train/{whole}.txt").write_text(CLEAN)
-    (finding,) = found(check_dataset(root), Code.LABEL_ORPHAN)
+    (finding,) = found(check_dataset(root), FaultCode.LABEL_ORPHAN)
     assert "composed letters" in finding.remedy
 
 
@@ -646,7 +646,7 @@ def test_labels_without_images_are_one_finding_with_their_count(root: Path) -> N
     for number in range(2008):
         (root / f"labels/train/x{number:04}.txt").touch()
     (finding,) = check_dataset(root).findings
-    assert (finding.code, finding.count) == (Code.LABEL_ORPHAN, 2008)
+    assert (finding.code, finding.count) == (FaultCode.LABEL_ORPHAN, 2008)
 
 
 def test_classes_txt_beside_the_labels_is_compared(root: Path) -> None:
@@ -668,15 +668,15 @@ def test_links_to_folders_are_followed_once(root: Path) -> None:
     (root / "labels/train/more/e.txt").write_text(CLEAN)
     checked = check_dataset(root)
     assert len(checked.splits["train"]) == 13
-    assert len(found(checked, Code.LINK_LOOP)) == 3
-    assert {Path(f.file).name for f in found(checked, Code.LINK_OUTSIDE)} == {"more"}
+    assert len(found(checked, FaultCode.LINK_LOOP)) == 3
+    assert {Path(f.file).name for f in found(checked, FaultCode.LINK_OUTSIDE)} == {"more"}
 
 
 def test_a_link_to_the_whole_system_is_not_walked(root: Path) -> None:
     (root / "images/train/all").symlink_to("/")
     checked = check_dataset(root)
     assert len(checked.splits["train"]) == 12
-    assert [f.code for f in checked.findings] == [Code.LINK_LOOP]
+    assert [f.code for f in checked.findings] == [FaultCode.LINK_LOOP]
 
 
 @pytest.mark.parametrize("linked", [True, False])
@@ -696,7 +696,7 @@ def test_a_folder_outside_that_is_no_folder_of_images_is_left(
         data.write_text(text)
     checked = check_dataset(root)
     assert len(checked.splits["train"]) == 12
-    (left,) = found(checked, Code.FOLDER_UNREADABLE)
+    (left,) = found(checked, FaultCode.FOLDER_UNREADABLE)
     assert "no folder of images: more than 20 other files" in left.what
 
 
@@ -713,7 +713,7 @@ def test_an_entry_whose_place_may_not_be_told_is_one_finding(
         return real(path, **how)
 
     monkeypatch.setattr(os.path, "realpath", closed)
-    (told,) = found(check_dataset(root), Code.LINK_BROKEN)
+    (told,) = found(check_dataset(root), FaultCode.LINK_BROKEN)
     assert "Permission denied" in told.what
 
 
@@ -747,8 +747,10 @@ def test_classes_that_nobody_can_learn_are_told(root: Path) -> None:
     (root / "labels/val/val0.txt").write_text("2 0.5 0.5 0.2 0.2\n" + CLEAN)
     label(root).write_text("3 0.5 0.5 0.2 0.2\n" + CLEAN)
     checked = check_dataset(root)
-    assert [f.value for f in found(checked, Code.CLASS_RARE)] == ["vest"]
-    assert ("train", "gozluk") in [(f.split, f.value) for f in found(checked, Code.CLASS_UNSEEN)]
+    assert [f.value for f in found(checked, FaultCode.CLASS_RARE)] == ["vest"]
+    assert ("train", "gozluk") in [
+        (f.split, f.value) for f in found(checked, FaultCode.CLASS_UNSEEN)
+    ]
 
 
 def test_training_and_check_agree_whatever_the_threads(root: Path) -> None:
@@ -882,4 +884,4 @@ def test_each_family_of_public_data_sets_is_found(
 
 
 def test_severity_is_text_in_json() -> None:
-    assert [severity.value for severity in Severity] == ["ERROR", "WARNING"]
+    assert [severity.value for severity in FaultSeverity] == ["ERROR", "WARNING"]

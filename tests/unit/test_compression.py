@@ -24,7 +24,7 @@ def fp32(tmp_path_factory):
     torch.manual_seed(0)
     torch.set_num_threads(1)
     detector = Detector(DetectorShape(2, 4, 64))
-    return ir.save(ir.convert(detector.eval(), ("a", "b")), tmp_path_factory.mktemp("fp32"))
+    return ir.save(ir.convert_network(detector.eval(), ("a", "b")), tmp_path_factory.mktemp("fp32"))
 
 
 def convolved(node, outputs, rng):
@@ -62,7 +62,7 @@ def test_what_decodes_after_the_last_convolution_is_not_quantized():
 
 def test_no_range_is_set_behind_the_last_convolutions(fp32):
     squares = [np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)] * 2
-    quantized = compression.quantize(fp32, squares, compression.Preset.PERFORMANCE)
+    quantized = compression.quantize_ir(fp32, squares, compression.Preset.PERFORMANCE)
     ignored = compression.decoding_operations(ov.Core().read_model(fp32 / ir.FILE))
     assert ignored
     fed = [

@@ -10,7 +10,7 @@ import yaml
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir import confined, confinement
-from guardianflow.vision.ir.confined import IR, Request
+from guardianflow.vision.ir.confined import IR, ReadingRequest
 from guardianflow.vision.ir.confinement import read_confined
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 from guardianflow.vision.ir.serving import IrDetector
@@ -32,7 +32,7 @@ def request(**changes):
         "memory_bytes": 2 * GIB,
         "seconds": 120,
     }
-    return Request(**{**settings, **changes})
+    return ReadingRequest(**{**settings, **changes})
 
 
 def black(count=2):

@@ -18,7 +18,7 @@ from guardianflow.vision.data.contamination import (
     leak_findings,
     report_contamination,
 )
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.pictures import pairs_sheet
 from guardianflow.vision.synthetic import draw_dataset
@@ -90,7 +90,7 @@ def test_an_altered_copy_is_found(root: Path, alter: Callable[[Image.Image], Ima
     assert (pair.first_group, pair.second_group) == ("train", "test")
     assert pair.likeness is Likeness.NEAR
     assert 0 <= pair.distance <= MAX_DISTANCE
-    (finding,) = found(checked, Code.IMAGE_NEARLY_TWICE)
+    (finding,) = found(checked, FaultCode.IMAGE_NEARLY_TWICE)
     assert (finding.image, finding.split) == (str(copy), "test")
 
 
@@ -100,8 +100,8 @@ def test_the_same_bytes_are_an_exact_pair_and_told_once(root: Path) -> None:
     checked = check_dataset(root)
     (pair,) = find_duplicates(checked.splits)
     assert (pair.likeness, pair.distance, pair.second) == (Likeness.EXACT, 0, str(copy))
-    assert len(found(checked, Code.IMAGE_IN_TWO_SPLITS)) == 1
-    assert not found(checked, Code.IMAGE_NEARLY_TWICE)
+    assert len(found(checked, FaultCode.IMAGE_IN_TWO_SPLITS)) == 1
+    assert not found(checked, FaultCode.IMAGE_NEARLY_TWICE)
     report = report_contamination([pair], checked.splits)
     assert (report.exact, report.near, report.clean) == ({"train/val": 1}, {}, False)
     assert report.images == {"train": 24, "val": 9, "test": 8}
@@ -134,8 +134,8 @@ def test_a_new_data_set_is_compared_with_a_frozen_evaluation_set(root: Path, sce
     leaks = find_leaks(check_dataset(root).splits, "evaluation set", frozen)
     findings = list(leak_findings(leaks))
     assert [(f.code, f.image) for f in findings] == [
-        (Code.EVALUATION_IMAGE, str(exact)),
-        (Code.EVALUATION_NEARLY, str(near)),
+        (FaultCode.EVALUATION_IMAGE, str(exact)),
+        (FaultCode.EVALUATION_NEARLY, str(near)),
     ]
 
 

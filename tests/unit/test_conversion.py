@@ -21,7 +21,7 @@ from guardianflow.vision.data.conversion import Converted, convert_dataset
 from guardianflow.vision.data.dataset import open_dataset
 from guardianflow.vision.data.findings import errors
 from guardianflow.vision.data.foreign_sets import split_of
-from guardianflow.vision.data.kinds import Kind
+from guardianflow.vision.data.kinds import ExportFormat
 from guardianflow.vision.data.splitting import Shares
 from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import draw, make
@@ -221,14 +221,14 @@ def of_old(task: dict[str, Any]) -> None:
 
 
 KINDS = {
-    Kind.COCO: coco,
-    Kind.VOC: voc,
-    Kind.CVAT: cvat,
-    Kind.LABEL_STUDIO: label_studio,
-    Kind.SUPERVISELY: supervisely,
-    Kind.NDJSON: ndjson,
-    Kind.CLASS_LIST: class_list,
-    Kind.DARKNET: darknet,
+    ExportFormat.COCO: coco,
+    ExportFormat.VOC: voc,
+    ExportFormat.CVAT: cvat,
+    ExportFormat.LABEL_STUDIO: label_studio,
+    ExportFormat.SUPERVISELY: supervisely,
+    ExportFormat.NDJSON: ndjson,
+    ExportFormat.CLASS_LIST: class_list,
+    ExportFormat.DARKNET: darknet,
 }
 
 
@@ -253,17 +253,17 @@ def minimal_polygons(task: dict[str, Any]) -> object:
 
 
 ALSO = [
-    (Kind.LABEL_STUDIO, edit_label_studio(change))
+    (ExportFormat.LABEL_STUDIO, edit_label_studio(change))
     for change in (minimal, asked_by_photo, of_old, by_polygons, minimal_polygons)
 ]
 
 
 @pytest.mark.parametrize(("kind", "write"), [*KINDS.items(), *ALSO])
 def test_every_box_is_where_it_was_and_the_set_can_be_trained(
-    tmp_path: Path, kind: Kind, write: Callable[[Path], None]
+    tmp_path: Path, kind: ExportFormat, write: Callable[[Path], None]
 ) -> None:
     to, made = convert(tmp_path, write)
-    drawn = ("val", "test") if kind is Kind.NDJSON else SPLITS
+    drawn = ("val", "test") if kind is ExportFormat.NDJSON else SPLITS
     assert (made.kind, made.drawn) == (kind, drawn)
     dataset = open_dataset(to, CLASSES, needs=SPLITS)
     assert {split: len(ones) for split, ones in dataset.splits.items()} == {
@@ -277,7 +277,7 @@ def test_every_box_is_where_it_was_and_the_set_can_be_trained(
         assert there == {label: pytest.approx(box, abs=0.01) for label, box in expected.items()}
         before = next((tmp_path / "from").rglob(sample.image.name))
         assert sample.image.read_bytes() == before.read_bytes()
-    left = {"shapes that are no box (points)": 8} if kind is Kind.CVAT else {}
+    left = {"shapes that are no box (points)": 8} if kind is ExportFormat.CVAT else {}
     assert dict(made.left_out) == left
 
 
@@ -423,7 +423,7 @@ def test_a_class_list_in_each_split_has_to_be_the_same(tmp_path: Path) -> None:
 
     same = "person\nhelmet\n"
     _, made = convert(tmp_path, lambda folder: write(folder, same, same, same.strip()))
-    assert (made.kind, made.drawn) == (Kind.CLASS_LIST, ())
+    assert (made.kind, made.drawn) == (ExportFormat.CLASS_LIST, ())
     assert {split: len(ones) for split, ones in made.checked.splits.items()} == {
         "train": 1, "val": 1, "test": 1,
     }  # fmt: skip

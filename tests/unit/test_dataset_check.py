@@ -13,7 +13,7 @@ from guardianflow.cli.app import main
 from guardianflow.vision.data.checker import check_dataset
 from guardianflow.vision.data.contamination import find_duplicates
 from guardianflow.vision.data.report_page import write_page
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.summary import (
     box_sizes,
     boxes_by_image,
@@ -244,7 +244,7 @@ def test_many_findings_make_a_page_of_bounded_size(root: Path, tmp_path: Path) -
         (root / f"images/train/x{number:03}.png").write_bytes(b"x")
     checked = check_dataset(root)
     page = write_page(checked, tmp_path / "page.html").read_text("utf-8")
-    assert len([f for f in checked.findings if f.code is Code.IMAGE_BROKEN]) == 300
+    assert len([f for f in checked.findings if f.code is FaultCode.IMAGE_BROKEN]) == 300
     assert "and 260 more places" in page
     assert len(page) < 500_000
 

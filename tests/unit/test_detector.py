@@ -155,5 +155,5 @@ def test_the_export_warns_about_nothing(detector):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = ir.convert(detector.eval(), ("a", "b"))
+        model = ir.convert_network(detector.eval(), ("a", "b"))
     assert model.inputs[0].shape == [1, 64, 64, 3]

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from guardianflow.errors import ArtifactMissing, DiskFull
-from guardianflow.machine.disk import remove_drafts, scratch, telling_full, told, write_whole
+from guardianflow.machine.disk import disk_error, remove_drafts, scratch, telling_full, write_whole
 from guardianflow.vision.network.checkpoint import Checkpoint, Checkpoints
 from tests.room import little_room
 from tests.unit.yolo_sets import make
@@ -95,9 +95,9 @@ def test_the_cause_of_an_error_counts_also_where_it_is_wrapped(tmp_path):
 
 
 def test_other_errors_of_the_disk_name_the_file(tmp_path):
-    assert told(OSError(errno.ENOENT, "none", "x")) is None
-    assert told(PermissionError(errno.EACCES, "no")) is None
-    closed = told(OSError(errno.EROFS, "Read-only file system", "/srv/x"))
+    assert disk_error(OSError(errno.ENOENT, "none", "x")) is None
+    assert disk_error(PermissionError(errno.EACCES, "no")) is None
+    closed = disk_error(OSError(errno.EROFS, "Read-only file system", "/srv/x"))
     assert closed is not None
     assert closed.exit_code == 2
     assert "/srv/x cannot be used (Read-only file system)" in closed.message

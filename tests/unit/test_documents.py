@@ -16,10 +16,10 @@ from guardianflow.evaluation.gate import GateOutcome
 from guardianflow.events import EventName
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store import registered_models
-from guardianflow.monitoring.findings import Code
+from guardianflow.monitoring.findings import FindingCode
 from guardianflow.prefect_api.notifications import TOLD
 from guardianflow.registry import registration
-from guardianflow.registry.release_state import Kind, ModelAlias
+from guardianflow.registry.release_state import ModelAlias, OperationKind
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -152,7 +152,7 @@ def test_every_file_and_anchor_that_a_document_links_to_is_there():
 
 def test_every_finding_is_explained_with_what_mends_it():
     told = set(re.findall(r"`([a-z-]+)`", table_rows(text("docs/operations.md"))))
-    assert {str(code) for code in Code} - told == set()
+    assert {str(code) for code in FindingCode} - told == set()
 
 
 def test_every_refusal_is_explained():
@@ -186,7 +186,7 @@ def test_every_state_is_in_the_concepts():
         registered_models.EXPIRED,
     }
     statuses |= {registration.DUPLICATE}
-    wanted = [f"| `{one}` |" for one in (*Kind, *GateOutcome, *statuses)]
+    wanted = [f"| `{one}` |" for one in (*OperationKind, *GateOutcome, *statuses)]
     wanted += [f"| `@{alias}` |" for alias in ModelAlias]
     wanted += [f"| `{verdict}`" for verdict in Verdict]
     for flow in ("promotion", "reconcile"):

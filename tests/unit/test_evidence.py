@@ -14,14 +14,14 @@ from guardianflow.promotion.evidence.numbers import (
     rounded,
     whole,
 )
-from guardianflow.promotion.evidence.pictures import Picture, Pictures, without_pictures
+from guardianflow.promotion.evidence.pictures import Crop, Pictures, without_pictures
 from guardianflow.promotion.evidence.places import place_of, task_of
 from guardianflow.promotion.evidence.sentences import deciding, headline, level_sentence
 from guardianflow.promotion.form import decision_text, form_text, outcome_sentence
 from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.registry import ModelAlias, Move
-from guardianflow.registry.release_state import Kind, Place, Record
+from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
 from guardianflow.registry.rotation.outcome import operation_of
 from guardianflow.registry.rotation.remarks import remarks
 from guardianflow.scenario import GateSettings
@@ -130,7 +130,7 @@ def proposal(**update):
 
 
 def pictures(days=30):
-    lost = Picture(
+    lost = Crop(
         file="disagreements/lost-1.jpg", kind=Disagreement.LOST, label="mask", score=0.31, limit=0.4
     )
     unseen = lost.model_copy(update={"file": "disagreements/lost-2.jpg", "score": 0.0})
@@ -423,7 +423,7 @@ def test_an_override_and_variants_that_stay_are_said_at_once():
 def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_engineers():
     names = (NAME, f"{NAME}__openvino_int8")
     said = "was rejected by Kim (declared): masks are missed; now: new helmets"
-    state = {NAME: Place(2, None, 2), names[1]: Place(1, None, 1, source=1)}
+    state = {NAME: ProductionEntry(2, None, 2), names[1]: ProductionEntry(1, None, 1, source=1)}
     twins = {f"{NAME}__openvino_fp16": None}
     made = asked(0.85, 0.12).model_copy(
         update={
@@ -445,8 +445,10 @@ def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_e
 @pytest.mark.parametrize("done", ["is finished first", "is finished now"])
 def test_an_operation_that_was_interrupted_is_for_engineers(done):
     now = datetime.now(UTC).isoformat()
-    before, after = {NAME: Place(2, None, 2)}, {NAME: Place(3, 2, 3)}
-    record = Record(7, Kind.PROMOTE, NAME, before, after, "Kim", "new data", now, "t")
+    before, after = {NAME: ProductionEntry(2, None, 2)}, {NAME: ProductionEntry(3, 2, 3)}
+    record = OperationRecord(
+        7, OperationKind.PROMOTE, NAME, before, after, "Kim", "new data", now, "t"
+    )
     warning = operation_of(record, f"was interrupted and {done}").message
     made = asked(0.85, 0.12).model_copy(update={"warnings": (warning,)})
     assert "interrupted" not in form(made)
@@ -660,7 +662,7 @@ def test_pictures_have_captions_and_the_caption_outlives_the_picture():
     ],
 )
 def test_a_caption_says_in_words_what_is_wrong(kind, flaw, says):
-    one = Picture(file="x.jpg", kind=kind, label="mask", score=0.3, limit=0.4, flaw=flaw)
+    one = Crop(file="x.jpg", kind=kind, label="mask", score=0.3, limit=0.4, flaw=flaw)
     found = pictures().model_copy(update={"counts": {kind: 1}, "shown": (one,)})
     shown = page(proposal(pictures=found))
     assert f"{says}\n" in shown
@@ -692,12 +694,12 @@ def test_what_the_record_lacked_before_changes_no_digest():
 
 def test_the_form_asks_in_the_language_of_the_floor():
     from flows.approval_form import answer_form
-    from guardianflow.promotion.question import Standing
+    from guardianflow.promotion.question import QuestionStatus
 
     said = {}
     for language in Language:
         asked = proposal(language=language, policy=ApprovalRule(proof=Proof.TOTP))
-        schema = answer_form(asked, Standing((), None)).model_json_schema()["properties"]
+        schema = answer_form(asked, QuestionStatus((), None)).model_json_schema()["properties"]
         said[language] = {name: schema[name] for name in ("decision", "approver", "reason", "code")}
     assert said[EN]["approver"]["title"] == "Your name"
     assert said[KO]["approver"]["title"] == "성함"
@@ -710,7 +712,7 @@ def test_the_form_asks_in_the_language_of_the_floor():
         # What the server checks is the same in both.
         assert (fields["approver"]["minLength"], fields["reason"]["maxLength"]) == (2, 500)
         assert fields["code"]["pattern"] == "^[0-9]{6}$"
-    asked = answer_form(proposal(), Standing((), None)).model_json_schema()
+    asked = answer_form(proposal(), QuestionStatus((), None)).model_json_schema()
     assert set(asked["required"]) == {"decision", "approver", "reason"}
     assert set(Answer.model_fields) > {"decision", "approver", "reason"}
     assert {choice.value for choice in Choice} == {"approve", "reject"}

@@ -12,7 +12,7 @@ from guardianflow.errors import DatasetInvalid
 from guardianflow.scenario import TrainingSettings
 from guardianflow.vision.network import device
 from guardianflow.vision.network.detector import Detector, DetectorShape
-from guardianflow.vision.network.device import Precision, cpu_threads
+from guardianflow.vision.network.device import MixedPrecision, cpu_threads
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.loading import made_ahead
 from guardianflow.vision.network.transfer import carry_over
@@ -65,7 +65,7 @@ def test_the_format_on_a_gpu(monkeypatch, native, wanted, found, scaled):
     monkeypatch.setattr(
         device.torch.amp, "GradScaler", lambda kind, enabled: made.append((kind, enabled))
     )
-    assert Precision(torch.device("cuda"), wanted).format == found
+    assert MixedPrecision(torch.device("cuda"), wanted).format == found
     assert made == [("cuda", scaled)]
 
 
@@ -82,14 +82,14 @@ def test_a_cpu_computes_in_16_bits_by_itself_only_if_it_has_the_instructions(
     monkeypatch, able, found
 ):
     monkeypatch.setattr(device.torch.cpu, "get_capabilities", lambda: able)
-    assert Precision(CPU, "auto").format == found
+    assert MixedPrecision(CPU, "auto").format == found
 
 
 def test_on_a_cpu_the_format_is_the_one_that_is_asked_for():
     layer, value = torch.nn.Linear(4, 4), torch.ones(1, 4)
-    with Precision(CPU, "float32").autocast():
+    with MixedPrecision(CPU, "float32").autocast():
         assert layer(value).dtype is torch.float32
-    with Precision(CPU, "bfloat16").autocast():
+    with MixedPrecision(CPU, "bfloat16").autocast():
         assert layer(value).dtype is torch.bfloat16
 
 

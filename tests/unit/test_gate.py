@@ -5,14 +5,19 @@ from hypothesis import strategies as st
 from guardianflow.evaluation.gate import (
     GateOutcome,
     GateReport,
+    GateRule,
     Leaks,
-    Rule,
     Subject,
     judge,
     judge_variant,
 )
 from guardianflow.evaluation.gate.report import GateReason
-from guardianflow.evaluation.gate.sampling import Figure, against_ceiling, against_floor, drawn
+from guardianflow.evaluation.gate.sampling import (
+    BoundedFigure,
+    against_ceiling,
+    against_floor,
+    drawn,
+)
 from guardianflow.evaluation.speed import SpeedReport, SpeedVerdict
 from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.scenario import GateSettings, Precision
@@ -97,7 +102,7 @@ def measured(**other: object) -> Subject:
     return subject(0.6, None, None).model_copy(update={"candidate": figures(0.6, **other)})
 
 
-def asked(found: Subject, rule: Rule, settings: GateSettings = SETTINGS) -> GateReason:
+def asked(found: Subject, rule: GateRule, settings: GateSettings = SETTINGS) -> GateReason:
     """What one rule says; it is asked once."""
     (reason,) = (r for r in judge([found], settings).reasons if r.rule is rule)
     return reason
@@ -128,8 +133,8 @@ def test_first_champion_needs_the_floor_alone():
 
 def test_a_loss_within_what_is_allowed_passes_only_when_that_is_sure():
     sure, unsure = subject(0.59, 0.6, doubt=0.02), subject(0.59, 0.6, doubt=0.2)
-    assert asked(sure, Rule.REGRESSION).outcome is PASSED
-    reason = asked(unsure, Rule.REGRESSION)
+    assert asked(sure, GateRule.REGRESSION).outcome is PASSED
+    reason = asked(unsure, GateRule.REGRESSION)
     assert reason.outcome is INCONCLUSIVE
     # 0.04 to the limit of 0.05, 0.2 of doubt: 100 * (0.2 / 0.04) ** 2
     assert "100 images decide too little; about 2" in reason.message
@@ -138,14 +143,14 @@ def test_a_loss_within_what_is_allowed_passes_only_when_that_is_sure():
 
 def test_a_loss_against_a_champion_that_may_have_learned_from_the_images_is_no_proof():
     lost = subject(0.5, 0.6)
-    assert asked(lost, Rule.REGRESSION).outcome is FAILED
+    assert asked(lost, GateRule.REGRESSION).outcome is FAILED
     unfair = lost.model_copy(update={"champion_held_out": False})
-    reason = asked(unfair, Rule.REGRESSION)
+    reason = asked(unfair, GateRule.REGRESSION)
     assert reason.outcome is INCONCLUSIVE
     assert "may have learned from these" in reason.message
     # What is no loss even against such a champion is none.
     gained = subject(0.7, 0.6).model_copy(update={"champion_held_out": False})
-    assert asked(gained, Rule.REGRESSION).outcome is PASSED
+    assert asked(gained, GateRule.REGRESSION).outcome is PASSED
 
 
 def test_a_class_that_is_lost_is_not_hidden_by_the_mean():
@@ -161,7 +166,7 @@ def test_a_class_that_is_lost_is_not_hidden_by_the_mean():
 
 
 def test_map50_95_has_a_floor_where_one_is_set():
-    assert Rule.FLOOR in {r.rule for r in judge([measured()], SETTINGS).reasons}
+    assert GateRule.FLOOR in {r.rule for r in judge([measured()], SETTINGS).reasons}
     strict = SETTINGS.model_copy(update={"min_map50_95": 0.32})
     report = judge([measured()], strict)
     assert report.outcome is FAILED
@@ -195,7 +200,7 @@ MISSES = SETTINGS.model_copy(update={"max_miss_rate": 0.2})
 )
 def test_the_miss_rate_of_a_class_is_judged_by_its_bound(hits, objects, expected):
     found = measured(per_class={"person": of_class(hits, objects)})
-    assert asked(found, Rule.MISSES, MISSES).outcome is expected
+    assert asked(found, GateRule.MISSES, MISSES).outcome is expected
 
 
 def test_too_few_objects_are_named_with_how_many_are_missing():
@@ -214,9 +219,9 @@ def test_too_few_objects_are_named_with_how_many_are_missing():
 
 def test_misses_that_come_together_in_one_image_are_doubted():
     alone = measured(per_class={"person": of_class(47, 50)})
-    assert asked(alone, Rule.MISSES, MISSES).outcome is PASSED
+    assert asked(alone, GateRule.MISSES, MISSES).outcome is PASSED
     together = measured(per_class={"person": of_class(47, 50, by_image=0.15)})
-    reason = asked(together, Rule.MISSES, MISSES)
+    reason = asked(together, GateRule.MISSES, MISSES)
     assert reason.outcome is INCONCLUSIVE
     assert "50 objects decide too little; about 58 would" in reason.message
 
@@ -244,7 +249,7 @@ def test_false_alarms_have_a_budget(rate, budget, expected):
     doubt = 0.1 if rate else 0.0
     found = measured(false_alarms_per_image=rate, false_alarms_bounds=around(rate, doubt))
     settings = SETTINGS.model_copy(update={"max_false_alarms_per_image": budget})
-    assert asked(found, Rule.FALSE_ALARMS, settings).outcome is expected
+    assert asked(found, GateRule.FALSE_ALARMS, settings).outcome is expected
     assert judge([found], SETTINGS).outcome is PASSED
 
 
@@ -255,40 +260,40 @@ def test_false_alarms_have_a_budget(rate, budget, expected):
 def test_latency_fails_where_half_of_the_frames_are_too_slow(p50, p95, expected):
     settings = SETTINGS.model_copy(update={"max_latency_ms": 10.0})
     timed = measured().model_copy(update={"latency": latency(p50, p95)})
-    assert asked(timed, Rule.LATENCY, settings).outcome is expected
-    assert asked(measured(), Rule.LATENCY, settings).outcome is INCONCLUSIVE
+    assert asked(timed, GateRule.LATENCY, settings).outcome is expected
+    assert asked(measured(), GateRule.LATENCY, settings).outcome is INCONCLUSIVE
     assert judge([measured()], SETTINGS).outcome is PASSED
 
 
 def test_what_was_learned_from_is_no_evidence():
     leaking = measured().model_copy(update={"leaks": Leaks(exact=2, near=1)})
-    reason = asked(leaking, Rule.DATA)
+    reason = asked(leaking, GateRule.DATA)
     assert reason.outcome is FAILED
     assert "3 images of the evaluation set are in train or val (2 the same, 1 nearly)" in (
         reason.message
     )
     tolerant = SETTINGS.model_copy(update={"max_contaminated": 3})
-    assert asked(leaking, Rule.DATA, tolerant).outcome is PASSED
+    assert asked(leaking, GateRule.DATA, tolerant).outcome is PASSED
 
 
 def test_data_that_nobody_compared_are_missing_evidence_but_for_an_import():
     unknown = measured().model_copy(update={"leaks": None})
-    assert asked(unknown, Rule.DATA).outcome is INCONCLUSIVE
+    assert asked(unknown, GateRule.DATA).outcome is INCONCLUSIVE
     imported = unknown.model_copy(update={"imported": True})
-    assert Rule.DATA not in {r.rule for r in judge([imported], SETTINGS).reasons}
+    assert GateRule.DATA not in {r.rule for r in judge([imported], SETTINGS).reasons}
     # What its thresholds were chosen on is known all the same.
     leaking = imported.model_copy(update={"leaks": Leaks(exact=1, near=0)})
-    assert asked(leaking, Rule.DATA).outcome is FAILED
+    assert asked(leaking, GateRule.DATA).outcome is FAILED
 
 
 def test_a_way_back_is_wanted_but_of_the_first_champion():
     whole = subject(0.6, 0.6)
-    assert asked(whole, Rule.WAY_BACK).outcome is PASSED
-    assert asked(measured(), Rule.WAY_BACK).outcome is PASSED
+    assert asked(whole, GateRule.WAY_BACK).outcome is PASSED
+    assert asked(measured(), GateRule.WAY_BACK).outcome is PASSED
     none = whole.model_copy(update={"way_back": None})
-    assert asked(none, Rule.WAY_BACK).outcome is FAILED
+    assert asked(none, GateRule.WAY_BACK).outcome is FAILED
     damaged = whole.model_copy(update={"way_back_problem": "its file model.bin is gone"})
-    reason = asked(damaged, Rule.WAY_BACK)
+    reason = asked(damaged, GateRule.WAY_BACK)
     assert reason.outcome is FAILED
     assert "version 1, but its file model.bin is gone" in reason.message
 
@@ -296,7 +301,7 @@ def test_a_way_back_is_wanted_but_of_the_first_champion():
 def test_a_release_that_gains_a_name_cannot_go_back_as_a_whole():
     base = subject(0.6, 0.6)
     twin = measured().model_copy(update={"model_name": f"{NAME}__openvino_int8"})
-    reasons = [r for r in judge([base, twin], SETTINGS).reasons if r.rule is Rule.WAY_BACK]
+    reasons = [r for r in judge([base, twin], SETTINGS).reasons if r.rule is GateRule.WAY_BACK]
     assert [r.outcome for r in reasons] == [INCONCLUSIVE, PASSED]
     assert "__openvino_int8 without a champion" in reasons[0].message
 
@@ -328,7 +333,7 @@ def test_why_something_could_not_be_measured_is_said(candidate, champion):
 
 def test_a_figure_without_bounds_decides_nothing():
     found = measured(map50_bounds=None)
-    reason = asked(found, Rule.FLOOR)
+    reason = asked(found, GateRule.FLOOR)
     assert reason.outcome is INCONCLUSIVE
     assert "how sure that is was not measured" in reason.message
 
@@ -341,7 +346,7 @@ def test_a_figure_without_bounds_decides_nothing():
     st.integers(2, 5000),
 )
 def test_a_figure_passes_and_fails_only_as_its_bounds_say(value, below, above, limit, count):
-    figure = Figure(value, value - below, value + above)
+    figure = BoundedFigure(value, value - below, value + above)
     guess = drawn(figure, count)
     up, down = (
         against(guess, count, "images", limit).outcome
@@ -356,7 +361,7 @@ def test_a_figure_passes_and_fails_only_as_its_bounds_say(value, below, above, l
 @given(st.floats(0.01, 0.5), st.floats(0.02, 0.4), st.integers(20, 2000))
 def test_what_is_said_to_suffice_would_decide(gap, doubt, count):
     limit = 0.5
-    figure = Figure(limit + gap, limit + gap - doubt, limit + gap + doubt)
+    figure = BoundedFigure(limit + gap, limit + gap - doubt, limit + gap + doubt)
     judged = against_floor(drawn(figure, count), count, "images", limit)
     if judged.outcome is PASSED:
         return
@@ -476,7 +481,7 @@ def test_a_loss_of_a_variant_on_few_images_is_no_proof_but_its_speed_is():
     _, _, mask, faster = judge_variant("m", cost(lost, slow), few).reasons
     assert (mask.label, mask.outcome) == ("mask", INCONCLUSIVE)
     assert mask.message.endswith("on so few images that is no proof")
-    assert (faster.rule, faster.outcome) == (Rule.SOURCE_SPEED, FAILED)
+    assert (faster.rule, faster.outcome) == (GateRule.SOURCE_SPEED, FAILED)
 
 
 def test_fp16_need_not_be_faster():

@@ -13,7 +13,7 @@ import pytest
 
 import guardianflow
 from deployments.local import State
-from deployments.processes import Record
+from deployments.processes import ProcessRecord
 from guardianflow.evaluation.gate import GateReport
 from guardianflow.evaluation.import_source import Origin
 from guardianflow.evaluation.speed import SpeedReport
@@ -33,9 +33,9 @@ from guardianflow.promotion.approval import ApprovalRule, Given
 from guardianflow.promotion.approval.one_time_codes import read_approvers
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
-from guardianflow.registry.ledger.entry import Entry, Former, decode, encode
+from guardianflow.registry.ledger.entry import Entry, Former, decode_entry, encode_entry
 from guardianflow.registry.ledger.mirror import HEAD_TAG, MirrorTag, encode_mirror, read_mirror
-from guardianflow.registry.release_state import Kind, Place
+from guardianflow.registry.release_state import OperationKind, ProductionEntry
 from guardianflow.scenario import Scenario, ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
 from guardianflow.stored import INTRODUCED, Stored, read_stored
@@ -142,14 +142,21 @@ def within(kept, said):
 @golden
 def test_entries_of_the_ledger_are_read(folder):
     kept = load(folder / "ledger.json")
-    assert set(kept["entries"]) == set(Kind) - {Kind.OTHER}
+    assert set(kept["entries"]) == set(OperationKind) - {OperationKind.OTHER}
     for kind, entry in kept["entries"].items():
-        record, previous = decode(BASE, 7, entry)
-        assert (record.kind, record.actor, record.reason) == (Kind(kind), "김민지", "보았다")
-        assert record.after == {BASE.public: Place(2, 1, 2), INT8: Place(1, None, 1, 2)}
+        record, previous = decode_entry(BASE, 7, entry)
+        assert (record.kind, record.actor, record.reason) == (
+            OperationKind(kind),
+            "김민지",
+            "보았다",
+        )
+        assert record.after == {
+            BASE.public: ProductionEntry(2, 1, 2),
+            INT8: ProductionEntry(1, None, 1, 2),
+        }
         assert previous == "0123456789abcdef"
         # The chain is made of the bytes.
-        assert encode(BASE, record, previous) == entry
+        assert encode_entry(BASE, record, previous) == entry
     former = Former.from_text(kept["former"], BASE)
     assert former == Former(digest="0123456789abcdef", tokens={"0123456789": 50})
     assert former.to_line() == kept["former"]
@@ -233,7 +240,7 @@ def test_servers_that_the_code_of_then_started_are_known(folder, tmp_path):
     (tmp_path / "servers.json").write_text((folder / "servers.json").read_text())
     state = State.read(tmp_path)
     assert state is not None
-    assert state.pids["mlflow"] == Record("mlflow", 4711, 1764400000.25, "logs/mlflow.log")
+    assert state.pids["mlflow"] == ProcessRecord("mlflow", 4711, 1764400000.25, "logs/mlflow.log")
     assert state.code == ""
 
 

@@ -14,17 +14,17 @@ from pydantic import ValidationError
 
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.health import box_reports, limits
-from guardianflow.health.champion_since import Standing
+from guardianflow.health.champion_since import ChampionSince
 from guardianflow.health.incident import incident_page
 from guardianflow.health.report import Fallback, HealthReport, number_in, stamp_of
 from guardianflow.health.verdict import (
-    Figure,
     Judgement,
     PastWindow,
     Verdict,
+    WindowFigure,
     conclude,
     failing_in_a_row,
-    judge,
+    judge_window,
     rules_of,
 )
 from guardianflow.mlflow_store.registered_models import RegisteredModelInfo
@@ -38,20 +38,27 @@ POLICY = HealthPolicy(min_map50=0.3, min_images=16, min_objects=30)
 
 def judged(figure, *, images=32, objects=64, policy=POLICY, faults=()):
     figures = {"map50": figure}
-    return judge(policy, rules_of(policy), figures, images=images, objects=objects, faults=faults)
+    return judge_window(
+        policy, rules_of(policy), figures, images=images, objects=objects, faults=faults
+    )
 
 
 @pytest.mark.parametrize(
     ("figure", "images", "objects", "expected"),
     [
-        (Figure(value=0.31), 16, 30, Verdict.HEALTHY),
-        (Figure(value=0.30), 16, 30, Verdict.HEALTHY),
-        (Figure(value=0.29), 16, 30, Verdict.FAILING),
-        (Figure(value=0.00), 15, 300, Verdict.INCONCLUSIVE),  # too few frames to blame anybody
-        (Figure(value=0.00), 160, 29, Verdict.INCONCLUSIVE),
-        (Figure(value=0.25, low=0.2, high=0.29), 32, 64, Verdict.FAILING),
-        (Figure(value=0.25, low=0.2, high=0.31), 32, 64, Verdict.INCONCLUSIVE),  # by chance
-        (Figure(value=0.31, low=0.2, high=0.4), 32, 64, Verdict.HEALTHY),
+        (WindowFigure(value=0.31), 16, 30, Verdict.HEALTHY),
+        (WindowFigure(value=0.30), 16, 30, Verdict.HEALTHY),
+        (WindowFigure(value=0.29), 16, 30, Verdict.FAILING),
+        (
+            WindowFigure(value=0.00),
+            15,
+            300,
+            Verdict.INCONCLUSIVE,
+        ),  # too few frames to blame anybody
+        (WindowFigure(value=0.00), 160, 29, Verdict.INCONCLUSIVE),
+        (WindowFigure(value=0.25, low=0.2, high=0.29), 32, 64, Verdict.FAILING),
+        (WindowFigure(value=0.25, low=0.2, high=0.31), 32, 64, Verdict.INCONCLUSIVE),  # by chance
+        (WindowFigure(value=0.31, low=0.2, high=0.4), 32, 64, Verdict.HEALTHY),
     ],
 )
 def test_a_window_fails_only_with_enough_evidence(figure, images, objects, expected):
@@ -64,31 +71,31 @@ def test_a_ceiling_fails_from_above_and_the_worst_rule_speaks():
     ceiling = HealthRule(metric="false_alarms_per_image", at_most=0.5)
     policy = POLICY.model_copy(update={"rules": (ceiling,)})
     figures = {
-        "map50": Figure(value=0.9),
-        "false_alarms_per_image": Figure(value=0.8, low=0.6, high=1.0),
+        "map50": WindowFigure(value=0.9),
+        "false_alarms_per_image": WindowFigure(value=0.8, low=0.6, high=1.0),
     }
-    found = judge(policy, rules_of(policy), figures, images=32, objects=64)
+    found = judge_window(policy, rules_of(policy), figures, images=32, objects=64)
     assert found.verdict is Verdict.FAILING
     assert found.metric == "false_alarms_per_image"
     assert "0.800 on 32 frames is above 0.500" in found.reason
-    doubtful = figures | {"false_alarms_per_image": Figure(value=0.8, low=0.4, high=1.0)}
-    found = judge(policy, rules_of(policy), doubtful, images=32, objects=64)
+    doubtful = figures | {"false_alarms_per_image": WindowFigure(value=0.8, low=0.4, high=1.0)}
+    found = judge_window(policy, rules_of(policy), doubtful, images=32, objects=64)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "down to 0.400" in found.reason
 
 
 def test_a_camera_is_blamed_before_a_model():
     fault = CameraFault(kind=FaultKind.DARK, frames=20, of=32)
-    found = judged(Figure(value=0.0), faults=[fault])
+    found = judged(WindowFigure(value=0.0), faults=[fault])
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.reason == "camera: 20 of 32 frames are dark"
 
 
 def test_what_was_not_reported_is_no_failure():
-    assert judge(POLICY, rules_of(POLICY), {}, images=32, objects=64).verdict is (
+    assert judge_window(POLICY, rules_of(POLICY), {}, images=32, objects=64).verdict is (
         Verdict.INCONCLUSIVE
     )
-    assert judge(POLICY, [], {}, images=32, objects=64).verdict is Verdict.INCONCLUSIVE
+    assert judge_window(POLICY, [], {}, images=32, objects=64).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_rule_has_one_limit():
@@ -165,7 +172,7 @@ def posted(monkeypatch):
         "_set_aside": lambda _, run_id, said: noted.update({run_id: said}),
         "read_record": lambda *_: report,
         "find_record": lambda *_: None,
-        "standing_of": lambda *_: Standing(2, 2),
+        "champion_since": lambda *_: ChampionSince(2, 2),
         "past_windows": lambda *_, **__: iter(()),
         "open_record": lambda *_: "judged",
         "close_record": lambda *_: None,
@@ -183,7 +190,7 @@ def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
 
     registry, noted = posted
     monkeypatch.setattr(limits, "judged_scenario", gone)
-    monkeypatch.setattr(limits, "read_text", gone)
+    monkeypatch.setattr(limits, "read_run_text", gone)
     [judged] = box_reports.judge_new(registry)
     assert noted == {"posted": "judged"}
     assert judged.policy == HealthPolicy()
@@ -194,7 +201,7 @@ def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
         rules=(HealthRule(metric="detections_per_frame", at_least=0.5),), consecutive=1
     )
     kept = json.dumps({"health": {**policy.model_dump(mode="json"), "tea": 1}, "place": "?"})
-    monkeypatch.setattr(limits, "read_text", lambda *_: kept)
+    monkeypatch.setattr(limits, "read_run_text", lambda *_: kept)
     [judged] = box_reports.judge_new(registry)
     assert (judged.policy, judged.verdict) == (policy, Verdict.FAILING)
     assert judged.reason.endswith("cannot be read, so the limits that stand in it count")
@@ -274,7 +281,7 @@ def test_what_a_box_posts_is_plain_text_on_the_incident_page():
     said = f"{HOSTILE} 0.100 is below 0.300; see `guardianflow history`"
     report = HealthReport(
         model_name="test/plant-a/welding/ppe", version=2, camera=HOSTILE, window=HOSTILE,
-        window_fingerprint="0", evaluation=None, figures={HOSTILE: Figure(value=0.1)},
+        window_fingerprint="0", evaluation=None, figures={HOSTILE: WindowFigure(value=0.1)},
         policy=POLICY, window_verdict=Verdict.FAILING, verdict=Verdict.FAILING, reason=said,
         fallback=Fallback(version=1, value=0.4, better=True, message=said), report_id="r", time=now,
     )  # fmt: skip

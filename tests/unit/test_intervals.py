@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardianflow.vision.metrics.comparison import compare
+from guardianflow.vision.metrics.comparison import compare_seen
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.metrics.intervals import at_least, at_most, bootstrap, interval, once
@@ -105,7 +105,7 @@ def test_a_paired_difference_is_surer_than_the_figures():
     # The second detector is the first with a few of its detections lost.
     fewer = [d.above(0.12) for d in detections]
     one, two = Seen(detections, (0.4, 0.4)), Seen(fewer, (0.5, 0.5))
-    difference = compare(one, two, samples, CLASSES, draws=300)
+    difference = compare_seen(one, two, samples, CLASSES, draws=300)
     before, after = (
         evaluate(seen.detections, samples, CLASSES, seen.thresholds, draws=300)
         for seen in (one, two)
@@ -127,7 +127,7 @@ def test_a_paired_difference_is_surer_than_the_figures():
 def test_a_detector_against_itself_differs_by_nothing():
     detections, samples = random_set(np.random.default_rng(7), images=20, classes=2)
     seen = Seen(detections, (0.4, 0.4))
-    same = compare(seen, seen, samples, CLASSES, draws=50)
+    same = compare_seen(seen, seen, samples, CLASSES, draws=50)
     for entry in (same.map50, same.map50_95, same.false_alarms_per_image, *same.recall.values()):
         assert (entry.value, entry.low, entry.high) == (0, 0, 0)
 
@@ -135,7 +135,7 @@ def test_a_detector_against_itself_differs_by_nothing():
 def test_images_without_any_object_have_no_precision_and_no_difference():
     seen = Seen([found((LEFT, 0, 0.9)), found()], (0.4, 0.4))
     assert np.isnan(once(lay_out(seen.detections, [sample(), sample()]), 2, 0.4).map50()).all()
-    same = compare(seen, seen, [sample(), sample()], CLASSES, draws=20)
+    same = compare_seen(seen, seen, [sample(), sample()], CLASSES, draws=20)
     assert same.map50_95.value == 0
     assert same.recall == {}
     figures = evaluate(seen.detections, [sample(), sample()], CLASSES, draws=20)

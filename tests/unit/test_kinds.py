@@ -14,9 +14,9 @@ from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario.file import read_scenario_file
 from guardianflow.vision.data.checker import check_dataset
 from guardianflow.vision.data.documents import read_json, read_xml
-from guardianflow.vision.data.findings import Fault, Finding
-from guardianflow.vision.data.kinds import Kind, recognise
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding, Fault
+from guardianflow.vision.data.kinds import ExportFormat, recognise
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import ROW, draw, make
 
@@ -26,7 +26,7 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
 
 
-def only(place: Path) -> Finding:
+def only(place: Path) -> DataFinding:
     (finding,) = check_dataset(place).findings
     return finding
 
@@ -95,34 +95,38 @@ def darknet(folder: Path) -> None:
 
 
 KINDS = {
-    Kind.COCO: coco,
-    Kind.VOC: voc,
-    Kind.CVAT: cvat,
-    Kind.LABEL_STUDIO: label_studio,
-    Kind.SUPERVISELY: supervisely,
-    Kind.NDJSON: ndjson,
-    Kind.DARKNET: darknet,
-    Kind.CLASS_LIST: label_studio_yolo,
+    ExportFormat.COCO: coco,
+    ExportFormat.VOC: voc,
+    ExportFormat.CVAT: cvat,
+    ExportFormat.LABEL_STUDIO: label_studio,
+    ExportFormat.SUPERVISELY: supervisely,
+    ExportFormat.NDJSON: ndjson,
+    ExportFormat.DARKNET: darknet,
+    ExportFormat.CLASS_LIST: label_studio_yolo,
 }
 
 
 ALSO = [
-    (Kind.CLASS_LIST, labelimg),
-    (Kind.CLASS_LIST, coco_names),
-    (Kind.LABEL_STUDIO, label_studio_min),
-    (Kind.NDJSON, jsonl),
+    (ExportFormat.CLASS_LIST, labelimg),
+    (ExportFormat.CLASS_LIST, coco_names),
+    (ExportFormat.LABEL_STUDIO, label_studio_min),
+    (ExportFormat.NDJSON, jsonl),
 ]
 
 
 @pytest.mark.parametrize(("kind", "write"), [*KINDS.items(), *ALSO])
 def test_each_exporter_is_recognised(
-    tmp_path: Path, kind: Kind, write: Callable[[Path], None]
+    tmp_path: Path, kind: ExportFormat, write: Callable[[Path], None]
 ) -> None:
     place = tmp_path / "export"
     place.mkdir()
     write(place)
     finding = only(place)
-    assert (finding.code, finding.value, finding.file) == (Code.FORMAT_FOREIGN, kind, str(place))
+    assert (finding.code, finding.value, finding.file) == (
+        FaultCode.FORMAT_FOREIGN,
+        kind,
+        str(place),
+    )
     assert f"in the format {kind} " in finding.what
     assert f"guardianflow dataset convert {place}" in finding.remedy
 
@@ -143,7 +147,7 @@ def test_annotations_that_nobody_reads_are_no_missing_labels(tmp_path: Path, nam
     draw(tmp_path / "train/cam.png", 1)
     (tmp_path / name).write_text('{"shapes": []' if name.startswith("broken") else '{"shapes": []}')
     finding = only(tmp_path)
-    assert (finding.code, finding.value) == (Code.FORMAT_FOREIGN, Path(name).name)
+    assert (finding.code, finding.value) == (FaultCode.FORMAT_FOREIGN, Path(name).name)
     assert f"holds images and {name}, which is in no format that is read" in finding.what
 
 
@@ -151,7 +155,7 @@ def test_two_lists_of_classes_are_a_choice_for_people(tmp_path: Path) -> None:
     coco_names(tmp_path)
     (tmp_path / "voc.names").write_text("aeroplane\n")
     finding = only(tmp_path)
-    assert finding.code is Code.YAML_MISSING
+    assert finding.code is FaultCode.YAML_MISSING
     assert finding.remedy.startswith("Write data.yaml with the names of the classes")
 
 
@@ -167,7 +171,10 @@ def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
     make(tmp_path / "data")
     archive = Path(shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "data"))
     unnamed = archive.rename(tmp_path / "download")
-    assert (only(unnamed).code, "Unpack it" in only(unnamed).remedy) == (Code.FORMAT_FOREIGN, True)
+    assert (only(unnamed).code, "Unpack it" in only(unnamed).remedy) == (
+        FaultCode.FORMAT_FOREIGN,
+        True,
+    )
     (tmp_path / "folder").mkdir()
     with zipfile.ZipFile(tmp_path / "folder/export.zip", "w"):
         pass
@@ -181,13 +188,13 @@ def test_the_folder_further_down_is_named(tmp_path: Path) -> None:
 
 def test_odd_places_are_no_kind_and_nobody_waits(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert only(tmp_path / "pipe").code is Code.PLACE_MISSING
+    assert only(tmp_path / "pipe").code is FaultCode.PLACE_MISSING
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "folder/a.json")
     (tmp_path / "folder/loop").symlink_to("/")
     (tmp_path / "folder/deep.json").write_text("[" * 100_000)
     assert recognise(tmp_path / "folder") is None
-    assert only(tmp_path / "folder").code is Code.YAML_MISSING
+    assert only(tmp_path / "folder").code is FaultCode.YAML_MISSING
 
 
 def test_no_entity_is_ever_expanded(tmp_path: Path) -> None:
@@ -211,15 +218,17 @@ FOUND = Path(os.environ.get("GUARDIANFLOW_REAL_DATA", "/nowhere")) / "found"
     ("case", "wrong"),
     [
         ("01b-fiftyone-here", {}),
-        ("02b-cvat-data-prefix", {Code.SPLIT_UNNAMED: "no images for test"}),
-        ("03-cvat-yolo11", {Code.FORMAT_FOREIGN: "YOLO 1.1 (Darknet)"}),
-        ("04-label-studio", {Code.FORMAT_FOREIGN: "with a class list (classes.txt)"}),
+        ("02b-cvat-data-prefix", {FaultCode.SPLIT_UNNAMED: "no images for test"}),
+        ("03-cvat-yolo11", {FaultCode.FORMAT_FOREIGN: "YOLO 1.1 (Darknet)"}),
+        ("04-label-studio", {FaultCode.FORMAT_FOREIGN: "with a class list (classes.txt)"}),
         ("05-roboflow-caps", {}),
         ("24-flat-labels", {}),
         ("25-odd-beside", {}),
     ],
 )
-def test_what_was_found_in_the_field_works_or_is_named(case: str, wrong: dict[Code, str]) -> None:
+def test_what_was_found_in_the_field_works_or_is_named(
+    case: str, wrong: dict[FaultCode, str]
+) -> None:
     checked = check_dataset(FOUND / case, needs=SPLITS)
     told = {f.code: f.what for f in checked.findings if f.severity == "ERROR"}
     assert told.keys() == wrong.keys()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.mirror import HEAD_TAG, encode_mirror, read_mirror
-from guardianflow.registry.release_state import Place
+from guardianflow.registry.release_state import ProductionEntry
 from guardianflow.registry.rotation.rules import find_drift
 from tests.unit.rotation_world import BASE, INT4, INT8
 
@@ -22,7 +22,7 @@ def releases(draw):
         if draw(st.booleans()):
             champion = draw(VERSIONS)
             rollback = draw(st.sampled_from([3 - champion, None]))
-            state[name] = Place(champion, rollback, champion)
+            state[name] = ProductionEntry(champion, rollback, champion)
             aliases[name] = {"champion": champion}
             if rollback is not None:
                 aliases[name]["rollback"] = rollback
@@ -56,7 +56,7 @@ def test_the_mirror_agrees_where_the_rules_find_no_drift(release):
 
 
 def test_a_way_back_moved_by_hand_onto_the_champion_is_no_agreement():
-    state = {BASE: Place(3, 2, 3)}
+    state = {BASE: ProductionEntry(3, 2, 3)}
     mirror = mirror_of(encode_mirror(ModelName.parse(BASE), 7, "d", state))
     moved = {BASE: ModelSummary(BASE, {"champion": 3, "rollback": 3}, {})}
     assert not mirror.agrees(moved)

@@ -38,7 +38,7 @@ def steps(monkeypatch):
         "watch_orchestrator",
     ):
         step(name, [])
-    for name in ("show", "refresh_status", "forget_pictures", "forget_old_runs"):
+    for name in ("publish_state", "refresh_status", "forget_pictures", "forget_old_runs"):
         step(name, None)
     return made
 
@@ -59,7 +59,7 @@ def test_a_policy_that_cannot_be_used_keeps_no_question_open(monkeypatch, steps)
         raise InputError("The block cannot be used: rules.", remedy="Correct it.")
 
     done = Question()
-    monkeypatch.setattr(questions, "connect", lambda: SimpleNamespace(client=None))
+    monkeypatch.setattr(questions, "scenario_registry", lambda: SimpleNamespace(client=None))
     monkeypatch.setattr(questions, "mirror_policy", spoilt)
     monkeypatch.setattr(questions, "open_questions", lambda _: [done])
     monkeypatch.setattr(questions, "was_decided", lambda *_: False)

@@ -12,8 +12,8 @@ from guardianflow.errors import ModelInvalid
 from guardianflow.events import ModelEvent
 from guardianflow.names import ModelName
 from guardianflow.promotion.approval import Answer, Choice
-from guardianflow.registry.release_state import Kind
-from guardianflow.registry.rotation.request import Request
+from guardianflow.registry.release_state import OperationKind
+from guardianflow.registry.rotation.request import RotationRequest
 from guardianflow.wording.markdown import plain
 from guardianflow.wording.printable import printable
 
@@ -64,7 +64,7 @@ def test_half_a_character_can_be_written():
 @pytest.mark.parametrize("typed", [CLEAR, TITLE, C1, TURNED])
 def test_what_people_typed_moves_nothing_in_remarks_errors_and_tables(typed, shown):
     error = ModelInvalid(f"no class {typed}x", remedy=f"--map {typed}=y", value=typed)
-    output.say(f"reason: {typed}saw it")
+    output.remark(f"reason: {typed}saw it")
     output.print_error(error.to_json(), as_json=False)
     output.print_table(f"History of {typed}", ("when", f"why{typed}"), [(1, f"{typed}cold")])
     output.stdout.print(f"pending: {typed}x", soft_wrap=True, markup=False)
@@ -121,7 +121,9 @@ def test_what_is_kept_of_people_s_words_and_told_in_messages_holds_none_of_it(ty
     obeyed = set("\x1b\x07\x9b\u202e\x00")
     answer = Answer(decision=Choice.APPROVE, approver=f"Kim{typed}", reason=f"saw{typed} it")
     name = ModelName.parse("a/b-c/d/e")
-    asked = Request(Kind.ROLLBACK, name, actor=f"kim{typed}@host", reason=f"misses{typed}")
+    asked = RotationRequest(
+        OperationKind.ROLLBACK, name, actor=f"kim{typed}@host", reason=f"misses{typed}"
+    )
     event = ModelEvent(model="a/b-c/d/e", version=1, message=f"rolled{typed} back")
     for text in (answer.who, answer.reason, asked.actor, asked.reason, event.message):
         assert not set(text) & obeyed

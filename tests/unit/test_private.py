@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from deployments import demo, local
-from deployments.processes import Record, spawn
+from deployments.processes import ProcessRecord, spawn
 from deployments.state import code_of_now
 from guardianflow.errors import InputError
 from guardianflow.machine.private import private_folder, write_private
@@ -211,7 +211,7 @@ def test_a_folder_that_was_there_is_closed_only_where_it_is_called_so(
 
 
 def test_servers_of_a_version_without_guard_are_told_and_of_a_newer_one_are_known(state):
-    record = Record("mlflow", 1, 2.0, "x.log")
+    record = ProcessRecord("mlflow", 1, 2.0, "x.log")
     known = local.State("http://127.0.0.1:5", "http://127.0.0.1:6/api", {"mlflow": record})
     content = {"mlflow": known.mlflow, "prefect": known.prefect, "new": 1}
     content["pids"] = {"mlflow": {"name": "mlflow", "pid": 1, "created": 2, "log": "x.log", "n": 1}}
@@ -315,7 +315,7 @@ def test_what_others_may_have_written_is_no_knowledge_of_the_checker(state, tmp_
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_passwords_are_shown_in_a_terminal_alone(state, monkeypatch, capsys, terminal):
-    this = Record("this", os.getpid(), psutil.Process().create_time(), "x.log")
+    this = ProcessRecord("this", os.getpid(), psutil.Process().create_time(), "x.log")
     up = local.State(
         "http://127.0.0.1:1", "http://127.0.0.1:2/api", {"mlflow": this, "prefect": this}
     )

@@ -35,7 +35,7 @@ from guardianflow.promotion.approval import (
 from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers
 from guardianflow.promotion.binding import bind
 from guardianflow.promotion.question import Question
-from guardianflow.promotion.recorded_messages import in_words, void_in_words
+from guardianflow.promotion.recorded_messages import recorded_in_words, void_in_words
 from guardianflow.scenario.version import JUDGING
 from guardianflow.wording.language import Language
 from tests.unit.test_evidence import NAME, proposal
@@ -119,7 +119,7 @@ def desk(monkeypatch, tmp_path):
     return lambda **options: Desk(monkeypatch, tmp_path / "approvers.json", **options)
 
 
-def said(recorded, words=in_words):
+def said(recorded, words=recorded_in_words):
     return words(recorded, EN), words(recorded, KO)
 
 
@@ -276,7 +276,7 @@ def test_another_champion_other_files_and_another_release_are_told():
 
 def test_a_sentence_that_nobody_knows_is_said_as_it_was_recorded():
     mice = "version 7 was eaten by mice."
-    assert in_words(mice, KO) == mice
+    assert recorded_in_words(mice, KO) == mice
     # That it does not hold is Korean all the same.
     assert said(mice, void_in_words) == (
         "version 7 was eaten by mice",
@@ -306,7 +306,7 @@ def test_an_earlier_rejection_keeps_who_and_why(desk, who, identity):
 
 def test_a_rejection_of_before_names_were_proven_is_told():
     recorded = f"{NAME} version 2 was rejected by Kim: masks: too few; now: new data"
-    assert in_words(recorded, EN) == "Kim rejected this version before: masks: too few."
+    assert recorded_in_words(recorded, EN) == "Kim rejected this version before: masks: too few."
 
 
 @pytest.fixture

@@ -5,15 +5,30 @@ from dataclasses import replace
 import pytest
 
 from guardianflow.errors import Refused
-from guardianflow.registry.release_state import Kind, Place, Record, Situation
+from guardianflow.registry.release_state import (
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+    RuleInputs,
+)
 from guardianflow.registry.rotation import refusals
 
 BASE = "a/b-c/d/e"
 TWIN = f"{BASE}__openvino_int8"
-PLACE = Place(champion=2, rollback=1, newest=3, source=None)
-NOW = Situation(BASE, {BASE: PLACE}, {BASE: {"champion": 2}}, {})
-HOLD = Record(
-    7, Kind.ROLLBACK, BASE, {}, {}, "health", "", "2026-11-23T10:20:30.123+00:00", "t", "", True
+PLACE = ProductionEntry(champion=2, rollback=1, newest=3, source=None)
+NOW = RuleInputs(BASE, {BASE: PLACE}, {BASE: {"champion": 2}}, {})
+HOLD = OperationRecord(
+    7,
+    OperationKind.ROLLBACK,
+    BASE,
+    {},
+    {},
+    "health",
+    "",
+    "2026-11-23T10:20:30.123+00:00",
+    "t",
+    "",
+    True,
 )
 
 

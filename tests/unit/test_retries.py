@@ -75,7 +75,7 @@ def waiting(monkeypatch):
     asked.void = lambda why: asked.said.append(why) or why
     client = SimpleNamespace(read_flow_run=lambda _: SimpleNamespace(created=None))
     for name, instead in {
-        "connect": lambda: None,
+        "scenario_registry": lambda: None,
         "mirror_policy": spoilt,
         "Question": lambda *_: asked,
         "get_client": lambda **_: nullcontext(client),

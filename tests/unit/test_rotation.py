@@ -18,7 +18,12 @@ from guardianflow.errors import (
     SourceNotChampion,
     VersionQuarantined,
 )
-from guardianflow.registry.release_state import Aliases, Kind, Place, Record
+from guardianflow.registry.release_state import (
+    Aliases,
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+)
 from guardianflow.registry.rotation.rules import (
     adopt,
     all_quarantined,
@@ -26,10 +31,10 @@ from guardianflow.registry.rotation.rules import (
     find_drift,
     find_hold,
     is_quarantined,
+    plan_promotion,
+    plan_rollback,
     projected,
-    promote,
     rescue,
-    roll_back,
     unguarded,
 )
 from tests.unit.rotation_world import BASE, INT4, INT8, World
@@ -81,9 +86,9 @@ def test_what_a_promotion_decides_says_of_what(world):
         'A forced promotion needs a reason. Add --reason "why it is right now".'
     )
     idle = world.promote(BASE, 2)
-    assert (idle.kind, idle.name, idle.changed) == (Kind.PROMOTE, BASE, False)
+    assert (idle.kind, idle.name, idle.changed) == (OperationKind.PROMOTE, BASE, False)
     world.promote(BASE, 1)
-    assert world.state[BASE] == Place(1, 2, 2, None)
+    assert world.state[BASE] == ProductionEntry(1, 2, 2, None)
     world.roll_back()
     with pytest.raises(VersionQuarantined) as refused:
         world.promote(BASE, 1)
@@ -99,7 +104,7 @@ def test_a_decision_says_where_the_candidate_goes(world):
     world.release()
     world.register(BASE)
     world.register(INT8, 2)
-    decision = promote(world.situation, world.past, BASE)
+    decision = plan_promotion(world.situation, world.past, BASE)
     assert [(m.name, m.alias.value, m.before, m.after) for m in decision.moves] == [
         (BASE, "champion", 1, 2),
         (BASE, "rollback", None, 1),
@@ -358,7 +363,7 @@ def test_an_automation_leaves_a_release_on_hold_alone_whichever_name_fails(world
     a_day_later = replace(world.situation, now=datetime(2030, 1, 1, tzinfo=UTC))
     world.records[-1] = replace(world.records[-1], time="2026-11-23T10:00:00+00:00")
     with pytest.raises(RollbackHeld, match=f"{BASE} version 2"):
-        roll_back(a_day_later, world.past, INT8, automatic=True)
+        plan_rollback(a_day_later, world.past, INT8, automatic=True)
     assert world.roll_back(INT8).changed
 
 
@@ -386,15 +391,17 @@ def test_a_promotion_a_day_after_an_automatic_rollback_needs_no_force(world):
         situation = replace(world.situation, now=now)
         if held:
             with pytest.raises(ReleaseOnHold):
-                promote(situation, world.past, BASE)
+                plan_promotion(situation, world.past, BASE)
         else:
-            assert promote(situation, world.past, BASE).changed
+            assert plan_promotion(situation, world.past, BASE).changed
 
 
 def test_a_persons_act_ends_a_hold_but_what_is_put_back_by_itself_does_not(world):
     rolled_back_by_an_automation(world)
     state = world.state
-    mended = Record(5, Kind.REPAIR, BASE, state, state, "a", "b", "c", "d", automatic=True)
+    mended = OperationRecord(
+        5, OperationKind.REPAIR, BASE, state, state, "a", "b", "c", "d", automatic=True
+    )
     world.records.append(mended)
     assert find_hold(world.past(), None) is not None
     world.records.append(replace(mended, seq=6, automatic=False))
@@ -414,7 +421,7 @@ def test_a_lost_champion_whose_version_exists_is_put_back(world):
     del world.aliases[INT8]["champion"]
     assert unguarded(world.situation, world.past) == (INT8,)
     decision = rescued(world)
-    assert (decision.kind, decision.name, decision.changed) == (Kind.REPAIR, BASE, False)
+    assert (decision.kind, decision.name, decision.changed) == (OperationKind.REPAIR, BASE, False)
 
 
 def test_a_lost_champion_whose_version_is_gone_takes_the_release_back(world):
@@ -457,7 +464,7 @@ def test_a_rescue_leads_to_no_state_with_a_quarantined_twin(world):
     assert world.champions == {BASE: 3, INT8: 1}
     # So does the way back that people see; the name alone could go to 2.
     assert world.state[BASE].rollback == 1
-    alone = roll_back(world.situation, world.past, BASE, only=True, reason="dark")
+    alone = plan_rollback(world.situation, world.past, BASE, only=True, reason="dark")
     assert alone.moved() == {BASE: (3, 2)}
     assert alone.name == BASE
     del world.aliases[BASE]["champion"]
@@ -495,7 +502,7 @@ def test_a_quarantined_version_that_came_back_by_hand_is_taken_out_again(world):
     world.aliases[BASE]["champion"] = 3
     assert unguarded(world.situation, world.past) == (BASE,)
     decision = rescued(world)
-    assert (decision.kind, decision.changed) == (Kind.REPAIR, False)
+    assert (decision.kind, decision.changed) == (OperationKind.REPAIR, False)
 
 
 def test_a_variant_whose_model_was_deleted_is_given_up_where_a_person_adopts(world):
@@ -517,7 +524,7 @@ def test_a_rollback_passes_over_states_with_a_deleted_version(world):
     for _ in range(3):
         world.release()
     situation = replace(world.situation, gone=frozenset({(INT8, 2)}))
-    world.apply(roll_back(situation, world.past, BASE))
+    world.apply(plan_rollback(situation, world.past, BASE))
     assert world.champions == {BASE: 1, INT8: 1}
 
 
@@ -579,7 +586,7 @@ def test_aliases_moved_by_hand_can_be_adopted_but_never_to_an_empty_production(w
     world.aliases[BASE] = {"champion": 1, "rollback": 2}
     world.apply(adopt(world.situation, world.past))
     assert find_drift(world.state, world.aliases) == ()
-    assert world.state[BASE] == Place(1, 2, 2, None)
+    assert world.state[BASE] == ProductionEntry(1, 2, 2, None)
     del world.aliases[INT8]["champion"]
     with pytest.raises(AliasDrift, match="--keep ledger"):
         adopt(world.situation, world.past)
@@ -599,7 +606,7 @@ def test_adopting_remembers_the_highest_version_that_was_ever_named(world):
     world.aliases[BASE] = {"champion": 1}
     decision = world.apply(adopt(world.situation, world.past))
     assert decision.name == BASE
-    assert world.state[BASE] == Place(1, None, 3, None)
+    assert world.state[BASE] == ProductionEntry(1, None, 3, None)
     world.roll_back(INT8, only=True, reason="slow")
     # What was rolled back before an adoption of older versions is quarantined still.
     world.aliases[INT8] = {"champion": 1}
@@ -612,21 +619,21 @@ def test_adopting_aliases_of_a_variant_alone_leaves_the_others_out(world):
     world.aliases = {BASE: {"candidate": 1}, INT8: {"champion": 2, "rollback": 4}}
     world.sources = {(INT8, 2): 1}
     world.apply(adopt(world.situation, world.past))
-    assert world.state == {INT8: Place(2, 4, 4, 1)}
+    assert world.state == {INT8: ProductionEntry(2, 4, 4, 1)}
 
 
 def test_a_rollback_alias_on_the_champion_is_adopted_as_none(world):
     world.aliases = {BASE: {"champion": 2, "rollback": 2}}
     world.apply(adopt(world.situation, world.past))
-    assert world.state == {BASE: Place(2, None, 2, None)}
+    assert world.state == {BASE: ProductionEntry(2, None, 2, None)}
 
 
 def test_a_rollback_knows_the_sources_of_what_was_in_production(world):
     world.release()
     world.release()
     # No server was asked: the ledger says it.
-    decision = roll_back(replace(world.situation, sources={}), world.past, BASE)
-    assert decision.after[INT8] == Place(1, None, 2, 1)
+    decision = plan_rollback(replace(world.situation, sources={}), world.past, BASE)
+    assert decision.after[INT8] == ProductionEntry(1, None, 2, 1)
 
 
 def test_what_was_taken_out_by_hand_is_no_way_back(world):
@@ -659,19 +666,21 @@ def test_an_adopted_way_back_says_from_what_it_was_made(world):
     world.register(INT8, 1)
     world.aliases[INT8] = {"champion": 3, "rollback": 2}
     world.apply(adopt(world.situation, world.past))
-    unknown = roll_back(replace(world.situation, sources={}), world.past, INT8)
+    unknown = plan_rollback(replace(world.situation, sources={}), world.past, INT8)
     assert unknown.after[INT8].source is None
     decision = world.roll_back(INT8)
-    assert world.state[INT8] == Place(2, None, 3, 1)
+    assert world.state[INT8] == ProductionEntry(2, None, 3, 1)
     assert not any("older model" in warning for warning in decision.warnings)
 
 
 def test_a_repair_takes_a_rollback_away_that_was_set_on_a_name_without_a_champion(world):
     world.release()
-    wanted = projected(Kind.REPAIR, world.state, world.state, {BASE: 2, INT8: None, INT4: 1})
+    wanted = projected(
+        OperationKind.REPAIR, world.state, world.state, {BASE: 2, INT8: None, INT4: 1}
+    )
     assert wanted[INT4] == Aliases(None, None, 1)
     assert wanted[BASE] == Aliases(1, None, 2)
-    for kind in (Kind.PROMOTE, Kind.ROLLBACK, Kind.ADOPT):
+    for kind in (OperationKind.PROMOTE, OperationKind.ROLLBACK, OperationKind.ADOPT):
         assert INT4 not in projected(kind, world.state, world.state, {INT4: 1})
 
 
@@ -712,14 +721,14 @@ def test_projecting_again_after_any_part_was_written_gives_the_same(base_written
     for _ in range(3):
         world.release()
     world.register(BASE)
-    decision = roll_back(world.situation, world.past, BASE)
+    decision = plan_rollback(world.situation, world.past, BASE)
     candidates = {n: a.get("candidate") for n, a in world.aliases.items()}
-    wanted = projected(Kind.ROLLBACK, decision.before, decision.after, candidates)
+    wanted = projected(OperationKind.ROLLBACK, decision.before, decision.after, candidates)
     half = dict(candidates)
     for name, written in ((BASE, base_written), (INT8, twin_written)):
         if written:
             half[name] = wanted[name].candidate
-    assert projected(Kind.ROLLBACK, decision.before, decision.after, half) == wanted
+    assert projected(OperationKind.ROLLBACK, decision.before, decision.after, half) == wanted
 
 
 @pytest.mark.parametrize("name", [BASE, INT8])
@@ -738,7 +747,7 @@ def test_every_run_in_a_remedy_can_be_typed(world, name):
 def test_a_plan_says_each_alias_that_moves(world):
     world.release()
     world.release()
-    decision = roll_back(world.situation, world.past, BASE)
+    decision = plan_rollback(world.situation, world.past, BASE)
     told = {(move.name, move.alias.value, move.before, move.after) for move in decision.moves}
     assert told == {
         (name, alias, before, after)

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from guardianflow.errors import NoRollbackTarget, Refused
-from guardianflow.registry.release_state import Decision, Kind, Record
+from guardianflow.registry.release_state import Decision, OperationKind, OperationRecord
 from guardianflow.registry.rotation.rules import (
     adopt,
     find_drift,
     find_hold,
     is_quarantined,
-    promote,
+    plan_promotion,
+    plan_rollback,
     rescue,
-    roll_back,
     unguarded,
 )
 from tests.chaos.evidence import Entry
@@ -31,7 +31,7 @@ NAMES = (BASE, INT8, INT4)
 names = st.sampled_from(NAMES)
 
 
-def entry_of(record: Record) -> Entry:
+def entry_of(record: OperationRecord) -> Entry:
     """An operation as the law sees it."""
     return Entry(
         record.seq,
@@ -101,7 +101,7 @@ class Schedule(RuleBasedStateMachine):
         situation = self.world.situation
         waiting = {n: v for n in NAMES if (v := situation.pending(n)) is not None}
         decision = self.decide(
-            lambda: promote(
+            lambda: plan_promotion(
                 situation, self.world.past, name, version, force=force, reason="because"
             ),
             self.law.promoted(name, version, waiting, force=force),
@@ -113,7 +113,7 @@ class Schedule(RuleBasedStateMachine):
     @precondition(lambda self: all(drift.actual is None for drift in self.drift))
     def roll_back(self, name, automatic, only):
         decision = self.decide(
-            lambda: roll_back(
+            lambda: plan_rollback(
                 self.world.situation,
                 self.world.past,
                 name,
@@ -149,7 +149,7 @@ class Schedule(RuleBasedStateMachine):
             outsider = drift.expected is None and drift.alias == "champion"
             if outsider or (drift.name, drift.expected) in self.world.gone:
                 return
-        self.carry_out(Decision(Kind.REPAIR, BASE, state, state))
+        self.carry_out(Decision(OperationKind.REPAIR, BASE, state, state))
         assert not self.drift
 
     @rule()
@@ -208,7 +208,7 @@ class Schedule(RuleBasedStateMachine):
         for name in self.world.state:
             foretold = self.law.rolled_back(name, only=False, automatic=False)
             try:
-                decision = roll_back(self.world.situation, self.world.past, name)
+                decision = plan_rollback(self.world.situation, self.world.past, name)
             except NoRollbackTarget:
                 assert foretold is None
             else:

@@ -45,7 +45,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def fp32(network, tmp_path_factory):
-    return ir.save(ir.convert(network, CLASSES), tmp_path_factory.mktemp("fp32"))
+    return ir.save(ir.convert_network(network, CLASSES), tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_ir_carries_from_which_score_a_box_is_shown(fp32, frame, tmp_path):
 
 def test_int8_answers_nearly_like_fp32_and_says_what_it_is(fp32, frame, tmp_path):
     squares = [letterbox(frame, 64)[0]] * 4
-    quantized = ir.save(compression.quantize(fp32, squares, compression.Preset.MIXED), tmp_path)
+    quantized = ir.save(compression.quantize_ir(fp32, squares, compression.Preset.MIXED), tmp_path)
     detector = IrDetector(quantized)
     assert detector.weights_precision == "int8"
     assert detector.classes == CLASSES
@@ -188,9 +188,9 @@ sys.addaudithook(lambda event, args: seen.append((event, args)) if event in (
 from guardianflow import quantization, training
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.network.detector import Detector, DetectorShape
-model = ir.convert(Detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
+model = ir.convert_network(Detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
 folder = ir.save(model, Path({str(tmp_path)!r}))
-compression.quantize(folder, [np.zeros((64, 64, 3), np.uint8)] * 2, compression.Preset.MIXED)
+compression.quantize_ir(folder, [np.zeros((64, 64, 3), np.uint8)] * 2, compression.Preset.MIXED)
 import nncf.telemetry.wrapper, openvino.tools.ovc.telemetry_utils as ovc
 assert sys.modules["openvino_telemetry"] is None
 assert ovc.tm.__name__.endswith("telemetry_stub"), ovc.tm

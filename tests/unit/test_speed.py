@@ -71,7 +71,9 @@ def test_a_variant_has_to_beat_the_faster_form_of_its_base_for_sure(
 
 def test_it_is_measured_where_onednn_is_limited_below_what_the_processor_has(tmp_path):
     # On a processor with bf16 OpenVINO chooses bf16, for which oneDNN then has no pooling.
-    ir.save(ir.convert(Detector(DetectorShape(2, 8, 64)).eval(), ("person", "helmet")), tmp_path)
+    ir.save(
+        ir.convert_network(Detector(DetectorShape(2, 8, 64)).eval(), ("person", "helmet")), tmp_path
+    )
     limited = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
     done = subprocess.run(command, env=limited, capture_output=True, text=True, check=False)

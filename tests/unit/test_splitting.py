@@ -18,7 +18,7 @@ from guardianflow.vision.data.checker import check_dataset
 from guardianflow.vision.data.contamination import exported_from, find_groups
 from guardianflow.vision.data.dataset import open_dataset, refuse_alike
 from guardianflow.vision.data.findings import errors
-from guardianflow.vision.data.rules import MIXED, Code
+from guardianflow.vision.data.rules import MIXED, FaultCode
 from guardianflow.vision.data.splitting import Shares, fresh_folder, split_dataset
 from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import CLEAN, ROW, draw, found, make
@@ -319,4 +319,4 @@ def test_the_command_says_what_came_of_it(
     assert run(root, tmp_path / "b") == 0
     assert "dataset check" in capsys.readouterr().err
     assert run(root, tmp_path / "c", "--val", 0.9) == 2
-    assert not found(check_dataset(tmp_path / "a"), Code.SPLIT_UNNAMED)
+    assert not found(check_dataset(tmp_path / "a"), FaultCode.SPLIT_UNNAMED)

@@ -23,7 +23,7 @@ def good(tmp_path_factory):
             head.logits.bias.copy_(torch.tensor([-1.0, 1.0]))
             head.logits.weight.mul_(20)
     save_weights(detector, CLASSES, folder / "artifacts" / "weights")
-    ir.save(ir.convert(detector, CLASSES), folder / "artifacts" / "ir")
+    ir.save(ir.convert_network(detector, CLASSES), folder / "artifacts" / "ir")
     return Trained(None, scenario(side=SIDE), "", folder)
 
 

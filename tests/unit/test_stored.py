@@ -19,9 +19,9 @@ from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.promotion.approval.policy import Given
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
-from guardianflow.registry.ledger.entry import decode
+from guardianflow.registry.ledger.entry import decode_entry
 from guardianflow.registry.ledger.mirror import HEAD_TAG, read_mirror
-from guardianflow.registry.release_state import Kind, Place
+from guardianflow.registry.release_state import OperationKind, ProductionEntry
 from guardianflow.registry.rotation.outcome import operation_of
 from guardianflow.scenario import Scenario
 from guardianflow.stored import Stored, read_stored
@@ -192,12 +192,12 @@ def test_a_newer_answer_is_read():
 def test_a_newer_operation_of_the_ledger_is_read_unless_it_says_that_it_must_not_be():
     content = json.loads(load(GOLDEN / "ledger.json")["entries"]["promote"])
     content |= {"kind": "retire", "tea": 1, "after": {"": [2, 1, 2, None, 77, "x"]}}
-    record, _ = decode(BASE, 7, json.dumps(content))
-    assert record.kind is Kind.OTHER
-    assert record.after == {BASE.public: Place(2, 1, 2)}
+    record, _ = decode_entry(BASE, 7, json.dumps(content))
+    assert record.kind is OperationKind.OTHER
+    assert record.after == {BASE.public: ProductionEntry(2, 1, 2)}
     assert "to version 2 (was 1) as operation 7" in operation_of(record).message
     with pytest.raises(StoredNewer, match=r"operation 7 of .* needs guardianflow 99\.1"):
-        decode(BASE, 7, json.dumps({**content, "min_reader": "99.1"}))
+        decode_entry(BASE, 7, json.dumps({**content, "min_reader": "99.1"}))
 
 
 def test_a_newer_mirror_is_read():

@@ -2,7 +2,7 @@ import string
 
 import pytest
 
-from guardianflow.evaluation.gate import Rule
+from guardianflow.evaluation.gate import GateRule
 from guardianflow.wording.language import TEXTS, Language, say
 
 
@@ -38,7 +38,7 @@ def test_korean_is_korean():
 
 
 def test_every_rule_of_the_gate_has_a_name_in_both():
-    assert {key.removeprefix("rule.") for key in TEXTS if key.startswith("rule.")} == set(Rule)
+    assert {key.removeprefix("rule.") for key in TEXTS if key.startswith("rule.")} == set(GateRule)
 
 
 def bare(text):
@@ -51,8 +51,8 @@ def test_a_text_is_said_in_its_language():
 
 
 def test_every_rule_says_in_both_why_it_does_not_say_yes():
-    for rule in Rule:
-        if rule in (Rule.MEASURED, Rule.IMAGES):
+    for rule in GateRule:
+        if rule in (GateRule.MEASURED, GateRule.IMAGES):
             # They never fail.
             assert f"why.{rule}" in TEXTS
             continue

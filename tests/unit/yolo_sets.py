@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from guardianflow.vision.data.checker import Checked, check_dataset
-from guardianflow.vision.data.findings import Finding
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding
+from guardianflow.vision.data.rules import FaultCode
 
 ROW = "0 0.5 0.5 0.25 0.5\n"
 CLEAN = ROW + "1 0.2 0.2 0.1 0.2\n"
@@ -46,7 +46,7 @@ def edit(root: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def found(checked: Checked, code: Code) -> list[Finding]:
+def found(checked: Checked, code: FaultCode) -> list[DataFinding]:
     return [finding for finding in checked.findings if finding.code == code]
 
 

@@ -15,8 +15,8 @@ from guardianflow.evaluation.gate.report import (
     GateOutcome,
     GateReason,
     GateReport,
+    GateRule,
     Leaks,
-    Rule,
     Subject,
 )
 from guardianflow.evaluation.gate.variant_rules import judge_variant
@@ -25,8 +25,8 @@ __all__ = [
     "GateOutcome",
     "GateReason",
     "GateReport",
+    "GateRule",
     "Leaks",
-    "Rule",
     "Subject",
     "judge",
     "judge_variant",

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from guardianflow.evaluation.gate.report import GateOutcome, GateReason, Rule, Subject
+from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateRule, Subject
 from guardianflow.scenario import GateSettings
 
 
-def judge_standing(
+def judge_context(
     subject: Subject, release: Sequence[Subject], settings: GateSettings
 ) -> Iterator[GateReason]:
     """Ask every rule that needs no figures; `release` is all that would move together."""
@@ -40,7 +40,7 @@ def latency(subject: Subject, budget_ms: float) -> GateReason:
             outcome = GateOutcome.INCONCLUSIVE
             said += ": a busy machine may be why, ask again when it is idle"
     measured = taken.p95_ms if taken else None
-    return _reason(Rule.LATENCY, subject, outcome, measured, budget_ms, said)
+    return _reason(GateRule.LATENCY, subject, outcome, measured, budget_ms, said)
 
 
 def contamination(subject: Subject, tolerated: int) -> GateReason | None:
@@ -58,14 +58,14 @@ def contamination(subject: Subject, tolerated: int) -> GateReason | None:
             "nobody compared what it has learned from with the evaluation set; `guardianflow run "
             "SCENARIO --type train` does it"
         )
-        return _reason(Rule.DATA, subject, GateOutcome.INCONCLUSIVE, None, tolerated, said)
+        return _reason(GateRule.DATA, subject, GateOutcome.INCONCLUSIVE, None, tolerated, said)
     count = leaks.exact + leaks.near
     said = (
         f"{count} images of the evaluation set are in train or val ({leaks.exact} the same, "
         f"{leaks.near} nearly), {tolerated} are tolerated"
     )
     outcome = GateOutcome.PASSED if count <= tolerated else GateOutcome.FAILED
-    return _reason(Rule.DATA, subject, outcome, count, tolerated, said)
+    return _reason(GateRule.DATA, subject, outcome, count, tolerated, said)
 
 
 def way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
@@ -92,11 +92,11 @@ def way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
         )
     else:
         said = f"@rollback would be version {version}, its files are whole"
-    return _reason(Rule.WAY_BACK, subject, outcome, version, None, said)
+    return _reason(GateRule.WAY_BACK, subject, outcome, version, None, said)
 
 
 def _reason(
-    rule: Rule,
+    rule: GateRule,
     subject: Subject,
     outcome: GateOutcome,
     measured: float | None,

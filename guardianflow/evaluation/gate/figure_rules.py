@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from guardianflow.evaluation.gate.report import GateOutcome, GateReason, Rule, Subject
+from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateRule, Subject
 from guardianflow.evaluation.gate.sampling import (
-    Figure,
-    Judged,
+    BoundedFigure,
+    LimitVerdict,
     against_ceiling,
     against_floor,
     drawn,
@@ -50,7 +50,7 @@ def enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> GateR
             f"{wanted - candidate.images} are missing"
         )
     return GateReason(
-        rule=Rule.IMAGES,
+        rule=GateRule.IMAGES,
         model_name=subject.model_name,
         outcome=GateOutcome.PASSED if enough else GateOutcome.INCONCLUSIVE,
         measured=candidate.images,
@@ -62,13 +62,13 @@ def enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> GateR
 def floor(subject: Subject, candidate: Evaluation, what: str, wanted: float) -> GateReason:
     """mAP50 or mAP50-95 has to reach a floor whatever the champion does."""
     if what == "mAP50":
-        figure = Figure.of(candidate.map50, candidate.map50_bounds)
+        figure = BoundedFigure.of(candidate.map50, candidate.map50_bounds)
     else:
-        figure = Figure.of(candidate.map50_95, candidate.map50_95_bounds)
+        figure = BoundedFigure.of(candidate.map50_95, candidate.map50_95_bounds)
     images = candidate.images
     judged = against_floor(drawn(figure, images), images, "images", wanted)
     said = f"{what} {figure.text()}, at least {wanted:.3f} is wanted"
-    return _reason(Rule.FLOOR, subject, judged, wanted, said)
+    return _reason(GateRule.FLOOR, subject, judged, wanted, said)
 
 
 def no_regression(
@@ -85,7 +85,7 @@ def no_regression(
     figure alone is within proves nothing. A champion that may have learned from these images looks
     better than it is: then a loss is no proof, either.
     """
-    figure = Figure(lost.value, lost.low, lost.high)
+    figure = BoundedFigure(lost.value, lost.low, lost.high)
     images = difference.images
     judged = against_floor(drawn(figure, images), images, "images", -allowed)
     if judged.outcome is GateOutcome.FAILED and not subject.champion_held_out:
@@ -93,12 +93,12 @@ def no_regression(
             "the champion was evaluated on other images and may have learned from these; train its "
             "scenario again on the data of now, or look at both"
         )
-        judged = Judged(figure, GateOutcome.INCONCLUSIVE, why)
+        judged = LimitVerdict(figure, GateOutcome.INCONCLUSIVE, why)
     said = (
         f"{what} {_pair(subject, what)}against champion version {subject.champion_version}: "
         f"{figure.text('+.3f')}, {allowed:.3f} may be lost"
     )
-    rule = Rule.REGRESSION if what == "mAP50" else Rule.RECALL
+    rule = GateRule.REGRESSION if what == "mAP50" else GateRule.RECALL
     return _reason(rule, subject, judged, -allowed, said, label)
 
 
@@ -115,14 +115,14 @@ def misses(
     missed = 1.0 - found.recall if found else 0.0
     if found is None or objects < min_objects:
         why = f"so few objects decide nothing: {min_objects - objects} are missing"
-        judged = Judged(Figure(missed, 0.0, 1.0), GateOutcome.INCONCLUSIVE, why)
+        judged = LimitVerdict(BoundedFigure(missed, 0.0, 1.0), GateOutcome.INCONCLUSIVE, why)
         said = f"{name}: {missed:.1%} of {objects} objects missed, at most {allowed:.1%} is allowed"
-        return _reason(Rule.MISSES, subject, judged, allowed, said, name)
+        return _reason(GateRule.MISSES, subject, judged, allowed, said, name)
     bounds = found.recall_bounds
     ends = (1 - bounds.high, 1 - bounds.low) if bounds else (missed, missed)
-    by_image = Figure(missed, *ends)
+    by_image = BoundedFigure(missed, *ends)
 
-    def guess(count: int) -> Figure:
+    def guess(count: int) -> BoundedFigure:
         events = round(missed * count)
         exact = (at_least(events, count), 1 - at_least(count - events, count))
         return drawn(by_image, objects)(count).joined(*exact)
@@ -132,23 +132,23 @@ def misses(
         f"{name}: {judged.figure.text('.1%')} of {objects} objects missed, at most {allowed:.1%} "
         "is allowed"
     )
-    return _reason(Rule.MISSES, subject, judged, allowed, said, name)
+    return _reason(GateRule.MISSES, subject, judged, allowed, said, name)
 
 
 def false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> GateReason:
     """False alarms per image have to be within a budget for sure; Garwood's bound, one-sided."""
     rate, images = candidate.false_alarms_per_image, candidate.images
     bounds = candidate.false_alarms_bounds
-    by_image = Figure(rate, *((bounds.low, bounds.high) if bounds else (rate, rate)))
+    by_image = BoundedFigure(rate, *((bounds.low, bounds.high) if bounds else (rate, rate)))
 
-    def guess(count: int) -> Figure:
+    def guess(count: int) -> BoundedFigure:
         events = round(rate * count)
         exact = (rate_at_least(events, count), at_most(events, count))
         return drawn(by_image, images)(count).joined(*exact)
 
     judged = against_ceiling(guess, images, "images", budget)
     said = f"{judged.figure.text('.2f')} false alarms per image, at most {budget:.2f} are allowed"
-    return _reason(Rule.FALSE_ALARMS, subject, judged, budget, said)
+    return _reason(GateRule.FALSE_ALARMS, subject, judged, budget, said)
 
 
 def doubted(reason: GateReason) -> GateReason:
@@ -179,7 +179,7 @@ def _unpaired(subject: Subject) -> GateReason:
         message = f"the champion, version {subject.champion_version}, could not be measured"
         message += f": {subject.problem}" if subject.problem else ""
     return GateReason(
-        rule=Rule.REGRESSION,
+        rule=GateRule.REGRESSION,
         model_name=subject.model_name,
         outcome=GateOutcome.PASSED if first else GateOutcome.INCONCLUSIVE,
         measured=None,
@@ -203,7 +203,12 @@ def _pair(subject: Subject, what: str) -> str:
 
 
 def _reason(
-    rule: Rule, subject: Subject, judged: Judged, limit: float, message: str, label: str = ""
+    rule: GateRule,
+    subject: Subject,
+    judged: LimitVerdict,
+    limit: float,
+    message: str,
+    label: str = "",
 ) -> GateReason:
     said = f"{message}; {judged.missing}" if judged.missing else message
     return GateReason(

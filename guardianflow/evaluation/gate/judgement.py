@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 
-from guardianflow.evaluation.gate.context_rules import judge_standing
+from guardianflow.evaluation.gate.context_rules import judge_context
 from guardianflow.evaluation.gate.figure_rules import judge_figures
-from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, Rule, Subject
+from guardianflow.evaluation.gate.report import (
+    GateOutcome,
+    GateReason,
+    GateReport,
+    GateRule,
+    Subject,
+)
 from guardianflow.evaluation.gate.variant_rules import judge_variant
 from guardianflow.scenario import GateSettings
 
@@ -19,13 +25,13 @@ def judge(subjects: Sequence[Subject], settings: GateSettings) -> GateReport:
             reasons += judge_figures(subject, subject.candidate, settings)
         if subject.cost:
             reasons += judge_variant(subject.model_name, subject.cost, settings).reasons
-        reasons += judge_standing(subject, subjects, settings)
+        reasons += judge_context(subject, subjects, settings)
     return GateReport.of(reasons)
 
 
 def _unmeasured(subject: Subject) -> GateReason:
     return GateReason(
-        rule=Rule.MEASURED,
+        rule=GateRule.MEASURED,
         model_name=subject.model_name,
         outcome=GateOutcome.INCONCLUSIVE,
         measured=None,

@@ -23,7 +23,7 @@ class GateOutcome(StrEnum):
     """A person is asked, and told what is missing."""
 
 
-class Rule(StrEnum):
+class GateRule(StrEnum):
     """What the gate asks; the names are kept in records."""
 
     MEASURED = "measured"
@@ -91,7 +91,7 @@ class Subject(_Record):
 class GateReason(_Record):
     """One rule's answer for one model name."""
 
-    rule: Rule = Field(description="Name of the rule.")
+    rule: GateRule = Field(description="Name of the rule.")
     model_name: str = Field(description="The model that it was asked about.")
     outcome: GateOutcome = Field(description="What the rule says.")
     measured: float | None = Field(description="The figure that was compared.")

@@ -20,7 +20,7 @@ SURE = f"with {CONFIDENCE:.0%}".replace("%", " %")
 
 
 @dataclass(frozen=True)
-class Figure:
+class BoundedFigure:
     """A figure with what it may be in truth."""
 
     value: float
@@ -28,20 +28,20 @@ class Figure:
     high: float
 
     @classmethod
-    def of(cls, value: float, bounds: Interval | None) -> "Figure":
+    def of(cls, value: float, bounds: Interval | None) -> "BoundedFigure":
         """A figure of an evaluation; without bounds nothing but the figure is known."""
         if bounds is None:
             return cls(value, -math.inf, math.inf)
         return cls(value, bounds.low, bounds.high)
 
-    def narrowed(self, share: float) -> "Figure":
+    def narrowed(self, share: float) -> "BoundedFigure":
         """The same figure with both ends at this share of their distance."""
         low, high = self.value - self.low, self.high - self.value
-        return Figure(self.value, self.value - share * low, self.value + share * high)
+        return BoundedFigure(self.value, self.value - share * low, self.value + share * high)
 
-    def joined(self, low: float, high: float) -> "Figure":
+    def joined(self, low: float, high: float) -> "BoundedFigure":
         """The same figure with the worse of two bounds at each end."""
-        return Figure(self.value, min(self.low, low), max(self.high, high))
+        return BoundedFigure(self.value, min(self.low, low), max(self.high, high))
 
     def text(self, form: str = ".3f") -> str:
         """The figure with its ends, for people."""
@@ -50,19 +50,19 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LimitVerdict:
     """What a figure says against a limit, and what is missing where it says nothing."""
 
-    figure: Figure
+    figure: BoundedFigure
     outcome: GateOutcome
     missing: str = ""
 
 
-Guess = Callable[[int], Figure]
+Guess = Callable[[int], BoundedFigure]
 """The figure with its bounds if it had come from so many cases."""
 
 
-def against_floor(guess: Guess, count: int, unit: str, floor: float) -> Judged:
+def against_floor(guess: Guess, count: int, unit: str, floor: float) -> LimitVerdict:
     """Judge a figure that must not be lower.
 
     Args:
@@ -74,39 +74,41 @@ def against_floor(guess: Guess, count: int, unit: str, floor: float) -> Judged:
     return _judged(guess, count, unit, lambda figure: _above(figure, floor))
 
 
-def against_ceiling(guess: Guess, count: int, unit: str, ceiling: float) -> Judged:
+def against_ceiling(guess: Guess, count: int, unit: str, ceiling: float) -> LimitVerdict:
     """Judge a figure that must not be higher; the arguments are those of `against_floor`."""
     return _judged(
         guess,
         count,
         unit,
-        lambda figure: _above(Figure(-figure.value, -figure.high, -figure.low), -ceiling),
+        lambda figure: _above(BoundedFigure(-figure.value, -figure.high, -figure.low), -ceiling),
     )
 
 
-def drawn(figure: Figure, count: int) -> Guess:
+def drawn(figure: BoundedFigure, count: int) -> Guess:
     """How bounds from drawing images anew go: their width falls with the root of the number."""
     return lambda wanted: figure.narrowed(math.sqrt(count / wanted))
 
 
-def _judged(guess: Guess, count: int, unit: str, judge: Callable[[Figure], GateOutcome]) -> Judged:
+def _judged(
+    guess: Guess, count: int, unit: str, judge: Callable[[BoundedFigure], GateOutcome]
+) -> LimitVerdict:
     figure = guess(count)
     outcome = judge(figure)
     if outcome is not GateOutcome.INCONCLUSIVE:
-        return Judged(figure, outcome)
+        return LimitVerdict(figure, outcome)
     if not math.isfinite(figure.low):
-        return Judged(figure, outcome, "how sure that is was not measured")
+        return LimitVerdict(figure, outcome, "how sure that is was not measured")
     wanted = count
     while wanted < _MOST * count:
         wanted = max(wanted + 1, round(wanted * 1.05))
         if judge(guess(wanted)) is not GateOutcome.INCONCLUSIVE:
-            return Judged(
+            return LimitVerdict(
                 figure, outcome, f"{count} {unit} decide too little; about {_rounded(wanted)} would"
             )
-    return Judged(figure, outcome, f"it lies at the limit: more {unit} would hardly decide")
+    return LimitVerdict(figure, outcome, f"it lies at the limit: more {unit} would hardly decide")
 
 
-def _above(figure: Figure, floor: float) -> GateOutcome:
+def _above(figure: BoundedFigure, floor: float) -> GateOutcome:
     if figure.low >= floor:
         return GateOutcome.PASSED
     return GateOutcome.FAILED if figure.high < floor else GateOutcome.INCONCLUSIVE

@@ -1,7 +1,7 @@
 """Rules about a variant against the version that it was made from."""
 
 from guardianflow.evaluation.gate.figure_rules import doubted
-from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, Rule
+from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, GateRule
 from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.scenario import GateSettings, Precision
 from guardianflow.vision.metrics.comparison import Difference
@@ -18,7 +18,7 @@ def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) ->
     reasons = [
         _kept(
             model_name,
-            Rule.SOURCE_ACCURACY,
+            GateRule.SOURCE_ACCURACY,
             "mAP50-95",
             difference.map50_95,
             settings.max_variant_drop,
@@ -26,7 +26,7 @@ def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) ->
     ]
     for label, lost in difference.recall.items():
         limit = settings.max_variant_recall_drop
-        reason = _kept(model_name, Rule.SOURCE_RECALL, f"recall of {label}", lost, limit)
+        reason = _kept(model_name, GateRule.SOURCE_RECALL, f"recall of {label}", lost, limit)
         reasons.append(reason.model_copy(update={"label": label}))
     if difference.images < settings.min_images:
         reasons = [doubted(reason) for reason in reasons]
@@ -35,7 +35,9 @@ def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) ->
     return GateReport.of(reasons)
 
 
-def _kept(model_name: str, rule: Rule, what: str, lost: Difference, allowed: float) -> GateReason:
+def _kept(
+    model_name: str, rule: GateRule, what: str, lost: Difference, allowed: float
+) -> GateReason:
     if lost.value >= -allowed:
         outcome = GateOutcome.PASSED
     else:
@@ -65,7 +67,7 @@ def _faster(model_name: str, cost: VariantCost, wanted: float) -> GateReason:
             outcome = GateOutcome.FAILED if speed.high < wanted else GateOutcome.INCONCLUSIVE
         message = f"{speed.sentence()}, {wanted:.2f}x is wanted"
     return GateReason(
-        rule=Rule.SOURCE_SPEED,
+        rule=GateRule.SOURCE_SPEED,
         model_name=model_name,
         outcome=outcome,
         measured=speed.speedup if speed else None,

@@ -37,7 +37,7 @@ from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
 from guardianflow.vision.data.dataset import Dataset, Sample, load_image, prepare_dataset
 from guardianflow.vision.ir import ir
-from guardianflow.vision.ir.confined import IR, Answer, Request
+from guardianflow.vision.ir.confined import IR, ReadingAnswer, ReadingRequest
 from guardianflow.vision.ir.confinement import read_confined
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
@@ -181,9 +181,9 @@ class ImportRunner:
 
     def _read(
         self, folder: Path, options: ImportOptions, squares: Sequence[NDArray[np.uint8]] = ()
-    ) -> Answer:
+    ) -> ReadingAnswer:
         """Have the file read by a child; it leaves an IR of ours in `ir/` of the folder."""
-        request = Request(
+        request = ReadingRequest(
             wanted=self.scenario.classes,
             classes=options.classes,
             mapping=dict(options.mapping),
@@ -197,7 +197,7 @@ class ImportRunner:
         )
         return read_confined(self.path, folder, request, squares)
 
-    def _origin(self, found: Answer) -> Origin:
+    def _origin(self, found: ReadingAnswer) -> Origin:
         return Origin(
             file=self.path.name,
             source=self.options.source,
@@ -226,7 +226,7 @@ class ImportRunner:
         return None
 
     def _import(
-        self, dataset: Dataset, saved: Path, origin: Origin, found: Answer
+        self, dataset: Dataset, saved: Path, origin: Origin, found: ReadingAnswer
     ) -> ImportedModel:
         scenario, client = self.scenario, self.registry.client
         tags = self._tags(dataset, origin)
@@ -239,7 +239,9 @@ class ImportRunner:
             evaluation = self._keep(run, dataset, saved, origin, tags)
         return ImportedModel(run.run_id, MODEL, evaluation, origin)
 
-    def _choose_thresholds(self, dataset: Dataset, saved: Path, read: Answer) -> tuple[float, ...]:
+    def _choose_thresholds(
+        self, dataset: Dataset, saved: Path, read: ReadingAnswer
+    ) -> tuple[float, ...]:
         """Let the IR say from which score a box is shown, as the val split has it best.
 
         Raises:
@@ -254,7 +256,7 @@ class ImportRunner:
         ir.set_thresholds(saved, thresholds)
         return thresholds
 
-    def _refuse_blind(self, dataset: Dataset, reached: float, read: Answer) -> None:
+    def _refuse_blind(self, dataset: Dataset, reached: float, read: ReadingAnswer) -> None:
         """A wrong reading is no error for a network, it is only blind: so others are tried."""
         val = dataset.samples("val")
         said = f"{self.path} reaches mAP50 {reached:.3f} on the {len(val)} images of val"
@@ -276,7 +278,7 @@ class ImportRunner:
                 reached=reached,
             )
 
-    def _other_readings(self, read: Answer) -> Iterator[tuple[str, str, str, ImportOptions]]:
+    def _other_readings(self, read: ReadingAnswer) -> Iterator[tuple[str, str, str, ImportOptions]]:
         """What it was read with, what else there is, the option for that, and all options."""
         unit, as_bytes = InputRange.UNIT, InputRange.BYTES
         pixels = as_bytes if read.input_range == unit else unit

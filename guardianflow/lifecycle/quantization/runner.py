@@ -29,7 +29,7 @@ from guardianflow.mlflow_store.runs import (
     find_same_work,
     open_run,
     read_evaluation,
-    read_text,
+    read_run_text,
     ready_model,
     refuse_edited,
     scenario_tags,
@@ -155,7 +155,7 @@ class QuantizationRunner:
             cost = read_cost(client, run_id) if ready_model(client, run) else None
             if cost:
                 log.info("found the quantization again: run %s", run_id)
-                fp32 = read_text(client, run_id, _SOURCE_EVALUATION_FILE)
+                fp32 = read_run_text(client, run_id, _SOURCE_EVALUATION_FILE)
                 return self._result(
                     run_id,
                     read_stored(Evaluation, fp32, f"{_SOURCE_EVALUATION_FILE} of run {run_id}"),

@@ -109,7 +109,7 @@ def make_int8(
     made: list[Path] = []
     for index, preset in enumerate(presets):
         report("quantize", index, len(presets))
-        quantized = compression.quantize(fp32, chosen.squares, preset)
+        quantized = compression.quantize_ir(fp32, chosen.squares, preset)
         made.append(ir.save(quantized, folder / preset.value))
     report("quantize", len(presets), len(presets))
     attempts = _try(fp32, dict(zip(presets, made, strict=True)), val, dataset.classes)

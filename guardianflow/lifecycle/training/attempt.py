@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from guardianflow.lifecycle.training.continuation import Curves, Mirror
+from guardianflow.lifecycle.training.continuation import CheckpointCopies, Curves
 from guardianflow.mlflow_store.runs import OpenRun
 from guardianflow.progress import Reporter
 from guardianflow.scenario import TrainingSettings
@@ -40,7 +40,7 @@ def fit_in_run(
         RegistryUnavailable: MLflow does not answer at the end; all epochs are kept.
     """
     dataset, epochs, latest, resumed_at = run.dataset, settings.epochs, "", 0
-    curves, mirror = Curves(run), Mirror(run.client, run.run_id, checkpoints)
+    curves, mirror = Curves(run), CheckpointCopies(run.client, run.run_id, checkpoints)
 
     def on_resume(history: Sequence[EpochFigures]) -> None:
         nonlocal resumed_at

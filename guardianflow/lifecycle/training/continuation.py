@@ -116,7 +116,7 @@ class Continuation:
         return [(int(text), run) for text, run in tags if text.isdecimal()]
 
 
-class Mirror:
+class CheckpointCopies:
     """Copies checkpoints to their run, rarely enough to cost next to nothing.
 
     Args:

@@ -213,7 +213,7 @@ class TrainingRunner:
         best = weights.save_weights(fitted.detector, dataset.classes, folder / "weights")
         # Exported from what is kept: the IR and best.pt of a version can never disagree.
         detector, classes = weights.load_weights(best)
-        exported = ir.save(ir.convert(detector, classes), folder / "ir")
+        exported = ir.save(ir.convert_network(detector, classes), folder / "ir")
         self._choose_thresholds(run, dataset, exported)
         samples = dataset.samples("test")
         deployed = IrDetector(wrap(exported, folder / "edge"))

@@ -32,7 +32,7 @@ MONTHS = 6
 """So many books are looked through for questions that are still open."""
 
 
-class ApprovalBook:
+class ApprovalLog:
     """The entries of one month."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
@@ -54,7 +54,7 @@ class ApprovalBook:
         return str(run.data.params[key])
 
 
-def open_book(client: MlflowClient, when: datetime) -> ApprovalBook:
+def open_book(client: MlflowClient, when: datetime) -> ApprovalLog:
     """The book of the month of a moment; made where it does not exist yet.
 
     Raises:
@@ -64,7 +64,7 @@ def open_book(client: MlflowClient, when: datetime) -> ApprovalBook:
     key = _BOOK + when.astimezone(UTC).strftime("%Y-%m")
     known = read_index(client, index)
     if run_id := known.get(key):
-        return ApprovalBook(client, run_id)
+        return ApprovalLog(client, run_id)
     try:
         with border(f"create {_WHAT}"):
             run = client.create_run(index.experiment_id, run_name=key)
@@ -78,14 +78,14 @@ def open_book(client: MlflowClient, when: datetime) -> ApprovalBook:
         else:
             # Deleting needs more rights than writing: else it stays, empty and without meaning.
             client.delete_run(mine)
-    return ApprovalBook(client, elected)
+    return ApprovalLog(client, elected)
 
 
-def newest_books(client: MlflowClient) -> list[ApprovalBook]:
+def newest_books(client: MlflowClient) -> list[ApprovalLog]:
     """The books of the newest months; none on a server that has not asked anybody yet."""
     index = find_index(client)
     if index is None:
         return []
     known = read_index(client, index)
     months = sorted(key for key in known if key.startswith(_BOOK))[-MONTHS:]
-    return [ApprovalBook(client, known[key]) for key in months]
+    return [ApprovalLog(client, known[key]) for key in months]

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-from guardianflow.evaluation.gate import GateOutcome, GateReason, GateReport, Rule, Subject
+from guardianflow.evaluation.gate import GateOutcome, GateReason, GateReport, GateRule, Subject
 from guardianflow.promotion.evidence.numbers import whole
 from guardianflow.wording.language import TEXTS, Language, say
 from guardianflow.wording.markdown import plain
 
 _LOOKS = {
-    Rule.FLOOR: "look.overall",
-    Rule.REGRESSION: "look.overall",
-    Rule.LATENCY: "look.speed",
-    Rule.DATA: "look.known",
-    Rule.WAY_BACK: "look.back",
+    GateRule.FLOOR: "look.overall",
+    GateRule.REGRESSION: "look.overall",
+    GateRule.LATENCY: "look.speed",
+    GateRule.DATA: "look.known",
+    GateRule.WAY_BACK: "look.back",
 }
-_BY_CLASS = (Rule.MISSES, Rule.RECALL)
+_BY_CLASS = (GateRule.MISSES, GateRule.RECALL)
 _MOST = 2
 
 
@@ -23,7 +23,8 @@ def check_sentence(
 ) -> str:
     """What the check says and what it did not look at: short, for the form."""
     few = any(
-        reason.rule is Rule.IMAGES and reason.outcome is gate.outcome is GateOutcome.INCONCLUSIVE
+        reason.rule is GateRule.IMAGES
+        and reason.outcome is gate.outcome is GateOutcome.INCONCLUSIVE
         for reason in _of(gate, subject)
     )
     if few:
@@ -41,7 +42,7 @@ def looked_at(gate: GateReport, subject: Subject | None, language: Language) -> 
     reasons = _of(gate, subject)
     found = [say(language, _LOOKS[r.rule]) for r in reasons if r.rule in _LOOKS]
     found += _classes(_judged(reasons), _unjudged(reasons, subject), language)
-    if any(reason.rule is Rule.FALSE_ALARMS for reason in reasons):
+    if any(reason.rule is GateRule.FALSE_ALARMS for reason in reasons):
         found.append(say(language, "look.alarms"))
     return list(dict.fromkeys(found))
 
@@ -54,7 +55,7 @@ def left_out(
         return []
     reasons = _of(gate, subject)
     left = _classes(_unjudged(reasons, subject), _judged(reasons), language)
-    if not any(reason.rule is Rule.FALSE_ALARMS for reason in reasons):
+    if not any(reason.rule is GateRule.FALSE_ALARMS for reason in reasons):
         left.append(say(language, "look.alarms"))
     if dark_images == 0:
         left.append(say(language, "look.dark"))
@@ -71,21 +72,23 @@ def objections(
     own = [reason for reason in every if reason.model_name == mine]
     counted = own or every
     # Too few pictures make all else uncertain: that says it all.
-    few = [r for r in counted if r.rule in (Rule.IMAGES, Rule.MEASURED)]
+    few = [r for r in counted if r.rule in (GateRule.IMAGES, GateRule.MEASURED)]
     # Where they are of another version than the figures, they say so.
     other = bool(mine) and not own
-    said = [_of_another(r, language) if other else objection(r, language) for r in few or counted]
+    said = [
+        _of_another(r, language) if other else reason_against(r, language) for r in few or counted
+    ]
     said = list(dict.fromkeys(said))
     if len(said) > most:
         return [*said[:most], say(language, "change.more", count=len(said) - most)]
     return said
 
 
-def objection(reason: GateReason, language: Language) -> str:
+def reason_against(reason: GateReason, language: Language) -> str:
     """Why one rule does not say yes."""
     measured, limit = abs(reason.measured or 0.0), abs(reason.limit or 0.0)
     # Counts as they are, shares and rates of a hundred.
-    scale = 1.0 if reason.rule in (Rule.IMAGES, Rule.DATA) else 100.0
+    scale = 1.0 if reason.rule in (GateRule.IMAGES, GateRule.DATA) else 100.0
     key = f"why.{reason.rule}"
     if f"{key}.{reason.outcome}" in TEXTS:
         key = f"{key}.{reason.outcome}"
@@ -100,7 +103,7 @@ def objection(reason: GateReason, language: Language) -> str:
 
 def _of_another(reason: GateReason, language: Language) -> str:
     key = "why.variant" if "__" in reason.model_name else "why.source"
-    return say(language, key, why=objection(reason, language))
+    return say(language, key, why=reason_against(reason, language))
 
 
 def _judged(reasons: Sequence[GateReason]) -> list[str]:

@@ -39,7 +39,7 @@ _MOST = {
 _PICTURE = re.compile(r"(?<!\\)!\[[^\]]*\]\([^)\s]*\)")
 
 
-class Picture(BaseModel):
+class Crop(BaseModel):
     """One crop."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,7 +67,7 @@ class Pictures(BaseModel):
     version: int = Field(description="The candidate.")
     champion: int | None = Field(description="The champion; None where there is none.")
     counts: dict[Disagreement, int] = Field(description="How often each kind was found.")
-    shown: tuple[Picture, ...] = Field(description="Those of which there is a crop.")
+    shown: tuple[Crop, ...] = Field(description="Those of which there is a crop.")
     days: int = Field(description="How long crops are kept; 0: none is.")
 
 
@@ -92,7 +92,7 @@ def draw_pictures(
     """
     candidate, champion = seen
     found = find_disagreements(candidate, champion, samples, classes)
-    shown: list[Picture] = []
+    shown: list[Crop] = []
     for kind, cases in found.items():
         # Who missed it: where the champion did, its thresholds say why.
         missed_by = champion if kind is Disagreement.GAINED and champion else candidate
@@ -157,8 +157,8 @@ def without_pictures(page: str, language: Language, days: int) -> str:
 
 def _picture(
     kind: Disagreement, case: Case, path: Path, classes: Sequence[str], missed_by: Seen
-) -> Picture:
-    return Picture(
+) -> Crop:
+    return Crop(
         file=f"{FOLDER}/{path.name}",
         kind=kind,
         label=classes[case.label],
@@ -168,13 +168,13 @@ def _picture(
     )
 
 
-def _picture_lines(picture: Picture, links: Mapping[str, str]) -> list[str]:
+def _picture_lines(picture: Crop, links: Mapping[str, str]) -> list[str]:
     address = links.get(picture.file)
     # Not in a table: its columns do not become narrower than a picture and a line of words.
     return [f"![{plain(picture.label)}]({address})", ""] if address else []
 
 
-def _caption(picture: Picture, pictures: Pictures, language: Language) -> str:
+def _caption(picture: Crop, pictures: Pictures, language: Language) -> str:
     """What is to be seen, in words."""
     missed = picture.kind not in (Disagreement.NEW_ALARM, Disagreement.GONE_ALARM)
     flaw = picture.flaw

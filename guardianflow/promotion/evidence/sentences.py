@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from guardianflow.evaluation.gate import GateOutcome, GateReport, Rule, Subject
+from guardianflow.evaluation.gate import GateOutcome, GateReport, GateRule, Subject
 from guardianflow.promotion.evidence.numbers import false_alarms_per_100, whole
 from guardianflow.vision.metrics.comparison import Difference
 from guardianflow.vision.metrics.evaluation import Evaluation
@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureChange:
     """One figure of the floor, today and then.
 
     Attributes:
@@ -102,7 +102,7 @@ def opening(subjects: Sequence[Subject], gate: GateReport, language: Language) -
     return Opening(first, tuple(rest))
 
 
-def changes(subject: Subject) -> list[Change]:
+def changes(subject: Subject) -> list[FigureChange]:
     """Every class that is found more or less often, and the false alarms; the worst first.
 
     A champion that has learned from the pictures looks better than it is: only a gain against it
@@ -141,7 +141,7 @@ def level_sentence(subject: Subject | None, gate: GateReport, language: Language
     limits = {
         reason.label: 100 * reason.limit
         for reason in gate.reasons
-        if reason.rule is Rule.MISSES and reason.model_name == subject.model_name
+        if reason.rule is GateRule.MISSES and reason.model_name == subject.model_name
         if reason.label and reason.limit is not None
     }
     missed = {name: 100 * (1 - found.recall) for name, found in measured.per_class.items()}
@@ -188,18 +188,18 @@ def _alone(subject: Subject, new: Evaluation, few: str, language: Language) -> O
 
 def _too_few(subject: Subject, gate: GateReport) -> dict[str, int]:
     """How many pictures there are and are wanted, where these are too few to prove anything."""
-    mine = (Rule.IMAGES, subject.model_name)
+    mine = (GateRule.IMAGES, subject.model_name)
     for reason in gate.reasons:
         if (reason.rule, reason.model_name) == mine and reason.outcome is not GateOutcome.PASSED:
             return {"images": int(reason.measured or 0), "wanted": int(reason.limit or 0)}
     return {}
 
 
-def _change(name: str, figures: tuple[float, float], by: Difference, sign: int) -> Change:
+def _change(name: str, figures: tuple[float, float], by: Difference, sign: int) -> FigureChange:
     """One change; `sign` is 1 where more of it is worse."""
     low, high = sorted((sign * by.low, sign * by.high))
     before, after = figures
-    return Change(name, before, after, 100.0 * sign * by.value, sure=high < 0 or low > 0)
+    return FigureChange(name, before, after, 100.0 * sign * by.value, sure=high < 0 or low > 0)
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:
@@ -208,7 +208,9 @@ def _apart(one: float, other: float) -> tuple[str, str]:
     return (first, second) if first != second else (f"{one:.1f}", f"{other:.1f}")
 
 
-def _line(key: str, found: Sequence[Change], language: Language, *, brief: bool = False) -> str:
+def _line(
+    key: str, found: Sequence[FigureChange], language: Language, *, brief: bool = False
+) -> str:
     said: list[str] = []
     for change in found[:_MOST]:
         before, after = _apart(change.before, change.after)

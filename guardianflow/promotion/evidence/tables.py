@@ -27,7 +27,7 @@ from guardianflow.wording.markdown import plain, prose, table
 _MEASURES = (MISSED, ALARMS, MAP50, MAP50_95)
 
 
-def short(model_name: str) -> str:
+def short_name(model_name: str) -> str:
     """The last segment: task and variant; the page's first lines have the whole name."""
     return plain(model_name.rpartition("/")[2])
 
@@ -76,7 +76,7 @@ def _floor_row(
 
 def subject_section(subject: Subject, language: Language) -> list[str]:
     """One model: all its figures, and those of each class."""
-    title = f"### {short(subject.model_name)}"
+    title = f"### {short_name(subject.model_name)}"
     new, old, paired = subject.candidate, subject.champion, subject.difference
     if new is None:
         problem = plain(subject.problem) or "-"
@@ -159,7 +159,7 @@ def gate_section(gate: GateReport, language: Language) -> list[str]:
             for reason in gate.reasons
             if reason.model_name == name
         ]
-        lines += [f"**{short(name)}**", "", *table(header, rows), ""]
+        lines += [f"**{short_name(name)}**", "", *table(header, rows), ""]
     return lines
 
 
@@ -167,7 +167,7 @@ def moves_table(moves: Sequence[Move], language: Language) -> list[str]:
     """Every alias that would move."""
     header = ["alias", *(say(language, f"column.{key}") for key in ("model", "from", "to"))]
     rows = [
-        (f"@{move.alias}", short(move.name), move.before or "-", move.after or "-")
+        (f"@{move.alias}", short_name(move.name), move.before or "-", move.after or "-")
         for move in moves
     ]
     return table(header, rows)
@@ -186,7 +186,7 @@ def _cost(model_name: str, cost: VariantCost, language: Language) -> list[str]:
     size = say(
         language,
         "cost.size",
-        model=short(model_name),
+        model=short_name(model_name),
         size=f"{cost.size_kib:.0f}",
         source=f"{cost.source_size_kib:.0f}",
     )
@@ -197,7 +197,7 @@ def _cost(model_name: str, cost: VariantCost, language: Language) -> list[str]:
     verdict = say(
         language,
         f"cost.{speed.verdict}",
-        model=short(model_name),
+        model=short_name(model_name),
         speedup=f"{speed.speedup:.2f}",
         low=f"{speed.low:.2f}",
         high=f"{speed.high:.2f}",
@@ -216,7 +216,7 @@ def _cost(model_name: str, cost: VariantCost, language: Language) -> list[str]:
         for name, latency in (
             ("FP32", speed.fp32),
             (say(language, "cost.default"), speed.default),
-            (short(model_name), speed.variant),
+            (short_name(model_name), speed.variant),
         )
     ]
     header = ["", say(language, "cost.precision"), "p50 ms", "p95 ms"]

@@ -17,7 +17,12 @@ from pydantic import BeforeValidator, Field, StrictInt
 from guardianflow.errors import InputError, NameInvalid, StoredNewer, StoredUnreadable
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.write_once import MAX_VALUE
-from guardianflow.registry.release_state import Kind, Place, Record, ReleaseState
+from guardianflow.registry.release_state import (
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+    ReleaseState,
+)
 from guardianflow.stored import Stored, first_of, read_stored
 
 # They take 3,600 characters.
@@ -34,7 +39,7 @@ class Former(Stored):
     )
 
     @classmethod
-    def after(cls, digest: str, former: "Former", records: Sequence[Record]) -> "Former":
+    def after(cls, digest: str, former: "Former", records: Sequence[OperationRecord]) -> "Former":
         """What is to be known after the records of one more ledger run."""
         tokens = {**former.tokens, **{short_token(r.token): r.seq for r in records if r.token}}
         newest = sorted(tokens.items(), key=lambda item: item[1])[-_FORMER_TOKENS:]
@@ -79,12 +84,12 @@ class Entry(Stored):
     nonce: str = Field(default="", description="Tells two writers of the same apart.")
     previous: str = Field(description="Digest of the entry before, as it was then.")
 
-    def record(self, base: ModelName) -> Record:
+    def record(self, base: ModelName) -> OperationRecord:
         """The operation in words of the domain."""
-        known = [kind for kind in Kind if kind.value == self.kind]
-        return Record(
+        known = [kind for kind in OperationKind if kind.value == self.kind]
+        return OperationRecord(
             seq=self.seq,
-            kind=known[0] if known else Kind.OTHER,
+            kind=known[0] if known else OperationKind.OTHER,
             name=base.long(self.name),
             before=_state(base, self.before),
             after=_state(base, self.after),
@@ -108,7 +113,7 @@ def digest_of(entry: str) -> str:
     return hashlib.sha256(entry.encode()).hexdigest()[:16]
 
 
-def encode(base: ModelName, record: Record, previous: str) -> str:
+def encode_entry(base: ModelName, record: OperationRecord, previous: str) -> str:
     """A record as text.
 
     Raises:
@@ -137,7 +142,7 @@ def encode(base: ModelName, record: Record, previous: str) -> str:
     return entry
 
 
-def decode(base: ModelName, seq: int, entry: str) -> tuple[Record, str]:
+def decode_entry(base: ModelName, seq: int, entry: str) -> tuple[OperationRecord, str]:
     """A record, and the digest of the one before it as it was then.
 
     An operation that older code must not go on from has a `min_reader`.
@@ -175,4 +180,4 @@ def _places(
 def _state(
     base: ModelName, places: Mapping[str, tuple[int, int | None, int, int | None]]
 ) -> ReleaseState:
-    return {base.long(short): Place(*numbers) for short, numbers in places.items()}
+    return {base.long(short): ProductionEntry(*numbers) for short, numbers in places.items()}

@@ -30,7 +30,13 @@ from guardianflow.errors import (
 )
 from guardianflow.mlflow_store.client import border, write_repeatably
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.entry import Former, decode, digest_of, encode, short_token
+from guardianflow.registry.ledger.entry import (
+    Former,
+    decode_entry,
+    digest_of,
+    encode_entry,
+    short_token,
+)
 from guardianflow.registry.ledger.index import (
     LEDGER_EXPERIMENT,
     Index,
@@ -48,10 +54,10 @@ from guardianflow.registry.ledger.write_once import (
     require_write_once,
     write_once,
 )
-from guardianflow.registry.release_state import Kind, Record, ReleaseState
+from guardianflow.registry.release_state import OperationKind, OperationRecord, ReleaseState
 from guardianflow.stored import LEDGER_SEGMENT_LENGTH
 
-__all__ = ["LEDGER_EXPERIMENT", "Head", "Ledger", "known_bases", "prepare_server"]
+__all__ = ["LEDGER_EXPERIMENT", "Ledger", "LedgerHead", "known_bases", "prepare_server"]
 
 SEGMENT_LENGTH = LEDGER_SEGMENT_LENGTH
 _NAME_TAG = "guardianflow.name"
@@ -61,10 +67,10 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True)
-class Head:
+class LedgerHead:
     """The newest operation and those before it in the same ledger run."""
 
-    records: tuple[Record, ...]
+    records: tuple[OperationRecord, ...]
     """Newest first."""
     done: frozenset[int]
     segment: int
@@ -79,7 +85,7 @@ class Head:
     """Operations by the shortened tokens of others who asked for just them."""
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> OperationRecord | None:
         """The newest operation."""
         return self.records[0] if self.records else None
 
@@ -94,12 +100,12 @@ class Head:
         return self.records[0].after if self.records else {}
 
     @property
-    def interrupted(self) -> Record | None:
+    def interrupted(self) -> OperationRecord | None:
         """The newest operation, if its aliases may be only half moved."""
         return None if self.seq in self.done else self.record
 
 
-_EMPTY = Head((), frozenset({0}), -1, "")
+_EMPTY = LedgerHead((), frozenset({0}), -1, "")
 
 
 class Ledger:
@@ -113,7 +119,7 @@ class Ledger:
         self._runs: list[str] = []
         self._is_fit = False
 
-    def read(self) -> Head:
+    def read(self) -> LedgerHead:
         """The newest operation, and those before it in the same ledger run.
 
         Raises:
@@ -135,7 +141,7 @@ class Ledger:
             return head
         return _EMPTY
 
-    def past(self, head: Head) -> Iterator[Record]:
+    def past(self, head: LedgerHead) -> Iterator[OperationRecord]:
         """The operations from a head backwards, newest first; older runs are read when needed.
 
         Raises:
@@ -149,7 +155,7 @@ class Ledger:
             yield from older.records
             head = older
 
-    def verify(self) -> Head:
+    def verify(self) -> LedgerHead:
         """Read everything, in all ledger runs; the head if nothing speaks against it.
 
         Raises:
@@ -166,7 +172,7 @@ class Ledger:
                     raise self._damaged("the index does not name it any more", run.info.run_id)
         return head
 
-    def find_token(self, head: Head, token: str) -> Record | None:
+    def find_token(self, head: LedgerHead, token: str) -> OperationRecord | None:
         """The operation with a token among the recent ones (at least two hundred)."""
         records = head.records
         if (seq := head.also.get(short_token(token))) is not None:
@@ -175,7 +181,7 @@ class Ledger:
             records += self._read_full((seq - 1) // SEGMENT_LENGTH).records
         return next((record for record in records if record.token == token), None)
 
-    def commit(self, head: Head, record: Record) -> Head:
+    def commit(self, head: LedgerHead, record: OperationRecord) -> LedgerHead:
         """Make a record the next operation after a head.
 
         Raises:
@@ -186,8 +192,8 @@ class Ledger:
             InputError: The texts of the request are too long.
         """
         record = replace(record, seq=head.seq + 1, nonce=uuid.uuid4().hex)
-        entry = encode(self._base, record, head.digest)
-        index = self._ready_index(anew=record.kind is Kind.ADOPT)
+        entry = encode_entry(self._base, record, head.digest)
+        index = self._ready_index(anew=record.kind is OperationKind.ADOPT)
         segment = (record.seq - 1) // SEGMENT_LENGTH
         former = head.former
         if segment > head.segment and head.records:
@@ -204,9 +210,9 @@ class Ledger:
             )
         if segment == head.segment:
             return replace(head, records=(record, *head.records), digest=digest_of(entry))
-        return Head((record,), head.done, segment, digest_of(entry), head.digest, former)
+        return LedgerHead((record,), head.done, segment, digest_of(entry), head.digest, former)
 
-    def bind(self, head: Head, token: str) -> None:
+    def bind(self, head: LedgerHead, token: str) -> None:
         """Let a second token stand for the newest operation: its request is answered by it.
 
         Written before that operation is finished, so that whoever repeats the request finds it.
@@ -237,7 +243,7 @@ class Ledger:
             self._is_fit = True
         return self._index
 
-    def _read_full(self, segment: int) -> Head:
+    def _read_full(self, segment: int) -> LedgerHead:
         """A ledger run that others follow: it has to be full."""
         head = self._read_segment(segment)
         if head.seq != (segment + 1) * SEGMENT_LENGTH:
@@ -245,12 +251,12 @@ class Ledger:
             raise self._damaged(f"operation {missing} is missing", self._runs[segment])
         return head
 
-    def _read_segment(self, segment: int) -> Head:
+    def _read_segment(self, segment: int) -> LedgerHead:
         run_id = self._runs[segment]
         params = read_run(self._client, run_id, self._what).data.params
         entries = _numbered(params, "op.")
         first = segment * SEGMENT_LENGTH + 1
-        records: list[Record] = []
+        records: list[OperationRecord] = []
         previous = ""
         former = self._former(params.get(_FORMER), run_id)
         try:
@@ -258,7 +264,7 @@ class Ledger:
             for seq in range(first, first + len(entries)):
                 if seq not in entries:
                     raise self._damaged(f"operation {seq} is missing", run_id)
-                record, before = decode(self._base, seq, entries[seq])
+                record, before = decode_entry(self._base, seq, entries[seq])
                 if before != digest and (records or former.digest):
                     raise self._damaged(f"operation {seq - 1} was changed", run_id)
                 previous = previous if records else before
@@ -275,7 +281,7 @@ class Ledger:
             for key, seq in params.items()
             if key.startswith(_ALSO) and seq.isdecimal()
         }
-        return Head(tuple(reversed(records)), done, segment, digest, previous, former, also)
+        return LedgerHead(tuple(reversed(records)), done, segment, digest, previous, former, also)
 
     def _former(self, text: str | None, run_id: str) -> Former:
         try:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, StrictInt
 from guardianflow.errors import StoredUnreadable
 from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Place, ReleaseState
+from guardianflow.registry.release_state import ProductionEntry, ReleaseState
 from guardianflow.registry.rotation.rules import find_drift
 from guardianflow.stored import Stored, first_of, read_stored
 
@@ -52,7 +52,7 @@ class Mirror:
     def agrees(self, models: Mapping[str, ModelSummary]) -> bool:
         """Whether the aliases of a release are as the mirror says; @candidate is not part of it."""
         state = {
-            name: Place(champion, self.rollbacks.get(name), champion)
+            name: ProductionEntry(champion, self.rollbacks.get(name), champion)
             for name, champion in self.champions.items()
         }
         return not find_drift(state, {name: model.aliases for name, model in models.items()})

@@ -21,14 +21,14 @@ from mlflow import MlflowClient
 from guardianflow.errors import PermissionDenied, VersionNotReady
 from guardianflow.mlflow_store.client import border, registry_store, write_repeatably
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Aliases, Kind, ModelAlias
+from guardianflow.registry.release_state import Aliases, ModelAlias, OperationKind
 
 _ORDER = {
-    Kind.PROMOTE: (ModelAlias.ROLLBACK, ModelAlias.CHAMPION),
-    Kind.ROLLBACK: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
-    Kind.ADOPT: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
-    Kind.REPAIR: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
-    Kind.OTHER: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
+    OperationKind.PROMOTE: (ModelAlias.ROLLBACK, ModelAlias.CHAMPION),
+    OperationKind.ROLLBACK: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
+    OperationKind.ADOPT: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
+    OperationKind.REPAIR: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
+    OperationKind.OTHER: (ModelAlias.CHAMPION, ModelAlias.ROLLBACK),
 }
 
 
@@ -43,7 +43,7 @@ def set_candidate(client: MlflowClient, name: ModelName, version: int) -> None:
 
 def write_production(
     client: MlflowClient,
-    kind: Kind,
+    kind: OperationKind,
     wanted: Mapping[str, Aliases],
     present: Mapping[str, Mapping[str, int]],
 ) -> list[str]:

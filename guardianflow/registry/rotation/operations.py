@@ -24,9 +24,16 @@ from guardianflow.errors import (
 )
 from guardianflow.mlflow_store.rights import require_alias_rights
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.log import Head, Ledger
+from guardianflow.registry.ledger.log import Ledger, LedgerHead
 from guardianflow.registry.ledger.mirror import HEAD_TAG
-from guardianflow.registry.release_state import Decision, Drift, Kind, ModelAlias, Move, Record
+from guardianflow.registry.release_state import (
+    Decision,
+    Drift,
+    ModelAlias,
+    Move,
+    OperationKind,
+    OperationRecord,
+)
 from guardianflow.registry.rotation.outcome import (
     Operation,
     Plan,
@@ -38,13 +45,13 @@ from guardianflow.registry.rotation.projection import Projector
 from guardianflow.registry.rotation.refusals import champion_unknown
 from guardianflow.registry.rotation.release_reader import (
     ATTEMPTS,
-    Inspection,
-    Observer,
+    ReleaseReader,
+    ReleaseSnapshot,
     Rule,
     conflict,
 )
 from guardianflow.registry.rotation.repetition import answered, answers, may_repeat, when_finished
-from guardianflow.registry.rotation.request import UNSET, Request
+from guardianflow.registry.rotation.request import UNSET, RotationRequest
 from guardianflow.registry.rotation.rules import check_expected, rescue
 
 
@@ -55,10 +62,10 @@ class Release:
         self._client = client
         self._base = base
         self._ledger = Ledger(client, base)
-        self._observer = Observer(client, base, self._ledger)
+        self._observer = ReleaseReader(client, base, self._ledger)
         self._projector = Projector(client, base, self._ledger)
 
-    def inspect(self) -> Inspection:
+    def inspect(self) -> ReleaseSnapshot:
         """What the ledger and the aliases say now, read together; nothing is written.
 
         Raises:
@@ -71,7 +78,7 @@ class Release:
         past = self._ledger.past(self._ledger.read())
         return [operation_of(record) for record in reversed(list(past))]
 
-    def finish(self) -> Record | None:
+    def finish(self) -> OperationRecord | None:
         """Finish the newest operation if it was interrupted, and return it then.
 
         Raises:
@@ -82,7 +89,7 @@ class Release:
             self._projector.project(head)
         return head.interrupted
 
-    def plan(self, request: Request, rule: Rule, *, write: bool = True) -> Plan:
+    def plan(self, request: RotationRequest, rule: Rule, *, write: bool = True) -> Plan:
         """What a request would do; what was interrupted is finished before.
 
         A request that asks for just what was interrupted has nothing left to do: repeating a
@@ -120,7 +127,7 @@ class Release:
             if repeated is None:
                 raise
             return answered(repeated, request, [*warnings, *said])
-        if repeated and request.kind is Kind.ROLLBACK:
+        if repeated and request.kind is OperationKind.ROLLBACK:
             # A promotion that was repeated finds nothing to do; a rollback would go back twice.
             warnings += said
         moved = decision.moved().get(request.name.public)
@@ -132,10 +139,10 @@ class Release:
             champion={name: champion_of(decision.before, name) for name in names},
             moves=decision.moves,
             warnings=(*warnings, *decision.warnings),
-            repeats=repeated.seq if repeated and request.kind is Kind.ROLLBACK else None,
+            repeats=repeated.seq if repeated and request.kind is OperationKind.ROLLBACK else None,
         )
 
-    def perform(self, request: Request, rule: Rule) -> Operation:
+    def perform(self, request: RotationRequest, rule: Rule) -> Operation:
         """Carry out a request, once for its token, however often it is repeated.
 
         Raises:
@@ -145,9 +152,9 @@ class Release:
         request.check()
         given = request.token
         request = replace(request, token=given or uuid.uuid4().hex)
-        finished: Record | None = None
+        finished: OperationRecord | None = None
         for _ in range(ATTEMPTS):
-            seen = self._observer.inspect(trusting_ledger=request.kind is Kind.ADOPT)
+            seen = self._observer.inspect(trusting_ledger=request.kind is OperationKind.ADOPT)
             head = seen.head
             if head.interrupted:
                 if given and answers(head.interrupted, request):
@@ -161,7 +168,7 @@ class Release:
             # token given again would make one more.
             if finished is not None and not given and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
-            if request.kind is Kind.ADOPT:
+            if request.kind is OperationKind.ADOPT:
                 self._observer.look_for_retired(seen)
             else:
                 self._observer.check_drift(seen, request)
@@ -178,7 +185,7 @@ class Release:
                 return operation
         raise conflict(self._base)
 
-    def repair(self, request: Request) -> Operation:
+    def repair(self, request: RotationRequest) -> Operation:
         """Put the aliases back where the ledger says, as an operation that says who and why.
 
         Raises:
@@ -187,7 +194,7 @@ class Release:
             VersionNotReady: A version that an alias is to name was deleted.
         """
         request.check()
-        finished: Record | None = None
+        finished: OperationRecord | None = None
         for _ in range(ATTEMPTS):
             seen = self._observer.inspect(trusting_ledger=True)
             head = seen.head
@@ -204,7 +211,7 @@ class Release:
                 )
             if request.token and (done := self._ledger.find_token(head, request.token)):
                 return operation_of(done, "was done before")
-            decision = Decision(Kind.REPAIR, self._base.public, head.state, head.state)
+            decision = Decision(OperationKind.REPAIR, self._base.public, head.state, head.state)
             if not seen.drift and self._is_mirrored(seen):
                 return self._nothing_to_mend(_record(request, decision), finished)
             self._check_existence(seen.drift)
@@ -212,7 +219,7 @@ class Release:
                 return _mended(operation, seen.drift)
         raise conflict(self._base)
 
-    def rescue(self, request: Request) -> Operation | None:
+    def rescue(self, request: RotationRequest) -> Operation | None:
         """Give every name its @champion back that has none in MLflow, or a quarantined one.
 
         An alias that was deleted by hand is put back where the ledger says, with the others of the
@@ -249,7 +256,9 @@ class Release:
         self._projector.write_mirror(seen.head)
         return True
 
-    def _commit(self, head: Head, request: Request, decision: Decision) -> Operation | None:
+    def _commit(
+        self, head: LedgerHead, request: RotationRequest, decision: Decision
+    ) -> Operation | None:
         """Decide it in the ledger, then write the aliases; None if somebody else was faster."""
         # Decided is decided: an account that could not carry it out is refused before.
         moving = [n for n, place in decision.after.items() if place != decision.before.get(n)]
@@ -261,7 +270,9 @@ class Release:
         self._projector.project(head)
         return operation_of(head.records[0])
 
-    def _nothing_to_mend(self, record: Record, finished: Record | None) -> Operation:
+    def _nothing_to_mend(
+        self, record: OperationRecord, finished: OperationRecord | None
+    ) -> Operation:
         message = f"The aliases of {self._base} are as the ledger says: nothing was to mend"
         if finished:
             message += f"; operation {finished.seq} was interrupted and is finished now"
@@ -286,7 +297,7 @@ class Release:
                     version=found.expected,
                 ) from error
 
-    def _is_mirrored(self, seen: Inspection) -> bool:
+    def _is_mirrored(self, seen: ReleaseSnapshot) -> bool:
         base = seen.models.get(self._base.public)
         return base is None or base.tags.get(HEAD_TAG) == self._projector.mirror_of(seen.head)
 
@@ -302,8 +313,8 @@ def _in_words(drift: tuple[Drift, ...]) -> str:
     return "; ".join(str(found) for found in drift)
 
 
-def _record(request: Request, decision: Decision, seq: int = 0) -> Record:
-    return Record(
+def _record(request: RotationRequest, decision: Decision, seq: int = 0) -> OperationRecord:
+    return OperationRecord(
         seq=seq,
         kind=decision.kind,
         name=decision.name,

@@ -5,7 +5,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Kind, ModelAlias, Move, Record, ReleaseState
+from guardianflow.registry.release_state import (
+    ModelAlias,
+    Move,
+    OperationKind,
+    OperationRecord,
+    ReleaseState,
+)
 from guardianflow.registry.rotation.remarks import remarks
 
 
@@ -52,7 +58,7 @@ class Plan:
         return asdict(self)
 
 
-def operation_of(record: Record, remark: str = "") -> Operation:
+def operation_of(record: OperationRecord, remark: str = "") -> Operation:
     """An operation of the ledger in words; the remark says why it is shown again."""
     moves: list[Move] = []
     for name, place in sorted(record.after.items()):
@@ -81,13 +87,13 @@ def operation_of(record: Record, remark: str = "") -> Operation:
     )
 
 
-def _message(record: Record, remark: str) -> str:
+def _message(record: OperationRecord, remark: str) -> str:
     verb = {
-        Kind.PROMOTE: "Promoted",
-        Kind.ROLLBACK: "Rolled back",
-        Kind.ADOPT: "Adopted from MLflow",
-        Kind.REPAIR: "Put back the aliases of",
-        Kind.OTHER: "Moved by a newer guardianflow:",
+        OperationKind.PROMOTE: "Promoted",
+        OperationKind.ROLLBACK: "Rolled back",
+        OperationKind.ADOPT: "Adopted from MLflow",
+        OperationKind.REPAIR: "Put back the aliases of",
+        OperationKind.OTHER: "Moved by a newer guardianflow:",
     }[record.kind]
     moved = record.moved()
     parts = [
@@ -98,7 +104,7 @@ def _message(record: Record, remark: str) -> str:
     return f"{text}; it {remark}." if remark else f"{text}."
 
 
-def nothing_to_do(record: Record) -> Operation:
+def nothing_to_do(record: OperationRecord) -> Operation:
     """The answer to a request that found everything as it asked for."""
     operation = operation_of(record)
     return replace(

@@ -22,9 +22,9 @@ from guardianflow.mlflow_store.registered_models import (
     read_release_models,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.log import Head, Ledger
+from guardianflow.registry.ledger.log import Ledger, LedgerHead
 from guardianflow.registry.ledger.mirror import HEAD_TAG, encode_mirror
-from guardianflow.registry.release_state import Aliases, Kind, ModelAlias, Record
+from guardianflow.registry.release_state import Aliases, ModelAlias, OperationKind, OperationRecord
 from guardianflow.registry.rotation.aliases import write_candidates, write_production
 from guardianflow.registry.rotation.rules import projected
 
@@ -38,7 +38,7 @@ class Projector:
         self._base = base
         self._ledger = ledger
 
-    def project(self, head: Head) -> None:
+    def project(self, head: LedgerHead) -> None:
         """Bring everything where the newest operation wants it.
 
         Raises:
@@ -49,7 +49,7 @@ class Projector:
         record = head.record
         if record is None:
             return
-        mirrored: Head | None = None
+        mirrored: LedgerHead | None = None
         try:
             # Its aliases matter more, also where there is no base model, or this account may move
             # those of a variant alone: what was refused here is told when they are written.
@@ -77,7 +77,7 @@ class Projector:
                 seq=record.seq,
             )
 
-    def write_mirror(self, head: Head) -> None:
+    def write_mirror(self, head: LedgerHead) -> None:
         """Say on the base model what the newest operation made of the release."""
         tag = RegisteredModelTag(HEAD_TAG, self.mirror_of(head))
         with border(f"mirror operation {head.seq} of {self._base}"):
@@ -85,11 +85,13 @@ class Projector:
                 lambda: self._store.set_registered_model_tag(self._base.registered, tag)
             )
 
-    def mirror_of(self, head: Head) -> str:
+    def mirror_of(self, head: LedgerHead) -> str:
         """What the mirror is to say."""
         return encode_mirror(self._base, head.seq, head.digest, head.state)
 
-    def _write_aliases(self, head: Head, record: Record) -> tuple[Head, Record, list[str]]:
+    def _write_aliases(
+        self, head: LedgerHead, record: OperationRecord
+    ) -> tuple[LedgerHead, OperationRecord, list[str]]:
         """Write the aliases; whose operation they are, and the names that lack their version."""
         while True:
             wanted, present = self._wanted(record)
@@ -103,22 +105,24 @@ class Projector:
             # Somebody went on while we wrote: what we wrote may be stale, theirs counts.
             head, record = newest, newest.record
 
-    def _wanted(self, record: Record) -> tuple[dict[str, Aliases], dict[str, Mapping[str, int]]]:
+    def _wanted(
+        self, record: OperationRecord
+    ) -> tuple[dict[str, Aliases], dict[str, Mapping[str, int]]]:
         """What the aliases are to name after an operation, and what they name now."""
         models = read_release_models(self._client, self._base)
         aliases = {name: model.aliases for name, model in models.items()}
         candidates = {name: now.get(ModelAlias.CANDIDATE) for name, now in aliases.items()}
         return projected(record.kind, record.before, record.after, candidates), aliases
 
-    def _tag_versions(self, record: Record) -> None:
+    def _tag_versions(self, record: OperationRecord) -> None:
         """Say on the versions what happened to them: for people, and as a cross-check."""
-        left = ROLLED_BACK if record.kind is Kind.ROLLBACK else "former"
+        left = ROLLED_BACK if record.kind is OperationKind.ROLLBACK else "former"
         for public, (before, after) in sorted(record.moved().items()):
             name = ModelName.parse(public)
             self._tag(name, after, STATUS_TAG, "champion")
             if before is not None:
                 self._tag(name, before, STATUS_TAG, left)
-                if record.kind is Kind.ROLLBACK:
+                if record.kind is OperationKind.ROLLBACK:
                     self._tag(name, before, REASON_TAG, record.reason or "rolled back")
 
     def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:

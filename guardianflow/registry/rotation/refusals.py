@@ -10,10 +10,10 @@ from guardianflow.errors import (
     VersionQuarantined,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Record, Situation
+from guardianflow.registry.release_state import OperationRecord, RuleInputs
 
 
-def no_candidate(situation: Situation, name: str) -> NoCandidate:
+def no_candidate(situation: RuleInputs, name: str) -> NoCandidate:
     """Nothing was named and nothing waits; says where something does."""
     place = situation.state.get(name)
     waiting = [other for other in sorted(situation.candidates) if situation.pending(other)]
@@ -45,7 +45,7 @@ def quarantined(name: str, version: int) -> VersionQuarantined:
     )
 
 
-def on_hold(name: str, hold: Record) -> ReleaseOnHold:
+def on_hold(name: str, hold: OperationRecord) -> ReleaseOnHold:
     """A promotion came while the release is on hold."""
     return ReleaseOnHold(
         f"The release of {ModelName.parse(name).base} is on hold: an automation rolled it back at "
@@ -107,7 +107,7 @@ def rollback_held(name: str, champion: int) -> RollbackHeld:
 
 
 def source_not_champion(
-    situation: Situation, name: str, version: int, source: int | None
+    situation: RuleInputs, name: str, version: int, source: int | None
 ) -> SourceNotChampion:
     """A variant whose source is not, and will not become, the base in production."""
     base = situation.base

@@ -27,11 +27,17 @@ from guardianflow.mlflow_store.registered_models import (
     read_versions,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.log import Head, Ledger
+from guardianflow.registry.ledger.log import Ledger, LedgerHead
 from guardianflow.registry.ledger.mirror import HEAD_TAG, read_mirror
-from guardianflow.registry.release_state import Decision, Drift, Kind, ModelAlias, Situation
+from guardianflow.registry.release_state import (
+    Decision,
+    Drift,
+    ModelAlias,
+    OperationKind,
+    RuleInputs,
+)
 from guardianflow.registry.rotation.outcome import champion_of
-from guardianflow.registry.rotation.request import Request
+from guardianflow.registry.rotation.request import RotationRequest
 from guardianflow.registry.rotation.rules import Past, find_drift, unguarded
 
 ATTEMPTS = 6
@@ -39,14 +45,14 @@ ATTEMPTS = 6
 # Another writer may be about to finish: what looks like drift for less than this is none.
 _DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
 
-Rule = Callable[[Situation, Past], Decision]
+Rule = Callable[[RuleInputs, Past], Decision]
 
 
 @dataclass(frozen=True)
-class Inspection:
+class ReleaseSnapshot:
     """One release as it is in MLflow: its newest operation, its models, and what differs."""
 
-    head: Head
+    head: LedgerHead
     models: Mapping[str, ModelSummary]
     drift: tuple[Drift, ...]
     """Empty while an operation is interrupted: what its aliases are to be is known."""
@@ -57,7 +63,7 @@ class Inspection:
         return {name: model.aliases for name, model in self.models.items()}
 
 
-class Observer:
+class ReleaseReader:
     """Looks at one release; what it read about a version it keeps, versions do not change."""
 
     def __init__(self, client: MlflowClient, base: ModelName, ledger: Ledger) -> None:
@@ -67,7 +73,7 @@ class Observer:
         self._versions: dict[tuple[str, int], RegisteredModelInfo] = {}
         self._gone: set[tuple[str, int]] = set()
 
-    def inspect(self, *, trusting_ledger: bool = False) -> Inspection:
+    def inspect(self, *, trusting_ledger: bool = False) -> ReleaseSnapshot:
         """The head and the aliases that belong together.
 
         Args:
@@ -82,17 +88,17 @@ class Observer:
             models = read_release_models(self._client, self._base)
             if self._fits(head, models):
                 # Who commits from now on takes the number that our own commit would need.
-                return Inspection(head, models, ())
+                return ReleaseSnapshot(head, models, ())
             again = self._ledger.read()
             if again.seq == head.seq and again.interrupted == head.interrupted:
                 if not trusting_ledger:
                     self._check_tail(again, models)
                 drift = () if again.interrupted else find_drift(again.state, _aliases(models))
-                return Inspection(again, models, drift)
+                return ReleaseSnapshot(again, models, drift)
             head = again
         raise conflict(self._base)
 
-    def _fits(self, head: Head, models: Mapping[str, ModelSummary]) -> bool:
+    def _fits(self, head: LedgerHead, models: Mapping[str, ModelSummary]) -> bool:
         """Whether nothing suggests that an operation came between reading one and the other."""
         base = models.get(self._base.public)
         mirror = read_mirror(base) if base else None
@@ -102,7 +108,7 @@ class Observer:
             and (mirror is None or (mirror.seq, mirror.digest) == (head.seq, head.digest))
         )
 
-    def check_drift(self, seen: Inspection, request: Request) -> None:
+    def check_drift(self, seen: ReleaseSnapshot, request: RotationRequest) -> None:
         """Refuse to build on aliases that somebody moved by hand.
 
         A rollback goes on where aliases are only missing: an emergency does not wait for a repair.
@@ -110,7 +116,9 @@ class Observer:
         Raises:
             AliasDrift: An alias is not where the last operation put it.
         """
-        if request.kind is Kind.ROLLBACK and all(found.actual is None for found in seen.drift):
+        if request.kind is OperationKind.ROLLBACK and all(
+            found.actual is None for found in seen.drift
+        ):
             for found in seen.drift:
                 self.look_for(found.name, found.expected)
             return
@@ -128,7 +136,7 @@ class Observer:
                 drift=[asdict(found) for found in seen.drift],
             )
 
-    def decide(self, seen: Inspection, request: Request, rule: Rule) -> Decision:
+    def decide(self, seen: ReleaseSnapshot, request: RotationRequest, rule: Rule) -> Decision:
         """What the rule says; a way back never leads to a version that was deleted in MLflow.
 
         The versions that a rollback moves are looked for, and it is decided again with what they
@@ -136,7 +144,7 @@ class Observer:
         """
         while True:
             decision = rule(self.situation(seen, request), lambda: self._ledger.past(seen.head))
-            if decision.kind is not Kind.ROLLBACK:
+            if decision.kind is not OperationKind.ROLLBACK:
                 return decision
             known = len(self._gone) + len(self._versions)
             for name, (_, version) in decision.moved().items():
@@ -144,17 +152,18 @@ class Observer:
             if len(self._gone) + len(self._versions) == known:
                 return decision
 
-    def situation(self, seen: Inspection, request: Request) -> Situation:
+    def situation(self, seen: ReleaseSnapshot, request: RotationRequest) -> RuleInputs:
         """What the rules look at; only versions that could move are asked for."""
         wanted = {
             (name, present[alias])
             for name, present in seen.aliases.items()
             for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION)
-            if alias in present and (alias is ModelAlias.CANDIDATE or request.kind is Kind.ADOPT)
+            if alias in present
+            and (alias is ModelAlias.CANDIDATE or request.kind is OperationKind.ADOPT)
         }
         if request.version is not None:
             wanted.add((request.name.public, request.version))
-        planned = request.kind is Kind.PROMOTE and request.expected_moves is None
+        planned = request.kind is OperationKind.PROMOTE and request.expected_moves is None
         if planned and request.name == self._base and request.version is not None:
             # Asked for by its number: its twins need not be what waits.
             self._read_variants(seen)
@@ -162,11 +171,11 @@ class Observer:
         sources = {key: info.source_version for key, info in self._versions.items()} | {
             (name, version): self.version(name, version).source_version
             for name, version in wanted
-            if request.kind in (Kind.PROMOTE, Kind.ADOPT)
+            if request.kind in (OperationKind.PROMOTE, OperationKind.ADOPT)
             and ModelName.parse(name).is_variant
-            and (request.kind is Kind.ADOPT or champion_of(state, name) != version)
+            and (request.kind is OperationKind.ADOPT or champion_of(state, name) != version)
         }
-        return Situation(
+        return RuleInputs(
             self._base.public,
             state,
             seen.aliases,
@@ -175,7 +184,7 @@ class Observer:
             now=datetime.now(UTC),
         )
 
-    def _read_variants(self, seen: Inspection) -> None:
+    def _read_variants(self, seen: ReleaseSnapshot) -> None:
         """Read all versions of the variants, for what was made from an older base."""
         for variant in (ModelName.parse(name) for name in seen.models):
             if variant.is_variant:
@@ -209,11 +218,11 @@ class Observer:
             self._versions[name, version] = info
         return self._versions[name, version]
 
-    def unguarded(self, seen: Inspection, request: Request) -> tuple[str, ...]:
+    def unguarded(self, seen: ReleaseSnapshot, request: RotationRequest) -> tuple[str, ...]:
         """The names that have no @champion in MLflow, or one that was rolled back before."""
         return unguarded(self.situation(seen, request), lambda: self._ledger.past(seen.head))
 
-    def look_for_retired(self, seen: Inspection) -> None:
+    def look_for_retired(self, seen: ReleaseSnapshot) -> None:
         """Remember the names whose whole registered model is gone."""
         for name in seen.head.state.keys() - seen.models.keys():
             self.look_for(name, seen.head.state[name].champion)
@@ -247,7 +256,7 @@ class Observer:
                 )
             verify_version(self._client, info)
 
-    def _check_tail(self, head: Head, models: Mapping[str, ModelSummary]) -> None:
+    def _check_tail(self, head: LedgerHead, models: Mapping[str, ModelSummary]) -> None:
         """Compare the ledger with its mirror: a cut tail or a changed newest entry shows here."""
         base = models.get(self._base.public)
         mirror = read_mirror(base) if base else None

@@ -11,16 +11,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from guardianflow.mlflow_store.registered_models import ModelSummary
-from guardianflow.registry.release_state import ModelAlias, Record
+from guardianflow.registry.release_state import ModelAlias, OperationRecord
 from guardianflow.registry.rotation.outcome import Plan, champion_of
-from guardianflow.registry.rotation.request import UNSET, Request
+from guardianflow.registry.rotation.request import UNSET, RotationRequest
 from guardianflow.registry.rotation.rules import projected
 
 REPEATED_WITHIN = timedelta(minutes=15)
 """How long the same request of the same actor may be one whose answer was lost."""
 
 
-def when_finished(record: Record, models: Mapping[str, ModelSummary]) -> dict[str, ModelSummary]:
+def when_finished(
+    record: OperationRecord, models: Mapping[str, ModelSummary]
+) -> dict[str, ModelSummary]:
     """The models as they will be when an interrupted operation is finished."""
     candidates = {n: m.aliases.get(ModelAlias.CANDIDATE) for n, m in models.items()}
     wanted = projected(record.kind, record.before, record.after, candidates)
@@ -32,7 +34,7 @@ def when_finished(record: Record, models: Mapping[str, ModelSummary]) -> dict[st
     return after
 
 
-def answered(record: Record, request: Request, warnings: Sequence[str]) -> Plan:
+def answered(record: OperationRecord, request: RotationRequest, warnings: Sequence[str]) -> Plan:
     """The plan of a request that asks for what an interrupted operation did: nothing is left.
 
     Its champion is that of before, so that whoever goes on all the same is refused.
@@ -48,7 +50,7 @@ def answered(record: Record, request: Request, warnings: Sequence[str]) -> Plan:
     )
 
 
-def answers(record: Record, request: Request) -> bool:
+def answers(record: OperationRecord, request: RotationRequest) -> bool:
     """Whether an interrupted operation is what the same request, made again, asks for."""
     if record.kind is not request.kind or record.name != request.name.public:
         return False
@@ -60,7 +62,7 @@ def answers(record: Record, request: Request) -> bool:
     return request.version in (None, champion_of(record.after, record.name))
 
 
-def may_repeat(record: Record | None, request: Request, now: datetime) -> bool:
+def may_repeat(record: OperationRecord | None, request: RotationRequest, now: datetime) -> bool:
     """Whether a request may be the newest operation again, whose answer its actor never saw.
 
     Somebody else, the reconcile flow for one, may have finished it meanwhile: nothing is

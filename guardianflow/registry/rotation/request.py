@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import Kind
+from guardianflow.registry.release_state import OperationKind
 from guardianflow.wording.printable import printable
 
 _MAX_TEXT = 1000
@@ -26,10 +26,10 @@ ChampionMoves: TypeAlias = Mapping[str, tuple[int | None, int | None]]
 
 
 @dataclass(frozen=True)
-class Request:
+class RotationRequest:
     """Who asks for what; the token makes it happen once."""
 
-    kind: Kind
+    kind: OperationKind
     name: ModelName
     version: int | None = None
     actor: str = ""

@@ -22,13 +22,13 @@ from guardianflow.registry.release_state import (
     Aliases,
     Decision,
     Drift,
-    Kind,
     ModelAlias,
     Move,
-    Place,
-    Record,
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
     ReleaseState,
-    Situation,
+    RuleInputs,
 )
 from guardianflow.registry.rotation.refusals import (
     champion_gone,
@@ -47,12 +47,12 @@ from guardianflow.registry.rotation.remarks import remarks
 HOLD = timedelta(days=1)
 """How long nothing is promoted by the way after an automation rolled back."""
 
-Past = Callable[[], Iterable[Record]]
+Past = Callable[[], Iterable[OperationRecord]]
 """Gives the records of a release, newest first; called only where they are needed."""
 
 
-def promote(
-    situation: Situation,
+def plan_promotion(
+    situation: RuleInputs,
     past: Past,
     name: str,
     version: int | None = None,
@@ -86,7 +86,7 @@ def promote(
         raise no_candidate(situation, name)
     place = situation.state.get(name)
     if place is not None and place.champion == version:
-        return Decision(Kind.PROMOTE, name, situation.state, situation.state)
+        return Decision(OperationKind.PROMOTE, name, situation.state, situation.state)
     wanted = _wanted(situation, name, version)
     for moving, number in list(wanted.items()):
         if force or not is_quarantined(situation.state, past, moving, number):
@@ -99,16 +99,16 @@ def promote(
     after = dict(situation.state)
     for moving, number in wanted.items():
         former = situation.state.get(moving)
-        after[moving] = Place(
+        after[moving] = ProductionEntry(
             champion=number,
             rollback=former.champion if former else None,
             newest=max(number, former.newest if former else 0),
             source=situation.sources.get((moving, number)),
         )
-    return _decision(situation, Kind.PROMOTE, name, after)
+    return _decision(situation, OperationKind.PROMOTE, name, after)
 
 
-def _wanted(situation: Situation, name: str, version: int) -> dict[str, int]:
+def _wanted(situation: RuleInputs, name: str, version: int) -> dict[str, int]:
     """The versions that become champion together: the one asked for, and its twins."""
     base = situation.base
     if name == base:
@@ -122,7 +122,7 @@ def _wanted(situation: Situation, name: str, version: int) -> dict[str, int]:
     raise source_not_champion(situation, name, version, source)
 
 
-def _twins(situation: Situation, source: int) -> dict[str, int]:
+def _twins(situation: RuleInputs, source: int) -> dict[str, int]:
     """The variants whose waiting candidate was made from exactly this version of the base."""
     twins: dict[str, int] = {}
     for name in sorted(situation.candidates):
@@ -133,8 +133,8 @@ def _twins(situation: Situation, source: int) -> dict[str, int]:
     return twins
 
 
-def roll_back(
-    situation: Situation,
+def plan_rollback(
+    situation: RuleInputs,
     past: Past,
     name: str,
     *,
@@ -182,10 +182,10 @@ def roll_back(
 
 
 def _rolled_back(
-    situation: Situation,
+    situation: RuleInputs,
     past: Past,
     name: str,
-    target: Mapping[str, Place],
+    target: Mapping[str, ProductionEntry],
 ) -> Decision:
     """The state after a rollback, with what the next rollback of every name would bring back."""
     before = situation.state
@@ -194,19 +194,19 @@ def _rolled_back(
         # What was adopted as a way back was never seen in production: MLflow knows its source.
         source = situation.sources.get((other, there.champion), there.source)
         after[other] = replace(before[other], champion=there.champion, source=source)
-    draft = Record(0, Kind.ROLLBACK, name, before, after, "", "", "", "")
+    draft = OperationRecord(0, OperationKind.ROLLBACK, name, before, after, "", "", "", "")
     for other, place in after.items():
         older = _target(_chain(draft, past), replace(situation, state=after), other, only=False)
-        after[other] = Place(
+        after[other] = ProductionEntry(
             champion=place.champion,
             rollback=older[other].champion if older else None,
             newest=place.newest,
             source=place.source,
         )
-    return _decision(situation, Kind.ROLLBACK, name, after)
+    return _decision(situation, OperationKind.ROLLBACK, name, after)
 
 
-def rescue(situation: Situation, past: Past) -> Decision:
+def rescue(situation: RuleInputs, past: Past) -> Decision:
     """Decide how a name gets its @champion back that has none in MLflow any more, or a bad one.
 
     Where its version still exists, the state stays and the aliases are put back. Where it was
@@ -220,11 +220,11 @@ def rescue(situation: Situation, past: Past) -> Decision:
     suspects = unguarded(situation, past)
     lost = [name for name in suspects if (name, state[name].champion) in situation.gone]
     if not lost:
-        return Decision(Kind.REPAIR, situation.base, state, state)
+        return Decision(OperationKind.REPAIR, situation.base, state, state)
     target = _target(past(), situation, lost[0], only=False)
     if target is not None and state.keys() <= target.keys():
         return _rolled_back(situation, past, lost[0], {name: target[name] for name in state})
-    places: dict[str, Place] = {}
+    places: dict[str, ProductionEntry] = {}
     for name in lost:
         former = _target(past(), situation, name, only=True)
         if former is None:
@@ -233,7 +233,7 @@ def rescue(situation: Situation, past: Past) -> Decision:
     return _rolled_back(situation, past, lost[0], places)
 
 
-def unguarded(situation: Situation, past: Past) -> tuple[str, ...]:
+def unguarded(situation: RuleInputs, past: Past) -> tuple[str, ...]:
     """The names whose @champion in MLflow is absent, or a version that was rolled back before.
 
     Whoever set it, a hand or a process that was stopped for too long: neither is what anybody
@@ -247,22 +247,22 @@ def unguarded(situation: Situation, past: Past) -> tuple[str, ...]:
     )
 
 
-def find_hold(past: Iterable[Record], now: datetime | None) -> Record | None:
+def find_hold(past: Iterable[OperationRecord], now: datetime | None) -> OperationRecord | None:
     """The rollback by an automation that holds a release now, or None.
 
     Whatever a person did after it ends the hold; what is put back by itself does not.
     """
     for record in past:
-        if record.kind is Kind.REPAIR and record.automatic:
+        if record.kind is OperationKind.REPAIR and record.automatic:
             continue
-        if record.kind is not Kind.ROLLBACK or not record.automatic:
+        if record.kind is not OperationKind.ROLLBACK or not record.automatic:
             return None
         over = now is not None and now - datetime.fromisoformat(record.time) >= HOLD
         return None if over else record
     return None
 
 
-def adopt(situation: Situation, past: Past) -> Decision:
+def adopt(situation: RuleInputs, past: Past) -> Decision:
     """Decide what the state becomes when MLflow's aliases, moved by hand, are taken as right.
 
     What @rollback names then is where a rollback goes, unless that version is quarantined.
@@ -271,7 +271,7 @@ def adopt(situation: Situation, past: Past) -> Decision:
         AliasDrift: A name lost its champion; production is never left empty.
     """
     aliases = situation.aliases
-    after: dict[str, Place] = {}
+    after: dict[str, ProductionEntry] = {}
     for name in sorted(aliases.keys() | situation.state.keys()):
         champion = aliases.get(name, {}).get(ModelAlias.CHAMPION)
         former = situation.state.get(name)
@@ -284,17 +284,20 @@ def adopt(situation: Situation, past: Past) -> Decision:
         rollback = aliases[name].get(ModelAlias.ROLLBACK)
         if rollback is not None and is_quarantined(situation.state, past, name, rollback):
             rollback = None
-        after[name] = Place(
+        after[name] = ProductionEntry(
             champion=champion,
             rollback=None if rollback == champion else rollback,
             newest=max(champion, rollback or 0, former.newest if former else 0),
             source=situation.sources.get((name, champion)),
         )
-    return _decision(situation, Kind.ADOPT, situation.base, after)
+    return _decision(situation, OperationKind.ADOPT, situation.base, after)
 
 
 def projected(
-    kind: Kind, before: ReleaseState, after: ReleaseState, candidates: Mapping[str, int | None]
+    kind: OperationKind,
+    before: ReleaseState,
+    after: ReleaseState,
+    candidates: Mapping[str, int | None],
 ) -> dict[str, Aliases]:
     """What the aliases are to be after an operation, whatever half of it is written already.
 
@@ -303,14 +306,18 @@ def projected(
     @rollback away where it was set by hand on a name that has no place in the state.
     """
     wanted: dict[str, Aliases] = {}
-    if kind is Kind.REPAIR:
+    if kind is OperationKind.REPAIR:
         wanted = {n: Aliases(candidate=candidates[n]) for n in candidates.keys() - after.keys()}
     for name, place in after.items():
         candidate = candidates.get(name)
         former = before.get(name)
         if candidate in (place.champion, former.champion if former else None):
             candidate = None
-        if kind is Kind.ROLLBACK and former is not None and former.champion != place.champion:
+        if (
+            kind is OperationKind.ROLLBACK
+            and former is not None
+            and former.champion != place.champion
+        ):
             candidate = max(candidate or 0, former.champion)
         wanted[name] = Aliases(place.champion, place.rollback, candidate)
     return wanted
@@ -354,24 +361,24 @@ def is_quarantined(state: ReleaseState, past: Past, name: str, version: int) -> 
         before, after = record.moved().get(name, (None, None))
         if after == version:
             return False
-        if before == version and record.kind is Kind.ROLLBACK:
+        if before == version and record.kind is OperationKind.ROLLBACK:
             return True
     return False
 
 
-def all_quarantined(past: Iterable[Record]) -> set[tuple[str, int]]:
+def all_quarantined(past: Iterable[OperationRecord]) -> set[tuple[str, int]]:
     """Every name and version that was rolled back and never put into production again."""
     said: dict[tuple[str, int], bool] = {}
     for record in past:
         for name, (before, after) in record.moved().items():
             said.setdefault((name, after), False)
-            if before is not None and record.kind is Kind.ROLLBACK:
+            if before is not None and record.kind is OperationKind.ROLLBACK:
                 said.setdefault((name, before), True)
     return {key for key, bad in said.items() if bad}
 
 
 def _target(
-    past: Iterable[Record], situation: Situation, name: str, *, only: bool
+    past: Iterable[OperationRecord], situation: RuleInputs, name: str, *, only: bool
 ) -> ReleaseState | None:
     """The last good state in which `name` had another champion, or None."""
     champion = situation.state[name].champion
@@ -386,7 +393,7 @@ def _target(
     return None
 
 
-def _former_states(past: Iterable[Record]) -> Iterator[tuple[ReleaseState, set[str]]]:
+def _former_states(past: Iterable[OperationRecord]) -> Iterator[tuple[ReleaseState, set[str]]]:
     """The states before each record, newest first, with the names whose version is unfit.
 
     Unfit is what is quarantined, and what a person took out of production by hand without leaving
@@ -397,10 +404,12 @@ def _former_states(past: Iterable[Record]) -> Iterator[tuple[ReleaseState, set[s
     for record in past:
         for name, (before, after) in record.moved().items():
             bad.setdefault((name, after), False)
-            left_by_hand = record.kind is Kind.ADOPT and record.after[name].rollback != before
-            if before is not None and (record.kind is Kind.ROLLBACK or left_by_hand):
+            left_by_hand = (
+                record.kind is OperationKind.ADOPT and record.after[name].rollback != before
+            )
+            if before is not None and (record.kind is OperationKind.ROLLBACK or left_by_hand):
                 bad.setdefault((name, before), True)
-        declared = (_way_back(record.after),) if record.kind is Kind.ADOPT else ()
+        declared = (_way_back(record.after),) if record.kind is OperationKind.ADOPT else ()
         for former in (*declared, record.before):
             yield former, {n for n, place in former.items() if bad.get((n, place.champion))}
 
@@ -415,20 +424,22 @@ def _way_back(state: ReleaseState) -> ReleaseState:
     }
 
 
-def _restored(past: Iterable[Record], name: str) -> bool:
+def _restored(past: Iterable[OperationRecord], name: str) -> bool:
     """Whether the champion of a name came to its place by a rollback."""
     for record in past:
         if name in record.moved():
-            return record.kind is Kind.ROLLBACK
+            return record.kind is OperationKind.ROLLBACK
     return False
 
 
-def _chain(first: Record, past: Past) -> Iterator[Record]:
+def _chain(first: OperationRecord, past: Past) -> Iterator[OperationRecord]:
     yield first
     yield from past()
 
 
-def _decision(situation: Situation, kind: Kind, name: str, after: ReleaseState) -> Decision:
+def _decision(
+    situation: RuleInputs, kind: OperationKind, name: str, after: ReleaseState
+) -> Decision:
     before = situation.state
     wanted = projected(kind, before, after, situation.candidates)
     moves: list[Move] = []
@@ -443,14 +454,14 @@ def _decision(situation: Situation, kind: Kind, name: str, after: ReleaseState) 
             if now.get(alias) != aliases.get(alias):
                 moves.append(Move(moving, alias, now.get(alias), aliases.get(alias)))
     twins: dict[str, int | None] = {}
-    if kind is Kind.PROMOTE and name == situation.base:
+    if kind is OperationKind.PROMOTE and name == situation.base:
         # Who moves a base wants to know what becomes of every variant.
         others = situation.aliases.keys() - {situation.base}
         twins = {other: _newest_twin(situation, other, after[name].champion) for other in others}
     return Decision(kind, name, before, after, remarks(situation.base, after, twins), tuple(moves))
 
 
-def _newest_twin(situation: Situation, name: str, source: int) -> int | None:
+def _newest_twin(situation: RuleInputs, name: str, source: int) -> int | None:
     """The newest version of a variant that was made from this version of the base, if known."""
     made = [v for (n, v), known in situation.sources.items() if (n, known) == (name, source)]
     return max(made, default=None)

@@ -25,8 +25,8 @@ from guardianflow.machine.disk import write_whole
 from guardianflow.machine.servers import home, private_home
 from guardianflow.vision.data.decoding import Oddity
 from guardianflow.vision.data.examination import ImageFacts, LabelFacts, Stamp
-from guardianflow.vision.data.findings import Finding
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding
+from guardianflow.vision.data.rules import FaultCode
 
 _SETTLED_NS = 2 * 10**9
 
@@ -84,7 +84,7 @@ class Cache:
             sha256,
             objects,
             tuple(map(tuple, rows)),
-            tuple(Finding.model_validate(finding) for finding in findings),
+            tuple(DataFinding.model_validate(finding) for finding in findings),
         )
 
     def keep_labels(self, path: str, stamp: Stamp, facts: LabelFacts) -> None:
@@ -169,6 +169,6 @@ def _unpack_image(sha256: str, packed: list[Any]) -> ImageFacts:
         (width, height),
         picture_hash,
         grey,
-        tuple(Oddity(Code(code), *words) for code, *words in oddities),
-        (Code(fault[0]), *fault[1:]) if fault else None,
+        tuple(Oddity(FaultCode(code), *words) for code, *words in oddities),
+        (FaultCode(fault[0]), *fault[1:]) if fault else None,
     )

@@ -32,10 +32,10 @@ from guardianflow.vision.data.examination import (
     examine_image,
     examine_labels,
 )
-from guardianflow.vision.data.findings import Fault, Finding, readable, short, typed
+from guardianflow.vision.data.findings import DataFinding, Fault, readable, shortened, typed
 from guardianflow.vision.data.listing import Listing, label_places, list_images
 from guardianflow.vision.data.neighbours import compare_images, compare_labels
-from guardianflow.vision.data.rules import MIXED, Code, Severity
+from guardianflow.vision.data.rules import MIXED, FaultCode, FaultSeverity
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.data.texts import MAX_TEXT_BYTES
 from guardianflow.vision.data.wanted_classes import WantedClasses
@@ -62,7 +62,7 @@ class Checked:
     classes: tuple[str, ...]
     splits: Mapping[str, tuple[Sample, ...]]
     images: Mapping[str, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
 
 
 def check_dataset(
@@ -72,7 +72,7 @@ def check_dataset(
     mapping: Mapping[str, str] | None = None,
     base: Path | None = None,
     needs: Sequence[str] = (),
-    tolerated: Collection[Code] = (),
+    tolerated: Collection[FaultCode] = (),
     frozen: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     workers: int | None = None,
@@ -92,7 +92,7 @@ def check_dataset(
         on_progress: Told how many images were looked at.
         workers: How many threads look at images; None takes one per core.
     """
-    findings: list[Finding] = []
+    findings: list[DataFinding] = []
     place = place.absolute()
     description = read_description(place, findings, base)
     if description is None:
@@ -139,7 +139,7 @@ class _Splitting:
 class _Check:
     description: Description
     known: WantedClasses
-    findings: list[Finding]
+    findings: list[DataFinding]
     cache: Cache
     root: str = field(init=False)
 
@@ -193,7 +193,7 @@ class _Check:
 
     def _examine(self, image: str, places: tuple[str, ...]) -> Looked:
         """Read an image and its labels; runs in a thread, so it changes nothing of this object."""
-        faults: list[Finding] = []
+        faults: list[DataFinding] = []
         stamps = stamp(image), stamp(label := _existing(places))
         facts = labels = None
         try:
@@ -209,7 +209,7 @@ class _Check:
             content = read_content(label, MAX_TEXT_BYTES)
             labels = examine_labels(label, content, len(self.description.classes))
         except Fault as fault:
-            place = image if fault.code is Code.LABEL_MISSING else label
+            place = image if fault.code is FaultCode.LABEL_MISSING else label
             faults.append(fault.at(place, image=image))
         return Looked(image, label, facts, labels, tuple(faults), stamps)
 
@@ -248,7 +248,7 @@ class _Check:
         if count := int((thin < _TINY_BOX_PX).sum()):
             what = f"{count} boxes are thinner than {_TINY_BOX_PX:g} pixels, one {thin.min():.2f}"
             remedy = "Look whether they are objects; no detector finds them."
-            fault = Fault(Code.BOX_TINY, what, remedy, value=f"{thin.min():.2f}")
+            fault = Fault(FaultCode.BOX_TINY, what, remedy, value=f"{thin.min():.2f}")
             finding = fault.at(one.label, split=split, image=one.image, count=count)
             self.findings.append(finding)
 
@@ -266,13 +266,15 @@ def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
     )
 
 
-def _for_this_use(finding: Finding, tolerated: Collection[Code], split: _Splitting) -> Finding:
+def _for_this_use(
+    finding: DataFinding, tolerated: Collection[FaultCode], split: _Splitting
+) -> DataFinding:
     """A finding as grave as it is here, with the command that brings one picture into one split."""
     if finding.code in MIXED:
         remedy = f"{split.command} brings them into one split: {split.use}. {finding.remedy}"
         finding = finding.model_copy(update={"remedy": remedy})
     if finding.code in tolerated:
-        finding = finding.model_copy(update={"severity": Severity.WARNING})
+        finding = finding.model_copy(update={"severity": FaultSeverity.WARNING})
     return finding
 
 
@@ -286,7 +288,7 @@ def _is_there(path: str) -> bool:
 
 def _no_label(label: str) -> Fault:
     return Fault(
-        Code.LABEL_MISSING,
+        FaultCode.LABEL_MISSING,
         f"has no label file {readable(label)}",
         "Label the image; if there is nothing to find in it, make the file empty.",
     )
@@ -294,12 +296,12 @@ def _no_label(label: str) -> Fault:
 
 def _unnamed(
     description: Description, needs: Sequence[str], splitting: _Splitting
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """The splits that are needed and not named; where none is named, that was said already."""
     missing = [split for split in needs if split not in description.sources]
     for split in missing if description.sources else ():
         fault = Fault(
-            Code.SPLIT_UNNAMED,
+            FaultCode.SPLIT_UNNAMED,
             f"names no images for {split}, which is needed ({', '.join(needs)})",
             f"Name a folder of images that is kept for {split}, or let {splitting.command} choose "
             f"them: {splitting.use}.",
@@ -312,7 +314,7 @@ def _judge_classes(
     description: Description,
     names: Sequence[str],
     splits: Mapping[str, Sequence[Sample]],
-    findings: list[Finding],
+    findings: list[DataFinding],
 ) -> None:
     """Warn of classes that nobody can learn or measure here."""
     for split, samples in splits.items():
@@ -321,13 +323,13 @@ def _judge_classes(
         counts = Counter(int(index) for sample in samples for index in sample.classes)
         for index, name in enumerate(names if samples else ()):
             if not counts[index]:
-                what = f"{split}: class {short(name)!r} has no box"
+                what = f"{split}: class {shortened(name)!r} has no box"
                 remedy = "Label some, or take the class out; it may be a synonym of another one."
-                fault = Fault(Code.CLASS_UNSEEN, what, remedy, value=name)
+                fault = Fault(FaultCode.CLASS_UNSEEN, what, remedy, value=name)
             elif split == "train" and counts[index] < _FEW_BOXES:
-                what = f"train: class {short(name)!r} has {counts[index]} boxes alone"
+                what = f"train: class {shortened(name)!r} has {counts[index]} boxes alone"
                 remedy = "Label more of it; nothing is learned from so few."
-                fault = Fault(Code.CLASS_RARE, what, remedy, value=name)
+                fault = Fault(FaultCode.CLASS_RARE, what, remedy, value=name)
             else:
                 continue
             findings.append(fault.at(description.file, split=split))

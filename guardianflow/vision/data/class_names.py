@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from guardianflow.names import class_key
-from guardianflow.vision.data.findings import Fault, quoted, short
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import Fault, quoted, shortened
+from guardianflow.vision.data.rules import FaultCode
 
 _MAX_CLASSES = 10_000
 
@@ -27,12 +27,12 @@ def read_names(names: object) -> tuple[str, ...]:
     if not isinstance(names, list) or not names:
         what = "names is missing or empty" if not names else f"names is {quoted(names)}"
         remedy = "List the class names in the order of their ids."
-        code = Code.NAMES_INVALID if names else Code.NAMES_MISSING
+        code = FaultCode.NAMES_INVALID if names else FaultCode.NAMES_MISSING
         raise Fault(code, what, remedy, value=names)
     listed = cast("list[object]", names)
     if len(listed) > _MAX_CLASSES:
         what = f"names has {len(listed)} entries, more than {_MAX_CLASSES}"
-        raise Fault(Code.NAMES_INVALID, what, "Name the classes alone.", value=len(listed))
+        raise Fault(FaultCode.NAMES_INVALID, what, "Name the classes alone.", value=len(listed))
     return tuple(_read_name(name) for name in listed)
 
 
@@ -45,8 +45,8 @@ def _numbered(keyed: dict[object, object]) -> list[object]:
             by_number[key] = name
     if sorted(by_number) != list(range(len(keyed))):
         raise Fault(
-            Code.NAMES_GAP,
-            f"the keys of names are {short(list(keyed))}, not 0 to {len(keyed) - 1} in order",
+            FaultCode.NAMES_GAP,
+            f"the keys of names are {shortened(list(keyed))}, not 0 to {len(keyed) - 1} in order",
             "Number the classes from 0 without a gap.",
             value=list(keyed),
         )
@@ -59,25 +59,25 @@ def _read_name(name: object) -> str:
     if isinstance(name, str) and name.strip():
         return name.strip()
     what = f"class name {quoted(name)} is no text"
-    raise Fault(Code.NAMES_INVALID, what, "Put it in quotes.", value=name)
+    raise Fault(FaultCode.NAMES_INVALID, what, "Put it in quotes.", value=name)
 
 
 def judge_names(classes: Sequence[str]) -> Iterator[Fault]:
     """Say what is odd about class names: twice, alike, or numbers."""
     for name, count in Counter(classes).items():
         if count > 1:
-            what = f"class {short(name)!r} is named twice"
-            yield Fault(Code.NAMES_TWICE, what, "Merge the two.", value=name)
+            what = f"class {shortened(name)!r} is named twice"
+            yield Fault(FaultCode.NAMES_TWICE, what, "Merge the two.", value=name)
     first: dict[str, str] = {}
     for name in dict.fromkeys(classes):
         if name.isdigit():
-            what = f"class name {short(name)!r} is a number"
+            what = f"class name {shortened(name)!r} is a number"
             remedy = "Call it by what it is: people read it in reports and on the screen."
-            yield Fault(Code.NAMES_NUMBER, what, remedy, value=name)
+            yield Fault(FaultCode.NAMES_NUMBER, what, remedy, value=name)
         key = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
         if first.setdefault(key, name) != name:
-            what = f"class {short(name)!r} looks like class {short(first[key])!r}"
-            yield Fault(Code.NAMES_ALIKE, what, "Merge the two if they are one.", value=name)
+            what = f"class {shortened(name)!r} looks like class {shortened(first[key])!r}"
+            yield Fault(FaultCode.NAMES_ALIKE, what, "Merge the two if they are one.", value=name)
 
 
 def judge_count(nc: object, classes: Sequence[str]) -> Fault | None:
@@ -87,7 +87,7 @@ def judge_count(nc: object, classes: Sequence[str]) -> Fault | None:
     if given is None or (not isinstance(given, bool) and given == len(classes)):
         return None
     return Fault(
-        Code.NC_DIFFERS,
+        FaultCode.NC_DIFFERS,
         f"nc is {quoted(nc)}, but names has {len(classes)} classes",
         "Make the two agree; nc may be left out.",
         value=nc,
@@ -110,7 +110,7 @@ class NoMatch(Exception):
         self.problem = problem
 
 
-def match_classes(
+def find_classes(
     names: Sequence[str], wanted: Sequence[str], mapping: Mapping[str, str]
 ) -> tuple[int, ...]:
     """Where each wanted class stands among names that others gave.

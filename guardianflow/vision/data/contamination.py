@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.stored import Stored
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, load_image
 from guardianflow.vision.data.examination import HASH_BITS, hash_picture
-from guardianflow.vision.data.findings import Fault, Finding, readable
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding, Fault, readable
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.sample import Sample
 
 MAX_DISTANCE = 40
@@ -145,7 +145,7 @@ def find_groups(samples: Sequence[Sample], *, near: bool = True) -> list[list[in
     return list(groups.values())
 
 
-def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[Finding]:
+def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[DataFinding]:
     """What a check says of an exporter's copies of one picture in two splits."""
     first: dict[str, tuple[str, Sample]] = {}
     for split, samples in groups.items():
@@ -156,7 +156,7 @@ def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[Finding]:
             other, twin = first.setdefault(origin, (split, sample))
             if other != split:
                 fault = Fault(
-                    Code.IMAGE_COPY_IN_TWO,
+                    FaultCode.IMAGE_COPY_IN_TWO,
                     f"this image of {split} and {readable(twin.image.name)} of {other} are copies "
                     f"of one picture, {readable(origin)}",
                     "Rename one where they show different pictures.",
@@ -202,12 +202,12 @@ def report_contamination(
     )
 
 
-def leak_findings(pairs: Sequence[DuplicatePair]) -> Iterator[Finding]:
+def leak_findings(pairs: Sequence[DuplicatePair]) -> Iterator[DataFinding]:
     """What a check says of images that are in an evaluation set."""
     for pair in pairs:
         exact = pair.likeness is Likeness.EXACT
         fault = Fault(
-            Code.EVALUATION_IMAGE if exact else Code.EVALUATION_NEARLY,
+            FaultCode.EVALUATION_IMAGE if exact else FaultCode.EVALUATION_NEARLY,
             f"this image of {pair.first_group} {'is' if exact else 'looks like one'} in the "
             f"{pair.second_group}: {readable(pair.second)}",
             "Take it out of what is learned from: the evaluation set is frozen.",
@@ -216,12 +216,12 @@ def leak_findings(pairs: Sequence[DuplicatePair]) -> Iterator[Finding]:
         yield fault.at(pair.first, split=pair.first_group, image=pair.first)
 
 
-def near_findings(pairs: Sequence[DuplicatePair]) -> Iterator[Finding]:
+def near_findings(pairs: Sequence[DuplicatePair]) -> Iterator[DataFinding]:
     """What a check says of near duplicates; the exact ones it finds by itself."""
     for pair in pairs:
         if pair.likeness is Likeness.NEAR:
             fault = Fault(
-                Code.IMAGE_NEARLY_TWICE,
+                FaultCode.IMAGE_NEARLY_TWICE,
                 f"this image of {pair.second_group} looks like one of {pair.first_group} "
                 f"({pair.distance} of {HASH_BITS} bits apart): {readable(pair.first)}",
                 "Frames of one moment belong in one split. Where a fixed camera sees the same "

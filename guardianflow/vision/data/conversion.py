@@ -23,17 +23,17 @@ from guardianflow.progress import Progress, Reporter
 from guardianflow.vision.data.checker import Checked, check_dataset
 from guardianflow.vision.data.decoding import image_size
 from guardianflow.vision.data.description import read_description
-from guardianflow.vision.data.findings import Fault, errors, readable, refusal, short, typed
+from guardianflow.vision.data.findings import Fault, errors, readable, refusal, shortened, typed
 from guardianflow.vision.data.foreign_sets import (
     Corners,
+    ForeignImage,
     ForeignSet,
-    Picture,
     images_below,
     read_foreign,
 )
-from guardianflow.vision.data.kinds import Kind, Recognised, no_description, recognise
+from guardianflow.vision.data.kinds import ExportFormat, Recognised, no_description, recognise
 from guardianflow.vision.data.listing import comparable
-from guardianflow.vision.data.rules import MIXED, Code
+from guardianflow.vision.data.rules import MIXED, FaultCode
 from guardianflow.vision.data.splitting import (
     Shares,
     fresh_folder,
@@ -61,7 +61,7 @@ class Converted:
         moved: How many images were brought into another split, where the rest of their picture is.
     """
 
-    kind: Kind
+    kind: ExportFormat
     checked: Checked
     left_out: Counter[str]
     drawn: tuple[str, ...]
@@ -132,7 +132,7 @@ def _read(place: Path) -> tuple[Recognised, ForeignSet]:
     foreign = read_foreign(found)
     if not foreign.pictures or not foreign.classes:
         what = f"names no {'images' if foreign.classes else 'classes'} ({found.kind})"
-        fault = Fault(Code.FORMAT_BROKEN, what, "Export it again, with its annotations.")
+        fault = Fault(FaultCode.FORMAT_BROKEN, what, "Export it again, with its annotations.")
         raise refusal([fault.at(found.files[0])])
     return found, foreign
 
@@ -142,7 +142,7 @@ def _checked(
     on_progress: Callable[[Progress], None] | None,
     *,
     needs: Sequence[str] = (),
-    tolerated: Collection[Code] = (),
+    tolerated: Collection[FaultCode] = (),
 ) -> Checked:
     checked = check_dataset(draft, needs=needs, tolerated=tolerated, on_progress=on_progress)
     if wrong := errors(checked.findings):
@@ -150,7 +150,7 @@ def _checked(
     return checked
 
 
-def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[Picture, Path]]:
+def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[ForeignImage, Path]]:
     """The image of each picture, below the folder alone; each image once.
 
     Raises:
@@ -161,8 +161,8 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[Picture, Path]]:
     for image in images_below(root):
         by_name.setdefault(comparable(image.name), []).append(image)
         by_stem.setdefault(comparable(image.stem), []).append(image)
-    lost: list[Picture] = []
-    chosen: dict[Path, tuple[Picture, Path]] = {}
+    lost: list[ForeignImage] = []
+    chosen: dict[Path, tuple[ForeignImage, Path]] = {}
     for picture in foreign.pictures:
         name = picture.name.replace("\\", "/")
         images = by_name.get(comparable(PurePosixPath(name).name), [])
@@ -175,7 +175,7 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[Picture, Path]]:
             chosen[image] = (picture, image)
     if lost:
         raise DatasetInvalid(
-            f"{readable(lost[0].place)}: the image {short(lost[0].name)!r} is not below "
+            f"{readable(lost[0].place)}: the image {shortened(lost[0].name)!r} is not below "
             f"{readable(root)}, or more than one could be meant; so it is with {len(lost)} of "
             f"{len(foreign.pictures)} images.",
             remedy="Bring the images there (many tools export them only if asked to); addresses "
@@ -187,7 +187,7 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[Picture, Path]]:
     return list(chosen.values())
 
 
-def _closest(images: Sequence[Path], name: str, picture: Picture) -> Path | None:
+def _closest(images: Sequence[Path], name: str, picture: ForeignImage) -> Path | None:
     """The one image that shares the longest end of its path with a name; then the nearest one."""
     if len(images) < 2:
         return images[0] if images else None
@@ -212,7 +212,7 @@ def _other_suffix(by_stem: Mapping[str, list[Path]], name: str) -> Path | None:
 def _write(
     draft: Path,
     foreign: ForeignSet,
-    chosen: Sequence[tuple[Picture, Path]],
+    chosen: Sequence[tuple[ForeignImage, Path]],
     report: Reporter,
 ) -> None:
     """Copy the images, write their labels and data.yaml."""
@@ -260,7 +260,7 @@ def _unused(stem: str, suffix: str, taken: set[str]) -> str:
     return f"{free}{suffix}"
 
 
-def _boxes_on(picture: Picture, image: Path) -> Sequence[Box]:
+def _boxes_on(picture: ForeignImage, image: Path) -> Sequence[Box]:
     """The boxes of a picture as fractions of its image.
 
     Raises:
@@ -275,7 +275,7 @@ def _boxes_on(picture: Picture, image: Path) -> Sequence[Box]:
     ]
 
 
-def _compare_size(picture: Picture, image: Path) -> tuple[int, int]:
+def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
     """The size of an image; boxes in pixels mean nothing on one of another size.
 
     Where the annotations do not say the size (a converter wrote 0, or nothing), the image has to
@@ -290,7 +290,7 @@ def _compare_size(picture: Picture, image: Path) -> tuple[int, int]:
         raise refusal([fault.at(image)]) from fault
     if picture.size and picture.size != size:
         fault = Fault(
-            Code.FORMAT_BROKEN,
+            FaultCode.FORMAT_BROKEN,
             f"says that {readable(image.name)} has {picture.size[0]} x {picture.size[1]} pixels; "
             f"upright, as its EXIF tag turns it, it has {size[0]} x {size[1]}",
             "Bring the image that was labelled, or save it upright before it is labelled.",
@@ -303,7 +303,7 @@ def _compare_size(picture: Picture, image: Path) -> tuple[int, int]:
     if beyond:
         x, y = beyond[0]
         fault = Fault(
-            Code.FORMAT_BROKEN,
+            FaultCode.FORMAT_BROKEN,
             f"does not say how large {readable(image.name)} is, and a box ends at {x:g}, {y:g}; "
             f"the image has {size[0]} x {size[1]} pixels",
             "Bring the image that was labelled, or write its width and height there.",

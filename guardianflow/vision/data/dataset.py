@@ -20,8 +20,8 @@ from guardianflow.machine.servers import private_home
 from guardianflow.scenario import DatasetSettings, FolderData, NearDuplicates, Scenario
 from guardianflow.vision.data.checker import check_dataset
 from guardianflow.vision.data.decoding import load_image
-from guardianflow.vision.data.findings import Finding, errors, refusal, told
-from guardianflow.vision.data.rules import ALIKE, Code
+from guardianflow.vision.data.findings import DataFinding, errors, in_sentences, refusal
+from guardianflow.vision.data.rules import ALIKE, FaultCode
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.synthetic import draw_dataset, drawing_digest
 
@@ -46,7 +46,7 @@ class Dataset:
     splits: Mapping[str, tuple[Sample, ...]]
     fingerprint: str
     warnings: tuple[str, ...] = ()
-    alike: tuple[Finding, ...] = ()
+    alike: tuple[DataFinding, ...] = ()
 
     def split_fingerprint(self, split: str) -> str:
         """sha256 over the classes and the content of one split.
@@ -105,7 +105,7 @@ def open_dataset(
         classes=checked.classes,
         splits=checked.splits,
         fingerprint=_fingerprint(checked.classes, checked.splits),
-        warnings=told(checked.findings),
+        warnings=in_sentences(checked.findings),
         alike=tuple(finding for finding in checked.findings if finding.code in ALIKE),
     )
 
@@ -123,7 +123,7 @@ def refuse_alike(dataset: Dataset, settings: DatasetSettings) -> None:
         # Scenes that were drawn are of other people each time, however alike they look.
         return
     near_known = settings.near_duplicates is NearDuplicates.KNOWN
-    known = {Code.IMAGE_NEARLY_TWICE} if near_known else set[Code]()
+    known = {FaultCode.IMAGE_NEARLY_TWICE} if near_known else set[FaultCode]()
     if wrong := [finding for finding in dataset.alike if finding.code not in known]:
         raise refusal(wrong)
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from guardianflow.vision.data.findings import Fault, refusal, short
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import Fault, refusal, shortened
+from guardianflow.vision.data.rules import FaultCode
 
 MAX_PIXELS = 89_478_485
 """Pillow's own limit for what it takes for a decompression bomb: a quarter of a GiB of RGB."""
@@ -76,7 +76,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 class Oddity:
     """Something about an image that does not keep it out."""
 
-    code: Code
+    code: FaultCode
     what: str
     remedy: str
     value: str
@@ -92,7 +92,7 @@ def load_image(path: Path) -> NDArray[np.uint8]:
         DatasetInvalid: The file is missing, truncated, no image, or has 16 bits per channel.
     """
     try:
-        return np.asarray(decode(path, read_content(path))[0])
+        return np.asarray(decode_image(path, read_content(path))[0])
     except Fault as fault:
         raise refusal([fault.at(path)]) from fault
 
@@ -114,13 +114,13 @@ def read_content(path: Path | str, max_bytes: int = _MAX_FILE_BYTES) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Fault(
-            Code.FILE_UNREADABLE,
+            FaultCode.FILE_UNREADABLE,
             f"cannot be read ({reason})",
             "Bring the file there, or its rights.",
         ) from error
     if max(size, len(content)) > max_bytes:
         raise Fault(
-            Code.FILE_HUGE,
+            FaultCode.FILE_HUGE,
             f"has {max(size, len(content)) / 2**20:.0f} MiB, more than the {max_bytes / 2**20:.0f} "
             "that such a file may have",
             "Remove it, or make it smaller.",
@@ -128,14 +128,14 @@ def read_content(path: Path | str, max_bytes: int = _MAX_FILE_BYTES) -> bytes:
         )
     if content.startswith(_LFS_HEAD):
         raise Fault(
-            Code.FILE_POINTER,
+            FaultCode.FILE_POINTER,
             "a Git LFS pointer instead of the content",
             "Run `git lfs pull` in the repository of the data set.",
         )
     return content
 
 
-def decode(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity, ...]]:
+def decode_image(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity, ...]]:
     """Decode the content of an image file completely.
 
     Returns:
@@ -145,7 +145,7 @@ def decode(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity,
         Fault: It is no image, not a whole one, too large, or has more than 8 bits.
     """
     if not content:
-        raise Fault(Code.IMAGE_EMPTY, "cannot be decoded: it is empty (0 bytes)", _DAMAGED)
+        raise Fault(FaultCode.IMAGE_EMPTY, "cannot be decoded: it is empty (0 bytes)", _DAMAGED)
     # A library in the same process may have asked Pillow to fill up what is missing with grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
@@ -165,7 +165,7 @@ def decode(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity,
         raise _undecodable(error) from error
     if kind in ("JPEG", "MPO") and _ends_grey(rgb):
         raise Fault(
-            Code.IMAGE_TRUNCATED,
+            FaultCode.IMAGE_TRUNCATED,
             "cannot be decoded: image file is truncated (what is missing decodes to plain grey)",
             _DAMAGED,
         )
@@ -195,7 +195,7 @@ def _check_regular(mode: int) -> None:
         return
     kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
     kind = kinds.get(stat.S_IFMT(mode), "device")
-    raise Fault(Code.FILE_IRREGULAR, f"is a {kind}, no file", "Remove it.", value=kind)
+    raise Fault(FaultCode.FILE_IRREGULAR, f"is a {kind}, no file", "Remove it.", value=kind)
 
 
 def _refuse_by_header(image: Image.Image) -> None:
@@ -209,7 +209,7 @@ def _refuse_by_header(image: Image.Image) -> None:
         raise _bomb(f"{width} x {height} pixels are more than {MAX_PIXELS}")
     if image.mode.startswith(("I", "F")):
         raise Fault(
-            Code.IMAGE_DEEP,
+            FaultCode.IMAGE_DEEP,
             f"has more than 8 bits per channel (mode {image.mode})",
             "Convert it to an 8-bit image.",
             value=image.mode,
@@ -221,7 +221,7 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _FORMATS.get(kind, ()):
         yield Oddity(
-            Code.IMAGE_MISNAMED,
+            FaultCode.IMAGE_MISNAMED,
             f"is {kind} by its content",
             "Rename it: other programs go by the suffix.",
             kind,
@@ -231,7 +231,7 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
     if image.mode != "RGB" or deep or "transparency" in image.info:
         mode = f"{image.mode}, 16 bits" if deep else image.mode
         yield Oddity(
-            Code.IMAGE_MODE,
+            FaultCode.IMAGE_MODE,
             f"is no plain 8-bit RGB (mode {mode})",
             "Nothing to do if it looks right in the report.",
             mode,
@@ -239,7 +239,7 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
     if kind != "MPO" and getattr(image, "is_animated", False):
         frames = str(getattr(image, "n_frames", "several"))
         yield Oddity(
-            Code.IMAGE_ANIMATED,
+            FaultCode.IMAGE_ANIMATED,
             f"holds {frames} frames",
             "Write the frames as images of their own if all are wanted.",
             frames,
@@ -247,19 +247,21 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
     size = f"{width} x {height}"
     if width * height > _HUGE_PIXELS:
         yield Oddity(
-            Code.IMAGE_HUGE,
+            FaultCode.IMAGE_HUGE,
             f"has {size} pixels",
             "Make it smaller: training scales it down again in every epoch.",
             size,
         )
     if min(width, height) < _TINY_SIDE:
-        yield Oddity(Code.IMAGE_TINY, f"has {size} pixels", "Remove it unless it is wanted.", size)
+        yield Oddity(
+            FaultCode.IMAGE_TINY, f"has {size} pixels", "Remove it unless it is wanted.", size
+        )
 
 
 def _turned(orientation: int) -> Iterator[Oddity]:
     if orientation in _TURNED:
         yield Oddity(
-            Code.IMAGE_ROTATED,
+            FaultCode.IMAGE_ROTATED,
             f"is turned by its EXIF tag (orientation {orientation})",
             "Make sure that it was labelled upright; boxes drawn on the lying image are wrong.",
             str(orientation),
@@ -280,21 +282,23 @@ def _ends_grey(image: Image.Image) -> bool:
 
 
 def _bomb(why: str) -> Fault:
-    return Fault(Code.IMAGE_BOMB, f"is too large: {why}", "Make the image smaller.", value=why)
+    return Fault(FaultCode.IMAGE_BOMB, f"is too large: {why}", "Make the image smaller.", value=why)
 
 
 def _not_an_image(content: bytes) -> Fault:
     head = content[:16]
     return Fault(
-        Code.IMAGE_BROKEN,
+        FaultCode.IMAGE_BROKEN,
         f"cannot be decoded: it is no {', '.join(_READ)}",
         _DAMAGED,
-        value=short(head.decode("latin-1")),
+        value=shortened(head.decode("latin-1")),
     )
 
 
 def _undecodable(error: Exception) -> Fault:
-    reason = short(str(error).split(" <_io", maxsplit=1)[0]) or type(error).__name__
+    reason = shortened(str(error).split(" <_io", maxsplit=1)[0]) or type(error).__name__
     cut = any(word in reason for word in ("truncated", "unexpected end", "Truncated"))
-    code = Code.IMAGE_TRUNCATED if cut or isinstance(error, EOFError) else Code.IMAGE_BROKEN
+    code = (
+        FaultCode.IMAGE_TRUNCATED if cut or isinstance(error, EOFError) else FaultCode.IMAGE_BROKEN
+    )
     return Fault(code, f"cannot be decoded: {reason}", _DAMAGED)

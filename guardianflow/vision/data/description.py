@@ -18,9 +18,9 @@ from typing import cast
 from guardianflow.scenario.yaml_lines import line_of
 from guardianflow.vision.data.class_names import judge_count, judge_names, read_names
 from guardianflow.vision.data.documents import names_in
-from guardianflow.vision.data.findings import Fault, Finding, quoted, readable, short
+from guardianflow.vision.data.findings import DataFinding, Fault, quoted, readable, shortened
 from guardianflow.vision.data.kinds import no_description
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.yaml_file import SPLIT_WORDS, SPLITS, Reader, parse_file
 
 _FILES = ("data.yaml", "data.yml")
@@ -51,7 +51,7 @@ class Description:
 
 
 def read_description(
-    place: Path, findings: list[Finding], base: Path | None = None
+    place: Path, findings: list[DataFinding], base: Path | None = None
 ) -> Description | None:
     """Read the description of a data set.
 
@@ -101,7 +101,7 @@ def _find(place: Path) -> Path:
     others = [file for name in names if _describes(file := place / name)]
     if len(others) > 1:
         raise Fault(
-            Code.YAML_SEVERAL,
+            FaultCode.YAML_SEVERAL,
             f"has no data.yaml, and {', '.join(readable(file.name) for file in others)} each "
             "describe a data set",
             f"Name the one that is meant, e.g. {readable(others[0])}",
@@ -139,7 +139,7 @@ def _given_base(reader: Reader, base: Path) -> Path | None:
     if os.path.isdir(base):
         return base.absolute()
     fault = Fault(
-        Code.PATH_MISSING,
+        FaultCode.PATH_MISSING,
         f"the folder {base} given in place of `path` does not exist",
         "Give the folder that train, val and test are seen from.",
         value=str(base),
@@ -156,7 +156,7 @@ def _read_base(reader: Reader) -> Path | None:
     found = None if _foreign(given) else _resolve(reader.file.parent, given)
     if found is None or not found.is_dir():
         fault = Fault(
-            Code.PATH_MISSING,
+            FaultCode.PATH_MISSING,
             f"path {quoted(given)} does not exist on this machine",
             "Remove `path`, then the splits are looked for beside data.yaml; or give the folder "
             "with --root.",
@@ -192,11 +192,11 @@ def _read_splits(
     for split, written in keys.items():
         if written != split:
             what, remedy = f"{written} is read as {split}", f"Rename it to {split}."
-            fault = Fault(Code.SPLIT_RENAMED, what, remedy, value=written)
+            fault = Fault(FaultCode.SPLIT_RENAMED, what, remedy, value=written)
             reader.add(fault, written, split=split)
     if not named:
         what = "has none of the keys train, val, test"
-        reader.add(Fault(Code.SPLITS_MISSING, what, "Name at least one folder."))
+        reader.add(Fault(FaultCode.SPLITS_MISSING, what, "Name at least one folder."))
     if base is None:
         # Where they would be seen from is unknown; one finding says so.
         return dict.fromkeys(named, ())
@@ -206,7 +206,7 @@ def _read_splits(
         for path in paths:
             if owner.setdefault(path, split) != split:
                 fault = Fault(
-                    Code.SPLIT_SHARED,
+                    FaultCode.SPLIT_SHARED,
                     f"{split} and {owner[path]} are the same folder {path}",
                     "A model must be measured on images that it did not learn from: split them.",
                     value=str(path),
@@ -245,13 +245,13 @@ def _read_source(
         # A well-known exporter writes `../train/images` for a folder beside data.yaml.
         found = _resolve(base, entry.removeprefix("../"))
         if found is not None:
-            what = f"{split} {quoted(entry)} was read as {short(entry[3:])!r}"
-            odd = Fault(Code.SPLIT_MOVED, what, "Take `../` out.", value=entry)
+            what = f"{split} {quoted(entry)} was read as {shortened(entry[3:])!r}"
+            odd = Fault(FaultCode.SPLIT_MOVED, what, "Take `../` out.", value=entry)
     if found is None or not (found.is_dir() or found.suffix.lower() == ".txt"):
         ours = isinstance(entry, str) and not _foreign(entry)
-        looked = short(f" (looked for {base / str(entry)})") if ours else ""
+        looked = shortened(f" (looked for {base / str(entry)})") if ours else ""
         raise Fault(
-            Code.SPLIT_MISSING,
+            FaultCode.SPLIT_MISSING,
             f"{split} {quoted(entry)} is no folder on this machine{looked}",
             "Name the folder of images as seen from data.yaml, e.g. images/train.",
             value=entry,
@@ -259,14 +259,14 @@ def _read_source(
     own = reader.file.parent.resolve()
     if found != own and own.is_relative_to(found):
         raise Fault(
-            Code.SPLIT_OUTSIDE,
+            FaultCode.SPLIT_OUTSIDE,
             f"{split} {quoted(entry)} is {found}, a folder around the data set",
             "Name the folder of images alone.",
             value=entry,
         )
     if isinstance(entry, str) and os.path.isabs(os.path.expanduser(entry)):
         odd = Fault(
-            Code.SPLIT_ABSOLUTE,
+            FaultCode.SPLIT_ABSOLUTE,
             f"{split} {quoted(entry)} is an absolute path",
             "Name the folder as seen from data.yaml.",
             value=entry,

@@ -8,8 +8,8 @@ from typing import Any, cast
 from xml.etree import ElementTree
 
 from guardianflow.vision.data.decoding import read_content
-from guardianflow.vision.data.findings import Fault, short
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import Fault, shortened
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import decode_text
 
 MAX_BYTES = 1024 * 2**20
@@ -46,7 +46,7 @@ def parse_json(text: str, line: int | None = None) -> object:
     # 5000 brackets deep, or a number of 5000 digits.
     except (ValueError, RecursionError) as error:
         raise Fault(
-            Code.FORMAT_BROKEN, f"is no JSON: {short(str(error))}", _REMEDY, line=line
+            FaultCode.FORMAT_BROKEN, f"is no JSON: {shortened(str(error))}", _REMEDY, line=line
         ) from error
 
 
@@ -61,8 +61,8 @@ def read_xml(file: Path, max_bytes: int = MAX_BYTES) -> ElementTree.Element:
         parser.feed(read_content(file, max_bytes))
         return parser.close()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        what = f"is no XML: {short(str(error))}"
-        raise Fault(Code.FORMAT_BROKEN, what, _REMEDY) from error
+        what = f"is no XML: {shortened(str(error))}"
+        raise Fault(FaultCode.FORMAT_BROKEN, what, _REMEDY) from error
 
 
 class _Plain(ElementTree.TreeBuilder):
@@ -70,8 +70,8 @@ class _Plain(ElementTree.TreeBuilder):
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002
         raise Fault(
-            Code.FORMAT_BROKEN,
-            f"declares a document type ({short(name)}); such a file is not read",
+            FaultCode.FORMAT_BROKEN,
+            f"declares a document type ({shortened(name)}); such a file is not read",
             "Remove the <!DOCTYPE ...>, if you know where the file is from.",
         )
 

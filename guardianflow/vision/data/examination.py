@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from guardianflow.vision.data.decoding import Oddity, decode
-from guardianflow.vision.data.findings import Fault, Finding, short
+from guardianflow.vision.data.decoding import Oddity, decode_image
+from guardianflow.vision.data.findings import DataFinding, Fault, shortened
 from guardianflow.vision.data.labels import Row, parse_labels
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 
 HASH_BITS = 256
 _HASH_SIDE = 16
@@ -45,7 +45,7 @@ class ImageFacts:
     picture_hash: str = ""
     grey: bool = False
     oddities: tuple[Oddity, ...] = ()
-    fault: tuple[Code, str, str, str] | None = None
+    fault: tuple[FaultCode, str, str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class LabelFacts:
     sha256: str
     objects: str
     rows: tuple[Row, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
 
 
 Stamp = tuple[int, int, int, int, int, int]
@@ -86,16 +86,16 @@ class Looked:
     label: str
     facts: ImageFacts | None
     labels: LabelFacts | None
-    faults: tuple[Finding, ...] = ()
+    faults: tuple[DataFinding, ...] = ()
     stamps: tuple[Stamp | None, Stamp | None] = (None, None)
 
 
 def examine_image(path: str, digest: str, content: bytes) -> ImageFacts:
     """Decode the content of an image, whose sha256 is `digest`, and look at it once."""
     try:
-        image, oddities = decode(path, content)
+        image, oddities = decode_image(path, content)
     except Fault as fault:
-        value = "" if fault.value is None else short(fault.value)
+        value = "" if fault.value is None else shortened(fault.value)
         return ImageFacts(digest, fault=(fault.code, fault.what, fault.remedy, value))
     small = _reduced(image)
     return ImageFacts(digest, image.size, hash_picture(small), _is_grey(small), oddities)

@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from guardianflow.errors import DatasetInvalid
-from guardianflow.vision.data.rules import RULES, Code, Severity
+from guardianflow.vision.data.rules import RULES, FaultCode, FaultSeverity
 
 _MAX_LISTED = 50
 _MAX_TOLD = 5
 _MAX_VALUE = 120
-_ORDER = {code: position for position, code in enumerate(Code)}
+_ORDER = {code: position for position, code in enumerate(FaultCode)}
 
 # A value of a foreign file may be huge, or a list that holds itself a million times.
 _short = reprlib.Repr()
@@ -23,13 +23,13 @@ _short.maxlevel = 3
 _short.maxstring = _short.maxother = _short.maxlong = _MAX_VALUE
 
 
-class Finding(BaseModel):
+class DataFinding(BaseModel):
     """One thing that is wrong or odd about a data set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    code: Code = Field(description="The kind of fault.")
-    severity: Severity = Field(description="ERROR keeps the data set out of training.")
+    code: FaultCode = Field(description="The kind of fault.")
+    severity: FaultSeverity = Field(description="ERROR keeps the data set out of training.")
     file: str = Field(description="The file or folder.")
     line: int | None = Field(default=None, description="The line in it, from 1.")
     split: str | None = Field(default=None, description="train, val or test, where it is of one.")
@@ -58,7 +58,7 @@ class Fault(Exception):
 
     def __init__(
         self,
-        code: Code,
+        code: FaultCode,
         what: str,
         remedy: str,
         value: object = None,
@@ -80,16 +80,16 @@ class Fault(Exception):
         split: str | None = None,
         image: Path | str | None = None,
         count: int = 1,
-    ) -> Finding:
+    ) -> DataFinding:
         """The finding about a file."""
         rule = RULES[self.code]
-        return Finding(
+        return DataFinding(
             code=self.code,
             severity=rule.severity,
             file=readable(file),
             line=line or self.line,
             split=split,
-            value=None if self.value is None else short(self.value),
+            value=None if self.value is None else shortened(self.value),
             what=self.what,
             remedy=self.remedy,
             repaired=bool(rule.repair),
@@ -109,7 +109,7 @@ def typed(*words: Path | str) -> str:
     return shlex.join(readable(word) for word in words)
 
 
-def short(value: object) -> str:
+def shortened(value: object) -> str:
     """A value of a foreign file in few words."""
     text = value if isinstance(value, str) else _short.repr(value)
     text = readable(text.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace"))
@@ -118,31 +118,31 @@ def short(value: object) -> str:
 
 def quoted(value: object) -> str:
     """A value as YAML people would write it: text in quotes, all else as it is."""
-    return repr(short(value)) if isinstance(value, str) else short(value)
+    return repr(shortened(value)) if isinstance(value, str) else shortened(value)
 
 
-def errors(findings: Iterable[Finding]) -> list[Finding]:
+def errors(findings: Iterable[DataFinding]) -> list[DataFinding]:
     """Those that keep a data set out of training."""
-    return [finding for finding in findings if finding.severity is Severity.ERROR]
+    return [finding for finding in findings if finding.severity is FaultSeverity.ERROR]
 
 
-def in_order(findings: Iterable[Finding]) -> list[Finding]:
+def in_order(findings: Iterable[DataFinding]) -> list[DataFinding]:
     """Errors first, then by kind, file and line: the same list for the same folder."""
     return sorted(
         findings,
-        key=lambda f: (f.severity is not Severity.ERROR, _ORDER[f.code], f.file, f.line or 0),
+        key=lambda f: (f.severity is not FaultSeverity.ERROR, _ORDER[f.code], f.file, f.line or 0),
     )
 
 
-def told(findings: Iterable[Finding]) -> tuple[str, ...]:
+def in_sentences(findings: Iterable[DataFinding]) -> tuple[str, ...]:
     """Findings in sentences for people; what is common is counted by split."""
-    groups: dict[tuple[str, Code], list[Finding]] = {}
+    groups: dict[tuple[str, FaultCode], list[DataFinding]] = {}
     for finding in findings:
         groups.setdefault((finding.split or "", finding.code), []).append(finding)
     return tuple(line for group in groups.values() for line in _told(group))
 
 
-def _told(group: Sequence[Finding]) -> Iterator[str]:
+def _told(group: Sequence[DataFinding]) -> Iterator[str]:
     first, rule = group[0], RULES[group[0].code]
     prefix = f"{first.split}: " if first.split else ""
     if rule.summary:
@@ -154,7 +154,7 @@ def _told(group: Sequence[Finding]) -> Iterator[str]:
         yield f"{prefix}{len(group) - _MAX_TOLD} more of this kind: {rule.title}"
 
 
-def refusal(findings: Sequence[Finding]) -> DatasetInvalid:
+def refusal(findings: Sequence[DataFinding]) -> DatasetInvalid:
     """The error that tells the first of several errors, how many there are, and lists them."""
     first, count = findings[0], len(findings)
     more = f" {count - 1} more problems in this data set." if count > 1 else ""

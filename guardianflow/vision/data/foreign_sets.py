@@ -26,11 +26,11 @@ from guardianflow.vision.data.documents import (
     read_json,
     read_xml,
 )
-from guardianflow.vision.data.findings import Fault, readable, refusal, short
-from guardianflow.vision.data.kinds import Kind, Recognised
+from guardianflow.vision.data.findings import Fault, readable, refusal, shortened
+from guardianflow.vision.data.kinds import ExportFormat, Recognised
 from guardianflow.vision.data.labels import parse_labels
 from guardianflow.vision.data.listing import label_places
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import MAX_TEXT_BYTES, decode_text, read_text
 from guardianflow.vision.data.yaml_file import SPLIT_WORDS
 
@@ -40,7 +40,7 @@ _SPLITS = {word: split for split, words in SPLIT_WORDS.items() for word in words
 
 
 @dataclass(frozen=True)
-class Picture:
+class ForeignImage:
     """What a file says of one image.
 
     Attributes:
@@ -74,7 +74,7 @@ class ForeignSet:
 
     root: Path
     classes: list[str] = field(default_factory=list[str])
-    pictures: list[Picture] = field(default_factory=list[Picture])
+    pictures: list[ForeignImage] = field(default_factory=list[ForeignImage])
     left_out: Counter[str] = field(default_factory=Counter[str])
     lists: dict[Path, Mapping[str, str]] = field(default_factory=dict[Path, Mapping[str, str]])
 
@@ -138,7 +138,9 @@ def _read_coco(file: Path, made: ForeignSet) -> None:
                 taken.append((label, (x, y, x + width, y + height)))
         name = str(image.get("file_name") or "")
         split = split_of(*_below(made.root, file), os.path.dirname(name))
-        made.pictures.append(Picture(name, tuple(taken), split, _size(image), file, in_pixels=True))
+        made.pictures.append(
+            ForeignImage(name, tuple(taken), split, _size(image), file, in_pixels=True)
+        )
 
 
 def _with_id(
@@ -186,7 +188,7 @@ def _read_voc(file: Path, made: ForeignSet) -> None:
     if file.parent not in made.lists:
         made.lists[file.parent] = _voc_lists(file.parent, made.root)
     split = made.lists[file.parent].get(file.stem) or split_of(*_below(made.root, file.parent))
-    made.pictures.append(Picture(stem, tuple(taken), split, size, file, in_pixels=True))
+    made.pictures.append(ForeignImage(stem, tuple(taken), split, size, file, in_pixels=True))
 
 
 def _voc_lists(annotations: Path, root: Path) -> Mapping[str, str]:
@@ -212,18 +214,20 @@ def _read_cvat(file: Path, made: ForeignSet) -> None:
             made.know(name)
     if root.find("track") is not None:
         what = "is CVAT's format for videos (tracks); its frames are not among the files"
-        raise Fault(Code.FORMAT_FOREIGN, what, 'Export it as "CVAT for images", with the images.')
+        raise Fault(
+            FaultCode.FORMAT_FOREIGN, what, 'Export it as "CVAT for images", with the images.'
+        )
     for image in root.iter("image"):
         taken: list[tuple[str, Corners]] = []
         for shape in image:
             corners = _cvat_corners(shape)
             if corners is None:
-                made.left_out[f"shapes that are no box ({short(shape.tag)})"] += 1
+                made.left_out[f"shapes that are no box ({shortened(shape.tag)})"] += 1
             else:
                 taken.append((made.know(shape.get("label")), corners))
         name, subset = image.get("name") or "", image.get("subset") or ""
         split, size = split_of(subset, os.path.dirname(name)), _size(image.attrib)
-        made.pictures.append(Picture(name, tuple(taken), split, size, file, in_pixels=True))
+        made.pictures.append(ForeignImage(name, tuple(taken), split, size, file, in_pixels=True))
 
 
 def _cvat_corners(shape: Element) -> Corners | None:
@@ -252,7 +256,7 @@ def _read_label_studio(file: Path, made: ForeignSet) -> None:
                 continue
             x1, y1, x2, y2 = corners
             taken.append((made.know(labels[0]), (x1 / 100, y1 / 100, x2 / 100, y2 / 100)))
-        made.pictures.append(Picture(address, tuple(taken), None, None, file))
+        made.pictures.append(ForeignImage(address, tuple(taken), None, None, file))
 
 
 def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | None]:
@@ -312,12 +316,12 @@ def _read_supervisely(file: Path, made: ForeignSet) -> None:
             outline = listed(mapping(one.get("points")).get("exterior"))
             corners = _around([[number(value) for value in listed(point)] for point in outline])
             if one.get("geometryType") not in ("rectangle", "polygon") or not corners:
-                made.left_out[f"shapes that are no box ({short(one.get('geometryType'))})"] += 1
+                made.left_out[f"shapes that are no box ({shortened(one.get('geometryType'))})"] += 1
                 continue
             taken.append((made.know(one.get("classTitle")), corners))
         split = split_of(*_below(made.root, note.parent.parent))
         place = f"{os.path.relpath(note.parent.parent, made.root)}/img/{note.stem}"
-        made.pictures.append(Picture(place, tuple(taken), split, size, note, in_pixels=True))
+        made.pictures.append(ForeignImage(place, tuple(taken), split, size, note, in_pixels=True))
 
 
 def _read_ndjson(file: Path, made: ForeignSet) -> None:
@@ -327,8 +331,8 @@ def _read_ndjson(file: Path, made: ForeignSet) -> None:
         entry = mapping(parse_json(row, line)) if row.strip() else {}
         if entry.get("type") == "dataset":
             if entry.get("task", "detect") != "detect":
-                what = f"is a data set for {short(entry.get('task'))}, not for detection"
-                raise Fault(Code.FORMAT_FOREIGN, what, "Export boxes.", line=line)
+                what = f"is a data set for {shortened(entry.get('task'))}, not for detection"
+                raise Fault(FaultCode.FORMAT_FOREIGN, what, "Export boxes.", line=line)
             known = mapping(entry.get("class_names"))
             ordered = sorted(known, key=lambda key: number(key) or 0.0)
             names = [made.know(known[key]) for key in ordered]
@@ -344,7 +348,7 @@ def _read_ndjson(file: Path, made: ForeignSet) -> None:
                 taken.append((names[int(label)], corners))
             split = _SPLITS.get(str(entry.get("split")))
             name = str(entry.get("file") or "")
-            made.pictures.append(Picture(name, tuple(taken), split, _size(entry), file))
+            made.pictures.append(ForeignImage(name, tuple(taken), split, _size(entry), file))
 
 
 def _read_class_list(file: Path, made: ForeignSet) -> None:
@@ -352,11 +356,11 @@ def _read_class_list(file: Path, made: ForeignSet) -> None:
     names = [" ".join(line.split()) for line in read_text(file).text.rstrip().splitlines()]
     if len(set(names)) != len(names) or not all(names):
         what = "names a class twice, or has an empty line: which id is which is a guess"
-        raise Fault(Code.FORMAT_BROKEN, what, "Write one class in a line.")
+        raise Fault(FaultCode.FORMAT_BROKEN, what, "Write one class in a line.")
     for other in _lists_like(file, made.root):
         if read_text(other).text.split() != read_text(file).text.split():
             what = f"and {readable(other)} name other classes: which id is which is a guess"
-            raise Fault(Code.FORMAT_BROKEN, what, "Export all of it at once, or convert each.")
+            raise Fault(FaultCode.FORMAT_BROKEN, what, "Export all of it at once, or convert each.")
     made.classes += names
     images = list(images_below(made.root))
     places = label_places([str(image) for image in images], os.fspath(made.root))
@@ -372,7 +376,7 @@ def _read_class_list(file: Path, made: ForeignSet) -> None:
         taken = tuple((made.classes[index], (x1, y1, x2, y2)) for index, (x1, y1, x2, y2) in boxes)
         name = os.path.relpath(image, made.root)
         split = split_of(*_below(made.root, image.parent))
-        made.pictures.append(Picture(name, taken, split, None, label))
+        made.pictures.append(ForeignImage(name, taken, split, None, label))
 
 
 def _lists_like(file: Path, root: Path) -> Iterator[Path]:
@@ -408,13 +412,13 @@ def _around(points: Iterable[Sequence[float | None]]) -> Corners | None:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-_READERS: Mapping[Kind, Callable[[Path, ForeignSet], None]] = {
-    Kind.COCO: _read_coco,
-    Kind.VOC: _read_voc,
-    Kind.CVAT: _read_cvat,
-    Kind.LABEL_STUDIO: _read_label_studio,
-    Kind.SUPERVISELY: _read_supervisely,
-    Kind.NDJSON: _read_ndjson,
-    Kind.DARKNET: _read_class_list,
-    Kind.CLASS_LIST: _read_class_list,
+_READERS: Mapping[ExportFormat, Callable[[Path, ForeignSet], None]] = {
+    ExportFormat.COCO: _read_coco,
+    ExportFormat.VOC: _read_voc,
+    ExportFormat.CVAT: _read_cvat,
+    ExportFormat.LABEL_STUDIO: _read_label_studio,
+    ExportFormat.SUPERVISELY: _read_supervisely,
+    ExportFormat.NDJSON: _read_ndjson,
+    ExportFormat.DARKNET: _read_class_list,
+    ExportFormat.CLASS_LIST: _read_class_list,
 }

@@ -22,7 +22,7 @@ from guardianflow.vision.data.documents import (
     read_xml,
 )
 from guardianflow.vision.data.findings import Fault, readable, typed
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
 CLASS_LISTS = (
@@ -39,7 +39,7 @@ _FEW = 200
 _DEPTH = 3
 
 
-class Kind(StrEnum):
+class ExportFormat(StrEnum):
     """In which format an annotation tool wrote a data set."""
 
     COCO = "COCO"
@@ -62,7 +62,7 @@ class Recognised:
         files: The files that hold its annotations; for Supervisely the meta.json.
     """
 
-    kind: Kind
+    kind: ExportFormat
     root: Path
     files: tuple[Path, ...]
 
@@ -77,21 +77,21 @@ def recognise(place: Path) -> Recognised | None:
     files = list(_walk(place, _DEPTH))
     names = {file.name: file for file in reversed(files)}
     if "meta.json" in names and any(file.parent.name == "ann" for file in files):
-        return Recognised(Kind.SUPERVISELY, place, (names["meta.json"],))
+        return Recognised(ExportFormat.SUPERVISELY, place, (names["meta.json"],))
     if "obj.names" in names and "obj.data" in names:
-        return Recognised(Kind.DARKNET, place, (names["obj.names"],))
+        return Recognised(ExportFormat.DARKNET, place, (names["obj.names"],))
     telling = [file for file in files if file.suffix.lower() in _TELLING]
     told = [(file, kind) for file in telling[:_FEW] if (kind := _kind_of_file(file))]
     if told:
         kind = told[0][1]
         of_kind = [file for file, other in told if other is kind]
-        if kind is Kind.VOC:
+        if kind is ExportFormat.VOC:
             of_kind = [file for file in telling if file.suffix == of_kind[0].suffix]
         # Beside the boxes COCO describes the same images by key points, in another file.
         boxes = [file for file in of_kind if file.name.startswith("instances")]
         return Recognised(kind, place, tuple(boxes or of_kind))
     found = next((names[name] for name in CLASS_LISTS if name in names), _only_names(files))
-    return Recognised(Kind.CLASS_LIST, place, (found,)) if found else None
+    return Recognised(ExportFormat.CLASS_LIST, place, (found,)) if found else None
 
 
 def _only_names(files: Sequence[Path]) -> Path | None:
@@ -106,21 +106,21 @@ def no_description(place: Path) -> Fault:
         mode = os.stat(place).st_mode
     except (OSError, ValueError):
         return Fault(
-            Code.PLACE_MISSING,
+            FaultCode.PLACE_MISSING,
             "does not exist on this machine",
             "Correct the path, or bring the folder there.",
             value=str(place),
         )
     if stat.S_ISREG(mode) and (place.suffix.lower() in _ARCHIVES or _is_archive(place)):
         remedy = "Unpack it, and name the folder that comes out."
-        return Fault(Code.FORMAT_FOREIGN, "is an archive", remedy, value=place.suffix)
+        return Fault(FaultCode.FORMAT_FOREIGN, "is an archive", remedy, value=place.suffix)
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         what = "is neither a folder nor a file"
-        return Fault(Code.PLACE_MISSING, what, "Name the folder of the data set.")
+        return Fault(FaultCode.PLACE_MISSING, what, "Name the folder of the data set.")
     inner = next((f for f in _walk(place, 2) if f.name in ("data.yaml", "data.yml")), None)
     if inner is not None and inner.parent != place:
         return Fault(
-            Code.YAML_MISSING,
+            FaultCode.YAML_MISSING,
             f"has no data.yaml, but {readable(inner.parent.relative_to(place))} in it has one",
             f"Name that folder: {readable(inner.parent)}",
             value=str(inner.parent),
@@ -128,7 +128,7 @@ def no_description(place: Path) -> Fault:
     if found := recognise(place):
         example = readable(found.files[0].relative_to(found.root))
         return Fault(
-            Code.FORMAT_FOREIGN,
+            FaultCode.FORMAT_FOREIGN,
             f"is a data set in the format {found.kind} ({example}), not in YOLO's with data.yaml",
             f"`{typed('guardianflow', 'dataset', 'convert', place, 'NEW_FOLDER')}` makes one.",
             value=found.kind,
@@ -142,26 +142,28 @@ def _unknown(place: Path) -> Fault:
     if any(file.suffix.lower() in _ARCHIVES for file in files):
         archive = next(file for file in files if file.suffix.lower() in _ARCHIVES)
         what = f"holds no data.yaml, but the archive {readable(archive.name)}"
-        return Fault(Code.FORMAT_FOREIGN, what, "Unpack it, and name the folder that comes out.")
+        return Fault(
+            FaultCode.FORMAT_FOREIGN, what, "Unpack it, and name the folder that comes out."
+        )
     images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
     if not images:
-        return Fault(Code.YAML_MISSING, "holds no data.yaml and no images", wanted)
+        return Fault(FaultCode.YAML_MISSING, "holds no data.yaml and no images", wanted)
     if any(file.suffix.lower() == ".txt" and file.stem in images for file in files):
         return Fault(
-            Code.YAML_MISSING,
+            FaultCode.YAML_MISSING,
             "holds images and text files, but no data.yaml",
             "Write data.yaml with the names of the classes, in the order of their ids.",
         )
     if other := next(filter(_is_of_another_tool, files), None):
         return Fault(
-            Code.FORMAT_FOREIGN,
+            FaultCode.FORMAT_FOREIGN,
             f"holds images and {readable(other.relative_to(place))}, which is in no format that is "
             "read",
             "Export it again as YOLO with data.yaml, COCO, Pascal VOC or CVAT for images, with its "
             "images.",
             value=other.name,
         )
-    return Fault(Code.YAML_MISSING, "holds images without labels, but no data.yaml", wanted)
+    return Fault(FaultCode.YAML_MISSING, "holds images without labels, but no data.yaml", wanted)
 
 
 def _is_of_another_tool(file: Path) -> bool:
@@ -193,29 +195,29 @@ def _is_archive(file: Path) -> bool:
         return False
 
 
-def _kind_of_file(file: Path) -> Kind | None:
+def _kind_of_file(file: Path) -> ExportFormat | None:
     suffix = file.suffix.lower()
     try:
         if suffix in (".ndjson", ".jsonl"):
             ours = mapping(read_first_json(file)).get("type") in ("dataset", "image")
-            return Kind.NDJSON if ours else None
+            return ExportFormat.NDJSON if ours else None
         if suffix == ".json":
             return _kind_of_json(read_json(file))
         if suffix == ".xml":
-            tags = {"annotations": Kind.CVAT, "annotation": Kind.VOC}
+            tags = {"annotations": ExportFormat.CVAT, "annotation": ExportFormat.VOC}
             return tags.get(read_xml(file).tag)
     except Fault:
         return None
     return None
 
 
-def _kind_of_json(content: object) -> Kind | None:
+def _kind_of_json(content: object) -> ExportFormat | None:
     keys = mapping(content)
     if isinstance(keys.get("images"), list) and isinstance(keys.get("categories"), list):
-        return Kind.COCO
+        return ExportFormat.COCO
     task = mapping(next(iter(listed(content)), None))
     whole = "data" in task and ("annotations" in task or "completions" in task)
     # JSON-MIN has a flat row for each answer.
     if whole or ("annotation_id" in task and "annotator" in task):
-        return Kind.LABEL_STUDIO
+        return ExportFormat.LABEL_STUDIO
     return None

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.vision.data.findings import Fault, Finding
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding, Fault
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import decode_text
 
 # Exporters round to six digits: an edge may stand that far outside, more is a wrong box.
@@ -23,23 +23,23 @@ _ROUNDING = 2e-6
 _EVERYTHING = 0.995
 _MAX_LISTED_ROWS = 100
 _REMEDIES = {
-    Code.ROW_CLIPPED: "Nothing to do.",
-    Code.ROW_EMPTY: "Remove the row, or draw the box again.",
-    Code.ROW_TWICE: "Nothing to do; an exporter or a merge wrote it twice.",
-    Code.ROW_POLYGON: "Export the data set as detection boxes if they are at hand.",
-    Code.ROW_CLASS_DECIMAL: "Write class ids as whole numbers.",
-    Code.BOX_TWO_CLASSES: "Remove the one that is wrong.",
-    Code.BOX_EVERYTHING: "Look whether it is a box at all, or the label of a whole image.",
+    FaultCode.ROW_CLIPPED: "Nothing to do.",
+    FaultCode.ROW_EMPTY: "Remove the row, or draw the box again.",
+    FaultCode.ROW_TWICE: "Nothing to do; an exporter or a merge wrote it twice.",
+    FaultCode.ROW_POLYGON: "Export the data set as detection boxes if they are at hand.",
+    FaultCode.ROW_CLASS_DECIMAL: "Write class ids as whole numbers.",
+    FaultCode.BOX_TWO_CLASSES: "Remove the one that is wrong.",
+    FaultCode.BOX_EVERYTHING: "Look whether it is a box at all, or the label of a whole image.",
 }
 
 _PHRASES = {
-    Code.ROW_CLIPPED: "box {value} stands over the border by a rounding error",
-    Code.ROW_EMPTY: "box {value} has no area",
-    Code.ROW_TWICE: "row {value} was there before",
-    Code.ROW_POLYGON: "row {value} is a polygon",
-    Code.ROW_CLASS_DECIMAL: "class id {value} is written with a point",
-    Code.BOX_TWO_CLASSES: "one box has two {value}",
-    Code.BOX_EVERYTHING: "box {value} is as large as the image",
+    FaultCode.ROW_CLIPPED: "box {value} stands over the border by a rounding error",
+    FaultCode.ROW_EMPTY: "box {value} has no area",
+    FaultCode.ROW_TWICE: "row {value} was there before",
+    FaultCode.ROW_POLYGON: "row {value} is a polygon",
+    FaultCode.ROW_CLASS_DECIMAL: "class id {value} is written with a point",
+    FaultCode.BOX_TWO_CLASSES: "one box has two {value}",
+    FaultCode.BOX_EVERYTHING: "box {value} is as large as the image",
 }
 
 Row = tuple[int, float, float, float, float]
@@ -58,7 +58,7 @@ class Labels:
 
     classes: NDArray[np.int64]
     boxes: NDArray[np.float64]
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
 
 
 @dataclass
@@ -70,11 +70,11 @@ class _Reading:
     rows: dict[Row, None] = field(default_factory=dict[Row, None])
     wrong: list[tuple[int, Fault]] = field(default_factory=list[tuple[int, Fault]])
     suppressed: int = 0
-    counted: dict[Code, tuple[int, int, str]] = field(
-        default_factory=dict[Code, tuple[int, int, str]]
+    counted: dict[FaultCode, tuple[int, int, str]] = field(
+        default_factory=dict[FaultCode, tuple[int, int, str]]
     )
 
-    def count(self, code: Code, line: int, value: str) -> None:
+    def count(self, code: FaultCode, line: int, value: str) -> None:
         """Count what is the same in many rows; the first one is shown."""
         count, first, shown = self.counted.get(code, (0, line, value))
         self.counted[code] = (count + 1, first, shown)
@@ -106,7 +106,7 @@ def parse_labels(file: Path | str, content: bytes, class_count: int) -> Labels:
                 reading.suppressed += 1
             continue
         if row in reading.rows:
-            reading.count(Code.ROW_TWICE, number, _shown(words))
+            reading.count(FaultCode.ROW_TWICE, number, _shown(words))
         elif row is not None:
             reading.rows[row] = None
     _compare_classes(reading)
@@ -131,22 +131,22 @@ def _read_row(reading: _Reading, line: int, words: list[str]) -> Row | None:
     class_id = _read_class(reading, line, words[0])
     numbers = _read_numbers(words)
     if outline:
-        reading.count(Code.ROW_POLYGON, line, _shown(words))
+        reading.count(FaultCode.ROW_POLYGON, line, _shown(words))
         xs, ys = numbers[::2], numbers[1::2]
         box = (min(xs), min(ys), max(xs), max(ys))
     else:
         box = _corners(numbers)
     if box[0] >= box[2] or box[1] >= box[3]:
-        reading.count(Code.ROW_EMPTY, line, _shown(words))
+        reading.count(FaultCode.ROW_EMPTY, line, _shown(words))
         return None
     outside = max(-min(box), max(box) - 1)
     if outside > EDGE_TOLERANCE:
         raise _outside(numbers, outline=outline)
     if outside > _ROUNDING:
-        reading.count(Code.ROW_CLIPPED, line, _shown(words))
+        reading.count(FaultCode.ROW_CLIPPED, line, _shown(words))
     x1, y1, x2, y2 = (min(max(edge, 0.0), 1.0) for edge in box)
     if x2 - x1 >= _EVERYTHING and y2 - y1 >= _EVERYTHING:
-        reading.count(Code.BOX_EVERYTHING, line, _shown(words))
+        reading.count(FaultCode.BOX_EVERYTHING, line, _shown(words))
     return class_id, x1, y1, x2, y2
 
 
@@ -158,16 +158,16 @@ def _read_class(reading: _Reading, line: int, word: str) -> int:
         number, class_id = math.nan, 0
     if number != class_id:
         raise Fault(
-            Code.ROW_CLASS_TEXT,
+            FaultCode.ROW_CLASS_TEXT,
             f"class id {_shown([word])!r} is no whole number",
             "The first column is the position of the class in `names`.",
             value=word,
         )
     if not word.lstrip("+-").isdigit():
-        reading.count(Code.ROW_CLASS_DECIMAL, line, word)
+        reading.count(FaultCode.ROW_CLASS_DECIMAL, line, word)
     if class_id < 0 or (reading.class_count and class_id >= reading.class_count):
         raise Fault(
-            Code.ROW_CLASS_UNKNOWN,
+            FaultCode.ROW_CLASS_UNKNOWN,
             f"class id {_shown([str(class_id)])}, but data.yaml names {reading.class_count} classes"
             f" (0 to {reading.class_count - 1})",
             "Correct the row, or complete `names` in data.yaml.",
@@ -181,11 +181,14 @@ def _read_numbers(words: list[str]) -> list[float]:
         numbers = [_number(word) for word in words[1:]]
     except ValueError as error:
         raise Fault(
-            Code.ROW_NUMBER, str(error), "Coordinates are decimal numbers with a point.", words[1:9]
+            FaultCode.ROW_NUMBER,
+            str(error),
+            "Coordinates are decimal numbers with a point.",
+            words[1:9],
         ) from None
     if not all(map(math.isfinite, numbers)):
         raise Fault(
-            Code.ROW_NOT_FINITE,
+            FaultCode.ROW_NOT_FINITE,
             f"box {_shown(words[1:])} is not finite",
             "Draw it again.",
             value=_shown(words[1:]),
@@ -212,7 +215,7 @@ def _corners(numbers: list[float]) -> tuple[float, float, float, float]:
     if width < 0 or height < 0:
         value = " ".join(f"{number:g}" for number in numbers)
         raise Fault(
-            Code.ROW_NEGATIVE,
+            FaultCode.ROW_NEGATIVE,
             f"box {value} has no area: its size is negative",
             "Its corners were swapped, or it holds corners instead of centre and size: export it "
             "again.",
@@ -231,7 +234,7 @@ def _outside(numbers: list[float], *, outline: bool) -> Fault:
         hint = "The numbers look like two corners (x1 y1 x2 y2): write centre, width and height."
     else:
         hint = "Cut the box at the border; all numbers are fractions of the image."
-    return Fault(Code.ROW_OUTSIDE, f"box {value} leaves the image", hint, value=value)
+    return Fault(FaultCode.ROW_OUTSIDE, f"box {value} leaves the image", hint, value=value)
 
 
 def _are_corners(numbers: list[float]) -> bool:
@@ -246,7 +249,7 @@ def _wrong_columns(words: list[str]) -> Fault:
         hint = "Separate the columns by spaces, not by commas."
     else:
         hint = "A row is: class cx cy w h."
-    return Fault(Code.ROW_COLUMNS, f"{len(words)} columns, not 5", hint, value=_shown(words))
+    return Fault(FaultCode.ROW_COLUMNS, f"{len(words)} columns, not 5", hint, value=_shown(words))
 
 
 def _shown(words: list[str]) -> str:
@@ -260,17 +263,17 @@ def _compare_classes(reading: _Reading) -> None:
     for class_id, *box in reading.rows:
         other = owner.setdefault(tuple(box), class_id)
         if other != class_id:
-            reading.count(Code.BOX_TWO_CLASSES, 0, f"classes {other} and {class_id}")
+            reading.count(FaultCode.BOX_TWO_CLASSES, 0, f"classes {other} and {class_id}")
 
 
-def _findings(reading: _Reading) -> Iterator[Finding]:
+def _findings(reading: _Reading) -> Iterator[DataFinding]:
     file = reading.file
     for line, fault in reading.wrong:
         yield fault.at(file, line=line)
     if reading.suppressed:
         what = f"{reading.suppressed} more rows are wrong"
         remedy = "This does not look like a label file in YOLO format: export it again."
-        fault = Fault(Code.LABEL_HOPELESS, what, remedy, value=reading.suppressed)
+        fault = Fault(FaultCode.LABEL_HOPELESS, what, remedy, value=reading.suppressed)
         yield fault.at(file, count=reading.suppressed)
     for code, (count, line, value) in reading.counted.items():
         what = _PHRASES[code].format(value=value)

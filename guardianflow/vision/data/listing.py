@@ -14,8 +14,8 @@ from pathlib import Path
 
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from guardianflow.vision.data.description import Description, read_description
-from guardianflow.vision.data.findings import Fault, Finding, short
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding, Fault, shortened
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import read_text
 from guardianflow.vision.data.yaml_file import SPLITS
 
@@ -50,7 +50,7 @@ class Listing:
     stray: list[str] = field(default_factory=list[str])
 
 
-def list_images(description: Description, split: str, findings: list[Finding]) -> Listing:
+def list_images(description: Description, split: str, findings: list[DataFinding]) -> Listing:
     """List the images of a split; what is wrong is added to `findings`."""
     listing = Listing(split)
     inside = tuple(f"{os.path.realpath(p)}{os.sep}" for p in (description.root, description.base))
@@ -69,7 +69,7 @@ def list_images(description: Description, split: str, findings: list[Finding]) -
     _warn_stray(listing, findings)
     if split in SPLITS and description.sources[split] and not listing.images:
         fault = Fault(
-            Code.SPLIT_EMPTY, f"{split} has no image", "Bring images there, or remove the key."
+            FaultCode.SPLIT_EMPTY, f"{split} has no image", "Bring images there, or remove the key."
         )
         findings.append(fault.at(description.sources[split][0], split=split))
     return listing
@@ -77,7 +77,7 @@ def list_images(description: Description, split: str, findings: list[Finding]) -
 
 def find_images(root: Path, split: str, base: Path | None = None) -> list[Path]:
     """The images of one split, without a look at what is wrong with the data set."""
-    findings: list[Finding] = []
+    findings: list[DataFinding] = []
     description = read_description(root, findings, base)
     if description is None or split not in description.sources:
         return []
@@ -133,7 +133,7 @@ class _Walk:
     source: str
     listing: Listing
     inside: tuple[str, ...]
-    findings: list[Finding]
+    findings: list[DataFinding]
     entered: set[str] = field(default_factory=set[str])
     astray: int | None = None
 
@@ -146,7 +146,9 @@ class _Walk:
                 raise OSError(0, f"more than {_MAX_DEPTH} folders deep")
         except OSError as error:
             what = f"cannot be read ({error.strerror})"
-            self._add(Fault(Code.FOLDER_UNREADABLE, what, "Give the right to read it."), folder)
+            self._add(
+                Fault(FaultCode.FOLDER_UNREADABLE, what, "Give the right to read it."), folder
+            )
             return
         for entry in found:
             if entry.name.startswith("."):
@@ -155,7 +157,7 @@ class _Walk:
                 self._take(entry, depth)
             except OSError as error:
                 what = f"cannot be read ({error.strerror})"
-                fault = Fault(Code.FOLDER_UNREADABLE, what, "Give the right to read it.")
+                fault = Fault(FaultCode.FOLDER_UNREADABLE, what, "Give the right to read it.")
                 self._add(fault, entry.path)
 
     def _take(self, entry: os.DirEntry[str], depth: int) -> None:
@@ -168,7 +170,7 @@ class _Walk:
         if entry.is_dir():
             if suffix in IMAGE_SUFFIXES:
                 what = "is a folder with the name of an image"
-                self._add(Fault(Code.FILE_IRREGULAR, what, "Rename it."), entry.path)
+                self._add(Fault(FaultCode.FILE_IRREGULAR, what, "Rename it."), entry.path)
             if linked and self.astray is None:
                 self.walk_bounded(entry.path, depth + 1)
             else:
@@ -177,7 +179,7 @@ class _Walk:
             self.listing.images.append(entry.path)
         elif suffix in UNSUPPORTED_SUFFIXES:
             what = f"is an image in a format that is not read ({suffix})"
-            fault = Fault(Code.FILE_UNSUPPORTED, what, "Convert it to JPEG or PNG.", suffix)
+            fault = Fault(FaultCode.FILE_UNSUPPORTED, what, "Convert it to JPEG or PNG.", suffix)
             self._add(fault, entry.path)
         elif suffix not in _EXPECTED_SUFFIXES and entry.is_file():
             self.listing.stray.append(entry.path)
@@ -201,11 +203,11 @@ class _Walk:
             ):
                 del found[length:]
             what = (
-                f"leads to {short(os.path.realpath(folder))}, which is no folder of images: "
+                f"leads to {shortened(os.path.realpath(folder))}, which is no folder of images: "
                 f"more than {_MAX_ASTRAY} other files and folders lie in it"
             )
             remedy = "Remove the link, or correct the path in data.yaml."
-            self._add(Fault(Code.FOLDER_UNREADABLE, what, remedy), folder)
+            self._add(Fault(FaultCode.FOLDER_UNREADABLE, what, remedy), folder)
         finally:
             self.astray = None
 
@@ -217,13 +219,15 @@ class _Walk:
             folder = stat.S_ISDIR(os.stat(entry.path).st_mode)
         except OSError as error:
             if suffix in IMAGE_SUFFIXES | {""}:
-                what = f"is a link to {short(target)}, which cannot be read ({error.strerror})"
+                what = f"is a link to {shortened(target)}, which cannot be read ({error.strerror})"
                 remedy = "Bring the file there, or remove the link."
-                self._add(Fault(Code.LINK_BROKEN, what, remedy, value=target), entry.path)
+                self._add(Fault(FaultCode.LINK_BROKEN, what, remedy, value=target), entry.path)
             return False
         if folder and (self._around_or_in_source(target) or target in self.entered):
-            what = f"is a link to {short(target)}, which is read anyway or holds the data set"
-            self._add(Fault(Code.LINK_LOOP, what, "Remove the link.", value=target), entry.path)
+            what = f"is a link to {shortened(target)}, which is read anyway or holds the data set"
+            self._add(
+                Fault(FaultCode.LINK_LOOP, what, "Remove the link.", value=target), entry.path
+            )
             return False
         if folder:
             self.entered.add(target)
@@ -243,15 +247,15 @@ class _Walk:
 def link_outside(target: str) -> Fault:
     """What is said of a link out of the data set."""
     return Fault(
-        Code.LINK_OUTSIDE,
-        f"is a link out of the data set, to {short(target)}",
+        FaultCode.LINK_OUTSIDE,
+        f"is a link out of the data set, to {shortened(target)}",
         "Copy the file there if the folder is to be moved or shared.",
         value=target,
     )
 
 
 def _read_list(
-    description: Description, source: Path, listing: Listing, findings: list[Finding]
+    description: Description, source: Path, listing: Listing, findings: list[DataFinding]
 ) -> None:
     """Read a text file that names one image in a line, as seen from `path` or from the file."""
     try:
@@ -272,20 +276,22 @@ def _read_list(
             image = _find_entry(entry.removeprefix(_EXPORTED), around)
             moved += image is not None
         if image is None or os.path.splitext(image)[1].lower() not in IMAGE_SUFFIXES:
-            what = f"image {short(entry)!r} does not exist on this machine"
+            what = f"image {shortened(entry)!r} does not exist on this machine"
             remedy = "Correct the line; it is seen from `path`, or from this file."
-            fault = Fault(Code.LIST_ENTRY_MISSING, what, remedy, value=entry)
+            fault = Fault(FaultCode.LIST_ENTRY_MISSING, what, remedy, value=entry)
             findings.append(fault.at(source, line=number, split=listing.split))
         elif image in taken:
-            what = f"image {short(entry)!r} is listed twice"
-            fault = Fault(Code.LIST_ENTRY_TWICE, what, "Remove the line.", value=entry)
+            what = f"image {shortened(entry)!r} is listed twice"
+            fault = Fault(FaultCode.LIST_ENTRY_TWICE, what, "Remove the line.", value=entry)
             findings.append(fault.at(source, line=number, split=listing.split))
         else:
             taken.add(image)
             listing.images.append(image)
     if moved:
         what = f"{moved} images are listed below {_EXPORTED}, and were found without it"
-        fault = Fault(Code.LIST_ENTRY_MOVED, what, f"Take {_EXPORTED} out of the lines.", moved)
+        fault = Fault(
+            FaultCode.LIST_ENTRY_MOVED, what, f"Take {_EXPORTED} out of the lines.", moved
+        )
         findings.append(fault.at(source, split=listing.split, count=moved))
 
 
@@ -298,12 +304,12 @@ def _exists(path: str | Path) -> bool:
     return "\0" not in str(path) and os.path.exists(path)
 
 
-def _warn_above(description: Description, listing: Listing, findings: list[Finding]) -> None:
+def _warn_above(description: Description, listing: Listing, findings: list[DataFinding]) -> None:
     for source in description.sources[listing.split] if listing.split in SPLITS else ():
         below = f"{source}{os.sep}images{os.sep}"
         if source.name != "images" and any(image.startswith(below) for image in listing.images):
             fault = Fault(
-                Code.SPLIT_ABOVE,
+                FaultCode.SPLIT_ABOVE,
                 f"{listing.split} names {source}, the images lie in images/ below it",
                 f"Name the folder of images: {source.name}/images.",
                 value=str(source),
@@ -312,15 +318,15 @@ def _warn_above(description: Description, listing: Listing, findings: list[Findi
             findings.append(fault.at(description.file, line=line, split=listing.split))
 
 
-def _warn_colliding(listing: Listing, findings: list[Finding]) -> None:
+def _warn_colliding(listing: Listing, findings: list[DataFinding]) -> None:
     first: dict[str, str] = {}
     for image in listing.images:
         stem = os.path.splitext(image)[0]
         other = first.setdefault(comparable(stem), stem)
         if other != stem:
             fault = Fault(
-                Code.FILE_NAMES_COLLIDE,
-                f"has the same name as {short(os.path.basename(other))} on systems that do not "
+                FaultCode.FILE_NAMES_COLLIDE,
+                f"has the same name as {shortened(os.path.basename(other))} on systems that do not "
                 "tell case or composed letters apart",
                 "Rename one of them, with its label file.",
                 value=os.path.basename(image),
@@ -333,11 +339,13 @@ def comparable(name: str) -> str:
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
-def _warn_stray(listing: Listing, findings: list[Finding]) -> None:
+def _warn_stray(listing: Listing, findings: list[DataFinding]) -> None:
     for path in listing.stray[:_FEW]:
         remedy = "Remove it, or give it the suffix of an image."
-        findings.append(Fault(Code.FILE_STRAY, "is no image", remedy).at(path, split=listing.split))
+        findings.append(
+            Fault(FaultCode.FILE_STRAY, "is no image", remedy).at(path, split=listing.split)
+        )
     rest = len(listing.stray) - _FEW
     if rest > 0:
-        fault = Fault(Code.FILE_STRAY, f"and {rest} more files are no images", "Remove them.")
+        fault = Fault(FaultCode.FILE_STRAY, f"and {rest} more files are no images", "Remove them.")
         findings.append(fault.at(listing.stray[_FEW], split=listing.split, count=rest))

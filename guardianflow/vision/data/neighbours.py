@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_content
 from guardianflow.vision.data.description import Description
 from guardianflow.vision.data.examination import Looked
-from guardianflow.vision.data.findings import Fault, Finding, readable, short
+from guardianflow.vision.data.findings import DataFinding, Fault, readable, shortened
 from guardianflow.vision.data.kinds import CLASS_LISTS
 from guardianflow.vision.data.listing import comparable, link_outside
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import MAX_TEXT_BYTES, read_text
 
 _CLASSES_FILE = "classes.txt"
@@ -18,7 +18,7 @@ _FEW = 50
 
 def compare_labels(
     looked: Mapping[str, Sequence[Looked]], description: Description, root: str
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Find shared label files, label files without an image, links and foreign class lists."""
     first: dict[str, str] = {}
     missing: dict[str, str] = {}
@@ -31,7 +31,7 @@ def compare_labels(
             if first.setdefault(one.label, one.image) != one.image:
                 name = readable(os.path.basename(first[one.label]))
                 what = f"shares its label file {readable(one.label)} with {name}"
-                fault = Fault(Code.LABEL_SHARED, what, "Give each image a name of its own.")
+                fault = Fault(FaultCode.LABEL_SHARED, what, "Give each image a name of its own.")
                 yield fault.at(one.image, split=split, image=one.image)
     base = os.path.realpath(description.base)
     for folder, images in sorted(folders.items()):
@@ -41,7 +41,7 @@ def compare_labels(
             yield from _orphans(folder, images, first, missing)
 
 
-def compare_images(looked: Mapping[str, Sequence[Looked]]) -> Iterator[Finding]:
+def compare_images(looked: Mapping[str, Sequence[Looked]]) -> Iterator[DataFinding]:
     """Find images that are there twice, and splits with images without colour."""
     owner: dict[str, tuple[str, str]] = {}
     twins: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -67,18 +67,20 @@ def compare_images(looked: Mapping[str, Sequence[Looked]]) -> Iterator[Finding]:
 def _twin(split: str, other: str, twin: str) -> Fault:
     if split == other:
         what = f"this image of {split} is there twice: {readable(twin)}"
-        return Fault(Code.IMAGE_TWICE, what, "Remove one of them: it counts double.", value=twin)
+        return Fault(
+            FaultCode.IMAGE_TWICE, what, "Remove one of them: it counts double.", value=twin
+        )
     return Fault(
-        Code.IMAGE_IN_TWO_SPLITS,
+        FaultCode.IMAGE_IN_TWO_SPLITS,
         f"this image of {split} is also in {other}: {readable(twin)}",
         "Keep it in one split; a model is measured on what it did not learn from.",
         value=twin,
     )
 
 
-def _grey(split: str, grey: Sequence[str], total: int) -> Finding:
+def _grey(split: str, grey: Sequence[str], total: int) -> DataFinding:
     fault = Fault(
-        Code.IMAGES_GREY,
+        FaultCode.IMAGES_GREY,
         f"{len(grey)} of {total} images of {split} have no colour, this is the first",
         "Use the images as the camera takes them: helmets and vests are told by their colour.",
         value=f"{len(grey)} of {total}",
@@ -88,7 +90,7 @@ def _grey(split: str, grey: Sequence[str], total: int) -> Finding:
 
 def _orphans(
     folder: str, images: Collection[str], known: Mapping[str, str], missing: Mapping[str, str]
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Label files without an image, where labels have a folder of their own.
 
     Args:
@@ -111,12 +113,12 @@ def _orphans(
     for path, image in renamed.items():
         what = f"has no image, but {readable(os.path.basename(image))} has no label"
         remedy = "Give the two the same name: they differ by case or by composed letters."
-        yield Fault(Code.LABEL_ORPHAN, what, remedy).at(path, image=image)
+        yield Fault(FaultCode.LABEL_ORPHAN, what, remedy).at(path, image=image)
     lost = [path for path in orphans if path not in renamed]
     if lost:
         more = f" (and {len(lost) - 1} more label files there)" if len(lost) > 1 else ""
         remedy = "Bring the image back, or remove the label file."
-        fault = Fault(Code.LABEL_ORPHAN, f"has no image{more}", remedy, value=len(lost))
+        fault = Fault(FaultCode.LABEL_ORPHAN, f"has no image{more}", remedy, value=len(lost))
         yield fault.at(lost[0], count=len(lost))
 
 
@@ -130,7 +132,7 @@ def _may_be_labels(path: str) -> bool:
     return not words or words[0][:1].isdigit() or words[0][:1] in (b"-", b"+", b".")
 
 
-def _links(folder: str, inside: tuple[str, ...]) -> Iterator[Finding]:
+def _links(folder: str, inside: tuple[str, ...]) -> Iterator[DataFinding]:
     try:
         with os.scandir(folder) as entries:
             links = sorted(entry.path for entry in entries if entry.is_symlink())
@@ -142,7 +144,7 @@ def _links(folder: str, inside: tuple[str, ...]) -> Iterator[Finding]:
             yield link_outside(target).at(path)
 
 
-def _compare_classes(folder: str, classes: Sequence[str]) -> Iterator[Finding]:
+def _compare_classes(folder: str, classes: Sequence[str]) -> Iterator[DataFinding]:
     file = os.path.join(folder, _CLASSES_FILE)
     if not classes or not os.path.lexists(file):
         return
@@ -154,8 +156,8 @@ def _compare_classes(folder: str, classes: Sequence[str]) -> Iterator[Finding]:
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if names != tuple(classes):
         fault = Fault(
-            Code.CLASSES_FILE,
-            f"names {short(list(names))}, data.yaml {short(list(classes))}",
+            FaultCode.CLASSES_FILE,
+            f"names {shortened(list(names))}, data.yaml {shortened(list(classes))}",
             "Make sure that the class ids of the labels are those of data.yaml.",
             value=list(names),
         )

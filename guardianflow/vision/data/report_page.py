@@ -18,9 +18,9 @@ from guardianflow.machine.disk import write_whole
 from guardianflow.vision.data.checker import Checked
 from guardianflow.vision.data.contamination import DuplicatePair
 from guardianflow.vision.data.decoding import load_image
-from guardianflow.vision.data.findings import Finding, errors, in_order, readable
+from guardianflow.vision.data.findings import DataFinding, errors, in_order, readable
 from guardianflow.vision.data.report_style import PALETTE, style_sheet
-from guardianflow.vision.data.rules import RULES, Severity
+from guardianflow.vision.data.rules import RULES, FaultSeverity
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.data.summary import (
     SplitFigures,
@@ -76,7 +76,7 @@ def _page(checked: Checked, pairs: Sequence[DuplicatePair]) -> Iterator[str]:
     yield f'<p class="soft">guardianflow {__version__}</p></body></html>'
 
 
-def _verdict(findings: Sequence[Finding]) -> str:
+def _verdict(findings: Sequence[DataFinding]) -> str:
     wrong = len(errors(findings))
     odd = len(findings) - wrong
     if wrong:
@@ -131,7 +131,7 @@ def _chart(title: str, bars: Sequence[tuple[str, int]]) -> str:
 
 def _findings(checked: Checked, known: Mapping[str, Sample]) -> Iterator[str]:
     yield "<h2>Findings</h2>"
-    groups: dict[str, list[Finding]] = {}
+    groups: dict[str, list[DataFinding]] = {}
     for finding in in_order(checked.findings):
         groups.setdefault(finding.code, []).append(finding)
     if not groups:
@@ -141,10 +141,10 @@ def _findings(checked: Checked, known: Mapping[str, Sample]) -> Iterator[str]:
 
 
 def _group(
-    findings: Sequence[Finding], root: str, classes: Sequence[str], known: Mapping[str, Sample]
+    findings: Sequence[DataFinding], root: str, classes: Sequence[str], known: Mapping[str, Sample]
 ) -> Iterator[str]:
     first, rule = findings[0], RULES[findings[0].code]
-    look = "error" if first.severity is Severity.ERROR else "warning"
+    look = "error" if first.severity is FaultSeverity.ERROR else "warning"
     total = sum(finding.count for finding in findings)
     yield f'<section class="card" id="{first.code}"><h3><span class="{look}">{first.severity}'
     yield f"</span> {escape(rule.title)} <code>{first.code}</code> × {total:,}</h3>"

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Severity(StrEnum):
+class FaultSeverity(StrEnum):
     """Whether a data set with the finding can be used."""
 
     ERROR = "ERROR"
     WARNING = "WARNING"
 
 
-class Code(StrEnum):
+class FaultCode(StrEnum):
     """The kinds of fault, in the order in which they are told."""
 
     PLACE_MISSING = "place-missing"
@@ -108,7 +108,7 @@ class Code(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class FaultRule:
     """What a code stands for.
 
     Attributes:
@@ -119,145 +119,159 @@ class Rule:
             is told by itself.
     """
 
-    severity: Severity
+    severity: FaultSeverity
     title: str
     repair: str = ""
     summary: str = ""
 
 
-def _error(title: str) -> Rule:
-    return Rule(Severity.ERROR, title)
+def _error(title: str) -> FaultRule:
+    return FaultRule(FaultSeverity.ERROR, title)
 
 
-def _warning(title: str, repair: str = "", summary: str = "") -> Rule:
-    return Rule(Severity.WARNING, title, repair, summary)
+def _warning(title: str, repair: str = "", summary: str = "") -> FaultRule:
+    return FaultRule(FaultSeverity.WARNING, title, repair, summary)
 
 
-RULES: Mapping[Code, Rule] = {
-    Code.PLACE_MISSING: _error("a folder that is not there"),
-    Code.FORMAT_FOREIGN: _error("a data set in another format, or not unpacked"),
-    Code.FORMAT_BROKEN: _error("annotations of another format that cannot be read"),
-    Code.YAML_MISSING: _error("the folder has no data.yaml"),
-    Code.YAML_SEVERAL: _error("several YAML files describe a data set, none is called data.yaml"),
-    Code.YAML_UNREADABLE: _error("data.yaml cannot be read"),
-    Code.YAML_SYNTAX: _error("data.yaml is no YAML"),
-    Code.YAML_NO_MAPPING: _error("data.yaml has no keys"),
-    Code.YAML_KEY_TWICE: _error("a key stands twice in data.yaml: which one counts is a guess"),
-    Code.YAML_NO_NEWLINE: _warning("data.yaml does not end with a newline: it may have been cut"),
-    Code.YAML_POSE: _error("key points (kpt_shape), not boxes"),
-    Code.TEXT_ENCODING: _error("a text that is not UTF-8"),
-    Code.TEXT_RECODED: _warning(
+RULES: Mapping[FaultCode, FaultRule] = {
+    FaultCode.PLACE_MISSING: _error("a folder that is not there"),
+    FaultCode.FORMAT_FOREIGN: _error("a data set in another format, or not unpacked"),
+    FaultCode.FORMAT_BROKEN: _error("annotations of another format that cannot be read"),
+    FaultCode.YAML_MISSING: _error("the folder has no data.yaml"),
+    FaultCode.YAML_SEVERAL: _error(
+        "several YAML files describe a data set, none is called data.yaml"
+    ),
+    FaultCode.YAML_UNREADABLE: _error("data.yaml cannot be read"),
+    FaultCode.YAML_SYNTAX: _error("data.yaml is no YAML"),
+    FaultCode.YAML_NO_MAPPING: _error("data.yaml has no keys"),
+    FaultCode.YAML_KEY_TWICE: _error(
+        "a key stands twice in data.yaml: which one counts is a guess"
+    ),
+    FaultCode.YAML_NO_NEWLINE: _warning(
+        "data.yaml does not end with a newline: it may have been cut"
+    ),
+    FaultCode.YAML_POSE: _error("key points (kpt_shape), not boxes"),
+    FaultCode.TEXT_ENCODING: _error("a text that is not UTF-8"),
+    FaultCode.TEXT_RECODED: _warning(
         "a text with a byte order mark, or in UTF-16", "read as what the mark says"
     ),
-    Code.NAMES_MISSING: _error("data.yaml names no class"),
-    Code.NAMES_INVALID: _error("names, or one of them, is no text"),
-    Code.NAMES_GAP: _error("the classes are not numbered from 0 without a gap"),
-    Code.NAMES_TWICE: _error("a class is named twice"),
-    Code.NAMES_ALIKE: _warning("two classes differ only by case, space, '-' or '_'"),
-    Code.NAMES_NUMBER: _warning("the name of a class is a number"),
-    Code.NAMES_DIFFER: _error("the classes are not those of the scenario"),
-    Code.NC_DIFFERS: _error("nc is not the number of names"),
-    Code.PATH_MISSING: _error("`path` does not exist on this machine"),
-    Code.SPLITS_MISSING: _error("data.yaml names no train, val or test"),
-    Code.SPLIT_UNNAMED: _error("a split that is needed (to train: train, val, test) is not named"),
-    Code.SPLIT_RENAMED: _warning("a split is called otherwise: valid, Train", "read as val, train"),
-    Code.SPLIT_MISSING: _error("a split does not exist on this machine"),
-    Code.SPLIT_OUTSIDE: _error("a split is a folder around the data set itself"),
-    Code.SPLIT_SHARED: _error("two splits are the same folder"),
-    Code.SPLIT_EMPTY: _error("a split has no image"),
-    Code.SPLIT_MOVED: _warning("`../` of a well-known exporter", "read beside data.yaml"),
-    Code.SPLIT_ABOVE: _warning(
+    FaultCode.NAMES_MISSING: _error("data.yaml names no class"),
+    FaultCode.NAMES_INVALID: _error("names, or one of them, is no text"),
+    FaultCode.NAMES_GAP: _error("the classes are not numbered from 0 without a gap"),
+    FaultCode.NAMES_TWICE: _error("a class is named twice"),
+    FaultCode.NAMES_ALIKE: _warning("two classes differ only by case, space, '-' or '_'"),
+    FaultCode.NAMES_NUMBER: _warning("the name of a class is a number"),
+    FaultCode.NAMES_DIFFER: _error("the classes are not those of the scenario"),
+    FaultCode.NC_DIFFERS: _error("nc is not the number of names"),
+    FaultCode.PATH_MISSING: _error("`path` does not exist on this machine"),
+    FaultCode.SPLITS_MISSING: _error("data.yaml names no train, val or test"),
+    FaultCode.SPLIT_UNNAMED: _error(
+        "a split that is needed (to train: train, val, test) is not named"
+    ),
+    FaultCode.SPLIT_RENAMED: _warning(
+        "a split is called otherwise: valid, Train", "read as val, train"
+    ),
+    FaultCode.SPLIT_MISSING: _error("a split does not exist on this machine"),
+    FaultCode.SPLIT_OUTSIDE: _error("a split is a folder around the data set itself"),
+    FaultCode.SPLIT_SHARED: _error("two splits are the same folder"),
+    FaultCode.SPLIT_EMPTY: _error("a split has no image"),
+    FaultCode.SPLIT_MOVED: _warning("`../` of a well-known exporter", "read beside data.yaml"),
+    FaultCode.SPLIT_ABOVE: _warning(
         "a split names the folder above images/", "the images below it are read"
     ),
-    Code.SPLIT_ABSOLUTE: _warning("an absolute path: it works on this machine alone"),
-    Code.LIST_ENTRY_MISSING: _error("a list of images names a file that is not there"),
-    Code.LIST_ENTRY_MOVED: _warning(
+    FaultCode.SPLIT_ABSOLUTE: _warning("an absolute path: it works on this machine alone"),
+    FaultCode.LIST_ENTRY_MISSING: _error("a list of images names a file that is not there"),
+    FaultCode.LIST_ENTRY_MOVED: _warning(
         "`data/` in front of the images of a list, as an exporter writes it", "read without it"
     ),
-    Code.LIST_ENTRY_TWICE: _warning("a list of images names a file twice", "it counts once"),
-    Code.FOLDER_UNREADABLE: _error("a folder may not be read"),
-    Code.FILE_UNREADABLE: _error("a file may not be read"),
-    Code.FILE_IRREGULAR: _error("a folder, pipe, socket or device with the name of a file"),
-    Code.FILE_POINTER: _error("a Git LFS pointer instead of the file"),
-    Code.FILE_HUGE: _error("a file too large to be what its name says"),
-    Code.FILE_STRAY: _warning(
+    FaultCode.LIST_ENTRY_TWICE: _warning("a list of images names a file twice", "it counts once"),
+    FaultCode.FOLDER_UNREADABLE: _error("a folder may not be read"),
+    FaultCode.FILE_UNREADABLE: _error("a file may not be read"),
+    FaultCode.FILE_IRREGULAR: _error("a folder, pipe, socket or device with the name of a file"),
+    FaultCode.FILE_POINTER: _error("a Git LFS pointer instead of the file"),
+    FaultCode.FILE_HUGE: _error("a file too large to be what its name says"),
+    FaultCode.FILE_STRAY: _warning(
         "a file that is no image", "left out", "{count} files are no images, e.g. {file}"
     ),
-    Code.FILE_UNSUPPORTED: _warning("an image in a format that is not read", "left out"),
-    Code.FILE_NAMES_COLLIDE: _warning(
+    FaultCode.FILE_UNSUPPORTED: _warning("an image in a format that is not read", "left out"),
+    FaultCode.FILE_NAMES_COLLIDE: _warning(
         "names that other systems take for the same (case, composed letters)"
     ),
-    Code.LINK_BROKEN: _error("a link to nothing"),
-    Code.LINK_LOOP: _warning(
+    FaultCode.LINK_BROKEN: _error("a link to nothing"),
+    FaultCode.LINK_LOOP: _warning(
         "a link to a folder that is read anyway, or that holds it", "not followed"
     ),
-    Code.LINK_OUTSIDE: _warning("a link out of the data set: a copy of the folder lacks the file"),
-    Code.IMAGE_EMPTY: _error("an image of 0 bytes"),
-    Code.IMAGE_BROKEN: _error("a file that is no image, or a broken one"),
-    Code.IMAGE_TRUNCATED: _error("an image that ends too early"),
-    Code.IMAGE_BOMB: _error("an image that says it has too many pixels; it is not decoded"),
-    Code.IMAGE_DEEP: _error("one channel with more than 8 bits"),
-    Code.IMAGE_MISNAMED: _warning("the suffix names another format", "read by its content"),
-    Code.IMAGE_MODE: _warning(
+    FaultCode.LINK_OUTSIDE: _warning(
+        "a link out of the data set: a copy of the folder lacks the file"
+    ),
+    FaultCode.IMAGE_EMPTY: _error("an image of 0 bytes"),
+    FaultCode.IMAGE_BROKEN: _error("a file that is no image, or a broken one"),
+    FaultCode.IMAGE_TRUNCATED: _error("an image that ends too early"),
+    FaultCode.IMAGE_BOMB: _error("an image that says it has too many pixels; it is not decoded"),
+    FaultCode.IMAGE_DEEP: _error("one channel with more than 8 bits"),
+    FaultCode.IMAGE_MISNAMED: _warning("the suffix names another format", "read by its content"),
+    FaultCode.IMAGE_MODE: _warning(
         "not 8-bit RGB (grey, palette, CMYK, transparency, 16 bits)", "converted to RGB"
     ),
-    Code.IMAGE_ANIMATED: _warning("more than one frame", "the first one is read"),
-    Code.IMAGE_ROTATED: _warning(
+    FaultCode.IMAGE_ANIMATED: _warning("more than one frame", "the first one is read"),
+    FaultCode.IMAGE_ROTATED: _warning(
         "the EXIF tag turns the image: labels have to fit the upright one", "turned upright"
     ),
-    Code.IMAGE_HUGE: _warning("a very large image: each epoch decodes it again"),
-    Code.IMAGE_TINY: _warning("a very small image"),
-    Code.IMAGES_GREY: _warning("images without any colour: what is told by colour is lost"),
-    Code.IMAGE_TWICE: _warning("the same image twice in one split"),
-    Code.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
-    Code.IMAGE_COPY_IN_TWO: _error("an exporter's copies of one picture in two splits"),
-    Code.IMAGE_NEARLY_TWICE: _error("almost the same image in two splits"),
-    Code.EVALUATION_IMAGE: _error("an image to learn from is in the evaluation set"),
-    Code.EVALUATION_NEARLY: _warning("an image to learn from looks like one in the evaluation set"),
-    Code.LABEL_MISSING: _error("an image without a label file"),
-    Code.LABEL_ORPHAN: _error("label files without an image"),
-    Code.LABEL_SHARED: _error("two images with one label file"),
-    Code.LABEL_HOPELESS: _error("a label file with more wrong rows than are worth listing"),
-    Code.CLASSES_FILE: _warning("classes.txt beside the labels names other classes"),
-    Code.ROW_COLUMNS: _error("a row that is neither a box nor a polygon"),
-    Code.ROW_CLASS_TEXT: _error("a class id that is no whole number"),
-    Code.ROW_CLASS_UNKNOWN: _error("a class id without a name"),
-    Code.ROW_CLASS_DECIMAL: _warning("a class id written as 1.0", "read as the whole number"),
-    Code.ROW_NUMBER: _error("a coordinate that is no number"),
-    Code.ROW_NOT_FINITE: _error("a coordinate that is infinite or nan"),
-    Code.ROW_NEGATIVE: _error("a box of negative size"),
-    Code.ROW_OUTSIDE: _error("a box that leaves the image"),
-    Code.ROW_CLIPPED: _warning(
+    FaultCode.IMAGE_HUGE: _warning("a very large image: each epoch decodes it again"),
+    FaultCode.IMAGE_TINY: _warning("a very small image"),
+    FaultCode.IMAGES_GREY: _warning("images without any colour: what is told by colour is lost"),
+    FaultCode.IMAGE_TWICE: _warning("the same image twice in one split"),
+    FaultCode.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
+    FaultCode.IMAGE_COPY_IN_TWO: _error("an exporter's copies of one picture in two splits"),
+    FaultCode.IMAGE_NEARLY_TWICE: _error("almost the same image in two splits"),
+    FaultCode.EVALUATION_IMAGE: _error("an image to learn from is in the evaluation set"),
+    FaultCode.EVALUATION_NEARLY: _warning(
+        "an image to learn from looks like one in the evaluation set"
+    ),
+    FaultCode.LABEL_MISSING: _error("an image without a label file"),
+    FaultCode.LABEL_ORPHAN: _error("label files without an image"),
+    FaultCode.LABEL_SHARED: _error("two images with one label file"),
+    FaultCode.LABEL_HOPELESS: _error("a label file with more wrong rows than are worth listing"),
+    FaultCode.CLASSES_FILE: _warning("classes.txt beside the labels names other classes"),
+    FaultCode.ROW_COLUMNS: _error("a row that is neither a box nor a polygon"),
+    FaultCode.ROW_CLASS_TEXT: _error("a class id that is no whole number"),
+    FaultCode.ROW_CLASS_UNKNOWN: _error("a class id without a name"),
+    FaultCode.ROW_CLASS_DECIMAL: _warning("a class id written as 1.0", "read as the whole number"),
+    FaultCode.ROW_NUMBER: _error("a coordinate that is no number"),
+    FaultCode.ROW_NOT_FINITE: _error("a coordinate that is infinite or nan"),
+    FaultCode.ROW_NEGATIVE: _error("a box of negative size"),
+    FaultCode.ROW_OUTSIDE: _error("a box that leaves the image"),
+    FaultCode.ROW_CLIPPED: _warning(
         "a box that rounding pushed over the border",
         "cut at the border",
         "{count} boxes stood over the border by a rounding error and are cut there",
     ),
-    Code.ROW_EMPTY: _warning(
+    FaultCode.ROW_EMPTY: _warning(
         "a box without area", "left out", "{count} boxes have no area and are left out"
     ),
-    Code.ROW_TWICE: _warning(
+    FaultCode.ROW_TWICE: _warning(
         "a row that is there twice",
         "it counts once",
         "{count} label rows were there twice and count once",
     ),
-    Code.ROW_POLYGON: _warning(
+    FaultCode.ROW_POLYGON: _warning(
         "a polygon",
         "its bounding box is read",
         "{count} label rows are polygons and are read as their bounding boxes",
     ),
-    Code.BOX_TWO_CLASSES: _warning("the same box with two classes"),
-    Code.BOX_EVERYTHING: _warning(
+    FaultCode.BOX_TWO_CLASSES: _warning("the same box with two classes"),
+    FaultCode.BOX_EVERYTHING: _warning(
         "a box around the whole image", "", "{count} boxes are as large as the image, e.g. {file}"
     ),
-    Code.BOX_TINY: _warning(
+    FaultCode.BOX_TINY: _warning(
         "a box thinner than 2 pixels", "", "{count} boxes are thinner than 2 pixels, e.g. {file}"
     ),
-    Code.CLASS_UNSEEN: _warning("a class without a box in a split"),
-    Code.CLASS_RARE: _warning("a class with fewer than 10 boxes to learn from"),
+    FaultCode.CLASS_UNSEEN: _warning("a class without a box in a split"),
+    FaultCode.CLASS_RARE: _warning("a class with fewer than 10 boxes to learn from"),
 }
 
-ALIKE = (Code.IMAGE_COPY_IN_TWO, Code.IMAGE_NEARLY_TWICE)
+ALIKE = (FaultCode.IMAGE_COPY_IN_TWO, FaultCode.IMAGE_NEARLY_TWICE)
 """One picture in two splits, but not the same bytes: nothing may be learned from such data. What
 was learned from them before this was an error is measured and promoted as ever."""
-MIXED = (Code.IMAGE_IN_TWO_SPLITS, *ALIKE)
+MIXED = (FaultCode.IMAGE_IN_TWO_SPLITS, *ALIKE)
 """All that `guardianflow dataset split` mends by bringing the images into one split."""

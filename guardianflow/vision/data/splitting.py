@@ -25,13 +25,13 @@ from guardianflow.progress import Progress
 from guardianflow.vision.data.checker import UNNAMED, Checked, check_dataset
 from guardianflow.vision.data.contamination import find_groups
 from guardianflow.vision.data.findings import errors, readable, refusal
-from guardianflow.vision.data.rules import MIXED, Code
+from guardianflow.vision.data.rules import MIXED, FaultCode
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.data.yaml_file import SPLITS
 
 # Of so many orders of the groups the one is taken that leaves every class its share.
 _ORDERS = 64
-_MENDED = (Code.SPLITS_MISSING, *MIXED)
+_MENDED = (FaultCode.SPLITS_MISSING, *MIXED)
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ def _nothing_missing(root: Path, *, near_known: bool) -> InputError:
     )
 
 
-def tolerated(*, near_known: bool) -> tuple[Code, ...]:
+def tolerated(*, near_known: bool) -> tuple[FaultCode, ...]:
     """What is no error of a data set whose near duplicates are known."""
-    return (Code.IMAGE_NEARLY_TWICE,) if near_known else ()
+    return (FaultCode.IMAGE_NEARLY_TWICE,) if near_known else ()
 
 
 def share_out(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from guardianflow.vision.data.decoding import read_content
 from guardianflow.vision.data.findings import Fault
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.rules import FaultCode
 
 MAX_TEXT_BYTES = 8 * 2**20
 # UTF-32's little-endian mark begins with that of UTF-16.
@@ -20,14 +20,14 @@ _MARKS = (
 
 
 @dataclass(frozen=True)
-class Text:
+class DecodedText:
     """A text, and the fault of its encoding where one was mended."""
 
     text: str
     fault: Fault | None = None
 
 
-def read_text(file: Path | str, max_bytes: int = MAX_TEXT_BYTES) -> Text:
+def read_text(file: Path | str, max_bytes: int = MAX_TEXT_BYTES) -> DecodedText:
     """Read a text file of the data set.
 
     Raises:
@@ -36,7 +36,7 @@ def read_text(file: Path | str, max_bytes: int = MAX_TEXT_BYTES) -> Text:
     return decode_text(read_content(file, max_bytes))
 
 
-def decode_text(content: bytes) -> Text:
+def decode_text(content: bytes) -> DecodedText:
     """Decode the content of a text file.
 
     Raises:
@@ -45,19 +45,19 @@ def decode_text(content: bytes) -> Text:
     mark = next((known for known in _MARKS if content.startswith(known[0])), None)
     try:
         if mark is None:
-            return Text(content.decode("utf-8"))
+            return DecodedText(content.decode("utf-8"))
         text = content.decode(mark[1])
     except UnicodeDecodeError as error:
         raise Fault(
-            Code.TEXT_ENCODING,
+            FaultCode.TEXT_ENCODING,
             f"is no UTF-8 text (byte {error.start} is 0x{content[error.start]:02x})",
             f"Save the file as UTF-8{_guess(content)}.",
             value=content[max(0, error.start - 8) : error.start + 8],
         ) from error
-    return Text(
+    return DecodedText(
         text,
         Fault(
-            Code.TEXT_RECODED,
+            FaultCode.TEXT_RECODED,
             f"begins with a byte order mark ({mark[2]})",
             "Save it as UTF-8 without a mark: other programs stumble over it.",
             value=mark[2],

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from guardianflow.vision.data.class_names import NoMatch, match_classes
+from guardianflow.vision.data.class_names import NoMatch, find_classes
 from guardianflow.vision.data.description import Description
 from guardianflow.vision.data.examination import LabelFacts, objects_digest
-from guardianflow.vision.data.findings import Fault, Finding, short
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding, Fault, shortened
+from guardianflow.vision.data.rules import FaultCode
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class WantedClasses:
         description: Description,
         wanted: Sequence[str] | None,
         mapping: Mapping[str, str],
-        findings: list[Finding],
+        findings: list[DataFinding],
         *,
         frozen: bool = False,
     ) -> "WantedClasses":
@@ -46,7 +46,7 @@ class WantedClasses:
         if wanted is None or not own or tuple(wanted) == own:
             return cls(own)
         try:
-            rows = match_classes(own, wanted, mapping)
+            rows = find_classes(own, wanted, mapping)
         except NoMatch as error:
             findings.append(_names_differ(description, error, frozen=frozen).at(description.file))
             return cls(own)
@@ -71,8 +71,8 @@ def _names_differ(description: Description, error: NoMatch, *, frozen: bool) -> 
     else:
         remedy += f", or say so in the scenario: dataset: {{classes: {{{error.name}: WORD}}}}."
     return Fault(
-        Code.NAMES_DIFFER,
-        f"it has {error.problem}; its classes are {short(list(description.classes))}",
+        FaultCode.NAMES_DIFFER,
+        f"it has {error.problem}; its classes are {shortened(list(description.classes))}",
         remedy,
         value=error.called,
     )

@@ -8,8 +8,8 @@ from typing import cast
 import yaml
 
 from guardianflow.scenario.yaml_lines import NoYaml, line_of, parse, repeated_keys
-from guardianflow.vision.data.findings import Fault, Finding, short
-from guardianflow.vision.data.rules import Code
+from guardianflow.vision.data.findings import DataFinding, Fault, shortened
+from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import read_text
 
 SPLITS = ("train", "val", "test")
@@ -30,7 +30,7 @@ class Reader:
     file: Path
     tree: yaml.Node | None
     content: Mapping[str, object]
-    findings: list[Finding]
+    findings: list[DataFinding]
 
     def add(self, fault: Fault, key: str | None = None, *, split: str | None = None) -> None:
         """Collect a fault, at the line of a key where it is about one."""
@@ -38,7 +38,7 @@ class Reader:
         self.findings.append(fault.at(self.file, line=line, split=split))
 
 
-def parse_file(file: Path, findings: list[Finding]) -> Reader:
+def parse_file(file: Path, findings: list[DataFinding]) -> Reader:
     """Parse the file.
 
     Raises:
@@ -47,8 +47,8 @@ def parse_file(file: Path, findings: list[Finding]) -> Reader:
     try:
         text = read_text(file, _MAX_BYTES)
     except Fault as fault:
-        if fault.code is Code.FILE_UNREADABLE:
-            fault.code = Code.YAML_UNREADABLE
+        if fault.code is FaultCode.FILE_UNREADABLE:
+            fault.code = FaultCode.YAML_UNREADABLE
         raise
     if text.fault:
         findings.append(text.fault.at(file))
@@ -56,14 +56,16 @@ def parse_file(file: Path, findings: list[Finding]) -> Reader:
         content, tree = parse(text.text)
     except NoYaml as error:
         remedy = "Correct the line." if error.line else "Write it anew, or take the exporter's."
-        what = f"is no YAML: {short(str(error))}"
-        raise Fault(Code.YAML_SYNTAX, what, remedy, line=error.line) from error
+        what = f"is no YAML: {shortened(str(error))}"
+        raise Fault(FaultCode.YAML_SYNTAX, what, remedy, line=error.line) from error
     if not isinstance(content, dict):
-        raise Fault(Code.YAML_NO_MAPPING, "is no mapping", "It has keys such as names and train.")
+        raise Fault(
+            FaultCode.YAML_NO_MAPPING, "is no mapping", "It has keys such as names and train."
+        )
     reader = Reader(file, tree, cast("Mapping[str, object]", content), findings)
     if not text.text.endswith("\n"):
         fault = Fault(
-            Code.YAML_NO_NEWLINE,
+            FaultCode.YAML_NO_NEWLINE,
             "has no newline at its end",
             "See whether something is missing there; then end the last line.",
         )
@@ -74,12 +76,14 @@ def parse_file(file: Path, findings: list[Finding]) -> Reader:
 
 def _refuse_keys(reader: Reader) -> None:
     for repeated in repeated_keys(reader.tree):
-        what, remedy = short(str(repeated)), "Keep the one that is meant."
-        fault = Fault(Code.YAML_KEY_TWICE, what, remedy, value=repeated.key, line=repeated.again)
+        what, remedy = shortened(str(repeated)), "Keep the one that is meant."
+        fault = Fault(
+            FaultCode.YAML_KEY_TWICE, what, remedy, value=repeated.key, line=repeated.again
+        )
         reader.add(fault)
     if "kpt_shape" in reader.content:
         fault = Fault(
-            Code.YAML_POSE,
+            FaultCode.YAML_POSE,
             "describes key points (kpt_shape); their rows look like polygons",
             "Export the data set for detection.",
         )

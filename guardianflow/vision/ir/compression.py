@@ -40,7 +40,7 @@ class Preset(StrEnum):
     PERFORMANCE = "performance"
 
 
-def quantize(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
+def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
     """The INT8 IR of an FP32 IR, its ranges set by the frames that it looks at.
 
     Args:

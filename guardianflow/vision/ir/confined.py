@@ -29,7 +29,7 @@ _THREAD_BYTES = 16 * 2**20
 _SLACK_S = 60
 
 
-class Request(BaseModel):
+class ReadingRequest(BaseModel):
     """How a file is to be read, and within which bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +46,7 @@ class Request(BaseModel):
     seconds: int = Field(gt=0, description="What that may take of time.")
 
 
-class Answer(BaseModel):
+class ReadingAnswer(BaseModel):
     """What was found in a file; the IR that was made of it lies beside this."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,7 +68,7 @@ class Answer(BaseModel):
 def main() -> None:
     """Read one file, and leave an answer or an error of ours beside the request."""
     file, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    request = Request.model_validate_json((folder / REQUEST).read_bytes())
+    request = ReadingRequest.model_validate_json((folder / REQUEST).read_bytes())
     _confine(request)
     from guardianflow.errors import ModelInvalid
 
@@ -80,7 +80,7 @@ def main() -> None:
     (folder / ANSWER).write_text(written, encoding="ascii")
 
 
-def _confine(request: Request) -> None:
+def _confine(request: ReadingRequest) -> None:
     """Bounds that the system keeps, set before the file is touched."""
     processors = os.cpu_count() or 1
     bounds = {
@@ -103,7 +103,7 @@ def _confine(request: Request) -> None:
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _read(file: Path, folder: Path, request: Request) -> Answer:
+def _read(file: Path, folder: Path, request: ReadingRequest) -> ReadingAnswer:
     from guardianflow.errors import ModelInvalid
     from guardianflow.vision.ir import ir
     from guardianflow.vision.ir.adaptation import adapt, check_answers, frames_for
@@ -135,7 +135,7 @@ def _read(file: Path, folder: Path, request: Request) -> Answer:
     said = f"{file.name} sha256:{foreign.sha256}"
     adapted.model.set_rt_info(said, ["guardianflow", "origin"])
     ir.save(adapted.model, folder / IR)
-    return Answer(
+    return ReadingAnswer(
         sha256=foreign.sha256,
         format=foreign.format,
         producer=foreign.producer[:500],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from guardianflow.errors import ModelInvalid
-from guardianflow.vision.ir.confined import ANSWER, REQUEST, SQUARES, Answer, Request
+from guardianflow.vision.ir.confined import ANSWER, REQUEST, SQUARES, ReadingAnswer, ReadingRequest
 
 _MODULE = "guardianflow.vision.ir.confined"
 # What it needs of the environment: where programs and libraries are, how texts are written, how
@@ -52,9 +52,9 @@ class _Error(BaseModel):
 def read_confined(
     path: Path,
     folder: Path,
-    request: Request,
+    request: ReadingRequest,
     squares: Sequence[NDArray[np.uint8]] = (),
-) -> Answer:
+) -> ReadingAnswer:
     """Open a file, rebuild it into an IR of ours and try that on a few frames.
 
     Args:
@@ -75,7 +75,7 @@ def read_confined(
     try:
         given = _given(folder / ANSWER)
         if "answer" in given:
-            return Answer.model_validate(given["answer"])
+            return ReadingAnswer.model_validate(given["answer"])
         error = _Error.model_validate(given["error"])
     except (OSError, ValueError, KeyError, TypeError) as broken:
         raise _broken(path, request, ended) from broken
@@ -99,7 +99,7 @@ class _Ended:
     said: str
 
 
-def _run(path: Path, folder: Path, request: Request) -> _Ended:
+def _run(path: Path, folder: Path, request: ReadingRequest) -> _Ended:
     environment = {
         key: value
         for key, value in os.environ.items()
@@ -126,7 +126,7 @@ def _run(path: Path, folder: Path, request: Request) -> _Ended:
         return _Ended(done.returncode, said.read().decode(errors="replace"))
 
 
-def _broken(path: Path, request: Request, ended: _Ended) -> ModelInvalid:
+def _broken(path: Path, request: ReadingRequest, ended: _Ended) -> ModelInvalid:
     """The one sentence for a child that left no answer."""
     if _out_of_memory(ended.said):
         return _too_much_memory(path, request)
@@ -157,7 +157,7 @@ def _out_of_memory(text: str) -> bool:
     return any(words in text for words in _OUT_OF_MEMORY)
 
 
-def _too_much_memory(path: Path, request: Request) -> ModelInvalid:
+def _too_much_memory(path: Path, request: ReadingRequest) -> ModelInvalid:
     gib = request.memory_bytes / 2**30
     return ModelInvalid(
         f"{path} asks for more than {gib:g} GiB of memory to be read and run once.",
@@ -167,7 +167,7 @@ def _too_much_memory(path: Path, request: Request) -> ModelInvalid:
     )
 
 
-def _too_slow(path: Path, request: Request) -> ModelInvalid:
+def _too_slow(path: Path, request: ReadingRequest) -> ModelInvalid:
     minutes = request.seconds / 60
     return ModelInvalid(
         f"{path} takes more than {minutes:g} minute{'' if minutes == 1 else 's'} to be read and "

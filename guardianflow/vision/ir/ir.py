@@ -32,7 +32,7 @@ def forbid_telemetry() -> None:
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
 
-def convert(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
+def convert_network(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
     """The FP32 IR of a trained network: bytes of one square frame in, boxes and scores out.
 
     Args:

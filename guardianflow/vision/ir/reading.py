@@ -111,7 +111,7 @@ def match_classes(
         )
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
     try:
-        return data_classes.match_classes(names, wanted, mapping)
+        return data_classes.find_classes(names, wanted, mapping)
     except data_classes.NoMatch as error:
         raise ModelInvalid(
             f"{where} has {error.problem}. Its classes are {listed}.",

@@ -9,7 +9,7 @@ from guardianflow.vision.data.dataset import Sample, load_image
 from guardianflow.vision.metrics.curves import confusion_table, precision_recall, threshold_curves
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.lettering import drawn_names, font_for
-from guardianflow.vision.metrics.mistakes import Case, Judged, Outcome, judge_boxes
+from guardianflow.vision.metrics.mistakes import Case, Outcome, SortedCases, judge_boxes
 
 FILES = (
     "precision-recall.png",
@@ -45,7 +45,7 @@ _FRAMES = {
 
 def draw_album(
     seen: Seen, samples: Sequence[Sample], classes: Sequence[str], folder: Path
-) -> Judged:
+) -> SortedCases:
     """Draw all pictures of `FILES` into a folder.
 
     Args:
@@ -67,7 +67,7 @@ def draw_album(
 
 
 def crop_sheet(
-    judged: Judged,
+    judged: SortedCases,
     outcome: Outcome,
     samples: Sequence[Sample],
     classes: Sequence[str],

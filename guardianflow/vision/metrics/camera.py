@@ -102,7 +102,7 @@ def find_faults(frames: Iterable[NDArray[np.uint8]], *, least: int = 1) -> tuple
     return check_camera(frames, least=least).faults
 
 
-def in_words(faults: Sequence[CameraFault]) -> str:
+def faults_in_words(faults: Sequence[CameraFault]) -> str:
     """The faults as one sentence for people, without its full stop."""
     return "; ".join(fault.message for fault in faults)
 

@@ -67,7 +67,7 @@ class PairedComparison(BaseModel):
         return flat
 
 
-def compare(
+def compare_seen(
     before: Seen,
     after: Seen,
     samples: Sequence[Sample],

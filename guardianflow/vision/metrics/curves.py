@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.lettering import letter, plotted_names
-from guardianflow.vision.metrics.matching import Layout, lay_out, meet
-from guardianflow.vision.metrics.mistakes import Judged
+from guardianflow.vision.metrics.matching import OverlapTable, lay_out, meet
+from guardianflow.vision.metrics.mistakes import SortedCases
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +109,7 @@ def threshold_curves(
     return _finish(figure, left, path)
 
 
-def confusion_table(judged: Judged, classes: Sequence[str], path: Path) -> Path:
+def confusion_table(judged: SortedCases, classes: Sequence[str], path: Path) -> Path:
     """Which class is taken for which, as PNG; counts, shaded by the share of the row."""
     table = judged.confusion
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
@@ -129,7 +129,7 @@ def confusion_table(judged: Judged, classes: Sequence[str], path: Path) -> Path:
     return _finish(figure, None, path)
 
 
-def _rank(layout: Layout, classes: Sequence[str]) -> list[_Ranked]:
+def _rank(layout: OverlapTable, classes: Sequence[str]) -> list[_Ranked]:
     """The classes with objects; where they are too many, the most frequent."""
     order = np.argsort(-layout.scores, kind="stable")
     met = meet(layout)[:, 0] >= 0

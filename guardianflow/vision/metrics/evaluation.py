@@ -25,7 +25,7 @@ from guardianflow.vision.metrics.intervals import (
     count,
     interval,
 )
-from guardianflow.vision.metrics.matching import Layout, lay_out
+from guardianflow.vision.metrics.matching import OverlapTable, lay_out
 from guardianflow.vision.metrics.precision import ALL, SIZES, average_precisions, curves
 
 _MAX_DETECTIONS = 100
@@ -220,7 +220,7 @@ def _class_figures(
 
 
 def _size_figures(
-    layout: Layout, class_count: int, counts: Counts, drawn: Draws | None
+    layout: OverlapTable, class_count: int, counts: Counts, drawn: Draws | None
 ) -> dict[str, SizeFigures]:
     once = np.ones((1, layout.image_count))
     figures: dict[str, SizeFigures] = {}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import betaincinv, gammaincinv
 
 from guardianflow.vision.metrics.detections import Thresholds, limits
-from guardianflow.vision.metrics.matching import Layout, meet
+from guardianflow.vision.metrics.matching import OverlapTable, meet
 from guardianflow.vision.metrics.precision import (
     ALL,
     SIZES,
@@ -91,7 +91,7 @@ class Counts:
     size_hits: NDArray[np.float64]
 
 
-def count(layout: Layout, class_count: int, thresholds: Thresholds) -> Counts:
+def count(layout: OverlapTable, class_count: int, thresholds: Thresholds) -> Counts:
     """Count objects, hits and false alarms in each image, at IoU 0.5."""
     found, objects = layout.found, layout.objects
     met = meet(layout)[:, 0]
@@ -125,7 +125,7 @@ def count(layout: Layout, class_count: int, thresholds: Thresholds) -> Counts:
 
 
 def bootstrap(
-    layout: Layout,
+    layout: OverlapTable,
     class_count: int,
     thresholds: Thresholds,
     *,
@@ -165,7 +165,7 @@ def bootstrap(
 
 
 def once(
-    layout: Layout,
+    layout: OverlapTable,
     class_count: int,
     thresholds: Thresholds,
     *,

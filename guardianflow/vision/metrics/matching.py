@@ -41,7 +41,7 @@ class Things:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class OverlapTable:
     """Detections and objects of a set of images, and which of them overlap by at least one half.
 
     Attributes:
@@ -63,7 +63,7 @@ class Layout:
     overlaps: NDArray[np.float64]
 
 
-def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> Layout:
+def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> OverlapTable:
     """Bring detections and labels of the same images together.
 
     Args:
@@ -80,7 +80,7 @@ def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> Layo
         seen += len(found.boxes)
         labelled += len(sample.boxes)
     sizes = [sample.size for sample in samples]
-    return Layout(
+    return OverlapTable(
         image_count=len(samples),
         found=_things([d.boxes for d in detections], [d.classes for d in detections], sizes),
         scores=_joined([d.scores for d in detections], np.float64),
@@ -92,7 +92,7 @@ def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> Layo
 
 
 def meet(
-    layout: Layout,
+    layout: OverlapTable,
     *,
     ignored: NDArray[np.bool_] | None = None,
     shown: NDArray[np.bool_] | None = None,
@@ -150,7 +150,7 @@ def _play(
     free[taken, level] = False
 
 
-def _rounds(layout: Layout, rows: NDArray[np.int64], *, any_class: bool) -> NDArray[np.int64]:
+def _rounds(layout: OverlapTable, rows: NDArray[np.int64], *, any_class: bool) -> NDArray[np.int64]:
     """When the detection of each pair chooses: its place by score within its image (and class)."""
     who = np.unique(rows)
     image = layout.found.images[who]

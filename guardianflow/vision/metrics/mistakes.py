@@ -68,7 +68,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class SortedCases:
     """All cases of a set of images, and which class was taken for which.
 
     Attributes:
@@ -86,7 +86,7 @@ class Judged:
         return [case for case in self.cases if case.outcome is outcome]
 
 
-def judge_boxes(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> Judged:
+def judge_boxes(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> SortedCases:
     """Compare what was shown with the labels, box by box, at IoU 0.5.
 
     Args:
@@ -96,7 +96,7 @@ def judge_boxes(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -
     """
     judge = _Judge(seen, samples, classes)
     cases = [*judge.shown(), *judge.missed()]
-    return Judged(tuple(sorted(cases, key=judge.badness)), judge.confusion())
+    return SortedCases(tuple(sorted(cases, key=judge.badness)), judge.confusion())
 
 
 class _Judge:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.vision.metrics.matching import IOUS, Layout, meet
+from guardianflow.vision.metrics.matching import IOUS, OverlapTable, meet
 
 ALL = "all"
 # COCO's sizes, in pixels squared of an image whose longer side has 640 pixels.
@@ -40,7 +40,7 @@ class Curve:
     objects: NDArray[np.float64]
 
 
-def curves(layout: Layout, class_count: int, size: str = ALL) -> list[list[Curve]]:
+def curves(layout: OverlapTable, class_count: int, size: str = ALL) -> list[list[Curve]]:
     """The curves of each class, in it of each IoU.
 
     Args:

@@ -27,7 +27,7 @@ from guardianflow.errors import InputError
 from guardianflow.machine.disk import telling_full
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Detections, Seen
-from guardianflow.vision.metrics.mistakes import Case, Judged, Outcome, judge_boxes
+from guardianflow.vision.metrics.mistakes import Case, Outcome, SortedCases, judge_boxes
 
 _DESCRIPTION, _REASONS = "data.yaml", "reasons.csv"
 _COLUMNS = ("image", "outcome", "class", "score", "x1", "y1", "x2", "y2", "why", "source")
@@ -97,7 +97,7 @@ def export_errors(
 
 def _fill(
     draft: Path,
-    judged: Judged,
+    judged: SortedCases,
     seen: Seen,
     samples: Sequence[Sample],
     classes: Sequence[str],

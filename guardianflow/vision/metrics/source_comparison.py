@@ -7,7 +7,7 @@ from pathlib import Path
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.album import draw_album
-from guardianflow.vision.metrics.comparison import PairedComparison, compare
+from guardianflow.vision.metrics.comparison import PairedComparison, compare_seen
 from guardianflow.vision.metrics.detections import Seen, detect
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
 from guardianflow.vision.metrics.intervals import DRAWS
@@ -17,7 +17,7 @@ _PICTURED = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class SourceComparison:
     """What was measured of both.
 
     Attributes:
@@ -36,7 +36,7 @@ class Beside:
 
     def difference(self) -> PairedComparison:
         """What the variant gains or loses, paired."""
-        return compare(*self.seen, self.samples, self.classes)
+        return compare_seen(*self.seen, self.samples, self.classes)
 
     def draw(self, precision: str, folder: Path) -> None:
         """Draw both on the first images, and what the variant found, missed and falsely showed."""
@@ -57,7 +57,7 @@ def measure_beside(
     samples: Sequence[Sample],
     classes: Sequence[str],
     on_progress: Callable[[int, int], None],
-) -> Beside:
+) -> SourceComparison:
     """Let both look at every image.
 
     Args:
@@ -75,4 +75,4 @@ def measure_beside(
         return figures, seen
 
     before, after = measure(source), measure(variant)
-    return Beside(samples, classes, before[0], after[0], (before[1], after[1]))
+    return SourceComparison(samples, classes, before[0], after[0], (before[1], after[1]))

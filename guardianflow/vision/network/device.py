@@ -24,7 +24,7 @@ def choose_device(wanted: str) -> torch.device:
     )
 
 
-class Precision:
+class MixedPrecision:
     """Automatic mixed precision, or float32.
 
     Args:

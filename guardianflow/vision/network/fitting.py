@@ -36,7 +36,7 @@ from guardianflow.vision.network.detector import (
     ExportedDetector,
     make_grid,
 )
-from guardianflow.vision.network.device import Precision, choose_device, cpu_threads
+from guardianflow.vision.network.device import MixedPrecision, choose_device, cpu_threads
 from guardianflow.vision.network.history import EpochFigures
 from guardianflow.vision.network.loading import made_ahead, spare_workers
 from guardianflow.vision.network.optimization import make_optimizer
@@ -147,7 +147,7 @@ class _Fit:
         )
         self.val_batches = Batches(val, settings.image_size)
         self.steps = self.batches.steps(settings.batch_size) * settings.epochs
-        self.precision = Precision(device, settings.precision)
+        self.precision = MixedPrecision(device, settings.precision)
         torch.manual_seed(settings.seed)
         shape = DetectorShape(len(classes), settings.width, settings.image_size)
         self.detector = Detector(shape).to(device)
