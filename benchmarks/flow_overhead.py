@@ -32,7 +32,7 @@ from deployments.state import environment
 from guardianflow.machine.servers import Servers
 from guardianflow.prefect_api.control import Orchestrator, promotion_key
 from guardianflow.scenario import ScenarioSpec
-from tests.integration.tiny import tiny_spec
+from testbed.tiny import tiny_spec
 
 NAME = "flow-overhead"
 JOB_S = 600.0

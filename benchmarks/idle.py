@@ -26,7 +26,7 @@ import psycopg
 from benchmarks.figures import RESULTS, Row, tell
 from benchmarks.reaction import shipped_servers
 from deployments.state import State
-from tests.servers import POSTGRES, system_postgres
+from testbed.servers import POSTGRES, system_postgres
 
 NAME = "idle"
 # Until the first pass, and the one a minute after it, are over.

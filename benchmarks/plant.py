@@ -33,7 +33,7 @@ from guardianflow.registry.release_state import (
     ReleaseState,
 )
 from guardianflow.registry.rotation.aliases import set_candidate
-from tests.servers import mlflow_server_on, postgres_server
+from testbed.servers import mlflow_server_on, postgres_server
 
 FLAVOUR = "openvino_int8"
 SMALL = 4 * 1024

@@ -46,8 +46,8 @@ from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.registry.rotation.aliases import set_candidate
 from guardianflow.scenario import HealthPolicy, Light, Scenario
 from guardianflow.vision.synthetic import draw_window
-from tests.integration.reports import keep_report
-from tests.servers import POSTGRES, signed_in, system_postgres
+from testbed.reports import keep_report
+from testbed.servers import POSTGRES, signed_in, system_postgres
 
 NAME = "reaction"
 _DEADLINE_S = 120.0

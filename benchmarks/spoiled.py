@@ -23,8 +23,8 @@ from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.network.detector import Detector, Head, make_grid
 from guardianflow.vision.network.weights import load_weights
-from tests.integration.conftest import make_run
-from tests.integration.release_kit import blinded as without_output
+from testbed.runs import blinded as without_output
+from testbed.runs import make_run
 
 if TYPE_CHECKING:
     import openvino as ov

@@ -15,7 +15,7 @@ from guardianflow.errors import GuardianflowError
 from guardianflow.machine.servers import Servers, home
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.control import WaitingApproval
-from tests.e2e.browser import (
+from testbed.browser import (
     CHROMIUM,
     fill_approval,
     open_approval,

@@ -34,6 +34,8 @@ from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import OperationRecord
+from testbed.runs import make_run
+from testbed.servers import MlflowServer, postgres_server
 from tests.chaos.checker import Violation, check
 from tests.chaos.clients import Client, Scene, meddle, perform, read_all_the_time
 from tests.chaos.evidence import (
@@ -46,8 +48,6 @@ from tests.chaos.evidence import (
     calls_of,
     read_lines,
 )
-from tests.integration.conftest import make_run
-from tests.servers import MlflowServer, postgres_server
 
 FORK = multiprocessing.get_context("fork")
 _VARIANTS = ("__openvino_int8", "__openvino_int4")

@@ -7,8 +7,8 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from deployments import local
 from deployments.processes import marked
+from testbed.servers import signed_in
 from tests.e2e.plant import Plant
-from tests.servers import signed_in
 
 
 @pytest.fixture(scope="session")

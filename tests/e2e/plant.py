@@ -11,7 +11,7 @@ from deployments import local
 from guardianflow.events import resource
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.registry import ModelRegistryManager
-from tests.integration.tiny import save_scenario
+from testbed.tiny import save_scenario
 
 DEADLINE_S = 180
 

@@ -9,7 +9,7 @@ from blocks import MlflowCredentials
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import local
 from guardianflow.machine.servers import KEY_FILE
-from tests.servers import signed_in
+from testbed.servers import signed_in
 
 
 def stored(servers):

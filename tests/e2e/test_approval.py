@@ -5,8 +5,8 @@ import uuid
 from deployments import local
 from guardianflow.promotion import decide, propose
 from guardianflow.promotion.approval import Answer, Choice
+from testbed.runs import make_run
 from tests.e2e.plant import until
-from tests.integration.conftest import make_run
 
 FILES = {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"}
 

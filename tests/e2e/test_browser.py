@@ -3,7 +3,7 @@
 import pytest
 
 from guardianflow.promotion.evidence.places import place_of
-from tests.e2e.browser import (
+from testbed.browser import (
     CHROMIUM,
     PHONE,
     fill_approval,

@@ -18,9 +18,9 @@ from guardianflow.names import ModelName
 from guardianflow.promotion import decide, propose
 from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.approval.one_time_codes import approvers_file, enrol, read_approvers
-from tests.e2e.browser import CHROMIUM, fill_approval, open_approval, open_browser, submit_approval
+from testbed.browser import CHROMIUM, fill_approval, open_approval, open_browser, submit_approval
+from testbed.runs import make_run
 from tests.e2e.plant import until
-from tests.integration.conftest import make_run
 
 FILES = {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"}
 KIM, LEE = "Kim Minji", "Lee Jun"

@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.emergency import apply_rollbacks
 from guardianflow.prefect_api.notifications import STATUS_PAGE
-from tests.e2e.browser import CHROMIUM, open_browser
+from testbed.browser import CHROMIUM, open_browser
 from tests.e2e.plant import until
 from tests.integration.releases import Releases
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 import yaml
 
+from testbed.tiny import tiny_spec
 from tests.e2e.plant import until
-from tests.integration.tiny import tiny_spec
 
 NAME = "donghwa-entec/busan-plant1/welding/ppe"
 VARIANT = f"{NAME}__openvino_int8"

@@ -10,8 +10,8 @@ from guardianflow.errors import GuardianflowError
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import Fallback
 from guardianflow.prefect_api.control import promotion_key
+from testbed.reports import keep_report
 from tests.integration.releases import Releases
-from tests.integration.reports import keep_report
 
 
 def test_a_promotion_that_asks_nobody_is_explained(embedded, plant):

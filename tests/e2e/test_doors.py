@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from deployments.processes import marked
 from guardianflow.machine.servers import KEY_FILE, Keys
-from tests.e2e.browser import CHROMIUM, open_browser
+from testbed.browser import CHROMIUM, open_browser
 
 EVIL = "http://evil.example"
 browser = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from testbed.servers import POSTGRES, prefect_server_on, system_postgres
 from tests.e2e.waiting import wait_for_an_answer
-from tests.servers import POSTGRES, prefect_server_on, system_postgres
 
 ANSWER = {"decision": "approve", "approver": "Kim Minji", "reason": "saw the pictures"}
 WAITING = 24

@@ -21,9 +21,9 @@ from deployments.processes import free_port
 from guardianflow.cli import main
 from guardianflow.errors import NothingWaiting, PermissionDenied
 from guardianflow.prefect_api.control import Orchestrator
-from tests.e2e.browser import CHROMIUM, fill_approval, open_approval, open_browser, submit_approval
+from testbed.browser import CHROMIUM, fill_approval, open_approval, open_browser, submit_approval
+from testbed.servers import forwarding_to, prefect_server_on, restore_sigint, stop
 from tests.e2e.waiting import wait_for_an_answer
-from tests.servers import forwarding_to, prefect_server_on, restore_sigint, stop
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 OPENSSL = shutil.which("openssl")

@@ -17,11 +17,11 @@ from guardianflow.health.box_reports import BoxReport, post_report
 from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.scenario import HealthPolicy, HealthRule, Light
 from guardianflow.vision.synthetic import draw_window
+from testbed.reports import keep_report
+from testbed.runs import make_run
+from testbed.tiny import CLASSES
 from tests.e2e.plant import events_about, rollbacks_of, until
-from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases
-from tests.integration.reports import keep_report
-from tests.integration.tiny import CLASSES
 
 BURST = 100
 PATIENT = HealthPolicy(rules=(HealthRule(metric="detections_per_frame", at_least=0.5),))

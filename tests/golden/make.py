@@ -58,7 +58,7 @@ from guardianflow.vision.network.checkpoint import Checkpoint, Checkpoints
 from guardianflow.vision.network.fitting import FittedDetector, fit
 from guardianflow.vision.network.history import EpochFigures
 from guardianflow.vision.synthetic.writing import draw_window
-from tests.servers import mlflow_server_on
+from testbed.servers import mlflow_server_on
 
 REQUEST, ANSWERED = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 """A question that waits, and one that was answered and carried out."""

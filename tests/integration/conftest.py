@@ -1,6 +1,5 @@
 """Real servers for the tests, started once for a session and ended by their process id."""
 
-import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from mlflow import MlflowClient
 
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from tests.servers import mlflow_server_on
+from testbed.runs import make_run
+from testbed.servers import mlflow_server_on
 
 if TYPE_CHECKING:
     from guardianflow.prefect_api.control import Orchestrator
@@ -127,26 +126,6 @@ class Factory:
 def factory(registry: ModelRegistryManager) -> Factory:
     """Makes models on the session's server."""
     return Factory(registry)
-
-
-def make_run(client: MlflowClient, files: dict[str, bytes], *, model: bool = True) -> str:
-    """A finished run that holds these files as a LoggedModel `model`, or as plain artifacts."""
-    found = client.get_experiment_by_name("rotation")
-    experiment = found.experiment_id if found else client.create_experiment("rotation")
-    run_id = client.create_run(experiment).info.run_id
-    with tempfile.TemporaryDirectory() as text:
-        for name, content in files.items():
-            path = Path(text) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if model:
-            made = client.create_logged_model(experiment, name="model", source_run_id=run_id)
-            client.log_model_artifacts(made.model_id, text)
-            client.finalize_logged_model(made.model_id, "READY")
-        else:
-            client.log_artifacts(run_id, text)
-    client.update_run(run_id, status="FINISHED")
-    return run_id
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ from guardianflow.mlflow_store.registered_models import read_release_models
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.mirror import read_mirror
-from tests.integration.conftest import Factory, make_run
+from testbed.runs import make_run
+from tests.integration.conftest import Factory
 
 FORK = multiprocessing.get_context("fork")
 DEADLINE_S = 60

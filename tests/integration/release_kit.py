@@ -4,14 +4,11 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario
 from guardianflow.vision.data.contamination import CONTAMINATION_FILE
-from guardianflow.vision.ir import ir
-from tests.integration.conftest import make_run
+from testbed.runs import blinded, make_run
 from tests.integration.learned import Learned
 
 
@@ -71,23 +68,6 @@ def register_release(
     base = register_copy(learned, name, blind=blind, **settings)
     register_copy(learned, name, source=base.version, blind=blind, **settings)
     return base
-
-
-def blinded(folder: Path) -> dict[str, bytes]:
-    """The files of an IR whose every output is nought: boxes without size, scores of 0."""
-    ir.forbid_telemetry()
-    import openvino as ov
-    from openvino import opset13 as op
-
-    model = ov.Core().read_model(folder / ir.FILE)
-    for result in model.results:
-        nought = op.multiply(result.input_value(0), op.constant(np.float32(0)))
-        result.input(0).replace_source_output(nought.output(0))
-    with tempfile.TemporaryDirectory() as text:
-        saved = ir.save(model, Path(text))
-        return {
-            f"artifacts/{folder.name}/{file.name}": file.read_bytes() for file in saved.iterdir()
-        }
 
 
 def files_on_server(

@@ -12,7 +12,7 @@ from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import OperationKind, OperationRecord, RuleInputs
 from guardianflow.registry.rotation.rules import plan_promotion
-from tests.integration.conftest import make_run
+from testbed.runs import make_run
 
 FILES = {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"}
 

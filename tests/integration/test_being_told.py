@@ -32,8 +32,8 @@ from guardianflow.promotion import propose
 from guardianflow.promotion.question import Question, open_questions
 from guardianflow.registry.ledger.log import known_bases
 from guardianflow.vision.metrics.camera import CameraFault, FaultKind
+from testbed.reports import keep_report
 from tests.integration.releases import registered
-from tests.integration.reports import keep_report
 from tests.integration.sink import open_sink
 
 LINK = re.compile(r"http\S+/(runs/flow-run|artifacts/key)/(\S+)")

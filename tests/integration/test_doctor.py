@@ -15,10 +15,10 @@ from guardianflow.monitoring.doctor import examine
 from guardianflow.monitoring.findings import FileCheck, Severity
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.index import known_bases
+from testbed.runs import make_run
+from testbed.servers import mlflow_server_on
 from tests import remedies
-from tests.integration.conftest import make_run
 from tests.integration.releases import FILES, Releases, registered
-from tests.servers import mlflow_server_on
 
 
 @pytest.fixture(scope="module")

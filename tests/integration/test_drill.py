@@ -14,7 +14,8 @@ from guardianflow.monitoring.drill import count_writes, drill
 from guardianflow.monitoring.drill_report import DRILL_TAG, read_last_drill
 from guardianflow.names import ModelName
 from guardianflow.vision.ir.serving import IrDetector
-from tests.integration.conftest import Factory, make_run
+from testbed.runs import make_run
+from tests.integration.conftest import Factory
 from tests.integration.release_kit import files_on_server, register_copy, set_status_in_database
 
 STEPS = ["version", "files", "load", "predict"]

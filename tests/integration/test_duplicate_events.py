@@ -15,6 +15,7 @@ from guardianflow.errors import ArtifactMissing, InputError, Refused, RollbackHe
 from guardianflow.health.reaction import CLOCK_SKEW, MAX_AGE, roll_back_failing
 from guardianflow.health.verdict import Verdict
 from guardianflow.registry import ModelRegistryManager
+from testbed.reports import keep_report
 from tests.integration.faults import (
     FORK,
     VARIANTS,
@@ -26,7 +27,6 @@ from tests.integration.faults import (
     Reader,
     RollBack,
 )
-from tests.integration.reports import keep_report
 
 pytestmark = pytest.mark.forks
 EVENTS = 950

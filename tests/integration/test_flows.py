@@ -33,8 +33,8 @@ from guardianflow.prefect_api.server_state import TAG
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light
 from guardianflow.vision.synthetic import draw_window
-from tests.integration.reports import keep_report
-from tests.integration.tiny import CLASSES, save_scenario
+from testbed.reports import keep_report
+from testbed.tiny import CLASSES, save_scenario
 
 SECRET = "planted-91d4-secret"
 DEADLINE_S = 120

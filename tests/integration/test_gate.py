@@ -23,7 +23,7 @@ from guardianflow.promotion.approval.stored_rules import mirror_rules
 from guardianflow.promotion.form import alerts
 from guardianflow.scenario import GateSettings
 from guardianflow.vision.data.contamination import CONTAMINATION_FILE, ContaminationReport
-from tests.integration.conftest import make_run
+from testbed.runs import make_run
 from tests.integration.release_kit import files_on_server, register_copy
 
 APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")

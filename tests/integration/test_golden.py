@@ -38,8 +38,8 @@ from guardianflow.registry.ledger.index import find_index, read_index, runs_of
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import OperationKind
 from guardianflow.scenario import GateSettings, HealthPolicy, ScenarioSpec
+from testbed.servers import mlflow_server_on
 from tests.golden.make import LONG, REQUEST, SETTINGS
-from tests.servers import mlflow_server_on
 
 pytestmark = pytest.mark.mlflow_server
 

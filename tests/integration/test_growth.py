@@ -22,8 +22,8 @@ from deployments.local import PREFECT_SERVER
 from deployments.state import RETENTION
 from flows.old_runs import forget_old_runs
 from guardianflow.prefect_api.server_state import RECONCILE
+from testbed.servers import prefect_server_on
 from tests.integration.year_of_work import KEYS
-from tests.servers import prefect_server_on
 
 # What Prefect does every hour, or every day, is done every second; no passes that no worker makes.
 QUICKLY = {

@@ -31,8 +31,8 @@ from guardianflow.health.window import check_health
 from guardianflow.scenario import GateSettings, HealthPolicy, HealthRule, Light
 from guardianflow.vision.metrics.camera import FaultKind
 from guardianflow.vision.synthetic import draw_window
+from testbed.reports import keep_report
 from tests.integration.release_kit import register_release
-from tests.integration.reports import keep_report
 
 OPEN_GATE = GateSettings(min_map50=0.0, max_regression=1.0)
 STRICT = HealthPolicy(min_map50=1.0, min_images=4, min_objects=4, consecutive=1, confidence=0.9)

@@ -30,8 +30,8 @@ from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.network.detector import Detector, DetectorShape
 from guardianflow.vision.network.weights import load_weights
+from testbed.runs import make_run
 from tests.foreign import Export, export_onnx
-from tests.integration.conftest import make_run
 
 APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")
 MAPPED = ImportOptions(mapping={"person": "worker"})

@@ -22,7 +22,7 @@ from guardianflow.names import ModelName
 from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, Ledger, known_bases
 from guardianflow.registry.ledger.write_once import HOLDS_TAG
 from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
-from tests.servers import mlflow_server_on, postgres_server
+from testbed.servers import mlflow_server_on, postgres_server
 
 SPAWN = multiprocessing.get_context("spawn")
 DEADLINE_S = 120

@@ -13,7 +13,7 @@ from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import FolderData, NearDuplicates
 from guardianflow.vision.data.dataset import prepare_dataset
-from tests.integration.tiny import tiny_spec
+from testbed.tiny import tiny_spec
 
 
 def test_what_was_trained_with_it_is_found_measured_and_quantized(

@@ -34,9 +34,9 @@ from guardianflow.prefect_api.server_state import (
     RELEASE_POOL,
     ROLLBACK,
 )
+from testbed.servers import mlflow_server_on
 from tests.integration.sink import open_sink
 from tests.remedies import carry_out
-from tests.servers import mlflow_server_on
 
 ALARM = next(told.name for told in TOLD if EventName.ALARM in told.expect)
 OWN = {"id", "owner_resource"}

@@ -18,7 +18,7 @@ from guardianflow.monitoring.overview import NO_REPORT, overview
 from guardianflow.prefect_api.notifications import STATUS_PAGE
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.wording.markdown import plain
-from tests.integration.reports import keep_report
+from testbed.reports import keep_report
 
 
 def row_of(rows, name):

@@ -6,7 +6,7 @@ from collections import Counter
 import httpx
 
 from deployments.local import PREFECT_SERVER
-from tests.servers import prefect_server_on
+from testbed.servers import prefect_server_on
 
 REQUESTS = 10
 

@@ -17,7 +17,7 @@ from guardianflow.promotion.form import alerts
 from guardianflow.scenario import FolderData, GateSettings
 from guardianflow.vision.data.dataset import prepare_dataset
 from guardianflow.wording.language import Language
-from tests.integration.conftest import make_run
+from testbed.runs import make_run
 from tests.integration.release_kit import register_copy, register_release
 
 APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")

@@ -14,9 +14,9 @@ from guardianflow.monitoring.reconciliation import PASS_EVERY, in_turn, reconcil
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.entry import digest_of
 from guardianflow.registry.ledger.index import find_index, known_bases
-from tests.integration.conftest import make_run
+from testbed.runs import make_run
+from testbed.servers import mlflow_server_on
 from tests.integration.releases import FILES, Releases, registered
-from tests.servers import mlflow_server_on
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from guardianflow.errors import (
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.registry.rotation.aliases import set_candidate
-from tests.integration.conftest import make_run
+from testbed.runs import make_run
 from tests.integration.release_kit import files_on_server, set_status_in_database
 
 FILES = {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"}

@@ -10,8 +10,8 @@ from sqlalchemy.engine import make_url
 
 from guardianflow.monitoring.doctor import examine
 from guardianflow.monitoring.findings import FileCheck, Severity
+from testbed.servers import mlflow_server_on, postgres_server
 from tests.integration.releases import Releases
-from tests.servers import mlflow_server_on, postgres_server
 
 
 class OnSqlite:

@@ -31,8 +31,8 @@ from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, known_bases, prepare_server
 from guardianflow.registry.ledger.write_once import HOLDS_TAG
+from testbed.servers import mlflow_server_on
 from tests.integration.conftest import Factory
-from tests.servers import mlflow_server_on
 
 ACCOUNTS = ("engineer", "operator", "halfway")
 

@@ -13,7 +13,7 @@ from deployments.processes import free_port
 from guardianflow.machine.servers import NO_TELEMETRY
 from guardianflow.registry import ModelAlias
 from guardianflow.vision.data.dataset import load_image, prepare_dataset
-from tests.servers import restore_sigint, stop, wait_until_it_answers
+from testbed.servers import restore_sigint, stop, wait_until_it_answers
 
 # Installing the edge box's environment takes a minute, and several on a busy machine.
 pytestmark = pytest.mark.timeout(900)

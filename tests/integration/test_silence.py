@@ -19,10 +19,10 @@ from guardianflow.monitoring.pass_memory import Notes, Topic
 from guardianflow.monitoring.reconciliation import PASS_EVERY
 from guardianflow.monitoring.silence import Watched, find_silent, on_the_floor
 from guardianflow.names import ModelName
-from tests.integration.conftest import make_run
+from testbed.reports import keep_report
+from testbed.runs import make_run
+from testbed.tiny import tiny_spec
 from tests.integration.releases import FILES, Releases
-from tests.integration.reports import keep_report
-from tests.integration.tiny import tiny_spec
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from guardianflow.vision.metrics.detections import detect
 from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.weights import load_weights
-from tests.integration.tiny import tiny_spec
+from testbed.tiny import tiny_spec
 
 WAIT_SHARE = "train.wait_share"
 

@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from guardianflow.lifecycle.training import TrainingRunner, continuation
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.vision.network.optimization import MuonAdamW
+from testbed.tiny import tiny_spec
 from tests.integration.faults import Death, Phase, recorded_writes
-from tests.integration.tiny import tiny_spec
 
 # The parent never runs a backward pass: torch forbids one in a process forked after it.
 pytestmark = pytest.mark.forks

@@ -15,8 +15,8 @@ from guardianflow.mlflow_store.client import connect
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, prepare_server
 from guardianflow.registry.ledger.write_once import FAILS_TAG, HOLDS_TAG
+from testbed.servers import MlflowServer, mlflow_server_on
 from tests.integration.conftest import Factory
-from tests.servers import MlflowServer, mlflow_server_on
 
 CHEATS = {
     # What it does with a second value; what the check says of it.

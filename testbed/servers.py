@@ -1,4 +1,4 @@
-"""Real servers for tests: started on a free port, answering, and ended by their process id."""
+"""Real servers: started on a free port, answering, and ended by their process id."""
 
 import os
 import shutil
@@ -84,7 +84,7 @@ class MlflowServer:
         wait_until_it_answers(f"{self.uri}/health", self._process, self.folder / "server.log")
 
     def kill(self) -> None:
-        """kill -9, as a power cut would do it."""
+        """Kill -9, as a power cut would do it."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=15)
