@@ -40,6 +40,7 @@ check: $(READY) ## lint, types, direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/pyright --project benchmarks
 	$(BIN)/lint-imports
 
 fix: $(READY) ## format, and mend what can be mended

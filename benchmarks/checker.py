@@ -162,7 +162,7 @@ def rows(content: Mapping[str, object]) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--distinct", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=7)

@@ -31,8 +31,15 @@ OURS = "guardianflow"
 class Contestant(Protocol):
     """One side, with one way to train."""
 
-    name: str
-    probes: tuple[int, int]
+    @property
+    def name(self) -> str:
+        """Who it is, as the results say it."""
+        ...
+
+    @property
+    def probes(self) -> tuple[int, int]:
+        """The two numbers of epochs that tell how long one takes."""
+        ...
 
     def identity(self) -> dict[str, object]:
         """What makes its runs what they are, but for budget and seed."""

@@ -101,8 +101,8 @@ def make(width: int, size: int, folder: Path) -> Made:
 
 def make_onnx(network: ExportedDetector, frames: Frames, folder: Path) -> dict[str, Path]:
     """The network for ONNX Runtime: FP32, and INT8 by its own static quantization."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static  # pyright: ignore[reportMissingImports]
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # pyright: ignore[reportMissingImports]
 
     fp32, ready, int8 = (folder / f"{name}.onnx" for name in ("fp32", "ready", "int8"))
     with warnings.catch_warnings():
@@ -192,7 +192,7 @@ def _in_torch(network: Any) -> Callable[[NDArray[np.uint8]], Sequence[Any]]:
 
 
 def _in_onnxruntime(path: Path, threads: int) -> Callable[[NDArray[np.uint8]], Sequence[Any]]:
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -191,7 +191,7 @@ def _labels_of(row: Mapping[str, str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clone", type=Path, help=f"a clone of {SOURCE}")
     parser.add_argument("target", type=Path, help="the folder to make, e.g. data/ppe-real-small")
     parser.add_argument("--other-bytes", action="store_true", help="accept another JPEG library")

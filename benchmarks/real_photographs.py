@@ -44,9 +44,10 @@ def command(*words: str) -> dict:
         answer = done.stdout.strip()[-500:] or "nothing"
     if done.returncode or isinstance(answer, str):
         error = answer.get("error", answer) if isinstance(answer, dict) else answer
-        said = f"{error['message']} {error['remedy']}" if "remedy" in error else str(error)
+        if isinstance(error, dict) and "remedy" in error:
+            error = f"{error['message']} {error['remedy']}"
         raise GuardianflowError(
-            f"`guardianflow {' '.join(words)}` ended with {done.returncode} and said: {said}"
+            f"`guardianflow {' '.join(words)}` ended with {done.returncode} and said: {error}"
         )
     if isinstance(answer, dict):
         answer["wall_s"] = round(time.monotonic() - began, 1)

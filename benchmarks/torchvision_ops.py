@@ -98,9 +98,9 @@ class _Loader(importlib.abc.Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType):
-        module.guardianflow_operators = _declare()
+        vars(module)["guardianflow_operators"] = _declare()
         self.loader.exec_module(module)
-        import torchvision.extension
+        import torchvision.extension  # pyright: ignore[reportMissingImports]
 
         torchvision.extension._has_ops = lambda: True
 

@@ -97,7 +97,9 @@ def bare_time(settings: TrainingSettings, dataset: Dataset, steps: int) -> float
         truth = Truth(*(part.to(device) for part in truth))
         kept.append((images.to(device).float().div_(255.0), truth))
     shape = DetectorShape(len(CLASSES), settings.width, settings.image_size)
-    detector = Detector(shape).to(device).to(memory_format=torch.channels_last).train()
+    detector = Detector(shape).to(device)
+    # PyTorch's types know `memory_format` only together with a device and a dtype.
+    detector.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     grid = make_grid(settings.image_size, device)
     optimizer = make_optimizer(detector, settings)
     precision = MixedPrecision(device, settings.precision)

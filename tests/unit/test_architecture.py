@@ -1,5 +1,7 @@
 """What import-linter cannot see: who may call the dangerous methods of MLflow."""
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,28 @@ def test_only_one_file_writes_aliases(call):
     assert len(files) > 50
     callers = {str(f.relative_to(ROOT)) for f in files if f"{call}(" in f.read_text("utf-8")}
     assert callers == {"guardianflow/registry/rotation/aliases.py"}
+
+
+@pytest.mark.parametrize(
+    ("package", "foreign"),
+    [
+        ("benchmarks", {"tests"}),
+        ("docs", {"tests"}),
+        ("testbed", {"tests", "benchmarks", "docs"}),
+        *((name, {"testbed", "tests", "benchmarks", "docs"}) for name in PACKAGES),
+    ],
+)
+def test_what_both_tests_and_benchmarks_need_stands_in_testbed(package, foreign):
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    found = {(str(file), name) for file in files for name in _imported(file)}
+    assert {(file, name) for file, name in found if name in foreign} == set()
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """The packages that a file imports, by their first name, at its top or in a function."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield str(node.module).partition(".")[0]
