@@ -6,7 +6,8 @@
     │   ├── ScenarioInvalid                         YAML, key, segment, version, path
     │   ├── DatasetInvalid                          images, labels, data.yaml
     │   ├── ModelInvalid                            a file of another trainer that cannot be read
-    │   └── AnswerInvalid                           an answer to an approval that is no answer
+    │   ├── AnswerInvalid                           an answer to an approval that is no answer
+    │   └── PackageMissing                          an extra of guardianflow is not installed
     ├── Refused ................................ 3   a rule says no
     │   ├── NoCandidate                             nothing to promote or to quantize
     │   │   └── ModelUnknown                        no model of that name is registered
@@ -109,6 +110,10 @@ class ModelInvalid(InputError):
 
 class AnswerInvalid(InputError):
     """An answer to an approval that decides nothing."""
+
+
+class PackageMissing(InputError):
+    """A package that only an extra of guardianflow brings, e.g. torch of `[train]`."""
 
 
 class Refused(GuardianflowError):

@@ -98,11 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _tell_unforeseen(error: Exception, *, as_json: bool) -> int:
     """Tell an error that is none of ours, and return the exit code: the disk's, or a defect."""
     from guardianflow.machine.disk import disk_error
+    from guardianflow.machine.extras import package_missing
 
-    of_disk = disk_error(error) if isinstance(error, OSError) else None
-    if of_disk is not None:
-        print_error(of_disk.to_json(), as_json=as_json)
-        return of_disk.exit_code
+    ours = disk_error(error) if isinstance(error, OSError) else None
+    if isinstance(error, ModuleNotFoundError):
+        ours = package_missing(error)
+    if ours is not None:
+        print_error(ours.to_json(), as_json=as_json)
+        return ours.exit_code
     defect = {
         "type": type(error).__name__,
         "message": f"This is a defect of guardianflow: {error}",
