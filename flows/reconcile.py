@@ -25,9 +25,9 @@ from flows.old_runs import forget_old_runs
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
 from flows.questions import copy_policy, look_at_questions
+from flows.reconcile_checks import watch_health, watch_orchestrator, watch_silence
 from flows.retention import forget_pictures
 from flows.status_page import refresh_status
-from flows.watch import watch_health, watch_orchestrator, watch_silence
 from guardianflow.mlflow_store.client import check_that_it_works
 from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, find_change
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity

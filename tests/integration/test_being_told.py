@@ -16,9 +16,9 @@ from deployments.automations import NOBODY, apply_automations
 from flows.promotion import promote as asking
 from flows.questions import look_at_questions
 from flows.reconcile import reconcile
+from flows.reconcile_checks import watch_health, watch_silence
 from flows.rollback import rollback
 from flows.status_page import refresh_status
-from flows.watch import watch_health, watch_silence
 from guardianflow.errors import InputError
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.box_reports import BoxReport, post_report
