@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from flows.connection import AGAIN, scenario_registry
 from flows.publishing import send_event
+from flows.registry_access import scenario_registry
+from flows.retries import AGAIN
 from flows.rollback import show_incident, tell_of_rollback
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, digest

@@ -6,9 +6,10 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.connection import AGAIN, run_token, scenario_registry
 from flows.parameters import PublicModelName
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_table
+from flows.registry_access import scenario_registry
+from flows.retries import AGAIN, run_token
 from guardianflow.errors import DrillFailed, Refused
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.wording.markdown import plain, prose

@@ -5,9 +5,11 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 
-from flows.connection import AGAIN, limits_in_blocks, run_token, scenario_registry
 from flows.parameters import CameraName, Folder, PublicModelName, Text
 from flows.publishing import artifact_key, send_event, show_page, show_pictures, show_table
+from flows.registry_access import scenario_registry
+from flows.retries import AGAIN, run_token
+from flows.scenario_blocks import limits_in_blocks
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import HealthReport, label
 from guardianflow.mlflow_store.links import picture_links, run_link

@@ -7,10 +7,11 @@ from prefect import flow, get_run_logger, tags, task
 from prefect.artifacts import create_link_artifact
 from prefect.runtime import flow_run
 
-from flows.connection import load_version, worth_retrying
 from flows.parameters import ScenarioDocument, ScenarioVersionName, Text
 from flows.publishing import artifact_key
 from flows.quantization import quantize
+from flows.retries import worth_retrying
+from flows.scenario_blocks import load_version
 from flows.training import train
 from guardianflow.prefect_api.control import PROMOTION, Orchestrator, promotion_key
 from guardianflow.prefect_api.server_state import TAG

@@ -29,16 +29,12 @@ from prefect.types import KeyValueLabelsField
 from pydantic import SecretStr, ValidationError
 
 from flows.approval_form import answer_form, given_answer, notes, unusable
-from flows.connection import (
-    mirror_policy,
-    patient,
-    patient_with_blocks,
-    run_token,
-    scenario_registry,
-    today_in_blocks,
-)
 from flows.parameters import ModelVersion, PublicModelName, Text
+from flows.policy_mirror import mirror_policy
 from flows.publishing import ProgressBar, artifact_key, evidence_key, send_event, show_page
+from flows.registry_access import scenario_registry
+from flows.retries import patient, patient_with_blocks, run_token
+from flows.scenario_blocks import today_in_blocks
 from guardianflow.errors import (
     ApprovalExpired,
     ApprovalVoid,

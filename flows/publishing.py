@@ -20,7 +20,7 @@ from prefect.artifacts import (
 )
 from prefect.runtime import flow_run
 
-from flows.connection import worth_retrying
+from flows.retries import worth_retrying
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.wording.markdown import Markdown, cell, prose

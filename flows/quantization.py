@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
 
-from flows.connection import AGAIN, load_version, scenario_registry
 from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
 from flows.publishing import (
     ProgressBar,
@@ -14,6 +13,9 @@ from flows.publishing import (
     show_pictures,
     show_table,
 )
+from flows.registry_access import scenario_registry
+from flows.retries import AGAIN
+from flows.scenario_blocks import load_version
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.scenario import Precision, Scenario

@@ -12,8 +12,9 @@ event comes first: a process that is killed before the end tells twice rather th
 import logging
 from datetime import UTC, datetime
 
-from flows.connection import mirror_policy, scenario_registry
+from flows.policy_mirror import mirror_policy
 from flows.publishing import send_event
+from flows.registry_access import scenario_registry
 from guardianflow.errors import InputError, LedgerDamaged, StoredUnreadable
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity

@@ -7,9 +7,10 @@ from prefect import get_run_logger
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.connection import limits_in_blocks, scenario_registry
 from flows.health import described, tell_of_health
 from flows.publishing import artifact_key, show_page
+from flows.registry_access import scenario_registry
+from flows.scenario_blocks import limits_in_blocks
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.links import run_link
 from guardianflow.monitoring.alarms import AlarmBook, compare_all

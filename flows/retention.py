@@ -11,8 +11,8 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 
-from flows.connection import scenario_registry
 from flows.publishing import evidence_key
+from flows.registry_access import scenario_registry
 from guardianflow.errors import GuardianflowError, LedgerDamaged
 from guardianflow.monitoring.retention import Overdue, delete_pictures, find_overdue, mark_deleted
 from guardianflow.promotion.question import open_questions

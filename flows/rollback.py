@@ -13,9 +13,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
-from flows.connection import AGAIN, run_token, scenario_registry
 from flows.parameters import ModelVersion, PublicModelName, ReportId, Text
 from flows.publishing import artifact_key, send_event, show_page
+from flows.registry_access import scenario_registry
+from flows.retries import AGAIN, run_token
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.mlflow_store.links import picture_links, run_link

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from prefect.artifacts import Artifact
 
-from flows.connection import scenario_registry
 from flows.publishing import show_table
+from flows.registry_access import scenario_registry
 from guardianflow.health.verdict import Verdict
 from guardianflow.monitoring.findings import Finding, FindingCode
 from guardianflow.prefect_api.control import Orchestrator

@@ -12,7 +12,7 @@ from prefect.states import Failed
 from pydantic import SecretStr
 
 from flows import promotion
-from flows.connection import worth_retrying
+from flows.retries import worth_retrying
 from guardianflow.errors import (
     DatasetInvalid,
     DiskFull,

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from flows import connection
-from flows.connection import limits_in_blocks, today_in_blocks
+from flows import scenario_blocks
+from flows.scenario_blocks import limits_in_blocks, today_in_blocks
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario.file import today_in_files
 from tests.unit.test_scenario import GOOD
@@ -22,16 +22,16 @@ class Config:
 
 def test_the_block_of_today_counts_where_there_is_one(monkeypatch):
     config = Config(gate={"min_map50": 0.7})
-    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: config)
+    monkeypatch.setattr(scenario_blocks, "load_saved", lambda *_, **__: config)
     assert today_in_blocks("acme-yard", "v1").gate.min_map50 == 0.7
     # Who trained v9 of a file that was never applied is judged as was recorded.
     assert today_in_blocks("acme-yard", "v9") is None
-    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: None)
+    monkeypatch.setattr(scenario_blocks, "load_saved", lambda *_, **__: None)
     assert today_in_blocks("acme-yard", "v1") is None
 
 
 def test_a_wrong_block_stops_a_promotion_and_leaves_no_model_unwatched(monkeypatch, caplog):
-    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: Config(colour="red"))
+    monkeypatch.setattr(scenario_blocks, "load_saved", lambda *_, **__: Config(colour="red"))
     with pytest.raises(ScenarioInvalid, match="unknown key 'colour'"):
         today_in_blocks("acme-yard", "v1")
     assert limits_in_blocks("acme-yard", "v1") is None
@@ -41,7 +41,7 @@ def test_a_wrong_block_stops_a_promotion_and_leaves_no_model_unwatched(monkeypat
 def test_a_draft_of_another_version_is_no_matter_of_this_one(monkeypatch):
     config = Config()
     config.versions |= {"v5": {"colour": "red"}, "v 6": {}}
-    monkeypatch.setattr(connection, "load_saved", lambda *_, **__: config)
+    monkeypatch.setattr(scenario_blocks, "load_saved", lambda *_, **__: config)
     assert today_in_blocks("acme-yard", "v1").version == "v1"
     with pytest.raises(ScenarioInvalid, match="unknown key 'colour'"):
         today_in_blocks("acme-yard", "v5")

@@ -1,0 +1,52 @@
+"""Opens the registry with the credentials that are saved on the Prefect server."""
+
+import logging
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from prefect.runtime import flow_run
+
+from blocks import MlflowCredentials
+from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+from blocks.saved import default_credentials
+from flows.scenario_blocks import load_config
+from guardianflow.errors import ScenarioInvalid
+
+if TYPE_CHECKING:
+    from guardianflow.registry import ModelRegistryManager
+
+
+def scenario_registry(scenario: str | None = None) -> "ModelRegistryManager":
+    """The registry of a scenario's credentials, or of the default ones.
+
+    Address and account come from a saved block, never from a parameter. A scenario may have an
+    account of its own, but no server of its own: promotions know only the model's name.
+
+    Raises:
+        ScenarioInvalid: The scenario's credentials are those of another server.
+        InputError: The Prefect server has no default credentials, or they cannot be used.
+    """
+    from guardianflow.registry import ModelRegistryManager
+
+    credentials = _credentials_once(flow_run.get_id()) or default_credentials()
+    if scenario:
+        own = load_config(scenario).credentials
+        if own.tracking_uri != credentials.tracking_uri:
+            raise ScenarioInvalid(
+                f"Scenario {scenario} is on {own.tracking_uri}, but promotions and rollbacks use "
+                f"{credentials.tracking_uri}.",
+                remedy=f"Let its block use the credentials {DEFAULT_DOCUMENT!r}, or others of the "
+                "same server.",
+                value=own.tracking_uri,
+            )
+        credentials = own
+    credentials.activate()
+    # What our modules log belongs into the flow run's log (PREFECT_LOGGING_EXTRA_LOGGERS).
+    logging.getLogger("guardianflow").setLevel(logging.INFO)
+    return ModelRegistryManager(credentials.tracking_uri)
+
+
+@lru_cache(maxsize=1)
+def _credentials_once(run: str | None) -> MlflowCredentials | None:
+    """The default credentials, read once in a flow run: each time is an event that is kept."""
+    return default_credentials() if run else None

@@ -1,0 +1,48 @@
+"""Retries: which failures of a step are tried again, and the token that all its attempts share."""
+
+from typing import Any, cast
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
+
+from guardianflow.errors import (
+    DiskFull,
+    GuardianflowError,
+    RotationConflict,
+    ScenarioInvalid,
+    ServerUnreachable,
+)
+
+_FEW_RETRIES = 3
+
+
+def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether trying again can help: not where a rule said no or the input is wrong."""
+    error = cast("object", state.result(raise_on_failure=False))
+    if isinstance(error, GuardianflowError):
+        return isinstance(error, ServerUnreachable | RotationConflict | DiskFull)
+    return True
+
+
+def patient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """As `worth_retrying`, and long only for a server that is away: an answer must outlive that."""
+    error = cast("object", state.result(raise_on_failure=False))
+    few = run.run_count <= _FEW_RETRIES or isinstance(error, ServerUnreachable)
+    return few and worth_retrying(task, run, state)
+
+
+def patient_with_blocks(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """As `patient`, and as long for a scenario's block in which somebody made a slip."""
+    error = cast("object", state.result(raise_on_failure=False))
+    return isinstance(error, ScenarioInvalid) or patient(task, run, state)
+
+
+def run_token(kind: str) -> str:
+    """A token that is the same for every attempt of this flow run, on whichever worker."""
+    return f"{kind}-{flow_run.get_id()}"
+
+
+AGAIN: dict[str, Any] = {"retry_condition_fn": worth_retrying, "cache_policy": NO_CACHE}
+"""How a step is tried again: where that can help, and never answered from an earlier run."""
