@@ -14,11 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
@@ -52,35 +49,21 @@ from guardianflow.errors import GuardianflowError, Refused
 from guardianflow.machine.servers import find_servers
 from guardianflow.mlflow_store.client import connect, server_version
 from guardianflow.prefect_api.control import Orchestrator
-from guardianflow.prefect_api.server_state import RECONCILE, RELEASE_POOL, TRAIN_POOL
+from guardianflow.prefect_api.prefect_yaml import (
+    RECONCILE,
+    PrefectYaml,
+    described,
+    read_prefect_yaml,
+)
 from guardianflow.registry.ledger.log import prepare_server
 
-# A training takes the machine for itself; a rollback never queues behind one.
-POOLS: Mapping[str, int | None] = {TRAIN_POOL: 1, RELEASE_POOL: None}
 _PAGE = 200
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What prefect.yaml asks for: each deployment's entrypoint, and the names of its triggers."""
-
-    deployments: Mapping[str, str]
-    automations: tuple[str, ...]
-
-    @classmethod
-    def read(cls, path: Path | None = None) -> "Expected":
-        """Read it from prefect.yaml, without a path from that of this checkout."""
-        path = path or CHECKOUT / "prefect.yaml"
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
-        return cls(
-            {entry["entrypoint"]: entry["name"] for entry in entries},
-            tuple(t["name"] for entry in entries for t in entry.get("triggers") or []),
-        )
 
 
 def apply_pools(client: SyncPrefectClient) -> None:
     """Create the work pools, or set their limits right."""
-    for name, limit in POOLS.items():
+    for name, settings in described().pools.items():
+        limit = settings.concurrency_limit
         try:
             pool = client.read_work_pool(name)
         except ObjectNotFound:
@@ -160,15 +143,15 @@ def deploy() -> None:
         raise Refused(f"`prefect deploy --all` failed:\n{result.stdout}\n{result.stderr}")
 
 
-def find_differences(client: SyncPrefectClient, expected: Expected) -> list[str]:
+def find_differences(client: SyncPrefectClient, expected: PrefectYaml) -> list[str]:
     """What is wrong with the state of the server; empty when all is as described.
 
     A flow that does not import is deployed without a schema, and `prefect deploy` exits 0.
     """
     problems: list[str] = []
     found = {(d.entrypoint, d.name): d for d in _all_deployments(client)}
-    for entrypoint, name in expected.deployments.items():
-        deployment = found.get((entrypoint, name))
+    for key, entrypoint in expected.deployments.items():
+        deployment = found.get((entrypoint, key.partition("/")[2]))
         if deployment is None:
             problems.append(f"deployment {entrypoint} is missing")
             continue
@@ -176,9 +159,9 @@ def find_differences(client: SyncPrefectClient, expected: Expected) -> list[str]
         untyped = [key for key, value in properties.items() if not _typed(value)]
         if not properties or untyped:
             problems.append(f"deployment {entrypoint} is untyped: {untyped or 'no parameters'}")
-    for name in expected.automations:
-        if (times := len(client.read_automations_by_name(name))) != 1:
-            problems.append(f"automation {name!r} is there {times} times")
+    for trigger in expected.triggers:
+        if (times := len(client.read_automations_by_name(trigger.name))) != 1:
+            problems.append(f"automation {trigger.name!r} is there {times} times")
     return problems
 
 
@@ -212,7 +195,7 @@ def apply(
         apply_pools(client)
         apply_blocks(force=force, former_mlflow=former_mlflow)
         deploy()
-        problems = find_differences(client, Expected.read())
+        problems = find_differences(client, read_prefect_yaml(CHECKOUT / "prefect.yaml"))
     if problems:
         raise Refused(
             "The server is not as prefect.yaml describes: " + "; ".join(problems) + ".",
@@ -294,7 +277,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--former-mlflow", help=argparse.SUPPRESS)
     parser.add_argument("--prove", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--prepare", nargs="+", choices=list(POOLS), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--prepare", nargs="+", choices=list(described().pools), help=argparse.SUPPRESS
+    )
     options = parser.parse_args(arguments)
     try:
         if options.mlflow:

@@ -34,6 +34,7 @@ from guardianflow.prefect_api.control import (
     WaitingApproval,
     promotion_key,
 )
+from guardianflow.prefect_api.prefect_yaml import CHECK_HEALTH, LIFECYCLE, PROMOTION, ROLLBACK
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light, Scenario
 from guardianflow.scenario.file import load_scenario
@@ -101,9 +102,7 @@ class Story:
     def _release(self, version: str, what: str) -> Release:
         """Train, quantize, register and ask for one scenario version; returns the champions."""
         chapter(f"scenario {version}: {what}")
-        run = self.orchestrator.submit(
-            "lifecycle/guardianflow", {"scenario": SCENARIO, "version": version}
-        )
+        run = self.orchestrator.submit(LIFECYCLE, {"scenario": SCENARIO, "version": version})
         done = self._follow(run)
         _must_have_ended_well(done)
         waiting = self._await_question(run.id)
@@ -174,7 +173,7 @@ class Story:
         )
         reason = "the demo goes on although the gate refuses"
         asked = {"model_name": self.name, "requested_by": "demo", "reason": reason, "force": True}
-        run = self.orchestrator.submit("promote/guardianflow", asked)
+        run = self.orchestrator.submit(PROMOTION, asked)
         console.print(f"  flow run {run.name}: {run.url}", style="dim")
         return self._follow_by_id(run.id, timeout_s=QUESTION_TIMEOUT_S)
 
@@ -240,7 +239,7 @@ class Story:
             f"[bold]check-health[/] {self.variant} version {champion.version if champion else '-'}"
         )
         run = self.orchestrator.submit(
-            "check-health/guardianflow", {"model_name": self.variant, "window": str(window)}
+            CHECK_HEALTH, {"model_name": self.variant, "window": str(window)}
         )
         _must_have_ended_well(self._follow(run))
         verdict = self._last_report().get(VERDICT_TAG, "-")
@@ -271,9 +270,7 @@ class Story:
             markup=False,
         )
         reason = "the demo shows the way back although no automation takes it"
-        run = self.orchestrator.submit(
-            "rollback/guardianflow", {"model_name": self.name, "reason": reason}
-        )
+        run = self.orchestrator.submit(ROLLBACK, {"model_name": self.name, "reason": reason})
         _must_have_ended_well(self._follow(run))
 
     def _last_report(self) -> Mapping[str, str]:

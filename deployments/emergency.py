@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks import ScenarioConfig
 from guardianflow.errors import GuardianflowError
-from guardianflow.prefect_api.control import ROLLBACK
+from guardianflow.prefect_api.prefect_yaml import ROLLBACK
 from guardianflow.scenario import ScenarioSpec
 
 _TAG = "guardianflow-emergency"

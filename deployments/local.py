@@ -41,12 +41,9 @@ from guardianflow.machine.servers import (
     read_state,
     without_secrets,
 )
-from guardianflow.prefect_api.server_state import RELEASE_POOL, TRAIN_POOL
+from guardianflow.prefect_api.prefect_yaml import described
 from guardianflow.stored import require_reader
 
-# How often the worker of a pool asks for work, in seconds. Each time writes twice into Prefect's
-# database, and on SQLite writers get in each other's way: what may wait asks seldom.
-POOLS: Mapping[str, int] = {TRAIN_POOL: 5, RELEASE_POOL: 1}
 _UVICORN = ("uvicorn", "--factory", f"--app-dir={CHECKOUT}", "--log-level=warning")
 PREFECT_SERVER = (*_UVICORN, "deployments.prefect_server:create_app")
 """The module that starts the Prefect server, and its words but for host and port."""
@@ -71,7 +68,7 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         state = _start_servers(state_dir, before, say)
         env = environment(state_dir, state.mlflow, state.prefect)
         alive = state.running()
-        if idle := [pool for pool in POOLS if f"worker {pool}" not in alive]:
+        if idle := [pool for pool in described().pools if f"worker {pool}" not in alive]:
             # What a killed worker had started may live on; nobody would report for it.
             end(strays(state_dir, state.pids.values()))
             prepare = ["deployments.apply", "--prepare", *idle]
@@ -79,7 +76,7 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         state = _start_workers(state_dir, state, env)
         former = ["--former-mlflow", former_mlflow] if former_mlflow else []
         _check_output(["deployments.apply", *former], env, state_dir, "deployments", say)
-        wait_for_workers(state, POOLS, env, say)
+        wait_for_workers(state, described().pools, env, say)
         _check_output(["deployments.apply", "--prove"], env, state_dir, "", say)
         say("  a flow run was started, and ended well")
     return read_state(state_dir / STATE_FILE)
@@ -207,11 +204,11 @@ def _server_commands(mlflow_port: int, prefect_port: int) -> dict[str, list[str]
 
 
 def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> State:
-    for pool, seconds in POOLS.items():
+    for pool, settings in described().pools.items():
         name = f"worker {pool}"
         if name not in state.running():
             command = [sys.executable, "-m", "deployments.worker", pool, "--name", f"{pool}-local"]
-            asking = {**env, "PREFECT_WORKER_QUERY_SECONDS": str(seconds)}
+            asking = {**env, "PREFECT_WORKER_QUERY_SECONDS": str(settings.worker_query_seconds)}
             state = _spawn(state_dir, state, name, command, asking)
     return state
 

@@ -43,7 +43,7 @@ from guardianflow.mlflow_store.registered_models import list_models
 from guardianflow.monitoring.reconciliation import PASS_EVERY, turn_of
 from guardianflow.prefect_api.client import open_client
 from guardianflow.prefect_api.control import Orchestrator
-from guardianflow.prefect_api.server_state import RECONCILE
+from guardianflow.prefect_api.prefect_yaml import RECONCILE
 
 EVERY_S = 15.0
 """Between two looks; an alias that was moved by hand is to be told within a minute."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from deployments.named import named_prefect
 from guardianflow.errors import GuardianflowError
-from guardianflow.prefect_api.server_state import POOLS, RELEASE_POOL
+from guardianflow.prefect_api.prefect_yaml import RELEASE_POOL, described
 
 PYTHON = "GUARDIANFLOW_PYTHON"
 """Names the Python of flow runs; the command in prefect.yaml reads it."""
@@ -22,7 +22,7 @@ PYTHON = "GUARDIANFLOW_PYTHON"
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m deployments.worker`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
-    parser.add_argument("pool", choices=POOLS)
+    parser.add_argument("pool", choices=list(described().pools))
     parser.add_argument("--name", help="how it is called in the Prefect UI")
     options = parser.parse_args(arguments)
     try:

@@ -13,8 +13,8 @@ from flows.quantization import quantize
 from flows.retries import worth_retrying
 from flows.scenario_blocks import load_version
 from flows.training import train
-from guardianflow.prefect_api.control import PROMOTION, Orchestrator, promotion_key
-from guardianflow.prefect_api.server_state import TAG
+from guardianflow.prefect_api.control import Orchestrator, promotion_key
+from guardianflow.prefect_api.prefect_yaml import PROMOTION, TAG
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")

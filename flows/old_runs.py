@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
-from guardianflow.prefect_api.server_state import TAG
+from guardianflow.prefect_api.prefect_yaml import TAG
 
 _QUIET = ("AllWell", "Cancelled")
 _QUIET_KEPT = timedelta(hours=1)

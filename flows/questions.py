@@ -18,8 +18,9 @@ from flows.registry_access import scenario_registry
 from guardianflow.errors import InputError, LedgerDamaged, StoredUnreadable
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
-from guardianflow.prefect_api.control import PROMOTION, Orchestrator
+from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.flowruns import FlowRunInfo
+from guardianflow.prefect_api.prefect_yaml import PROMOTION
 from guardianflow.promotion import expire, was_decided
 from guardianflow.promotion.question import UnansweredQuestion, open_questions
 from guardianflow.registry import ModelRegistryManager

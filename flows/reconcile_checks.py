@@ -16,7 +16,8 @@ from guardianflow.mlflow_store.links import run_link
 from guardianflow.monitoring.alarms import AlarmBook, compare_all
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Topic
-from guardianflow.prefect_api.control import ROLLBACK, Orchestrator
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.prefect_yaml import ROLLBACK
 from guardianflow.wording.markdown import prose
 
 

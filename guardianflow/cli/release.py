@@ -30,7 +30,7 @@ from guardianflow.cli.output import (
 )
 from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
-from guardianflow.prefect_api.server_state import PROMOTION
+from guardianflow.prefect_api.prefect_yaml import PROMOTION
 
 if TYPE_CHECKING:
     from guardianflow.promotion.proposal import Proposal

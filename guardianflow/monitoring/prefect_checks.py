@@ -1,6 +1,6 @@
 """What is wrong with what carries the flows on the Prefect server: pure, data in, findings out.
 
-    described (telling.py, prefect.yaml) against found (machinery.py)
+    described (notifications.py, prefect.yaml) against found (server_state.py)
         automations   missing, off, edited, their block gone, their last action failed
         deployments   missing; `reconcile` not scheduled, or no pass for 25 minutes
         work pools    missing, paused, a queue paused, without a worker, flow runs that wait
@@ -17,19 +17,12 @@ from shlex import quote
 from guardianflow.errors import GuardianflowError
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity, worst_first
 from guardianflow.prefect_api.notifications import (
-    ROLLBACK_AUTOMATION,
-    ROLLBACK_PARAMETERS,
-    ROLLBACK_TRIGGER,
     TOLD,
     Notification,
 )
+from guardianflow.prefect_api.prefect_yaml import RECONCILE, RELEASE_POOL, ROLLBACK, described
 from guardianflow.prefect_api.server_state import (
-    DEPLOYMENTS,
     PASS_LATE,
-    POOLS,
-    RECONCILE,
-    RELEASE_POOL,
-    ROLLBACK,
     AutomationInfo,
     Json,
     ServerState,
@@ -38,10 +31,7 @@ from guardianflow.prefect_api.server_state import (
 _APPLY = "`python -m deployments.apply`, from the checkout"
 _CHOOSE = "`python -m deployments.apply --notify TYPE/DOCUMENT`"
 _TOLD = {told.name: told for told in TOLD}
-_WITHOUT_IT = {
-    ROLLBACK_AUTOMATION: "until then a failing champion goes back only with the next pass of "
-    "`reconcile`",
-}
+_WITHOUT_ROLLBACK = "until then a failing champion goes back only with the next pass of `reconcile`"
 
 
 def examine_machinery(machinery: ServerState, now: datetime) -> list[Finding]:
@@ -79,8 +69,8 @@ def _finding(code: FindingCode, severity: Severity, message: str, remedy: str) -
 
 
 def _deployments(machinery: ServerState) -> Iterator[Finding]:
-    missing = [name for name in DEPLOYMENTS if name not in machinery.deployments]
-    missing += [f"work pool {name}" for name in POOLS if name not in machinery.pools]
+    missing = [name for name in described().deployments if name not in machinery.deployments]
+    missing += [f"work pool {name}" for name in described().pools if name not in machinery.pools]
     if missing:
         yield _finding(
             FindingCode.NOT_APPLIED,
@@ -178,7 +168,7 @@ def _pools(machinery: ServerState) -> Iterator[Finding]:
 
 def _automations(machinery: ServerState) -> Iterator[Finding]:
     found = machinery.automations
-    wanted = [ROLLBACK_AUTOMATION, *(_TOLD if _TOLD.keys() & found.keys() else ())]
+    wanted = [described().rollback_trigger.name, *(_TOLD if _TOLD.keys() & found.keys() else ())]
     if len(wanted) == 1:
         yield _finding(
             FindingCode.NOBODY_TOLD,
@@ -187,7 +177,7 @@ def _automations(machinery: ServerState) -> Iterator[Finding]:
             f"Choose a notification block of the Prefect server: {_CHOOSE}.",
         )
     for name in wanted:
-        severity = Severity.ERROR if name == ROLLBACK_AUTOMATION else Severity.WARNING
+        severity = Severity.ERROR if _acts(name) else Severity.WARNING
         mend = f"Put it right: {_APPLY}" + _until(name)
         mine = found.get(name, ())
         if not mine:
@@ -203,7 +193,12 @@ def _automations(machinery: ServerState) -> Iterator[Finding]:
 
 
 def _until(name: str) -> str:
-    return f"; {_WITHOUT_IT[name]}." if name in _WITHOUT_IT else "."
+    return f"; {_WITHOUT_ROLLBACK}." if _acts(name) else "."
+
+
+def _acts(name: str) -> bool:
+    """Whether an automation rolls back; all others only tell people."""
+    return name == described().rollback_trigger.name
 
 
 def _changed(name: str, mine: Sequence[AutomationInfo], machinery: ServerState) -> str:
@@ -212,7 +207,7 @@ def _changed(name: str, mine: Sequence[AutomationInfo], machinery: ServerState) 
         return f"is there {len(mine)} times"
     (found,) = mine
     told = _TOLD.get(name)
-    wanted = told.trigger if told else ROLLBACK_TRIGGER
+    wanted = told.trigger if told else described().rollback_trigger.trigger
     edited = [
         key for key, value in wanted.items() if _plain(found.trigger.get(key)) != _plain(value)
     ]
@@ -233,7 +228,7 @@ def _rolls_back(action: Json, machinery: ServerState) -> bool:
         action.get("type") == "run-deployment"
         and deployment is not None
         and action.get("deployment_id") == deployment.id
-        and action.get("parameters") == ROLLBACK_PARAMETERS
+        and action.get("parameters") == described().rollback_trigger.parameters
     )
 
 
@@ -273,7 +268,6 @@ def _failures(machinery: ServerState) -> Iterator[Finding]:
         failure = automation.failure
         if failure is None:
             continue
-        acts = automation.name == ROLLBACK_AUTOMATION
         how = f"Look at it: {automation.url}"
         if automation.name in _TOLD:
             how = (
@@ -283,7 +277,7 @@ def _failures(machinery: ServerState) -> Iterator[Finding]:
         often = f", {failure.times} times in the last week" if failure.times > 1 else ""
         yield _finding(
             FindingCode.AUTOMATION_FAILED,
-            Severity.ERROR if acts else Severity.WARNING,
+            Severity.ERROR if _acts(automation.name) else Severity.WARNING,
             f"The last action of the automation {automation.name!r} failed: "
             f"{' '.join(failure.reason.split())[:300]}",
             f"{how}. It failed at {failure.time:%Y-%m-%d %H:%M} UTC{often}; this is over when an "

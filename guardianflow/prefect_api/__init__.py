@@ -6,6 +6,7 @@ listing       asks for flow runs: by key, by id, of one flow
 answers       hands over a person's answer, or says why it was not taken
 logs          what flow runs say, passed on line by line
 flowruns      flow runs and waiting approvals                          (data)
-server_state  automations, deployments, work pools                     (data)
+prefect_yaml  what prefect.yaml describes: deployments, work pools     (data)
+server_state  what of it is there: automations, deployments, pools     (data)
 notifications which events make a message, its words and its link      (data)
 """

@@ -23,13 +23,8 @@ from guardianflow.prefect_api.flowruns import (
 )
 from guardianflow.prefect_api.listing import by_id, by_key, newest_ended, of_flow
 from guardianflow.prefect_api.logs import SeenLines, pass_on
-from guardianflow.prefect_api.server_state import (
-    PROMOTION,
-    ROLLBACK,
-    ServerState,
-    read_machinery,
-    why_it_waits,
-)
+from guardianflow.prefect_api.prefect_yaml import PROMOTION, ROLLBACK
+from guardianflow.prefect_api.server_state import ServerState, read_machinery, why_it_waits
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:

@@ -10,15 +10,6 @@ from typing import Any
 
 from guardianflow.events import EventName
 
-ROLLBACK_AUTOMATION = "guardianflow roll back on failing health"
-"""The one that acts (prefect.yaml); all others only tell."""
-ROLLBACK_PARAMETERS = {
-    "model_name": "{{ event.payload.model }}",
-    "failing_version": "{{ event.payload.version }}",
-    "report": "{{ event.payload.report }}",
-    "incident": "{{ event.payload.incident }}",
-}
-"""What it hands to the deployment that it starts."""
 STATUS_PAGE = "guardianflow-status"
 """Key of the page that says what runs where."""
 BURST_S = 30
@@ -30,31 +21,6 @@ _SAID = "{{ event.payload.message }}"
 _FLOW_RUN = "<ui>/runs/flow-run/{{ flow_run.id }}"
 _STATUS = f"<ui>/artifacts/key/{STATUS_PAGE}"
 _MODELS = ("guardianflow.model.*", "guardianflow.server")
-
-
-def listening(
-    expect: tuple[str, ...],
-    match: str | list[str],
-    *,
-    for_each: tuple[str, ...] = ("prefect.resource.id",),
-    related: Mapping[str, str] | None = None,
-    within: int = BURST_S,
-) -> dict[str, Any]:
-    """What an automation reacts to, as Prefect's API says it."""
-    return {
-        "match": {"prefect.resource.id": match},
-        "match_related": dict(related or {}),
-        "after": [],
-        "expect": [str(event) for event in expect],
-        "for_each": list(for_each),
-        "posture": "Reactive",
-        "threshold": 1,
-        "within": within,
-    }
-
-
-ROLLBACK_TRIGGER = listening((EventName.HEALTH_FAILING,), "guardianflow.model.*")
-"""As in prefect.yaml, to tell whether somebody has edited it on the server."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +52,16 @@ class Notification:
     @property
     def trigger(self) -> dict[str, Any]:
         """What it reacts to, as Prefect's API says it."""
-        return listening(
-            self.expect,
-            list(self.resources),
-            for_each=self.for_each,
-            related=self.related,
-            within=self.within,
-        )
+        return {
+            "match": {"prefect.resource.id": list(self.resources)},
+            "match_related": dict(self.related),
+            "after": [],
+            "expect": [str(event) for event in self.expect],
+            "for_each": list(self.for_each),
+            "posture": "Reactive",
+            "threshold": 1,
+            "within": self.within,
+        }
 
 
 TOLD = (

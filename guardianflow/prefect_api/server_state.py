@@ -9,18 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from guardianflow.prefect_api.prefect_yaml import RECONCILE, TAG, described
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-TRAIN_POOL = "guardianflow-train"
-RELEASE_POOL = "guardianflow-release"
-POOLS = (TRAIN_POOL, RELEASE_POOL)
-_FLOWS = ("train", "quantize", "lifecycle", "promote", "check-health", "rollback", "drill")
-RECONCILE, ROLLBACK, PROMOTION = (f"{f}/guardianflow" for f in ("reconcile", "rollback", "promote"))
-DEPLOYMENTS = (*(f"{flow}/guardianflow" for flow in _FLOWS), RECONCILE)
-"""Those of prefect.yaml."""
-TAG = "guardianflow"
-"""All deployments of prefect.yaml have it."""
 REMEMBERED = timedelta(days=7)
 """So long Prefect keeps events, unless it was told otherwise."""
 LATE = timedelta(minutes=5)
@@ -273,7 +266,7 @@ def _pools(
     client: "SyncPrefectClient", deployments: Iterable[DeploymentInfo], now: datetime
 ) -> dict[str, PoolInfo]:
     used = {(one.pool, one.queue) for one in deployments}
-    ours = {"work_pools": {"name": {"any_": list(POOLS)}}}
+    ours = {"work_pools": {"name": {"any_": list(described().pools)}}}
     return {
         pool["name"]: PoolInfo(
             paused=bool(pool["is_paused"]),

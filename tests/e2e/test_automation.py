@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from deployments import local
 from guardianflow.health.box_reports import BoxReport, post_report
 from guardianflow.machine.servers import Keys
+from guardianflow.prefect_api.prefect_yaml import described
 from tests.e2e.plant import Plant, until
 
 
 def test_the_life_of_a_release(plant):
     """A question outlives kill -9 of the workers and the servers; failing health rolls back."""
     waiting = plant.release("v1")
-    for part in (*(f"worker {pool}" for pool in local.POOLS), "prefect", "mlflow"):
+    for part in (*(f"worker {pool}" for pool in described().pools), "prefect", "mlflow"):
         plant.kill(part)
     # Half a state on purpose: the next start mends it, at the same addresses.
     local.start(plant.state_dir)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Completed, Running, Suspended
 
 from deployments import apply as applying
-from deployments.apply import POOLS, Expected, apply, drop_missed_passes, find_differences
+from deployments.apply import apply, drop_missed_passes, find_differences
 from deployments.emergency import apply_rollbacks
 from flows.old_runs import forget_old_runs
 from guardianflow.errors import AnswerInvalid, InputError, Refused
@@ -24,6 +25,7 @@ from guardianflow.machine.servers import NO_TELEMETRY
 from guardianflow.monitoring.reconciliation import PASS_EVERY
 from guardianflow.prefect_api import answers
 from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.prefect_yaml import described
 from tests.proxy import Fault, proxy_before
 
 EMERGENCY = "guardianflow-emergency"
@@ -51,7 +53,9 @@ def state():
             (a.name, a.enabled, a.trigger.model_dump_json(exclude={"id"}))
             for a in client.read_automations()
         )
-        pools = [(name, client.read_work_pool(name).concurrency_limit) for name in POOLS]
+        pools = [
+            (name, client.read_work_pool(name).concurrency_limit) for name in described().pools
+        ]
         blocks = client.request("POST", "/block_documents/filter", json={}).json()
     documents = sorted((b["name"], b["updated"]) for b in blocks)
     told = [deployments, automations, pools, documents, prefilled]
@@ -63,7 +67,7 @@ def test_every_flow_has_one_typed_deployment(applied):
     assert set(deployments) >= FLOWS
     for flow, (name, _, pool, schema) in deployments.items():
         assert name == "guardianflow"
-        assert pool in POOLS
+        assert pool in described().pools
         assert schema["properties"], flow
         for parameter, field in schema["properties"].items():
             assert {"type", "anyOf", "enum", "$ref"} & set(field), (flow, parameter)
@@ -79,9 +83,11 @@ def test_applying_twice_changes_nothing(applied, monkeypatch):
 
 def test_an_untyped_deployment_and_a_missing_automation_are_noticed(applied):
     with get_client(sync_client=True) as client:
-        expected = Expected.read()
+        expected = described()
         assert find_differences(client, expected) == []
-        wanted = Expected({**expected.deployments, "flows.absent.absent": "guardianflow"}, ("x",))
+        deployments = {**expected.deployments, "absent/guardianflow": "flows.absent.absent"}
+        triggers = (replace(expected.rollback_trigger, name="x"),)
+        wanted = replace(expected, deployments=deployments, triggers=triggers)
         problems = find_differences(client, wanted)
     assert "deployment flows.absent.absent is missing" in problems
     assert "automation 'x' is there 0 times" in problems
@@ -245,7 +251,7 @@ def test_a_flow_without_a_form_is_refused(
 def test_every_page_of_deployments_is_looked_at(applied, monkeypatch):
     monkeypatch.setattr(applying, "_PAGE", 2)
     with get_client(sync_client=True) as client:
-        assert find_differences(client, Expected.read()) == []
+        assert find_differences(client, described()) == []
 
 
 def test_workers_that_were_started_by_hand_do_not_phone_home_either(applied):

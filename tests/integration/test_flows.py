@@ -29,7 +29,7 @@ from guardianflow.errors import (
 )
 from guardianflow.health.reaction import roll_back_failing
 from guardianflow.prefect_api.control import Orchestrator
-from guardianflow.prefect_api.server_state import TAG
+from guardianflow.prefect_api.prefect_yaml import TAG
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light
 from guardianflow.vision.synthetic import draw_window

@@ -21,23 +21,23 @@ from guardianflow.cli import main
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.findings import FindingCode, Severity
 from guardianflow.monitoring.prefect_checks import examine_machinery
-from guardianflow.prefect_api.notifications import (
-    ROLLBACK_AUTOMATION,
-    ROLLBACK_PARAMETERS,
-    ROLLBACK_TRIGGER,
-    TOLD,
-)
-from guardianflow.prefect_api.server_state import (
-    DEPLOYMENTS,
-    POOLS,
+from guardianflow.prefect_api.notifications import TOLD
+from guardianflow.prefect_api.prefect_yaml import (
+    CHECK_HEALTH,
+    LIFECYCLE,
+    PROMOTION,
     RECONCILE,
     RELEASE_POOL,
     ROLLBACK,
+    TAG,
+    TRAIN_POOL,
+    described,
 )
 from testbed.servers import mlflow_server_on
 from tests.integration.sink import open_sink
 from tests.remedies import carry_out
 
+ROLLS_BACK = described().rollback_trigger.name
 ALARM = next(told.name for told in TOLD if EventName.ALARM in told.expect)
 OWN = {"id", "owner_resource"}
 
@@ -80,15 +80,24 @@ def beat(client, pool):
 
 
 def test_what_is_expected_is_what_prefect_yaml_describes():
-    entries = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text("utf-8"))["deployments"]
+    content = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text("utf-8"))
+    entries = content["deployments"]
     names = {f"{e['entrypoint'].rpartition('.')[2].replace('_', '-')}/{e['name']}" for e in entries}
-    assert names == set(DEPLOYMENTS)
-    assert {entry["work_pool"]["name"] for entry in entries} == set(POOLS)
+    assert names == set(described().deployments)
+    assert names >= {LIFECYCLE, PROMOTION, CHECK_HEALTH, ROLLBACK, RECONCILE}
+    assert {e["entrypoint"] for e in entries} == set(described().deployments.values())
+    assert all(TAG in entry["tags"] for entry in entries)
+    assert {entry["work_pool"]["name"] for entry in entries} == set(described().pools)
+    assert set(described().pools) == {TRAIN_POOL, RELEASE_POOL}
+    limits = {name: pool.concurrency_limit for name, pool in described().pools.items()}
+    assert limits == {TRAIN_POOL: 1, RELEASE_POOL: None}
     [trigger] = [trigger for entry in entries for trigger in entry.get("triggers", [])]
-    assert trigger["name"] == ROLLBACK_AUTOMATION
-    assert trigger["parameters"] == ROLLBACK_PARAMETERS
-    described = {**ROLLBACK_TRIGGER, **{key: trigger.get(key) for key in ROLLBACK_TRIGGER}}
-    assert described == {**ROLLBACK_TRIGGER, "match_related": None, "after": None}
+    acts = described().rollback_trigger
+    assert trigger["name"] == acts.name
+    assert trigger["parameters"] == acts.parameters
+    wanted = {**acts.trigger, **{key: trigger.get(key) for key in acts.trigger}}
+    assert wanted == {**acts.trigger, "match_related": None, "after": None}
+    assert wanted["expect"] == [EventName.HEALTH_FAILING]
 
 
 def test_a_server_as_it_was_applied_lacks_workers_alone(applied, prefect):
@@ -122,9 +131,9 @@ def test_a_queue_whose_name_has_blanks_is_one_word_of_the_remedy(applied):
 @pytest.fixture
 def rollback_automation(prefect):
     """The one that acts, put back afterwards."""
-    (before,) = prefect.read_automations_by_name(ROLLBACK_AUTOMATION)
+    (before,) = prefect.read_automations_by_name(ROLLS_BACK)
     yield before
-    for left in prefect.read_automations_by_name(ROLLBACK_AUTOMATION):
+    for left in prefect.read_automations_by_name(ROLLS_BACK):
         prefect.delete_automation(left.id)
     owner = f"prefect.deployment.{before.actions[0].deployment_id}"
     prefect.create_automation(
@@ -160,7 +169,7 @@ def test_an_automation_that_is_off_edited_doubled_or_gone_is_found(
 
     prefect.create_automation(plain(mine))
     assert "is there 2 times" in by_code(applied)[FindingCode.AUTOMATION_CHANGED].message
-    for one in prefect.read_automations_by_name(ROLLBACK_AUTOMATION):
+    for one in prefect.read_automations_by_name(ROLLS_BACK):
         prefect.delete_automation(one.id)
     gone = by_code(applied)[FindingCode.AUTOMATION_MISSING]
     assert gone.severity is Severity.ERROR

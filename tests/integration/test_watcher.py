@@ -11,7 +11,7 @@ from prefect.states import Completed
 
 from blocks.approval_policy import POLICY_DOCUMENT, ApprovalPolicy
 from deployments.watcher import AGAIN_S, EVERY_S, Watcher, look_once
-from guardianflow.prefect_api.server_state import RECONCILE
+from guardianflow.prefect_api.prefect_yaml import RECONCILE
 from tests.integration.releases import registered
 
 

@@ -11,7 +11,7 @@ from guardianflow.cli import main
 from guardianflow.errors import DiskFull, InputError, OrchestratorUnavailable, RegistryUnavailable
 from guardianflow.mlflow_store.client import border, connect
 from guardianflow.prefect_api.control import Orchestrator
-from guardianflow.prefect_api.server_state import PROMOTION, RELEASE_POOL
+from guardianflow.prefect_api.prefect_yaml import PROMOTION, RELEASE_POOL
 from tests.room import little_room
 
 

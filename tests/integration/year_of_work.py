@@ -21,7 +21,7 @@ from prefect.states import Completed, Running
 from deployments.apply import apply
 from flows.publishing import ProgressBar, send_event, show_page, show_pictures, show_table
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.prefect_api.server_state import RECONCILE, ROLLBACK, TAG
+from guardianflow.prefect_api.prefect_yaml import RECONCILE, ROLLBACK, TAG
 
 KEYS = ("page", "table", "progress", "picture-night", "part", "pass")
 NAME = "test/plant-of-a-year/welding/ppe"

@@ -1,6 +1,7 @@
 """What import-linter cannot see: who may call the dangerous methods of MLflow."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,21 @@ def test_only_one_file_writes_aliases(call):
     assert len(files) > 50
     callers = {str(f.relative_to(ROOT)) for f in files if f"{call}(" in f.read_text("utf-8")}
     assert callers == {"guardianflow/registry/rotation/aliases.py"}
+
+
+def test_the_wheel_holds_every_file_of_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    named = {
+        ROOT / package.replace(".", "/") / name
+        for package, names in settings["package-data"].items()
+        for name in names
+    }
+    files = (ROOT / "guardianflow").rglob("*")
+    assert named == {f for f in files if f.is_file() and f.suffix not in (".py", ".pyc")}
+
+
+def test_prefect_finds_the_file_that_the_package_holds():
+    assert (ROOT / "prefect.yaml").resolve() == ROOT / "guardianflow/prefect_api/prefect.yaml"
 
 
 @pytest.mark.parametrize(
