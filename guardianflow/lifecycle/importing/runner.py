@@ -12,39 +12,33 @@ rolled back by the same code. The same file for the same scenario is not brought
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from mlflow.entities import Run
 from numpy.typing import NDArray
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.evaluation.import_source import Origin
-from guardianflow.evaluation.run_reports import write_papers
+from guardianflow.lifecycle.making import Made, Work, keep_measured, register_made
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.runs import (
     MODEL,
-    OpenRun,
-    find_same_work,
-    open_run,
     read_evaluation,
-    ready_model,
     refuse_edited,
-    scenario_tags,
-    version_tags,
 )
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
-from guardianflow.vision.data.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.vision.data.dataset import Dataset, load_image, prepare_dataset
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.confined import IR, ReadingAnswer, ReadingRequest
 from guardianflow.vision.ir.confinement import read_confined
-from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 from guardianflow.vision.ir.serving import IrDetector, letterbox
-from guardianflow.vision.metrics.detections import Detections, Seen, detect
+from guardianflow.vision.metrics.detections import detect
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
-from guardianflow.vision.metrics.intervals import DRAWS
 from guardianflow.vision.metrics.thresholds import choose_thresholds
 
 # Part of an import's identity: raise it when the same file would now give another IR.
@@ -84,24 +78,16 @@ class ImportOptions:
 
 
 @dataclass(frozen=True)
-class ImportedModel:
+class ImportedModel(Made):
     """What an import left in MLflow.
 
     Attributes:
-        run_id: The MLflow run.
-        artifact_path: Name of the run's LoggedModel.
         evaluation: The IR on the held-out test split.
         origin: Where it comes from.
-        version: The registered version, once it is registered.
-        reused: Whether an earlier import was found instead.
     """
 
-    run_id: str
-    artifact_path: str
     evaluation: Evaluation
     origin: Origin
-    version: int | None = None
-    reused: bool = False
 
 
 class ImportRunner:
@@ -161,23 +147,19 @@ class ImportRunner:
             found = self._read(folder / "tried", self.options, squares)
             self._report("try", 1, 1, f"boxes as {found.boxes}")
             origin = self._origin(found)
+            inputs = {"guardianflow.origin_identity": origin.identity()}
+            work = Work(self.registry, self.scenario, dataset, "import", RECIPE, inputs)
             saved = folder / "tried" / IR
-            return self._find(dataset, origin) or self._import(dataset, saved, origin, found)
+            return work.find(partial(self._made_by, origin)) or self._import(
+                work, saved, origin, found
+            )
 
     def register(self, imported: ImportedModel) -> ImportedModel:
         """Register an import as @candidate; again gives the same version."""
-        scenario, origin = self.scenario, imported.origin
-        name = scenario.get_registered_model_name()
-        tags = {
-            **version_tags(scenario),
-            "guardianflow.map50": f"{imported.evaluation.map50:.4f}",
-            **origin.tags(),
-        }
-        info = self.registry.register_model(
-            imported.run_id, imported.artifact_path, name, tags=tags
+        name, origin = self.scenario.get_registered_model_name(), imported.origin
+        return register_made(
+            self.registry, self.scenario, imported, name, imported.evaluation, origin.tags()
         )
-        log.info("%s -> %s version %d", origin.file, name, info.version)
-        return replace(imported, version=info.version)
 
     def _read(
         self, folder: Path, options: ImportOptions, squares: Sequence[NDArray[np.uint8]] = ()
@@ -207,36 +189,26 @@ class ImportRunner:
             **found.model_dump(exclude={"called", "usual", "boxes"}),
         )
 
-    def _tags(self, dataset: Dataset, origin: Origin) -> dict[str, str]:
-        return {
-            **scenario_tags(self.scenario, dataset, "import"),
-            "guardianflow.recipe": RECIPE,
-            "guardianflow.origin_identity": origin.identity(),
-        }
-
-    def _find(self, dataset: Dataset, origin: Origin) -> ImportedModel | None:
-        """A finished import of the same content, read in the same way, for the same settings."""
-        client = self.registry.client
-        for run in find_same_work(client, self.scenario, self._tags(dataset, origin)):
-            if ready_model(client, run):
-                run_id = run.info.run_id
-                log.info("found the import again: run %s", run_id)
-                figures = read_evaluation(client, run_id)
-                return ImportedModel(run_id, MODEL, figures, origin, reused=True)
-        return None
+    def _made_by(self, origin: Origin, run: Run) -> ImportedModel:
+        """What a finished import of the same content, read in the same way, made."""
+        run_id = run.info.run_id
+        figures = read_evaluation(self.registry.client, run_id)
+        return ImportedModel(run_id, MODEL, figures, origin, reused=True)
 
     def _import(
-        self, dataset: Dataset, saved: Path, origin: Origin, found: ReadingAnswer
+        self, work: Work, saved: Path, origin: Origin, found: ReadingAnswer
     ) -> ImportedModel:
-        scenario, client = self.scenario, self.registry.client
-        tags = self._tags(dataset, origin)
+        scenario = self.scenario
         name = f"import {origin.file} for {scenario.name} {scenario.version}"
-        thresholds = self._choose_thresholds(dataset, saved, found)
-        with open_run(client, scenario, name, dataset, tags) as run:
+        thresholds = self._choose_thresholds(work.dataset, saved, found)
+        papers = saved.parent / "papers"
+        papers.mkdir()
+        (papers / _ORIGIN_FILE).write_text(origin.model_dump_json(indent=1), "utf-8")
+        with work.open_run(name) as run:
             run.log_params(origin.model_dump(mode="json", exclude_none=True))
             run.log_params({"beta": scenario.evaluation.beta, "thresholds": thresholds})
             run.log_splits({"val": "validation", "test": "evaluation"})
-            evaluation = self._keep(run, dataset, saved, origin, tags)
+            evaluation = keep_measured(work, run, saved, papers, self._report)
         return ImportedModel(run.run_id, MODEL, evaluation, origin)
 
     def _choose_thresholds(
@@ -248,7 +220,7 @@ class ImportRunner:
             ModelInvalid: It sees nothing of what is labelled there.
         """
         val, classes = dataset.samples("val"), dataset.classes
-        found = self._detect("thresholds", IrDetector(saved), val)
+        found = detect(IrDetector(saved), val, on_progress=partial(self._report, "thresholds"))
         reached = evaluate(found, val, classes).map50
         if reached < _DIM:
             self._refuse_blind(dataset, reached, read)
@@ -301,34 +273,8 @@ class ImportRunner:
                 # An input of bytes has one range.
                 return 0.0
             val = dataset.samples("val")
-            found = self._detect(step, IrDetector(folder / IR), val)
+            found = detect(IrDetector(folder / IR), val, on_progress=partial(self._report, step))
             return evaluate(found, val, dataset.classes).map50
-
-    def _keep(
-        self, run: OpenRun, dataset: Dataset, saved: Path, origin: Origin, tags: Mapping[str, str]
-    ) -> Evaluation:
-        """Measure on the test split as deployed, and bring everything to MLflow."""
-        samples = dataset.samples("test")
-        deployed = IrDetector(wrap(saved, saved.parent / "edge"))
-        found = self._detect("evaluate", deployed, samples)
-        evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds, draws=DRAWS)
-        self._report("upload", 0, 1)
-        seen = Seen(found, deployed.thresholds)
-        papers = write_papers(saved.parent / "papers", dataset, seen, evaluation)
-        (papers / _ORIGIN_FILE).write_text(origin.model_dump_json(indent=1), "utf-8")
-        run.log_files(papers)
-        model_id = run.log_model(saved, None, tags)
-        run.log_metrics(evaluation.metrics("test."), split="test", model_id=model_id)
-        self._report("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
-        return evaluation
-
-    def _detect(
-        self, step: str, detector: IrDetector, samples: Sequence[Sample]
-    ) -> list[Detections]:
-        def show(done: int, total: int) -> None:
-            self._report(step, done, total)
-
-        return detect(detector, samples, on_progress=show)
 
 
 def _squares(dataset: Dataset, size: int) -> list[NDArray[np.uint8]]:

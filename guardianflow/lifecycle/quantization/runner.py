@@ -11,13 +11,17 @@ business when the variant is to be promoted.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+from mlflow.entities import Run
 
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.evaluation.gate import judge_variant
 from guardianflow.evaluation.measurement import deployed_folder, ir_folder
 from guardianflow.evaluation.speed import FOLDER, SpeedReport, compare_speed
 from guardianflow.evaluation.variant_cost import COST_FILE, VariantCost, read_cost
+from guardianflow.lifecycle.making import Work, register_made
 from guardianflow.lifecycle.quantization.remeasuring import SPEED_TAG, measure_speed
 from guardianflow.lifecycle.quantization.result import QuantizedModel
 from guardianflow.lifecycle.quantization.variants import make_int8
@@ -26,14 +30,9 @@ from guardianflow.mlflow_store.runs import (
     EVALUATION_FILE,
     MODEL,
     OpenRun,
-    find_same_work,
-    open_run,
     read_evaluation,
     read_run_text,
-    ready_model,
     refuse_edited,
-    scenario_tags,
-    version_tags,
 )
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
@@ -104,7 +103,13 @@ class QuantizationRunner:
         self._report("data", 1, 1)
         refuse_edited(self.registry.client, self.scenario)
         source = self.registry.get_version(self.scenario.model_name, self.source_version)
-        return self._find(dataset, source) or self._quantize(dataset, source)
+        inputs = {
+            "guardianflow.precision": self.precision.value,
+            "guardianflow.source_version": str(source.version),
+            "guardianflow.source_run_id": source.run_id or "",
+        }
+        work = Work(self.registry, self.scenario, dataset, "quant", RECIPE, inputs)
+        return work.find(self._read) or self._quantize(work, source)
 
     def register(self, quantized: QuantizedModel) -> QuantizedModel:
         """Register a quantization as @candidate of the variant; again gives the same version."""
@@ -112,67 +117,42 @@ class QuantizationRunner:
         source = self.registry.get_version(self.scenario.model_name, self.source_version)
         name = self.scenario.get_registered_model_name(settings.flavour(self.precision))
         speed = quantized.cost.speed
-        info = self.registry.register_model(
-            quantized.run_id,
-            quantized.artifact_path,
-            name,
-            tags={
-                **version_tags(self.scenario),
-                "guardianflow.source_version": str(self.source_version),
-                "guardianflow.map50": f"{quantized.variant.map50:.4f}",
-                _OUTCOME_TAG: quantized.outcome.outcome.value,
-                **({SPEED_TAG + speed.machine: speed.sentence()} if speed else {}),
-                "backend": settings.backend,
-                "precision": self.precision.value,
-                "source_run_id": source.run_id or "",
-            },
+        tags = {
+            "guardianflow.source_version": str(self.source_version),
+            _OUTCOME_TAG: quantized.outcome.outcome.value,
+            **({SPEED_TAG + speed.machine: speed.sentence()} if speed else {}),
+            "backend": settings.backend,
+            "precision": self.precision.value,
+            "source_run_id": source.run_id or "",
+        }
+        quantized = register_made(
+            self.registry, self.scenario, quantized, name, quantized.variant, tags
         )
-        log.info("version %d -> %s version %d", self.source_version, name, info.version)
-        if speed is None:
+        if speed is None and quantized.version is not None:
             # Found again on another kind of machine than the one that made it.
-            speed = measure_speed(self.registry, name, info.version).report
+            speed = measure_speed(self.registry, name, quantized.version).report
             everywhere = tuple(sorted({*quantized.cost.measured_on, speed.machine}))
             here = {"speed": speed, "measured_on": everywhere}
             cost = quantized.cost.model_copy(update=here)
             outcome = judge_variant(name, cost, self.scenario.gate)
             quantized = replace(quantized, cost=cost, outcome=outcome)
-        return replace(quantized, version=info.version)
+        return quantized
 
-    def _tags(self, dataset: Dataset, source: RegisteredModelInfo) -> dict[str, str]:
-        return {
-            **scenario_tags(self.scenario, dataset, "quant"),
-            "guardianflow.recipe": RECIPE,
-            "guardianflow.precision": self.precision.value,
-            "guardianflow.source_version": str(source.version),
-            "guardianflow.source_run_id": source.run_id or "",
-        }
+    def _read(self, run: Run) -> QuantizedModel | None:
+        """What a finished quantization of the same source, settings and data made."""
+        client, run_id = self.registry.client, run.info.run_id
+        cost = read_cost(client, run_id)
+        if cost is None:
+            return None
+        text = read_run_text(client, run_id, _SOURCE_EVALUATION_FILE)
+        fp32 = read_stored(Evaluation, text, f"{_SOURCE_EVALUATION_FILE} of run {run_id}")
+        return self._result(run_id, fp32, read_evaluation(client, run_id), cost, reused=True)
 
-    def _find(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel | None:
-        """A finished quantization of the same source, settings and data."""
-        client = self.registry.client
-        for run in find_same_work(client, self.scenario, self._tags(dataset, source)):
-            run_id = run.info.run_id
-            cost = read_cost(client, run_id) if ready_model(client, run) else None
-            if cost:
-                log.info("found the quantization again: run %s", run_id)
-                fp32 = read_run_text(client, run_id, _SOURCE_EVALUATION_FILE)
-                return self._result(
-                    run_id,
-                    read_stored(Evaluation, fp32, f"{_SOURCE_EVALUATION_FILE} of run {run_id}"),
-                    read_evaluation(client, run_id),
-                    cost,
-                    reused=True,
-                )
-        return None
-
-    def _quantize(self, dataset: Dataset, source: RegisteredModelInfo) -> QuantizedModel:
-        scenario, tags = self.scenario, self._tags(dataset, source)
+    def _quantize(self, work: Work, source: RegisteredModelInfo) -> QuantizedModel:
+        scenario, dataset = self.scenario, work.dataset
         fp32 = self._source_ir(dataset, source)
         name = f"quant {scenario.name} {scenario.version} of version {source.version}"
-        with (
-            open_run(self.registry.client, scenario, name, dataset, tags) as run,
-            scratch() as folder,
-        ):
+        with work.open_run(name) as run, scratch() as folder:
             settings = scenario.quantization.model_dump(mode="json")
             run.log_params({**settings, "precision": self.precision.value})
             run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
@@ -189,7 +169,7 @@ class QuantizationRunner:
                 edge,
                 dataset.samples("test"),
                 dataset.classes,
-                lambda done, total: self._report("evaluate", done, total),
+                partial(self._report, "evaluate"),
             )
             beside.draw(self.precision.value, papers / "pictures")
             speed = self._time(dataset.samples("test"), served, edge)
@@ -202,7 +182,7 @@ class QuantizationRunner:
                 measured_on=(speed.machine,),
             )
             result = self._result(run.run_id, beside.source, beside.variant, cost)
-            self._keep(run, result, made, papers, tags)
+            self._keep(run, result, made, papers, work.tags)
         return result
 
     def _source_ir(self, dataset: Dataset, source: RegisteredModelInfo) -> Path:

@@ -10,6 +10,7 @@ Nothing here looks at a label of the evaluation set.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def make_int8(
         dataset.samples("train"),
         settings.calibration_images,
         size,
-        on_progress=lambda done, total: report("calibrate", done, total),
+        on_progress=partial(report, "calibrate"),
     )
     refuse_evaluated(chosen.samples, (*val, *test))
     statistics = refuse_unlike(chosen.squares, _squares(test, size))

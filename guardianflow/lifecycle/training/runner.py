@@ -11,10 +11,14 @@ checkpoints are on this machine and, every few minutes, in MLflow (`continuation
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from guardianflow.evaluation.run_reports import PICTURES, write_papers
+from mlflow.entities import Run
+
+from guardianflow.evaluation.run_reports import PICTURES
+from guardianflow.lifecycle.making import Made, Work, keep_measured, register_made
 from guardianflow.lifecycle.training.attempt import fit_in_run
 from guardianflow.lifecycle.training.continuation import WORK_TAG, Continuation, clean_up
 from guardianflow.lifecycle.training.starting import Start, find_start
@@ -23,13 +27,8 @@ from guardianflow.machine.servers import private_home
 from guardianflow.mlflow_store.runs import (
     MODEL,
     OpenRun,
-    find_same_work,
-    open_run,
     read_evaluation,
-    ready_model,
     refuse_edited,
-    scenario_tags,
-    version_tags,
 )
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
@@ -37,11 +36,7 @@ from guardianflow.scenario import Scenario
 from guardianflow.vision.data.dataset import Dataset, prepare_dataset, refuse_alike
 from guardianflow.vision.data.yaml_file import SPLITS
 from guardianflow.vision.ir import ir
-from guardianflow.vision.ir.processing import wrap
-from guardianflow.vision.ir.serving import IrDetector
-from guardianflow.vision.metrics.detections import Seen, detect
-from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
-from guardianflow.vision.metrics.intervals import DRAWS
+from guardianflow.vision.metrics.evaluation import Evaluation
 from guardianflow.vision.metrics.pictures import training_curves
 from guardianflow.vision.metrics.thresholds import settle_thresholds
 from guardianflow.vision.network import weights
@@ -53,29 +48,20 @@ from guardianflow.vision.network.checkpoint import (
 )
 from guardianflow.vision.network.fitting import RECIPE, FittedDetector
 
-_RECIPE_TAG = "guardianflow.recipe"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class TrainedModel(Made):
     """What a training left in MLflow.
 
     Attributes:
-        run_id: The MLflow run.
-        artifact_path: Name of the run's LoggedModel.
         evaluation: The FP32 IR on the held-out test split.
-        version: The registered version, once it is registered.
-        reused: Whether an earlier training was found instead.
         resumed_at: After how many epochs it went on, where a process before it was killed.
     """
 
-    run_id: str
-    artifact_path: str
     evaluation: Evaluation
-    version: int | None = None
-    reused: bool = False
-    resumed_at: int = 0
+    resumed_at: int = field(default=0, kw_only=True)
 
 
 class TrainingRunner:
@@ -111,82 +97,54 @@ class TrainingRunner:
         return self.register(self.train())
 
     def train(self) -> TrainedModel:
-        """Train without registering.
-
-        Raises:
-            ScenarioInvalid: A path or a class of the scenario is wrong.
-            DatasetInvalid: The data set cannot be trusted.
-            ScenarioFrozen: The scenario version was edited after it had been trained.
-            NoCandidate: It is to begin with the champion, and there is none.
-            RegistryUnavailable: MLflow does not answer.
-        """
+        """Train without registering; raises what `run` raises."""
         self._report("data", 0, 1)
         dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, SPLITS)
         for note in dataset.warnings:
             log.warning("%s", note)
         self._report("data", 1, 1, f"{len(dataset.samples('train'))} images to learn from")
         refuse_edited(self.registry.client, self.scenario)
-        if found := self._find(dataset):
+        work = Work(self.registry, self.scenario, dataset, "train", RECIPE)
+        if found := work.find(partial(self._read, work)):
             return found
         refuse_alike(dataset, self.scenario.dataset)
-        return self._train(dataset)
+        return self._train(work)
 
     def register(self, trained: TrainedModel) -> TrainedModel:
         """Register a training as @candidate; again gives the same version."""
         name = self.scenario.get_registered_model_name()
-        tags = {
-            **version_tags(self.scenario),
-            "guardianflow.map50": f"{trained.evaluation.map50:.4f}",
-        }
-        info = self.registry.register_model(trained.run_id, trained.artifact_path, name, tags=tags)
-        log.info("scenario %s -> %s version %d", self.scenario.version, name, info.version)
-        return replace(trained, version=info.version)
+        return register_made(self.registry, self.scenario, trained, name, trained.evaluation)
 
-    def _tags(self, dataset: Dataset) -> dict[str, str]:
-        return {
-            **scenario_tags(self.scenario, dataset, "train"),
-            _RECIPE_TAG: RECIPE,
-        }
+    def _read(self, work: Work, run: Run) -> TrainedModel:
+        """What a finished training of the same settings, data and recipe made."""
+        run_id = run.info.run_id
+        self._forget(work, run.data.tags.get(WORK_TAG, ""))
+        return TrainedModel(
+            run_id, MODEL, read_evaluation(self.registry.client, run_id), reused=True
+        )
 
-    def _attempt_tags(self, dataset: Dataset) -> dict[str, str]:
-        """The tags of all attempts at this work, also by other code."""
-        tags = self._tags(dataset)
-        del tags[_RECIPE_TAG]
-        return tags
-
-    def _find(self, dataset: Dataset) -> TrainedModel | None:
-        """A finished training of the same settings, data and recipe."""
-        client = self.registry.client
-        for run in find_same_work(client, self.scenario, self._tags(dataset)):
-            if ready_model(client, run):
-                run_id = run.info.run_id
-                log.info("found the training again: run %s", run_id)
-                self._forget(dataset, run.data.tags.get(WORK_TAG, ""))
-                return TrainedModel(run_id, MODEL, read_evaluation(client, run_id), reused=True)
-        return None
-
-    def _train(self, dataset: Dataset) -> TrainedModel:
+    def _train(self, work: Work) -> TrainedModel:
         """Train, or wait for the process of this machine that does, and take what it made."""
-        tags = self._attempt_tags(dataset)
         folder = private_home("training")
         remove_abandoned(folder)
-        lock = f"{self.scenario.digest[:16]}-{dataset.fingerprint[:16]}.lock"
+        lock = f"{self.scenario.digest[:16]}-{work.dataset.fingerprint[:16]}.lock"
         with sole_process(folder / lock, self._wait):
-            if found := self._find(dataset):
+            if found := work.find(partial(self._read, work)):
                 return found
-            start = find_start(self.registry, self.scenario, dataset, tags)
-            work = identify(self.scenario.digest, dataset.fingerprint, RECIPE, dict(start.tags))
-            trained = self._attempt(dataset, Checkpoints(folder / work, work), start)
-            self._forget(dataset, work)
+            start = find_start(self.registry, self.scenario, work.dataset, work.attempt_tags)
+            identity = identify(
+                self.scenario.digest, work.dataset.fingerprint, RECIPE, dict(start.tags)
+            )
+            trained = self._attempt(work, Checkpoints(folder / identity, identity), start)
+            self._forget(work, identity)
         return trained
 
-    def _attempt(self, dataset: Dataset, checkpoints: Checkpoints, start: Start) -> TrainedModel:
+    def _attempt(self, work: Work, checkpoints: Checkpoints, start: Start) -> TrainedModel:
         scenario, client = self.scenario, self.registry.client
-        before = Continuation.find(client, scenario, self._attempt_tags(dataset), checkpoints.work)
+        before = Continuation.find(client, scenario, work.attempt_tags, checkpoints.work)
         before.fetch(checkpoints)
         name = f"train {scenario.name} {scenario.version}"
-        tags = {**self._tags(dataset), **before.tags(), **start.tags}
-        with open_run(client, scenario, name, dataset, tags) as run:
+        with work.open_run(name, {**before.tags(), **start.tags}) as run:
             before.take_over(run.run_id)
             run.log_params({**scenario.training.model_dump(mode="json"), **start.params()})
             run.log_splits({"train": "training", "val": "validation", "test": "evaluation"})
@@ -194,53 +152,35 @@ class TrainingRunner:
                 run, scenario.training, checkpoints, start.detector, self._report
             )
             with scratch() as folder:
-                evaluation = self._keep(run, dataset, fitted, folder)
+                evaluation = self._keep(work, run, fitted, folder)
         return TrainedModel(run.run_id, MODEL, evaluation, resumed_at=resumed_at)
 
-    def _forget(self, dataset: Dataset, work: str) -> None:
+    def _forget(self, work: Work, identity: str) -> None:
         """The work is finished: nobody will go on with it."""
-        if work:
-            Checkpoints(private_home("training") / work, work).remove()
-        clean_up(self.registry.client, self.scenario, self._attempt_tags(dataset))
+        if identity:
+            Checkpoints(private_home("training") / identity, identity).remove()
+        clean_up(self.registry.client, self.scenario, work.attempt_tags)
 
     def _wait(self, other: str) -> None:
         self._report("wait", 0, 1, remark=f"waiting for {other}, which trains the same")
 
-    def _keep(
-        self, run: OpenRun, dataset: Dataset, fitted: FittedDetector, folder: Path
-    ) -> Evaluation:
+    def _keep(self, work: Work, run: OpenRun, fitted: FittedDetector, folder: Path) -> Evaluation:
         """Export, measure on the test split as deployed, and bring everything to MLflow."""
-        best = weights.save_weights(fitted.detector, dataset.classes, folder / "weights")
+        classes = work.dataset.classes
+        best = weights.save_weights(fitted.detector, classes, folder / "weights")
         # Exported from what is kept: the IR and best.pt of a version can never disagree.
         detector, classes = weights.load_weights(best)
         exported = ir.save(ir.convert_network(detector, classes), folder / "ir")
-        self._choose_thresholds(run, dataset, exported)
-        samples = dataset.samples("test")
-        deployed = IrDetector(wrap(exported, folder / "edge"))
-        found = detect(
-            deployed,
-            samples,
-            on_progress=lambda done, total: self._report("evaluate", done, total),
-        )
-        evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds, draws=DRAWS)
-        self._report("upload", 0, 1)
-        seen = Seen(found, deployed.thresholds)
-        papers = write_papers(folder / "papers", dataset, seen, evaluation)
+        self._choose_thresholds(run, work.dataset, exported)
+        papers = folder / "papers"
         training_curves(fitted.history, papers / PICTURES / "curves.png")
-        run.log_files(papers)
-        run.log_files(best.parent, "weights")
-        model_id = run.log_model(exported, best.parent, self._tags(dataset))
-        run.log_metrics(evaluation.metrics("test."), split="test", model_id=model_id)
-        self._report("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
-        return evaluation
+        return keep_measured(work, run, exported, papers, self._report, weights=best.parent)
 
     def _choose_thresholds(self, run: OpenRun, dataset: Dataset, exported: Path) -> None:
         """Let the IR say from which score a box is shown, as the val split has it best."""
         beta = self.scenario.evaluation.beta
+        show = partial(self._report, "thresholds")
         thresholds = settle_thresholds(
-            exported,
-            dataset.samples("val"),
-            beta=beta,
-            on_progress=lambda done, total: self._report("thresholds", done, total),
+            exported, dataset.samples("val"), beta=beta, on_progress=show
         )
         run.log_params({"beta": beta, "thresholds": thresholds})
