@@ -489,6 +489,12 @@ def test_fp16_need_not_be_faster():
     assert judge_variant("m", half, SETTINGS).outcome is PASSED
 
 
+def test_a_precision_that_is_not_known_yet_is_not_judged_as_int8():
+    unknown = cost(NOTHING_LOST, speed(1.2, 1.4)).model_copy(update={"precision": "int4"})
+    with pytest.raises(AssertionError, match="int4"):
+        judge_variant("m", unknown, SETTINGS)
+
+
 def test_the_cost_of_a_variant_is_judged_with_the_release():
     variant = subject(0.7, 0.7).model_copy(update={"cost": cost(NOTHING_LOST, speed(0.7, 0.9))})
     report = judge([subject(0.7, 0.7), variant], SETTINGS)

@@ -30,9 +30,12 @@ def judge_figures(
 def _judge_figures(
     subject: Subject, candidate: Evaluation, settings: GateSettings
 ) -> Iterator[GateReason]:
-    yield floor(subject, candidate, "mAP50", settings.min_map50)
+    images = candidate.images
+    map50 = BoundedFigure.of(candidate.map50, candidate.map50_bounds)
+    yield _floor(subject, "mAP50", map50, images, settings.min_map50)
     if settings.min_map50_95 > 0:
-        yield floor(subject, candidate, "mAP50-95", settings.min_map50_95)
+        map50_95 = BoundedFigure.of(candidate.map50_95, candidate.map50_95_bounds)
+        yield _floor(subject, "mAP50-95", map50_95, images, settings.min_map50_95)
     yield from _regressions(subject, settings)
     for name, limit in _miss_limits(candidate, settings).items():
         yield misses(subject, candidate, name, limit, settings.min_objects)
@@ -59,13 +62,10 @@ def enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> GateR
     )
 
 
-def floor(subject: Subject, candidate: Evaluation, what: str, wanted: float) -> GateReason:
-    """mAP50 or mAP50-95 has to reach a floor whatever the champion does."""
-    if what == "mAP50":
-        figure = BoundedFigure.of(candidate.map50, candidate.map50_bounds)
-    else:
-        figure = BoundedFigure.of(candidate.map50_95, candidate.map50_95_bounds)
-    images = candidate.images
+def _floor(
+    subject: Subject, what: str, figure: BoundedFigure, images: int, wanted: float
+) -> GateReason:
+    """A figure has to reach a floor whatever the champion does."""
     judged = against_floor(drawn(figure, images), images, "images", wanted)
     said = f"{what} {figure.text()}, at least {wanted:.3f} is wanted"
     return _reason(GateRule.FLOOR, subject, judged, wanted, said)

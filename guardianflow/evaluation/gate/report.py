@@ -132,6 +132,4 @@ def _worst(reasons: Sequence[GateReason]) -> GateOutcome:
     if GateOutcome.FAILED in outcomes:
         return GateOutcome.FAILED
     # Nothing measured is no evidence: an empty report must never pass.
-    if GateOutcome.INCONCLUSIVE in outcomes or not outcomes:
-        return GateOutcome.INCONCLUSIVE
-    return GateOutcome.PASSED
+    return GateOutcome.PASSED if outcomes == {GateOutcome.PASSED} else GateOutcome.INCONCLUSIVE

@@ -1,5 +1,7 @@
 """Rules about a variant against the version that it was made from."""
 
+from typing import assert_never
+
 from guardianflow.evaluation.gate.figure_rules import doubted
 from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, GateRule
 from guardianflow.evaluation.variant_cost import VariantCost
@@ -11,8 +13,7 @@ def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) ->
     """Ask the rules that are about variants alone: as accurate as its source, and faster.
 
     A loss beyond the setting is FAILED where the whole interval is beyond it, on as many images as
-    are wanted; where only the figure is, it may be chance. FP16 computes as its source does: its
-    speed is not judged.
+    are wanted; where only the figure is, it may be chance.
     """
     difference = cost.difference
     reasons = [
@@ -30,9 +31,20 @@ def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) ->
         reasons.append(reason.model_copy(update={"label": label}))
     if difference.images < settings.min_images:
         reasons = [doubted(reason) for reason in reasons]
-    if cost.precision is Precision.INT8 and settings.min_speedup > 0:
+    if settings.min_speedup > 0 and _has_to_be_faster(cost.precision):
         reasons.append(_faster(model_name, cost, settings.min_speedup))
     return GateReport.of(reasons)
+
+
+def _has_to_be_faster(precision: Precision) -> bool:
+    match precision:
+        case Precision.INT8:
+            return True
+        case Precision.FP16:
+            # It computes as its source does; only its file is smaller.
+            return False
+        case _:
+            assert_never(precision)
 
 
 def _kept(

@@ -252,15 +252,11 @@ class ImportRunner:
 
     def _other_readings(self, read: ReadingAnswer) -> Iterator[tuple[str, str, str, ImportOptions]]:
         """What it was read with, what else there is, the option for that, and all options."""
-        unit, as_bytes = InputRange.UNIT, InputRange.BYTES
-        pixels = as_bytes if read.input_range == unit else unit
+        for pixels in InputRange:
+            if pixels is not read.input_range:
+                options = replace(self.options, input_range=pixels)
+                yield f"pixels as {read.input_range}", pixels, "--input-range", options
         form = BoxForm.of(centred=not read.boxes.centred, fractions=read.boxes.fractions)
-        yield (
-            f"pixels as {read.input_range}",
-            pixels,
-            "--input-range",
-            replace(self.options, input_range=pixels),
-        )
         yield f"boxes as {read.boxes}", form, "--boxes", replace(self.options, boxes=form)
 
     def _try(self, dataset: Dataset, size: int, step: str, options: ImportOptions) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 from mlflow.entities import Run
 
@@ -207,14 +208,18 @@ class QuantizationRunner:
 
     def _make(self, dataset: Dataset, fp32: Path, folder: Path, papers: Path) -> Path:
         """The plain IR of the variant, and how it came about."""
-        if self.precision is Precision.FP16:
-            return compression.halve(fp32, folder / "ir")
-        settings = self.scenario.quantization
-        made, making = make_int8(settings, fp32, dataset, folder, self._report)
-        (papers / _MAKING_FILE).write_text(making.model_dump_json(indent=1), "utf-8")
-        log.info("kept %s: mAP50-95 %.4f on val", making.kept.preset, making.kept.map50_95)
-        # The artifact is called as its folder is.
-        return made.rename(folder / "ir")
+        match self.precision:
+            case Precision.INT8:
+                settings = self.scenario.quantization
+                made, making = make_int8(settings, fp32, dataset, folder, self._report)
+                (papers / _MAKING_FILE).write_text(making.model_dump_json(indent=1), "utf-8")
+                log.info("kept %s: mAP50-95 %.4f on val", making.kept.preset, making.kept.map50_95)
+                # The artifact is called as its folder is.
+                return made.rename(folder / "ir")
+            case Precision.FP16:
+                return compression.halve(fp32, folder / "ir")
+            case _:
+                assert_never(self.precision)
 
     def _time(self, samples: Sequence[Sample], source: Path, variant: Path) -> SpeedReport:
         self._report("latency", 0, 1)

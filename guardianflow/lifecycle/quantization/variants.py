@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def make_int8(
     )
     refuse_evaluated(chosen.samples, (*val, *test))
     statistics = refuse_unlike(chosen.squares, _squares(test, size))
-    presets = list(Preset) if settings.preset == "auto" else [Preset(settings.preset)]
+    presets = _presets(settings)
     made: list[Path] = []
     for index, preset in enumerate(presets):
         report("quantize", index, len(presets))
@@ -124,6 +124,18 @@ def make_int8(
         calibration=statistics[0],
         evaluation=statistics[1],
     )
+
+
+def _presets(settings: QuantizationSettings) -> Sequence[Preset]:
+    match settings.preset:
+        case "auto":
+            return (Preset.MIXED, Preset.PERFORMANCE)
+        case "mixed":
+            return (Preset.MIXED,)
+        case "performance":
+            return (Preset.PERFORMANCE,)
+        case _:
+            assert_never(settings.preset)
 
 
 def _squares(samples: Sequence[Sample], size: int) -> list[NDArray[np.uint8]]:

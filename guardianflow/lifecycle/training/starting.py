@@ -7,6 +7,7 @@ after the next promotion, begins where the first attempt began.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid
 from guardianflow.lifecycle.training.continuation import runs_with
@@ -62,8 +63,21 @@ def find_start(
         ArtifactMissing: Its weights are gone, differ, or were never of ours.
         ScenarioInvalid: The champion's network has another width.
     """
-    if scenario.training.start is StartingPoint.SCRATCH:
-        return Start()
+    match scenario.training.start:
+        case StartingPoint.SCRATCH:
+            return Start()
+        case StartingPoint.CHAMPION:
+            return _from_champion(registry, scenario, dataset, work)
+        case _:
+            assert_never(scenario.training.start)
+
+
+def _from_champion(
+    registry: ModelRegistryManager,
+    scenario: Scenario,
+    dataset: Dataset,
+    work: Mapping[str, str],
+) -> Start:
     version = _earlier_choice(registry, scenario, work) or _champion(registry, scenario.model_name)
     label = f"{scenario.model_name} version {version.version}"
     path = registry.download(scenario.model_name, version.version) / "artifacts" / "weights"

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import assert_never
 
 from guardianflow.errors import DatasetInvalid
 from guardianflow.machine.disk import telling_full
@@ -122,8 +123,13 @@ def refuse_alike(dataset: Dataset, settings: DatasetSettings) -> None:
     if not isinstance(settings, FolderData):
         # Scenes that were drawn are of other people each time, however alike they look.
         return
-    near_known = settings.near_duplicates is NearDuplicates.KNOWN
-    known = {FaultCode.IMAGE_NEARLY_TWICE} if near_known else set[FaultCode]()
+    match settings.near_duplicates:
+        case NearDuplicates.KNOWN:
+            known = {FaultCode.IMAGE_NEARLY_TWICE}
+        case NearDuplicates.REFUSED:
+            known = set[FaultCode]()
+        case _:
+            assert_never(settings.near_duplicates)
     if wrong := [finding for finding in dataset.alike if finding.code not in known]:
         raise refusal(wrong)
 

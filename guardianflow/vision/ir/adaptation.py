@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -251,7 +251,7 @@ def _more_inputs(ports: Sequence["ov.Output"], found: str) -> ModelInvalid:
 def _range(given: _Input, wanted: InputRange | None, found: str) -> InputRange:
     if given.element != "u8":
         return wanted or InputRange.UNIT
-    if wanted is InputRange.UNIT:
+    if wanted not in (None, InputRange.BYTES):
         raise ModelInvalid(
             f"{found}. An input of bytes cannot have the range {wanted}.",
             remedy="Leave out --input-range.",
@@ -319,14 +319,19 @@ def _pixels(
     """Bytes of one frame, (1, S, S, 3) RGB, as the detector takes them."""
     from openvino import opset13 as ops
 
-    fed = frames
-    if order is ChannelOrder.BGR:
-        turned = ops.constant(np.array([2, 1, 0], dtype=np.int64))
-        fed = ops.gather(fed, turned, ops.constant(np.int64(3))).output(0)
+    match order:
+        case ChannelOrder.RGB:
+            fed = frames
+        case ChannelOrder.BGR:
+            turned = ops.constant(np.array([2, 1, 0], dtype=np.int64))
+            fed = ops.gather(frames, turned, ops.constant(np.int64(3))).output(0)
+        case _:
+            assert_never(order)
     if given.element in _FLOATS:
         fed = ops.convert(fed, "f32").output(0)
-        if input_range is InputRange.UNIT:
-            fed = ops.divide(fed, ops.constant(np.float32(_WHITE))).output(0)
+        if input_range.white != _WHITE:
+            divisor = np.float32(_WHITE / input_range.white)
+            fed = ops.divide(fed, ops.constant(divisor)).output(0)
         fed = ops.convert(fed, given.element).output(0)
     if given.channels_first:
         fed = ops.transpose(fed, ops.constant(np.array([0, 3, 1, 2], dtype=np.int64))).output(0)

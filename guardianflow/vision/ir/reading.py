@@ -6,6 +6,7 @@ names of its classes + classes of the scenario --match_classes--> rows of its ou
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.data import class_names as data_classes
@@ -42,12 +43,24 @@ class BoxForm(StrEnum):
     @property
     def centred(self) -> bool:
         """Whether a box is cx, cy, w, h; else it is x1, y1, x2, y2."""
-        return self in (BoxForm.CENTRE, BoxForm.CENTRE_FRACTIONS)
+        match self:
+            case BoxForm.CENTRE | BoxForm.CENTRE_FRACTIONS:
+                return True
+            case BoxForm.CORNERS | BoxForm.CORNER_FRACTIONS:
+                return False
+            case _:
+                assert_never(self)
 
     @property
     def fractions(self) -> bool:
         """Whether its numbers are fractions of the input's side."""
-        return self in (BoxForm.CORNER_FRACTIONS, BoxForm.CENTRE_FRACTIONS)
+        match self:
+            case BoxForm.CORNER_FRACTIONS | BoxForm.CENTRE_FRACTIONS:
+                return True
+            case BoxForm.CORNERS | BoxForm.CENTRE:
+                return False
+            case _:
+                assert_never(self)
 
 
 class InputRange(StrEnum):
@@ -55,6 +68,17 @@ class InputRange(StrEnum):
 
     UNIT = "0..1"
     BYTES = "0..255"
+
+    @property
+    def white(self) -> int:
+        """The value of a white pixel."""
+        match self:
+            case InputRange.UNIT:
+                return 1
+            case InputRange.BYTES:
+                return 255
+            case _:
+                assert_never(self)
 
 
 class ChannelOrder(StrEnum):

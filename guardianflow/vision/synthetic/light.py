@@ -8,6 +8,7 @@ that every machine computes the same bytes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,21 +67,22 @@ def expose(
     """
     scene: NDArray[np.float32] = _TO_LINEAR[colours]
     side = scene.shape[0]
-    if light is Light.DAY:
-        lamps = [Lamp(w, (0.16, 0.2), 0.35, (1.0, 0.9, 0.66)) for w in windows]
-        arriving = _daylight(side, rng) + _arriving(lamps, side)
-        glow = _arriving([Lamp(w, (0.05, 0.07), 0.18, (1.0, 0.92, 0.7)) for w in windows], side)
-        photons, read_noise = 2600.0, 0.004
-    else:
-        ambient = np.array(_NIGHT_SKIES[int(rng.integers(len(_NIGHT_SKIES)))], np.float32)
-        pools = _night_lamps(rng)
-        falling = _arriving(pools, side)
-        arriving = ambient * np.float32(rng.uniform(0.03, 0.06)) + falling
-        # A reflector sends a lamp's light back to where it came from: near the camera's axis.
-        arriving = arriving + falling * (reflectors * np.float32(2.0))[..., None]
-        glow = np.zeros((side, side, 3), np.float32)
-        photons, read_noise = float(rng.uniform(160.0, 320.0)), 0.013
-    flash = 0.35 if light is Light.DAY else 0.5
+    match light:
+        case Light.DAY:
+            lamps = [Lamp(w, (0.16, 0.2), 0.35, (1.0, 0.9, 0.66)) for w in windows]
+            arriving = _daylight(side, rng) + _arriving(lamps, side)
+            glow = _arriving([Lamp(w, (0.05, 0.07), 0.18, (1.0, 0.92, 0.7)) for w in windows], side)
+            photons, read_noise, flash = 2600.0, 0.004, 0.35
+        case Light.NIGHT:
+            ambient = np.array(_NIGHT_SKIES[int(rng.integers(len(_NIGHT_SKIES)))], np.float32)
+            falling = _arriving(_night_lamps(rng), side)
+            arriving = ambient * np.float32(rng.uniform(0.03, 0.06)) + falling
+            # A reflector sends a lamp's light back to where it came from: near the camera's axis.
+            arriving = arriving + falling * (reflectors * np.float32(2.0))[..., None]
+            glow = np.zeros((side, side, 3), np.float32)
+            photons, read_noise, flash = float(rng.uniform(160.0, 320.0)), 0.013, 0.5
+        case _:
+            assert_never(light)
     arriving = arriving + _arriving([Lamp(a, (0.16, 0.16), flash, _ARC) for a in arcs], side)
     glow = glow + _arriving([Lamp(a, (0.028, 0.028), 3.0, _ARC) for a in arcs], side)
     falling_in = (scene * arriving + glow).astype(np.float32, copy=False)
