@@ -19,14 +19,8 @@ from typing import TypeVar
 from mlflow.entities import Run
 
 from guardianflow.evaluation.run_reports import write_papers
-from guardianflow.mlflow_store.runs import (
-    OpenRun,
-    find_same_work,
-    open_run,
-    ready_model,
-    scenario_tags,
-    version_tags,
-)
+from guardianflow.mlflow_store.runs import OpenRun, open_run, ready_model
+from guardianflow.mlflow_store.same_work import find_same_work, scenario_tags, version_tags
 from guardianflow.progress import Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario

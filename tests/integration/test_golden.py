@@ -15,12 +15,8 @@ from guardianflow.health.champion_since import champion_since
 from guardianflow.health.report import find_reports, read_report
 from guardianflow.health.verdict import Verdict
 from guardianflow.lifecycle.quantization.source import choose_source
-from guardianflow.mlflow_store.runs import (
-    find_same_work,
-    read_run_text,
-    refuse_edited,
-    version_tags,
-)
+from guardianflow.mlflow_store.runs import read_run_text
+from guardianflow.mlflow_store.same_work import find_same_work, refuse_edited, version_tags
 from guardianflow.monitoring.alarms import AlarmBook
 from guardianflow.monitoring.doctor import examine_release
 from guardianflow.monitoring.drill import drill

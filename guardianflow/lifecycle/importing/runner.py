@@ -23,11 +23,8 @@ from guardianflow.errors import ModelInvalid
 from guardianflow.evaluation.import_source import Origin
 from guardianflow.lifecycle.making import Made, Work, keep_measured, register_made
 from guardianflow.machine.disk import scratch
-from guardianflow.mlflow_store.runs import (
-    MODEL,
-    read_evaluation,
-    refuse_edited,
-)
+from guardianflow.mlflow_store.runs import MODEL, read_evaluation
+from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario

@@ -33,8 +33,8 @@ from guardianflow.mlflow_store.runs import (
     OpenRun,
     read_evaluation,
     read_run_text,
-    refuse_edited,
 )
+from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Precision, Scenario

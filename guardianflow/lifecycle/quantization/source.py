@@ -1,7 +1,7 @@
 """Which version of the base is quantized, where nobody names one."""
 
 from guardianflow.errors import ModelUnknown, NoCandidate
-from guardianflow.mlflow_store.runs import is_work_of
+from guardianflow.mlflow_store.same_work import is_work_of
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.scenario import Scenario
 

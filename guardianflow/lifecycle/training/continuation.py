@@ -28,7 +28,8 @@ from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import home
 from guardianflow.mlflow_store.client import border
 from guardianflow.mlflow_store.records import experiment_id
-from guardianflow.mlflow_store.runs import WORK_DIGEST_TAG, OpenRun, first_work, has_tags, same_work
+from guardianflow.mlflow_store.runs import OpenRun
+from guardianflow.mlflow_store.same_work import WORK_DIGEST_TAG, first_work, has_tags, same_work
 from guardianflow.scenario import Scenario
 from guardianflow.vision.network.checkpoint import Checkpoints
 from guardianflow.vision.network.history import EpochFigures

@@ -24,12 +24,8 @@ from guardianflow.lifecycle.training.continuation import WORK_TAG, Continuation,
 from guardianflow.lifecycle.training.starting import Start, find_start
 from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import private_home
-from guardianflow.mlflow_store.runs import (
-    MODEL,
-    OpenRun,
-    read_evaluation,
-    refuse_edited,
-)
+from guardianflow.mlflow_store.runs import MODEL, OpenRun, read_evaluation
+from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario

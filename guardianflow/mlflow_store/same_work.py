@@ -1,0 +1,138 @@
+"""Which runs are of the same work: found by their tags, not done twice, not edited afterwards."""
+
+from collections.abc import Iterator, Mapping
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from guardianflow.errors import ScenarioFrozen
+from guardianflow.mlflow_store.client import border
+from guardianflow.mlflow_store.records import experiment_id
+from guardianflow.mlflow_store.runs import read_scenario
+from guardianflow.scenario import Scenario, edits
+from guardianflow.vision.data.dataset import Dataset
+
+WORK_DIGEST_TAG = "guardianflow.work_digest"
+"""The digest of the work, on runs and versions; what version 0.1.0 made has only the next."""
+FIRST_DIGEST_TAG = "guardianflow.scenario_digest"
+"""As version 0.1.0 made it, of gate and health too: it goes on with what newer code trained."""
+_LOOKED_BACK = 100
+_MOST_EDITS = 5
+
+
+def scenario_tags(scenario: Scenario, dataset: Dataset, kind: str) -> dict[str, str]:
+    """What every run says about where it comes from."""
+    return {
+        "guardianflow.kind": kind,
+        **version_tags(scenario),
+        "guardianflow.dataset_fingerprint": dataset.fingerprint,
+    }
+
+
+def version_tags(scenario: Scenario) -> dict[str, str]:
+    """What a run and a version say about the scenario that they were made from."""
+    return {
+        "guardianflow.scenario": scenario.name,
+        "guardianflow.scenario_version": scenario.version,
+        FIRST_DIGEST_TAG: scenario.first_digest,
+        WORK_DIGEST_TAG: scenario.digest,
+    }
+
+
+def find_finished(
+    client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], *, limit: int = 20
+) -> list[Run]:
+    """FINISHED runs of the scenario's experiment with these tags, the newest first."""
+    where = experiment_id(client, scenario.model_name.public)
+    query = f"attributes.status = 'FINISHED' and {has_tags(tags)}"
+    with border(f"runs of {scenario.model_name}"):
+        return list(
+            client.search_runs(
+                [where], query, max_results=limit, order_by=["attributes.start_time DESC"]
+            )
+        )
+
+
+def has_tags(tags: Mapping[str, str]) -> str:
+    """MLflow's filter for runs that have all these tags."""
+    return " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+
+
+def find_same_work(
+    client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]
+) -> Iterator[Run]:
+    """FINISHED runs of the same work, whatever the scenario is called, the newest first.
+
+    Those of version 0.1.0 come last: they carry a digest that gate and health were part of.
+    """
+    yield from find_finished(client, scenario, same_work(tags))
+    others = {key: value for key, value in same_work(tags).items() if key != WORK_DIGEST_TAG}
+    for run in find_finished(client, scenario, others, limit=_LOOKED_BACK):
+        if WORK_DIGEST_TAG not in run.data.tags and is_work_of(
+            client, run.data.tags, run.info.run_id, scenario
+        ):
+            yield run
+
+
+def same_work(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that tell work apart: settings with the same digest are it, however called."""
+    names = ("guardianflow.scenario", "guardianflow.scenario_version", FIRST_DIGEST_TAG)
+    return {key: value for key, value in tags.items() if key not in names}
+
+
+def first_work(tags: Mapping[str, str]) -> dict[str, str]:
+    """The same as version 0.1.0 knew it."""
+    names = ("guardianflow.scenario", "guardianflow.scenario_version", WORK_DIGEST_TAG)
+    return {key: value for key, value in tags.items() if key not in names}
+
+
+def is_work_of(
+    client: MlflowClient, tags: Mapping[str, str], run_id: str | None, scenario: Scenario
+) -> bool:
+    """Whether a run, or a version, was made from a scenario's work.
+
+    Args:
+        client: The MLflow server.
+        tags: Of the run or the version.
+        run_id: The run, whose recorded scenario is read where the tags do not decide.
+        scenario: As it is now.
+    """
+    if known := tags.get(WORK_DIGEST_TAG):
+        return known == scenario.digest
+    if tags.get(FIRST_DIGEST_TAG) == scenario.first_digest:
+        return True
+    recorded = read_scenario(client, run_id) if run_id and FIRST_DIGEST_TAG in tags else None
+    return recorded is not None and recorded.digest == scenario.digest
+
+
+def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
+    """A scenario version that has been trained stays what it was.
+
+    Raises:
+        ScenarioFrozen: It was trained with other settings.
+    """
+    tags = {
+        "guardianflow.scenario": scenario.name,
+        "guardianflow.scenario_version": scenario.version,
+    }
+    made = [
+        run
+        for kind in ("train", "import")
+        for run in find_finished(client, scenario, {"guardianflow.kind": kind, **tags})
+    ]
+    for run in made:
+        run_id = run.info.run_id
+        if is_work_of(client, run.data.tags, run_id, scenario):
+            continue
+        recorded = read_scenario(client, run_id)
+        different = edits(recorded, scenario) if recorded else []
+        said = f": {'; '.join(different[:_MOST_EDITS])}" if different else ""
+        raise ScenarioFrozen(
+            f"Scenario {scenario.name} {scenario.version} was trained with other settings "
+            f"(run {run_id}) and edited since{said}.",
+            remedy="Undo the edit, or put it into a new version of the scenario.",
+            scenario=scenario.name,
+            version=scenario.version,
+            run_id=run_id,
+            edits=different,
+        )
