@@ -22,7 +22,7 @@ from typing import TypeVar, cast
 
 from deployments.local import locked, running, stop
 from deployments.state import environment
-from guardianflow.cli.output import Terminal, at_terminal
+from guardianflow.cli.output import Output, Terminal, at_terminal
 from guardianflow.cli.show import print_history, print_models
 from guardianflow.errors import AnswerInvalid, GateFailed, GuardianflowError, NothingWaiting
 from guardianflow.evaluation.measurement import measure_version
@@ -295,11 +295,11 @@ class Story:
 
     def show_aliases(self) -> None:
         """Print which version each alias of each model names now."""
-        print_models(self.registry.list_models())
+        print_models(Output(), self.registry.list_models())
 
     def _close(self, window: Path, good: Release, bad: Release) -> None:
         chapter("what happened")
-        print_history(self.name, self.registry.history(self.name))
+        print_history(Output(), self.name, self.registry.history(self.name))
         for path in self._pictures(window, good, bad):
             console.print(f"picture: {path}")
 

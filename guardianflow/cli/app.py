@@ -25,7 +25,7 @@ from guardianflow.cli import (
     run,
     show,
 )
-from guardianflow.cli.output import print_error
+from guardianflow.cli.output import Output
 from guardianflow.errors import GuardianflowError
 
 app = typer.Typer(
@@ -63,39 +63,36 @@ for module in _MODULES:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug, as_json = "--debug" in words, "--json" in words
+    debug, out = "--debug" in words, Output(as_json="--json" in words)
     words = [word for word in words if word != "--debug"]
     try:
         code = app(words, standalone_mode=False)
     except GuardianflowError as error:
         if debug:
             raise
-        print_error(error.to_json(), as_json=as_json)
+        out.error(error.to_json())
         code = error.exit_code
     except TyperException as error:
         usage = {"type": "UsageError", "message": error.format_message(), "remedy": ""}
-        print_error(
-            {**usage, "remedy": "`guardianflow --help` shows the commands with examples."},
-            as_json=as_json,
-        )
+        out.error({**usage, "remedy": "`guardianflow --help` shows the commands with examples."})
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort) as stop:
         # Typer turns the interrupt into an Abort; a long work says how far it had come.
         said = str(stop.__cause__ or stop) or "Interrupted."
         stopped = {"type": "Interrupted", "message": said, "remedy": "Run it again; "}
         stopped["remedy"] += "what was begun is finished by the next command."
-        print_error(stopped, as_json=as_json)
+        out.error(stopped)
         code = 130
     except BrokenPipeError:
         code = 0
     except Exception as error:
         if debug:
             raise
-        code = _tell_unforeseen(error, as_json=as_json)
+        code = _tell_unforeseen(error, out)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell_unforeseen(error: Exception, *, as_json: bool) -> int:
+def _tell_unforeseen(error: Exception, out: Output) -> int:
     """Tell an error that is none of ours, and return the exit code: the disk's, or a defect."""
     from guardianflow.machine.disk import disk_error
     from guardianflow.machine.extras import package_missing
@@ -104,12 +101,12 @@ def _tell_unforeseen(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, ModuleNotFoundError):
         ours = package_missing(error)
     if ours is not None:
-        print_error(ours.to_json(), as_json=as_json)
+        out.error(ours.to_json())
         return ours.exit_code
     defect = {
         "type": type(error).__name__,
         "message": f"This is a defect of guardianflow: {error}",
         "remedy": "Run the command again with --debug and report what it prints.",
     }
-    print_error(json.loads(json.dumps(defect, default=str)), as_json=as_json)
+    out.error(json.loads(json.dumps(defect, default=str)))
     return 1

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_orchestrator
-from guardianflow.cli.output import JsonFlag, print_result, remark, stdout
+from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import AnswerInvalid, NothingWaiting
 
 if TYPE_CHECKING:
@@ -23,26 +23,25 @@ SHORTEST_REASON = 3
 _SHORTEST_ID = 4
 
 
-def pending(as_json: JsonFlag = False) -> None:
+def pending(*, out: OutputOption) -> None:
     """List the promotions that wait for a person, and say which are still being measured."""
-    orchestrator = open_orchestrator(quiet=as_json)
+    orchestrator = open_orchestrator(out)
     waiting = orchestrator.pending()
-    if not as_json:
-        under_way = orchestrator.under_way()
-        if not waiting:
-            yet = ", yet" if under_way else ""
-            stdout.print(f"nothing waits for an approval{yet}")
-        for one in under_way:
-            # What was measured has a headline.
-            doing = "is being carried out" if one.headline else "is being measured"
-            remark(f"{_in_words(one)} {doing}, or waits for a worker: {one.url}")
-        for w in waiting:
-            stdout.print(f"[bold]{w.model_name} version {w.version}[/]", soft_wrap=True)
-            stdout.print(f"  {w.headline}", soft_wrap=True, markup=False)
-            until = f", until {w.expires:%Y-%m-%d %H:%M} UTC" if w.expires else ""
-            stdout.print(f"  since {w.since:%Y-%m-%d %H:%M} UTC{until}, flow run {w.flow_run_id}")
-            stdout.print(f"  {w.url}", soft_wrap=True)
-    print_result([_waiting_json(w) for w in waiting], as_json=as_json)
+    under_way = [] if out.as_json else orchestrator.under_way()
+    if not waiting:
+        yet = ", yet" if under_way else ""
+        out.say(f"nothing waits for an approval{yet}")
+    for one in under_way:
+        # What was measured has a headline.
+        doing = "is being carried out" if one.headline else "is being measured"
+        out.remark(f"{_in_words(one)} {doing}, or waits for a worker: {one.url}")
+    for w in waiting:
+        out.say(f"{w.model_name} version {w.version}", style="bold")
+        out.say(f"  {w.headline}")
+        until = f", until {w.expires:%Y-%m-%d %H:%M} UTC" if w.expires else ""
+        out.say(f"  since {w.since:%Y-%m-%d %H:%M} UTC{until}, flow run {w.flow_run_id}")
+        out.say(f"  {w.url}")
+    out.result([_waiting_json(w) for w in waiting])
 
 
 def approve(
@@ -50,7 +49,8 @@ def approve(
     approver: ApproverOption = "",
     reason: ReasonOption = "",
     code: CodeOption = "",
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Approve a waiting promotion; without a name the only one that waits.
 
@@ -58,7 +58,7 @@ def approve(
 
     guardianflow approve --approver "Kim Minji" --reason "fewer missed masks"
     """
-    _answer(run, "approve", approver, reason, code, as_json=as_json)
+    _answer(out, run, "approve", approver, reason, code)
 
 
 def reject(
@@ -66,7 +66,8 @@ def reject(
     approver: ApproverOption = "",
     reason: ReasonOption = "",
     code: CodeOption = "",
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Reject a waiting promotion; every alias stays as it is.
 
@@ -74,28 +75,22 @@ def reject(
 
     guardianflow reject --approver "Kim Minji" --reason "gloves are missed at the press"
     """
-    _answer(run, "reject", approver, reason, code, as_json=as_json)
+    _answer(out, run, "reject", approver, reason, code)
 
 
-def _answer(
-    run: str, decision: str, approver: str, reason: str, code: str, *, as_json: bool
-) -> None:
+def _answer(out: Output, run: str, decision: str, approver: str, reason: str, code: str) -> None:
     _check_answer("--approver", "who decides", approver.strip(), _SHORTEST_NAME)
     _check_answer("--reason", "why", reason.strip(), SHORTEST_REASON)
-    orchestrator = open_orchestrator(quiet=as_json)
+    orchestrator = open_orchestrator(out)
     chosen = _the_one(orchestrator, run)
     orchestrator.answer(
         chosen.flow_run_id, decision, approver.strip(), reason.strip(), code.strip()
     )
-    if not as_json:
-        stdout.print(
-            f"answered {decision}: {chosen.model_name} version {chosen.version} "
-            f"({chosen.flow_run_name}); the flow goes on at {chosen.url}",
-            soft_wrap=True,
-            # Anybody may have renamed the flow run.
-            markup=False,
-        )
-    print_result({"decision": decision, **_waiting_json(chosen)}, as_json=as_json)
+    out.say(
+        f"answered {decision}: {chosen.model_name} version {chosen.version} "
+        f"({chosen.flow_run_name}); the flow goes on at {chosen.url}"
+    )
+    out.result({"decision": decision, **_waiting_json(chosen)})
 
 
 def _check_answer(option: str, what: str, given: str, least: int) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from guardianflow.cli.output import JsonFlag, print_result, remark, stdout
+from guardianflow.cli.output import OutputOption
 
 NameArgument = Annotated[str, typer.Argument(help="The name that the person answers with.")]
 
@@ -22,7 +22,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(group, name="approver", rich_help_panel="Machine")
 
 
-def add(name: NameArgument, as_json: JsonFlag = False) -> None:
+def add(name: NameArgument, *, out: OutputOption) -> None:
     """Give a person a secret and show it once, as a QR code for the app and as an address.
 
     [bold]Example[/]
@@ -33,28 +33,27 @@ def add(name: NameArgument, as_json: JsonFlag = False) -> None:
 
     path = approvers_file()
     made = enrol(path, name)
-    if not as_json:
+    if not out.as_json:
         import segno
 
         segno.make(made.uri, error="l").terminal(compact=True)
-        stdout.print(made.uri, soft_wrap=True, markup=False)
-        remark(f"{made.name} is enrolled in {path}; the code is shown this once.")
-        remark("Every release worker needs the same file.")
-    print_result({"name": made.name, "uri": made.uri, "file": str(path)}, as_json=as_json)
+    out.say(made.uri)
+    out.remark(f"{made.name} is enrolled in {path}; the code is shown this once.")
+    out.remark("Every release worker needs the same file.")
+    out.result({"name": made.name, "uri": made.uri, "file": str(path)})
 
 
-def list_(as_json: JsonFlag = False) -> None:
+def list_(*, out: OutputOption) -> None:
     """List who is enrolled; never with a secret."""
     from guardianflow.promotion.approval.one_time_codes import approvers_file, read_approvers
 
     path = approvers_file()
     names = sorted(read_approvers(path))
-    if not as_json:
-        stdout.print("\n".join(names) or f"nobody is enrolled in {path}", markup=False)
-    print_result({"approvers": names, "file": str(path)}, as_json=as_json)
+    out.say("\n".join(names) or f"nobody is enrolled in {path}")
+    out.result({"approvers": names, "file": str(path)})
 
 
-def remove(name: NameArgument, as_json: JsonFlag = False) -> None:
+def remove(name: NameArgument, *, out: OutputOption) -> None:
     """Take a person's secret away: their codes end at once, on this worker.
 
     [bold]Example[/]
@@ -65,7 +64,6 @@ def remove(name: NameArgument, as_json: JsonFlag = False) -> None:
 
     path = approvers_file()
     gone = dismiss(path, name)
-    if not as_json:
-        stdout.print(f"{gone} is not enrolled any more", markup=False)
-        remark("Take them out of the file of every release worker.")
-    print_result({"name": gone, "file": str(path)}, as_json=as_json)
+    out.say(f"{gone} is not enrolled any more")
+    out.remark("Take them out of the file of every release worker.")
+    out.result({"name": gone, "file": str(path)})

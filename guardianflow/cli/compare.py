@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_gate, print_result, print_table, stdout
+from guardianflow.cli.output import Output, OutputOption
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def compare(
     against: Annotated[
         str, typer.Option(help="The name of the second, if another: the base, or a variant of it.")
     ] = "",
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Measure two versions on the images that both were evaluated on; writes nothing.
 
@@ -39,11 +40,11 @@ def compare(
 donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
     public, other = ModelName.parse(name).public, ModelName.parse(against or name).public
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     from guardianflow.evaluation.version_comparison import compare_versions
     from guardianflow.scenario.file import today_in_files
 
-    with meter(quiet=as_json) as show:
+    with out.meter() as show:
         found = compare_versions(
             registry,
             public,
@@ -53,17 +54,13 @@ donghwa-entec/busan-plant1/welding/ppe__openvino_int8
             today=today_in_files,
             on_progress=show,
         )
-    if not as_json:
-        _show(found)
-    print_result(
-        {"message": found.sentence(), **found.model_dump(mode="json")},
-        as_json=as_json,
-    )
+    _show(out, found)
+    out.result({"message": found.sentence(), **found.model_dump(mode="json")})
 
 
-def _show(found: "VersionComparison") -> None:
+def _show(out: Output, found: "VersionComparison") -> None:
     difference = found.difference
-    print_table(
+    out.table(
         f"{found.first.label} and {found.second.label} on {difference.images} images",
         (
             "figure",
@@ -85,6 +82,6 @@ def _show(found: "VersionComparison") -> None:
             for row in found.rows()
         ],
     )
-    stdout.print(found.sentence(), soft_wrap=True, markup=False)
+    out.say(found.sentence())
     if found.gate:
-        print_gate(found.gate)
+        out.gate(found.gate)

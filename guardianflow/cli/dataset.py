@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli import dataset_making
-from guardianflow.cli.output import (
-    JsonFlag,
-    Meter,
-    meter,
-    print_result,
-    print_table,
-    remark,
-    stdout,
-)
+from guardianflow.cli.output import Meter, Output, OutputOption
 from guardianflow.errors import InputError
 from guardianflow.vision.data.rules import ALIKE, FaultCode
 
@@ -75,7 +67,8 @@ def check(
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML page with pictures of it all.")
     ] = None,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Check a YOLO data set; exit code 2 where training would refuse it. No file is changed.
 
@@ -92,15 +85,15 @@ def check(
         _require_place(report)
     mapping = _mapping(mapped or (), wanted)
     tolerated = {*_TOLERATED[use], *((FaultCode.IMAGE_NEARLY_TWICE,) if near_known else ())}
-    with meter(quiet=as_json) as show:
+    with out.meter() as show:
         checked, pairs = _check(path, wanted, mapping, root, use, tolerated, against, show)
         if report is not None:
             _write(checked, pairs, report)
     wrong = len(errors(checked.findings))
-    if as_json:
-        print_result(_answer(checked, pairs, wrong, report), as_json=True)
+    if out.as_json:
+        out.result(_answer(checked, pairs, wrong, report))
     else:
-        _tell(checked, wrong, use, report)
+        _tell(out, checked, wrong, use, report)
     if wrong:
         raise typer.Exit(_BAD_INPUT)
 
@@ -226,7 +219,7 @@ def _answer(
     }
 
 
-def _tell(checked: "Checked", wrong: int, use: Use, report: Path | None) -> None:
+def _tell(out: Output, checked: "Checked", wrong: int, use: Use, report: Path | None) -> None:
     from guardianflow.vision.data.findings import in_order, readable
     from guardianflow.vision.data.summary import figures_by_split
 
@@ -235,7 +228,7 @@ def _tell(checked: "Checked", wrong: int, use: Use, report: Path | None) -> None
     if figures:
         images = ["images (usable)", *(f"{one.images} ({one.usable})" for one in figures.values())]
         rows = [[name, *(one.boxes[name] for one in figures.values())] for name in checked.classes]
-        print_table(root, ["", *figures], [images, *rows])
+        out.table(root, ["", *figures], [images, *rows])
     counts: Counter[str] = Counter()
     first: dict[str, DataFinding] = {}
     listed = in_order(checked.findings)
@@ -254,11 +247,11 @@ def _tell(checked: "Checked", wrong: int, use: Use, report: Path | None) -> None
         for code, one in first.items()
     ]
     if cells:
-        print_table("Findings", columns, cells)
+        out.table("Findings", columns, cells)
     judged = "not to be used as it is" if wrong else f"can be used for {_WORDS[use]}"
     odd = len(listed) - wrong
-    stdout.print(f"{_counted(wrong, 'error')}, {_counted(odd, 'warning')}: {judged}")
-    remark(f"report: {report}" if report else "--report FILE.html shows each with its picture")
+    out.say(f"{_counted(wrong, 'error')}, {_counted(odd, 'warning')}: {judged}")
+    out.remark(f"report: {report}" if report else "--report FILE.html shows each with its picture")
 
 
 def _counted(count: int, word: str) -> str:

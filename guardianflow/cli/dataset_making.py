@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, remark
+from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def split(
     root: Annotated[
         Path | None, typer.Option(help="Stands in for `path` of a data.yaml of another machine.")
     ] = None,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Make the splits that a data set lacks, and bring into one split what shows one picture.
 
@@ -60,7 +61,7 @@ def split(
     from guardianflow.vision.data.splitting import split_dataset
 
     shares = _shares(val, test, seed)
-    with meter(quiet=as_json) as show:
+    with out.meter() as show:
         made = split_dataset(
             path,
             to,
@@ -70,7 +71,7 @@ def split(
             near_known=near_known,
             on_progress=lambda p: show(p.step, p.done, p.total),
         )
-    _tell(made, to, seed=seed, near_known=near_known, as_json=as_json)
+    _tell(out, made, to, seed=seed, near_known=near_known)
 
 
 def convert(
@@ -81,7 +82,8 @@ def convert(
     seed: _Seed = 0,
     anew: _Anew = False,
     near_known: _NearKnown = False,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Turn COCO, VOC, CVAT, Label Studio, Supervisely, NDJSON or a class list into a YOLO set.
 
@@ -95,7 +97,7 @@ def convert(
     from guardianflow.vision.data.conversion import convert_dataset
 
     shares = _shares(val, test, seed)
-    with meter(quiet=as_json) as show:
+    with out.meter() as show:
         made = convert_dataset(
             path,
             to,
@@ -105,10 +107,9 @@ def convert(
             on_progress=lambda p: show(p.step, p.done, p.total),
         )
     extra = {"kind": made.kind, "left_out": dict(made.left_out)}
-    _tell(made, to, seed=seed, near_known=near_known, as_json=as_json, **extra)
-    if not as_json:
-        for what, count in made.left_out.items():
-            remark(f"left out: {count} {what}")
+    _tell(out, made, to, seed=seed, near_known=near_known, **extra)
+    for what, count in made.left_out.items():
+        out.remark(f"left out: {count} {what}")
 
 
 def _shares(val: float, test: float, seed: int) -> "Shares":
@@ -128,34 +129,34 @@ def _shares(val: float, test: float, seed: int) -> "Shares":
 
 
 def _tell(
+    out: Output,
     made: "SplitSet | Converted",
     to: Path,
     *,
     seed: int,
     near_known: bool,
-    as_json: bool,
     **extra: object,
 ) -> None:
     from guardianflow.vision.data.findings import readable, typed
     from guardianflow.vision.data.summary import figures_by_split
 
     counts = figures_by_split(made.checked)
-    if as_json:
+    if out.as_json:
         splits = {split: asdict(figures) for split, figures in counts.items()}
         how = {"drawn": list(made.drawn), "moved": made.moved}
-        print_result({"path": readable(to), "splits": splits, **extra, **how}, as_json=True)
+        out.result({"path": readable(to), "splits": splits, **extra, **how})
         return
     classes = made.checked.classes
     rows = [[name, *(one.boxes[name] for one in counts.values())] for name in classes]
     images = ["images", *(one.images for one in counts.values())]
-    print_table(readable(to), ["", *counts], [images, *rows])
+    out.table(readable(to), ["", *counts], [images, *rows])
     if made.moved:
         leave = "" if near_known else "; --near-known leaves what only looks alike where it was"
-        remark(
+        out.remark(
             f"images that changed split, to where most of the same picture is: {made.moved}{leave}"
         )
     if made.drawn:
-        remark(f"drawn with seed {seed}: {', '.join(made.drawn)}")
+        out.remark(f"drawn with seed {seed}: {', '.join(made.drawn)}")
     known = ("--near-known",) if near_known else ()
     check = typed("guardianflow", "dataset", "check", to, *known)
-    remark(f"next: {check} --report check.html")
+    out.remark(f"next: {check} --report check.html")

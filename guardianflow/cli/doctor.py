@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, actor, meter, print_result, stdout
-from guardianflow.cli.release import NameArgument, ReasonOption, show_moves
+from guardianflow.cli.output import Output, OutputOption, actor
+from guardianflow.cli.release import NameArgument, ReasonOption
 from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.machine.servers import find_servers
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity
@@ -43,7 +43,8 @@ def doctor(
             help="Compare files by name and size, or fetch them all and compare every byte."
         ),
     ] = FileCheck.SIZE,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Say what is wrong, and which command mends it; exit code 3 where there is an error.
 
@@ -57,7 +58,7 @@ def doctor(
     guardianflow doctor donghwa-entec/busan-plant1/welding/ppe --files sha256
     """
     public = ModelName.parse(name).public if name else None
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     from guardianflow.monitoring.doctor import (
         asked_about,
         examine_release,
@@ -70,18 +71,14 @@ def doctor(
 
     found = [*examine_server(registry), *_of_prefect()]
     sights, asked = find_releases(registry, public), asked_about(registry)
-    with meter(quiet=as_json or not sights) as show:
+    with out.meter(quiet=not sights) as show:
         for count, sight in enumerate(sights):
             show("examining releases", count, len(sights))
             found += examine_release(registry, sight.base, files=files, asked=asked)
         show("examining releases", len(sights), len(sights))
     found = said_once([*found, *find_silent(registry, champions_of(sights), watch=False)])
-    if not as_json:
-        _show(found, len(sights))
-    print_result(
-        {"releases": len(sights), "findings": [finding.to_json() for finding in found]},
-        as_json=as_json,
-    )
+    _show(out, found, len(sights))
+    out.result({"releases": len(sights), "findings": [finding.to_json() for finding in found]})
     if any(finding.severity is Severity.ERROR for finding in found):
         raise typer.Exit(_REFUSED)
 
@@ -102,31 +99,28 @@ def _of_prefect() -> list[Finding]:
         return [of_orchestrator(error)]
 
 
-def _show(findings: Sequence[Finding], releases: int) -> None:
+def _show(out: Output, findings: Sequence[Finding], releases: int) -> None:
     """The findings by release, the release with the worst first."""
     examined = f"{releases} release{'' if releases == 1 else 's'} examined"
     if not findings:
-        stdout.print(f"all is well: {examined}", style="green")
+        out.say(f"all is well: {examined}", style="green")
         return
     by_release: dict[str, list[Finding]] = {}
     for finding in findings:
         by_release.setdefault(finding.base, []).append(finding)
     for base, mine in by_release.items():
-        stdout.print(f"[bold]{escape(base or 'the servers')}[/]", soft_wrap=True)
+        out.say(base or "the servers", style="bold")
         for finding in mine:
-            style = _STYLES[finding.severity]
-            stdout.print(
-                f"  [{style}]{finding.severity}[/] {finding.code}: {escape(finding.message)}",
-                soft_wrap=True,
-            )
-            stdout.print(f"    {escape(finding.remedy)}", soft_wrap=True)
+            severity = (finding.severity, _STYLES[finding.severity])
+            out.say(Text.assemble("  ", severity, f" {finding.code}: {finding.message}"))
+            out.say(f"    {finding.remedy}")
     counts = Counter(finding.severity for finding in findings)
     said = ", ".join(
         f"{counts[severity]} {severity}{'' if counts[severity] == 1 else 's'}"
         for severity in Severity
         if counts[severity]
     )
-    stdout.print(f"{said}; {examined}")
+    out.say(f"{said}; {examined}")
 
 
 def repair(
@@ -135,7 +129,8 @@ def repair(
         Keep, typer.Option(help="ledger: put the aliases back. mlflow: accept them as they are.")
     ],
     reason: ReasonOption = "",
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Mend a model whose aliases or tags somebody changed by hand in the MLflow UI.
 
@@ -151,16 +146,15 @@ def repair(
     public = ModelName.parse(name).public
     if len(reason.strip()) < 3:
         raise InputError("A repair needs a --reason.", remedy='Say why: --reason "..."')
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     operation = registry.repair(
         public, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
     )
     from guardianflow.monitoring.reconciliation import mend_tags
 
     tags = mend_tags(registry, ModelName.parse(public).base)
-    if not as_json:
-        show_moves(f"repair {public}", operation.moves)
-        stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
-        for said in tags:
-            stdout.print(said, style="green", soft_wrap=True, markup=False)
-    print_result({**operation.to_json(), "tags": tags}, as_json=as_json)
+    out.moves(f"repair {public}", operation.moves)
+    out.say(operation.message, style="green")
+    for said in tags:
+        out.say(said, style="green")
+    out.result({**operation.to_json(), "tags": tags})

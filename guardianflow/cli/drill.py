@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_result, print_table, remark, stdout
+from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import DrillFailed
 from guardianflow.names import ModelName
 
@@ -20,7 +20,8 @@ def add_commands(app: typer.Typer) -> None:
 
 def drill(
     name: Annotated[str, typer.Argument(help="Base or variant that would be rolled back.")],
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Prove that the way back works, and say how long a rollback would take; moves nothing.
 
@@ -32,25 +33,23 @@ def drill(
     guardianflow drill donghwa-entec/busan-plant1/welding/ppe
     """
     public = ModelName.parse(name).public
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     from guardianflow.monitoring.drill import drill as rehearse
 
     try:
-        with meter(quiet=as_json) as show:
+        with out.meter() as show:
             report = rehearse(registry, public, on_progress=show)
     except DrillFailed as failed:
-        if not as_json:
-            _show(failed.report)
+        _show(out, failed.report)
         raise
-    if not as_json:
-        _show(report)
-        stdout.print(report.message, style="green", soft_wrap=True, markup=False)
-    print_result(report.to_json(), as_json=as_json)
+    _show(out, report)
+    out.say(report.message, style="green")
+    out.result(report.to_json())
 
 
-def _show(report: "DrillReport") -> None:
+def _show(out: Output, report: "DrillReport") -> None:
     """The steps with their times, and what a person should know beside them."""
-    print_table(
+    out.table(
         f"Drill of {report.model_name}, {report.time:%Y-%m-%d %H:%M} UTC",
         ("step", "model", "version", "seconds", "found"),
         [
@@ -65,4 +64,4 @@ def _show(report: "DrillReport") -> None:
         ],
     )
     for warning in report.warnings:
-        remark(f"  note: {warning}", style="yellow")
+        out.remark(f"  note: {warning}", style="yellow")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_result, remark, stdout
+from guardianflow.cli.output import OutputOption
 from guardianflow.errors import DatasetInvalid, NoCandidate
 from guardianflow.names import ModelName
 
@@ -34,7 +34,8 @@ def export_errors(
             help="A YOLO data set whose split test is looked at; without it the evaluation set."
         ),
     ] = None,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Write the images with missed objects or false alarms as a YOLO set, to label them again.
 
@@ -52,12 +53,12 @@ def export_errors(
     from guardianflow.vision.metrics.relabelling import refuse_full
 
     refuse_full(to)
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     from guardianflow.evaluation.measurement import measure_version
 
     info = _version(registry, public, model_version)
     samples, classes, where = _images(registry, info, window)
-    with meter(quiet=as_json) as show:
+    with out.meter() as show:
         measured = measure_version(
             registry,
             info.name,
@@ -68,18 +69,13 @@ def export_errors(
         )
     title = f"mistakes of {info.name} version {info.version} on {where}"
     made = write(measured.seen, samples, classes, to, title=title)
-    if not as_json:
-        stdout.print(
-            f"{info.name} version {info.version}: {made.images} of {made.of_images} images with "
-            f"{made.missed} missed objects and {made.false} false alarms -> {made.folder}",
-            soft_wrap=True,
-            markup=False,
-        )
-        if made.images:
-            remark(f"next: correct its labels, then guardianflow dataset check {made.folder}")
-    print_result(
-        {"model_name": info.name, "version": info.version, **made.model_dump()}, as_json=as_json
+    out.say(
+        f"{info.name} version {info.version}: {made.images} of {made.of_images} images with "
+        f"{made.missed} missed objects and {made.false} false alarms -> {made.folder}"
     )
+    if made.images:
+        out.remark(f"next: correct its labels, then guardianflow dataset check {made.folder}")
+    out.result({"model_name": info.name, "version": info.version, **made.model_dump()})
 
 
 def _version(

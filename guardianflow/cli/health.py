@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, print_result, print_table, stdout
+from guardianflow.cli.output import OutputOption
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 
@@ -34,7 +34,8 @@ def report(
     file: Annotated[
         str, typer.Argument(help="JSON file with the report; - reads standard input.")
     ] = "-",
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Post what an edge box counted on one window of frames; it is judged on the server.
 
@@ -60,16 +61,16 @@ def report(
             remedy="`guardianflow health report --help` shows a report.",
             key=key,
         ) from error
-    run_id = post_report(open_registry(quiet=as_json).client, box)
-    if not as_json:
-        stdout.print(f"kept as {run_id}: {box.model} version {box.version}, {box.camera}")
-    print_result({"run_id": run_id, "model": box.model, "version": box.version}, as_json=as_json)
+    run_id = post_report(open_registry(out).client, box)
+    out.say(f"kept as {run_id}: {box.model} version {box.version}, {box.camera}")
+    out.result({"run_id": run_id, "model": box.model, "version": box.version})
 
 
 @commands.command("show")
 def show(
     name: Annotated[str, typer.Argument(help="Base or variant.")],
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Show the latest reports about a model, the newest first: when, which window, and why.
 
@@ -81,21 +82,20 @@ def show(
     from guardianflow.mlflow_store.registered_models import check_registered
 
     public = ModelName.parse(name).public
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     rows = [_row(registry, run) for run in find_reports(registry.client, {NAME_TAG: public})]
     if not rows:
         check_registered(registry.client, ModelName.parse(public))
-    if not as_json:
-        columns = ("time", "version", "camera", "window", "verdict", "reason", "answer", "report")
-        print_table(
-            f"Health of {public} (times in UTC)",
-            columns,
-            [
-                [f"{row[key]:%Y-%m-%d %H:%M}" if key == "time" else row[key] for key in columns]
-                for row in rows
-            ],
-        )
-    print_result(rows, as_json=as_json)
+    columns = ("time", "version", "camera", "window", "verdict", "reason", "answer", "report")
+    out.table(
+        f"Health of {public} (times in UTC)",
+        columns,
+        [
+            [f"{row[key]:%Y-%m-%d %H:%M}" if key == "time" else row[key] for key in columns]
+            for row in rows
+        ],
+    )
+    out.result(rows)
 
 
 def _row(registry: "ModelRegistryManager", run: "Run") -> dict[str, object]:

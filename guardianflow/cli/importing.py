@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, meter, print_result, remark, stdout
+from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
@@ -79,7 +79,8 @@ def import_model(
     boxes: _Boxes = None,
     max_memory_gib: _MaxMemory = 8.0,
     max_minutes: _MaxMinutes = 10.0,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Check, evaluate and register a detector that another trainer made, as @candidate.
 
@@ -97,7 +98,7 @@ def import_model(
     public = ModelName.parse(name).public
     settings = _load(scenario, version, public)
     path, pairs = _only_one(onnx, ir, from_mlflow), _pairs(mapping or [])
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     from guardianflow.lifecycle.importing import ImportOptions
 
     options = ImportOptions(
@@ -111,8 +112,8 @@ def import_model(
         max_minutes=max_minutes,
         source=from_mlflow,
     )
-    imported = _import(registry, settings, path, options, as_json=as_json)
-    _tell(public, scenario, version, imported, as_json=as_json)
+    imported = _import(out, registry, settings, path, options)
+    _tell(out, public, scenario, version, imported)
 
 
 def _load(scenario: str, version: str, name: str) -> "Scenario":
@@ -135,12 +136,11 @@ def _load(scenario: str, version: str, name: str) -> "Scenario":
 
 
 def _import(
+    out: Output,
     registry: "ModelRegistryManager",
     settings: "Scenario",
     path: Path | None,
     options: "ImportOptions",
-    *,
-    as_json: bool,
 ) -> "ImportedModel":
     """Import a file, or what lies in MLflow where there is none."""
     from guardianflow.lifecycle.importing import ImportRunner
@@ -150,7 +150,7 @@ def _import(
         if path is None:
             fetched = fetched_model(registry, options.source, settings.model_name)
             path = stack.enter_context(fetched)
-        show = stack.enter_context(meter(quiet=as_json))
+        show = stack.enter_context(out.meter())
         return ImportRunner(
             settings,
             registry,
@@ -205,25 +205,20 @@ def _pairs(mapping: Sequence[str]) -> dict[str, str]:
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
-def _tell(
-    name: str, scenario: str, version: str, imported: "ImportedModel", *, as_json: bool
-) -> None:
+def _tell(out: Output, name: str, scenario: str, version: str, imported: "ImportedModel") -> None:
     figures, origin = imported.evaluation, imported.origin
-    if not as_json:
-        how = "was imported before; nothing to do" if imported.reused else "imported now"
-        stdout.print(
-            f"{origin.file} -> model version {imported.version} for scenario {version} ({how}): "
-            f"{name}, mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate",
-            soft_wrap=True,
-            markup=False,
-        )
-        boxes = f", boxes as {origin.boxes}" if origin.boxes else ""
-        remark(
-            f"read as {origin.layout}{boxes}, {origin.size} px, pixels {origin.input_range} "
-            f"{origin.channel_order}; licence: {origin.licence or 'not stated in the file'}"
-        )
-        remark(f"next: guardianflow run {scenario} --type quant --version {version}")
-    print_result(
+    how = "was imported before; nothing to do" if imported.reused else "imported now"
+    out.say(
+        f"{origin.file} -> model version {imported.version} for scenario {version} ({how}): "
+        f"{name}, mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate"
+    )
+    boxes = f", boxes as {origin.boxes}" if origin.boxes else ""
+    out.remark(
+        f"read as {origin.layout}{boxes}, {origin.size} px, pixels {origin.input_range} "
+        f"{origin.channel_order}; licence: {origin.licence or 'not stated in the file'}"
+    )
+    out.remark(f"next: guardianflow run {scenario} --type quant --version {version}")
+    out.result(
         {
             "model_name": name,
             "scenario": scenario,
@@ -233,6 +228,5 @@ def _tell(
             "reused": imported.reused,
             "origin": origin.model_dump(mode="json"),
             "evaluation": figures.model_dump(mode="json"),
-        },
-        as_json=as_json,
+        }
     )

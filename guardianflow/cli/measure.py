@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.output import JsonFlag, print_result, remark, stdout
+from guardianflow.cli.output import OutputOption
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -21,7 +21,8 @@ def measure(
     again: Annotated[
         bool, typer.Option("--again", help="Measure although figures of such a machine are kept.")
     ] = False,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Time a variant beside its base on this machine, and keep the figures with its version.
 
@@ -31,29 +32,25 @@ def measure(
     """
     from guardianflow.lifecycle.quantization.remeasuring import measure_speed
 
-    done = measure_speed(open_registry(quiet=as_json), name, model_version, again=again)
+    done = measure_speed(open_registry(out), name, model_version, again=again)
     report = done.report
-    if not as_json:
-        stdout.print(
-            f"{done.name} version {done.version} against version {done.source_version} of its "
-            f"base: {report.sentence()}",
-            soft_wrap=True,
-        )
-        stdout.print(
-            f"p50 f32 {report.fp32.p50_ms:.2f} ms, {report.default.precision} (default) "
-            f"{report.default.p50_ms:.2f} ms, variant {report.variant.p50_ms:.2f} ms; "
-            f"{report.variant.threads} thread, {report.variant.image_size} px",
-            soft_wrap=True,
-        )
-        if done.reused:
-            remark("measured on such a machine before; --again measures anew")
-    print_result(
+    out.say(
+        f"{done.name} version {done.version} against version {done.source_version} of its "
+        f"base: {report.sentence()}"
+    )
+    out.say(
+        f"p50 f32 {report.fp32.p50_ms:.2f} ms, {report.default.precision} (default) "
+        f"{report.default.p50_ms:.2f} ms, variant {report.variant.p50_ms:.2f} ms; "
+        f"{report.variant.threads} thread, {report.variant.image_size} px"
+    )
+    if done.reused:
+        out.remark("measured on such a machine before; --again measures anew")
+    out.result(
         {
             "model_name": done.name,
             "version": done.version,
             "source_version": done.source_version,
             "reused": done.reused,
             "speed": report.model_dump(mode="json"),
-        },
-        as_json=as_json,
+        }
     )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from guardianflow.cli.output import remark
+from guardianflow.cli.output import Output
 from guardianflow.errors import InputError
 from guardianflow.machine.servers import Servers, use_servers
 
@@ -16,7 +16,7 @@ _REMEDY = (
 )
 
 
-def open_registry(*, quiet: bool = False) -> "ModelRegistryManager":
+def open_registry(out: Output | None = None) -> "ModelRegistryManager":
     """The registry of the MLflow server that this process is to use.
 
     Raises:
@@ -26,14 +26,14 @@ def open_registry(*, quiet: bool = False) -> "ModelRegistryManager":
     servers = use_servers()
     if not servers.mlflow:
         raise InputError("No MLflow server is named.", remedy=_REMEDY)
-    if not quiet:
-        remark(servers.describe(), style="dim")
+    if out:
+        out.remark(servers.describe(), style="dim")
     from guardianflow.registry import ModelRegistryManager
 
     return ModelRegistryManager(servers.mlflow)
 
 
-def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
+def open_orchestrator(out: Output | None = None) -> "Orchestrator":
     """The Prefect server that this process is to use, which answers.
 
     Raises:
@@ -43,8 +43,8 @@ def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
     servers = use_servers()
     if not servers.prefect:
         raise InputError("No Prefect server is named.", remedy=_REMEDY)
-    if not quiet:
-        remark(servers.describe(), style="dim")
+    if out:
+        out.remark(servers.describe(), style="dim")
     from guardianflow.prefect_api.control import Orchestrator
 
     orchestrator = Orchestrator(servers.prefect)
@@ -52,10 +52,10 @@ def open_orchestrator(*, quiet: bool = False) -> "Orchestrator":
     return orchestrator
 
 
-def warn_of_waiting(orchestrator: "Orchestrator", deployment: str) -> None:
+def warn_of_waiting(out: Output, orchestrator: "Orchestrator", deployment: str) -> None:
     """Say why nothing begins what was submitted, where no worker is there for it."""
     if why := orchestrator.why_it_waits(deployment):
-        remark(f"note: the flow run waits, for {why}", style="yellow")
+        out.remark(f"note: the flow run waits, for {why}", style="yellow")
 
 
 def ui_address(servers: Servers) -> str | None:

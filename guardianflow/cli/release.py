@@ -1,7 +1,6 @@
 """The commands that move aliases, by hand or by asking a person: promote and roll back."""
 
 import uuid
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,26 +14,14 @@ from guardianflow.cli.approvals import (
     reject,
 )
 from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
-from guardianflow.cli.output import (
-    JsonFlag,
-    YesFlag,
-    actor,
-    at_terminal,
-    confirmed,
-    meter,
-    print_gate,
-    print_result,
-    print_table,
-    remark,
-    stdout,
-)
+from guardianflow.cli.output import Output, OutputOption, YesFlag, actor
 from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.prefect_yaml import PROMOTION
 
 if TYPE_CHECKING:
     from guardianflow.promotion.proposal import Proposal
-    from guardianflow.registry import ModelRegistryManager, Move, Plan
+    from guardianflow.registry import ModelRegistryManager, Plan
 
 
 NameArgument = Annotated[
@@ -81,7 +68,8 @@ def promote(
     dry_run: _DryRunFlag = False,
     request: _RequestFlag = False,
     force: _ForceFlag = False,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Show the evidence and what will move, ask at a terminal, make it @champion.
 
@@ -101,14 +89,15 @@ def promote(
         _require_reason(reason, "--force needs a --reason.")
     _check_reason(reason)
     if request:
-        _request(public, model_version, reason, force=force, as_json=as_json)
+        _request(out, public, model_version, reason, force=force)
         return
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     if not dry_run:
         # Before anything is measured.
         _require_right(registry, public)
     token = f"cli-{uuid.uuid4()}"
     proposal = _propose(
+        out,
         registry,
         public,
         model_version,
@@ -116,16 +105,15 @@ def promote(
         token,
         force=force,
         keep=not dry_run,
-        as_json=as_json,
     )
     if proposal.changes_nothing or dry_run:
         outcome = "nothing to do" if proposal.changes_nothing else "dry run, nothing was changed"
-        _say_outcome(proposal, f"{public} version {proposal.version}: {outcome}", as_json=as_json)
+        _say_outcome(out, proposal, f"{public} version {proposal.version}: {outcome}")
         return
-    if not confirmed(f"Promote {public} version {proposal.version}?", yes=yes or as_json):
-        remark("nothing was changed")
+    if not out.confirmed(f"Promote {public} version {proposal.version}?", yes=yes):
+        out.remark("nothing was changed")
         return
-    _carry_out(registry, proposal, reason, token, as_json=as_json)
+    _carry_out(out, registry, proposal, reason, token)
 
 
 def _require_right(registry: "ModelRegistryManager", name: str) -> None:
@@ -136,6 +124,7 @@ def _require_right(registry: "ModelRegistryManager", name: str) -> None:
 
 
 def _propose(
+    out: Output,
     registry: "ModelRegistryManager",
     name: str,
     model_version: int | None,
@@ -144,7 +133,6 @@ def _propose(
     *,
     force: bool,
     keep: bool,
-    as_json: bool,
 ) -> "Proposal":
     """Measure, judge, and show the evidence, also where the gate says no.
 
@@ -156,7 +144,7 @@ def _propose(
     from guardianflow.scenario.file import today_in_files
 
     try:
-        with meter(quiet=as_json) as show:
+        with out.meter() as show:
             proposal = propose(
                 registry,
                 name,
@@ -170,21 +158,19 @@ def _propose(
                 on_progress=show,
             )
     except GateFailed as failed:
-        if not as_json and isinstance(failed.proposal, Proposal):
-            _show_proposal(failed.proposal)
+        if isinstance(failed.proposal, Proposal):
+            _show_proposal(out, failed.proposal)
         raise
-    if not as_json:
-        _show_proposal(proposal)
+    _show_proposal(out, proposal)
     return proposal
 
 
 def _carry_out(
+    out: Output,
     registry: "ModelRegistryManager",
     proposal: "Proposal",
     reason: str,
     token: str,
-    *,
-    as_json: bool,
 ) -> None:
     """Record the command as the approval that it is, and rotate."""
     from guardianflow.promotion import decide
@@ -199,17 +185,13 @@ def _carry_out(
     )
     decided = decide(registry, proposal, [answer], token=token, today=today_in_files)
     changed = decided.operation is not None and decided.operation.changed
-    _say_outcome(proposal, decided.message, changed=changed, as_json=as_json)
+    _say_outcome(out, proposal, decided.message, changed=changed)
 
 
-def _say_outcome(
-    proposal: "Proposal", message: str, *, as_json: bool, changed: bool = False
-) -> None:
-    if not as_json:
-        stdout.print(message, style="green" if changed else None, soft_wrap=True, markup=False)
-    print_result(
-        {"changed": changed, "message": message, "proposal": proposal.model_dump(mode="json")},
-        as_json=as_json,
+def _say_outcome(out: Output, proposal: "Proposal", message: str, *, changed: bool = False) -> None:
+    out.say(message, style="green" if changed else None)
+    out.result(
+        {"changed": changed, "message": message, "proposal": proposal.model_dump(mode="json")}
     )
 
 
@@ -229,11 +211,11 @@ def _check_reason(reason: str) -> None:
 
 
 def _request(
-    name: str, model_version: int | None, reason: str, *, force: bool, as_json: bool
+    out: Output, name: str, model_version: int | None, reason: str, *, force: bool
 ) -> None:
-    orchestrator = open_orchestrator(quiet=as_json)
+    orchestrator = open_orchestrator(out)
     # Which version @candidate means is settled now: the person is asked about what was meant.
-    registry = open_registry(quiet=True)
+    registry = open_registry()
     from guardianflow.promotion import rejections, require_may_override
     from guardianflow.promotion.approval.stored_rules import read_rule
 
@@ -242,14 +224,12 @@ def _request(
         require_may_override(rule, name, actor(), reason)
     plan = registry.plan_promotion(name, model_version, force=force)
     if not plan.moves:
-        _say_nothing_to_do(plan, as_json=as_json)
+        _say_nothing_to_do(out, plan)
         return
     rejections(registry, plan, reason)
     if not force and (waiting := find_asked(orchestrator, name, plan.version)):
-        if not as_json:
-            said = f"flow run {waiting.flow_run_name} asks for it already"
-            stdout.print(said, soft_wrap=True, markup=False)
-        _print_asked(waiting.flow_run_name, waiting.flow_run_id, waiting.url, as_json=as_json)
+        out.say(f"flow run {waiting.flow_run_name} asks for it already")
+        _print_asked(out, waiting.flow_run_name, waiting.flow_run_id, waiting.url)
         return
     started = orchestrator.submit(
         PROMOTION,
@@ -261,35 +241,24 @@ def _request(
             **({"force": True} if force else {}),
         },
     )
-    if not as_json:
-        said = f"asked: flow run {started.name} will wait for an answer"
-        stdout.print(said, soft_wrap=True, markup=False)
-        warn_of_waiting(orchestrator, PROMOTION)
-    _print_asked(started.name, started.id, started.url, as_json=as_json)
+    out.say(f"asked: flow run {started.name} will wait for an answer")
+    warn_of_waiting(out, orchestrator, PROMOTION)
+    _print_asked(out, started.name, started.id, started.url)
 
 
-def _print_asked(flow_run: str, run_id: str, url: str, *, as_json: bool) -> None:
-    if not as_json:
-        remark(f"answer it at {url} or with `guardianflow approve`")
-    print_result({"flow_run": flow_run, "id": run_id, "url": url}, as_json=as_json)
+def _print_asked(out: Output, flow_run: str, run_id: str, url: str) -> None:
+    out.remark(f"answer it at {url} or with `guardianflow approve`")
+    out.result({"flow_run": flow_run, "id": run_id, "url": url})
 
 
-def _show_proposal(proposal: "Proposal") -> None:
-    # It holds names of classes, which may look like rich's markup.
-    stdout.print(proposal.headline, style="bold", soft_wrap=True, markup=False)
-    show_moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
-    print_gate(proposal.gate)
+def _show_proposal(out: Output, proposal: "Proposal") -> None:
+    out.say(proposal.headline, style="bold")
+    out.moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
+    out.gate(proposal.gate)
     for warning in proposal.warnings:
-        remark(f"  note: {warning}", style="yellow")
+        out.remark(f"  note: {warning}", style="yellow")
     if proposal.evidence_run_id:
-        remark(f"  evidence: MLflow run {proposal.evidence_run_id} (guardianflow.promotions)")
-
-
-def show_moves(title: str, moves: "Sequence[Move]") -> None:
-    """What moves, or has moved, from which version to which."""
-    rows = [(f"@{move.alias}", move.name, move.before, move.after) for move in moves]
-    if rows:
-        print_table(title, ("alias", "model", "from", "to"), rows)
+        out.remark(f"  evidence: MLflow run {proposal.evidence_run_id} (guardianflow.promotions)")
 
 
 def rollback(
@@ -298,7 +267,8 @@ def rollback(
     yes: YesFlag = False,
     only: _OnlyFlag = False,
     expected_champion: _ExpectedOption = None,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Go back to the last-known-good release; shows what moves and asks at a terminal.
 
@@ -312,19 +282,18 @@ def rollback(
     public = ModelName.parse(name).public
     if only:
         _require_reason(reason, "--only takes one name out of its release; that needs a --reason.")
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     plan = registry.plan_rollback(public, only=only, actor=actor())
-    if not as_json:
-        show_moves(f"roll back {public}", plan.moves)
-        for warning in plan.warnings:
-            remark(f"  note: {warning}", style="yellow")
-    asked = not (yes or as_json) and at_terminal()
+    out.moves(f"roll back {public}", plan.moves)
+    for warning in plan.warnings:
+        out.remark(f"  note: {warning}", style="yellow")
+    asked = out.asks(yes=yes)
     repeated = plan.repeats is not None and expected_champion is None and not asked
     if repeated or not plan.moves:
-        _say_nothing_to_do(plan, as_json=as_json)
+        _say_nothing_to_do(out, plan)
         return
-    if not confirmed(f"Roll back {public}?", yes=yes or as_json):
-        remark("nothing was changed")
+    if not out.confirmed(f"Roll back {public}?", yes=yes):
+        out.remark("nothing was changed")
         return
     operation = registry.rollback(
         public,
@@ -334,12 +303,11 @@ def rollback(
         token=f"cli-{uuid.uuid4()}",
         only=only,
     )
-    if not as_json:
-        stdout.print(operation.message, style="green", soft_wrap=True, markup=False)
-    print_result(operation.to_json(), as_json=as_json)
+    out.say(operation.message, style="green")
+    out.result(operation.to_json())
 
 
-def _say_nothing_to_do(plan: "Plan", *, as_json: bool) -> None:
+def _say_nothing_to_do(out: Output, plan: "Plan") -> None:
     """Asked for again, it may be the request whose answer was lost: nobody wants it twice."""
     message = f"{plan.model_name}: nothing to do"
     if plan.repeats is not None:
@@ -347,6 +315,5 @@ def _say_nothing_to_do(plan: "Plan", *, as_json: bool) -> None:
             f", operation {plan.repeats} rolled it back a short time ago; to go further back name "
             f"the champion of now: --expected-champion {plan.champion[plan.model_name]}"
         )
-    if not as_json:
-        stdout.print(message, soft_wrap=True, markup=False)
-    print_result({"changed": False, "message": message, "warnings": plan.warnings}, as_json=as_json)
+    out.say(message)
+    out.result({"changed": False, "message": message, "warnings": plan.warnings})

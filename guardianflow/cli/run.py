@@ -8,7 +8,7 @@ import typer
 
 from guardianflow import errors
 from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
-from guardianflow.cli.output import JsonFlag, actor, meter, print_result, remark, stdout
+from guardianflow.cli.output import Output, OutputOption, actor
 from guardianflow.errors import (
     GuardianflowError,
     InputError,
@@ -57,7 +57,8 @@ def run(
         Precision | None,
         typer.Option(help="With quant: the variant to make. Without it: those of the scenario."),
     ] = None,
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """Train or quantize one scenario version; the result is registered as @candidate.
 
@@ -82,29 +83,29 @@ def run(
             remedy="It chooses which variant --type quant makes.",
         )
     if submit or work is WorkType.LIFECYCLE:
-        _submit(scenario, work, version, model_version, precision, as_json=as_json)
+        _submit(out, scenario, work, version, model_version, precision)
         return
     from guardianflow.scenario.file import load_scenario
 
     settings = load_scenario(scenario, version)
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     if work is WorkType.TRAIN:
-        _train(registry, settings, as_json=as_json)
+        _train(out, registry, settings)
     else:
-        _quantize(registry, settings, model_version, precision, as_json=as_json)
+        _quantize(out, registry, settings, model_version, precision)
 
 
-def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: bool) -> None:
+def _train(out: Output, registry: "ModelRegistryManager", scenario: Scenario) -> None:
     from guardianflow.lifecycle.training import TrainingRunner
 
-    with meter(quiet=as_json) as show:
+    with out.meter() as show:
         told: set[str] = set()
 
         def on_progress(progress: Progress) -> None:
             show(progress.step, progress.done, progress.total)
-            if progress.remark and progress.remark not in told and not as_json:
+            if progress.remark and progress.remark not in told:
                 told.add(progress.remark)
-                remark(progress.remark)
+                out.remark(progress.remark)
 
         trained = TrainingRunner(scenario, registry, on_progress=on_progress).run()
     name = scenario.model_name.public
@@ -112,17 +113,15 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
     how = "was trained before; nothing to do" if trained.reused else "trained"
     if trained.resumed_at:
         how = f"resumed at epoch {trained.resumed_at} of {scenario.training.epochs}"
-    if not as_json:
-        stdout.print(
-            f"scenario {scenario.version} -> model version {trained.version} ({how}): {name}, "
-            f"mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate",
-            soft_wrap=True,
-        )
-        # Promoted now, it would leave the edge boxes behind.
-        quantize = f"run {scenario.name} --type quant --version {scenario.version}"
-        step = quantize if scenario.quantization.variants else f"promote {name}"
-        remark(f"next: guardianflow {step}")
-    print_result(
+    out.say(
+        f"scenario {scenario.version} -> model version {trained.version} ({how}): {name}, "
+        f"mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate"
+    )
+    # Promoted now, it would leave the edge boxes behind.
+    quantize = f"run {scenario.name} --type quant --version {scenario.version}"
+    step = quantize if scenario.quantization.variants else f"promote {name}"
+    out.remark(f"next: guardianflow {step}")
+    out.result(
         {
             "model_name": name,
             "scenario": scenario.name,
@@ -132,25 +131,23 @@ def _train(registry: "ModelRegistryManager", scenario: Scenario, *, as_json: boo
             "reused": trained.reused,
             "resumed_at": trained.resumed_at,
             "evaluation": figures.model_dump(mode="json"),
-        },
-        as_json=as_json,
+        }
     )
 
 
 def _quantize(
+    out: Output,
     registry: "ModelRegistryManager",
     scenario: Scenario,
     model_version: int | None,
     precision: Precision | None,
-    *,
-    as_json: bool,
 ) -> None:
     from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
 
     source = model_version or choose_source(registry, scenario)
     answers: list[dict[str, object]] = []
     for wanted in [precision] if precision else scenario.quantization.variants:
-        with meter(quiet=as_json) as show:
+        with out.meter() as show:
             runner = QuantizationRunner(
                 scenario,
                 registry,
@@ -159,34 +156,30 @@ def _quantize(
                 on_progress=lambda p, show=show: show(p.step, p.done, p.total),
             )
             made = runner.run()
-        answers.append(_tell_quantized(scenario, made, as_json=as_json))
-    if not as_json:
-        remark(f"next: guardianflow promote {answers[0]['model_name']}")
+        answers.append(_tell_quantized(out, scenario, made))
+    if answers:
+        out.remark(f"next: guardianflow promote {answers[0]['model_name']}")
     # One variant is the usual answer; several are told in a list.
-    print_result(answers[0] if len(answers) == 1 else {"variants": answers}, as_json=as_json)
+    out.result(answers[0] if len(answers) == 1 else {"variants": answers})
 
 
-def _tell_quantized(
-    scenario: Scenario, made: "QuantizedModel", *, as_json: bool
-) -> dict[str, object]:
+def _tell_quantized(out: Output, scenario: Scenario, made: "QuantizedModel") -> dict[str, object]:
     """Say what a variant costs and gains, and what the gate says of it."""
     precision = made.cost.precision
     name = scenario.get_registered_model_name(scenario.quantization.flavour(precision))
     how = "was quantized before; nothing to do" if made.reused else "quantized"
     lost = made.cost.difference.map50_95
-    if not as_json:
-        stdout.print(
-            f"scenario {scenario.version} -> model version {made.version} ({how} from version "
-            f"{made.source_version}): {name}, mAP50 {made.fp32.map50:.3f} -> "
-            f"{made.variant.map50:.3f}, @candidate",
-            soft_wrap=True,
-        )
-        remark(
-            f"mAP50-95 {lost.value:+.4f} ({lost.low:+.4f} to {lost.high:+.4f}), size "
-            f"{made.cost.source_size_kib:.0f} -> {made.cost.size_kib:.0f} KiB"
-        )
-        remark(f"speed {made.speed.sentence()}")
-        remark(f"gate {made.outcome.summary()}")
+    out.say(
+        f"scenario {scenario.version} -> model version {made.version} ({how} from version "
+        f"{made.source_version}): {name}, mAP50 {made.fp32.map50:.3f} -> "
+        f"{made.variant.map50:.3f}, @candidate"
+    )
+    out.remark(
+        f"mAP50-95 {lost.value:+.4f} ({lost.low:+.4f} to {lost.high:+.4f}), size "
+        f"{made.cost.source_size_kib:.0f} -> {made.cost.size_kib:.0f} KiB"
+    )
+    out.remark(f"speed {made.speed.sentence()}")
+    out.remark(f"gate {made.outcome.summary()}")
     return {
         "model_name": name,
         "scenario": scenario.name,
@@ -202,7 +195,7 @@ def _tell_quantized(
     }
 
 
-def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> None:
+def _check_block(out: Output, orchestrator: "Orchestrator", scenario: str, version: str) -> None:
     """Say so where the server's scenario differs from the file here: the server's is what runs.
 
     Raises:
@@ -221,24 +214,24 @@ def _check_block(orchestrator: "Orchestrator", scenario: str, version: str) -> N
     if file := scenario_files(scenarios_folder()).get(scenario):
         here = load_spec(scenario)
         if version not in here.versions or here.version(version) != there:
-            remark(
+            out.remark(
                 f"note: {scenario} {version} on the server differs from "
                 f"{file}; the server's block is what runs",
                 style="yellow",
+                always=True,
             )
 
 
 def _submit(
+    out: Output,
     scenario: str,
     work: WorkType,
     version: str,
     model_version: int | None,
     precision: Precision | None,
-    *,
-    as_json: bool,
 ) -> None:
-    orchestrator = open_orchestrator(quiet=as_json)
-    _check_block(orchestrator, scenario, version)
+    orchestrator = open_orchestrator(out)
+    _check_block(out, orchestrator, scenario, version)
     parameters: dict[str, object] = {"scenario": scenario, "version": version}
     if precision is not None:
         parameters["precision"] = precision.value
@@ -249,17 +242,14 @@ def _submit(
         parameters["requested_by"] = actor()
     deployment = f"{_FLOWS[work]}/guardianflow"
     started = orchestrator.submit(deployment, parameters)
-    if not as_json:
-        remark(f"flow run {started.name}: {started.url}")
-        warn_of_waiting(orchestrator, deployment)
-    final = orchestrator.follow(started.id, on_log=(lambda _line: None) if as_json else remark)
+    out.remark(f"flow run {started.name}: {started.url}")
+    warn_of_waiting(out, orchestrator, deployment)
+    final = orchestrator.follow(started.id, on_log=out.remark)
     if not final.ok:
         raise _failure(final)
-    if not as_json:
-        stdout.print(f"flow run {final.name}: {final.state}", soft_wrap=True, markup=False)
-    print_result(
-        {"flow_run": final.name, "id": str(final.id), "state": final.state, "url": final.url},
-        as_json=as_json,
+    out.say(f"flow run {final.name}: {final.state}")
+    out.result(
+        {"flow_run": final.name, "id": str(final.id), "state": final.state, "url": final.url}
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_orchestrator, open_registry, ui_address
-from guardianflow.cli.output import JsonFlag, print_result, print_table, remark, stdout
+from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.machine.servers import Servers, use_servers
 from guardianflow.names import ModelName
@@ -32,7 +32,8 @@ def add_commands(app: typer.Typer) -> None:
 
 def models(
     name: Annotated[str, typer.Argument(help="One model: its versions are listed.")] = "",
-    as_json: JsonFlag = False,
+    *,
+    out: OutputOption,
 ) -> None:
     """List the models with their aliases, or the versions of one.
 
@@ -42,32 +43,30 @@ def models(
 
     guardianflow models donghwa-entec/busan-plant1/welding/ppe
     """
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     if name:
         public = ModelName.parse(name).public
         versions = registry.list_versions(public)
-        if not as_json:
-            print_table(
-                public,
-                ("version", "aliases", "scenario", "status", "created", "run"),
-                [
-                    (
-                        v.version,
-                        " ".join(f"@{alias}" for alias in v.aliases),
-                        v.tags.get("guardianflow.scenario_version"),
-                        v.status,
-                        f"{v.created:%Y-%m-%d %H:%M}",
-                        v.run_id,
-                    )
-                    for v in versions
-                ],
-            )
-        print_result([v.to_json() for v in versions], as_json=as_json)
+        out.table(
+            public,
+            ("version", "aliases", "scenario", "status", "created", "run"),
+            [
+                (
+                    v.version,
+                    " ".join(f"@{alias}" for alias in v.aliases),
+                    v.tags.get("guardianflow.scenario_version"),
+                    v.status,
+                    f"{v.created:%Y-%m-%d %H:%M}",
+                    v.run_id,
+                )
+                for v in versions
+            ],
+        )
+        out.result([v.to_json() for v in versions])
         return
     summaries = registry.list_models()
-    if not as_json:
-        print_models(summaries)
-    print_result(
+    print_models(out, summaries)
+    out.result(
         [
             {
                 "name": s.name,
@@ -76,13 +75,14 @@ def models(
                 "tags": dict(s.tags),
             }
             for s in summaries
-        ],
-        as_json=as_json,
+        ]
     )
 
 
 def history(
-    name: Annotated[str, typer.Argument(help="Base or variant.")], as_json: JsonFlag = False
+    name: Annotated[str, typer.Argument(help="Base or variant.")],
+    *,
+    out: OutputOption,
 ) -> None:
     """Who put what into production, when, why, on which evidence; oldest first.
 
@@ -93,20 +93,18 @@ def history(
     guardianflow history donghwa-entec/busan-plant1/welding/ppe
     """
     public = ModelName.parse(name).public
-    registry = open_registry(quiet=as_json)
+    registry = open_registry(out)
     operations = registry.history(public)
-    if not as_json:
-        print_history(public, operations)
+    print_history(out, public, operations)
+    if not out.as_json:
         from guardianflow.monitoring.doctor import release_notices
 
         for finding in release_notices(registry, ModelName.parse(public).base):
-            remark(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")
-    print_result(
-        [{**op.to_json(), "flow_run": flow_run_of(op.token)} for op in operations], as_json=as_json
-    )
+            out.remark(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")
+    out.result([{**op.to_json(), "flow_run": flow_run_of(op.token)} for op in operations])
 
 
-def status(as_json: JsonFlag = False) -> None:
+def status(*, out: OutputOption) -> None:
     """Show which servers are used, whether they answer, and what waits for a person."""
     servers = use_servers()
     if not servers.mlflow and not servers.prefect:
@@ -115,16 +113,14 @@ def status(as_json: JsonFlag = False) -> None:
             remedy="Run `make up`, or set MLFLOW_TRACKING_URI and PREFECT_API_URL.",
         )
     found = _ask(servers)
-    if not as_json:
-        _show_status(servers, found)
-    print_result(
+    _show_status(out, servers, found)
+    out.result(
         {
             "servers": {"mlflow": servers.mlflow, "prefect": servers.prefect},
             "workspace": servers.workspace,
             **found.answers,
             "waiting": found.waiting,
-        },
-        as_json=as_json,
+        }
     )
     if found.failed:
         raise typer.Exit(found.failed[0].exit_code)
@@ -149,7 +145,7 @@ def _ask(servers: Servers) -> _Status:
         found.failed.append(error)
     try:
         if servers.prefect:
-            orchestrator = open_orchestrator(quiet=True)
+            orchestrator = open_orchestrator()
             found.waiting = [
                 {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
                 for w in orchestrator.pending()
@@ -164,28 +160,28 @@ def _ask(servers: Servers) -> _Status:
     return found
 
 
-def _show_status(servers: Servers, found: _Status) -> None:
+def _show_status(out: Output, servers: Servers, found: _Status) -> None:
     workspace = f" (workspace {servers.workspace})" if servers.workspace else ""
     rows = [
         ("MLflow", f"{servers.mlflow or '-'}{workspace}", found.answers["mlflow"]),
         ("Prefect", ui_address(servers), found.answers["prefect"]),
     ]
-    print_table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
+    out.table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
     if "reconcile" in found.answers:
-        remark(f"reconcile: {found.answers['reconcile']}")
+        out.remark(f"reconcile: {found.answers['reconcile']}")
     for row in found.waiting:
-        remark(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
+        out.remark(f"waiting: {row['model']} ({row['flow_run']}) {row['url']}")
     for error in found.failed:
-        remark(error.remedy)
+        out.remark(error.remedy)
     if not found.failed:
         both = servers.mlflow and servers.prefect
-        stdout.print("everything answers" if both else "what is named answers")
+        out.say("everything answers" if both else "what is named answers")
 
 
 def _of_mlflow(servers: Servers) -> str:
     if not servers.mlflow:
         return _NOT_NAMED
-    return f"answers, {len(open_registry(quiet=True).list_models())} models"
+    return f"answers, {len(open_registry().list_models())} models"
 
 
 def _last_pass(orchestrator: "Orchestrator") -> str:
@@ -199,9 +195,9 @@ def _last_pass(orchestrator: "Orchestrator") -> str:
     return f"{info.state} {age.total_seconds():.0f} s ago{late} {info.message}"
 
 
-def print_models(summaries: "Sequence[ModelSummary]") -> None:
+def print_models(out: Output, summaries: "Sequence[ModelSummary]") -> None:
     """Which version each alias of each model names."""
-    print_table(
+    out.table(
         "Models",
         ("model", "@champion", "@rollback", "@candidate"),
         [
@@ -220,9 +216,9 @@ def _candidate(summary: "ModelSummary") -> str | None:
     return f"{version}{notes.get(summary.candidate_status, '')}"
 
 
-def print_history(name: str, operations: "Sequence[Operation]") -> None:
+def print_history(out: Output, name: str, operations: "Sequence[Operation]") -> None:
     """The operations of a release, oldest first."""
-    print_table(
+    out.table(
         f"History of {ModelName.parse(name).base}",
         ("#", "time (UTC)", "what", "@champion", "who", "why", "evidence"),
         [

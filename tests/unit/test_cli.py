@@ -162,7 +162,7 @@ class Renamed:
 
 def test_a_flow_run_of_any_name_is_answered_and_named(capsys, monkeypatch):
     renamed = Renamed()
-    monkeypatch.setattr("guardianflow.cli.approvals.open_orchestrator", lambda **_: renamed)
+    monkeypatch.setattr("guardianflow.cli.approvals.open_orchestrator", lambda *_: renamed)
     words = ("--approver", "Kim Minji", "--reason", "saw the pictures")
     code, out, _ = run(capsys, monkeypatch, "approve", *words)
     assert (code, len(renamed.answered)) == (0, 1)
@@ -173,8 +173,8 @@ def test_what_is_asked_already_is_named_whatever_its_name(capsys, monkeypatch):
     renamed = Renamed()
     plan = SimpleNamespace(moves=("one",), version=2)
     registry = SimpleNamespace(plan_promotion=lambda *_, **__: plan)
-    monkeypatch.setattr("guardianflow.cli.release.open_orchestrator", lambda **_: renamed)
-    monkeypatch.setattr("guardianflow.cli.release.open_registry", lambda **_: registry)
+    monkeypatch.setattr("guardianflow.cli.release.open_orchestrator", lambda *_: renamed)
+    monkeypatch.setattr("guardianflow.cli.release.open_registry", lambda *_: registry)
     monkeypatch.setattr("guardianflow.promotion.rejections", lambda *_: ())
     code, out, _ = run(capsys, monkeypatch, "promote", WELDING, "--request")
     assert (code, out) == (0, "flow run x[/] asks for it already\n")

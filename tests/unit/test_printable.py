@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from rich.progress import Progress, TextColumn
 
 from guardianflow.cli import output
-from guardianflow.cli.output import Terminal
+from guardianflow.cli.output import Output, Terminal
 from guardianflow.cli.release import _show_proposal
 from guardianflow.errors import ModelInvalid
 from guardianflow.events import ModelEvent
@@ -64,10 +64,11 @@ def test_half_a_character_can_be_written():
 @pytest.mark.parametrize("typed", [CLEAR, TITLE, C1, TURNED])
 def test_what_people_typed_moves_nothing_in_remarks_errors_and_tables(typed, shown):
     error = ModelInvalid(f"no class {typed}x", remedy=f"--map {typed}=y", value=typed)
-    output.remark(f"reason: {typed}saw it")
-    output.print_error(error.to_json(), as_json=False)
-    output.print_table(f"History of {typed}", ("when", f"why{typed}"), [(1, f"{typed}cold")])
-    output.stdout.print(f"pending: {typed}x", soft_wrap=True, markup=False)
+    out = Output()
+    out.remark(f"reason: {typed}saw it")
+    out.error(error.to_json())
+    out.table(f"History of {typed}", ("when", f"why{typed}"), [(1, f"{typed}cold")])
+    out.say(f"pending: {typed}x")
     text = bare(shown())
     assert "saw it" in text
     assert "cold" in text
@@ -87,8 +88,8 @@ def test_names_that_look_like_markup_of_rich_are_shown_as_they_are(capsys):
         warnings=["[red] is new"],
         evidence_run_id="",
     )
-    _show_proposal(proposal)
-    output.print_table("/data/[/x]", ["", "train"], [["[/]", 3]])
+    _show_proposal(Output(), proposal)
+    Output().table("/data/[/x]", ["", "train"], [["[/]", 3]])
     out, err = capsys.readouterr()
     assert "[/] found in 53 of 100" in out
     assert "/data/[/x]" in out
@@ -110,7 +111,7 @@ def test_an_error_carries_none_of_it_to_logs_and_notifications():
 
 def test_json_holds_what_was_typed_but_as_escapes(capsys):
     data = {"reason": f"{CLEAR}{C1}ok", "file": "caf\udce9.onnx"}
-    output.print_result(data, as_json=True)
+    Output(as_json=True).result(data)
     text = capsys.readouterr().out
     assert not set(text) & set("\x1b\x9b")
     assert json.loads(text) == data

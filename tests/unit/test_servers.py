@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import psutil
 import pytest
 
-from guardianflow.cli.output import print_error
+from guardianflow.cli.output import Output
 from guardianflow.errors import InputError, StoredNewer
 from guardianflow.machine.private import write_private
 from guardianflow.machine.servers import (
@@ -237,7 +237,7 @@ def test_no_message_repeats_a_secret(capsys, monkeypatch, secret):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", secret)
     for as_json in (True, False):
         message = f"The header {secret!r} is not right: Bearer {secret}"
-        print_error({"message": message, "remedy": "", "seen": [secret]}, as_json=as_json)
+        Output(as_json=as_json).error({"message": message, "remedy": "", "seen": [secret]})
     out, err = capsys.readouterr()
     assert "s3cret" not in out + err
     assert "The header" in out
