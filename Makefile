@@ -4,9 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo chaos mutation screenshots constraints clean
+.PHONY: help setup demo up down test test-all test-floor unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo chaos mutation screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -30,8 +31,19 @@ down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m deployments.local down
 
 # File by file, so that a module's fixtures are made once; in their order, forking tests first.
-test: $(READY) ## all tests that need no browser, on real servers, two files at a time
-	$(BIN)/python -m pytest -m "not browser and not chaos" -n 2 --dist loadfile --no-loadscope-reorder
+test: $(READY) ## the tests on real servers, two files at a time, but for the long ones
+	$(BIN)/python -m pytest -m "not browser and not chaos and not long" $(SIDE_BY_SIDE)
+
+test-all: $(READY) ## the same with the long ones: what CI runs
+	$(BIN)/python -m pytest -m "not browser and not chaos" $(SIDE_BY_SIDE)
+
+test-floor: $(READY) ## the lowest versions that pyproject.toml allows, in an environment of their own; gigabytes
+	$(PYTHON) -m venv .venv-floor
+	$(BIN)/python -m tests.floor > .venv-floor/constraints.txt
+	.venv-floor/bin/python -m pip install --disable-pip-version-check -q -c .venv-floor/constraints.txt -e '.[dev]'
+	.venv-floor/bin/python -m pytest tests/unit tests/integration/test_registry.py \
+		tests/integration/test_training.py tests/integration/test_quantization.py \
+		tests/integration/test_flows.py $(SIDE_BY_SIDE)
 
 unit: $(READY) ## the tests that need no server, in seconds
 	$(BIN)/python -m pytest tests/unit -q
@@ -108,4 +120,4 @@ constraints: $(READY) ## write constraints.txt again from what is installed
 	 $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -E '^[A-Za-z0-9_.-]+==') > constraints.txt
 
 clean: ## remove the virtual environment and all local state
-	rm -rf $(VENV) .guardianflow
+	rm -rf $(VENV) .venv-floor .guardianflow

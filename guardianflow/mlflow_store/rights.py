@@ -31,7 +31,7 @@ def require_administrator(client: MlflowClient) -> None:
             f"This MLflow server is not set up for guardianflow yet, and {account} is no "
             "administrator of it: whoever creates the ledger owns it. Nothing was changed.",
             remedy="An administrator runs `python -m deployments.apply --mlflow` once; "
-            "docs/operations.md says how.",
+            "docs/install.md says how.",
         )
 
 
@@ -58,7 +58,7 @@ def require_alias_rights(client: MlflowClient, names: Iterable[ModelName]) -> No
         raise PermissionDenied(
             f"The account {account} has {right} on {name}: it may not move its aliases. Nothing "
             "was changed.",
-            remedy="Use an account with EDIT on the model; docs/operations.md lists which account "
+            remedy="Use an account with EDIT on the model; docs/install.md lists which account "
             "needs which right.",
             name=name.public,
             account=account,

@@ -1,7 +1,7 @@
 """What can be wrong with a release, in words: each finding with the command that mends it.
 
 Pure: data in, findings out. `doctor.py` reads what is judged here; `reconciliation.py` mends what
-is provably ours and reports the rest. The codes are public names (docs/operations.md).
+is provably ours and reports the rest. The codes are public names (docs/reference.md).
 """
 
 import shlex

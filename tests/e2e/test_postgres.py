@@ -1,4 +1,4 @@
-"""Prefect on the system's PostgreSQL, as docs/operations.md has it for a plant."""
+"""Prefect on the system's PostgreSQL, as docs/install.md has it for a plant."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A back-up is restored as docs/operations.md says, and what came after it is made again."""
+"""A back-up is restored as docs/install.md says, and what came after it is made again."""
 
 import shutil
 import sqlite3

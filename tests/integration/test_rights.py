@@ -126,7 +126,7 @@ def test_the_first_use_by_an_ordinary_account_makes_it_no_owner(accounts, known_
 
 @pytest.fixture(scope="module")
 def prepared(mlflow_server, known_accounts):
-    """The server as docs/operations.md wants it: set up by the administrator, rights granted."""
+    """The server as docs/install.md wants it: set up by the administrator, rights granted."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         admin = Accounts(mlflow_server, monkeypatch).become("admin")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)

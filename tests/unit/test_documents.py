@@ -50,7 +50,7 @@ def commands(document):
 def words_after(line, programs):
     """The words of a command of one of these programs; None where it is another."""
     for program in programs:
-        found = re.search(rf"(?:^|[\s(/]){re.escape(program)} +(.*)", line)
+        found = re.search(rf"(?:^|[\s(]|bin/){re.escape(program)} +(.*)", line)
         if found:
             command = re.split(r" (?:\||&&|;|>|\|\|) ?", found[1])[0]
             return shlex.split(command.rstrip("."), comments=True)
@@ -151,7 +151,7 @@ def test_every_file_and_anchor_that_a_document_links_to_is_there():
 
 
 def test_every_finding_is_explained_with_what_mends_it():
-    told = set(re.findall(r"`([a-z-]+)`", table_rows(text("docs/operations.md"))))
+    told = set(re.findall(r"`([a-z-]+)`", table_rows(text("docs/reference.md"))))
     assert {str(code) for code in FindingCode} - told == set()
 
 
@@ -163,15 +163,15 @@ def test_every_refusal_is_explained():
         and issubclass(kind, errors.Refused)
         and kind is not errors.Refused
     }
-    told = set(re.findall(r"`([A-Z]\w+)`", text("docs/operations.md") + text("docs/concepts.md")))
+    told = set(re.findall(r"`([A-Z]\w+)`", text("docs/reference.md") + text("docs/concepts.md")))
     assert sorted(refusals - told) == []
 
 
 def test_every_message_and_event_is_in_the_documents():
-    operations = table_rows(text("docs/operations.md"))
+    messages = table_rows(text("docs/on-call.md"))
     for message in TOLD:
         first = re.split(r"[:{]| about ", message.subject)[0].strip()
-        assert f"| {first} |" in operations, first
+        assert f"| {first} |" in messages, first
     events = table_rows(text("docs/events.md"))
     assert [event for event in EventName if f"| `{event}` |" not in events] == []
 

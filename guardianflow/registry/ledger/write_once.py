@@ -104,7 +104,7 @@ def no_right(what: str) -> PermissionDenied:
         f"This account may not write {what}, so it can neither promote nor roll back. Nothing was "
         "changed.",
         remedy="Use an account that has EDIT on the experiment guardianflow.ledger; "
-        "docs/operations.md lists which account needs which right.",
+        "docs/install.md lists which account needs which right.",
     )
 
 
@@ -172,7 +172,7 @@ def _try_out(client: MlflowClient, experiment_id: str) -> str:
             "This MLflow server has not been checked for guardianflow yet, and this account may "
             "not do it. Nothing was changed.",
             remedy="An account with EDIT on the experiment guardianflow.ledger does it with "
-            "`python -m deployments.apply --mlflow`; docs/operations.md says more.",
+            "`python -m deployments.apply --mlflow`; docs/reference.md says more.",
         ) from error
     try:
         with border("put the check away"):
