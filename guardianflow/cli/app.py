@@ -7,10 +7,12 @@ Exit codes: 0 done or nothing to do, 1 a defect of ours, 2 bad input or usage, 3
 import json
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from guardianflow import __version__
 from guardianflow.cli import (
     approver,
     compare,
@@ -25,20 +27,20 @@ from guardianflow.cli import (
     run,
     show,
 )
-from guardianflow.cli.output import Output
+from guardianflow.cli.output import Output, OutputOption
+from guardianflow.cli.start import show_start
 from guardianflow.errors import GuardianflowError
 
 app = typer.Typer(
     name="guardianflow",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Train, quantize, promote, watch and roll back safety vision models.\n\n"
     "A model is named customer/region-plant/zone/task, e.g. "
     "donghwa-entec/busan-plant1/welding/ppe, and its variant for the edge box has "
     "__openvino_int8 behind it.\n\n"
-    "Every command takes --json (stdout is JSON alone) and --debug (show tracebacks).",
+    "Every command takes --json (only JSON on stdout) and --debug (show tracebacks).",
     epilog="Exit codes: 0 done, 1 a defect, 2 bad input, 3 refused by a rule, "
     "4 server unreachable or disk full, 130 interrupted.",
 )
@@ -60,13 +62,29 @@ for module in _MODULES:
     module.add_commands(app)
 
 
+@app.callback()
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    *,
+    out: OutputOption,
+) -> None:
+    """Print the version, or where to start if no command is named."""
+    if version:
+        out.say(f"guardianflow {__version__}")
+        out.result({"version": __version__})
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        show_start(out)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug, out = "--debug" in words, Output(as_json="--json" in words)
     words = [word for word in words if word != "--debug"]
     try:
-        code = app(words, standalone_mode=False)
+        code = app(words, prog_name="guardianflow", standalone_mode=False)
     except GuardianflowError as error:
         if debug:
             raise

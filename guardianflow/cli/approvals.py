@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_orchestrator
+from guardianflow.cli.options import ReasonOption
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import AnswerInvalid, NothingWaiting
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 WaitingArgument = Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")]
 ApproverOption = Annotated[str, typer.Option(help="Who decides.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
 CodeOption = Annotated[
     str, typer.Option(help="The one-time code, where the approval policy asks for one.")
 ]

@@ -6,7 +6,7 @@ import typer
 
 from guardianflow.cli.output import OutputOption
 
-NameArgument = Annotated[str, typer.Argument(help="The name that the person answers with.")]
+PersonArgument = Annotated[str, typer.Argument(help="The name that the person answers with.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -22,7 +22,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(group, name="approver", rich_help_panel="Machine")
 
 
-def add(name: NameArgument, *, out: OutputOption) -> None:
+def add(name: PersonArgument, *, out: OutputOption) -> None:
     """Give a person a secret and show it once, as a QR code for the app and as an address.
 
     [bold]Example[/]
@@ -53,7 +53,7 @@ def list_(*, out: OutputOption) -> None:
     out.result({"approvers": names, "file": str(path)})
 
 
-def remove(name: NameArgument, *, out: OutputOption) -> None:
+def remove(name: PersonArgument, *, out: OutputOption) -> None:
     """Take a person's secret away: their codes end at once, on this worker.
 
     [bold]Example[/]

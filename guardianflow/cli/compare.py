@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.names import ModelName
 
@@ -18,7 +19,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def compare(
-    name: Annotated[str, typer.Argument(help="Base or variant.")],
+    name: Annotated[str, model_argument("Base or variant.")],
     first: Annotated[int, typer.Argument(help="The version that is compared with.", min=1)],
     second: Annotated[int, typer.Argument(help="The version that is compared.", min=1)],
     against: Annotated[

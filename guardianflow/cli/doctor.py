@@ -11,8 +11,8 @@ import typer
 from rich.text import Text
 
 from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import NameArgument, ReasonOption, model_argument
 from guardianflow.cli.output import Output, OutputOption, actor
-from guardianflow.cli.release import NameArgument, ReasonOption
 from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.machine.servers import find_servers
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity
@@ -36,7 +36,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def doctor(
-    name: Annotated[str, typer.Argument(help="One model and its release; without it all.")] = "",
+    name: Annotated[str, model_argument("One model and its release; without it all.")] = "",
     files: Annotated[
         FileCheck,
         typer.Option(

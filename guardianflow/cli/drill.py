@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import DrillFailed
 from guardianflow.names import ModelName
@@ -19,7 +20,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def drill(
-    name: Annotated[str, typer.Argument(help="Base or variant that would be rolled back.")],
+    name: Annotated[str, model_argument("Base or variant that would be rolled back.")],
     *,
     out: OutputOption,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import OutputOption
 from guardianflow.errors import DatasetInvalid, NoCandidate
 from guardianflow.names import ModelName
@@ -23,7 +24,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def export_errors(
-    name: Annotated[str, typer.Argument(help="Base or variant whose mistakes are wanted.")],
+    name: Annotated[str, model_argument("Base or variant whose mistakes are wanted.")],
     to: Annotated[Path, typer.Option("--to", help="A new or empty folder.")],
     model_version: Annotated[
         int | None, typer.Option(help="The version; without it @champion, else @candidate.", min=1)

@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import OutputOption
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
@@ -68,7 +69,7 @@ def report(
 
 @commands.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="Base or variant.")],
+    name: Annotated[str, model_argument("Base or variant.")],
     *,
     out: OutputOption,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import ScenarioOption, model_argument
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from guardianflow.scenario import Scenario
 
 _LISTED = 10
-_Name = Annotated[str, typer.Argument(help="The model that it becomes a version of.")]
-_Scenario = Annotated[str, typer.Option(help="Name of a file in scenarios/.")]
+_Name = Annotated[str, model_argument("The model that it becomes a version of.")]
 _Version = Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")]
 _Onnx = Annotated[Path | None, typer.Option(help="A .onnx file.")]
 _Ir = Annotated[
@@ -66,7 +66,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def import_model(
     name: _Name,
-    scenario: _Scenario,
+    scenario: ScenarioOption,
     version: _Version,
     onnx: _Onnx = None,
     ir: _Ir = None,

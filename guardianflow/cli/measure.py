@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import OutputOption
 
 
@@ -14,7 +15,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def measure(
-    name: Annotated[str, typer.Argument(help="Public name of a variant, e.g. ...__openvino_int8.")],
+    name: Annotated[str, model_argument("Public name of a variant, e.g. ...__openvino_int8.")],
     model_version: Annotated[
         int | None, typer.Option(help="Without one: @candidate, else @champion.", min=1)
     ] = None,

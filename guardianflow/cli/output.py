@@ -156,8 +156,10 @@ class Output:
             stderr.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
 
 
-def _output(as_json: bool) -> Output:
-    return Output(as_json=as_json)
+def _output(context: typer.Context, as_json: bool) -> Output:
+    # `guardianflow --json models` means the same as `guardianflow models --json`.
+    before = context.parent and context.parent.params.get("out")
+    return Output(as_json=as_json or (isinstance(before, Output) and before.as_json))
 
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ import typer
 
 from guardianflow.cli.approvals import (
     SHORTEST_REASON,
-    ReasonOption,
     approve,
     find_asked,
     pending,
     reject,
 )
 from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
+from guardianflow.cli.options import NameArgument, ReasonOption
 from guardianflow.cli.output import Output, OutputOption, YesFlag, actor
 from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager, Plan
 
 
-NameArgument = Annotated[
-    str, typer.Argument(help="customer/region-plant/zone/task, with or without __openvino_int8.")
-]
 _VersionOption = Annotated[
     int | None, typer.Option(help="The version to promote; without it @candidate.", min=1)
 ]

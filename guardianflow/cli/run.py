@@ -8,6 +8,7 @@ import typer
 
 from guardianflow import errors
 from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
+from guardianflow.cli.options import ScenarioArgument
 from guardianflow.cli.output import Output, OutputOption, actor
 from guardianflow.errors import (
     GuardianflowError,
@@ -43,7 +44,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def run(
-    scenario: Annotated[str, typer.Argument(help="Name of a file in scenarios/.")],
+    scenario: ScenarioArgument,
     work: Annotated[WorkType, typer.Option("--type", help="What to do.")],
     version: Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")],
     submit: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_orchestrator, open_registry, ui_address
+from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.machine.servers import Servers, use_servers
@@ -31,7 +32,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def models(
-    name: Annotated[str, typer.Argument(help="One model: its versions are listed.")] = "",
+    name: Annotated[str, model_argument("One model: its versions are listed.")] = "",
     *,
     out: OutputOption,
 ) -> None:
@@ -80,7 +81,7 @@ def models(
 
 
 def history(
-    name: Annotated[str, typer.Argument(help="Base or variant.")],
+    name: Annotated[str, model_argument("Base or variant.")],
     *,
     out: OutputOption,
 ) -> None:

@@ -5,11 +5,16 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
+from guardianflow import __version__
 from guardianflow.cli import main
 from guardianflow.cli.importing import _only_one
 from guardianflow.errors import InputError
@@ -72,11 +77,12 @@ def test_every_command_has_an_example(capsys, monkeypatch, command):
     assert f"guardianflow {command}" in out
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("words", [["--help"], ["--version"], []])
+def test_help_imports_nothing_heavy(words):
     heavy = "mlflow torch openvino nncf prefect numpy"
     code = (
         "import sys\nfrom guardianflow.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"try: main({words})\nexcept SystemExit: pass\n"
         f"print([m for m in '{heavy}'.split() if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -303,3 +309,143 @@ def test_a_folder_with_one_ir_is_that_ir_and_with_none_or_two_is_asked_about(tmp
         _only_one(one / "best.xml", None, "")
     assert "--ir" in refused.value.remedy
     assert _only_one(tmp_path / "BEST.ONNX", None, "") == tmp_path / "BEST.ONNX"
+
+
+def test_the_version_is_said_to_people_and_programs(capsys, monkeypatch):
+    assert run(capsys, monkeypatch, "--version") == (0, f"guardianflow {__version__}\n", "")
+    code, out, _ = run(capsys, monkeypatch, "--version", "--json")
+    assert (code, json.loads(out)) == (0, {"version": __version__})
+
+
+def test_alone_without_servers_it_says_how_to_start_them(capsys, monkeypatch):
+    code, out, err = run(capsys, monkeypatch)
+    assert (code, err) == (0, "")
+    assert "MLflow   not known" in out
+    assert "next: `make up` in the checkout" in out
+    assert "guardianflow --help" in out
+
+
+def test_alone_with_servers_that_do_not_answer_it_ends_well_and_soon(capsys, monkeypatch):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        servers = {"MLFLOW_TRACKING_URI": address, "PREFECT_API_URL": f"{address}/api"}
+        began = time.monotonic()
+        code, out, err = run(capsys, monkeypatch, environment=servers)
+        # The promise is two seconds; what a busy machine adds comes on top.
+        assert time.monotonic() - began < 5
+    assert (code, err) == (0, "")
+    assert out.count("gives no quick answer") == 2
+    assert "next: guardianflow status\n" in out
+
+
+class Servers(BaseHTTPRequestHandler):
+    """MLflow and Prefect, as far as they are asked for a quick answer."""
+
+    models: ClassVar[dict[str, dict[str, int]]] = {}
+    waiting: ClassVar[int] = 0
+    logins: ClassVar[list[str | None]] = []
+
+    def do_GET(self):
+        registered = [
+            {
+                "name": name.replace("/", "."),
+                "tags": [{"key": "guardianflow.name", "value": name}],
+                "aliases": [{"alias": a, "version": str(v)} for a, v in aliases.items()],
+            }
+            for name, aliases in self.models.items()
+        ]
+        self._answer({"registered_models": [*registered, {"name": "somebody-else-s"}]})
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert asked["flow_runs"]["state"]["type"]["any_"] == ["PAUSED"]
+        self._answer(self.waiting)
+
+    def _answer(self, content):
+        self.logins.append(self.headers["Authorization"])
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """The addresses of servers without models, on which nothing waits."""
+    monkeypatch.setattr(Servers, "models", {})
+    monkeypatch.setattr(Servers, "waiting", 0)
+    monkeypatch.setattr(Servers, "logins", [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Servers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        yield {"MLFLOW_TRACKING_URI": address, "PREFECT_API_URL": f"{address}/api"}
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("models", "waiting", "command"),
+    [
+        ({}, 0, "guardianflow run donghwa-entec-ppe --type train --version v1"),
+        ({WELDING: {"candidate": 1}}, 0, f"guardianflow promote {WELDING}"),
+        ({WELDING: {"candidate": 1}}, 1, "guardianflow pending"),
+        ({WELDING: {"champion": 1}}, 0, "guardianflow doctor"),
+    ],
+)
+def test_alone_it_names_the_next_command(capsys, monkeypatch, servers, models, waiting, command):
+    monkeypatch.setattr(Servers, "models", models)
+    monkeypatch.setattr(Servers, "waiting", waiting)
+    code, out, _ = run(capsys, monkeypatch, environment=servers)
+    assert code == 0
+    assert f"next: {command}\n" in out
+    assert f"models   {len(models)}, " in out
+    assert f"waiting  {waiting} " in out
+    code, out, err = run(capsys, monkeypatch, "--json", environment=servers)
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (told["models"], told["waiting"], told["next"]) == (models, waiting, command)
+
+
+def test_alone_it_gives_each_server_its_own_login(capsys, monkeypatch, servers):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "kim")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of-mlflow")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "lee:of-prefect")
+    run(capsys, monkeypatch, environment=servers)
+    said = {b64decode(login.removeprefix("Basic ")).decode() for login in Servers.logins}
+    assert said == {"kim:of-mlflow", "lee:of-prefect"}
+
+
+def completed(capsys, monkeypatch, *words, environment=None):
+    typed = " ".join(("guardianflow", *words))
+    asked = {
+        "_GUARDIANFLOW_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words)),
+    }
+    code, out, err = run(capsys, monkeypatch, environment={**asked, **(environment or {})})
+    assert (code, err) == (0, "")
+    return out.split()
+
+
+def test_the_shell_completes_commands_options_scenarios_and_models(capsys, monkeypatch, servers):
+    assert completed(capsys, monkeypatch, "prom") == ["promote"]
+    assert "--dry-run" in completed(capsys, monkeypatch, "promote", "--dr")
+    assert completed(capsys, monkeypatch, "run", "dongh") == ["donghwa-entec-ppe"]
+    assert completed(capsys, monkeypatch, "promote", "dongh") == []
+    monkeypatch.setattr(Servers, "models", {WELDING: {}, "other/plant-1/zone/ppe": {}})
+    where = {"environment": servers}
+    assert completed(capsys, monkeypatch, "promote", "dongh", **where) == [WELDING]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_gets_a_script_for_completion(capsys, monkeypatch, shell):
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: shell)
+    code, out, _ = run(capsys, monkeypatch, "--show-completion")
+    assert code == 0
+    assert "_GUARDIANFLOW_COMPLETE" in out
+    assert f"complete_{shell}" in out
