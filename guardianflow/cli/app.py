@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from guardianflow import __version__
 from guardianflow.cli import (
+    approvals,
     approver,
     compare,
     dataset,
@@ -23,7 +24,9 @@ from guardianflow.cli import (
     health,
     importing,
     measure,
-    release,
+    promote,
+    repair,
+    rollback,
     run,
     show,
 )
@@ -48,11 +51,14 @@ _MODULES = (
     run,
     dataset,
     importing,
-    release,
+    promote,
+    approvals,
+    rollback,
     show,
     health,
     export_errors,
     doctor,
+    repair,
     compare,
     drill,
     measure,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_orchestrator
-from guardianflow.cli.options import ReasonOption
+from guardianflow.cli.options import SHORTEST_REASON, ReasonOption
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import AnswerInvalid, NothingWaiting
 
@@ -19,8 +19,13 @@ CodeOption = Annotated[
     str, typer.Option(help="The one-time code, where the approval policy asks for one.")
 ]
 _SHORTEST_NAME = 2
-SHORTEST_REASON = 3
 _SHORTEST_ID = 4
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for name, command in (("pending", pending), ("approve", approve), ("reject", reject)):
+        app.command(name, rich_help_panel="Daily")(command)
 
 
 def pending(*, out: OutputOption) -> None:

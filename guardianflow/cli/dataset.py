@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli import dataset_making
+from guardianflow.cli import dataset_write
 from guardianflow.cli.output import Meter, Output, OutputOption
 from guardianflow.errors import InputError
 from guardianflow.vision.data.rules import ALIKE, FaultCode
@@ -38,7 +38,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(no_args_is_help=True, help="Check, split and convert data sets.")
     group.command("check")(check)
-    dataset_making.add_commands(group)
+    dataset_write.add_commands(group)
     app.add_typer(group, name="dataset", rich_help_panel="Daily")
 
 

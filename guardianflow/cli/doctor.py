@@ -1,19 +1,17 @@
-"""The commands that find what is wrong and mend it: doctor, repair."""
+"""`guardianflow doctor`: say what is wrong, and which command mends it."""
 
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.options import NameArgument, ReasonOption, model_argument
-from guardianflow.cli.output import Output, OutputOption, actor
-from guardianflow.errors import GuardianflowError, InputError
+from guardianflow.cli.options import model_argument
+from guardianflow.cli.output import Output, OutputOption
+from guardianflow.errors import GuardianflowError
 from guardianflow.machine.servers import find_servers
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity
 from guardianflow.names import ModelName
@@ -22,17 +20,9 @@ _REFUSED = 3
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 
 
-class Keep(StrEnum):
-    """Which of the two is right where the ledger and the aliases differ."""
-
-    LEDGER = "ledger"
-    MLFLOW = "mlflow"
-
-
 def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for name, command in (("doctor", doctor), ("repair", repair)):
-        app.command(name, rich_help_panel="Care")(command)
+    """Add the command of this module."""
+    app.command("doctor", rich_help_panel="Care")(doctor)
 
 
 def doctor(
@@ -121,40 +111,3 @@ def _show(out: Output, findings: Sequence[Finding], releases: int) -> None:
         if counts[severity]
     )
     out.say(f"{said}; {examined}")
-
-
-def repair(
-    name: NameArgument,
-    keep: Annotated[
-        Keep, typer.Option(help="ledger: put the aliases back. mlflow: accept them as they are.")
-    ],
-    reason: ReasonOption = "",
-    *,
-    out: OutputOption,
-) -> None:
-    """Mend a model whose aliases or tags somebody changed by hand in the MLflow UI.
-
-    Finishes what was interrupted, puts the aliases back (or accepts them) as an operation of the
-    history, and writes the status of the versions again.
-
-    [bold]Examples[/]
-
-    guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep ledger --reason "a slip"
-
-    guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep mlflow --reason "by Kim"
-    """
-    public = ModelName.parse(name).public
-    if len(reason.strip()) < 3:
-        raise InputError("A repair needs a --reason.", remedy='Say why: --reason "..."')
-    registry = open_registry(out)
-    operation = registry.repair(
-        public, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
-    )
-    from guardianflow.monitoring.reconciliation import mend_tags
-
-    tags = mend_tags(registry, ModelName.parse(public).base)
-    out.moves(f"repair {public}", operation.moves)
-    out.say(operation.message, style="green")
-    for said in tags:
-        out.say(said, style="green")
-    out.result({**operation.to_json(), "tags": tags})

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from guardianflow.cli.start import complete_model, complete_scenario
+from guardianflow.errors import InputError
 
 _SCENARIO = "Name of a file in scenarios/."
 
@@ -20,3 +21,15 @@ NameArgument = Annotated[
 ScenarioArgument = Annotated[str, typer.Argument(help=_SCENARIO, autocompletion=complete_scenario)]
 ScenarioOption = Annotated[str, typer.Option(help=_SCENARIO, autocompletion=complete_scenario)]
 ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the terminal.")]
+SHORTEST_REASON = 3
+
+
+def require_reason(reason: str, why: str) -> None:
+    """Refuse a command that has to say why and does not.
+
+    Raises:
+        InputError: `why` says which command it is.
+    """
+    if len(reason.strip()) < SHORTEST_REASON:
+        raise InputError(why, remedy='Say why: --reason "..."')

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from guardianflow.evaluation.gate import GateReport
     from guardianflow.registry import Move
 
-YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the terminal.")]
 
 # A file or a pipe has no width: nothing may be cut off or wrapped for it.
 _WIDE = 240

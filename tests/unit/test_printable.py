@@ -7,7 +7,7 @@ from rich.progress import Progress, TextColumn
 
 from guardianflow.cli import output
 from guardianflow.cli.output import Output, Terminal
-from guardianflow.cli.release import _show_proposal
+from guardianflow.cli.promote import _show_proposal
 from guardianflow.errors import ModelInvalid
 from guardianflow.events import ModelEvent
 from guardianflow.names import ModelName

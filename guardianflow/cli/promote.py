@@ -1,27 +1,27 @@
-"""The commands that move aliases, by hand or by asking a person: promote and roll back."""
+"""`guardianflow promote`: make a version @champion, or ask a person to."""
 
 import uuid
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.approvals import (
-    SHORTEST_REASON,
-    approve,
-    find_asked,
-    pending,
-    reject,
-)
+from guardianflow.cli.approvals import find_asked
 from guardianflow.cli.opening import open_orchestrator, open_registry, warn_of_waiting
-from guardianflow.cli.options import NameArgument, ReasonOption
-from guardianflow.cli.output import Output, OutputOption, YesFlag, actor
+from guardianflow.cli.options import (
+    SHORTEST_REASON,
+    NameArgument,
+    ReasonOption,
+    YesFlag,
+    require_reason,
+)
+from guardianflow.cli.output import Output, OutputOption, actor
 from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.prefect_yaml import PROMOTION
 
 if TYPE_CHECKING:
     from guardianflow.promotion.proposal import Proposal
-    from guardianflow.registry import ModelRegistryManager, Plan
+    from guardianflow.registry import ModelRegistryManager
 
 
 _VersionOption = Annotated[
@@ -36,25 +36,12 @@ _RequestFlag = Annotated[
 _ForceFlag = Annotated[
     bool, typer.Option("--force", help="Against gate, quarantine or hold; needs --reason.")
 ]
-_OnlyFlag = Annotated[
-    bool, typer.Option("--only", help="This name alone, not the release that it belongs to.")
-]
-_ExpectedOption = Annotated[
-    int | None, typer.Option(help="For machines: do it only if this version is champion.", min=1)
-]
 _REASON_CHARACTERS = (SHORTEST_REASON, 500)
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add these commands, and between them those with which people answer."""
-    for name, command in (
-        ("promote", promote),
-        ("pending", pending),
-        ("approve", approve),
-        ("reject", reject),
-        ("rollback", rollback),
-    ):
-        app.command(name, rich_help_panel="Daily")(command)
+    """Add the command of this module."""
+    app.command("promote", rich_help_panel="Daily")(promote)
 
 
 def promote(
@@ -83,7 +70,7 @@ def promote(
     """
     public = ModelName.parse(name).public
     if force:
-        _require_reason(reason, "--force needs a --reason.")
+        require_reason(reason, "--force needs a --reason.")
     _check_reason(reason)
     if request:
         _request(out, public, model_version, reason, force=force)
@@ -192,11 +179,6 @@ def _say_outcome(out: Output, proposal: "Proposal", message: str, *, changed: bo
     )
 
 
-def _require_reason(reason: str, why: str) -> None:
-    if len(reason.strip()) < SHORTEST_REASON:
-        raise InputError(why, remedy='Say why: --reason "..."')
-
-
 def _check_reason(reason: str) -> None:
     """Refuse a reason that no record would take, before anything is measured."""
     least, most = _REASON_CHARACTERS
@@ -221,7 +203,9 @@ def _request(
         require_may_override(rule, name, actor(), reason)
     plan = registry.plan_promotion(name, model_version, force=force)
     if not plan.moves:
-        _say_nothing_to_do(out, plan)
+        message = f"{plan.model_name}: nothing to do"
+        out.say(message)
+        out.result({"changed": False, "message": message, "warnings": plan.warnings})
         return
     rejections(registry, plan, reason)
     if not force and (waiting := find_asked(orchestrator, name, plan.version)):
@@ -256,61 +240,3 @@ def _show_proposal(out: Output, proposal: "Proposal") -> None:
         out.remark(f"  note: {warning}", style="yellow")
     if proposal.evidence_run_id:
         out.remark(f"  evidence: MLflow run {proposal.evidence_run_id} (guardianflow.promotions)")
-
-
-def rollback(
-    name: NameArgument,
-    reason: ReasonOption = "",
-    yes: YesFlag = False,
-    only: _OnlyFlag = False,
-    expected_champion: _ExpectedOption = None,
-    *,
-    out: OutputOption,
-) -> None:
-    """Go back to the last-known-good release; shows what moves and asks at a terminal.
-
-    [bold]Example[/]
-
-    guardianflow rollback donghwa-entec/busan-plant1/welding/ppe --reason "misses at night"
-
-    In a script the same command again within a quarter of an hour is taken for a repetition and
-    changes nothing; --expected-champion goes further back.
-    """
-    public = ModelName.parse(name).public
-    if only:
-        _require_reason(reason, "--only takes one name out of its release; that needs a --reason.")
-    registry = open_registry(out)
-    plan = registry.plan_rollback(public, only=only, actor=actor())
-    out.moves(f"roll back {public}", plan.moves)
-    for warning in plan.warnings:
-        out.remark(f"  note: {warning}", style="yellow")
-    asked = out.asks(yes=yes)
-    repeated = plan.repeats is not None and expected_champion is None and not asked
-    if repeated or not plan.moves:
-        _say_nothing_to_do(out, plan)
-        return
-    if not out.confirmed(f"Roll back {public}?", yes=yes):
-        out.remark("nothing was changed")
-        return
-    operation = registry.rollback(
-        public,
-        expected_champion=expected_champion or plan.champion.get(public),
-        actor=actor(),
-        reason=reason or "rolled back on the command line",
-        token=f"cli-{uuid.uuid4()}",
-        only=only,
-    )
-    out.say(operation.message, style="green")
-    out.result(operation.to_json())
-
-
-def _say_nothing_to_do(out: Output, plan: "Plan") -> None:
-    """Asked for again, it may be the request whose answer was lost: nobody wants it twice."""
-    message = f"{plan.model_name}: nothing to do"
-    if plan.repeats is not None:
-        message += (
-            f", operation {plan.repeats} rolled it back a short time ago; to go further back name "
-            f"the champion of now: --expected-champion {plan.champion[plan.model_name]}"
-        )
-    out.say(message)
-    out.result({"changed": False, "message": message, "warnings": plan.warnings})

@@ -1,0 +1,60 @@
+"""`guardianflow repair`: mend a model whose aliases or tags somebody changed by hand."""
+
+import uuid
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import NameArgument, ReasonOption, require_reason
+from guardianflow.cli.output import OutputOption, actor
+from guardianflow.names import ModelName
+
+
+class Keep(StrEnum):
+    """Which of the two is right where the ledger and the aliases differ."""
+
+    LEDGER = "ledger"
+    MLFLOW = "mlflow"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("repair", rich_help_panel="Care")(repair)
+
+
+def repair(
+    name: NameArgument,
+    keep: Annotated[
+        Keep, typer.Option(help="ledger: put the aliases back. mlflow: accept them as they are.")
+    ],
+    reason: ReasonOption = "",
+    *,
+    out: OutputOption,
+) -> None:
+    """Mend a model whose aliases or tags somebody changed by hand in the MLflow UI.
+
+    Finishes what was interrupted, puts the aliases back (or accepts them) as an operation of the
+    history, and writes the status of the versions again.
+
+    [bold]Examples[/]
+
+    guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep ledger --reason "a slip"
+
+    guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep mlflow --reason "by Kim"
+    """
+    public = ModelName.parse(name).public
+    require_reason(reason, "A repair needs a --reason.")
+    registry = open_registry(out)
+    operation = registry.repair(
+        public, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
+    )
+    from guardianflow.monitoring.reconciliation import mend_tags
+
+    tags = mend_tags(registry, ModelName.parse(public).base)
+    out.moves(f"repair {public}", operation.moves)
+    out.say(operation.message, style="green")
+    for said in tags:
+        out.say(said, style="green")
+    out.result({**operation.to_json(), "tags": tags})

@@ -1,0 +1,84 @@
+"""`guardianflow rollback`: go back to the last-known-good release."""
+
+import uuid
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guardianflow.cli.opening import open_registry
+from guardianflow.cli.options import NameArgument, ReasonOption, YesFlag, require_reason
+from guardianflow.cli.output import Output, OutputOption, actor
+from guardianflow.names import ModelName
+
+if TYPE_CHECKING:
+    from guardianflow.registry import Plan
+
+_OnlyFlag = Annotated[
+    bool, typer.Option("--only", help="This name alone, not the release that it belongs to.")
+]
+_ExpectedOption = Annotated[
+    int | None, typer.Option(help="For machines: do it only if this version is champion.", min=1)
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("rollback", rich_help_panel="Daily")(rollback)
+
+
+def rollback(
+    name: NameArgument,
+    reason: ReasonOption = "",
+    yes: YesFlag = False,
+    only: _OnlyFlag = False,
+    expected_champion: _ExpectedOption = None,
+    *,
+    out: OutputOption,
+) -> None:
+    """Go back to the last-known-good release; shows what moves and asks at a terminal.
+
+    [bold]Example[/]
+
+    guardianflow rollback donghwa-entec/busan-plant1/welding/ppe --reason "misses at night"
+
+    In a script the same command again within a quarter of an hour is taken for a repetition and
+    changes nothing; --expected-champion goes further back.
+    """
+    public = ModelName.parse(name).public
+    if only:
+        require_reason(reason, "--only takes one name out of its release; that needs a --reason.")
+    registry = open_registry(out)
+    plan = registry.plan_rollback(public, only=only, actor=actor())
+    out.moves(f"roll back {public}", plan.moves)
+    for warning in plan.warnings:
+        out.remark(f"  note: {warning}", style="yellow")
+    asked = out.asks(yes=yes)
+    repeated = plan.repeats is not None and expected_champion is None and not asked
+    if repeated or not plan.moves:
+        _say_nothing_to_do(out, plan)
+        return
+    if not out.confirmed(f"Roll back {public}?", yes=yes):
+        out.remark("nothing was changed")
+        return
+    operation = registry.rollback(
+        public,
+        expected_champion=expected_champion or plan.champion.get(public),
+        actor=actor(),
+        reason=reason or "rolled back on the command line",
+        token=f"cli-{uuid.uuid4()}",
+        only=only,
+    )
+    out.say(operation.message, style="green")
+    out.result(operation.to_json())
+
+
+def _say_nothing_to_do(out: Output, plan: "Plan") -> None:
+    """Asked for again, it may be the request whose answer was lost: nobody wants it twice."""
+    message = f"{plan.model_name}: nothing to do"
+    if plan.repeats is not None:
+        message += (
+            f", operation {plan.repeats} rolled it back a short time ago; to go further back name "
+            f"the champion of now: --expected-champion {plan.champion[plan.model_name]}"
+        )
+    out.say(message)
+    out.result({"changed": False, "message": message, "warnings": plan.warnings})
