@@ -1,4 +1,28 @@
-"""The command line: thin commands over the domain; `main` is the border where errors end."""
+"""The command line: thin commands over the domain; `main` is the border where errors end.
+
+Which file holds which command:
+
+    run            run
+    importing      import
+    promote        promote
+    approvals      pending, approve, reject
+    rollback       rollback
+    dataset        dataset check
+    dataset_write  dataset split, dataset convert
+    health         health report, health show
+    show           models, history, status
+    export_errors  export-errors
+    doctor         doctor
+    repair         repair
+    compare        compare
+    drill          drill
+    measure        measure
+    approver       approver add, approver list, approver remove
+    start          guardianflow alone
+
+Beside them: `app` (assembles them; exit codes), `options` (that several take), `output` (all that
+is printed), `opening` (of servers), `quick` (answers within a second).
+"""
 
 from guardianflow.cli.app import main
 

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,9 +14,12 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+import typer.main
 
+import guardianflow.cli
 from guardianflow import __version__
 from guardianflow.cli import main
+from guardianflow.cli.app import app
 from guardianflow.cli.importing import _only_one
 from guardianflow.errors import InputError
 from guardianflow.prefect_api.flowruns import WaitingApproval
@@ -449,3 +453,19 @@ def test_the_shell_gets_a_script_for_completion(capsys, monkeypatch, shell):
     assert code == 0
     assert "_GUARDIANFLOW_COMPLETE" in out
     assert f"complete_{shell}" in out
+
+
+def commands_below(command, words=()):
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield " ".join(words), command.callback.__module__.rpartition(".")[2]
+        return
+    for name, one in below.items():
+        yield from commands_below(one, (*words, name))
+
+
+def test_the_package_says_which_file_holds_which_command():
+    rows = re.findall(r"^    (\w+) {2,}(.*)$", guardianflow.cli.__doc__ or "", re.MULTILINE)
+    told = {name: file for file, names in rows for name in names.split(", ")}
+    assert told.pop("guardianflow alone") == "start"
+    assert told == dict(commands_below(typer.main.get_command(app)))
