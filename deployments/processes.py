@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from guardianflow.machine.polling import look_until
 from guardianflow.machine.private import append_to, private_folder
 from guardianflow.machine.servers import recorded_process
 
@@ -110,22 +110,21 @@ def end(processes: Sequence[psutil.Process], *, grace_s: float = 10.0) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, alive = _wait(processes, grace_s)
-    for process in alive:
+    left = _still_running(processes, grace_s)
+    for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _wait(alive, grace_s)
+    _still_running(left, grace_s)
 
 
-def _wait(
-    processes: Sequence[psutil.Process], timeout_s: float
-) -> tuple[list[psutil.Process], list[psutil.Process]]:
-    deadline = time.monotonic() + timeout_s
-    alive = list(processes)
-    while alive and time.monotonic() < deadline:
-        time.sleep(0.05)
-        alive = [process for process in alive if _runs(process)]
-    return [process for process in processes if process not in alive], alive
+def _still_running(processes: Sequence[psutil.Process], grace_s: float) -> list[psutil.Process]:
+    """Wait until processes have ended, and return those that have not."""
+    return look_until(
+        lambda: [process for process in processes if _runs(process)],
+        lambda left: not left,
+        every_s=0.05,
+        timeout_s=grace_s,
+    )
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -164,16 +163,13 @@ def free_port(wanted: int | None = None, *, patience_s: float = 5.0) -> int:
 
     Args:
         wanted: The one that it shall be, where it is free.
-        patience_s: So long it may become free: a process that was killed keeps its port until the
-            last of its threads is gone, and it counts as dead before.
+        patience_s: How long to wait until it is free: a process that was killed counts as dead
+            before the last of its threads gives up the port.
     """
-    deadline = time.monotonic() + patience_s
-    while wanted is not None:
-        if _is_free(wanted):
-            return wanted
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
+    if wanted is not None and look_until(
+        lambda: _is_free(wanted), every_s=0.1, timeout_s=patience_s
+    ):
+        return wanted
     for port in random.sample(_PORTS, 100):
         if _is_free(port):
             return port

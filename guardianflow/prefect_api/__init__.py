@@ -1,12 +1,15 @@
-"""The way to Prefect, seen from outside a flow; nothing else here knows Prefect.
+"""The way to Prefect from outside a flow; no other package of guardianflow knows Prefect.
 
-client        the one place where a client is made and its errors become ours
-control       submits and follows flow runs, lists and answers approvals, sends events
-listing       asks for flow runs: by key, by id, of one flow
-answers       hands over a person's answer, or says why it was not taken
-logs          what flow runs say, passed on line by line
-flowruns      flow runs and waiting approvals                          (data)
-prefect_yaml  what prefect.yaml describes: deployments, work pools     (data)
-server_state  what of it is there: automations, deployments, pools     (data)
-notifications which events make a message, its words and its link      (data)
+control        the face of it: submits and follows flow runs, answers approvals, sends events
+client         makes clients, and turns their errors into ours
+submission     starts flow runs of deployments
+following      waits for a flow run to end, or to wait for a person
+logs           passes on what flow runs say, line by line
+listing        asks for flow runs: by key, by id, of one flow
+answers        hands over a person's answer, or says why it was not taken
+sending        sends events about models
+flowruns       flow runs and waiting approvals                          (data)
+prefect_yaml   what prefect.yaml describes: deployments, work pools     (data)
+server_state   what of it is there: automations, deployments, pools     (data)
+notifications  which events make a message, its words and its link      (data)
 """

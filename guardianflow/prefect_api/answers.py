@@ -1,10 +1,10 @@
 """Hands a person's answer to a flow run that waits, and says in words why it was not taken."""
 
-import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from guardianflow.errors import AnswerInvalid, NothingWaiting
+from guardianflow.machine.polling import look_until
 from guardianflow.prefect_api.flowruns import FlowRunInfo
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ _NO_FORM_YET = "Run input schema not found"
 def resume(
     client: "SyncPrefectClient", run_id: UUID, answer: dict[str, Any]
 ) -> "OrchestrationResult[Any]":
-    """Hand over the answer; where the question has no form yet, wait for it a moment.
+    """Hand over the answer; where the question has no form yet, wait a moment for it.
 
     Prefect suspends the flow run first and saves the form's schema after that.
     """
-    deadline = time.monotonic() + _FORM_TIMEOUT_S
-    while True:
-        result = client.resume_flow_run(run_id, run_input=answer)
-        if _NO_FORM_YET not in _reason(result) or time.monotonic() > deadline:
-            return result
-        time.sleep(_FORM_POLL_S)
+    return look_until(
+        lambda: client.resume_flow_run(run_id, run_input=answer),
+        lambda result: _NO_FORM_YET not in _reason(result),
+        every_s=_FORM_POLL_S,
+        timeout_s=_FORM_TIMEOUT_S,
+    )
 
 
 def require_taken(result: "OrchestrationResult[Any]", run_id: str, url: str) -> None:
@@ -62,13 +62,13 @@ def require_taken(result: "OrchestrationResult[Any]", run_id: str, url: str) -> 
 
 
 def cannot_go_on(run: FlowRunInfo) -> NothingWaiting:
-    """The error that nothing would come of an answer: no worker resumes such a flow run."""
+    """The error that an answer would have no effect: no worker resumes such a flow run."""
     name, version = (run.parameters.get(key) for key in ("model_name", "model_version"))
     return NothingWaiting(
         f"No answer to flow run {run.name} can be carried out: its deployment was deleted on the "
         "Prefect server. Nothing was answered.",
         remedy="Bring it back with `python -m deployments.apply`, from the checkout; the next "
-        f"pass of `reconcile` asks anew, or at once: `guardianflow promote {name} --request"
+        f"pass of `reconcile` asks again, or at once: `guardianflow promote {name} --request"
         + (f" --model-version {version}`." if version else "`."),
         run=run.id,
     )

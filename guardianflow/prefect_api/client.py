@@ -1,7 +1,7 @@
 """The border to Prefect: the one place where a client is made and its errors become ours.
 
-Prefect's API answers in JSON alone. What comes back as anything else, or as JSON that no Prefect
-sends, is the answer of something else at that address.
+Prefect's API answers only in JSON. Anything else, or JSON that no Prefect sends, comes from
+something else at that address.
 """
 
 import json
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.exceptions import PrefectHTTPStatusError
 
-CONNECT_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _LOGIN = "PREFECT_API_KEY, PREFECT_API_AUTH_STRING or PREFECT_CLIENT_CUSTOM_HEADERS"
 _CERTIFICATE = "PREFECT_API_SSL_CERT_FILE"
 _LONGEST_DETAIL = 500
-# Prefect's client asks again after these: only the last answer counts.
+# Prefect's client sends the request again after these: only the last answer counts.
 _PASSES = (408, 429)
 
 
@@ -56,7 +56,7 @@ def open_client(
     _require_certificate_file()
     # Plain text where it was set by code, as Prefect's own client expects it, too.
     secret = PREFECT_API_AUTH_STRING.value()
-    timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
+    timeout = httpx.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S)
     try:
         with SyncPrefectClient(
             api_url,
@@ -86,8 +86,28 @@ def open_client(
         raise _refusal(api_url, error) from error
 
 
-def something_else(api_url: str, response: "httpx.Response") -> OrchestratorUnavailable:
-    """The error that not Prefect's API answers."""
+def require_prefect(api_url: str) -> None:
+    """Make sure that a Prefect API answers at an address, within ten seconds.
+
+    Raises:
+        OrchestratorUnavailable: The server does not answer, or something else does.
+        PermissionDenied: It wants a password that was not given.
+    """
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    with open_client(api_url, read_timeout_s=_CONNECT_TIMEOUT_S) as client:
+        try:
+            # Reading a flow needs the password where the server has one; /health does not.
+            client.read_flows(limit=1)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code not in (404, 405):
+                raise
+            # Every Prefect can list its flows.
+            raise _something_else(api_url, error.response) from error
+
+
+def _something_else(api_url: str, response: "httpx.Response") -> OrchestratorUnavailable:
+    """The error that something other than Prefect's API answers."""
     status = response.status_code
     return OrchestratorUnavailable(
         answers_instead("a Prefect API", str(response.url), status, response.text),
@@ -116,13 +136,13 @@ def _refuse_what_is_not_prefect(api_url: str, response: "httpx.Response") -> Non
         return
     if "json" not in response.headers.get("content-type", ""):
         response.read()
-        raise something_else(api_url, response)
+        raise _something_else(api_url, response)
 
 
 def _refusal(
     api_url: str, error: "PrefectHTTPStatusError"
 ) -> OrchestratorUnavailable | PermissionDenied | Refused:
-    """What a status that is no success means, by its number."""
+    """What an error status means."""
     status = error.response.status_code
     if status == 401:
         return PermissionDenied(
@@ -130,7 +150,7 @@ def _refusal(
             remedy="Set PREFECT_API_AUTH_STRING.",
         )
     if status == 403:
-        # Of an account that may not do it, or of a guard that lets no account do it.
+        # This account may not do it, or a guard lets no account do it.
         said = one_line(without_secrets(detail(error))).removesuffix(".")
         return PermissionDenied(
             f"The Prefect server {api_url} does not allow that: {said or 'no reason given'}.",
@@ -138,7 +158,7 @@ def _refusal(
             status=status,
         )
     if status < 400:
-        return something_else(api_url, error.response)
+        return _something_else(api_url, error.response)
     if status >= 500:
         return _unavailable(api_url, error)
     return Refused(

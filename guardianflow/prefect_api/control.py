@@ -1,47 +1,39 @@
-"""Talks to Prefect from outside a flow: submit, follow, list and answer approvals, send events.
+"""The face of Prefect from outside a flow: submit and follow runs, answer approvals, send events.
 
-Clients are made in `mlflow_store/client.py`; what their answers mean stands in `flowruns.py` and
-`machinery.py`. It never starts a server of its own: without an address it says what to do, and a
-server that does not answer is reported within seconds.
+It never starts a server of its own: without an address it says what to do, and a server that does
+not answer is reported within seconds.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID
 
 from guardianflow.errors import InputError, OrchestratorUnavailable
-from guardianflow.events import EventName, ModelEvent, resource
+from guardianflow.events import EventName, ModelEvent
 from guardianflow.prefect_api.answers import cannot_go_on, require_taken, resume
-from guardianflow.prefect_api.client import CONNECT_TIMEOUT_S, detail, open_client, something_else
+from guardianflow.prefect_api.client import open_client, require_prefect
 from guardianflow.prefect_api.flowruns import (
     FlowRunInfo,
     WaitingApproval,
     describe_run,
     describe_waiting,
 )
+from guardianflow.prefect_api.following import follow_run
 from guardianflow.prefect_api.listing import by_id, by_key, newest_ended, of_flow
 from guardianflow.prefect_api.logs import SeenLines, pass_on
-from guardianflow.prefect_api.prefect_yaml import PROMOTION, ROLLBACK
+from guardianflow.prefect_api.prefect_yaml import PROMOTION
+from guardianflow.prefect_api.sending import send_event
 from guardianflow.prefect_api.server_state import ServerState, read_machinery, why_it_waits
+from guardianflow.prefect_api.submission import create_run
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-__all__ = [
-    "PROMOTION",
-    "ROLLBACK",
-    "FlowRunInfo",
-    "Orchestrator",
-    "WaitingApproval",
-    "promotion_key",
-]
-
-_POLL_S = 1.0
-_PATIENCE_S = 30.0
-_EVENTS = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
+__all__ = ["FlowRunInfo", "Orchestrator", "WaitingApproval", "promotion_key"]
 
 
 def promotion_key(lifecycle_id: str) -> str:
@@ -83,17 +75,10 @@ class Orchestrator:
             OrchestratorUnavailable: It does not, within ten seconds, or something else does.
             PermissionDenied: It wants a password that was not given.
         """
-        from prefect.exceptions import PrefectHTTPStatusError
+        require_prefect(self.api_url)
 
-        with open_client(self.api_url, read_timeout_s=CONNECT_TIMEOUT_S) as client:
-            try:
-                # Reading a flow needs the password where the server has one; /health does not.
-                client.read_flows(limit=1)
-            except PrefectHTTPStatusError as error:
-                if error.response.status_code not in (404, 405):
-                    raise
-                # Every Prefect can list its flows.
-                raise something_else(self.api_url, error.response) from error
+    def _client(self) -> "AbstractContextManager[SyncPrefectClient]":
+        return open_client(self.api_url)
 
     def submit(
         self,
@@ -114,34 +99,8 @@ class Orchestrator:
             InputError: There is no such deployment, or the server refuses a parameter.
             OrchestratorUnavailable: The server does not answer.
         """
-        from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-
-        with open_client(self.api_url) as client:
-            try:
-                found = client.read_deployment_by_name(deployment)
-            except ObjectNotFound as error:
-                raise InputError(
-                    f"The Prefect server {self.api_url} has no deployment {deployment!r}.",
-                    remedy="Bring it there with `python -m deployments.apply`.",
-                    deployment=deployment,
-                ) from error
-            try:
-                run = client.create_flow_run_from_deployment(
-                    found.id,
-                    name=_name_of(deployment, parameters or {}),
-                    parameters=dict(parameters or {}),
-                    # Prefect's client asks again where it hears of no answer: one run all the same.
-                    idempotency_key=idempotency_key or str(uuid4()),
-                )
-            except PrefectHTTPStatusError as error:
-                if error.response.status_code not in (409, 422):
-                    raise
-                raise InputError(
-                    f"The Prefect server refuses the parameters of {deployment}: {detail(error)}.",
-                    remedy="Correct the value.",
-                    deployment=deployment,
-                    status=error.response.status_code,
-                ) from error
+        with self._client() as client:
+            run = create_run(client, deployment, parameters or {}, idempotency_key=idempotency_key)
         return describe_run(run, self.ui_url)
 
     def why_it_waits(self, deployment: str) -> str:
@@ -150,7 +109,7 @@ class Orchestrator:
         Args:
             deployment: `flow/deployment`.
         """
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             return why_it_waits(client, deployment)
 
     def read(self, run_id: str) -> FlowRunInfo:
@@ -161,7 +120,7 @@ class Orchestrator:
         """
         from prefect.exceptions import ObjectNotFound
 
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             try:
                 return describe_run(client.read_flow_run(_uuid(run_id)), self.ui_url)
             except ObjectNotFound as error:
@@ -173,13 +132,13 @@ class Orchestrator:
 
     def find(self, idempotency_key: str) -> FlowRunInfo | None:
         """The flow run that was submitted with this key; None where there is none."""
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             run = by_key(client, idempotency_key)
         return describe_run(run, self.ui_url) if run else None
 
     def find_all(self, run_ids: Sequence[str]) -> dict[str, FlowRunInfo]:
         """How flow runs stand now, by id; those that were deleted are left out."""
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             found = by_id(client, [_uuid(run_id) for run_id in run_ids])
         return {
             str(run.id): describe_run(run, self.ui_url, orphaned=orphaned)
@@ -191,7 +150,7 @@ class Orchestrator:
 
         Cancelled ones do not count, and none for one model.
         """
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             runs = newest_ended(client, flow)
         for run in runs:
             if run.end_time is not None and not run.parameters.get("model_name"):
@@ -213,29 +172,12 @@ class Orchestrator:
                 waiting; None follows to the end.
         """
         told = SeenLines()
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        patience = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                info = self.read(run_id)
-                self._pass_on(run_id, told, on_log)
-                patience = time.monotonic() + _PATIENCE_S
-            except OrchestratorUnavailable:
-                if time.monotonic() > patience:
-                    raise
-                time.sleep(_POLL_S)
-                continue
-            late = deadline is not None and time.monotonic() > deadline
-            if info.final or info.waiting or late:
-                # The last lines arrive at the server a moment after the state.
-                time.sleep(_POLL_S)
-                self._pass_on(run_id, told, on_log)
-                return info
-            time.sleep(_POLL_S)
 
-    def _pass_on(self, run_id: str, told: SeenLines, on_log: Callable[[str], None]) -> None:
-        with open_client(self.api_url) as client:
-            pass_on(client, _uuid(run_id), told, on_log)
+        def pass_on_log() -> None:
+            with self._client() as client:
+                pass_on(client, _uuid(run_id), told, on_log)
+
+        return follow_run(lambda: self.read(run_id), pass_on_log, timeout_s)
 
     def pending(self) -> list[WaitingApproval]:
         """The promotions that wait for a person, the oldest first."""
@@ -258,14 +200,14 @@ class Orchestrator:
         return [waiting, sorted({str(run.id) for run in runs} - {*waiting})]
 
     def _promotions(self, *states: str) -> "list[FlowRun]":
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             return of_flow(client, PROMOTION.partition("/")[0], states)
 
     def cancel(self, run_id: str, why: str) -> None:
         """End a flow run that waits, and say why; one that is over already stays as it is."""
         from prefect.states import Cancelled
 
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             client.set_flow_run_state(_uuid(run_id), Cancelled(message=why))
 
     def answer(
@@ -288,7 +230,7 @@ class Orchestrator:
         if info is not None and info.orphaned:
             raise cannot_go_on(info)
         given = {"decision": decision, "approver": approver, "reason": reason}
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             result = resume(client, _uuid(run_id), given | ({"code": code} if code else {}))
         require_taken(result, run_id, f"{self.ui_url}/runs/flow-run/{run_id}")
         return self.read(run_id)
@@ -306,23 +248,12 @@ class Orchestrator:
         Returns:
             The event's id.
         """
-        # The same event sent again by a retry has the same id: the server counts it once.
-        event_id = str(uuid5(_EVENTS, f"{event.value} {payload.model_dump_json()}"))
-        body = {
-            "id": event_id,
-            "event": event.value,
-            "occurred": payload.time.isoformat(),
-            "resource": resource(payload.model),
-            "related": [dict(one) for one in related],
-            "payload": payload.model_dump(mode="json"),
-        }
-        with open_client(self.api_url) as client:
-            client.request("POST", "/events", json=[body])
-        return event_id
+        with self._client() as client:
+            return send_event(client, event, payload, related)
 
     def machinery(self) -> ServerState:
         """What carries the flows: automations, deployments, work pools, and the last pass."""
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             return read_machinery(client, self.ui_url, datetime.now(UTC))
 
     def read_scenario(self, name: str) -> ScenarioSpec | None:
@@ -333,19 +264,12 @@ class Orchestrator:
         """
         from prefect.exceptions import ObjectNotFound
 
-        with open_client(self.api_url) as client:
+        with self._client() as client:
             try:
                 data = client.read_block_document_by_name(name, "scenario-config").data
             except ObjectNotFound:
                 return None
         return ScenarioSpec.from_block(name, data)
-
-
-def _name_of(deployment: str, parameters: Mapping[str, object]) -> str | None:
-    """What a flow run is called before it begins, and calls itself then; None: Prefect's choice."""
-    subject = [parameters.get(key) for key in ("scenario", "version", "model_name")]
-    said = [str(one) for one in subject if one is not None]
-    return " ".join([deployment.partition("/")[0], *said]) if said else None
 
 
 def _uuid(text: str) -> UUID:
