@@ -16,13 +16,13 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from blocks import ScenarioConfig
+from deployments.deploying import find_deployments
 from guardianflow.errors import GuardianflowError
 from guardianflow.prefect_api.prefect_yaml import ROLLBACK
 from guardianflow.scenario import ScenarioSpec
 
 _TAG = "guardianflow-emergency"
 _FLOW, _, _GENERAL = ROLLBACK.partition("/")
-_PAGE = 200
 
 
 def apply_rollbacks(client: SyncPrefectClient) -> None:
@@ -111,10 +111,7 @@ def _model_name(name: str, data: Mapping[str, Any]) -> str:
 
 def _ours(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[_TAG]))
-    offset = 0
-    while page := client.read_deployments(deployment_filter=tagged, limit=_PAGE, offset=offset):
-        yield from page
-        offset += len(page)
+    return find_deployments(client, tagged)
 
 
 def _is_there(client: SyncPrefectClient, scenario: str) -> UUID | None:

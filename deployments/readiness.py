@@ -1,4 +1,4 @@
-"""Waits until servers answer and workers poll; where one does not, its log says why."""
+"""Waits until servers answer, workers poll and a pass ends; if one does not, its log says why."""
 
 import json
 import time
@@ -7,15 +7,21 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from deployments.processes import ProcessRecord
 from deployments.state import State
-from guardianflow.errors import ServerUnreachable
+from guardianflow.errors import Refused, ServerUnreachable
+from guardianflow.machine.polling import look_until
+from guardianflow.prefect_api.control import FlowRunInfo, Orchestrator
+from guardianflow.prefect_api.prefect_yaml import RECONCILE
 
-START_TIMEOUT_S = 180.0
 Say = Callable[[str], None]
+_START_TIMEOUT_S = 180.0
+_PASS_TIMEOUT_S = 180.0
+_TELL_EVERY_S = 5.0
 
 
 def wait_for_server(state: State, name: str, url: str, say: Say) -> None:
@@ -25,18 +31,7 @@ def wait_for_server(state: State, name: str, url: str, say: Say) -> None:
         ServerUnreachable: It ended, or does not answer in time; the message names its log.
     """
     record = state.pids[name]
-    started = time.monotonic()
-    told = 0.0
-    while not (_answers(url) and record.process()):
-        waited = time.monotonic() - started
-        if record.process() is None:
-            raise _not_up(record, "ended by itself")
-        if waited > START_TIMEOUT_S:
-            raise _not_up(record, f"did not answer {url} within {START_TIMEOUT_S:.0f} s")
-        if waited - told >= 5:
-            told = waited
-            say(f"  waiting for {name} ({waited:.0f} s) ...")
-        time.sleep(0.2)
+    _wait(record, lambda: _answers(url), f"did not answer {url}", say)
     say(f"  {name:<8} {url.removesuffix('/health').removesuffix('/api')}")
 
 
@@ -46,19 +41,66 @@ def wait_for_workers(state: State, pools: Iterable[str], env: Mapping[str, str],
     Raises:
         ServerUnreachable: One ended, or does not come online; the message names its log.
     """
-    deadline = time.monotonic() + START_TIMEOUT_S
     for pool in pools:
         record = state.pids[f"worker {pool}"]
-        while not _worker_online(env, pool, since=record.created):
-            if record.process() is None:
-                raise _not_up(record, "ended by itself")
-            if time.monotonic() > deadline:
-                raise _not_up(record, "did not come online")
-            time.sleep(0.2)
+        is_online = partial(_worker_online, env, pool, record.created)
+        _wait(record, is_online, "did not come online", say)
         say(f"  {record.name} is online")
 
 
-def _worker_online(env: Mapping[str, str], pool: str, *, since: float) -> bool:
+def prove_a_pass() -> None:
+    """Submit one pass of `reconcile` and wait for its end: it proves that flow runs begin and end.
+
+    Raises:
+        Refused: It fails or crashes, or none ends in time.
+    """
+    orchestrator, began = Orchestrator(), datetime.now(UTC)
+    # Where another pass is at work this one is cancelled, and the other one proves the same.
+    orchestrator.submit(RECONCILE, {"files": "none"})
+
+    def find_end() -> FlowRunInfo | None:
+        last = orchestrator.last_ended("reconcile")
+        return last[0] if last and last[1] > began else None
+
+    ended = look_until(find_end, every_s=0.3, timeout_s=_PASS_TIMEOUT_S)
+    if ended is None:
+        raise Refused(
+            f"No pass of `reconcile` came to its end within {_PASS_TIMEOUT_S:.0f} s.",
+            remedy="`guardianflow doctor` says what keeps it.",
+        )
+    if not ended.ok:
+        raise Refused(
+            f"A pass of `reconcile` is {ended.state}: {ended.message or 'without a word'}",
+            remedy=f"Its log: {ended.url}; where it is empty, that of the release worker.",
+        )
+
+
+def _wait(record: ProcessRecord, is_ready: Callable[[], bool], what: str, say: Say) -> None:
+    """Look until a process is ready, and say every five seconds that it is waited for.
+
+    Raises:
+        ServerUnreachable: It ended, or is not ready in time.
+    """
+    began = time.monotonic()
+    next_word = _TELL_EVERY_S
+
+    def look() -> bool:
+        nonlocal next_word
+        ready = is_ready()
+        # After the answer: it may be that of another process.
+        if record.process() is None:
+            raise _not_up(record, "ended by itself")
+        waited = time.monotonic() - began
+        if not ready and waited >= next_word:
+            next_word = waited + _TELL_EVERY_S
+            say(f"  waiting for {record.name} ({waited:.0f} s) ...")
+        return ready
+
+    if not look_until(look, every_s=0.2, timeout_s=_START_TIMEOUT_S):
+        raise _not_up(record, f"{what} within {_START_TIMEOUT_S:.0f} s")
+
+
+def _worker_online(env: Mapping[str, str], pool: str, since: float) -> bool:
     """Whether the pool's worker has sent a heartbeat since then; a dead one looks online too."""
     login = b64encode(env["PREFECT_API_AUTH_STRING"].encode()).decode()
     request = urllib.request.Request(

@@ -16,9 +16,11 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Running, Suspended
 
-from deployments import apply as applying
-from deployments.apply import apply, drop_missed_passes, find_differences
+from deployments import deploying
+from deployments.apply import apply
+from deployments.deploying import find_differences
 from deployments.emergency import apply_rollbacks
+from deployments.pools import drop_missed_passes
 from flows.old_runs import forget_old_runs
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.machine.servers import NO_TELEMETRY
@@ -239,7 +241,7 @@ def test_a_flow_without_a_form_is_refused(
     entry = {"name": "other", "entrypoint": "broken.broken", "pull": []}
     entry["work_pool"] = {"name": "guardianflow-release"}
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": [entry]}))
-    monkeypatch.setattr(applying, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(deploying, "CHECKOUT", tmp_path)
     with pytest.raises(Refused, match=said):
         apply()
     with get_client(sync_client=True) as client:
@@ -249,7 +251,7 @@ def test_a_flow_without_a_form_is_refused(
 
 
 def test_every_page_of_deployments_is_looked_at(applied, monkeypatch):
-    monkeypatch.setattr(applying, "_PAGE", 2)
+    monkeypatch.setattr(deploying, "_PAGE", 2)
     with get_client(sync_client=True) as client:
         assert find_differences(client, described()) == []
 

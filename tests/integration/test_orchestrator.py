@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Cancelled, Completed, Crashed, Failed, Late, Running
 
-from deployments.apply import CHECKOUT
+from deployments import CHECKOUT
 from deployments.automations import NOBODY, apply_automations
 from guardianflow.cli import main
 from guardianflow.events import EventName, ModelEvent

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.apply import CHECKOUT
+from deployments import CHECKOUT
 from deployments.apply import main as apply
 from deployments.named import named_prefect
 from deployments.tool import main as tool

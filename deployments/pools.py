@@ -1,0 +1,94 @@
+"""Work pools, and what earlier workers left in them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+from prefect.workers.process import ProcessWorker
+
+from guardianflow.prefect_api.prefect_yaml import described
+
+
+def apply_pools(client: SyncPrefectClient) -> None:
+    """Create the work pools of prefect.yaml, or correct their limits."""
+    for name, settings in described().pools.items():
+        limit = settings.concurrency_limit
+        try:
+            pool = client.read_work_pool(name)
+        except ObjectNotFound:
+            client.create_work_pool(
+                WorkPoolCreate(
+                    name=name,
+                    type="process",
+                    concurrency_limit=limit,
+                    base_job_template=ProcessWorker.get_default_base_job_template(),
+                )
+            )
+            print(f"created work pool {name}")
+            continue
+        if limit is not None and pool.concurrency_limit != limit:
+            client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
+            print(f"work pool {name}: limit {pool.concurrency_limit} -> {limit}")
+
+
+def prepare_pools(client: SyncPrefectClient, pools: Sequence[str]) -> None:
+    """Make pools ready for their workers, none of which may run yet."""
+    apply_pools(client)
+    crash_orphans(client, pools)
+    drop_missed_passes(client)
+
+
+def crash_orphans(client: SyncPrefectClient, pools: Sequence[str]) -> None:
+    """Mark flow runs as crashed that no process executes any more.
+
+    A killed worker leaves them in a running state for ever, where they hold the training pool's
+    only slot. A suspended promotion is no orphan: it waits without a process.
+    """
+    runs = client.read_flow_runs(
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=list(pools))),
+        flow_run_filter=FlowRunFilter(
+            state=_in_state(StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+        ),
+    )
+    for run in runs:
+        state = Crashed(message="Its worker was ended while it ran; start it again.")
+        client.set_flow_run_state(run.id, state, force=True)
+        print(f"flow run {run.name}: its worker is gone, marked as crashed")
+
+
+def drop_missed_passes(client: SyncPrefectClient) -> None:
+    """Delete the scheduled passes of `reconcile` whose time went by while nothing ran.
+
+    One pass looks at everything. After a day off a hundred would wait, each a process to start.
+    """
+    before_now = FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)})
+    late = client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=["reconcile"])),
+        flow_run_filter=FlowRunFilter(
+            state=_in_state(StateType.SCHEDULED), expected_start_time=before_now
+        ),
+    )
+    # What a person submitted is kept.
+    missed = [run for run in late if run.auto_scheduled]
+    for run in missed:
+        client.delete_flow_run(run.id)
+    if missed:
+        print(f"dropped {len(missed)} passes of reconcile that were missed")
+
+
+def _in_state(*types: StateType) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
