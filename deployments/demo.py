@@ -5,9 +5,9 @@
     a night window     -> v2 fails on it, measured -> the automation rolls back -> v1 again
 
 No figure is injected: the promotions suspend until somebody answers, and the rollback is started by
-the automation that every deployment of guardianflow has. Where a verdict is not what the story
-needs, it goes on as an operator would, and says so: a longer window, an overridden gate, a rollback
-by hand. `benchmarks/demo_margin.py` measures how far that is from happening.
+the automation that every guardianflow server has. Where a verdict is not what the story needs, it
+goes on as an operator would, and says so: a longer window, an overridden gate, a rollback by hand.
+`benchmarks/demo_margin.py` measures how often that happens.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from guardianflow.cli.show import print_history, print_models
 from guardianflow.errors import AnswerInvalid, GateFailed, GuardianflowError, NothingWaiting
 from guardianflow.evaluation.measurement import measure_version
 from guardianflow.health.report import ANSWER_TAG, NAME_TAG, VERDICT_TAG, find_reports
+from guardianflow.machine.polling import look_until
 from guardianflow.machine.servers import Servers, home, private_home
 from guardianflow.prefect_api.control import (
     FlowRunInfo,
@@ -45,7 +46,7 @@ from guardianflow.vision.synthetic import draw_window
 
 SCENARIO = "donghwa-entec-ppe"
 WINDOW_IMAGES = (32, 64, 128)
-"""Frames of the night window, and of longer ones where a verdict is in doubt."""
+"""Frames of the night window, and of longer ones while the verdict is in doubt."""
 WINDOW_SEED = 20_261_123
 ROLLBACK_TIMEOUT_S = 120.0
 # Two Python starts and up to four measurements, on a machine that may be busy.
@@ -81,7 +82,7 @@ class Story:
             GuardianflowError: A step did not do what it is there for.
         """
         first = self._release("v1", "learns from day and night")
-        second = self._release("v2", "learns from the day shift alone")
+        second = self._release("v2", "learns only from the day shift")
         chapter("night falls: a window of recent labelled frames arrives")
         verdict = self._watch()
         chapter("the automation acts" if verdict == "FAILING" else "a person acts")
@@ -92,24 +93,21 @@ class Story:
         self._await_rollback(first, second, began, since)
         verdict = self._watch()
         if verdict != "HEALTHY":
-            console.print(
-                f"  On this machine version 1 is {verdict} at night, too: an operator would train "
-                "with more night scenes, or ask for another camera.",
-                style="yellow",
+            remark(
+                f"On this machine version 1 is {verdict} at night, too: an operator would train "
+                "with more night scenes, or ask for another camera."
             )
         self._close(self._night_window(WINDOW_IMAGES[0]), first, second)
 
     def _release(self, version: str, what: str) -> Release:
         """Train, quantize, register and ask for one scenario version; returns the champions."""
         chapter(f"scenario {version}: {what}")
-        run = self.orchestrator.submit(LIFECYCLE, {"scenario": SCENARIO, "version": version})
-        done = self._follow(run)
-        _must_have_ended_well(done)
-        waiting = self._await_question(run.id)
+        done = _well(self._run(LIFECYCLE, {"scenario": SCENARIO, "version": version}))
+        waiting = self._await_question(done.id)
         console.print(f"[bold]A person is asked:[/] {waiting.headline}")
         console.print(f"  {waiting.url}")
         self.answer(waiting)
-        _must_have_ended_well(self._follow_by_id(waiting.flow_run_id))
+        _well(self._follow(waiting.flow_run_id))
         champion = self.registry.get_champion(self.name)
         if champion is None or champion.version != waiting.version:
             raise GuardianflowError(
@@ -124,11 +122,20 @@ class Story:
         found = {name: self.registry.get_champion(name) for name in (self.name, self.variant)}
         return {name: champion.version for name, champion in found.items() if champion}
 
-    def _follow(self, run: FlowRunInfo) -> FlowRunInfo:
-        console.print(f"  flow run {run.name}: {run.url}", style="dim")
-        return self._follow_by_id(run.id)
+    def _run(
+        self, deployment: str, parameters: Mapping[str, object], *, timeout_s: float | None = None
+    ) -> FlowRunInfo:
+        """Start a deployment and follow its flow run."""
+        run = self.orchestrator.submit(deployment, parameters)
+        return self._follow(run.id, run, timeout_s=timeout_s)
 
-    def _follow_by_id(self, run_id: str, *, timeout_s: float | None = None) -> FlowRunInfo:
+    def _follow(
+        self, run_id: str, new: FlowRunInfo | None = None, *, timeout_s: float | None = None
+    ) -> FlowRunInfo:
+        """Print what a flow run says until it rests, and where it is if it is `new`."""
+        if new:
+            console.print(f"  flow run {new.name}: {new.url}", style="dim")
+
         def log(line: str) -> None:
             # What Prefect says about itself is in its UI; here it would hide the story.
             # A run that waited is followed twice; what it said before is not said again.
@@ -147,8 +154,7 @@ class Story:
         promotion = self.orchestrator.find(promotion_key(lifecycle_id))
         if promotion is None:
             raise GuardianflowError(f"Lifecycle {lifecycle_id} has submitted no promotion.")
-        console.print(f"  flow run {promotion.name}: {promotion.url}", style="dim")
-        asked = self._follow_by_id(promotion.id, timeout_s=QUESTION_TIMEOUT_S)
+        asked = self._follow(promotion.id, promotion, timeout_s=QUESTION_TIMEOUT_S)
         if asked.final and GateFailed.__name__ in asked.message:
             asked = self._ask_although(asked.message)
         if not asked.waiting:
@@ -165,17 +171,11 @@ class Story:
         )
 
     def _ask_although(self, refusal: str) -> FlowRunInfo:
-        """Ask in spite of the gate, as an engineer may with a reason; the form shows it first."""
-        console.print(
-            f"  On this machine the gate refuses: {refusal}\n  The demo asks all the same.",
-            style="yellow",
-            markup=False,
-        )
+        """Ask in spite of the gate, as an engineer may with a reason, which the form shows."""
+        remark(f"On this machine the gate refuses: {refusal}\n  The demo asks all the same.")
         reason = "the demo goes on although the gate refuses"
         asked = {"model_name": self.name, "requested_by": "demo", "reason": reason, "force": True}
-        run = self.orchestrator.submit(PROMOTION, asked)
-        console.print(f"  flow run {run.name}: {run.url}", style="dim")
-        return self._follow_by_id(run.id, timeout_s=QUESTION_TIMEOUT_S)
+        return self._run(PROMOTION, asked, timeout_s=QUESTION_TIMEOUT_S)
 
     def answer(self, waiting: WaitingApproval) -> None:
         """Let the person answer, here or in the browser; without one, `demo` answers by the API."""
@@ -238,10 +238,7 @@ class Story:
         console.print(
             f"[bold]check-health[/] {self.variant} version {champion.version if champion else '-'}"
         )
-        run = self.orchestrator.submit(
-            CHECK_HEALTH, {"model_name": self.variant, "window": str(window)}
-        )
-        _must_have_ended_well(self._follow(run))
+        _well(self._run(CHECK_HEALTH, {"model_name": self.variant, "window": str(window)}))
         verdict = self._last_report().get(VERDICT_TAG, "-")
         console.print(f"  verdict: [bold]{verdict}[/]")
         return verdict
@@ -263,15 +260,10 @@ class Story:
         return "" if self._champions() == good else f"The automation does not go back: {answer()}"
 
     def _roll_back_by_hand(self, why: str) -> None:
-        """What is left where the window, or both versions on it, leave an automation in doubt."""
-        console.print(
-            f"  On this machine: {why}\n  A person may go back all the same: this is how.",
-            style="yellow",
-            markup=False,
-        )
+        """Go back as a person does where the automation is in doubt."""
+        remark(f"On this machine: {why}\n  A person may go back all the same: this is how.")
         reason = "the demo shows the way back although no automation takes it"
-        run = self.orchestrator.submit(ROLLBACK, {"model_name": self.name, "reason": reason})
-        _must_have_ended_well(self._follow(run))
+        _well(self._run(ROLLBACK, {"model_name": self.name, "reason": reason}))
 
     def _last_report(self) -> Mapping[str, str]:
         """The tags of the newest health report about the edge boxes' model; none without one."""
@@ -337,29 +329,37 @@ def chapter(title: str) -> None:
     console.rule(f"[bold]{title}", align="left")
 
 
+def remark(text: str) -> None:
+    """Say that the story does not go as told."""
+    console.print(f"  {text}", style="yellow", markup=False)
+
+
 def poll(look: Callable[[], Found | None], what: str, *, timeout_s: float = 60.0) -> Found:
     """Look again until there is something.
 
     Raises:
         GuardianflowError: Nothing came within the time.
     """
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.5)
+    if found := look_until(look, every_s=0.5, timeout_s=timeout_s):
+        return found
     raise GuardianflowError(f"Waited {timeout_s:.0f} s in vain for {what}.")
 
 
-def _must_have_ended_well(run: FlowRunInfo) -> None:
+def _well(run: FlowRunInfo) -> FlowRunInfo:
+    """The flow run, unless it failed.
+
+    Raises:
+        GuardianflowError: It did.
+    """
     if run.final and not run.ok:
         raise GuardianflowError(
             f"Flow run {run.name} ended as {run.state}: {run.message}", remedy=f"See {run.url}"
         )
+    return run
 
 
 def stop_on_termination() -> None:
-    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does: the servers are stopped."""
+    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does, which stops the servers."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -369,7 +369,7 @@ def stop_on_termination() -> None:
 
 
 def tell(line: str) -> None:
-    """Pass on what the servers' start and end have to say."""
+    """Print what the start and the end of the servers report."""
     console.print(line, markup=False)
 
 

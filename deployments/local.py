@@ -1,11 +1,11 @@
 """The embedded servers behind `make up|down`: MLflow, Prefect and two workers on this machine.
 
-state_dir/servers.json   addresses and processes (state.py), for this user alone, as all of it is
+state_dir/servers.json   addresses and processes (state.py), only for this user, like all of it
 state_dir/keys.json      the passwords of the two servers
 state_dir/logs/*.log     what the processes wrote
 state_dir/mlflow, state_dir/prefect   their data (SQLite and files)
 
-(nothing) --start--> up --kill -9 of anything--> half up --start--> up --stop--> (data alone)
+(nothing) --start--> up --kill -9 of anything--> half up --start--> up --stop--> (only data)
 """
 
 import argparse
@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from deployments import CHECKOUT
 from deployments.mlflow_server import DATA
 from deployments.processes import end, free_port, marked, spawn, strays
-from deployments.readiness import Say, wait_for_server, wait_for_workers
+from deployments.readiness import Say, telling, wait_for_server, wait_for_workers, with_seconds
 from deployments.state import State, code_of_now, environment
 from guardianflow.errors import GuardianflowError, Refused
 from guardianflow.machine.private import append_to, open_private, private_folder, write_private
@@ -47,9 +47,13 @@ from guardianflow.stored import require_reader
 _UVICORN = ("uvicorn", "--factory", f"--app-dir={CHECKOUT}", "--log-level=warning")
 PREFECT_SERVER = (*_UVICORN, "deployments.prefect_server:create_app")
 """The module that starts the Prefect server, and its words but for host and port."""
-_MLFLOW_SERVER = (*_UVICORN, "deployments.mlflow_server:create_app")
+_SERVERS = {
+    "mlflow": (*_UVICORN, "deployments.mlflow_server:create_app"),
+    "prefect": PREFECT_SERVER,
+}
 _ADDRESSES = "addresses.json"
-_PARTS = ("mlflow", "prefect", "logs")
+_PARTS = (*_SERVERS, "logs")
+_NOTHING_UP = "Nothing is up for {}. Start it with `make up`."
 
 
 def start(state_dir: Path, *, say: Say = print) -> Servers:
@@ -61,7 +65,7 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         StoredNewer: What is recorded of servers or keys needs a newer version of guardianflow;
             nothing was started, and no key replaced.
     """
-    state_dir = state_dir.absolute()
+    state_dir, say = state_dir.absolute(), with_seconds(say)
     with _at_work(state_dir):
         before = State.read(state_dir)
         former_mlflow, _ = _former_addresses(state_dir, before)
@@ -71,14 +75,12 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         if idle := [pool for pool in described().pools if f"worker {pool}" not in alive]:
             # What a killed worker had started may live on; nobody would report for it.
             end(strays(state_dir, state.pids.values()))
-            prepare = ["deployments.apply", "--prepare", *idle]
-            _check_output(prepare, env, state_dir, "work pools", say)
+            _apply(["--prepare", *idle], env, state_dir, "applying the work pools", say)
         state = _start_workers(state_dir, state, env)
         former = ["--former-mlflow", former_mlflow] if former_mlflow else []
-        _check_output(["deployments.apply", *former], env, state_dir, "deployments", say)
+        _apply(former, env, state_dir, "applying blocks and deployments", say)
         wait_for_workers(state, described().pools, env, say)
-        _check_output(["deployments.apply", "--prove"], env, state_dir, "", say)
-        say("  a flow run was started, and ended well")
+        _apply(["--prove"], env, state_dir, "trying a first flow run", say)
     return read_state(state_dir / STATE_FILE)
 
 
@@ -98,13 +100,10 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
     with _at_work(state_dir):
         state = State.read(state_dir)
         records = list(state.pids.values()) if state else []
+        ran = any(record.process() for record in records)
         # Workers first: they say goodbye to the server, and start nothing new meanwhile.
-        groups = ([r for r in records if r.name.startswith("worker")], records)
-        ran = False
-        for group in groups:
-            processes = [process for record in group if (process := record.process())]
-            ran = ran or bool(processes)
-            end(processes)
+        for group in ([r for r in records if r.name.startswith("worker")], records):
+            end([process for record in group if (process := record.process())])
         left = marked(state_dir)
         end(left)
         (state_dir / STATE_FILE).unlink(missing_ok=True)
@@ -117,7 +116,7 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
 
 @contextmanager
 def running(state_dir: Path, *, say: Say = print) -> Generator[Servers, None, None]:
-    """Servers for the time of a `with` block; ended however the block is left."""
+    """Servers for as long as a `with` block lasts; ended however it is left."""
     try:
         yield start(state_dir, say=say)
     finally:
@@ -127,7 +126,7 @@ def running(state_dir: Path, *, say: Say = print) -> Generator[Servers, None, No
 
 @contextmanager
 def _undisturbed() -> Generator[None, None, None]:
-    """Let no second Ctrl-C, and no other request to end, break off what has to be finished."""
+    """Ignore a second Ctrl-C, and other requests to end: what goes on here has to be finished."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -142,11 +141,11 @@ def _undisturbed() -> Generator[None, None, None]:
 
 def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
     alive = before.running() if before else set[str]()
-    # What another version started runs with its code and settings; an older one without a key, also
-    # beside the keys of a newer one: it is started again.
+    # Servers of another version run with its code and settings, those of an older one without a
+    # key, even beside the keys of a newer one: they are started again.
     keys, code = Keys.read(state_dir), code_of_now()
     ours = before and before.code == code
-    if before and ours and keys and {"mlflow", "prefect"} <= alive:
+    if before and ours and keys and _SERVERS.keys() <= alive:
         state = before
     else:
         if alive and not ours:
@@ -154,15 +153,16 @@ def _start_servers(state_dir: Path, before: State | None, say: Say) -> State:
         # A lone survivor, or one whose record was lost, would hold the database and the port.
         end(marked(state_dir))
         keys = keys or Keys.make(state_dir)
-        mlflow_port, prefect_port = _ports(state_dir, before)
-        mlflow = f"http://127.0.0.1:{mlflow_port}"
-        state = State(mlflow, f"http://127.0.0.1:{prefect_port}/api", {}, code)
+        ports = _ports(state_dir, before)
+        mlflow, prefect = (f"http://127.0.0.1:{port}" for port in ports)
+        state = State(mlflow, f"{prefect}/api", {}, code)
         env = environment(state_dir, state.mlflow, state.prefect)
-        env |= {DATA: str(_data(state_dir, "mlflow"))}
+        env |= {DATA: str(state_dir / "mlflow")}
         env |= {"PREFECT_SERVER_API_AUTH_STRING": keys.prefect_login}
-        _data(state_dir, "prefect")
-        for name, command in _server_commands(mlflow_port, prefect_port).items():
-            state = _spawn(state_dir, state, name, command, env)
+        for (name, server), port in zip(_SERVERS.items(), ports, strict=True):
+            private_folder(state_dir / name)
+            words = [*server, "--host", "127.0.0.1", "--port", str(port)]
+            state = _spawn(state_dir, state, name, words, env)
     wait_for_server(state, "mlflow", f"{state.mlflow}/health", say)
     wait_for_server(state, "prefect", f"{state.prefect}/health", say)
     return state
@@ -189,50 +189,39 @@ def _former_addresses(state_dir: Path, before: State | None) -> tuple[str | None
     return None, None
 
 
-def _data(state_dir: Path, name: str) -> Path:
-    return private_folder(state_dir / name)
-
-
-def _server_commands(mlflow_port: int, prefect_port: int) -> dict[str, list[str]]:
-    def command(server: tuple[str, ...], port: int) -> list[str]:
-        return [sys.executable, "-m", *server, "--host", "127.0.0.1", "--port", str(port)]
-
-    return {
-        "mlflow": command(_MLFLOW_SERVER, mlflow_port),
-        "prefect": command(PREFECT_SERVER, prefect_port),
-    }
-
-
 def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> State:
     for pool, settings in described().pools.items():
         name = f"worker {pool}"
         if name not in state.running():
-            command = [sys.executable, "-m", "deployments.worker", pool, "--name", f"{pool}-local"]
+            words = ["deployments.worker", pool, "--name", f"{pool}-local"]
             asking = {**env, "PREFECT_WORKER_QUERY_SECONDS": str(settings.worker_query_seconds)}
-            state = _spawn(state_dir, state, name, command, asking)
+            state = _spawn(state_dir, state, name, words, asking)
     return state
 
 
 def _spawn(
-    state_dir: Path, state: State, name: str, command: list[str], env: Mapping[str, str]
+    state_dir: Path, state: State, name: str, words: list[str], env: Mapping[str, str]
 ) -> State:
+    """Start a module in the background and record it."""
     log = state_dir / "logs" / f"{name.replace(' ', '-')}.log"
-    record = spawn(name, command, env=env, cwd=CHECKOUT, log=log)
+    record = spawn(name, [sys.executable, "-m", *words], env=env, cwd=CHECKOUT, log=log)
     state = replace(state, pids={**state.pids, name: record})
-    # Written after each start: whoever is killed here leaves nothing that `stop` cannot find.
+    # Written after each start: `stop` finds everything, even if this process is killed here.
     state.write(state_dir)
     return state
 
 
-def _check_output(
-    arguments: list[str], env: Mapping[str, str], state_dir: Path, what: str, say: Say
-) -> None:
-    """Run one of our modules to its end; its output goes to a log that a failure names."""
+def _apply(words: list[str], env: Mapping[str, str], state_dir: Path, step: str, say: Say) -> None:
+    """Run `deployments.apply` to its end; its output goes to a log that a failure names.
+
+    Raises:
+        Refused: It failed.
+    """
     log = state_dir / "logs" / "apply.log"
     private_folder(log.parent)
-    with append_to(log) as output:
+    with append_to(log) as output, telling(step, say):
         rc = subprocess.run(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, "-m", "deployments.apply", *words],
             env=dict(env),
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
@@ -243,21 +232,19 @@ def _check_output(
     if rc:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise Refused(
-            f"{f'Applying {what}' if what else 'A first flow run'} failed. The end of {log}:\n"
-            f"{tail}\n",
+            f"{step.capitalize()} failed. The end of {log}:\n{tail}\n",
             remedy="Mend that, then run `make up` again.",
             log=str(log),
         )
-    if what:
-        say(f"  {what} applied")
+    say(f"  {step}: done")
 
 
 @contextmanager
 def locked(path: Path, at_work: str) -> Generator[None, None, None]:
-    """Hold the lock file; its end, or that of this process, gives it free.
+    """Hold a lock file until the block, or this process, ends.
 
     Raises:
-        Refused: Another process holds it; `at_work` says what that one does.
+        Refused: Another process holds it; the message is `at_work`.
     """
     with os.fdopen(open_private(path, os.O_RDWR), "r+") as lock:
         try:
@@ -270,7 +257,7 @@ def locked(path: Path, at_work: str) -> Generator[None, None, None]:
 def _at_work(state_dir: Path) -> AbstractContextManager[None]:
     private_home()
     private_folder(state_dir)
-    # All of them before anything is ended: one that is refused later would leave it half done.
+    # All of them before anything is ended: a refusal later would leave it half done.
     for folder in (state_dir / part for part in _PARTS):
         if folder.is_symlink() or folder.exists():
             private_folder(folder)
@@ -282,7 +269,7 @@ def _at_work(state_dir: Path) -> AbstractContextManager[None]:
 def _status(state_dir: Path) -> int:
     state = State.read(private_folder(state_dir)) if state_dir.exists() else None
     if state is None:
-        print(f"Nothing is up for {state_dir}. Start it with `make up`.")
+        print(_NOTHING_UP.format(state_dir))
         return 4
     alive = state.running()
     for name, record in state.pids.items():
@@ -293,11 +280,16 @@ def _status(state_dir: Path) -> int:
     return 0 if alive == set(state.pids) else 4
 
 
+def _read_servers(state_dir: Path) -> Servers | None:
+    path = state_dir / STATE_FILE
+    return read_state(path) if path.is_file() else None
+
+
 def _print_environment(state_dir: Path) -> int:
     """What a shell needs for the commands of Prefect and MLflow themselves."""
-    servers = read_state(state_dir / STATE_FILE) if (state_dir / STATE_FILE).is_file() else None
+    servers = _read_servers(state_dir)
     if servers is None:
-        print(f"Nothing is up for {state_dir}. Start it with `make up`.", file=sys.stderr)
+        print(_NOTHING_UP.format(state_dir), file=sys.stderr)
         return 4
     print(f"export MLFLOW_TRACKING_URI={servers.mlflow}")
     print(f"export PREFECT_API_URL={servers.prefect}")
@@ -307,13 +299,11 @@ def _print_environment(state_dir: Path) -> int:
 
 
 def _open(state_dir: Path) -> int:
-    """Show the two UIs, and to a terminal alone what they ask for: pipes end in logs."""
-    path = state_dir / STATE_FILE
-    servers = read_state(path) if path.is_file() else None
-    keys = Keys.read(state_dir)
-    # Where a server has ended, somebody else's page may be the one that asks for its password.
+    """Open the two UIs; their passwords are shown only in a terminal, since pipes end in logs."""
+    servers, keys = _read_servers(state_dir), Keys.read(state_dir)
+    # Where a server has ended, the page that asks for its password may be somebody else's.
     if not servers or not keys or servers.account != {**keys.of_mlflow(), **keys.of_prefect()}:
-        print(f"Nothing is up for {state_dir}. Start it with `make up`.", file=sys.stderr)
+        print(_NOTHING_UP.format(state_dir), file=sys.stderr)
         return 4
     prefect, mlflow = str(servers.prefect).removesuffix("/api"), str(servers.mlflow)
     if sys.stdout.isatty():
@@ -322,7 +312,7 @@ def _open(state_dir: Path) -> int:
     else:
         print(f"Prefect  {prefect}\nMLflow   {mlflow}")
         print(
-            "The passwords are shown in a terminal alone; `python -m deployments.local env` "
+            "The passwords are shown only in a terminal; `python -m deployments.local env` "
             "writes them for a shell."
         )
     for address in (prefect, mlflow):

@@ -1,12 +1,13 @@
 """Waits until servers answer, workers poll and a pass ends; if one does not, its log says why."""
 
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,32 @@ from guardianflow.prefect_api.prefect_yaml import RECONCILE
 Say = Callable[[str], None]
 _START_TIMEOUT_S = 180.0
 _PASS_TIMEOUT_S = 180.0
-_TELL_EVERY_S = 5.0
+_TELL_EVERY_S = 10.0
+
+
+def with_seconds(say: Say) -> Say:
+    """Add to each line how many seconds have passed since now."""
+    began = time.monotonic()
+    return lambda line: say(f"{line}  [{time.monotonic() - began:.0f} s]")
+
+
+@contextmanager
+def telling(step: str, say: Say) -> Generator[None]:
+    """Say which step is under way: at once, and again every ten seconds."""
+    over = threading.Event()
+
+    def tell() -> None:
+        say(f"  {step} ...")
+        while not over.wait(_TELL_EVERY_S):
+            say(f"  {step} ...")
+
+    teller = threading.Thread(target=tell, name="telling", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
 
 
 def wait_for_server(state: State, name: str, url: str, say: Say) -> None:
@@ -76,27 +102,22 @@ def prove_a_pass() -> None:
 
 
 def _wait(record: ProcessRecord, is_ready: Callable[[], bool], what: str, say: Say) -> None:
-    """Look until a process is ready, and say every five seconds that it is waited for.
+    """Look until a process is ready, and say that it is waited for.
 
     Raises:
         ServerUnreachable: It ended, or is not ready in time.
     """
-    began = time.monotonic()
-    next_word = _TELL_EVERY_S
 
     def look() -> bool:
-        nonlocal next_word
         ready = is_ready()
         # After the answer: it may be that of another process.
         if record.process() is None:
             raise _not_up(record, "ended by itself")
-        waited = time.monotonic() - began
-        if not ready and waited >= next_word:
-            next_word = waited + _TELL_EVERY_S
-            say(f"  waiting for {record.name} ({waited:.0f} s) ...")
         return ready
 
-    if not look_until(look, every_s=0.2, timeout_s=_START_TIMEOUT_S):
+    with telling(f"waiting for {record.name}", say):
+        ready = look_until(look, every_s=0.2, timeout_s=_START_TIMEOUT_S)
+    if not ready:
         raise _not_up(record, f"{what} within {_START_TIMEOUT_S:.0f} s")
 
 
