@@ -1,10 +1,10 @@
-"""Being told: one automation for each message of `prefect_api/notifications.py`, found by its name.
+"""One automation for each message of `prefect_api/notifications.py`, found by its name.
 
     block that the operator chose -> each automation: absent -> created
                                                       different -> updated
-                                                      ours, not described any more -> deleted
+                                                      ours, no longer described -> deleted
 
-Which block was chosen is remembered in the automations themselves. Those of others are left alone.
+The automations themselves remember which block was chosen. Those of others are left alone.
 """
 
 import json
@@ -23,7 +23,7 @@ from guardianflow.errors import InputError
 from guardianflow.prefect_api.notifications import TOLD, Notification
 
 NOBODY = "none"
-"""What the operator says who wants no messages."""
+"""What an operator gives as the block to have no messages sent."""
 _TAG = "guardianflow-told"
 _CHOOSE = "choose a notification block: python -m deployments.apply --notify slack-webhook/oncall"
 
@@ -33,8 +33,8 @@ def apply_automations(client: SyncPrefectClient, notify: str | None = None) -> N
 
     Args:
         client: The Prefect server.
-        notify: `block-type/document` of a notification block, `none` for no messages at all; None
-            keeps what was chosen before.
+        notify: `block-type/document` of a notification block; `none` for no messages at all; None
+            keeps the block that was chosen before.
 
     Raises:
         InputError: There is no such block, or it cannot notify.
@@ -43,7 +43,7 @@ def apply_automations(client: SyncPrefectClient, notify: str | None = None) -> N
     if notify == NOBODY:
         for automation in mine.values():
             client.delete_automation(automation.id)
-        print("nobody is told anything from now on")
+        print("no messages are sent from now on")
         return
     block = _find_block(client, notify) if notify else _remembered(client, list(mine.values()))
     if block is None:
@@ -67,7 +67,7 @@ def _apply(client: SyncPrefectClient, wanted: AutomationCore, found: Automation 
 
 
 def _ours(client: SyncPrefectClient) -> Iterator[Automation]:
-    """The automations that this module made, whatever they are called by now."""
+    """The automations that this module made, whatever their names are now."""
     offset = 0
     while page := client.read_automations(limit=200, offset=offset):
         yield from (automation for automation in page if _TAG in automation.tags)
@@ -75,7 +75,7 @@ def _ours(client: SyncPrefectClient) -> Iterator[Automation]:
 
 
 def _remembered(client: SyncPrefectClient, mine: list[Automation]) -> BlockDocument | None:
-    """The block that was chosen before; None where none was, or it is gone."""
+    """The block that was chosen before; None if none was, or if it is gone."""
     chosen = {
         action.block_document_id
         for automation in mine
@@ -140,7 +140,7 @@ def _ui_address() -> str:
 
 
 def _content(automation: AutomationCore) -> str:
-    """What counts when two automations are compared, in a stable order."""
+    """What two automations are compared by, in a stable order."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):

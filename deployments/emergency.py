@@ -2,8 +2,8 @@
 
     scenario block donghwa-entec-ppe -> deployment rollback/donghwa-entec-ppe, asks for a reason
 
-It is the deployment `rollback/guardianflow` once more, with the model filled in and a form of one
-field. One that was made here goes when its scenario goes; those of others are left alone.
+It is a copy of the deployment `rollback/guardianflow`, with the model filled in and one field to
+fill. It is deleted together with its scenario; deployments of others are left alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ _FLOW, _, _GENERAL = ROLLBACK.partition("/")
 
 
 def apply_rollbacks(client: SyncPrefectClient) -> None:
-    """Make, correct and remove the prefilled rollbacks, so that each scenario has one."""
+    """Make, correct and delete prefilled rollbacks, so that each scenario has one."""
     general = client.read_deployment_by_name(ROLLBACK)
     mine = {deployment.name: deployment for deployment in _ours(client)}
     for scenario, model_name in sorted(_models(client)):
@@ -47,14 +47,14 @@ def _apply(
     if found is not None and all(getattr(found, key) == value for key, value in wanted.items()):
         return
     if found is None and _is_there(client, scenario):
-        print(f"deployment {_FLOW}/{scenario} is somebody else's and left alone")
+        print(f"deployment {_FLOW}/{scenario} belongs to somebody else and is left alone")
         return
     client.create_deployment(flow_id=general.flow_id, name=scenario, **wanted)
     print(f"{'created' if found is None else 'updated'} deployment {_FLOW}/{scenario}")
 
 
 def _describe(general: DeploymentResponse, model_name: str) -> dict[str, Any]:
-    """What the general deployment says, with the model filled in and the reason asked for."""
+    """The settings of the general deployment, with the model filled in and a reason required."""
     properties: Mapping[str, Any] = (general.parameter_openapi_schema or {})["properties"]
     reason = {
         **{key: value for key, value in properties["reason"].items() if key != "default"},
@@ -65,7 +65,7 @@ def _describe(general: DeploymentResponse, model_name: str) -> dict[str, Any]:
     }
     return {
         "description": f"EMERGENCY: put {model_name} back to its last-known-good version, with "
-        "its variants. Asks for a reason alone.",
+        "its variants. Asks only for a reason.",
         "parameters": {"model_name": model_name},
         "parameter_openapi_schema": {
             "title": "Parameters",
@@ -90,7 +90,7 @@ def _models(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
     for document in client.read_block_documents_by_type(slug, include_secrets=False):
         name = str(document.name)
         if name == _GENERAL:
-            print(f"scenario {name} has the name of the general rollback and gets none of its own")
+            print(f"scenario {name} gets no rollback of its own: the general one has its name")
             continue
         try:
             yield name, _model_name(name, document.data)

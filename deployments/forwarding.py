@@ -2,9 +2,9 @@
 
     proxy (nginx) --> python -m deployments.forwarding --> prefect server start
 
-Passes requests on that `deployments.guard` lets through, letter by letter. Websockets are refused,
-since nobody behind the proxy needs one; so are paths that the proxy may have taken for others than
-the server will. A Prefect server that is started as `make up` starts it has the guard already.
+Requests that `deployments.guard` lets through are passed on unchanged. Websockets are refused,
+since nobody behind the proxy needs one, and so are paths that proxy and server may read
+differently. A Prefect server that was started by `make up` already has the guard.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deployments.guard import Guard, PlainJson, allowed_hosts, refuse
 
 _TIMEOUT = httpx.Timeout(60, connect=5)
-# Those that concern one connection alone (RFC 9110, 7.6.1), and what the next connection sets.
+# Headers of a single connection (RFC 9110, 7.6.1), and those that the next connection sets.
 _OF_A_CONNECTION = {
     *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"),
     *(b"transfer-encoding", b"content-length"),
@@ -29,11 +29,11 @@ _FITS = b'{"errors":[],"valid":true}'
 
 
 class Forward:
-    """Passes requests on to another server, as they are.
+    """Passes requests on to another server, unchanged.
 
-    But for the form's question whether what was filled in fits a schema, which is answered here:
-    yes. The client would bring the schema along, with patterns that take for ever to match or
-    addresses to fetch; whoever answers is checked again, by the schema that the server keeps.
+    One request is answered here: whether what was filled into a form fits a schema, always with
+    yes. The client sends the schema itself, perhaps with patterns that take for ever to match or
+    addresses to fetch. The answer to the form is checked again, by the schema that the server has.
 
     Args:
         address: Of the other server, e.g. `http://127.0.0.1:4200`.
@@ -51,19 +51,19 @@ class Forward:
         if _is_ambiguous(scope["path"]):
             await refuse(scope, send, (400, "Name the path without '.', '..' and '//'."))
             return
-        # Routes match with a line break at the end, too.
+        # Routes also match with a line break at the end.
         if scope["method"] == "POST" and scope["path"].strip().endswith(_VALIDATE):
             await _send(send, 200, [(b"content-type", b"application/json")], _FITS)
             return
         path, query = scope["raw_path"], scope["query_string"]
         target = path + (b"?" + query if query else b"")
-        # Not by the client, which adds headers of its own.
+        # Not made by the client, which would add headers of its own.
         request = httpx.Request(
             scope["method"],
             self._address,
             headers=[one for one in scope["headers"] if one[0] not in _OF_A_CONNECTION],
             content=await _body(receive),
-            # An address of the client's own would be written anew, without `..` and the like.
+            # The client would normalize a URL: it would remove `..` and the like.
             extensions={"target": target},
         )
         try:
@@ -84,7 +84,7 @@ class Forward:
 
 
 def _is_ambiguous(path: str) -> bool:
-    """Whether some programs take it for another path than others, once it is unquoted."""
+    """Whether programs read it as different paths, once it is unquoted."""
     first, *segments = path.split("/")
     return bool(first) or "" in segments[:-1] or not {".", ".."}.isdisjoint(segments)
 
@@ -95,7 +95,7 @@ async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], bod
 
 
 async def _body(receive: Receive) -> bytes:
-    """The whole of it: `PlainJson` has seen that it is not too long."""
+    """The whole body, whose length `PlainJson` has checked."""
     parts: list[bytes] = []
     more = True
     while more:
@@ -106,7 +106,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def guarded(address: str, hosts: list[str]) -> ASGIApp:
-    """What is served: another server behind the guard."""
+    """The application: another server behind the guard."""
     return Guard(PlainJson(Forward(address)), hosts=hosts)
 
 

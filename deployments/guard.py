@@ -1,15 +1,16 @@
-"""What stands before a server and refuses what no program of ours sends.
+"""Stands before a server and refuses requests that no program of ours sends.
 
     request --> Guard ------------------> PlainJson -----------------> Prefect
                 known name, own pages     JSON, no templates
             --> Guard with a password ------------------------------> MLflow
 
-A page that somebody merely visits can let the browser ask any server on this machine. Some of that
-needs no leave: forms, `text/plain`, bodies without a type, websockets. `Guard` tells such requests
-by `Host`, `Origin` and `Sec-Fetch-*`, which pages cannot set. Programs send none but `Host`.
+Any page that somebody visits can make the browser send requests to servers on this machine, and for
+some no permission is needed: forms, `text/plain`, bodies without a type, websockets. `Guard`
+recognizes them by `Host`, `Origin` and `Sec-Fetch-*`, which pages cannot set. Of these, programs
+send only `Host`.
 
-`PlainJson` is for Prefect alone, which fills in templates wherever it finds one in a request, and
-takes as long as they like.
+`PlainJson` is only for Prefect, which fills in every template that it finds in a request, however
+long that takes.
 """
 
 import base64
@@ -24,7 +25,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = "GUARDIANFLOW_ALLOWED_HOSTS"
-"""Names the servers' own names beside those of this machine, e.g. that of a proxy before them:
+"""The variable with more names of the servers, e.g. that of a proxy before them:
 `prefect.plant,mlflow.plant:8443`."""
 MAX_BODY_BYTES = 16 * 2**20
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -35,20 +36,20 @@ Refusal = tuple[int, str]
 
 
 def allowed_hosts() -> list[str]:
-    """The names that the environment adds to those of this machine."""
+    """The names that the environment adds to those of this machine, in lower case."""
     return [name.strip().lower() for name in os.environ.get(HOSTS, "").split(",") if name.strip()]
 
 
 class Guard:
-    """Lets those requests through that name this server as its own pages and programs do.
+    """Lets only those requests through that name this server as its own pages and programs do.
 
     Args:
         app: What answers them.
-        hosts: Names of the server, with a port or for any, beside those of this machine.
-        login: `user:password` that each request has to bring; None: the application asks.
+        hosts: Names of the server beside those of this machine, with a port or for every port.
+        login: `user:password` that each request has to have; None: the application asks for it.
         realm: What a browser asks a person to sign in to; None: the application's pages ask.
-        open_to_all: Says which requests need no password, if they bring no body: without one
-            nobody fills this process's memory.
+        open_to_all: Says which requests need no password. One with a body always does, so that
+            nobody can fill this process's memory.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class Guard:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        # Whatever the port: a tunnel has another one. A name that leads here by a trick of its
-        # DNS is none of these.
+        # With any port: a tunnel has another one. A name that only DNS leads here is not among
+        # these.
         found = _HOST.fullmatch(host)
         return found is not None and bool({found[1], host} & {*_LOOPBACK, *self._hosts})
 
@@ -115,7 +116,7 @@ def _netloc(origin: str) -> str:
 
 
 def _is_link(scope: Scope, headers: Headers) -> bool:
-    """Whether somebody followed a link to here, or a page shows a picture from here."""
+    """Whether somebody followed a link to this server, or a page shows a picture of it."""
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     kind = headers.get("sec-fetch-dest")
@@ -123,7 +124,7 @@ def _is_link(scope: Scope, headers: Headers) -> bool:
 
 
 class PlainJson:
-    """Lets bodies through that are JSON of a bounded size and hold no template of Prefect's.
+    """Lets only bodies through that are JSON of limited size without a template of Prefect's.
 
     Args:
         app: What answers them.
@@ -133,7 +134,7 @@ class PlainJson:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse, one request; a websocket is ended by a message that is refused."""
+        """Answer or refuse one request; a refused message ends its websocket."""
         if scope["type"] == "websocket":
             await self.app(scope, _plain_messages(receive, send), send)
             return
@@ -143,7 +144,7 @@ class PlainJson:
         messages, size = [await receive()], 0
         while True:
             if messages[-1]["type"] == "http.disconnect":
-                # Who left in the middle has not asked what the first half says.
+                # A client that left halfway did not send what the first half says.
                 return
             size += len(messages[-1].get("body", b""))
             if size > MAX_BODY_BYTES:
@@ -167,7 +168,7 @@ def _of_body(body: bytes, headers: Headers) -> Refusal | None:
 
 
 def _is_plain(text: bytes | str) -> bool:
-    """Whether it is JSON without a template at any depth, and of a depth that can be read."""
+    """Whether it is JSON without a template at any depth, and not nested too deeply to read."""
     try:
         # As the server decodes it, whatever the encoding.
         json.loads(text, object_pairs_hook=_pairs)
@@ -196,7 +197,7 @@ def _plain_messages(receive: Receive, send: Send) -> Receive:
 
 
 def replay(messages: list[Message], receive: Receive) -> Receive:
-    """The same messages again, and then whatever else comes."""
+    """Receive the same messages again, and then whatever comes next."""
     left = iter(messages)
 
     async def again() -> Message:
@@ -208,7 +209,7 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
 
 
 async def refuse(scope: Scope, send: Send, refusal: Refusal, *, realm: str | None = None) -> None:
-    """Say no, and why."""
+    """Answer that the request is refused, and why."""
     status, why = refusal
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": why})
@@ -217,6 +218,6 @@ async def refuse(scope: Scope, send: Send, refusal: Refusal, *, realm: str | Non
     if status == 401 and realm:
         headers.append((b"www-authenticate", f'Basic realm="{realm}"'.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    # What Prefect's clients show, and what MLflow's do.
+    # Prefect's clients show `detail`, MLflow's show `message`.
     said = {"detail": why, "message": why, "error_code": _CODES.get(status, "BAD_REQUEST")}
     await send({"type": "http.response.body", "body": json.dumps(said).encode()})

@@ -1,8 +1,8 @@
 """The embedded MLflow server: MLflow's own application, behind a guard that asks for the password.
 
-MLflow's basic-auth would ask for it, too, with a database of users and a hash of each password that
-takes tens of milliseconds; here one user is enough, and pages of other servers on this machine,
-which MLflow lets through, are refused.
+MLflow's basic-auth could ask for it, with a database of users and a hash of each password that
+takes tens of milliseconds. Here one user is enough, and the guard also refuses pages of other
+servers on this machine, which MLflow lets through.
 """
 
 import os
@@ -14,20 +14,20 @@ from starlette.types import ASGIApp, Scope
 from deployments.guard import Guard, allowed_hosts
 
 DATA = "GUARDIANFLOW_MLFLOW_DATA"
-"""Names the folder of the database and of the artifacts."""
+"""The variable with the folder of database and artifacts."""
 PICTURES = (".png", ".jpg")
 """What the evidence of a promotion shows."""
 
 
 def create_app() -> ASGIApp:
-    """MLflow's application as `mlflow server` serves it, of the folder that `DATA` names."""
+    """MLflow's application as `mlflow server` serves it, for the folder that `DATA` names."""
     from mlflow.server import constants
     from mlflow.server.handlers import initialize_backend_stores
 
     data = Path(os.environ[DATA])
     database = f"sqlite:///{data}/mlflow.db"
     hosts = allowed_hosts()
-    # How `mlflow server` tells its settings to the application.
+    # This is how `mlflow server` passes its settings to the application.
     os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: database,
         constants.REGISTRY_STORE_URI_ENV_VAR: database,
@@ -36,14 +36,14 @@ def create_app() -> ASGIApp:
         constants.ARTIFACTS_DESTINATION_ENV_VAR: str(data / "artifacts"),
     }
     if hosts:
-        # MLflow looks as well, and its defaults know this machine alone.
+        # MLflow checks names too, and by default knows only this machine.
         local = ("127.0.0.1", "localhost", "[[]::1]")
         patterns = [pattern for name in (*local, *hosts) for pattern in (name, f"{name}:*")]
         os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(patterns)
         origins = [f"{scheme}://{name}" for name in hosts for scheme in ("http", "https")]
         os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(origins)
     initialize_backend_stores(database, database, "mlflow-artifacts:/")
-    # It reads what was set above while it is imported.
+    # It reads the settings above when it is imported.
     from mlflow.server.fastapi_app import app
 
     login = f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
@@ -51,10 +51,10 @@ def create_app() -> ASGIApp:
 
 
 def _open_to_all(scope: Scope) -> bool:
-    """Whether the server runs; and pictures, which stand in pages of Prefect's.
+    """Whether no password is needed: for the health check, and for pictures.
 
-    A browser shows no question for a password for them. Their address holds the id of a run, which
-    is random: who knows it was shown the page, or may list the runs.
+    Pages of Prefect's show the pictures, and a browser asks for no password there. Their address
+    has the random id of a run: only those know it who saw the page or may list the runs.
     """
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False

@@ -1,7 +1,7 @@
-"""Which Prefect server a command of `deployments` works on: the one that every command finds.
+"""Finds the Prefect server that a command of `deployments` works on.
 
-Without an address Prefect starts a temporary server, takes whatever is brought to it, and forgets
-all of it a moment later.
+Without an address Prefect would start a temporary server, accept everything, and forget it a moment
+later.
 """
 
 import os
@@ -11,7 +11,7 @@ from guardianflow.machine.servers import find_servers
 
 
 def named_prefect() -> str:
-    """Point this process, and those it starts, at the Prefect server, and say which it is.
+    """Point this process, and those it starts, at the Prefect server, and print which it is.
 
     The environment comes first, then what `make up` left, then Prefect's profile.
 
@@ -21,18 +21,18 @@ def named_prefect() -> str:
     servers = find_servers()
     address, source = servers.prefect, servers.source
     if address and not os.environ.get("PREFECT_API_URL") and servers.mlflow:
-        # Of another server's environment the MLflow beside it is not to be taken.
+        # The MLflow of these servers, not that of an environment for others.
         os.environ["MLFLOW_TRACKING_URI"] = servers.mlflow
     os.environ.update(servers.account)
     if not address:
-        # Here, since it reads the environment while it is imported.
+        # Imported here, because it reads the environment when it is imported.
         from prefect.settings import PREFECT_API_URL
 
         if address := PREFECT_API_URL.value():
             source = "Prefect's profile"
     if not address:
         raise InputError(
-            "No Prefect server is named: what is brought to none is gone at once.",
+            "No Prefect server is named: a temporary one would forget everything at once.",
             remedy="Start the embedded ones with `make up`, or set PREFECT_API_URL.",
         )
     os.environ["PREFECT_API_URL"] = address

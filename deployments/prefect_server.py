@@ -1,19 +1,15 @@
-"""The embedded Prefect server: Prefect's own application, and what makes it live with SQLite.
+"""The embedded Prefect server: Prefect's own application, made fit for SQLite.
 
-SQLite refuses a request of Prefect's that has read and then wants to write, where somebody else
-has written in between. Prefect answers 503, and its clients, the automations among them, ask again
-after 2, 4, 8 s. Here the request is made again within a fraction of a second, before anybody is
-told.
+SQLite refuses a transaction that has read and then wants to write, if somebody else has written in
+between. Prefect then answers 503, and its clients, including the automations, try again after 2, 4,
+8 s. Here the request is repeated within a fraction of a second, before the client learns of it.
 
     request --> application --> answer
        ^             |
-       +-- refused --+     soon, five times; then the client is told as ever
+       +-- refused --+     soon, five times; then the client gets the 503
 
-What a refused statement leaves behind is tidied up at once: see `_Cursor`.
-
-On PostgreSQL nothing is refused.
-
-Whatever the database, a guard stands before all of it: see `deployments.guard`.
+What a refused statement leaves behind is closed at once: see `_Cursor`. On PostgreSQL nothing is
+refused. With any database a guard stands before the application: see `deployments.guard`.
 """
 
 import asyncio
@@ -38,7 +34,7 @@ _PAUSES_S = (0.02, 0.1, 0.2, 0.4, 0.6)
 
 
 def create_app() -> ASGIApp:
-    """What is served: Prefect's application behind the guard."""
+    """Prefect's application behind the guard."""
     login = PREFECT_SERVER_API_AUTH_STRING.value()
     if isinstance(login, SecretStr):
         login = login.get_secret_value()
@@ -46,9 +42,10 @@ def create_app() -> ASGIApp:
 
 
 def _open_to_all(scope: Scope) -> bool:
-    """What Prefect gives without a password: the UI's own pages, and whether it runs.
+    """Whether no password is needed: for the pages of the UI, and for the health check.
 
-    Prefect asks for it as well, but after a body was read. Websockets send it as a message.
+    Prefect asks for the password too, but only after it has read the body. Websockets send it in
+    a message.
     """
     path = scope["path"]
     is_api = path == "/api" or path.startswith("/api/")
@@ -56,9 +53,9 @@ def _open_to_all(scope: Scope) -> bool:
 
 
 def create_prefect() -> FastAPI:
-    """Prefect's application, as `prefect server start` serves it, with ours around it.
+    """Prefect's application as `prefect server start` serves it, with our middleware.
 
-    Automations call it through the same object: their requests are asked again, and looked at, too.
+    Automations call the same object, so their requests are repeated and checked as well.
     """
     app = server.create_app(final=True)
     if str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).startswith("sqlite"):
@@ -69,15 +66,15 @@ def create_prefect() -> FastAPI:
 
 
 class _Cursor(sqlite3.Cursor):
-    """Closed in the moment in which its statement fails.
+    """A cursor that is closed as soon as its statement fails.
 
-    SQLAlchemy leaves it open, and the error's traceback keeps it, until the garbage collector comes
-    by. To free it, that needs the connection, which its thread may have by then, waiting up to 60 s
-    for the lock of somebody who goes on when the collector is done: nobody is served so long.
+    SQLAlchemy leaves it open, and the traceback of the error keeps it until garbage collection. The
+    collector then needs the connection, whose thread may be waiting up to 60 s for a lock, which
+    its holder gives up only after the collection: for so long nobody is served.
     """
 
     def execute(self, *statement: Any) -> "_Cursor":
-        """Execute a statement; closed where that fails."""
+        """Execute a statement; close the cursor if that fails."""
         try:
             return super().execute(*statement)
         except sqlite3.Error:
@@ -85,7 +82,7 @@ class _Cursor(sqlite3.Cursor):
             raise
 
     def executemany(self, *statement: Any) -> "_Cursor":
-        """Execute a statement with many parameters; closed where that fails."""
+        """Execute a statement for many parameters; close the cursor if that fails."""
         try:
             return super().executemany(*statement)
         except sqlite3.Error:
@@ -94,7 +91,7 @@ class _Cursor(sqlite3.Cursor):
 
 
 class _Connection(sqlite3.Connection):
-    """Gives out cursors that close themselves."""
+    """A connection whose cursors close themselves."""
 
     def cursor(self, factory: Any = _Cursor) -> Any:
         """A new cursor."""
@@ -110,38 +107,38 @@ def _connect_tidily(
 
 
 class AskedAgain:
-    """Makes a request again that SQLite refused, as its client would do a little later.
+    """Repeats a request that SQLite refused, as its client would do later.
 
     Args:
-        app: What answers. Where it was refused it says 503 and raises what SQLAlchemy raised.
+        app: What answers. If SQLite refuses, it answers 503 and raises SQLAlchemy's error.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what is no request (a websocket) is passed on."""
+        """Answer one request; a websocket is passed on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         request = await _whole(receive)
         for pause in _PAUSES_S:
-            # A copy: applications write into it which route they took.
+            # A copy, because applications write their route into it.
             if not await _refused(self.app, dict(scope), replay(request, receive), send):
                 return
-            # Of another length for each: refused together, they would be refused together again.
-            # No request waits for another one here: one that hangs would hold up all of them.
+            # A random pause: requests that were refused together would be refused together again.
+            # Requests do not wait for one another: one that hangs would hold up all of them.
             await asyncio.sleep(pause * random.uniform(0.2, 1.8))
-        # As ever: the client is told, and Prefect decides what is logged.
+        # The last time the client gets the answer, and Prefect decides what is logged.
         await self.app(scope, replay(request, receive), send)
 
 
 async def _refused(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> bool:
-    """Let the application answer; true where SQLite refused, and nothing has been sent."""
+    """Let the application answer; true if SQLite refused and nothing has been sent."""
     held: list[Message] = []
 
     async def pass_on(message: Message) -> None:
-        # A 503 is held back until it is known why.
+        # A 503 is held back until its cause is known.
         if held or message.get("status") == HTTP_503_SERVICE_UNAVAILABLE:
             held.append(message)
         else:
@@ -154,7 +151,7 @@ async def _refused(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
     try:
         await app(scope, receive, pass_on)
     except SQLAlchemyError:
-        # Also what a refusal leads to, such as a transaction that is broken since.
+        # This includes what follows a refusal, such as a broken transaction.
         if not held:
             raise
         return True

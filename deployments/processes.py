@@ -1,7 +1,7 @@
-"""Start and end background processes: the only place that signals other processes.
+"""Starts and ends background processes; nothing else here signals other processes.
 
-A process is ours only while the recorded pid still has the recorded start time; pids are reused.
-What a killed parent left behind is found by a mark in the environment that children inherit.
+A process is ours only while the recorded pid still has the recorded start time: pids are reused.
+What a killed parent left behind is found by a mark in the environment, which children inherit.
 """
 
 import os
@@ -22,14 +22,14 @@ from guardianflow.machine.private import append_to, private_folder
 from guardianflow.machine.servers import recorded_process
 
 MARK = "GUARDIANFLOW_STATE_DIR"
-# Below those that systems give to outgoing connections: one of these would keep a server that was
-# down for a moment from its own.
+# Below the ports of outgoing connections: one of those could take the port of a server that is down
+# for a moment.
 _PORTS = range(20_000, 32_768)
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One process that we started, recognisable after our own death.
+    """One process that we started, which is recognized even after our own end.
 
     Attributes:
         name: What it is, for people.
@@ -44,12 +44,12 @@ class ProcessRecord:
     log: str
 
     def process(self) -> psutil.Process | None:
-        """The running process, or None when it ended or its pid now belongs to another."""
+        """The running process; None if it ended, or its pid now belongs to another one."""
         return recorded_process(self.pid, self.created)
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "ProcessRecord":
-        """One that was written, by whichever version: keys that we do not know are passed over."""
+        """Read one that any version wrote; unknown keys are ignored."""
         return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
@@ -74,7 +74,7 @@ def spawn(
 def trim_logs(folder: Path, limit: int = 8 * 2**20) -> None:
     """Cut every log that has grown beyond `limit` bytes; its last part is kept as NAME.1.
 
-    Whoever writes it need not know: it is open for appending, and goes on at the new end.
+    Its writer need not know: the file is open for appending, so it goes on at the new end.
     """
     for log in folder.glob("*.log"):
         if log.is_symlink() or log.stat().st_size <= limit:
@@ -91,9 +91,9 @@ def trim_logs(folder: Path, limit: int = 8 * 2**20) -> None:
 
 @contextmanager
 def _interruptible() -> Generator[None, None, None]:
-    """Let children be interruptible even where we were started with `&` and SIGINT is ignored.
+    """Let children be interruptible even if we were started with `&`, which ignores SIGINT.
 
-    An ignored signal stays ignored over exec, and a Prefect worker then never stops.
+    A child inherits an ignored signal, and a Prefect worker would then never stop.
     """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         yield
@@ -106,7 +106,7 @@ def _interruptible() -> Generator[None, None, None]:
 
 
 def end(processes: Sequence[psutil.Process], *, grace_s: float = 10.0) -> None:
-    """Ask processes to end, and kill those that are still there after `grace_s` seconds."""
+    """Ask processes to end, and kill those that still run after `grace_s` seconds."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -162,7 +162,7 @@ def free_port(wanted: int | None = None, *, patience_s: float = 5.0) -> int:
     """A port of the loopback interface that nobody listens on.
 
     Args:
-        wanted: The one that it shall be, where it is free.
+        wanted: The port to take if it is free.
         patience_s: How long to wait until it is free: a process that was killed counts as dead
             before the last of its threads gives up the port.
     """

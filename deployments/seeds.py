@@ -1,8 +1,8 @@
-"""The blocks that a Prefect server begins with, and what becomes of those that were edited.
+"""The blocks that a Prefect server begins with; blocks that were edited stay.
 
-Missing ones are saved: credentials from the environment, scenarios from `scenarios/`, an approval
-policy without rules. Edited ones stay, and what differs is said; `--force` takes the seeds, but
-never touches the policy.
+Missing blocks are saved: credentials from the environment, scenarios from `scenarios/`, an approval
+policy without rules. Of edited ones the differences are printed; `--force` overwrites them, but
+never the policy.
 """
 
 import json
@@ -29,8 +29,8 @@ def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
 
     Args:
         force: Overwrite documents that were edited.
-        former_mlflow: An address whose credentials are those of the environment without force:
-            that of the embedded server, which may have taken another port since.
+        former_mlflow: The last address of the embedded server, which may have another port now:
+            credentials for it are replaced by those of the environment, even without `force`.
     """
     for block in (MlflowCredentials, ScenarioConfig, ApprovalPolicy):
         block.register_type_and_schema()
@@ -41,7 +41,7 @@ def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
 
 
 def _seed_policy() -> None:
-    """Save a policy without rules where there is none; one that is there is never overwritten."""
+    """Save a policy without rules if there is none; an existing one is never overwritten."""
     try:
         stored = load_saved(ApprovalPolicy, POLICY_DOCUMENT)
     except InputError as error:
@@ -66,7 +66,7 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
     if stored is None:
         return _save_credentials(wanted)
     if former is not None and stored.tracking_uri == former:
-        # That of the embedded server, which may have another address now, and has a key.
+        # The embedded server, which may have another address and another key now.
         moved = _credentials_of_the_environment(wanted)
         if moved.environment() != stored.environment():
             moved.save(DEFAULT_DOCUMENT, overwrite=True)
@@ -74,7 +74,7 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
         return moved
     if wanted and stored.tracking_uri != wanted:
         if force:
-            # The account of one server is nothing that another one is to be told.
+            # One server must not learn the account of another one.
             moved = _credentials_of_the_environment(wanted)
             moved.save(DEFAULT_DOCUMENT, overwrite=True)
             account = "the environment's account" if len(moved.environment()) > 1 else "no account"
@@ -88,7 +88,7 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
 
 
 def _save_credentials(address: str) -> MlflowCredentials:
-    """Take those of the environment, where the server has none, or none of use."""
+    """Save those of the environment, because the server has none that can be used."""
     if not address.startswith("http"):
         raise InputError(
             "MLFLOW_TRACKING_URI does not name an MLflow server.",
@@ -113,11 +113,11 @@ def _credentials_of_the_environment(address: str) -> MlflowCredentials:
             token=setting("TOKEN"),
         )
     except ValidationError as error:
-        # Its own text could hold what was typed.
+        # Pydantic's own text could repeat a secret.
         said = "; ".join(one["msg"] for one in error.errors(include_url=False, include_input=False))
         raise InputError(
             f"The MLFLOW_TRACKING_ variables make no credentials: {said}.",
-            remedy="Set MLFLOW_TRACKING_USERNAME and _PASSWORD together, or _TOKEN alone.",
+            remedy="Set MLFLOW_TRACKING_USERNAME and _PASSWORD together, or only _TOKEN.",
         ) from error
 
 
@@ -151,7 +151,7 @@ def _seed_scenario(spec: ScenarioSpec, credentials: MlflowCredentials, *, force:
 
 
 def _credentials_named_by(document: str) -> MlflowCredentials | None:
-    """Those of a scenario that cannot be used; None where it names none, or none of use."""
+    """The credentials of a scenario that cannot be used; None if it has none that can be used."""
     slug = ScenarioConfig.get_block_type_slug()
     with get_client(sync_client=True) as client:
         found = client.read_block_document_by_name(document, slug).block_document_references
@@ -168,7 +168,7 @@ def _content(config: ScenarioConfig) -> dict[str, object]:
 
 
 def _differences(stored: object, seed: object, key: str = "") -> Iterator[str]:
-    """One line for each value that differs: where, what the server has, what the file says."""
+    """One line for each value that differs: its key, the server's value, the file's value."""
     if isinstance(stored, dict) and isinstance(seed, dict):
         left, right = cast("dict[str, object]", stored), cast("dict[str, object]", seed)
         for name in sorted({*left, *right}):

@@ -1,4 +1,4 @@
-"""What is recorded of the embedded servers, and the environment of all that runs for them."""
+"""The record of the embedded servers, and the environment of everything that runs for them."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from guardianflow.machine.servers import NO_TELEMETRY, STATE_FILE, Keys, home
 from guardianflow.stored import require_reader
 
 DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
-"""Names another database for the Prefect server than SQLite, whose writers get in each other's way:
-an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
+"""The variable with another database for the Prefect server than SQLite, where writers get in each
+other's way: an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
 RETENTION: Mapping[str, str] = {"PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans"}
-"""What Prefect deletes by itself: events after a week, logs and artifacts of flow runs that are
-gone; which flow runs go, and which stay for a page of theirs, is decided in `flows/old_runs.py`."""
+"""What Prefect deletes by itself: events after a week, and logs and artifacts of deleted flow runs.
+Which flow runs are deleted is decided in `flows/old_runs.py`."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What servers.json holds: two addresses and the processes behind them.
+    """The content of servers.json: two addresses and the processes behind them.
 
     Attributes:
         mlflow: The address of MLflow.
@@ -40,7 +40,7 @@ class State:
 
     @classmethod
     def read(cls, state_dir: Path) -> "State | None":
-        """The recorded state, or None where there is none that can be read.
+        """The recorded state; None if there is none that can be read.
 
         Raises:
             StoredNewer: It needs a newer version of guardianflow; its servers may well run.
@@ -56,19 +56,19 @@ class State:
             return None
 
     def write(self, state_dir: Path) -> None:
-        """Replace servers.json in one step; nobody else may read it."""
+        """Replace servers.json in one step; only this user may read it."""
         content = {**asdict(self), "pids": {k: asdict(v) for k, v in self.pids.items()}}
         write_private(state_dir / STATE_FILE, json.dumps(content, indent=2))
 
     def running(self) -> set[str]:
-        """The names of those processes that still run."""
+        """The names of the processes that still run."""
         return {name for name, record in self.pids.items() if record.process()}
 
 
 def code_of_now() -> str:
-    """A digest of what servers and workers hold in memory, the settings of `environment` included.
+    """A digest of the code that servers and workers hold in memory, with their settings.
 
-    Flows are read anew by each flow run.
+    Flows are not part of it: each flow run reads them again.
     """
     digest = hashlib.sha256(f"{version('mlflow')} {version('prefect')}".encode())
     for package in ("blocks", "deployments", "guardianflow"):
@@ -81,7 +81,7 @@ def code_of_now() -> str:
 def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
     """The environment of everything that runs for `state_dir`, the flow runs included.
 
-    Settings of other Prefect and MLflow servers that the user's shell may hold are left out.
+    Settings of the user's shell for other Prefect and MLflow servers are left out.
     """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     prefect_home = state_dir / "prefect"
@@ -100,11 +100,11 @@ def environment(state_dir: Path, mlflow: str, prefect: str) -> dict[str, str]:
         or f"sqlite+aiosqlite:///{prefect_home}/prefect.db",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         **RETENTION,
-        # The UI asks where it came from, under whatever name; no other page gets an answer.
+        # The UI calls the server that it came from, under any name; other pages get no answer.
         "PREFECT_UI_API_URL": "/api",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect.removesuffix("/api"),
-        # In memory a kill -9 of the server would lose who holds the only slot of `reconcile`, and
-        # no pass would ever begin again.
+        # In files: else the server would not know after a kill -9 who holds the only slot of
+        # `reconcile`, and no pass would ever begin again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
             "prefect.server.concurrency.lease_storage.filesystem"
         ),

@@ -1,10 +1,10 @@
-"""A command of Prefect's or MLflow's own, on the servers that every command of ours finds.
+"""Runs a command of Prefect's or MLflow's own on the servers that all our commands use.
 
     python -m deployments.tool prefect work-pool resume guardianflow-release
     python -m deployments.tool mlflow runs restore --run-id RUN
 
-By itself Prefect's works on a temporary server where the shell names none, and MLflow's on files
-in this folder.
+If the shell names no server, Prefect's own command uses a temporary one, and MLflow's uses files in
+this folder.
 """
 
 import argparse

@@ -1,15 +1,16 @@
-"""Sees by a few cheap requests whether a pass of `reconcile` is needed, and only then submits one.
+"""Submits a pass of `reconcile` when something has changed, which a few cheap requests show.
 
     listing of all models · newest reports · promotions · edited blocks --> one fingerprint
          same as before -----> nothing is written
          another ------------> a pass at once, and one more a minute later
          the pass did not end well --> another, until two have
 
-Prefect cancels a pass while another one is at work, which may have begun before the change. What
-was under way at first, or was left to an event that got lost, is over by the second pass. What time
-alone brings (silence, questions that end) comes with every pass over all releases, what no listing
-shows with those that Prefect schedules; where one of these was cancelled, ours looks at what it was
-to look at. A server that went away is a change as well: the pass that fails says so.
+Why two passes: Prefect cancels a pass while another one is at work, which may have begun before the
+change. And what was still under way in the first, or was left to an event that got lost, is over by
+the second. What only time brings (silence, questions that end) is seen by every pass over all
+releases; what no listing shows, by the passes that Prefect schedules. Where one of these was
+cancelled, ours takes over what it was to look at. A server that went away is a change, too: the
+pass that fails reports it.
 """
 
 import hashlib
@@ -46,34 +47,34 @@ from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import RECONCILE
 
 EVERY_S = 15.0
-"""Between two looks; an alias that was moved by hand is to be told within a minute."""
+"""Seconds between two looks: an alias moved by hand has to be reported within a minute."""
 AGAIN_S = 60.0
-"""After a change, until the second pass: longer than an operation is left to whoever made it."""
+"""Seconds from a change to the second pass: longer than an unfinished operation is left alone."""
 _PART = 20
-"""Looking takes about one part in so many of the time, however many models there are,"""
+"""Looking takes about one twentieth of the time, however many models there are ..."""
 _LONGEST_S = 30.0
-"""but is not left longer than this, since what was moved by hand is to be told within a minute."""
+"""... but there is a look at least this often, to report moves by hand within a minute."""
 _PATIENCE_S = 60.0
-"""For what MLflow holds: its own client would ask again and again for four minutes."""
+"""Seconds for the requests to MLflow, whose own client would retry for four minutes."""
 _GIVEN_UP_S = PASS_EVERY.total_seconds()
-"""After so long a change is left to the passes of the schedule."""
+"""Seconds after which a change is left to the scheduled passes."""
 _CANCELLED = "Cancelled"
 _TOLD = (GuardianflowError, MlflowException)
-"""What is no defect of ours, but said of MLflow."""
+"""Errors that say something about MLflow, and are no defect of ours."""
 
 log = get_logger("watcher")
 
 
 @dataclass(frozen=True)
 class _Change:
-    """A change, until two passes that were submitted after it have ended well.
+    """A change that two passes, submitted after it, have not yet handled.
 
     Attributes:
         run: The flow run that was submitted last.
-        due: When to look what became of it.
-        until: When to give up waiting for its end.
-        second: Whether the first has ended well.
-        tries: How many did not.
+        due: When to look at the state of that run.
+        until: When to stop waiting for its end.
+        second: Whether the first pass has ended well.
+        tries: How many passes did not end well.
         failed: How many of those failed or crashed.
     """
 
@@ -86,7 +87,7 @@ class _Change:
 
 
 class Watcher:
-    """Compares what the servers say with what they said before.
+    """Compares what the servers answer with what they answered before.
 
     Args:
         orchestrator: The Prefect server, which knows where MLflow is.
@@ -99,16 +100,16 @@ class Watcher:
         self._seen = ""
         self._change: _Change | None = None
         self.trouble = ""
-        """Why MLflow could not be looked at; '' where it could."""
+        """Why MLflow could not be looked at; '' if it could."""
 
     def look(self, now: float) -> str | None:
-        """Look once, and submit a pass where something has changed.
+        """Look once, and submit a pass if something has changed.
 
         Args:
             now: Seconds on any clock that only goes forward.
 
         Returns:
-            Why a pass was submitted; None where none was.
+            Why a pass was submitted; None if none was.
 
         Raises:
             OrchestratorUnavailable: The Prefect server does not answer: the next look tries again.
@@ -124,14 +125,14 @@ class Watcher:
         return None
 
     def _go_on(self, change: _Change, now: float) -> str | None:
-        """See what became of the pass that was submitted last, and submit the next one."""
+        """Look at the pass that was submitted last, and submit the next one."""
         run = self._orchestrator.find_all([change.run]).get(change.run)
         if run is not None and not run.final:
             if now >= change.until:
                 self._change = None
             return None
         well = run is not None and run.ok
-        # While MLflow is away no pass ends well, and that it is back is a change.
+        # While MLflow is away no pass can end well; its return is a change.
         if (well and change.second) or (self.trouble and not well):
             self._change = None
             return None
@@ -156,7 +157,7 @@ class Watcher:
         return hashlib.sha256(said.encode()).hexdigest()
 
     def _edited_blocks(self) -> list[Any]:
-        """When the blocks were last edited that say where MLflow is, and who may approve."""
+        """When the blocks were last edited that hold MLflow's address and who may approve."""
         wanted = {"block_documents": {"name": {"any_": [DEFAULT_DOCUMENT, POLICY_DOCUMENT]}}}
         with open_client(self._orchestrator.api_url) as client:
             path = cast("Any", "/block_documents/filter")
@@ -166,7 +167,7 @@ class Watcher:
     def _models_and_reports(self) -> list[Any]:
         try:
             if self._credentials is None:
-                # Each time it is loaded is an event that Prefect keeps.
+                # Kept, because Prefect stores an event for each loading of a block.
                 self._credentials = default_credentials()
                 self._credentials.activate()
             check_that_it_works(self._credentials.tracking_uri)
@@ -175,26 +176,26 @@ class Watcher:
             self.trouble = ""
             return said
         except _TOLD as error:
-            # That it cannot be asked is what is known of it; how, the pass finds out.
+            # The fingerprint only says that MLflow failed; the pass finds out how.
             self._say(f"MLflow cannot be looked at: {error}")
             return [type(error).__name__]
 
     def _submit(self, key: str) -> str | None:
-        """Submit one pass, however many workers do: the key is the same for all.
+        """Submit one pass, however many workers watch: they all use the same key.
 
         Returns:
-            The flow run; None where none is wanted.
+            The flow run; None if none is wanted.
         """
         with open_client(self._orchestrator.api_url) as client:
             try:
                 deployment = client.read_deployment_by_name(RECONCILE)
             except ObjectNotFound:
-                # Nothing was brought to this server yet.
+                # Nothing has been applied to this server yet.
                 return None
             if deployment.paused or not any(one.active for one in deployment.schedules):
-                # Somebody has switched it off, which doctor says.
+                # Somebody has switched it off, which doctor reports.
                 return None
-            # Whose turn it is to have its bytes compared is left to the passes of the schedule.
+            # Comparing the bytes of files, a few releases a turn, is left to scheduled passes.
             lost = _turn_was_lost(client, str(deployment.id))
         minute = int(time.time() // AGAIN_S)
         given = {} if lost else {"files": "size"}
@@ -213,10 +214,10 @@ def _said_by(client: MlflowClient) -> list[Any]:
 
 
 def _within(patience_s: float, ask: Callable[[], list[Any]]) -> list[Any]:
-    """What is answered in time; one that comes later is answered to nobody.
+    """The answer if it comes in time; one that comes later is dropped.
 
     Raises:
-        RegistryUnavailable: None was.
+        RegistryUnavailable: It did not come in time.
     """
     answer = Future[list[Any]]()
 
@@ -226,10 +227,10 @@ def _within(patience_s: float, ask: Callable[[], list[Any]]) -> list[Any]:
         except _TOLD as error:
             answer.set_exception(error)
         finally:
-            # After anything else nobody is to wait for it.
+            # After any other error nobody may wait for an answer.
             answer.cancel()
 
-    # Not of a pool: the end of the process would wait for it.
+    # Not from a pool, for which the end of the process would wait.
     threading.Thread(target=wait, name="watcher asks", daemon=True).start()
     try:
         return answer.result(patience_s)
@@ -241,7 +242,7 @@ def _within(patience_s: float, ask: Callable[[], list[Any]]) -> list[Any]:
 
 
 def _turn_was_lost(client: SyncPrefectClient, deployment_id: str) -> bool:
-    """Whether the pass that is to look at this turn's releases was cancelled, and no other did."""
+    """Whether the pass for this turn's releases was cancelled, and no other one replaced it."""
     now = datetime.now(UTC)
     begin = datetime.fromtimestamp(turn_of(now) * PASS_EVERY.total_seconds(), UTC)
     wanted = {
@@ -267,7 +268,7 @@ def watch(orchestrator: Orchestrator) -> None:
 
 
 def look_once(watcher: Watcher) -> float:
-    """Cut the logs and look, whatever fails; how many seconds to wait before the next time."""
+    """Trim the logs and look, whatever fails; return the seconds to wait until the next time."""
     try:
         if state_dir := os.environ.get(MARK):
             trim_logs(Path(state_dir) / "logs")
@@ -277,11 +278,11 @@ def look_once(watcher: Watcher) -> float:
     try:
         watcher.look(began)
     except Exception:
-        # Nothing may end this thread: the worker beside it would look well.
+        # Nothing may end this thread, because the worker beside it would still look well.
         log.warning("the servers could not be watched", exc_info=True)
         return EVERY_S
     if watcher.trouble:
-        # That it is back is to be seen at once.
+        # Its return is to be noticed at once.
         return EVERY_S
     return min(max(EVERY_S, _PART * (time.monotonic() - began)), _LONGEST_S)
 

@@ -1,7 +1,7 @@
 """A worker of one of our pools: `python -m deployments.worker POOL`.
 
-Prefect's own process worker, on the server that every command finds. Its flow runs are started
-with the Python that runs it (prefect.yaml); that of the release pool also watches whether a pass of
+It is Prefect's own process worker, on the server that all our commands use. Its flow runs use the
+same Python (prefect.yaml). The worker of the release pool also watches whether a pass of
 `reconcile` is needed (`watcher.py`).
 """
 
@@ -16,14 +16,14 @@ from guardianflow.errors import GuardianflowError
 from guardianflow.prefect_api.prefect_yaml import RELEASE_POOL, described
 
 PYTHON = "GUARDIANFLOW_PYTHON"
-"""Names the Python of flow runs; the command in prefect.yaml reads it."""
+"""The variable with the Python of flow runs, for the command in prefect.yaml."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m deployments.worker`."""
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
     parser.add_argument("pool", choices=list(described().pools))
-    parser.add_argument("--name", help="how it is called in the Prefect UI")
+    parser.add_argument("--name", help="its name in the Prefect UI")
     options = parser.parse_args(arguments)
     try:
         address = named_prefect()
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start_watching(Orchestrator(address))
     words = ["worker", "start", "--pool", options.pool, "--type", "process"]
     sys.argv = ["prefect", *words, *(["--name", options.name] if options.name else [])]
-    # As `python -m prefect`, which ends the process by itself.
+    # Like `python -m prefect`, which ends the process by itself.
     runpy.run_module("prefect", run_name="__main__")
     return 0
 

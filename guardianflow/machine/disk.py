@@ -1,10 +1,10 @@
-"""The border to the local disk: files are there whole or not at all, and a full disk is told so.
+"""The border to the local disk: files are written whole or not at all, a full disk is reported.
 
     write_whole(path)    a draft beside it --fsync--> renamed into its place
-    scratch()            a temporary folder; what fails in it for want of room is a DiskFull
+    scratch()            a temporary folder; what fails in it for lack of room is a DiskFull
 
-Native libraries and MLflow's downloads say in words of their own that a disk is full: whether it
-is, the disk itself is asked.
+Native libraries and MLflow's downloads report a full disk in words of their own, so the disk itself
+is asked whether it is full.
 """
 
 import errno
@@ -25,18 +25,18 @@ _FULL = {
     errno.EFBIG: "the file would be larger than this account may write",
 }
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-# Less than this much room is none: file systems keep a rest that nobody gets.
+# Less room than this counts as none: file systems keep a reserve.
 _NO_ROOM = 64 * 1024
 _DRAFT = ".draft"
 
 
 def write_whole(path: Path, *parts: bytes | memoryview, mode: int = 0o666) -> None:
-    """Write a file so that after a power cut it is there complete, or as it was before.
+    """Write a file so that after a power cut it is complete, or as it was before.
 
     Args:
-        path: The file; a link is followed, and what is no file (`/dev/stdout`) is written to.
+        path: The file; links are followed, and what is no file (`/dev/stdout`) is written to.
         parts: Its content.
-        mode: Its rights, of which the umask takes some away.
+        mode: Its permissions, before the umask.
 
     Raises:
         DiskFull: There is no room for it.
@@ -48,7 +48,7 @@ def write_whole(path: Path, *parts: bytes | memoryview, mode: int = 0o666) -> No
             with path.open("wb") as stream:
                 stream.writelines(parts)
             return
-        # Its name is free, so that two writers never share a draft, and short.
+        # A random name, so that two writers never share a draft, and a short one.
         draft = path.with_name(f".{secrets.token_hex(6)}{_DRAFT}")
         try:
             made = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -64,7 +64,7 @@ def write_whole(path: Path, *parts: bytes | memoryview, mode: int = 0o666) -> No
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what processes that were killed left of files; only where nobody else writes."""
+    """Remove the drafts that killed processes left; only where nobody else writes."""
     for draft in folder.glob(f".*{_DRAFT}"):
         draft.unlink(missing_ok=True)
 
@@ -74,7 +74,7 @@ def scratch(parent: Path | None = None) -> Generator[Path]:
     """A temporary folder, removed afterwards.
 
     Raises:
-        DiskFull: What was done in it failed for want of room.
+        DiskFull: Something in it failed for lack of room.
     """
     where = parent or Path(tempfile.gettempdir())
     with (
@@ -87,10 +87,10 @@ def scratch(parent: Path | None = None) -> Generator[Path]:
 
 @contextmanager
 def telling_full(place: Path) -> Generator[None]:
-    """Let what fails because `place` has no room left be a DiskFull.
+    """Turn an error that comes from a full disk into a DiskFull.
 
     Raises:
-        DiskFull: It did.
+        DiskFull: The disk of `place` is full.
     """
     try:
         yield
@@ -104,13 +104,13 @@ def telling_full(place: Path) -> Generator[None]:
 
 
 def disk_error(error: OSError) -> GuardianflowError | None:
-    """An error of the disk in our words, at the border where errors end; None for a defect."""
+    """An error of the disk in our words, for the command line; None for a defect."""
     if full := _said_full(error, None):
         return full
     if error.errno in _CLOSED and error.filename is not None:
         return InputError(
             f"{os.fsdecode(error.filename)} cannot be used ({os.strerror(error.errno)}).",
-            remedy="Give this account the right to, or name another place; GUARDIANFLOW_HOME and "
+            remedy="Give this account the permission, or name another place; GUARDIANFLOW_HOME and "
             "TMPDIR say where guardianflow keeps its own files.",
             file=os.fsdecode(error.filename),
         )
@@ -118,7 +118,7 @@ def disk_error(error: OSError) -> GuardianflowError | None:
 
 
 def _full(error: Exception, place: Path) -> DiskFull | None:
-    """The error as a full disk, if it is one: said by itself, or by the disk of `place`."""
+    """The error as a DiskFull, if it says so itself or the disk of `place` is full."""
     for cause in causes(error):
         if isinstance(cause, OSError) and (full := _said_full(cause, place)):
             return full
@@ -129,18 +129,18 @@ def _full(error: Exception, place: Path) -> DiskFull | None:
 def _said_full(error: OSError, place: Path | None) -> DiskFull | None:
     if error.errno not in _FULL:
         return None
-    # Of two files the second one is written: a copy, or the new name.
+    # Of two files the second one is written to: a copy, or the new name.
     file = error.filename if error.filename2 is None else error.filename2
     named = os.fsdecode(file) if isinstance(file, str | bytes) else ""
     return DiskFull(named or (str(place) if place else ""), _FULL[error.errno])
 
 
 def _why_no_room(place: Path) -> int | None:
-    """Why nothing can be written in a folder now, as an errno; None where it can."""
+    """Why nothing can be written in a folder now, as an errno; None if it can."""
     folder = place if place.is_dir() else place.parent
     with suppress(OSError):
         room = os.statvfs(folder)
-        # A file system without blocks (overlay, network) says nothing.
+        # A file system without blocks (overlay, network) does not know.
         if room.f_blocks and room.f_bavail * room.f_frsize < _NO_ROOM:
             return errno.ENOSPC
     largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -153,7 +153,7 @@ def _why_no_room(place: Path) -> int | None:
 
 
 def _sync_folder(path: Path) -> None:
-    """The name of a new file is on the disk only when its folder is."""
+    """Sync a folder: only then is the name of a new file on the disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -1,7 +1,7 @@
-"""Files and folders that are this user's alone: the one place that makes and opens them.
+"""Makes and opens files and folders that only this user may use.
 
-What lies in the state of `make up` holds keys and tells which processes are ours, so a folder that
-somebody else made or may write is refused, and no symbolic link in it is followed.
+The state of `make up` holds keys and says which processes are ours, so a folder that somebody else
+made or may write to is refused, and no symbolic link in it is followed.
 """
 
 import grp
@@ -15,12 +15,12 @@ from guardianflow.errors import InputError
 
 
 def private_folder(path: Path, *, close: bool = True) -> Path:
-    """The folder, made for this user alone where it is missing.
+    """The folder, made for only this user if it is missing.
 
     Args:
         path: The folder.
-        close: Whether one that is there is closed to those who could read it; else it keeps its
-            mode, for it may not be ours alone to close.
+        close: Whether an existing folder is closed to others who could read it; if not, it keeps
+            its mode, because it may hold other things.
 
     Raises:
         InputError: It belongs to somebody else, others may write into it, or it is no folder.
@@ -36,7 +36,7 @@ def private_folder(path: Path, *, close: bool = True) -> Path:
         if info.st_uid != os.getuid():
             raise _not_ours(path, "belongs to another user")
         if _others_write(info):
-            # Somebody may have put something into it: to close it now would come too late.
+            # Somebody may have put something into it: it is too late to close it.
             raise _not_ours(path, "may be written by others")
         if close and stat.S_IMODE(info.st_mode) != 0o700:
             os.fchmod(descriptor, 0o700)
@@ -53,7 +53,7 @@ def _others_write(info: os.stat_result) -> bool:
 
 
 def _is_private_group(number: int) -> bool:
-    """Whether nobody but this user is in the group, as systems make one for each user."""
+    """Whether only this user is in the group, as systems make one for each user."""
     try:
         user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(number)
     except KeyError:
@@ -64,14 +64,15 @@ def _is_private_group(number: int) -> bool:
 def _not_ours(path: Path, why: str) -> InputError:
     return InputError(
         f"The folder {path} {why}; nothing in it is trusted.",
-        remedy=f"Look into it, then `chmod -R go-w {path}` if all of it is yours; else remove it. "
-        "Where the file system keeps no rights, set GUARDIANFLOW_HOME to a folder on another one.",
+        remedy=f"Look into it, then `chmod -R go-w {path}` if all of it is yours; if not, remove "
+        "it. Where the file system keeps no permissions, set GUARDIANFLOW_HOME to a folder on "
+        "another one.",
         file=str(path),
     )
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a file for this user alone, made where it is missing; never through a symbolic link.
+    """Open a file for only this user, made if it is missing; never through a symbolic link.
 
     Args:
         path: The file.
@@ -93,7 +94,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def append_to(path: Path) -> IO[bytes]:
-    """Open a log of this user's own for adding to it."""
+    """Open a log of this user's own for appending."""
     return os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "ab")
 
 
@@ -107,7 +108,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def require_private(path: Path, remedy: str) -> None:
-    """Refuse a file that anybody but this user can read, write or has made.
+    """Refuse a file that others made, can read or can write.
 
     Raises:
         InputError: It belongs to another user or is open to others.

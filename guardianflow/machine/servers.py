@@ -1,9 +1,9 @@
-"""Where MLflow and Prefect are: the environment, what `make up` left behind, Prefect's profile.
+"""Where MLflow and Prefect are: the environment, then what `make up` left, then Prefect's profile.
 
-In this order; nothing else decides which server a command talks to. The state file is trusted only
-when it belongs to this user, nobody else can write or read it, and it names loopback addresses. The
-keys of the embedded servers lie beside it; they are sent to these addresses alone, and only while
-the recorded process of the server lives.
+Nothing else decides which server a command talks to. The state file is trusted only if it belongs
+to this user, nobody else can read or write it, and it names loopback addresses. The keys of the
+embedded servers lie beside it; they are sent only to these addresses, and only while the recorded
+process of the server runs.
 """
 
 import json
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     import psutil
 
 HOME = ".guardianflow"
-"""The folder of the local state where `GUARDIANFLOW_HOME` names no other."""
+"""The folder of the local state if `GUARDIANFLOW_HOME` names no other."""
 STATE_FILE = "servers.json"
 WORKSPACE = "MLFLOW_WORKSPACE"
 KEY_FILE = "keys.json"
 KEY_USER = "guardianflow"
-"""The user of both embedded servers: each has one password, which is its key."""
+"""The user of both embedded servers; the key of each is its password."""
 # A dead server would otherwise cost minutes of retries (measured: 246 s) before it is reported.
 QUICK_FAILURE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -48,7 +48,7 @@ SECRETS = (
     "PREFECT_API_AUTH_STRING",
     "PREFECT_SERVER_API_AUTH_STRING",
 )
-"""The variables whose values no message repeats."""
+"""Variables whose values no message repeats."""
 _DATABASES = ("GUARDIANFLOW_PREFECT_DATABASE", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
 """Variables with an address of a database, whose password no message repeats."""
 _SHORTEST_SECRET = 6
@@ -63,9 +63,10 @@ NO_TELEMETRY = {
 
 @dataclass(frozen=True)
 class Keys:
-    """The passwords of a state directory's servers; never shown but where a person asks for them.
+    """The passwords of a state directory's servers, shown only if a person asks for them.
 
-    Two of them: who has Prefect's runs code on this machine, and MLflow's is given to flows.
+    They are two because whoever has Prefect's can run code on this machine, while MLflow's is given
+    to flows.
     """
 
     prefect: str = field(repr=False)
@@ -73,23 +74,23 @@ class Keys:
 
     @property
     def prefect_login(self) -> str:
-        """What Prefect calls its auth string, and asks for in its UI."""
+        """What Prefect calls its auth string; its UI asks for it."""
         return f"{KEY_USER}:{self.prefect}"
 
     def of_prefect(self) -> dict[str, str]:
-        """The environment of what uses the Prefect server."""
+        """The environment of processes that use the Prefect server."""
         return {"PREFECT_API_AUTH_STRING": self.prefect_login}
 
     def of_mlflow(self) -> dict[str, str]:
-        """The environment of what uses the MLflow server."""
+        """The environment of processes that use the MLflow server."""
         return {"MLFLOW_TRACKING_USERNAME": KEY_USER, "MLFLOW_TRACKING_PASSWORD": self.mlflow}
 
     @classmethod
     def read(cls, state_dir: Path) -> "Keys | None":
-        """Those of a state directory; None where an older version left none.
+        """The keys of a state directory; None if an older version left none.
 
         Raises:
-            InputError: The file is not private to this user, or holds something else.
+            InputError: The file is open to others, or holds something else.
             StoredNewer: It needs a newer version of guardianflow.
         """
         path = state_dir / KEY_FILE
@@ -101,7 +102,7 @@ class Keys:
             require_reader(content, f"file {path}")
             return cls(str(content["prefect"]), str(content["mlflow"]))
         except (ValueError, KeyError, TypeError) as error:
-            # What is in it is not repeated.
+            # Its content is not repeated.
             raise InputError(
                 f"{path} holds no keys of `make up`.",
                 remedy="Remove it; the next `make up` makes new keys.",
@@ -110,7 +111,7 @@ class Keys:
 
     @classmethod
     def make(cls, state_dir: Path) -> "Keys":
-        """New random ones, kept in the state directory for this user alone."""
+        """Make new random keys, and keep them in the state directory for only this user."""
         keys = cls(token_urlsafe(32), token_urlsafe(32))
         content = {"prefect": keys.prefect, "mlflow": keys.mlflow}
         write_private(state_dir / KEY_FILE, json.dumps(content))
@@ -119,14 +120,14 @@ class Keys:
 
 @dataclass(frozen=True)
 class Servers:
-    """The two addresses, where they were read, and with which workspace and keys they are asked."""
+    """The two addresses, where they were read, and the workspace and keys for them."""
 
     mlflow: str | None
     prefect: str | None
     source: str
     workspace: str | None = None
     account: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Environment variables; none for servers whose account the environment has to name."""
+    """Environment variables; none for servers whose account the user's environment has to name."""
 
     def describe(self) -> str:
         """One line for people: which servers are meant, and why these."""
@@ -142,10 +143,10 @@ def home() -> Path:
 
 
 def private_home(part: str = "") -> Path:
-    """`home()`, or a folder in it, made for this user alone where it is missing.
+    """`home()`, or a folder in it, made for only this user if it is missing.
 
-    A folder of another name than `.guardianflow` that was there before may hold other things, too:
-    it keeps its mode.
+    An existing folder with another name than `.guardianflow` may hold other things, so it keeps its
+    mode.
 
     Raises:
         InputError: It belongs to somebody else, or others may write into it.
@@ -156,7 +157,7 @@ def private_home(part: str = "") -> Path:
 
 
 def recorded_process(pid: int, created: float) -> "psutil.Process | None":
-    """The process with this id and start time, or None where it ended: ids are given again.
+    """The process with this id and start time; None if it has ended, since ids are used again.
 
     Args:
         pid: Its process id.
@@ -164,7 +165,7 @@ def recorded_process(pid: int, created: float) -> "psutil.Process | None":
     """
     import psutil
 
-    # What we may not look at is none that we started.
+    # We may look at every process that we started.
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         found = psutil.Process(pid)
         # Half a second: the system rounds start times to clock ticks.
@@ -178,8 +179,8 @@ def find_servers() -> Servers:
     """The servers that this process is to use.
 
     Raises:
-        InputError: An address holds a password; or the state is not private to this user or
-            names a foreign address.
+        InputError: An address holds a password, or the state is open to others or names an
+            address of another machine.
         StoredNewer: The state needs a newer version of guardianflow.
     """
     mlflow, prefect = (
@@ -193,7 +194,7 @@ def find_servers() -> Servers:
         if not (mlflow and prefect):
             sources.append(str(path))
         mlflow, prefect = mlflow or state.mlflow, prefect or state.prefect
-        # The keys go to the servers that they are made for, and to no other one.
+        # The keys are only for the servers that they were made for.
         ours = {"MLFLOW": mlflow == state.mlflow, "PREFECT": prefect == state.prefect}
         account = {k: v for k, v in state.account.items() if ours[k.partition("_")[0]]}
     if not prefect and (prefect := _prefect_profile()):
@@ -203,7 +204,7 @@ def find_servers() -> Servers:
 
 
 def _state(path: Path, *, needed: bool) -> Servers | None:
-    """What `make up` left; None where it cannot be trusted or read, and is not needed."""
+    """What `make up` left; None if it cannot be trusted or read, and is not needed."""
     try:
         private_home()
         return read_state(path)
@@ -214,9 +215,9 @@ def _state(path: Path, *, needed: bool) -> Servers | None:
 
 
 def _prefect_profile() -> str | None:
-    """The address in Prefect's active profile, where `prefect config set` writes it.
+    """The address in Prefect's active profile, which `prefect config set` writes.
 
-    Read without Prefect, which takes a second to import.
+    It is read without Prefect, which takes a second to import.
     """
     folder = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     file = Path(os.environ.get("PREFECT_PROFILES_PATH", folder / "profiles.toml")).expanduser()
@@ -225,7 +226,7 @@ def _prefect_profile() -> str | None:
         active = os.environ.get("PREFECT_PROFILE") or content["active"]
         address = content["profiles"][active]["PREFECT_API_URL"]
     except (OSError, ValueError, KeyError, TypeError):
-        # No profile, or none that names a server; of a broken file Prefect itself will tell.
+        # No profile, or none that names a server; Prefect itself reports a broken file.
         return None
     return without_account("PREFECT_API_URL", str(address)) or None
 
@@ -241,7 +242,7 @@ def use_servers() -> Servers:
         os.environ["PREFECT_API_URL"] = servers.prefect
     os.environ.update(servers.account)
     if "MLFLOW_TRACKING_PASSWORD" in servers.account:
-        # One that was set for another server would be taken instead of the password.
+        # A token for another server would be used instead of the password.
         os.environ.pop("MLFLOW_TRACKING_TOKEN", None)
     return servers
 
@@ -249,7 +250,7 @@ def use_servers() -> Servers:
 def without_account(variable: str, address: str) -> str:
     """The address, if it holds no user and password.
 
-    Addresses are shown: in messages, logs, links and evidence. So they never hold a secret.
+    Addresses are shown in messages, logs, links and evidence, so they may hold no secret.
 
     Raises:
         InputError: It does; the message does not repeat it.
@@ -265,13 +266,13 @@ def without_account(variable: str, address: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text for people, in which the secrets of this process's environment are not readable."""
+    """A text for people, without the secrets of this process's environment."""
     secrets = [os.environ.get(variable, "") for variable in SECRETS]
     for variable in _DATABASES:
         quoted = _password(os.environ.get(variable, ""))
         secrets += [quoted, unquote(quoted)]
     for secret in secrets:
-        # As it is, without what surrounds it, and as `repr` shows it.
+        # As it is, as `repr` shows it, and without spaces around it.
         for shown in (secret, repr(secret)[1:-1], secret.strip()):
             if len(shown) >= _SHORTEST_SECRET:
                 text = text.replace(shown, "***")
@@ -288,8 +289,8 @@ def _password(address: str) -> str:
 def read_state(path: Path) -> Servers:
     """Read a state file that `make up` wrote.
 
-    After a crash the file is still there, and anybody may listen on the ports that it names. So
-    the account is that of those servers alone whose recorded process lives.
+    After a crash the file is still there, and anybody may listen on its ports. So the result has
+    the account of only those servers whose recorded process runs.
 
     Raises:
         InputError: The file or its folder is not private to this user, it is unreadable, or not

@@ -1,9 +1,8 @@
-"""Says in one sentence what answers where one of our servers should, and which certificate fails.
+"""Says in one sentence what answers instead of one of our servers, and why a certificate fails.
 
-An address is often nearly right: another port, a path prefix left out, a gateway that wants a login
-first. What comes back then is a web page, or JSON of another service. Both borders
-(`mlflow_store/client.py` and `prefect_api/client.py`) describe it here; what it is they judge by
-status and shape.
+An address is often nearly right: another port, a missing path prefix, a gateway that wants a login
+first. The answer then is a web page, or JSON of another service. `mlflow_store/client.py` and
+`prefect_api/client.py` recognize it by status and shape, and describe it with these functions.
 """
 
 import html
@@ -25,7 +24,7 @@ def answers_instead(expected: str, url: str, status: int, text: str) -> str:
 
     Args:
         expected: Who should, e.g. `MLflow`.
-        url: What was asked; its query is left out, for it may hold a secret.
+        url: What was asked; its query is left out, because it may hold a secret.
         status: The HTTP status.
         text: The body of the answer.
     """
@@ -56,7 +55,7 @@ def is_page(text: str) -> bool:
 
 
 def distrusted(error: BaseException) -> str | None:
-    """Why the server's certificate is not trusted; None where the error is about something else."""
+    """Why the server's certificate is not trusted; None if the error is about something else."""
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message or "it cannot be verified"
@@ -64,7 +63,7 @@ def distrusted(error: BaseException) -> str | None:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it came of, also what libraries keep in arguments and attributes."""
+    """An error and its causes, including those in arguments and attributes."""
     waiting, seen = [error], set[int]()
     while waiting:
         one = waiting.pop(0)

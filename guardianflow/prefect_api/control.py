@@ -65,16 +65,11 @@ class Orchestrator:
 
     @property
     def ui_url(self) -> str:
-        """Where people look at it."""
+        """The address of its UI."""
         return self.api_url.removesuffix("/api")
 
     def check(self) -> None:
-        """Make sure that the server answers.
-
-        Raises:
-            OrchestratorUnavailable: It does not, within ten seconds, or something else does.
-            PermissionDenied: It wants a password that was not given.
-        """
+        """Make sure that the server answers; the errors are those of `require_prefect`."""
         require_prefect(self.api_url)
 
     def _client(self) -> "AbstractContextManager[SyncPrefectClient]":
@@ -104,7 +99,7 @@ class Orchestrator:
         return describe_run(run, self.ui_url)
 
     def why_it_waits(self, deployment: str) -> str:
-        """Why nothing begins the flow runs of a deployment now; '' where a worker polls for them.
+        """Why no worker starts the flow runs of a deployment now; '' if one polls for them.
 
         Args:
             deployment: `flow/deployment`.
@@ -131,7 +126,7 @@ class Orchestrator:
                 ) from error
 
     def find(self, idempotency_key: str) -> FlowRunInfo | None:
-        """The flow run that was submitted with this key; None where there is none."""
+        """The flow run that was submitted with this key; None if there is none."""
         with self._client() as client:
             run = by_key(client, idempotency_key)
         return describe_run(run, self.ui_url) if run else None
@@ -148,7 +143,7 @@ class Orchestrator:
     def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
         """The flow run of a flow that ended last, and when.
 
-        Cancelled ones do not count, and none for one model.
+        Cancelled ones do not count, nor those for one model.
         """
         with self._client() as client:
             runs = newest_ended(client, flow)
@@ -162,14 +157,13 @@ class Orchestrator:
     ) -> FlowRunInfo:
         """Pass on the log of a flow run and its subflows until it is over or waits for a person.
 
-        Only what flows and tasks say, not what workers say about them.
-        A server that is away for a moment is waited for; the log goes on where it stopped.
+        Lines of workers are left out. If the server is away for a moment, this waits, and the log
+        goes on where it stopped.
 
         Args:
             run_id: The flow run.
             on_log: Is given each line.
-            timeout_s: After that many seconds the run is returned as it stands, neither final nor
-                waiting; None follows to the end.
+            timeout_s: Return the run as it stands after that many seconds; None: follow to the end.
         """
         told = SeenLines()
 
@@ -185,7 +179,7 @@ class Orchestrator:
         return sorted(found, key=lambda waiting: waiting.since)
 
     def under_way(self) -> list[WaitingApproval]:
-        """The promotions about which nobody can be asked yet, the oldest first.
+        """The promotions that do not ask anybody now, the oldest first.
 
         They wait for a worker, are being measured, or carry out an answer.
         """
@@ -252,7 +246,7 @@ class Orchestrator:
             return send_event(client, event, payload, related)
 
     def machinery(self) -> ServerState:
-        """What carries the flows: automations, deployments, work pools, and the last pass."""
+        """Automations, deployments, work pools, and the last pass of `reconcile`."""
         with self._client() as client:
             return read_machinery(client, self.ui_url, datetime.now(UTC))
 

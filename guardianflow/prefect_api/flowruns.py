@@ -1,4 +1,4 @@
-"""What the orchestrator says about flow runs and approvals, as plain data."""
+"""Flow runs and waiting approvals as plain data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ class FlowRunInfo:
         name: Its name in the Prefect UI.
         url: Its page in the Prefect UI.
         state: Name of its state, e.g. `Running`, `Suspended`, `Completed`.
-        message: What the state says; of a promotion that ended without a decision what is recorded.
+        message: The message of its state; of a promotion that ended undecided, the recorded reason.
         final: Whether it is over.
         ok: Whether it is over and went well.
         waiting: Whether it waits for a person's answer.
-        orphaned: Whether its deployment was deleted: no worker starts or resumes it any more. Told
-            only where that was asked for.
+        orphaned: Whether its deployment was deleted, so that no worker starts or resumes it; known
+            only if it was asked for.
         parameters: What the flow was given.
     """
 
@@ -52,11 +52,11 @@ class WaitingApproval:
         flow_run_id: The flow run that waits.
         flow_run_name: Its name in the Prefect UI.
         model_name: Public name of the model that was asked for.
-        version: The version that asks to become champion; None while it is not known.
+        version: The version to promote; None while it is not known.
         headline: The key figures in one line.
         since: When it began to wait, UTC.
         url: The page in the Prefect UI where it can be answered.
-        expires: Until when it can be answered, UTC; None where nothing says so.
+        expires: Until when it can be answered, UTC; None if nothing says so.
     """
 
     flow_run_id: str
@@ -70,7 +70,7 @@ class WaitingApproval:
 
 
 def describe_run(run: "FlowRun", ui_url: str, *, orphaned: bool = False) -> FlowRunInfo:
-    """What is to be known of a flow run, with its page in the UI at `ui_url`."""
+    """Describe a flow run, with its page in the UI at `ui_url`."""
     state = run.state
     message = (state.message or "") if state else ""
     if state and state.name in _UNDECIDED:
@@ -90,9 +90,9 @@ def describe_run(run: "FlowRun", ui_url: str, *, orphaned: bool = False) -> Flow
 
 
 def describe_waiting(run: "FlowRun", ui_url: str) -> WaitingApproval:
-    """What is to be known of a promotion that waits, with its page in the UI at `ui_url`."""
+    """Describe a promotion that waits, with its page in the UI at `ui_url`."""
     parameters = run.parameters
-    # The flow labels its run once it knows; before, and for @candidate, nobody does.
+    # The flow sets these labels; before, only a version that was asked for by number is known.
     labels = cast("dict[str, Any]", run.labels or {})
     version = labels.get("guardianflow.model.version", parameters.get("model_version"))
     info = describe_run(run, ui_url)

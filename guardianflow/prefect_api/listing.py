@@ -1,4 +1,4 @@
-"""Asks Prefect for flow runs: by key, by id, of one flow. What they mean: `flowruns.py`."""
+"""Asks Prefect for flow runs: by key, by id, of one flow."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 _PAGE = 200
-"""So many Prefect gives at once, however many there are."""
-# Among them is one that was not made by hand for one model.
+"""The most that Prefect returns at once."""
+# Enough that one of them was not started by hand for one model.
 _NEWEST = 50
 
 
 def by_key(client: "SyncPrefectClient", idempotency_key: str) -> "FlowRun | None":
-    """The flow run that was submitted with a key; None where there is none."""
+    """The flow run that was submitted with a key; None if there is none."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 
     wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[idempotency_key]))
@@ -25,14 +25,13 @@ def by_key(client: "SyncPrefectClient", idempotency_key: str) -> "FlowRun | None
 
 
 def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowRun, bool]]":
-    """Those that still exist, and of each whether its deployment was deleted."""
+    """The flow runs that still exist, each with whether its deployment was deleted."""
     from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter, FlowRunFilterId
 
     found: list[tuple[FlowRun, bool]] = []
     for start in range(0, len(ids), _PAGE):
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
-        # Flow runs are asked for, and not deployments: those may hold secrets, and approvers get
-        # none of them.
+        # Not deployments, which may hold secrets and which approvers cannot read.
         deployed = client.read_flow_runs(
             flow_run_filter=wanted, deployment_filter=DeploymentFilter(), limit=_PAGE
         )
@@ -45,7 +44,7 @@ def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowR
 
 
 def newest_ended(client: "SyncPrefectClient", flow: str) -> "list[FlowRun]":
-    """The flow runs of a flow that ended last; cancelled ones do not count."""
+    """The flow runs of a flow that ended last, without cancelled ones."""
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.sorting import FlowRunSort
 

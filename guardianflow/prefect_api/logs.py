@@ -1,4 +1,4 @@
-"""What flow runs say in their logs, passed on line by line, each line once."""
+"""Passes on the logs of flow runs, each line once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 _PAGE = 200
 _WORKERS_TALK = ("prefect.flow_runs.worker", "prefect.flow_runs.runner", "prefect.worker")
-# Lines reach the server in batches: one may come after others that are younger.
+# Lines reach the server in batches: an older one may come after newer ones.
 _LATE = timedelta(seconds=30)
 
 
 @dataclass
 class SeenLines:
-    """Which log lines were passed on, and the time of the youngest."""
+    """The log lines that were passed on, and the time of the newest."""
 
     lines: set[UUID] = field(default_factory=set[UUID])
     until: datetime = datetime(2000, 1, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ class SeenLines:
 def pass_on(
     client: "SyncPrefectClient", run_id: UUID, told: SeenLines, on_log: Callable[[str], None]
 ) -> None:
-    """Pass on the lines of a flow run and its subflows that are new, the oldest first."""
+    """Pass on the new lines of a flow run and its subflows, the oldest first."""
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterParentFlowRunId,

@@ -1,7 +1,7 @@
-"""What people are told, as data: which events make a message, its words and its link.
+"""The messages that people get, as data: the event, the words and the link of each.
 
-`deployments/automations.py` makes automations of it on the Prefect server, and
-`monitoring/prefect_checks.py` finds those that are missing, off or edited there.
+`deployments/automations.py` makes automations from them on the Prefect server, and
+`monitoring/prefect_checks.py` finds those that are missing, off or edited.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from guardianflow.events import EventName
 STATUS_PAGE = "guardianflow-status"
 """Key of the page that says what runs where."""
 BURST_S = 30
-"""What comes again within this time is one message; 0 would send one for each event."""
+"""Repetitions within this time are one message; 0 would send one for each event."""
 _CAMERA_S = 3600
 _RUN = "related:flow-run:prefect.resource.id"
 _MODEL = "{{ event.payload.model or 'a server' }}"
@@ -51,7 +51,7 @@ class Notification:
 
     @property
     def trigger(self) -> dict[str, Any]:
-        """What it reacts to, as Prefect's API says it."""
+        """The trigger of its automation, in the form of Prefect's API."""
         return {
             "match": {"prefect.resource.id": list(self.resources)},
             "match_related": dict(self.related),

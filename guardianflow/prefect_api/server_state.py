@@ -1,7 +1,6 @@
-"""What carries the flows on the Prefect server, as plain data: automations, deployments, pools.
+"""Automations, deployments and work pools on a Prefect server, as plain data.
 
-`control.py` hands in the client; here its raw answers become data. What is wrong with them is
-said by `monitoring/prefect_checks.py`.
+`monitoring/prefect_checks.py` says what is wrong with them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +14,11 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 REMEMBERED = timedelta(days=7)
-"""So long Prefect keeps events, unless it was told otherwise."""
+"""How long Prefect keeps events by default."""
 LATE = timedelta(minutes=5)
-"""So long a flow run may wait for a worker."""
+"""How long a flow run may wait for a worker."""
 PASS_LATE = timedelta(minutes=25)
-"""So long after a pass that ended well the next one has ended: two of the schedule, and some."""
+"""How long after a good pass the next one has ended: two scheduled passes, and some more."""
 START_WORKER = (
     "start a worker with `python -m deployments.worker {}`, from a checkout; `make up` starts one "
     "on this machine"
@@ -28,9 +27,9 @@ _FAILED = "prefect.automation.action.failed"
 _EXECUTED = "prefect.automation.action.executed"
 _AUTOMATION = "prefect.automation."
 _PAGE = 200
-# The most that Prefect gives of events at once.
+# The most events that Prefect returns at once.
 _EVENTS = 50
-# Among so many passes is one that was not made by hand for one model.
+# Enough passes that one of them was not started by hand for one model.
 _NEWEST = 50
 
 Json = Mapping[str, Any]
@@ -42,8 +41,8 @@ class Failure:
 
     Attributes:
         time: When, UTC.
-        reason: What Prefect says about it.
-        times: How many failed in the last week, as far as was read.
+        reason: Prefect's message.
+        times: How many failed in the last week, of the events that were read.
     """
 
     time: datetime
@@ -59,9 +58,9 @@ class AutomationInfo:
         name: Its name.
         url: Its page in the Prefect UI.
         enabled: Whether it reacts.
-        trigger: What it reacts to, as Prefect's API says it.
+        trigger: What it reacts to, in the form of Prefect's API.
         actions: What it does then.
-        failure: Its last action, where that failed and nothing was changed since.
+        failure: Its last action, if that failed and nothing was changed since.
     """
 
     name: str
@@ -80,7 +79,7 @@ class DeploymentInfo:
         id: Its id.
         scheduled: Whether a schedule starts it by itself.
         pool: The work pool that runs it.
-        queue: The work queue of it in which its flow runs wait.
+        queue: The work queue of the pool in which its flow runs wait.
     """
 
     id: str
@@ -97,7 +96,7 @@ class PoolInfo:
         paused: Whether somebody has paused it.
         has_worker: Whether a worker polls it.
         late: Flow runs that have waited for more than five minutes.
-        paused_queues: Its work queues that somebody has paused, of those that deployments use.
+        paused_queues: Its paused work queues, of those that deployments use.
     """
 
     paused: bool
@@ -108,12 +107,12 @@ class PoolInfo:
 
 @dataclass(frozen=True)
 class FailedPass:
-    """A pass of `reconcile` that did not get to its end.
+    """A pass of `reconcile` that did not complete.
 
     Attributes:
         time: When it ended.
-        state: How Prefect calls that: Failed or Crashed.
-        reason: What Prefect says about it.
+        state: Its state in Prefect: Failed or Crashed.
+        reason: Prefect's message.
         url: Its page in the Prefect UI.
     """
 
@@ -125,16 +124,16 @@ class FailedPass:
 
 @dataclass(frozen=True)
 class ServerState:
-    """Everything that carries the flows.
+    """Everything on a Prefect server that the flows need.
 
     Attributes:
-        automations: By name; of several with one name all.
+        automations: By name; several may have the same name.
         deployments: By `flow/deployment`.
         pools: By name.
         blocks: Ids of the notification blocks that automations use and that exist.
         last_pass: When the last pass of `reconcile` over all releases ended well; None before the
             first.
-        failed_pass: The newest such pass, where it failed or crashed since then.
+        failed_pass: The newest such pass, if it failed or crashed since then.
     """
 
     automations: Mapping[str, Sequence[AutomationInfo]]
@@ -146,7 +145,7 @@ class ServerState:
 
 
 def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> ServerState:
-    """Read it in about ten calls, however many models there are."""
+    """Read the state in about ten calls, however many models there are."""
     last = _newest_pass(client, ("COMPLETED",))
     found = list(_pages(client, "automations", {}))
     failures = _failures(client, now)
@@ -166,7 +165,7 @@ def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> S
 
 
 def _failed_pass(client: "SyncPrefectClient", ui_url: str) -> FailedPass | None:
-    """The newest pass over all that ended, unless it ended well; a cancelled one never looked."""
+    """The newest ended pass over all releases, unless it completed; cancelled ones do not count."""
     run = _newest_pass(client, ("COMPLETED", "FAILED", "CRASHED"))
     if run is None or run["state"]["type"] == "COMPLETED":
         return None
@@ -186,7 +185,7 @@ def _newest_pass(client: "SyncPrefectClient", states: Sequence[str]) -> Json | N
         "limit": _NEWEST,
     }
     found = cast("list[Json]", _ask(client, "flow_runs/filter", wanted))
-    # One that was made by hand for one model leaves most of it out.
+    # A pass that was started by hand for one model leaves out all others.
     return next((run for run in found if not run["parameters"].get("model_name")), None)
 
 
@@ -218,7 +217,7 @@ def _failures(client: "SyncPrefectClient", now: datetime) -> dict[str, Failure]:
 def _current(
     client: "SyncPrefectClient", one: Json, failures: Mapping[str, Failure]
 ) -> Failure | None:
-    """The failure of an automation, unless it was changed since, or an action worked."""
+    """The failure of an automation, unless it was changed or an action worked since."""
     failure = failures.get(str(one["id"]))
     if failure is None or datetime.fromisoformat(one["updated"]) > failure.time:
         return None
@@ -238,7 +237,7 @@ def _events(
     """The newest events of a name, the newest first."""
     wanted: dict[str, Any] = {
         "event": {"name": [name]},
-        # Without an end Prefect takes its own clock, which is the one that counts.
+        # Without an end Prefect uses its own clock, which is the one that counts.
         "occurred": {"since": since.isoformat()},
         "order": "DESC",
     }
@@ -286,7 +285,7 @@ def _pools(
 
 
 def why_it_waits(client: "SyncPrefectClient", deployment: str) -> str:
-    """Why nothing begins the flow runs of a deployment now, with the remedy; '' where all is well.
+    """Why no worker starts the flow runs of a deployment now, with the remedy; '' if one does.
 
     Args:
         client: Of the Prefect server.
@@ -294,7 +293,7 @@ def why_it_waits(client: "SyncPrefectClient", deployment: str) -> str:
     """
     name = client.read_deployment_by_name(deployment).work_pool_name
     if not name:
-        # It is served: whoever serves it begins its flow runs.
+        # It is served, and whoever serves it starts its flow runs.
         return ""
     pool = client.read_work_pool(name)
     if pool.is_paused:
@@ -329,7 +328,7 @@ def _existing_blocks(client: "SyncPrefectClient", automations: Sequence[Json]) -
 
 
 def _pages(client: "SyncPrefectClient", what: str, wanted: Json) -> list[Json]:
-    """Everything of a kind that a filter lets through, page by page."""
+    """Everything of a kind that matches a filter, page by page."""
     found: list[Json] = []
     while True:
         asked = {**wanted, "limit": _PAGE, "offset": len(found)}
@@ -340,5 +339,5 @@ def _pages(client: "SyncPrefectClient", what: str, wanted: Json) -> list[Json]:
 
 
 def _ask(client: "SyncPrefectClient", path: str, asked: Json) -> object:
-    # Routes of Prefect's API, some of which its own client does not list.
+    # Some of these routes are unknown to the types of Prefect's own client.
     return client.request("POST", cast("Any", f"/{path}"), json=dict(asked)).json()
