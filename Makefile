@@ -16,10 +16,10 @@ help: ## list the targets
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in ((3, 11), (3, 12)) else "guardianflow needs Python 3.11 or 3.12, this is %s; run: make PYTHON=/path/to/python3.11 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt -e '.[dev]'
+	bash -o pipefail -c "PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]' | .ci/pip-progress"
 	@touch $@
 
-setup: $(READY) ## make the virtual environment .venv
+setup: $(READY) ## make the virtual environment .venv, about 4 minutes
 
 demo: $(READY) ## the whole life of a model on embedded servers, 6 to 8 minutes
 	$(BIN)/python -m deployments.demo
