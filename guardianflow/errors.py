@@ -1,4 +1,4 @@
-"""The whole error tree: every way in which guardianflow says no.
+"""All errors of guardianflow, with their exit codes.
 
     GuardianflowError                      exit code
     ├── InputError ............................. 2   the caller gave something unusable
@@ -6,10 +6,10 @@
     │   ├── ScenarioInvalid                         YAML, key, segment, version, path
     │   ├── DatasetInvalid                          images, labels, data.yaml
     │   ├── ModelInvalid                            a file of another trainer that cannot be read
-    │   ├── AnswerInvalid                           an answer to an approval that is no answer
+    │   ├── AnswerInvalid                           an answer to an approval that decides nothing
     │   └── PackageMissing                          an extra of guardianflow is not installed
-    ├── Refused ................................ 3   a rule says no
-    │   ├── NoCandidate                             nothing to promote or to quantize
+    ├── Refused ................................ 3   a rule does not allow it
+    │   ├── NoCandidate                             nothing to promote or quantize
     │   │   └── ModelUnknown                        no model of that name is registered
     │   ├── NoRollbackTarget                        no way back
     │   ├── DrillFailed(report)                     there is a way back, but it would not work
@@ -22,28 +22,28 @@
     │   ├── RotationConflict                        somebody else rotated at the same moment
     │   ├── ChampionChanged(expected, actual)       the question was about another champion
     │   ├── ReleaseChanged(expected, actual)        what would move is not what was approved
-    │   ├── VersionQuarantined                      rolled back before, wants --force and a reason
+    │   ├── VersionQuarantined                      rolled back before, needs --force and a reason
     │   ├── SourceNotChampion                       a variant whose source is not in production
     │   ├── VersionNotReady                         the version is absent or not READY
-    │   ├── ArtifactMissing                         a file of the version is gone or differs
-    │   ├── StoredUnreadable                        kept by another version of guardianflow
-    │   │   └── StoredNewer                         and says that this one must not read it
-    │   ├── CalibrationUnfit                        ranges from unlike or evaluated images
+    │   ├── ArtifactMissing                         a file of the version is missing or differs
+    │   ├── StoredUnreadable                        this version of guardianflow cannot read it
+    │   │   └── StoredNewer                         a newer one is needed, and it says which
+    │   ├── CalibrationUnfit                        calibration images that must not set the ranges
     │   ├── NotComparable                           not measured on the same images or classes
     │   ├── GateFailed                              the evidence speaks against it
     │   ├── ApprovalRequired                        the policy asks for more than was given
-    │   ├── ApprovalVoid                            what was approved is not what is there now
+    │   ├── ApprovalVoid                            what was approved has changed since
     │   ├── ApprovalExpired                         nobody answered in time
-    │   ├── VersionRejected                         rejected before, wants a reason
+    │   ├── VersionRejected                         rejected before, needs a reason
     │   ├── ScenarioFrozen                          a trained scenario version was edited
     │   ├── NothingWaiting                          no (single) approval to answer
     │   └── PermissionDenied                        the account may not do this
-    ├── ServerUnreachable ...................... 4   try again; nothing was done but what it says
+    ├── ServerUnreachable ...................... 4   try again; nothing was done unless it says so
     │   ├── RegistryUnavailable                     MLflow
     │   └── OrchestratorUnavailable                 Prefect
-    └── DiskFull ............................... 4   try again once there is room
+    └── DiskFull ............................... 4   free some space and try again
 
-Anything else that reaches the command line is a defect of ours: exit code 1.
+Anything else that reaches the command line is a bug in guardianflow: exit code 1.
 """
 
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ class GuardianflowError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, remedy: str = "", **data: object) -> None:
-        # Names, reasons and answers of servers stand in it: nothing that a terminal would obey.
+        # It quotes names, reasons and servers' answers: these must not control the terminal.
         self.message = printable(message)
         self.remedy = printable(remedy)
         self.data = data
@@ -87,7 +87,7 @@ class GuardianflowError(Exception):
 
 
 class InputError(GuardianflowError):
-    """The caller gave something unusable; no work was spent."""
+    """The caller gave something unusable; no work was done."""
 
     exit_code = 2
 
@@ -113,14 +113,14 @@ class AnswerInvalid(InputError):
 
 
 class PackageMissing(InputError):
-    """A package that only an extra of guardianflow brings, e.g. torch of `[train]`."""
+    """A package of an extra is not installed, e.g. torch of `[train]`."""
 
 
 class Refused(GuardianflowError):
-    """A rule says no; nothing was changed.
+    """A rule does not allow it; nothing was changed.
 
-    But for a PermissionDenied or VersionNotReady that says `is decided, but`: it came after the
-    commit to the ledger, so the operation stands. What is left of it the next command finishes.
+    The exception is a PermissionDenied or VersionNotReady that says `is decided, but`: it came
+    after the commit to the ledger, so the operation stands, and the next command finishes it.
     """
 
     exit_code = 3
@@ -131,7 +131,7 @@ class NoCandidate(Refused):
 
 
 class NoRollbackTarget(Refused):
-    """There is no known-good release state to go back to."""
+    """There is no known-good release to go back to."""
 
 
 class DrillFailed(Refused):
@@ -151,7 +151,7 @@ class DrillFailed(Refused):
 
 
 class RollbackHeld(Refused):
-    """An automation asked to take back what a rollback restored; a person has to look."""
+    """An automation asked to undo a rollback; a person has to decide."""
 
 
 class SceneChanged(Refused):
@@ -159,17 +159,17 @@ class SceneChanged(Refused):
 
     def __init__(self, name: str, version: int, reason: str, fallback: str) -> None:
         super().__init__(
-            f"{name} version {version} fails ({reason}), but {fallback}: not the model has "
-            "changed but what it looks at. Nothing was moved.",
-            remedy="Look at the camera and the scene; label frames of now and train with them. To "
-            f"go back all the same: `guardianflow rollback {name} --reason ...`.",
+            f"{name} version {version} fails ({reason}), but {fallback}: the scene has changed, "
+            "not the model. Nothing was moved.",
+            remedy="Check the camera and the scene; label recent frames and train with them. To "
+            f"roll back anyway: `guardianflow rollback {name} --reason ...`.",
             name=name,
             version=version,
         )
 
 
 class ReleaseOnHold(Refused):
-    """An automation rolled the release back a short time ago; promoting wants force."""
+    """An automation rolled the release back a short time ago; promoting needs force."""
 
 
 class LedgerDamaged(Refused):
@@ -177,7 +177,7 @@ class LedgerDamaged(Refused):
 
 
 class BackendUnfit(Refused):
-    """What MLflow keeps its data in lets a written param change: no ledger can stand on it."""
+    """MLflow's database lets params be overwritten, so it cannot hold a ledger."""
 
 
 class AliasDrift(Refused):
@@ -195,7 +195,7 @@ class ChampionChanged(Refused):
         super().__init__(
             f"@champion of {name} is version {actual or 'none'}, not {expected or 'none'} "
             "as the request expected; nothing was changed.",
-            remedy="Look at `guardianflow models` and ask again for the champion of now.",
+            remedy="Run `guardianflow models` and ask again for the current champion.",
             name=name,
             expected=expected,
             actual=actual,
@@ -214,9 +214,9 @@ class ReleaseChanged(Refused):
         actual: Mapping[str, tuple[int | None, int | None]],
     ) -> None:
         super().__init__(
-            f"The release of {name} changed since it was proposed: approved was "
-            f"{_in_words(expected)}, but now {_in_words(actual)} would move. Nothing was changed.",
-            remedy=f"Propose it again and look at the new evidence: `guardianflow promote {name}`.",
+            f"The release of {name} changed since it was proposed: {_in_words(expected)} was "
+            f"approved, but now {_in_words(actual)} would move. Nothing was changed.",
+            remedy=f"Propose it again and check the new evidence: `guardianflow promote {name}`.",
             name=name,
             expected=dict(expected),
             actual=dict(actual),
@@ -238,11 +238,11 @@ class VersionQuarantined(Refused):
 
 
 class SourceNotChampion(Refused):
-    """A variant was asked for whose FP32 source is neither champion nor candidate."""
+    """A variant was requested whose FP32 source is neither champion nor candidate."""
 
 
 class ModelUnknown(NoCandidate):
-    """No model of that name is registered, so there is nothing to promote, quantize or show."""
+    """No model of that name is registered."""
 
 
 class VersionNotReady(Refused):
@@ -250,22 +250,22 @@ class VersionNotReady(Refused):
 
 
 class ArtifactMissing(Refused):
-    """A file of the version is gone, or its size or sha256 differs."""
+    """A file of the version is missing, or its size or sha256 differs."""
 
 
 class CalibrationUnfit(Refused):
-    """The images that would set quantization ranges are unlike, or part of, the evaluated ones."""
+    """The calibration images are unlike the evaluated ones, or some of them."""
 
 
 class NotComparable(Refused):
-    """Two versions whose figures say nothing about each other."""
+    """Two versions were not measured on the same images or classes."""
 
 
 class GateFailed(Refused):
-    """The gate's rules speak against the promotion.
+    """The gate's rules reject the candidate.
 
     Attributes:
-        proposal: The `promotion.proposal.Proposal` that it was about, for whoever shows it.
+        proposal: The `promotion.proposal.Proposal` in question, to be shown.
     """
 
     proposal: object = None
@@ -276,11 +276,11 @@ class ApprovalRequired(Refused):
 
 
 class ApprovalVoid(Refused):
-    """What was approved is not what is there now: the answer does not count for it."""
+    """What was approved has changed since, so the answer does not count."""
 
 
 class ApprovalExpired(Refused):
-    """The answer came after the question was over."""
+    """The answer came after the deadline, or after the question was decided."""
 
 
 class VersionRejected(Refused):
@@ -288,11 +288,11 @@ class VersionRejected(Refused):
 
 
 class StoredUnreadable(Refused):
-    """What is stored says something that this version of guardianflow does not understand."""
+    """A stored document that this version of guardianflow cannot read."""
 
 
 class StoredNewer(StoredUnreadable):
-    """What is stored says which newer version of guardianflow it needs."""
+    """A stored document that needs a newer version of guardianflow, which it names."""
 
 
 class ScenarioFrozen(Refused):
@@ -300,15 +300,15 @@ class ScenarioFrozen(Refused):
 
 
 class NothingWaiting(Refused):
-    """There is no approval waiting, or more than one and none was named."""
+    """No approval is waiting, or several are and none was named."""
 
 
 class PermissionDenied(Refused):
-    """The account that was used may not do this."""
+    """The account may not do this."""
 
 
 class ServerUnreachable(GuardianflowError):
-    """Our server did not answer; nothing was done, unless the message says `is decided, but`."""
+    """A server did not answer; nothing was done unless the message says `is decided, but`."""
 
     exit_code = 4
 
@@ -322,12 +322,12 @@ class OrchestratorUnavailable(ServerUnreachable):
 
 
 class DiskFull(GuardianflowError):
-    """There is no room to write a file; what was complete before is as it was.
+    """There is no room to write a file; files that were complete before are unchanged.
 
     Args:
-        place: The file or folder; '' where nobody says.
-        why: What the disk says, e.g. `the disk is full`.
-        safe: What was kept, and how it goes on; one sentence.
+        place: The file or folder; '' if unknown.
+        why: The cause, e.g. `the disk is full`.
+        safe: What was kept and how to continue; one sentence.
     """
 
     exit_code = 4
@@ -335,12 +335,12 @@ class DiskFull(GuardianflowError):
     def __init__(self, place: str, why: str = "the disk is full", safe: str = "") -> None:
         super().__init__(
             f"{place or 'A file'} cannot be written: {why}.",
-            remedy=f"{safe or 'Files that were complete before are as they were.'} Make room there "
-            "and run it again.",
+            remedy=f"{safe or 'Files that were complete before are unchanged.'} Free some space "
+            "there and run it again.",
             file=place,
         )
         self.place, self.why = place, why
 
     def keeping(self, safe: str) -> "DiskFull":
-        """The same error, from one who knows what is safe."""
+        """Return the same error with a sentence on what is safe."""
         return DiskFull(self.place, self.why, safe)

@@ -1,7 +1,7 @@
-"""The events that guardianflow sends, as data: names, resources and the versioned payload.
+"""The events that guardianflow sends: names, resources and the versioned payload.
 
-`prefect_api/control.py` sends them; automations and other systems build on them
-(docs/events.md). An event alone moves nothing: whoever acts on one reads what it points to again.
+`prefect_api/control.py` sends them; automations and other systems rely on them (docs/events.md).
+An event moves nothing by itself: its receiver reads the report or version that it points to.
 """
 
 from datetime import UTC, datetime
@@ -41,9 +41,9 @@ class ModelEvent(BaseModel):
     )
     version: int | None = Field(
         description="The version of the model that the event is about; null only in an alarm about "
-        "a model without any champion, or about a server."
+        "a model without a champion, or about a server."
     )
-    incident: str = Field(default="", description="Same for everything that one cause set off.")
+    incident: str = Field(default="", description="Shared by all events with the same cause.")
     report: str = Field(default="", description="MLflow run that holds the report or evidence.")
     message: Annotated[str, AfterValidator(printable)] = Field(
         default="", description="One sentence for people."
@@ -54,9 +54,10 @@ class ModelEvent(BaseModel):
 
 
 def resource(model_name: str) -> dict[str, str]:
-    """The resource of an event about a model, with the label that automations match on.
+    """Return the resource of an event, with the label that automations match on.
 
-    Without a name it is one of the servers, on which all models rest.
+    Args:
+        model_name: Public name of the model; "" for an event about one of the servers.
     """
     if not model_name:
         return {

@@ -1,11 +1,10 @@
-"""Names: of models, classes and figures, and what MLflow knows them by; no other place knows both.
+"""Names of models, classes and metrics, and the names that MLflow has for them.
 
     public      donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     registered  donghwa-entec.busan-plant1.welding.ppe__openvino_int8
 
-MLflow refuses `/` and `:` in registered model names, so `/` becomes `.`; the way back is
-unambiguous because no segment may contain a dot. Class names are other people's: anything that can
-be printed.
+MLflow refuses `/` and `:` in registered model names, so `/` becomes `.`; the reverse is unambiguous
+because no segment may contain a dot. Class names come from users: any printable text.
 """
 
 import hashlib
@@ -24,17 +23,14 @@ _PUBLIC = re.compile(
     rf"(?:__(?P<backend>{_WORD})_(?P<precision>{_WORD}))?"
 )
 _REMEDY = (
-    "A name is customer/region-plant/zone/task, for a variant with __backend_precision behind it, "
-    "in small letters, digits and single hyphens, e.g. donghwa-entec/busan-plant1/welding/ppe."
+    "A name is customer/region-plant/zone/task, for a variant followed by __backend_precision, in "
+    "lower-case letters, digits and single hyphens, e.g. donghwa-entec/busan-plant1/welding/ppe."
 )
 
 
 @dataclass(frozen=True, order=True)
 class ModelName:
-    """One model, or one variant of it.
-
-    Build it with `ModelName.parse`, which checks every segment.
-    """
+    """The name of a model or of one of its variants; `ModelName.parse` checks every segment."""
 
     customer: str
     site: str
@@ -48,7 +44,7 @@ class ModelName:
         """Read a public name (slashes) or a registered name (dots).
 
         Raises:
-            NameInvalid: The text is no such name; the message says what is expected.
+            NameInvalid: The text is not such a name; the message says what is expected.
         """
         if len(text) > MAX_LENGTH:
             raise NameInvalid(
@@ -71,12 +67,12 @@ class ModelName:
 
     @property
     def registered(self) -> str:
-        """The name under which MLflow knows the model."""
+        """The name of the model in MLflow."""
         return self.public.replace("/", ".")
 
     @property
     def base(self) -> "ModelName":
-        """The FP32 model that this name is a variant of, or the name itself."""
+        """The FP32 model of this variant, or the name itself."""
         return self if self.backend is None else replace(self, backend=None, precision=None)
 
     @property
@@ -85,7 +81,7 @@ class ModelName:
         return self.backend is not None
 
     def variant(self, flavour: str) -> "ModelName":
-        """The variant of this base for a flavour such as `openvino_int8`.
+        """Return the variant of this base for a flavour such as `openvino_int8`.
 
         Raises:
             NameInvalid: The flavour is not `backend_precision`.
@@ -93,15 +89,15 @@ class ModelName:
         return ModelName.parse(f"{self.base.public}__{flavour}")
 
     def short(self, name: str) -> str:
-        """A public name of this base's release without the base: "" for the base itself."""
+        """Return the part after the base of a public name of this release; "" for the base."""
         return name.removeprefix(self.base.public).removeprefix("__")
 
     def long(self, short: str) -> str:
-        """The public name that `short` made short."""
+        """Return the public name of which `short` returned a part."""
         return f"{self.base.public}__{short}" if short else self.base.public
 
     def tags(self) -> dict[str, str]:
-        """The tags of the registered model, on which listings filter."""
+        """Return the tags of the registered model; listings filter by them."""
         parts = {
             "name": self.public,
             "customer": self.customer,
@@ -118,16 +114,16 @@ class ModelName:
 
 
 def class_key(name: str) -> str:
-    """What two spellings of one class have in common: case, blanks and hyphens do not count."""
+    """Return a key that spellings of a class share: case, spaces, `-` and `_` do not count."""
     return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFKC", name).strip().casefold())
 
 
 def metric_key(metric: str) -> str:
-    """The key by which MLflow keeps a figure, e.g. of `recall.Safety Vest (yellow)`.
+    """Return the key of a metric in MLflow, e.g. of `recall.Safety Vest (yellow)`.
 
-    MLflow allows letters of all scripts, digits, `_ - . :`, blanks and slashes, but takes these for
-    paths. Every other sign is written as its number, so that no two classes share a key; so is the
-    dot of a name that would be the folder itself or one above. What is too long ends in a digest.
+    MLflow allows letters of all scripts, digits, `_ - . :`, spaces and slashes, but treats slashes
+    as paths. Every other character is written as its code point, so that no two classes share a
+    key; so is the first dot of `.` and `..`. A key that is too long ends in a digest.
     """
     key = re.sub(r"[^\w.\- ]|^\.(?=\.|$)", lambda sign: f":{ord(sign[0]):x}:", metric)
     if len(key) <= _METRIC_KEY_LENGTH:

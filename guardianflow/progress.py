@@ -1,4 +1,4 @@
-"""How far a long step is: what runners report and command line and flows show."""
+"""Progress of long steps: runners report it, the command line and flows show it."""
 
 import time
 from collections.abc import Callable
@@ -9,14 +9,14 @@ _PAUSE_S = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is.
+    """The progress of one step.
 
     Attributes:
         step: What is being done, e.g. `train`.
-        done: How much of it.
-        total: Out of how much.
+        done: Units done.
+        total: Units in all.
         message: The latest figure for people, or ''.
-        remark: What people have to be told once, e.g. where a training goes on; or ''.
+        remark: Something to be said once, e.g. where a training resumes; or ''.
     """
 
     step: str
@@ -27,7 +27,7 @@ class Progress:
 
 
 class Reporter:
-    """Passes progress on, at most twice a second, but never swallows the end of a step."""
+    """Passes progress on, at most twice a second; the end of a step is always passed on."""
 
     def __init__(self, on_progress: Callable[[Progress], None] | None) -> None:
         self._show = on_progress
@@ -37,7 +37,7 @@ class Reporter:
     def __call__(
         self, step: str, done: int, total: int, message: str = "", *, remark: str = ""
     ) -> None:
-        """Say how far `step` is."""
+        """Report the progress of `step`."""
         now = time.monotonic()
         due = step != self._step or done >= total or remark or now - self._last >= _PAUSE_S
         if self._show is not None and due:

@@ -1,4 +1,4 @@
-"""The runner under the public name that it has had from the beginning."""
+"""The quantization runner under its public name."""
 
 from guardianflow.lifecycle.quantization import QuantizationRunner, QuantizedModel, choose_source
 

@@ -1,19 +1,19 @@
-"""What outlives the code that wrote it. CHANGING WHAT IS MARKED HERE BREAKS WHAT IS STORED.
+"""Stored documents: how they are versioned and read. CHANGES HERE CAN BREAK WHAT IS STORED.
 
-    Stored        base of every document that is kept: schema_version, min_reader
-    read_stored   text -> document: unknown keys are ignored, a newer one is told in one sentence
-    INTRODUCED    settings that came later, with the default of their first day: no digest changes
-    settled       content without those, which is what digests are made of
+    Stored        base of every stored document: schema_version, min_reader
+    read_stored   text -> document: unknown keys are ignored, a newer document is an error
+    INTRODUCED    settings that were added later, with their first default, so no digest changes
+    settled       content without those; digests are computed from it
 
-`tests/golden/` holds what the code of other days stored; all of it is read by every test run.
-`docs/stored.md` lists all of it: what, where, by which model or constant, with which golden file.
-A record lies in a file of its class's name: that is stored, too.
+`tests/golden/` holds documents that older versions stored; every test run reads all of them.
+`docs/stored.md` lists them: what, where, by which model or constant, with which golden file.
+A record is stored in a file named after its class, so the class name is part of the format.
 
-A change that older code copes with (one more field with a default) changes nothing here but a line
-in INTRODUCED, where a digest is made of the document. One that it must not read (another meaning of
-a field, a kind of operation that other code would undo) raises `schema_version` and sets
-`min_reader` to the version of guardianflow that reads it, in those documents that need it. A field
-that gets another name keeps the old one as a validation alias, for ever.
+A change that older code can read (one more field with a default) needs only a line in INTRODUCED,
+and only if a digest is computed from the document. A change that older code must not read (a new
+meaning of a field, a kind of operation that other code would undo) raises `schema_version` and sets
+`min_reader` to the first version of guardianflow that reads it, in the documents concerned. A
+renamed field keeps its old name as a validation alias, for ever.
 """
 
 import hashlib
@@ -35,13 +35,13 @@ from pydantic import (
 from guardianflow import __version__
 from guardianflow.errors import InputError, StoredNewer, StoredUnreadable
 
-FIRST_READER: Final = "0.1.0"
-"""The version that reads a document without `min_reader`."""
+_FIRST_READER: Final = "0.1.0"
+"""The `min_reader` of a document that names none."""
 
 LEDGER_SEGMENT_LENGTH: Final = 50
-"""Operations in one ledger run; which run holds an operation follows from it, so it stays for ever.
+"""Operations in one ledger run. It decides which run holds an operation, so it never changes.
 
-Reading the head costs the same after thousands of them."""
+Reading the head takes the same time after thousands of operations."""
 
 INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
     "Scenario": {
@@ -52,57 +52,56 @@ INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
     "ApprovalRule": {},
     "Origin": {"boxes": None},
 }
-"""By document, the fields that came after version 0.1.0, by path, with the default of their first
-day as JSON has it. NEVER EDIT OR REMOVE AN ENTRY.
+"""By document and path, the fields added after version 0.1.0, with their first default as JSON.
+NEVER EDIT OR REMOVE AN ENTRY.
 
-To add a setting to a scenario: give it a default with which everything is as it was before, and
-enter it here, e.g. `"training.warmup_epochs": 0` (of `dataset` without its kind, of a list without
-an index). It adds nothing to a digest while it has this value, so no version that was trained
-before is taken for another one. A default that is changed later stays here as it was: what is not
-written out in a scenario then counts as the new value, which is other work, and what was stored
-without the key is read with the value of then.
+To add a setting to a scenario: give it a default that changes nothing, and enter it here, e.g.
+`"training.warmup_epochs": 0` (paths contain neither the kind of `dataset` nor indices of lists). At
+this value it is left out of digests, so versions trained before keep theirs. If the default changes
+later, the entry stays: a scenario without the key then means the new value and has a new digest,
+and a document stored without the key is read with the first default.
 """
 
 _SPACE = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
 
 
 class Stored(BaseModel):
-    """A document that is kept. Made by code it refuses unknown keys; read, it ignores them."""
+    """A stored document. In code it refuses unknown keys; `read_stored` ignores them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = Field(default=1, ge=1, description="Version of this kind of document.")
     min_reader: str = Field(
-        default=FIRST_READER,
+        default=_FIRST_READER,
         pattern=r"^[0-9]+(\.[0-9]+)*$",
-        description="The least version of guardianflow that may read it.",
+        description="The oldest version of guardianflow that may read it.",
     )
     _text: str = PrivateAttr(default="")
 
     def digest_as_written(self) -> str:
-        """sha256 over the document as it was written, whatever code reads it now."""
+        """Return the sha256 of the document as it was written, whatever code reads it now."""
         return hashlib.sha256((compact(self._text) or self.model_dump_json()).encode()).hexdigest()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """The same with other values; then it is not what was read any more."""
+        """Return a copy; a changed copy no longer has the text that was read."""
         copied = super().model_copy(update=update, deep=deep)
         if update:
             copied._text = ""
         return copied
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same; how it was written makes no difference."""
+        """Compare fields; the text that was read does not count."""
         return type(self) is type(other) and vars(self) == vars(other)
 
     def to_line(self) -> str:
-        """The document as a tag or param keeps it, byte for byte the same for the same content."""
+        """Return the document as one line for a tag or param; the same content, the same bytes."""
         return as_json(self.model_dump(mode="json"))
 
     @model_serializer(mode="wrap")
     def _without_first_version(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is as on the first day: version 0.1.0 refuses these two keys."""
+        """Leave out first values of these two keys: version 0.1.0 refuses the keys."""
         content: dict[str, Any] = handler(self)
-        for key, first in (("schema_version", 1), ("min_reader", FIRST_READER)):
+        for key, first in (("schema_version", 1), ("min_reader", _FIRST_READER)):
             if content.get(key) == first:
                 del content[key]
         return content
@@ -112,24 +111,24 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 def read_stored(kind: type[Document], text: str, what: str) -> Document:
-    """Read a document that some version of guardianflow wrote.
+    """Read a document that any version of guardianflow wrote.
 
     Args:
-        kind: What it is to be.
-        text: As it was kept.
-        what: What it is called in an error, e.g. "HealthReport of MLflow run 1a2b".
+        kind: The class of the document.
+        text: Its JSON, as stored.
+        what: Its name in an error, e.g. "HealthReport of MLflow run 1a2b".
 
     Raises:
-        StoredNewer: It wants a newer version of guardianflow.
-        StoredUnreadable: It says something that this one does not understand.
+        StoredNewer: It needs a newer version of guardianflow.
+        StoredUnreadable: It is not JSON, or its content is not valid for this version.
     """
     try:
         content: object = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise StoredUnreadable(f"The {what} is no JSON: {error}.") from error
+        raise StoredUnreadable(f"The {what} is not JSON: {error}.") from error
     require_reader(content, what)
     if isinstance(content, dict):
-        content = with_first_defaults(kind.__name__, cast("dict[str, Any]", content))
+        content = _with_first_defaults(kind.__name__, cast("dict[str, Any]", content))
     try:
         found = kind.model_validate_json(json.dumps(content), extra="ignore")
     except (ValidationError, InputError) as error:
@@ -144,7 +143,7 @@ def read_stored(kind: type[Document], text: str, what: str) -> Document:
 
 def _why(error: ValidationError | InputError) -> str:
     if isinstance(error, InputError):
-        # A value checked by the domain itself, e.g. a model's name.
+        # A value that the domain checks, e.g. a model's name.
         return error.message.rstrip(".")
     first = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "its content"
@@ -152,10 +151,10 @@ def _why(error: ValidationError | InputError) -> str:
 
 
 def require_reader(content: object, what: str) -> None:
-    """Refuse what says to be for a newer version of guardianflow.
+    """Refuse content that needs a newer version of guardianflow.
 
     Raises:
-        StoredNewer: It does; the message names the version.
+        StoredNewer: The message names the version.
     """
     if not isinstance(content, dict):
         return
@@ -169,17 +168,17 @@ def require_reader(content: object, what: str) -> None:
 
 
 def settled(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """A document's content without the fields that came later and have their first default."""
+    """Return a document's content without later fields that still have their first default."""
     return cast("dict[str, Any]", _settled(content, INTRODUCED[kind], ""))
 
 
 def as_json(content: Mapping[str, Any]) -> str:
-    """Content as pydantic writes it, which is what digests of whole documents are made of."""
+    """Return content as pydantic writes it; digests of whole documents are computed from it."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-def with_first_defaults(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """A document's content with what its missing fields stood for when it was written."""
+def _with_first_defaults(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's content, with missing later fields set to their first default."""
     filled: dict[str, Any] = dict(content)
     for path, default in INTRODUCED.get(kind, {}).items():
         filled = cast("dict[str, Any]", _filled(filled, path.split("."), default))
@@ -187,12 +186,12 @@ def with_first_defaults(kind: str, content: Mapping[str, Any]) -> dict[str, Any]
 
 
 def first_of(count: int) -> Callable[[object], object]:
-    """Take the first values of a list: those behind them came later and say nothing here."""
+    """Return a validator that keeps the first `count` values of a list; later code adds more."""
     return lambda value: cast("list[object]", value)[:count] if isinstance(value, list) else value
 
 
 def compact(text: str) -> str:
-    """JSON without the spaces between its parts: however it was laid out, the digest is one."""
+    """Return JSON without spaces between its parts, so that layout does not change the digest."""
     return _SPACE.sub(r"\1", text)
 
 
@@ -226,6 +225,6 @@ def _filled(value: Any, path: list[str], default: object) -> Any:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """A version as numbers; what follows them (`.dev1`, `rc1`) counts for nothing."""
+    """Return a version as numbers; what follows them (`.dev1`, `rc1`) is ignored."""
     found = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
     return tuple(int(part) for part in found[0].split(".")) if found else ()

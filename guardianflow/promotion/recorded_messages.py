@@ -55,8 +55,8 @@ _KNOWN: Final = tuple(
         ("recorded.files", r"The files of \S+ version \d+ cannot be used: (?P<why>.+?)\.?"),
         (
             "recorded.release",
-            r"The release of \S+ changed since it was proposed: approved was .+ would move\. "
-            r"Nothing was changed\.",
+            r"The release of \S+ changed since it was proposed: .+ would move\. Nothing was "
+            r"changed\.",
         ),
         ("recorded.unreadable", r"What was asked cannot be read any more \(.+\)"),
         ("recorded.record", r"The record of what was asked \(MLflow run \w+\) was changed\."),

@@ -126,7 +126,7 @@ def test_a_rollback_that_the_automation_refuses_is_made_by_hand_and_explained(
     assert told(embedded, plant, monkeypatch, tmp_path, better=False) == "Prefect"
     said = " ".join(capsys.readouterr().out.split())
     assert "The automation does not go back: " in said
-    assert "but version 1 has 0.3: not the model has changed but what it looks at" in said
+    assert "but version 1 has 0.3: the scene has changed, not the model" in said
     assert "s after it was asked for" in said
 
 

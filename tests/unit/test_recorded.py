@@ -267,6 +267,11 @@ def test_another_champion_other_files_and_another_release_are_told():
         "other versions would go into use now than those that were shown",
         "지금 적용될 버전이 승인 요청 당시와 다름",
     )
+    of_version_0_1 = (
+        f"The release of {NAME} changed since it was proposed: approved was {NAME} from version "
+        f"none to 2, but now {NAME} from version 1 to 2 would move. Nothing was changed."
+    )
+    assert void_in_words(of_version_0_1, KO) == "지금 적용될 버전이 승인 요청 당시와 다름"
     with pytest.raises(ArtifactMissing) as bare:
         registered_files(SimpleNamespace(name=NAME, version=2, tags={}))
     english, korean = void(bare.value)
