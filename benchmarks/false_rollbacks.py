@@ -27,7 +27,7 @@ from benchmarks.spoiled import scenario
 from benchmarks.windows import METRIC, Champion, Champions, pools
 from guardianflow.health.verdict import Judgement, PastWindow, Verdict, conclude
 from guardianflow.scenario import HealthPolicy, Light, Scenario
-from guardianflow.vision.metrics.intervals import at_most
+from guardianflow.vision.metrics.intervals import rate_at_most
 
 NAME = "false-rollbacks"
 EVERY_MINUTES = 10
@@ -132,7 +132,7 @@ def healthy(champion: Champion, policy: HealthPolicy, months: int) -> dict[str, 
         "months": months,
         "false_rollbacks": wrong,
         # One-sided, 95 %: three months where none was seen.
-        "percent_at_most": round(min(100.0, 100 * at_most(wrong, months)), 3),
+        "percent_at_most": round(min(100.0, 100 * rate_at_most(wrong, months)), 3),
         "alarms_per_month": round(sum(alarms) / months, 3),
     }
 

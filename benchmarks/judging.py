@@ -20,7 +20,7 @@ from guardianflow.vision.metrics.detections import detect
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
 from guardianflow.vision.metrics.intervals import Draws, bootstrap, interval
 from guardianflow.vision.metrics.latency import measure_latency
-from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.matching import collect_overlaps
 from guardianflow.vision.metrics.thresholds import choose_thresholds
 
 _ROUNDS, _REPEATS, _FRAMES = 12, 20, 24
@@ -71,7 +71,7 @@ def judge(run: dict, folder: Path, data: Dataset) -> Judged:
         ir=ir,
         val=evaluate(seen, val, data.classes, thresholds),
         test=evaluate(found, test, data.classes, thresholds),
-        draws=bootstrap(lay_out(found, test), len(data.classes), thresholds),
+        draws=bootstrap(collect_overlaps(found, test), len(data.classes), thresholds),
     )
 
 

@@ -23,7 +23,7 @@ from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.detections import Detections, Seen, detect
 from guardianflow.vision.metrics.evaluation import evaluate
-from guardianflow.vision.metrics.matching import overlap_table
+from guardianflow.vision.metrics.matching import iou_matrix
 from guardianflow.vision.metrics.thresholds import settle_thresholds
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.synthetic import draw_window
@@ -116,7 +116,7 @@ def thinned(seen: Seen, samples: Sequence[Sample], lost: float, seed: int) -> Se
     left: list[Detections] = []
     for found, sample in zip(seen.detections, samples, strict=True):
         gone = random.random(len(sample.boxes)) < lost
-        about = overlap_table(found.boxes, sample.boxes) >= 0.5
+        about = iou_matrix(found.boxes, sample.boxes) >= 0.5
         keep = ~(about & gone).any(axis=1)
         left.append(Detections(found.boxes[keep], found.scores[keep], found.classes[keep]))
     return Seen(left, seen.thresholds)

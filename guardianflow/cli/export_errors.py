@@ -51,9 +51,9 @@ def export_errors(
     """
     public = ModelName.parse(name).public
     from guardianflow.vision.metrics.relabelling import export_errors as write
-    from guardianflow.vision.metrics.relabelling import refuse_full
+    from guardianflow.vision.metrics.relabelling import require_empty_folder
 
-    refuse_full(to)
+    require_empty_folder(to)
     registry = open_registry(out)
     from guardianflow.evaluation.measurement import measure_version
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from guardianflow.health.verdict import WindowFigure
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
-from guardianflow.vision.metrics.intervals import Draws, bootstrap, once
-from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.intervals import Draws, bootstrap, measure_once
+from guardianflow.vision.metrics.matching import collect_overlaps
 from guardianflow.vision.metrics.precision import ALL
 
 _DRAWS = 1000
@@ -46,8 +46,8 @@ def is_measured(metric: str) -> bool:
 
 def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> Sampled:
     """Measure what a version saw, and how sure the figures are."""
-    layout = lay_out(seen.detections, samples)
-    measured = _named(once(layout, len(classes), seen.thresholds, sizes=(ALL,)), classes)
+    layout = collect_overlaps(seen.detections, samples)
+    measured = _named(measure_once(layout, len(classes), seen.thresholds, sizes=(ALL,)), classes)
     drawn = bootstrap(layout, len(classes), seen.thresholds, draws=_DRAWS, sizes=(ALL,))
     values = {metric: float(found[0]) for metric, found in measured.items()}
     known = {metric: value for metric, value in values.items() if np.isfinite(value)}

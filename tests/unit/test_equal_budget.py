@@ -22,7 +22,7 @@ from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Detections
 from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.metrics.intervals import bootstrap
-from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.matching import collect_overlaps
 
 SPIN = "import time; end = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 
@@ -231,7 +231,7 @@ def judged(contestant: str, seed: int, found_in: int, recipe: str = "") -> Judge
         "own_evaluator": {"map50": 0.1, "map50_95": 0.1},
         "spent": asdict(Spent(1.0, 1.0)),
     }
-    draws = bootstrap(lay_out(found, samples), 2, 0.4)
+    draws = bootstrap(collect_overlaps(found, samples), 2, 0.4)
     return Judged(run, Path(), figures, figures, draws)
 
 

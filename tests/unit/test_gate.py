@@ -23,7 +23,12 @@ from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.scenario import GateSettings, Precision
 from guardianflow.vision.metrics.comparison import Difference, PairedComparison
 from guardianflow.vision.metrics.evaluation import ClassFigures, Evaluation
-from guardianflow.vision.metrics.intervals import Interval, at_least, at_most, rate_at_least
+from guardianflow.vision.metrics.intervals import (
+    Interval,
+    rate_at_least,
+    rate_at_most,
+    share_at_least,
+)
 from guardianflow.vision.metrics.latency import Latency
 
 NAME = "a/b-c/d/e"
@@ -44,7 +49,7 @@ def of_class(hits: int, objects: int, *, by_image: float = 0.0) -> ClassFigures:
         precision=0.9,
         objects=objects,
         recall_bounds=around(recall, by_image),
-        recall_at_least=at_least(hits, objects),
+        recall_at_least=share_at_least(hits, objects),
     )
 
 
@@ -378,7 +383,7 @@ def test_what_is_said_to_suffice_would_decide(gap, doubt, count):
 
 @given(st.integers(0, 300), st.integers(1, 300))
 def test_the_exact_bounds_of_a_rate_hold_it(events, over):
-    assert rate_at_least(events, over) <= events / over < at_most(events, over)
+    assert rate_at_least(events, over) <= events / over < rate_at_most(events, over)
 
 
 def latency(p50: float = 4.0, p95: float = 5.0) -> Latency:

@@ -8,8 +8,14 @@ from hypothesis import strategies as st
 from guardianflow.vision.metrics.comparison import compare_seen
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.evaluation import evaluate
-from guardianflow.vision.metrics.intervals import at_least, at_most, bootstrap, interval, once
-from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.intervals import (
+    bootstrap,
+    interval,
+    measure_once,
+    rate_at_most,
+    share_at_least,
+)
+from guardianflow.vision.metrics.matching import collect_overlaps
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 
 CLASSES = ("person", "helmet")
@@ -17,20 +23,20 @@ CLASSES = ("person", "helmet")
 
 def test_the_exact_bounds_are_those_of_the_tables():
     # one-sided 95 %: 0 misses of n is 0.05 ** (1 / n); 8 of 10 from the F distribution
-    assert at_least(10, 10) == pytest.approx(0.05 ** (1 / 10))
-    assert at_least(8, 10) == pytest.approx(0.4930987)
-    assert at_least(0, 10) == 0.0
+    assert share_at_least(10, 10) == pytest.approx(0.05 ** (1 / 10))
+    assert share_at_least(8, 10) == pytest.approx(0.4930987)
+    assert share_at_least(0, 10) == 0.0
     # the rule of three, exactly: -ln 0.05; 2 events: chi-square table with 6 degrees, 12.5916 / 2
-    assert at_most(0, 100) == pytest.approx(0.02995732)
-    assert at_most(2, 1) == pytest.approx(12.5915872 / 2)
+    assert rate_at_most(0, 100) == pytest.approx(0.02995732)
+    assert rate_at_most(2, 1) == pytest.approx(12.5915872 / 2)
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_the_exact_bound_lies_below_the_share_and_grows_with_it(hits, misses):
     of = hits + misses + 1
-    assert 0.0 <= at_least(hits, of) <= hits / of
-    assert at_least(hits, of) <= at_least(hits + 1, of)
-    assert at_most(hits, of) > hits / of
+    assert 0.0 <= share_at_least(hits, of) <= hits / of
+    assert share_at_least(hits, of) <= share_at_least(hits + 1, of)
+    assert rate_at_most(hits, of) > hits / of
 
 
 def test_the_bootstrap_is_the_same_every_time_and_holds_the_figure():
@@ -56,7 +62,7 @@ def test_without_draws_there_are_no_bounds():
 
 def test_blocks_of_draws_change_nothing(monkeypatch):
     detections, samples = random_set(np.random.default_rng(4), images=20, classes=2)
-    layout = lay_out(detections, samples)
+    layout = collect_overlaps(detections, samples)
     whole = bootstrap(layout, 2, 0.4, draws=30)
     monkeypatch.setattr("guardianflow.vision.metrics.intervals._BLOCK", 200)
     parts = bootstrap(layout, 2, 0.4, draws=30)
@@ -91,7 +97,9 @@ def test_the_interval_is_as_wide_as_theory_says_and_holds_the_truth():
         detections = [
             found(*[(box, 0, 0.9) for box, _ in boxes[:n] if random.random() < 0.7]) for n in counts
         ]
-        ends = interval(bootstrap(lay_out(detections, samples), 1, 0.4, draws=300).recall[:, 0])
+        ends = interval(
+            bootstrap(collect_overlaps(detections, samples), 1, 0.4, draws=300).recall[:, 0]
+        )
         held += 0.7 in ends
         widths.append(ends.high - ends.low)
     # the objects are independent here, about 350 of them: the normal approximation holds
@@ -134,7 +142,9 @@ def test_a_detector_against_itself_differs_by_nothing():
 
 def test_images_without_any_object_have_no_precision_and_no_difference():
     seen = Seen([found((LEFT, 0, 0.9)), found()], (0.4, 0.4))
-    assert np.isnan(once(lay_out(seen.detections, [sample(), sample()]), 2, 0.4).map50()).all()
+    assert np.isnan(
+        measure_once(collect_overlaps(seen.detections, [sample(), sample()]), 2, 0.4).map50()
+    ).all()
     same = compare_seen(seen, seen, [sample(), sample()], CLASSES, draws=20)
     assert same.map50_95.value == 0
     assert same.recall == {}

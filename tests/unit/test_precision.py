@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardianflow.vision.metrics.evaluation import evaluate
-from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.matching import collect_overlaps
 from guardianflow.vision.metrics.precision import ALL, SIZES, average_precisions, curves
 from tests.unit.coco import coco_precisions
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
@@ -15,7 +15,7 @@ from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 def precisions(detections, samples, classes, size=ALL, weights=None):
     if weights is None:
         weights = np.ones((1, len(samples)))
-    return average_precisions(curves(lay_out(detections, samples), classes, size), weights)
+    return average_precisions(curves(collect_overlaps(detections, samples), classes, size), weights)
 
 
 def test_it_follows_the_definition():

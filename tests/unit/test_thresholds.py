@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardianflow.vision.ir.serving import SHOWN_THRESHOLD
-from guardianflow.vision.metrics.intervals import count
-from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.intervals import count_by_image
+from guardianflow.vision.metrics.matching import collect_overlaps
 from guardianflow.vision.metrics.thresholds import choose_thresholds
 from tests.unit.scenes import LEFT, RIGHT, found, random_set, sample
 
@@ -63,10 +63,10 @@ def test_where_nothing_is_right_there_is_nothing_to_choose():
 def test_no_other_threshold_is_better(seed, beta):
     detections, samples = random_set(np.random.default_rng(seed), images=12, classes=1)
 
-    layout = lay_out(detections, samples)
+    layout = collect_overlaps(detections, samples)
 
     def measure(threshold):
-        counts = count(layout, 1, threshold)
+        counts = count_by_image(layout, 1, threshold)
         hits, alarms, objects = counts.hits.sum(), counts.alarms.sum(), counts.objects.sum()
         if not hits:
             return 0.0

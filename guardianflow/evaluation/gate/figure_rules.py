@@ -13,7 +13,7 @@ from guardianflow.evaluation.gate.sampling import (
 from guardianflow.scenario import GateSettings
 from guardianflow.vision.metrics.comparison import Difference, PairedComparison
 from guardianflow.vision.metrics.evaluation import Evaluation
-from guardianflow.vision.metrics.intervals import at_least, at_most, rate_at_least
+from guardianflow.vision.metrics.intervals import rate_at_least, rate_at_most, share_at_least
 
 
 def judge_figures(
@@ -124,7 +124,7 @@ def misses(
 
     def guess(count: int) -> BoundedFigure:
         events = round(missed * count)
-        exact = (at_least(events, count), 1 - at_least(count - events, count))
+        exact = (share_at_least(events, count), 1 - share_at_least(count - events, count))
         return drawn(by_image, objects)(count).joined(*exact)
 
     judged = against_ceiling(guess, objects, "objects", allowed)
@@ -143,7 +143,7 @@ def false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> Gate
 
     def guess(count: int) -> BoundedFigure:
         events = round(rate * count)
-        exact = (rate_at_least(events, count), at_most(events, count))
+        exact = (rate_at_least(events, count), rate_at_most(events, count))
         return drawn(by_image, images)(count).joined(*exact)
 
     judged = against_ceiling(guess, images, "images", budget)

@@ -45,7 +45,7 @@ from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.evaluation import Evaluation
-from guardianflow.vision.metrics.source_comparison import measure_beside
+from guardianflow.vision.metrics.source_comparison import compare_with_source
 
 # Part of a quantization's identity: raise it when the same source would now give another IR.
 RECIPE = "4"
@@ -165,7 +165,7 @@ class QuantizationRunner:
             run.log_params({"thresholds": thresholds})
             served = deployed_folder(self.registry, scenario.model_name.public, source.version)
             edge = wrap(made, folder / "edge")
-            beside = measure_beside(
+            beside = compare_with_source(
                 served,
                 edge,
                 dataset.samples("test"),

@@ -62,11 +62,11 @@ def draw_album(
     threshold_curves(seen, samples, classes, folder / "thresholds.png")
     confusion_table(judged, classes, folder / "confusion.png")
     for outcome in Outcome:
-        crop_sheet(judged, outcome, samples, classes, folder / f"{outcome}.jpg")
+        _crop_sheet(judged, outcome, samples, classes, folder / f"{outcome}.jpg")
     return judged
 
 
-def crop_sheet(
+def _crop_sheet(
     judged: SortedCases,
     outcome: Outcome,
     samples: Sequence[Sample],

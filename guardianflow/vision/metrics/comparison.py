@@ -18,9 +18,9 @@ from guardianflow.vision.metrics.intervals import (
     Draws,
     bootstrap,
     interval,
-    once,
+    measure_once,
 )
-from guardianflow.vision.metrics.matching import lay_out
+from guardianflow.vision.metrics.matching import collect_overlaps
 
 
 class Difference(BaseModel):
@@ -84,8 +84,10 @@ def compare_seen(
         classes: Class names in the order of their indices.
         draws: How often the images are drawn anew.
     """
-    layouts = [(lay_out(seen.detections, samples), seen.thresholds) for seen in (before, after)]
-    plain = [once(layout, len(classes), thresholds) for layout, thresholds in layouts]
+    layouts = [
+        (collect_overlaps(seen.detections, samples), seen.thresholds) for seen in (before, after)
+    ]
+    plain = [measure_once(layout, len(classes), thresholds) for layout, thresholds in layouts]
     drawn = [
         bootstrap(layout, len(classes), thresholds, draws=draws) for layout, thresholds in layouts
     ]

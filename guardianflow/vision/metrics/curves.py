@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Seen
-from guardianflow.vision.metrics.lettering import letter, plotted_names
-from guardianflow.vision.metrics.matching import OverlapTable, lay_out, meet
+from guardianflow.vision.metrics.lettering import plotted_names, set_fonts
+from guardianflow.vision.metrics.matching import OverlapTable, collect_overlaps, match_boxes
 from guardianflow.vision.metrics.mistakes import SortedCases
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def precision_recall(
     """Precision over recall of each class at IoU 0.5, as PNG; the dot is the threshold."""
     figure = _figure(7.5, 5.0)
     axes = figure.subplots()
-    for entry in _rank(lay_out(seen.detections, samples), classes):
+    for entry in _rank(collect_overlaps(seen.detections, samples), classes):
         hits = np.cumsum(entry.right)
         recall, precision = hits / entry.objects, hits / np.arange(1, len(hits) + 1)
         axes.plot(recall, precision, entry.dash, color=entry.ink, lw=1.6, label=entry.name)
@@ -95,7 +95,7 @@ def threshold_curves(
     figure = _figure(10, 5.0)
     left, right = figure.subplots(1, 2)
     images = max(1, len(samples))
-    for entry in _rank(lay_out(seen.detections, samples), classes):
+    for entry in _rank(collect_overlaps(seen.detections, samples), classes):
         at = np.append(_STEPS, seen.thresholds[entry.label])
         recall, alarms = entry.hits_above(at) / entry.objects, entry.alarms_above(at) / images
         for axes, values in ((left, recall), (right, alarms)):
@@ -132,7 +132,7 @@ def confusion_table(judged: SortedCases, classes: Sequence[str], path: Path) -> 
 def _rank(layout: OverlapTable, classes: Sequence[str]) -> list[_Ranked]:
     """The classes with objects; where they are too many, the most frequent."""
     order = np.argsort(-layout.scores, kind="stable")
-    met = meet(layout)[:, 0] >= 0
+    met = match_boxes(layout)[:, 0] >= 0
     ranked: list[_Ranked] = []
     for label, name in enumerate(plotted_names(classes)):
         rows = order[layout.found.classes[order] == label]
@@ -163,7 +163,7 @@ def _finish(figure: "Figure", legend: "Axes | None", path: Path) -> Path:
         figure.legend(handles=lines, loc="outside lower center", ncols=3, handlelength=3)
         for axes in figure.axes:
             axes.grid(alpha=0.25)
-    letter(figure)
+    set_fonts(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(str(path))
     return path

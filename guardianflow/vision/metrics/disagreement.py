@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Seen
-from guardianflow.vision.metrics.matching import IOUS, overlap_table
+from guardianflow.vision.metrics.matching import IOUS, iou_matrix
 from guardianflow.vision.metrics.mistakes import Case, Outcome, judge_boxes
 
 # The same label, but for rounding; two workers in a crowd overlap by far more than one half.
@@ -66,7 +66,7 @@ def _only(cases: Iterable[Case], others: Iterable[Case], least: float) -> list[C
         case
         for case in cases
         if not any(
-            overlap_table(case.box[None], other.box[None])[0, 0] >= least
+            iou_matrix(case.box[None], other.box[None])[0, 0] >= least
             for other in near.get((case.image, case.label), ())
         )
     ]

@@ -19,13 +19,13 @@ from guardianflow.vision.metrics.intervals import (
     Counts,
     Draws,
     Interval,
-    at_least,
-    at_most,
     bootstrap,
-    count,
+    count_by_image,
     interval,
+    rate_at_most,
+    share_at_least,
 )
-from guardianflow.vision.metrics.matching import OverlapTable, lay_out
+from guardianflow.vision.metrics.matching import OverlapTable, collect_overlaps
 from guardianflow.vision.metrics.precision import ALL, SIZES, average_precisions, curves
 
 _MAX_DETECTIONS = 100
@@ -162,8 +162,8 @@ def evaluate(
 
         thresholds = SHOWN_THRESHOLD
     precisions = _average_precisions(detections, samples, len(classes))
-    layout = lay_out(detections, samples)
-    counts = count(layout, len(classes), thresholds)
+    layout = collect_overlaps(detections, samples)
+    counts = count_by_image(layout, len(classes), thresholds)
     drawn = bootstrap(layout, len(classes), thresholds, draws=draws) if draws and samples else None
     present = np.flatnonzero(counts.objects.sum(axis=0))
     alarms = int(counts.alarms.sum())
@@ -185,7 +185,7 @@ def evaluate(
         map50_95_bounds=interval(drawn.map50_95()) if drawn else None,
         found_bounds=interval(drawn.found) if drawn else None,
         false_alarms_bounds=interval(drawn.false_alarms.sum(axis=1)) if drawn else None,
-        false_alarms_at_most=at_most(alarms, len(samples)) if drawn else None,
+        false_alarms_at_most=rate_at_most(alarms, len(samples)) if drawn else None,
         confidence=CONFIDENCE if drawn else None,
         draws=draws if drawn else 0,
     )
@@ -213,7 +213,7 @@ def _class_figures(
             "ap50_bounds": interval(precision[:, 0]),
             "ap50_95_bounds": interval(precision.mean(axis=1)),
             "recall_bounds": interval(drawn.recall[:, label]),
-            "recall_at_least": at_least(hits, objects),
+            "recall_at_least": share_at_least(hits, objects),
             "false_alarms_bounds": interval(drawn.false_alarms[:, label]),
         }
     )
@@ -244,7 +244,7 @@ def _size_figures(
                 "ap50_bounds": interval(drawn.map50(size)),
                 "ap50_95_bounds": interval(drawn.map50_95(size)),
                 "recall_bounds": interval(drawn.size_recall[:, column]),
-                "recall_at_least": at_least(hits, objects),
+                "recall_at_least": share_at_least(hits, objects),
             }
         )
         figures[size] = plain.model_copy(update=bounds)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import betaincinv, gammaincinv
 
 from guardianflow.vision.metrics.detections import Thresholds, limits
-from guardianflow.vision.metrics.matching import OverlapTable, meet
+from guardianflow.vision.metrics.matching import OverlapTable, match_boxes
 from guardianflow.vision.metrics.precision import (
     ALL,
     SIZES,
@@ -91,10 +91,10 @@ class Counts:
     size_hits: NDArray[np.float64]
 
 
-def count(layout: OverlapTable, class_count: int, thresholds: Thresholds) -> Counts:
+def count_by_image(layout: OverlapTable, class_count: int, thresholds: Thresholds) -> Counts:
     """Count objects, hits and false alarms in each image, at IoU 0.5."""
     found, objects = layout.found, layout.objects
-    met = meet(layout)[:, 0]
+    met = match_boxes(layout)[:, 0]
     shown = layout.scores >= limits(thresholds, found.classes)
     hit = np.zeros(len(objects.images), dtype=bool)
     hit[met[shown & (met >= 0)]] = True
@@ -144,7 +144,7 @@ def bootstrap(
         sizes: Of which sizes average precision is wanted; each costs as much as the others.
     """
     tables = {size: curves(layout, class_count, size) for size in sizes}
-    counts = count(layout, class_count, thresholds)
+    counts = count_by_image(layout, class_count, thresholds)
     longest = max(
         [layout.image_count]
         + [len(c.images) for table in tables.values() for levels in table for c in levels]
@@ -164,7 +164,7 @@ def bootstrap(
     )
 
 
-def once(
+def measure_once(
     layout: OverlapTable,
     class_count: int,
     thresholds: Thresholds,
@@ -174,7 +174,7 @@ def once(
     """The figures of the images as they are, in the form of one draw."""
     tables = {size: curves(layout, class_count, size) for size in sizes}
     even = np.ones((1, layout.image_count))
-    return _measure(even, tables, count(layout, class_count, thresholds))
+    return _measure(even, tables, count_by_image(layout, class_count, thresholds))
 
 
 def interval(figures: NDArray[np.float64]) -> Interval:
@@ -187,12 +187,12 @@ def interval(figures: NDArray[np.float64]) -> Interval:
     return Interval(low=float(low), high=float(high))
 
 
-def at_least(hits: int, of: int) -> float:
+def share_at_least(hits: int, of: int) -> float:
     """One-sided lower bound of a share (Clopper and Pearson, 1934), cases independent."""
     return float(betaincinv(hits, of - hits + 1, 1 - CONFIDENCE)) if hits else 0.0
 
 
-def at_most(events: int, over: int) -> float:
+def rate_at_most(events: int, over: int) -> float:
     """One-sided upper bound of a rate per unit (Garwood, 1936), events independent."""
     return float(gammaincinv(events + 1, CONFIDENCE)) / max(1, over)
 

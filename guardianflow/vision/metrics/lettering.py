@@ -50,7 +50,7 @@ def font_for(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.Im
     return ImageFont.truetype(wide[0], size)
 
 
-def letter(figure: "Figure") -> None:
+def set_fonts(figure: "Figure") -> None:
     """Let a figure take letters that its own font lacks from one that has them."""
     from matplotlib.text import Text
 

@@ -26,7 +26,7 @@ _Number = TypeVar("_Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
-class Things:
+class BoxTable:
     """Boxes of all images in one table: the detections, or the labelled objects.
 
     Attributes:
@@ -55,15 +55,15 @@ class OverlapTable:
     """
 
     image_count: int
-    found: Things
+    found: BoxTable
     scores: NDArray[np.float64]
-    objects: Things
+    objects: BoxTable
     pair_found: NDArray[np.int64]
     pair_object: NDArray[np.int64]
     overlaps: NDArray[np.float64]
 
 
-def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> OverlapTable:
+def collect_overlaps(detections: Sequence[Detections], samples: Sequence[Sample]) -> OverlapTable:
     """Bring detections and labels of the same images together.
 
     Args:
@@ -74,7 +74,7 @@ def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> Over
     seen = labelled = 0
     for found, sample in zip(detections, samples, strict=True):
         if len(found.boxes) and len(sample.boxes):
-            table = overlap_table(found.boxes, sample.boxes)
+            table = iou_matrix(found.boxes, sample.boxes)
             rows, columns = np.nonzero(table >= IOUS[0] - _TOLERANCE)
             pairs.append((rows + seen, columns + labelled, table[rows, columns]))
         seen += len(found.boxes)
@@ -91,7 +91,7 @@ def lay_out(detections: Sequence[Detections], samples: Sequence[Sample]) -> Over
     )
 
 
-def meet(
+def match_boxes(
     layout: OverlapTable,
     *,
     ignored: NDArray[np.bool_] | None = None,
@@ -163,7 +163,7 @@ def _rounds(layout: OverlapTable, rows: NDArray[np.int64], *, any_class: bool) -
     return place[np.searchsorted(who, rows)]
 
 
-def overlap_table(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+def iou_matrix(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
     """IoU of each box with each other, shape (N, M)."""
     one, two = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
     low = np.maximum(one[..., :2], two[..., :2])
@@ -181,11 +181,11 @@ def _things(
     boxes: Sequence[NDArray[np.float32]],
     classes: Sequence[NDArray[np.int64]],
     sizes: Sequence[tuple[int, int]],
-) -> Things:
+) -> BoxTable:
     counts = np.array([len(entry) for entry in classes], dtype=np.int64)
     scales = np.array([(_REFERENCE_SIDE / max(size)) ** 2 for size in sizes], dtype=np.float64)
     every = np.concatenate([*boxes, np.zeros((0, 4), np.float32)]).astype(np.float64)
-    return Things(
+    return BoxTable(
         images=np.repeat(np.arange(len(counts)), counts),
         classes=_joined(classes, np.int64),
         areas=_area(every) * np.repeat(scales, counts),

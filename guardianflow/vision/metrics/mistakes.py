@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Seen, limits
-from guardianflow.vision.metrics.matching import lay_out, meet, overlap_table
+from guardianflow.vision.metrics.matching import collect_overlaps, iou_matrix, match_boxes
 
 # Below this overlap a box and an object have nothing to do with each other.
 _TOUCHES = 0.1
@@ -102,9 +102,9 @@ def judge_boxes(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -
 class _Judge:
     def __init__(self, seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> None:
         self.seen, self.samples, self.classes = seen, samples, classes
-        layout = self.layout = lay_out(seen.detections, samples)
+        layout = self.layout = collect_overlaps(seen.detections, samples)
         self.is_shown = layout.scores >= limits(seen.thresholds, layout.found.classes)
-        self.met = meet(layout)[:, 0]
+        self.met = match_boxes(layout)[:, 0]
         self.right = self.is_shown & (self.met >= 0)
         self.hit = np.zeros(len(layout.objects.images), dtype=bool)
         self.hit[self.met[self.right]] = True
@@ -112,7 +112,7 @@ class _Judge:
         self.object_boxes = _stacked([sample.boxes for sample in samples])
         # What is left may be taken for another class: the right ones are out of it.
         self.wrong = self.is_shown & ~self.right
-        rest = meet(layout, ignored=self.hit, shown=self.wrong, any_class=True)[:, 0]
+        rest = match_boxes(layout, ignored=self.hit, shown=self.wrong, any_class=True)[:, 0]
         # An index of -1 reads what is appended: nothing is met.
         self.taken_for = np.where(np.append(self.hit, True)[rest], -1, rest)
         self.by_object = np.argsort(layout.pair_object, kind="stable")
@@ -234,4 +234,4 @@ def _stacked(boxes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def _best(box: NDArray[np.float32], others: NDArray[np.float32]) -> float:
     """The IoU with the box that fits best; 0 without any."""
-    return float(overlap_table(box[None], others).max()) if len(others) else 0.0
+    return float(iou_matrix(box[None], others).max()) if len(others) else 0.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.vision.metrics.matching import IOUS, OverlapTable, meet
+from guardianflow.vision.metrics.matching import IOUS, OverlapTable, match_boxes
 
 ALL = "all"
 # COCO's sizes, in pixels squared of an image whose longer side has 640 pixels.
@@ -51,7 +51,7 @@ def curves(layout: OverlapTable, class_count: int, size: str = ALL) -> list[list
     """
     objects, found = layout.objects, layout.found
     counted = _within(objects.areas, size)
-    met = meet(layout, ignored=~counted)
+    met = match_boxes(layout, ignored=~counted)
     free = met < 0
     right = ~free & np.append(counted, False)[met]
     wrong = free & _within(found.areas, size)[:, None]
@@ -86,7 +86,7 @@ def _curve(
     return Curve(images[rows[counts][:stop]], hits, objects)
 
 
-def average_precision(curve: Curve, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _average_precision(curve: Curve, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Area under one curve, read at 101 recalls; NaN where no object has any weight.
 
     Args:
@@ -114,7 +114,7 @@ def average_precisions(
     figures = np.full((len(weights), len(table), len(IOUS)), np.nan)
     for label, levels in enumerate(table):
         for level, curve in enumerate(levels):
-            figures[:, label, level] = average_precision(curve, weights)
+            figures[:, label, level] = _average_precision(curve, weights)
     return figures
 
 

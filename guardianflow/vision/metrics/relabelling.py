@@ -66,7 +66,7 @@ def export_errors(
         InputError: The folder holds something, or cannot be written.
         DiskFull: There is no room for them.
     """
-    refuse_full(folder)
+    require_empty_folder(folder)
     judged = judge_boxes(seen, samples, classes)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _fill(
     return len(chosen)
 
 
-def refuse_full(folder: Path) -> None:
+def require_empty_folder(folder: Path) -> None:
     """Only an empty or a new folder is written: labels that somebody corrected are work.
 
     Raises:

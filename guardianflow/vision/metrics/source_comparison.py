@@ -51,7 +51,7 @@ class SourceComparison:
         draw_album(self.seen[1], self.samples, self.classes, folder)
 
 
-def measure_beside(
+def compare_with_source(
     source: Path,
     variant: Path,
     samples: Sequence[Sample],

@@ -16,7 +16,7 @@ from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, SHOWN_THRESHOLD, IrDetector
 from guardianflow.vision.metrics.detections import Detections, detect
-from guardianflow.vision.metrics.matching import lay_out, meet
+from guardianflow.vision.metrics.matching import collect_overlaps, match_boxes
 
 # With fewer objects a class is too little seen for a threshold of its own.
 _MIN_OBJECTS = 10
@@ -63,8 +63,8 @@ def choose_thresholds(
         classes: Class names in the order of their indices.
         beta: How many times as much recall weighs as precision.
     """
-    layout = lay_out(detections, samples)
-    right = meet(layout)[:, 0] >= 0
+    layout = collect_overlaps(detections, samples)
+    right = match_boxes(layout)[:, 0] >= 0
     every = np.ones(len(right), dtype=bool)
     pooled = _best(layout.scores, right, every, len(layout.objects.images), beta)
     chosen: list[float] = []
