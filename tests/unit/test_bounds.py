@@ -68,7 +68,7 @@ def one_branch_of_two(mean):
 def test_tensors_as_large_as_the_picture_is_bright_are_bounded_together(tmp_path):
     model = ov.Core().read_model(bombs.matched(tmp_path / "pairs.onnx"))
     refused = refusal(model, 2)
-    assert "of up to 3.0 GiB together; at most 2 are taken" in refused.message
+    assert "of up to 3.0 GiB together; at most 2 are allowed" in refused.message
     assert "The largest is NonZero found i64 (2, ..150994944)" in refused.message
     assert "--max-memory-gib 3" in refused.remedy
     refuse_unbounded(model, "best.onnx", 3 * GIB)

@@ -89,7 +89,7 @@ def test_errors_of_ours_come_back_as_they_are(model, tmp_path):
 def test_a_file_that_asks_for_all_memory_is_one_sentence(make, tmp_path):
     path = getattr(bombs, make)(tmp_path / "bomb.onnx", 200_000)
     refused = refusal(path, tmp_path)
-    assert "asks for more than 2 GiB of memory" in refused.message
+    assert "needs more than 2 GiB of memory" in refused.message
     assert "--max-memory-gib 4" in refused.remedy
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_never_ends_is_one_sentence(tmp_path):
 def test_what_other_pictures_could_ask_for_is_bounded_like_what_these_do(tmp_path):
     # silent on black frames
     refused = refusal(bombs.matched(tmp_path / "pairs.onnx"), tmp_path, black())
-    assert "up to 3.0 GiB together; at most 2 are taken" in refused.message
+    assert "up to 3.0 GiB together; at most 2 are allowed" in refused.message
     assert "--max-memory-gib 3" in refused.remedy
 
 
@@ -111,7 +111,7 @@ def test_a_sparse_file_costs_nothing(tmp_path):
     path = tmp_path / "best.onnx"
     with path.open("wb") as file:
         file.truncate(40 * GIB)
-    assert "has 40960 MiB" in refusal(path, tmp_path).message
+    assert "have 40960 MiB" in refusal(path, tmp_path).message
 
 
 def test_a_metadata_file_that_unfolds_is_bounded(model, tmp_path):
@@ -129,12 +129,16 @@ def test_a_metadata_file_that_unfolds_is_bounded(model, tmp_path):
 @pytest.mark.parametrize(
     ("status", "said", "message"),
     [
-        (-signal.SIGKILL, "", "was killed, most likely because the machine has no more memory"),
-        (-signal.SIGSEGV, "", "crashed (SIGSEGV), as it may when 2 GiB of memory are too little"),
+        (-signal.SIGKILL, "", "was killed, most likely because the machine ran out of memory"),
+        (
+            -signal.SIGSEGV,
+            "",
+            "crashed (SIGSEGV), which may mean that 2 GiB of memory is too little",
+        ),
         (-signal.SIGABRT, "terminate called after throwing 'std::bad_alloc'", "GiB of memory"),
         (-signal.SIGXCPU, "", "takes more than 2 minutes"),
         (1, "Traceback\n  File\nRuntimeError: no kernel for it\n", "no kernel for it"),
-        (0, "", "broke off: without a word"),
+        (0, "", "failed: without a message"),
     ],
 )
 def test_each_death_of_the_child_is_one_sentence(

@@ -59,7 +59,7 @@ def test_what_an_onnx_file_says_of_itself_is_known(tmp_path):
     assert (found.names, found.size, found.licence) == (("person", "it's"), 320, "AGPL-3.0")
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.describe() == (
-        f"{path} takes images f32 (1, 3, 32, 32) and answers output0 f32 (1, 7, 9)"
+        f"{path} has inputs images f32 (1, 3, 32, 32) and outputs output0 f32 (1, 7, 9)"
     )
 
 
@@ -142,7 +142,7 @@ def test_why_names_cannot_be_read_is_said(text, said, tmp_path):
 def test_a_name_that_is_no_utf_8_is_asked_to_be_another(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.onnx"))
     write(path)
-    with pytest.raises(ModelInvalid, match=r"is no UTF-8") as refused:
+    with pytest.raises(ModelInvalid, match=r"is not UTF-8") as refused:
         open_foreign(path)
     assert "Rename" in refused.value.remedy
     assert str(refused.value).encode()
@@ -187,7 +187,7 @@ def test_pipes_and_devices_are_no_files_and_nobody_waits(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     (tmp_path / "zero.onnx").symlink_to("/dev/zero")
     for name in ("pipe.onnx", "zero.onnx"):
-        with pytest.raises(ModelInvalid, match=f"{name} is no file"):
+        with pytest.raises(ModelInvalid, match=f"{name} is not a file"):
             open_foreign(tmp_path / name)
 
 
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_there_is_said(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x08\x08", b"\x00" * 100])
 def test_what_is_no_onnx_is_said(content, tmp_path):
     (tmp_path / "best.onnx").write_bytes(content)
-    with pytest.raises(ModelInvalid, match="no ONNX model"):
+    with pytest.raises(ModelInvalid, match="not an ONNX model"):
         open_foreign(tmp_path / "best.onnx")
 
 
@@ -238,7 +238,7 @@ def test_weights_outside_of_the_folder_are_refused(place, tmp_path):
     (folder / "sub").mkdir(parents=True)
     (folder / "link.bin").symlink_to(outside)
     path = write(folder / "best.onnx", location=place.format(absolute=outside))
-    with pytest.raises(ModelInvalid, match="outside of its own folder"):
+    with pytest.raises(ModelInvalid, match="outside its own folder"):
         open_foreign(path)
     # and if that check were gone, OpenVINO would still refuse
     with pytest.raises(RuntimeError, match="outside the base directory"):
@@ -247,7 +247,7 @@ def test_weights_outside_of_the_folder_are_refused(place, tmp_path):
 
 @pytest.mark.parametrize("place", ["a\0b", "a" * 5000, "/".join(["a" * 200] * 30)])
 def test_a_place_that_can_be_no_file_is_refused(place, tmp_path):
-    with pytest.raises(ModelInvalid, match="which can be no file"):
+    with pytest.raises(ModelInvalid, match="which cannot be a file"):
         open_foreign(write(tmp_path / "best.onnx", location=place))
 
 
@@ -267,7 +267,7 @@ def test_weights_of_a_graph_within_a_graph_are_found_too(tmp_path):
     node = helper.make_node("If", ["row"], ["output0"], then_branch=branch, else_branch=branch)
     (tmp_path / "outside.bin").write_bytes(b"x")
     (tmp_path / "model").mkdir()
-    with pytest.raises(ModelInvalid, match="outside of its own folder"):
+    with pytest.raises(ModelInvalid, match="outside its own folder"):
         open_foreign(write(tmp_path / "model" / "best.onnx", node=node))
 
 
@@ -284,7 +284,7 @@ def test_an_operation_that_nobody_knows_is_named(tmp_path):
     path = write(tmp_path / "best.onnx", node=node, domain="my.ops")
     with pytest.raises(ModelInvalid, match=r"my\.ops\.Frobnicate") as refused:
         open_foreign(path)
-    assert "Operations of your own" in refused.value.remedy
+    assert "Custom operations are not supported" in refused.value.remedy
 
 
 def test_a_damaged_ir_is_refused(tmp_path):
@@ -298,7 +298,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = write(tmp_path / "best.onnx")
     monkeypatch.setattr(foreign, "_MAX_BYTES", path.stat().st_size - 1)
     monkeypatch.setattr(foreign, "read_header", None)
-    with pytest.raises(ModelInvalid, match="at most 0 are taken"):
+    with pytest.raises(ModelInvalid, match="at most 0 are allowed"):
         open_foreign(path)
 
 
@@ -306,7 +306,7 @@ def test_a_sparse_file_of_40_gib_is_refused_by_its_size(tmp_path):
     path = tmp_path / "best.onnx"
     with path.open("wb") as file:
         file.truncate(40 * 2**30)
-    with pytest.raises(ModelInvalid, match="has 40960 MiB"):
+    with pytest.raises(ModelInvalid, match="have 40960 MiB"):
         open_foreign(path)
 
 

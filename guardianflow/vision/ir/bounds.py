@@ -1,7 +1,7 @@
-"""Refuses a graph of which one picture could ask for far more time or memory than another.
+"""Refuses a graph in which an image could cause far more time or memory than others.
 
-What every frame takes, the few frames show on which it is tried. They do not show what a picture
-decides: how often a loop runs, how large a tensor becomes, which branch is taken.
+A trial on a few frames shows the cost that all frames have. It does not show what depends on the
+image: how often a loop runs, how large a tensor becomes, which branch is taken.
 """
 
 import math
@@ -16,65 +16,65 @@ from guardianflow.vision.ir.foreign import describe_port
 if TYPE_CHECKING:
     import openvino as ov
 
-_NOT_MADE = ("Constant", "Result")
-# What has no more elements than its first input, though OpenVINO may lose the bounds of its shape.
-_NO_MORE = ("Reshape", "Squeeze", "Unique")
+_NO_TENSOR = ("Constant", "Result")
+# Their output has no more elements than their first input, though OpenVINO may lose its bounds.
+_NEVER_LARGER = ("Reshape", "Squeeze", "Unique")
 
 
 def refuse_unbounded(model: "ov.Model", path: str, max_bytes: int) -> None:
-    """Refuse what a few frames cannot show to be harmless.
+    """Refuse a graph whose cost per frame has no acceptable upper bound.
 
     Args:
         model: The shape of its input is fixed.
-        path: Of its file, for errors.
-        max_bytes: What all tensors whose size a picture decides may have together.
+        path: Its file, for errors.
+        max_bytes: Limit for all tensors together whose size depends on the image.
 
     Raises:
-        ModelInvalid: A loop runs as often as the picture says, or tensors grow as large.
+        ModelInvalid: The image decides how often a loop runs, or tensors may exceed the limit.
     """
     total, largest, what = 0, 0, ""
-    for op, chosen in _ops(_followed(model)):
+    for op, in_branch in _all_ops(_with_bounds(model)):
         if op.get_type_name() == "Loop" and op.get_num_iterations() < 0:
-            raise _open_loop(path)
-        if op.get_type_name() in _NOT_MADE:
+            raise _unbounded_loop(path)
+        if op.get_type_name() in _NO_TENSOR:
             continue
         for port in op.outputs():
-            if not chosen and port.get_partial_shape().is_static:
+            if not in_branch and port.get_partial_shape().is_static:
                 continue
-            size = _most_bytes(port)
+            size = _max_tensor_bytes(port)
             if size is None:
-                raise _open_size(path, _told(op, port))
+                raise _unbounded_size(path, _describe_output(op, port))
             total += size
             if size > largest:
-                largest, what = size, _told(op, port)
+                largest, what = size, _describe_output(op, port)
     if total > max_bytes:
         raise _too_large(path, total, max_bytes, what)
 
 
-def _ops(model: "ov.Model", *, chosen: bool = False) -> Iterator[tuple[Any, bool]]:
-    """All ops, also those within loops and branches, and whether a picture may leave them out."""
+def _all_ops(model: "ov.Model", *, in_branch: bool = False) -> Iterator[tuple[Any, bool]]:
+    """All ops, also in loops and branches, and whether each one is in a branch."""
+    op: Any
     for op in model.get_ordered_ops():
-        within: Any = op
-        yield within, chosen
+        yield op, in_branch
         kind = op.get_type_name()
         if kind in ("Loop", "TensorIterator"):
-            yield from _ops(within.get_function(), chosen=chosen)
+            yield from _all_ops(op.get_function(), in_branch=in_branch)
         elif kind == "If":
             for branch in range(2):
-                yield from _ops(within.get_function(branch), chosen=True)
+                yield from _all_ops(op.get_function(branch), in_branch=True)
 
 
-def _followed(model: "ov.Model") -> "ov.Model":
-    """A copy in which the bounds of shapes are known behind ops that lose them without need.
+def _with_bounds(model: "ov.Model") -> "ov.Model":
+    """Return a copy in which shapes have bounds that OpenVINO's shape inference loses.
 
-    Such an op is replaced by an input as large as it can become at most.
+    An op that loses them is replaced by an input of its largest possible shape.
     """
     from openvino import opset13 as ops
 
     copy = model.clone()
-    while lost := [(op, ports) for op in copy.get_ordered_ops() if (ports := _longest(op))]:
+    while lost := [(op, ports) for op in copy.get_ordered_ops() if (ports := _largest_shapes(op))]:
         for op, ports in lost:
-            # What it is computed from has to stay in the copy, to be counted.
+            # Its sources must stay in the copy: they are counted, too.
             copy.add_results([ops.result(source) for source in op.input_values()])
             for port, shape in zip(op.outputs(), ports, strict=True):
                 largest = ops.parameter(shape, port.get_element_type(), op.get_friendly_name())
@@ -84,19 +84,19 @@ def _followed(model: "ov.Model") -> "ov.Model":
     return copy
 
 
-def _longest(op: Any) -> "list[ov.PartialShape]":
-    """The largest shapes of the outputs of an op that lost their bounds; empty: it did not."""
+def _largest_shapes(op: Any) -> "list[ov.PartialShape]":
+    """The largest output shapes of an op that lost its bounds; empty if it did not."""
     kind = op.get_type_name()
-    if kind not in (*_NO_MORE, "Range") or None not in map(_most_elements, op.outputs()):
+    if kind not in (*_NEVER_LARGER, "Range") or None not in map(_max_elements, op.outputs()):
         return []
-    most = _most_counted(op) if kind == "Range" else _most_elements(op.input_value(0))
+    most = _max_range_length(op) if kind == "Range" else _max_elements(op.input_value(0))
     if most is None:
         return []
     shapes = [port.get_partial_shape() for port in op.outputs()]
     if any(shape.rank.is_dynamic for shape in shapes):
         if kind != "Squeeze":
             return []
-        # It does not say which dimensions of one it takes away.
+        # It does not say which dimensions of size 1 it removes.
         given = op.input_value(0).get_partial_shape()
         shapes = [[size for size in given if size.is_dynamic or size.get_length() != 1]]
     return [_bounded(shape, most) for shape in shapes]
@@ -110,8 +110,8 @@ def _bounded(shape: "Iterable[ov.Dimension]", most: int) -> "ov.PartialShape":
     )
 
 
-def _most_counted(op: Any) -> int | None:
-    """How long a Range that counts upwards can become, if its end is a bounded size."""
+def _max_range_length(op: Any) -> int | None:
+    """The largest length of a Range that counts upwards to a bounded size; None if unknown."""
     from openvino import opset13 as ops
 
     begin, end, step = op.input_values()
@@ -121,16 +121,16 @@ def _most_counted(op: Any) -> int | None:
             return None
     if end.get_element_type().get_type_name() not in ("i32", "i64"):
         return None
-    return _most_elements(ops.broadcast(np.int64(0), ops.unsqueeze(end, 0)).output(0))
+    return _max_elements(ops.broadcast(np.int64(0), ops.unsqueeze(end, 0)).output(0))
 
 
-def _most_bytes(port: "ov.Output") -> int | None:
-    """What a tensor can have at most; None: it has no bound."""
-    most, element = _most_elements(port), port.get_element_type()
+def _max_tensor_bytes(port: "ov.Output") -> int | None:
+    """The largest size of a tensor in bytes; None if it has no bound."""
+    most, element = _max_elements(port), port.get_element_type()
     return None if most is None or element.is_dynamic() else most * element.size
 
 
-def _most_elements(port: "ov.Output") -> int | None:
+def _max_elements(port: "ov.Output") -> int | None:
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
         return None
@@ -138,25 +138,25 @@ def _most_elements(port: "ov.Output") -> int | None:
     return None if min(longest, default=0) < 0 else math.prod(longest)
 
 
-def _told(op: "ov.Node", port: "ov.Output") -> str:
+def _describe_output(op: "ov.Node", port: "ov.Output") -> str:
     kind = op.get_type_name()
     return describe_port(port) if kind == "Parameter" else f"{kind} {describe_port(port)}"
 
 
-def _open_loop(path: str) -> ModelInvalid:
+def _unbounded_loop(path: str) -> ModelInvalid:
     return ModelInvalid(
-        f"{path} holds a loop that runs as often as the picture tells it to: how long a frame "
-        "takes cannot be known.",
-        remedy="Export it without loops and without suppression inside.",
+        f"{path} contains a loop that runs as often as the image decides, so the time for a frame "
+        "has no limit.",
+        remedy="Export it without loops and without non-maximum suppression.",
         file=path,
     )
 
 
-def _open_size(path: str, what: str) -> ModelInvalid:
+def _unbounded_size(path: str, what: str) -> ModelInvalid:
     return ModelInvalid(
-        f"{path} holds a tensor whose size the picture decides, without an upper bound: {what}. "
-        "How much memory a frame takes cannot be known.",
-        remedy="Export it with a fixed number of boxes, or without suppression inside.",
+        f"{path} contains a tensor whose size depends on the image, without an upper bound: "
+        f"{what}. The memory for a frame has no limit.",
+        remedy="Export it with a fixed number of boxes, or without non-maximum suppression.",
         file=path,
     )
 
@@ -164,10 +164,10 @@ def _open_size(path: str, what: str) -> ModelInvalid:
 def _too_large(path: str, total: int, max_bytes: int, largest: str) -> ModelInvalid:
     gib, most = total / 2**30, max_bytes / 2**30
     return ModelInvalid(
-        f"{path} holds tensors whose size the picture decides, of up to {gib:.1f} GiB together; "
-        f"at most {most:g} are taken. The largest is {largest}.",
-        remedy="Export it without suppression inside, or let it choose its best boxes before it "
-        f"compares them. If you trust the file: --max-memory-gib {math.ceil(gib)}",
+        f"{path} contains tensors whose size depends on the image, of up to {gib:.1f} GiB "
+        f"together; at most {most:g} are allowed. The largest is {largest}.",
+        remedy="Export it without non-maximum suppression, or with a limit on the boxes that it "
+        f"compares. If you trust the file: --max-memory-gib {math.ceil(gib)}",
         file=path,
         memory_gib=gib,
     )

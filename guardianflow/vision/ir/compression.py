@@ -1,11 +1,11 @@
-"""Smaller IRs of an FP32 IR: INT8 by NNCF, and FP16.
+"""Compresses an FP32 IR to INT8 (by NNCF) or FP16.
 
-    FP32 IR --quantize, ranges from squares-----------------> INT8 IR
-            --quantize_within, what loses most stays FP32---> INT8 IR in part
-            --halve-----------------------------------------> FP16 IR (weights alone)
+    FP32 IR --quantize_ir, ranges from squares---------------> INT8 IR
+            --quantize_within, the costliest layers stay FP32-> INT8 IR in part
+            --halve-------------------------------------------> FP16 IR (only the weights)
 
-What comes after the last convolutions (decoding of boxes, of a foreign detector too) is never
-quantized: it computes pixels and probabilities, to which 256 steps are few.
+Operations after the last convolutions decode boxes, in foreign detectors too, and are never
+quantized: pixels and probabilities need more than 256 steps.
 """
 
 import logging
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardianflow.vision.ir import ir
-from guardianflow.vision.ir.serving import split_names
+from guardianflow.vision.ir.serving import read_rt_info, split_names
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 Squares = Sequence[NDArray[np.uint8]]
 """Letterboxed frames, each of shape (S, S, 3), uint8."""
 
-# Between a softmax and a convolution these only turn the table around.
-_TURNING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
-_STILL = ("Parameter", "Constant", "Result", "Convert", "ShapeOf")
+# Between a softmax and a convolution these change only the shape.
+_RESHAPING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
+_NEVER_QUANTIZED = ("Parameter", "Constant", "Result", "Convert", "ShapeOf")
 
 
 class Preset(StrEnum):
-    """NNCF's presets: what the ranges of the activations may look like."""
+    """NNCF's presets: symmetric (performance) or also asymmetric (mixed) activation ranges."""
 
     MIXED = "mixed"
     PERFORMANCE = "performance"
 
 
 def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
-    """The INT8 IR of an FP32 IR, its ranges set by the frames that it looks at.
+    """Quantize an FP32 IR to INT8.
 
     Args:
         fp32: Folder of the FP32 IR.
-        squares: What sets the ranges.
+        squares: The calibration frames, which set the ranges.
         preset: See `Preset`.
     """
     ir.forbid_telemetry()
@@ -58,7 +58,7 @@ def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
             nncf.Dataset([square[None] for square in squares]),
             subset_size=len(squares),
             preset=nncf.QuantizationPreset(preset.value),
-            # The exact one takes seconds more and keeps a tenth of a point (decision 0013).
+            # The exact one takes some seconds longer and keeps a tenth of a point (decision 0013).
             fast_bias_correction=False,
             ignored_scope=_decoding(model),
             advanced_parameters=_advanced(),
@@ -74,14 +74,14 @@ def quantize_within(
     measure: Callable[["ov.Model"], float],
     max_drop: float,
 ) -> "ov.Model":
-    """An INT8 IR in which the layers that cost most stay FP32, until no more than that is lost.
+    """Quantize an FP32 IR to INT8, but keep the layers in FP32 that cost the most accuracy.
 
     Args:
         fp32: Folder of the FP32 IR.
-        squares: What sets the ranges.
+        squares: The calibration frames, which set the ranges.
         preset: See `Preset`.
-        measure: The figure that may not drop, of a plain IR; higher is better.
-        max_drop: How far it may drop. Kept on what `measure` looks at and nowhere else.
+        measure: Returns the accuracy of a plain IR; higher is better.
+        max_drop: How far it may drop. This holds only on the images that `measure` uses.
     """
     ir.forbid_telemetry()
     import nncf
@@ -109,7 +109,7 @@ def quantize_within(
 
 
 def halve(fp32: Path, folder: Path) -> Path:
-    """Write the IR with weights of 16 bits, and return its folder; it computes as before."""
+    """Write the IR with FP16 weights into a folder and return it; it still computes in FP32."""
     ir.forbid_telemetry()
     import openvino as ov
 
@@ -121,10 +121,10 @@ def halve(fp32: Path, folder: Path) -> Path:
 
 
 def decoding_operations(model: "ov.Model") -> set[str]:
-    """Names of the operations after the last convolutions: they decode, nothing in them learned.
+    """Return the names of the operations after the last convolutions, which decode boxes.
 
-    The convolution of a detector that predicts sides as distributions, over the softmax of the
-    bins, is a weighted mean and counts as decoding.
+    Some detectors predict each side of a box as a distribution; the convolution over the softmax of
+    its bins is a weighted mean and counts as decoding.
     """
     feeds: set[str] = set()
     waiting = [
@@ -142,13 +142,15 @@ def decoding_operations(model: "ov.Model") -> set[str]:
     return {
         node.get_friendly_name()
         for node in model.get_ops()
-        if found and node.get_friendly_name() not in feeds and node.get_type_name() not in _STILL
+        if found
+        and node.get_friendly_name() not in feeds
+        and node.get_type_name() not in _NEVER_QUANTIZED
     }
 
 
 def _averages(convolution: "ov.Node") -> bool:
     node = convolution.input_value(0).get_node()
-    while node.get_type_name() in _TURNING:
+    while node.get_type_name() in _RESHAPING:
         node = node.input_value(0).get_node()
     return node.get_type_name() == "Softmax"
 
@@ -175,7 +177,7 @@ def _read(folder: Path) -> tuple["ov.Model", list[str]]:
     import openvino as ov
 
     model = ov.Core().read_model(folder / ir.FILE)
-    return model, list(split_names(str(model.get_rt_info(["guardianflow", "classes"]).value)))
+    return model, list(split_names(read_rt_info(model, "classes")))
 
 
 @contextmanager

@@ -1,10 +1,10 @@
-"""The process in which the file of a stranger is opened, rebuilt and tried: a child of ours.
+"""The child process in which an untrusted model file is opened, rebuilt and tried.
 
     python -m guardianflow.vision.ir.confined FILE FOLDER
-    FOLDER/request.json --bounds first, then FILE--> FOLDER/ir/, FOLDER/answer.json
+    FOLDER/request.json --limits first, then FILE--> FOLDER/ir/, FOLDER/answer.json
 
-It knows nothing but its two arguments and is started by `confinement` alone. What a hostile file
-can do here is to end this process.
+Only `confinement` starts it, and it knows nothing but its two arguments. The worst that a hostile
+file can do is to end this process.
 """
 
 import json
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
     from guardianflow.vision.ir.adaptation import Adapted
 
 REQUEST, ANSWER, SQUARES, IR = "request.json", "answer.json", "squares.npy", "ir"
-# Threads wait in memory of their own, which is counted though nobody uses it.
+# Every thread reserves memory for its stack, which counts although it is not used.
 _THREAD_BYTES = 16 * 2**20
 _SLACK_S = 60
 
 
 class ReadingRequest(BaseModel):
-    """How a file is to be read, and within which bounds."""
+    """How to read a file, and within which limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     wanted: tuple[str, ...] = Field(description="Classes of the scenario.")
-    classes: tuple[str, ...] = Field(description="Those of the file, where the caller knows them.")
-    mapping: dict[str, str] = Field(description="What a class of the scenario is called in it.")
-    size: int = Field(description="Side in pixels, where the file leaves it open.")
-    layout: LayoutName | None = Field(description="None: its shapes and answers say.")
+    classes: tuple[str, ...] = Field(description="Classes of the file, if the caller knows them.")
+    mapping: dict[str, str] = Field(description="Name in the file, by class of the scenario.")
+    size: int = Field(description="Side in pixels, if the file leaves it open.")
+    layout: LayoutName | None = Field(description="None: inferred from shapes and outputs.")
     input_range: InputRange | None = Field(description="None: the usual one.")
     channel_order: ChannelOrder = Field(description="Of its input.")
-    boxes: BoxForm | None = Field(description="None: its answers say.")
-    memory_bytes: int = Field(gt=0, description="What that may take of memory.")
-    seconds: int = Field(gt=0, description="What that may take of time.")
+    boxes: BoxForm | None = Field(description="None: inferred from outputs.")
+    memory_bytes: int = Field(gt=0, description="Memory that it may use.")
+    seconds: int = Field(gt=0, description="Time that it may take.")
 
 
 class ReadingAnswer(BaseModel):
-    """What was found in a file; the IR that was made of it lies beside this."""
+    """What was found in a file; the IR made from it is saved beside this."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sha256: str = Field(description="Over all files that belong to it.", max_length=64)
+    sha256: str = Field(description="Of all files that belong to it.", max_length=64)
     format: str = Field(description="onnx or openvino.", max_length=20)
     producer: str = Field(description="Who wrote the file; '' if unsaid.", max_length=500)
     opset: int = Field(description="Version of ONNX's operators; 0 if unsaid.")
@@ -60,13 +60,13 @@ class ReadingAnswer(BaseModel):
     input_range: InputRange = Field(description="Of its input.")
     size: int = Field(description="Side of its input in pixels.")
     precision: str = Field(description="Of its weights: fp32 or fp16.", max_length=10)
-    boxes: BoxForm = Field(description="How its boxes are written.")
-    usual: bool = Field(description="Whether most with this layout write them so.")
-    called: dict[str, str] = Field(description="What each wanted class is called in the file.")
+    boxes: BoxForm = Field(description="Its box form.")
+    usual: bool = Field(description="Whether this form is the usual one of the layout.")
+    called: dict[str, str] = Field(description="Name in the file, by wanted class.")
 
 
 def main() -> None:
-    """Read one file, and leave an answer or an error of ours beside the request."""
+    """Read one file, and write an answer or a ModelInvalid beside the request."""
     file, folder = Path(sys.argv[1]), Path(sys.argv[2])
     request = ReadingRequest.model_validate_json((folder / REQUEST).read_bytes())
     _confine(request)
@@ -81,14 +81,14 @@ def main() -> None:
 
 
 def _confine(request: ReadingRequest) -> None:
-    """Bounds that the system keeps, set before the file is touched."""
+    """Set limits that the operating system enforces, before the file is opened."""
     processors = os.cpu_count() or 1
     bounds = {
-        # Memory that is written to. The address space is no measure: OpenVINO reserves some
-        # hundred megabytes of it that it never touches, and maps weights without copying them.
+        # Memory that is written to. The address space cannot be limited: OpenVINO reserves some
+        # hundred megabytes that it never uses, and maps weights without copying them.
         resource.RLIMIT_DATA: request.memory_bytes + processors * _THREAD_BYTES,
         resource.RLIMIT_FSIZE: request.memory_bytes,
-        # For the case that nobody is there any more who looks at the clock.
+        # In case the parent, which watches the clock, is gone.
         resource.RLIMIT_CPU: request.seconds * processors + _SLACK_S,
         resource.RLIMIT_CORE: 0,
     }
@@ -97,8 +97,8 @@ def _confine(request: ReadingRequest) -> None:
         lowest = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(kind, (lowest, lowest))
     if sys.platform == "linux":
-        # Where the whole machine runs out of memory, this process goes first. Some containers have
-        # this file for reading alone, or not at all; the bounds above hold without it.
+        # If the machine runs out of memory, this process is killed first. In some containers this
+        # file is read-only or missing; the limits above hold without it.
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 

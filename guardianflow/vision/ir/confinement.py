@@ -1,9 +1,9 @@
-"""Has the file of a stranger read by a child process with bounds, whose death is one sentence.
+"""Reads an untrusted model file in a child process with limits; its crash becomes one error.
 
     file + what the caller knows --child (`confined`): memory, time--> IR + what was found in it
 
-A graph of a kilobyte can ask for a petabyte or for a year. So neither its header nor its graph is
-opened in a process that holds anything: no credentials are given to the child, either.
+A graph of one kilobyte can ask for a petabyte or run for a year. So neither its header nor its
+graph is opened in this process, and the child gets no credentials.
 """
 
 import json
@@ -23,24 +23,24 @@ from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.confined import ANSWER, REQUEST, SQUARES, ReadingAnswer, ReadingRequest
 
 _MODULE = "guardianflow.vision.ir.confined"
-# What it needs of the environment: where programs and libraries are, how texts are written, how
-# many threads compute, and that nobody is phoned. Whatever else is set may be a secret.
-_FOR_IT = {
+# Environment variables that the child gets: search paths, locale, threads, telemetry. Any other
+# variable may be a secret.
+_PASSED_ON = {
     *("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
     *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE"),
     *("CI", "NNCF_CI", "DO_NOT_TRACK"),
 }
-_FOR_IT_TOO = ("LC_", "OMP_", "KMP_", "ONEDNN_", "DNNL_", "OPENBLAS_", "MKL_")
-# Honest answers are some hundred characters.
+_PASSED_PREFIXES = ("LC_", "OMP_", "KMP_", "ONEDNN_", "DNNL_", "OPENBLAS_", "MKL_")
+# A genuine answer has some hundred characters.
 _MAX_ANSWER = 2**20
-_SAID = "said.txt"
-# What allocators say when there is no more; a file's own text hardly holds these words.
+_STDERR = "said.txt"
+# Messages of allocators without memory; the text of a model file hardly contains them.
 _OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Failed to allocate", "not enough memory")
 _TAIL = 4000
 
 
 class _Error(BaseModel):
-    """An error of ours that the child met; what else it holds is its data."""
+    """A ModelInvalid of the child; further keys are its data."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -55,17 +55,17 @@ def read_confined(
     request: ReadingRequest,
     squares: Sequence[NDArray[np.uint8]] = (),
 ) -> ReadingAnswer:
-    """Open a file, rebuild it into an IR of ours and try that on a few frames.
+    """Open a file, rebuild it as our IR and run that on a few frames.
 
     Args:
         path: The .onnx file, or the .xml of an IR.
-        folder: Where the IR is left, in `ir/`; it is made, and must not hold another.
-        request: How it is to be read, and what that may take.
+        folder: A new folder; the IR is saved in its `ir/`.
+        request: How to read the file, and within which limits.
         squares: Letterboxed frames, each of shape (S, S, 3), uint8.
 
     Raises:
-        ModelInvalid: What `open_foreign`, `adapt` and `check_answers` say; or it takes more than
-            its bounds, or ends the process that reads it.
+        ModelInvalid: See `open_foreign`, `adapt` and `check_answers`; or the file exceeds its
+            limits, or crashes the process that reads it.
     """
     folder.mkdir(parents=True)
     (folder / REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
@@ -73,44 +73,44 @@ def read_confined(
         np.save(folder / SQUARES, np.stack(squares))
     ended = _run(path, folder, request)
     try:
-        given = _given(folder / ANSWER)
+        given = _read_answer(folder / ANSWER)
         if "answer" in given:
             return ReadingAnswer.model_validate(given["answer"])
         error = _Error.model_validate(given["error"])
     except (OSError, ValueError, KeyError, TypeError) as broken:
-        raise _broken(path, request, ended) from broken
+        raise _without_answer(path, request, ended) from broken
     if _out_of_memory(error.message):
         raise _too_much_memory(path, request)
     raise ModelInvalid(error.message, remedy=error.remedy, **(error.model_extra or {}))
 
 
-def _given(answer: Path) -> dict[str, object]:
-    # Whatever lies there is the stranger's: a pipe would be waited for, a long text kept.
+def _read_answer(answer: Path) -> dict[str, object]:
+    # The file is untrusted: reading a pipe would block, a long text would fill the memory.
     if answer.is_symlink() or not answer.is_file() or answer.stat().st_size > _MAX_ANSWER:
-        raise ValueError("no answer of ours")
+        raise ValueError("not a genuine answer")
     return json.loads(answer.read_text(encoding="ascii"))
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """How a child ended: its exit status, negative for a signal, and what it said last."""
+class _ChildExit:
+    """How a child ended: its exit status, negative for a signal, and the end of its stderr."""
 
     status: int
-    said: str
+    stderr: str
 
 
-def _run(path: Path, folder: Path, request: ReadingRequest) -> _Ended:
+def _run(path: Path, folder: Path, request: ReadingRequest) -> _ChildExit:
     environment = {
         key: value
         for key, value in os.environ.items()
-        if key in _FOR_IT or key.startswith(_FOR_IT_TOO)
+        if key in _PASSED_ON or key.startswith(_PASSED_PREFIXES)
     }
-    # -P: what lies in the working directory must not be taken for a library.
+    # -P: files in the working directory must not be imported.
     command = [sys.executable, "-P", "-m", _MODULE, os.fspath(path), os.fspath(folder)]
-    # Into a file that is bounded like all others that it writes: a pipe would have to be emptied.
-    with (folder / _SAID).open("w+b") as said:
+    # stderr is a file, limited like all that the child writes: a pipe would have to be drained.
+    with (folder / _STDERR).open("w+b") as said:
         try:
-            # A new program, no fork of this one: whatever threads hold here is not copied.
+            # A new process, not a fork: locks and memory of this one are not copied.
             done = subprocess.run(
                 command,
                 env=environment,
@@ -123,33 +123,33 @@ def _run(path: Path, folder: Path, request: ReadingRequest) -> _Ended:
         except subprocess.TimeoutExpired as expired:
             raise _too_slow(path, request) from expired
         said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
-        return _Ended(done.returncode, said.read().decode(errors="replace"))
+        return _ChildExit(done.returncode, said.read().decode(errors="replace"))
 
 
-def _broken(path: Path, request: ReadingRequest, ended: _Ended) -> ModelInvalid:
-    """The one sentence for a child that left no answer."""
-    if _out_of_memory(ended.said):
+def _without_answer(path: Path, request: ReadingRequest, ended: _ChildExit) -> ModelInvalid:
+    """The error for a child that left no answer."""
+    if _out_of_memory(ended.stderr):
         return _too_much_memory(path, request)
     if ended.status == -signal.SIGXCPU:
         return _too_slow(path, request)
-    lines = [line.strip() for line in ended.said.splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else "without a word"
+    lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+    last = lines[-1][:300] if lines else "without a message"
     if ended.status == -signal.SIGKILL:
-        how = "was killed, most likely because the machine has no more memory"
+        how = "was killed, most likely because the machine ran out of memory"
     elif ended.status < 0:
-        # Not every library looks whether it was given the memory that it asked for.
+        # Not every library checks whether it got the memory that it asked for.
         gib = request.memory_bytes / 2**30
-        how = f"crashed ({signal.Signals(-ended.status).name}), as it may when {gib:g} GiB of "
-        how += "memory are too little"
+        how = f"crashed ({signal.Signals(-ended.status).name}), which may mean that {gib:g} GiB "
+        how += "of memory is too little"
     else:
-        how = f"broke off: {last}"
+        how = f"failed: {last}"
     return ModelInvalid(
         f"{path} cannot be used: the process that read it {how}.",
-        remedy="Export it again in its own trainer, and try it there with ONNX Runtime. If you "
-        "trust it and it runs there, give it more: --max-memory-gib, --max-minutes",
+        remedy="Export it again in its own trainer, and try it there with ONNX Runtime. If it runs "
+        "there and you trust it, raise the limits: --max-memory-gib, --max-minutes",
         file=str(path),
         status=ended.status,
-        said=ended.said,
+        said=ended.stderr,
     )
 
 
@@ -160,8 +160,8 @@ def _out_of_memory(text: str) -> bool:
 def _too_much_memory(path: Path, request: ReadingRequest) -> ModelInvalid:
     gib = request.memory_bytes / 2**30
     return ModelInvalid(
-        f"{path} asks for more than {gib:g} GiB of memory to be read and run once.",
-        remedy=f"No edge box would run it. If you trust the file: --max-memory-gib {2 * gib:g}",
+        f"{path} needs more than {gib:g} GiB of memory to be read and run once.",
+        remedy=f"No edge box could run it. If you trust the file: --max-memory-gib {2 * gib:g}",
         file=str(path),
         memory_gib=gib,
     )
@@ -172,7 +172,7 @@ def _too_slow(path: Path, request: ReadingRequest) -> ModelInvalid:
     return ModelInvalid(
         f"{path} takes more than {minutes:g} minute{'' if minutes == 1 else 's'} to be read and "
         "tried on a few frames.",
-        remedy=f"No edge box would run it. If you trust the file: --max-minutes {3 * minutes:g}",
+        remedy=f"No edge box could run it. If you trust the file: --max-minutes {3 * minutes:g}",
         file=str(path),
         minutes=minutes,
     )

@@ -1,9 +1,9 @@
 """Opens the model file of another trainer: checked first, and never as code.
 
-    .onnx --header as plain data--> weights beside it --OpenVINO--> graph + what it says of itself
-    .xml + .bin -------------------------------------- OpenVINO--> graph + what it says of itself
+    .onnx --header as plain data--> weights beside it --OpenVINO--> graph + metadata
+    .xml + .bin -------------------------------------- OpenVINO--> graph + metadata
 
-Pickles (.pt, .pth and the like) run code when they are opened, so they never are.
+Pickles (.pt, .pth and similar) run code when they are opened, so they are refused.
 """
 
 import ast
@@ -24,21 +24,21 @@ from guardianflow.vision.ir.onnx_file import read_header
 if TYPE_CHECKING:
     import openvino as ov
 
-# Of all files of a model together; a detector for an edge box has a few hundred megabytes at most.
+# All files of a model together; a detector for an edge box has a few hundred megabytes at most.
 _MAX_BYTES = 2**30
-# Names of classes are text that is parsed: nobody needs more of it.
+# Class names are text that is parsed: more is never needed.
 _MAX_TEXT = 100_000
 _MAX_DIGITS = 6
-# Of a name or a shape that is shown, and how many of them.
+# Longest name or shape in a message, and the most ports.
 _MAX_SHOWN = 80
 _MAX_PORTS = 8
 _EXPORT = (
     "Export it to ONNX where it was trained, in that trainer's own environment (docs/import.md), "
     "and import the .onnx file."
 )
-# Names that Ultralytics gave, and others took over.
-_ASKED = ("names", "imgsz", "task", "license", "end2end")
-_BEGINNINGS = {
+# Keys that Ultralytics writes, and others too.
+_METADATA_KEYS = ("names", "imgsz", "task", "license", "end2end")
+_SIGNATURES = {
     b"PK\x03\x04": "a zip archive, as torch.save writes it around a pickle",
     b"\x80": "a pickle",
     b"\x89HDF": "an HDF5 file",
@@ -60,13 +60,13 @@ class ForeignModel:
         path: The file.
         model: Its graph.
         format: `onnx` or `openvino`.
-        sha256: Over all files that belong to it.
-        producer: Who wrote the file; "" if unsaid.
-        opset: Version of the operators; 0 if unsaid.
-        names: The classes that it names, in the order of their indices; empty if it names none.
-        size: The side in pixels that it was exported for; None if unsaid.
-        licence: As its producer states it; "" if unsaid.
-        end_to_end: Whether it says that its detections are finished.
+        sha256: Of all files that belong to it.
+        producer: The program that wrote the file; "" if unknown.
+        opset: Version of the operators; 0 if unknown.
+        names: Its class names in the order of their indices; empty if it names none.
+        size: The side in pixels for which it was exported; None if unknown.
+        licence: As its producer states it; "" if unknown.
+        end_to_end: Whether the file says that suppression is in its graph.
     """
 
     path: Path
@@ -81,38 +81,38 @@ class ForeignModel:
     end_to_end: bool = False
 
     def describe(self) -> str:
-        """The file with its inputs and outputs, for errors."""
-        inputs, outputs = _ports(self.model.inputs), _ports(self.model.outputs)
-        return f"{self.path} takes {inputs} and answers {outputs}"
+        """Return the file with its inputs and outputs, for errors."""
+        inputs, outputs = _describe_ports(self.model.inputs), _describe_ports(self.model.outputs)
+        return f"{self.path} has inputs {inputs} and outputs {outputs}"
 
 
 def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
     """Open a .onnx file, or the .xml of an OpenVINO IR.
 
-    A file of a stranger can ask for any amount of memory and time: see `confinement`.
+    An untrusted file can ask for any amount of memory and time: see `confinement`.
 
     Args:
         path: The file.
-        classes: Its class names where the caller knows them: then those in the file are not read.
+        classes: Its class names if the caller knows them; those in the file are then not read.
 
     Raises:
-        ModelInvalid: It is something else, is damaged or too large, holds operations that OpenVINO
-            does not know, or says that it is no detector.
+        ModelInvalid: It has another format, is damaged or too large, contains operations that
+            OpenVINO does not know, or is not a detector.
     """
     _refuse_pickle(path)
     _refuse_huge([path])
     header = read_header(path) if path.suffix.lower() == ".onnx" else None
-    files = (path, *header.data_files) if header else (path, _weights(path))
+    files = (path, *header.data_files) if header else (path, _weights_file(path))
     _refuse_huge(files)
-    model = _read(path)
+    model = _read_model(path)
     if model.has_rt_info(["guardianflow", "image_size"]):
         raise ModelInvalid(
-            f"{path} is an edge IR of guardianflow: letterbox and suppression are inside.",
-            remedy="Import the plain IR that it was made of, ir/model.xml beside it.",
+            f"{path} is an edge IR of guardianflow: it contains letterbox and suppression.",
+            remedy="Import the plain IR that it was made from, ir/model.xml beside it.",
             file=str(path),
         )
-    said = header.metadata if header else _said_by_ir(path, model)
-    task = said.get("task", "detect")
+    metadata = header.metadata if header else _ir_metadata(path, model)
+    task = metadata.get("task", "detect")
     if task in _OTHER_TASKS:
         raise ModelInvalid(
             f"{path} is a model for {_OTHER_TASKS[task]} (task {task!r}), not a detector.",
@@ -127,29 +127,29 @@ def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
         sha256=_sha256(files),
         producer=header.producer if header else "",
         opset=header.opset if header else 0,
-        names=tuple(classes) or _names(path, said.get("names", "")),
-        size=_side(said.get("imgsz", "")),
-        licence=said.get("license", "")[:200],
-        end_to_end=said.get("end2end", "").strip().lower() == "true",
+        names=tuple(classes) or _parse_names(path, metadata.get("names", "")),
+        size=_parse_side(metadata.get("imgsz", "")),
+        licence=metadata.get("license", "")[:200],
+        end_to_end=metadata.get("end2end", "").strip().lower() == "true",
     )
 
 
 def _refuse_pickle(path: Path) -> None:
     if not path.is_file():
         # Not Path.exists: it raises on names that are too long.
-        wrong = f"{path} is no file" if os.path.lexists(path) else f"There is no file {path}"
+        wrong = f"{path} is not a file" if os.path.lexists(path) else f"There is no file {path}"
         raise ModelInvalid(f"{wrong}.", remedy="Correct the path.", file=str(path))
     if any("\ud800" <= sign <= "\udfff" for sign in str(path)):
         raise ModelInvalid(
-            f"The name of {path} is no UTF-8: OpenVINO cannot open it.",
+            f"The name of {path} is not UTF-8, so OpenVINO cannot open it.",
             remedy="Rename the file or its folder.",
         )
     with path.open("rb") as stream:
         head = stream.read(32)
-    for beginning, what in _BEGINNINGS.items():
+    for beginning, what in _SIGNATURES.items():
         if head.startswith(beginning):
             raise ModelInvalid(
-                f"{path} is {what}. It is not opened: a pickle runs code.",
+                f"{path} is {what}. It was not opened: a pickle can run code.",
                 remedy="Fetch the file itself with `git lfs pull`." if b"git" in head else _EXPORT,
                 file=str(path),
             )
@@ -161,12 +161,12 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
-def _weights(path: Path) -> Path:
+def _weights_file(path: Path) -> Path:
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise ModelInvalid(
             f"The IR {path} has no weights: there is no {weights.name} beside it.",
-            remedy=f"Bring {weights.name} into the same folder; an IR is the two files together.",
+            remedy=f"Copy {weights.name} into the same folder; an IR consists of both files.",
             file=str(path),
         )
     return weights
@@ -176,64 +176,64 @@ def _refuse_huge(files: Sequence[Path]) -> None:
     total = sum(file.stat().st_size for file in files)
     if total > _MAX_BYTES:
         raise ModelInvalid(
-            f"{files[0]} has {total / 2**20:.0f} MiB with all that belongs to it; at most "
-            f"{_MAX_BYTES // 2**20} are taken.",
-            remedy="Choose a smaller model: an edge box would not run this one.",
+            f"{files[0]} and its data files have {total / 2**20:.0f} MiB; at most "
+            f"{_MAX_BYTES // 2**20} are allowed.",
+            remedy="Choose a smaller model: an edge box could not run this one.",
             file=str(files[0]),
         )
 
 
-def _read(path: Path) -> "ov.Model":
+def _read_model(path: Path) -> "ov.Model":
     forbid_telemetry()
     import openvino as ov
 
     try:
         return ov.Core().read_model(path)
     except RuntimeError as error:
-        # The first lines are OpenVINO's own source files; the last that says something counts.
+        # The first lines name OpenVINO's source files; the last one has the reason.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelInvalid(
-            f"OpenVINO cannot read {path}: {lines[-1][:500] if lines else 'without a reason'}",
-            remedy="Operations of your own are not supported: export with ONNX's own operators, "
-            "or copy the file again if it is damaged.",
+            f"OpenVINO cannot read {path}: {lines[-1][:500] if lines else 'no reason given'}",
+            remedy="Custom operations are not supported: export with ONNX's own operators, or copy "
+            "the file again if it is damaged.",
             file=str(path),
         ) from error
 
 
-def _said_by_ir(path: Path, model: "ov.Model") -> Mapping[str, str]:
-    """What the producer left in an IR, or in the metadata.yaml beside it."""
-    said: dict[str, str] = {}
+def _ir_metadata(path: Path, model: "ov.Model") -> Mapping[str, str]:
+    """The producer's metadata in an IR, or in the metadata.yaml beside it."""
+    metadata: dict[str, str] = {}
     beside = path.with_name("metadata.yaml")
     if beside.is_file() and beside.stat().st_size <= _MAX_TEXT:
         try:
             content: object = yaml.safe_load(beside.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ModelInvalid(
-                f"{beside}, which says what {path.name} is, is no YAML: {str(error)[:200]}.",
-                remedy="Correct it, or take it away and give --classes.",
+                f"{beside}, which describes {path.name}, is not YAML: {str(error)[:200]}.",
+                remedy="Correct it, or remove it and give --classes.",
                 file=str(beside),
             ) from error
         if isinstance(content, dict):
             entries = cast("dict[object, object]", content)
-            said = {str(key): str(value) for key, value in entries.items()}
-    # OpenVINO keeps what an ONNX file said in the IR that it makes of it.
-    keys = [["framework", key] for key in _ASKED] + [["guardianflow", "classes"]]
+            metadata = {str(key): str(value) for key, value in entries.items()}
+    # OpenVINO copies the metadata of an ONNX file into the IR that it makes from it.
+    keys = [["framework", key] for key in _METADATA_KEYS] + [["guardianflow", "classes"]]
     for key in keys:
         if model.has_rt_info(key):
-            said["names" if key[0] == "guardianflow" else key[1]] = str(
+            metadata["names" if key[0] == "guardianflow" else key[1]] = str(
                 model.get_rt_info(key).value
             )
-    return said
+    return metadata
 
 
-def _names(path: Path, text: str) -> tuple[str, ...]:
-    """Classes in the order of their indices, from the text of a mapping, a list, or `a,b,c`."""
+def _parse_names(path: Path, text: str) -> tuple[str, ...]:
+    """Class names in the order of their indices, from a mapping, a list, or `a,b,c` as text."""
     if not text.strip():
         return ()
     if len(text) > _MAX_TEXT:
-        raise _no_names(path, text, "is too long")
+        raise _unreadable_names(path, text, "is too long")
     if text.strip().isdecimal():
-        raise _no_names(path, text, "is a number")
+        raise _unreadable_names(path, text, "is a number")
     if not text.lstrip().startswith(("{", "[", "(", '"', "'")):
         return tuple(name.strip() for name in text.split(","))
     try:
@@ -242,7 +242,7 @@ def _names(path: Path, text: str) -> tuple[str, ...]:
         try:
             content = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
-            raise _no_names(path, text, "is neither a list nor a mapping") from error
+            raise _unreadable_names(path, text, "is neither a list nor a mapping") from error
     return _in_order(path, text, content)
 
 
@@ -251,21 +251,21 @@ def _in_order(path: Path, text: str, content: object) -> tuple[str, ...]:
     if isinstance(content, dict):
         by_index = {str(key): value for key, value in cast("dict[object, object]", content).items()}
         if set(by_index) != {str(index) for index in range(len(by_index))}:
-            raise _no_names(path, text, "has gaps in its indices")
+            raise _unreadable_names(path, text, "has gaps in its indices")
         content = [by_index[str(index)] for index in range(len(by_index))]
     if isinstance(content, str):
         content = [content]
     if isinstance(content, set | frozenset):
-        raise _no_names(path, text, "is a set, which has no order")
+        raise _unreadable_names(path, text, "is a set, which has no order")
     if not isinstance(content, list | tuple):
-        raise _no_names(path, text, "is a number")
+        raise _unreadable_names(path, text, "is a number")
     names = cast("Sequence[object]", content)
     if not all(isinstance(name, str | int) for name in names):
-        raise _no_names(path, text, "is no list of texts")
+        raise _unreadable_names(path, text, "is not a list of texts")
     return tuple(str(name) for name in names)
 
 
-def _no_names(path: Path, text: str, problem: str) -> ModelInvalid:
+def _unreadable_names(path: Path, text: str, problem: str) -> ModelInvalid:
     return ModelInvalid(
         f"The class names in {path} cannot be read: {text[:80]!r} {problem}.",
         remedy="Give them in the order of their indices: --classes a,b,c",
@@ -273,15 +273,15 @@ def _no_names(path: Path, text: str, problem: str) -> ModelInvalid:
     )
 
 
-def _side(text: str) -> int | None:
-    """The side of a square from the text of `imgsz`, e.g. "[320, 320]"; None if it is none."""
+def _parse_side(text: str) -> int | None:
+    """The side of a square from the text of `imgsz`, e.g. "[320, 320]"; None if not square."""
     parts = [part.strip() for part in text.strip("[]() ").split(",")]
     sides = {int(part) for part in parts if part.isdecimal() and len(part) <= _MAX_DIGITS}
     return sides.pop() if len(sides) == 1 else None
 
 
 def _sha256(files: Sequence[Path]) -> str:
-    """Of the file; where there are several, over the sha256 of each."""
+    """The sha256 of the file; of several files, the sha256 of their sha256 values."""
     digests: list[str] = []
     for file in files:
         with file.open("rb") as stream:
@@ -291,7 +291,7 @@ def _sha256(files: Sequence[Path]) -> str:
     )
 
 
-def _ports(ports: Sequence["ov.Output"]) -> str:
+def _describe_ports(ports: Sequence["ov.Output"]) -> str:
     shown = [describe_port(port) for port in ports[:_MAX_PORTS]]
     if len(ports) > _MAX_PORTS:
         shown.append(f"{len(ports) - _MAX_PORTS} more")
@@ -299,7 +299,7 @@ def _ports(ports: Sequence["ov.Output"]) -> str:
 
 
 def describe_port(port: "ov.Output") -> str:
-    """`images f32 (1, 3, 320, 320)`; a stranger's name may be of any length."""
+    """Return e.g. `images f32 (1, 3, 320, 320)`, with long names shortened."""
     name = _shortened(min(port.get_names(), default=port.get_node().get_friendly_name()))
     shape = str(port.get_partial_shape()).strip("[]{}").replace(",", ", ")
     return f"{name} {port.get_element_type().get_type_name()} ({_shortened(shape)})"

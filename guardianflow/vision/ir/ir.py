@@ -1,9 +1,9 @@
-"""The OpenVINO IR: made from the network, described, saved; telemetry of openvino and nncf is off.
+"""The OpenVINO IR: converted from the network, described, saved, without telemetry.
 
-    Detector --convert--> FP32 IR        model.xml + model.bin
+    Detector --convert_network--> FP32 IR        model.xml + model.bin
 
-The IR carries its class names, the precision of its weights and the score from which a box of each
-class is shown (`rt_info` group `guardianflow`), so that a served model needs no other file.
+The IR contains its class names, the precision of its weights and the operating threshold of each
+class (`rt_info` group `guardianflow`), so that a served model needs no other file.
 """
 
 import json
@@ -23,17 +23,20 @@ FILE = "model.xml"
 
 
 def forbid_telemetry() -> None:
-    """Keep openvino and nncf from phoning home; call it before either is imported.
+    """Turn off the telemetry of openvino and nncf; call it before either is imported.
 
-    `import openvino` alone sends an event. No environment variable switches that off but `CI`,
-    which means other things to other programs. Both libraries fall back to stubs where the
-    telemetry package is not installed: so for this process it is not.
+    Even `import openvino` sends an event, and only the environment variable `CI` prevents that,
+    which other programs interpret, too. Both libraries fall back to stubs if the telemetry package
+    is missing, so this process hides it.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
 
 def convert_network(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
-    """The FP32 IR of a trained network: bytes of one square frame in, boxes and scores out.
+    """Convert a trained network to an FP32 IR.
+
+    It takes one square frame (1, S, S, 3), uint8, RGB, and outputs boxes (1, A, 4), x1, y1, x2, y2
+    in pixels of the square, and scores (1, A, C), both float32.
 
     Args:
         detector: On the CPU.
@@ -61,11 +64,11 @@ def convert_network(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
 
 
 def save(model: "ov.Model", folder: Path) -> Path:
-    """Write model.xml and model.bin into a folder, weights as they are, and return the folder."""
+    """Write model.xml and model.bin into a folder, weights unchanged, and return the folder."""
     import openvino as ov
 
     folder.mkdir(parents=True, exist_ok=True)
-    # The default would silently halve the weights of an FP32 model.
+    # The default would silently compress the weights of an FP32 model to FP16.
     ov.save_model(model, folder / FILE, compress_to_fp16=False)
     return folder
 
@@ -77,13 +80,13 @@ def describe(
     precision: str,
     thresholds: Sequence[float] | None = None,
 ) -> None:
-    """Write into a model what it is.
+    """Write class names, precision and thresholds into a model.
 
     Args:
-        model: Takes uint8 frames; answers boxes and scores.
+        model: Takes uint8 frames and outputs boxes and scores.
         classes: Class names in the order of their indices.
         precision: Of the weights, e.g. `int8`.
-        thresholds: From which score a box of each class is shown; None leaves them as they are.
+        thresholds: Lowest score of a shown box, by class; None leaves them unchanged.
     """
     model.set_rt_info(join_names(classes), ["guardianflow", "classes"])
     model.set_rt_info(precision, ["guardianflow", "precision"])
@@ -92,18 +95,18 @@ def describe(
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Class names as an IR carries them: `a,b`; as JSON where a comma would be taken for two."""
+    """Return class names as an IR stores them: `a,b`; as JSON if a name contains a comma."""
     plain = not any("," in name or name.startswith("[") for name in names)
     return ",".join(names) if plain else json.dumps(list(names), ensure_ascii=False)
 
 
 def set_thresholds(folder: Path, thresholds: Sequence[float]) -> None:
-    """Write into a saved IR from which score a box of each class is shown."""
+    """Write the operating threshold of each class into a saved IR."""
     import openvino as ov
 
     model = ov.Core().read_model(folder / FILE)
     model.set_rt_info(",".join(map(str, thresholds)), ["guardianflow", "thresholds"])
     with TemporaryDirectory(dir=folder) as text:
-        # The model's weights lie in the very file: it is replaced, never written into.
+        # The model maps its weights from this file: replace it, do not write into it.
         for file in sorted(save(model, Path(text)).iterdir()):
             file.replace(folder / file.name)

@@ -1,10 +1,10 @@
-"""What the outputs of a detector mean: one `Layout` for each family that is understood.
+"""The meaning of a detector's outputs: one `Layout` for each supported family.
 
     its outputs --Layout.split--> cells (1, A, 4 or more) a box in the first four columns
                                   scores (1, A, C) probabilities, the wanted classes in their order
     cells --corners--> boxes (1, A, 4) x1 y1 x2 y2 in input pixels
 
-To understand another family: one more class here with `fits`, `agrees` and `split`, and a line in
+To support another family, add a class here with `fits`, `agrees` and `split`, and a line in
 `LAYOUTS`.
 """
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     import openvino as ov
 
 Shape = tuple[int, ...]
-"""Of a tensor; -1 where a dimension is open."""
+"""Of a tensor; -1 for an open dimension."""
 
 _BOX = 4
 
 
 class Layout(Protocol):
-    """What the outputs of a family of detectors mean.
+    """The meaning of the outputs of a family of detectors.
 
     Attributes:
-        name: What `--layout` calls it.
-        meaning: The shape with its meaning, for people.
-        usual: How such detectors mostly write their boxes.
+        name: Its name for `--layout`.
+        meaning: The shape with its meaning, for messages.
+        usual: The usual box form of such detectors.
     """
 
     @property
@@ -45,26 +45,26 @@ class Layout(Protocol):
     def usual(self) -> BoxForm: ...  # noqa: D102
 
     def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
-        """Whether outputs of these shapes could be such, for a detector of so many classes."""
+        """Return whether outputs of these shapes can have this layout."""
         ...
 
     def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
-        """Whether outputs that fit could also be such by their values.
+        """Return whether the values of outputs that fit can have this layout.
 
         Args:
-            answers: What a few frames gave: for each output an array with the frames in front.
-            classes: Of the detector.
+            answers: Outputs on a few frames: for each output an array of shape (frames, ...).
+            classes: Number of the detector's classes.
         """
         ...
 
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """Boxes in the form that the detector has, and scores as our IR has them.
+        """Split outputs into boxes in the detector's form, and scores as in our IR.
 
         Args:
             outputs: Float32.
-            rows: Which of its classes are wanted, in the order in which they are wanted.
+            rows: Indices of the wanted classes, in the wanted order.
 
         Returns:
             A table (1, A, 4 or more) whose first four columns are the box, and scores (1, A, C).
@@ -72,8 +72,8 @@ class Layout(Protocol):
         ...
 
 
-class RawGrid:
-    """Every cell of the grids in a column: what YOLOv8 and YOLO11 export without suppression."""
+class _RawGrid:
+    """A column for each cell of the grids: YOLOv8 and YOLO11 without suppression."""
 
     name = LayoutName.RAW
     meaning = "(1, 4 + C, A): a box, then a probability per class"
@@ -91,13 +91,13 @@ class RawGrid:
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """Columns become rows."""
+        """Transpose columns to rows."""
         cells = _transpose(outputs[0])
         return cells, _take(cells, [_BOX + row for row in rows])
 
 
-class Rows:
-    """The same turned round: what RT-DETR and those exports give that end in a transposition."""
+class _Rows:
+    """A row for each cell: RT-DETR, and exports that end in a transposition."""
 
     name = LayoutName.ROWS
     meaning = "(1, A, 4 + C): a box, then a probability per class"
@@ -115,12 +115,12 @@ class Rows:
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """As it stands there."""
+        """Take the table as it is."""
         return outputs[0], _take(outputs[0], [_BOX + row for row in rows])
 
 
-class Objectness:
-    """As the older YOLO export it: that there is something, and what it would be."""
+class _Objectness:
+    """Objectness and class probabilities: older YOLO versions."""
 
     name = LayoutName.OBJECTNESS
     meaning = "(1, A, 5 + C): a box, objectness, then a probability per class"
@@ -138,7 +138,7 @@ class Objectness:
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """A score is the product of the two probabilities."""
+        """Multiply objectness and class probability."""
         from openvino import opset13 as ops
 
         cells = outputs[0]
@@ -146,40 +146,40 @@ class Objectness:
         return cells, ops.multiply(labels, _take(cells, [_BOX])).output(0)
 
 
-class EndToEnd:
-    """Finished detections: suppression is in the graph, or the network needs none."""
+class _EndToEnd:
+    """Final detections: suppression is in the graph, or the network needs none."""
 
     name = LayoutName.END_TO_END
     meaning = "(1, N, 6): a box, score, class index"
     usual = BoxForm.CORNERS
 
     def fits(self, shapes: Sequence[Shape], classes: int) -> bool:  # noqa: ARG002
-        """One output with six columns, whatever the classes."""
+        """One output with six columns, for any number of classes."""
         (shape, *others) = shapes
         return not others and len(shape) == 3 and shape[2] == _BOX + 2
 
     def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
-        """The last column holds indices of classes."""
+        """The last column contains class indices."""
         return _are_labels(answers[0][..., _BOX + 1], classes)
 
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """A detection scores for its own class, and nothing for the others."""
+        """Give a detection its score for its own class, and 0 for the others."""
         found = outputs[0]
-        scores = _own_class(_take(found, [_BOX + 1]), _take(found, [_BOX]), rows)
+        scores = _scores_from_label(_take(found, [_BOX + 1]), _take(found, [_BOX]), rows)
         return found, scores
 
 
-class Yolov7:
-    """Finished detections of a batch in one table, as YOLOv7's own export has them."""
+class _Yolov7:
+    """Final detections of a batch in one table: YOLOv7's own export."""
 
     name = LayoutName.YOLOV7
     meaning = "(N, 7): index in the batch, a box, class index, score"
     usual = BoxForm.CORNERS
 
     def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
-        """One output with seven columns; a single row of seven would be figures per class."""
+        """One output with seven columns; a single row of seven would be one score per class."""
         (shape, *others) = shapes
         return (
             not others
@@ -189,22 +189,22 @@ class Yolov7:
         )
 
     def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
-        """The column behind the box holds indices of classes."""
+        """The column after the box contains class indices."""
         return _are_labels(answers[0][..., _BOX + 1], classes)
 
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """There is one frame, so the index in the batch says nothing."""
+        """Drop the index in the batch: there is only one frame."""
         from openvino import opset13 as ops
 
         table = ops.unsqueeze(outputs[0], ops.constant(np.int64(0))).output(0)
         found = _take(table, range(1, _BOX + 1))
-        return found, _own_class(_take(table, [_BOX + 1]), _take(table, [_BOX + 2]), rows)
+        return found, _scores_from_label(_take(table, [_BOX + 1]), _take(table, [_BOX + 2]), rows)
 
 
-class Canonical:
-    """Our own: an IR that guardianflow made, perhaps on another server."""
+class _Canonical:
+    """An IR made by guardianflow, e.g. on another server."""
 
     name = LayoutName.CANONICAL
     meaning = "(1, A, 4) and (1, A, C): a box; a probability per class"
@@ -219,73 +219,77 @@ class Canonical:
         )
 
     def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:  # noqa: ARG002
-        """Nothing else has two such outputs."""
+        """No other layout has two such outputs."""
         return True
 
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """Only the classes may be others."""
+        """Reorder only the classes."""
         return outputs[0], _take(outputs[1], rows)
 
 
 LAYOUTS: tuple[Layout, ...] = (
-    RawGrid(),
-    Rows(),
-    EndToEnd(),
-    Yolov7(),
-    Objectness(),
-    Canonical(),
+    _RawGrid(),
+    _Rows(),
+    _EndToEnd(),
+    _Yolov7(),
+    _Objectness(),
+    _Canonical(),
 )
 
 
 def choose_layout(
     shapes: Sequence[Shape],
     classes: int,
-    found: str,
+    description: str,
     wanted: LayoutName | None = None,
-    look: Callable[[], Sequence[NDArray[np.float32]]] | None = None,
+    run: Callable[[], Sequence[NDArray[np.float32]]] | None = None,
 ) -> Layout:
-    """The layout of outputs of these shapes.
+    """Choose the layout of outputs of these shapes.
 
     Args:
         shapes: One per output.
-        classes: How many classes the detector has.
-        found: The file with its inputs and outputs, for errors.
-        wanted: The layout, where the caller or the file knows it.
-        look: Gives what a few frames are answered, as `Layout.agrees` takes it: it is called where
-            the shapes can mean several things.
+        classes: Number of the detector's classes.
+        description: The file with its inputs and outputs, for errors.
+        wanted: The layout, if the caller or the file knows it.
+        run: Returns the outputs on a few frames, as `Layout.agrees` takes them; called only if
+            several layouts fit the shapes.
 
     Raises:
-        ModelInvalid: None fits, or more than one and none is wanted, or the wanted one does not.
+        ModelInvalid: No layout fits, several do and none is wanted, or the wanted one does not.
     """
     fitting = [layout for layout in LAYOUTS if layout.fits(shapes, classes)]
     chosen = [layout for layout in fitting if wanted in (None, layout.name)]
-    if len(chosen) > 1 and look is not None:
-        answers = look()
+    if len(chosen) > 1 and run is not None:
+        answers = run()
         chosen = [layout for layout in chosen if layout.agrees(answers, classes)] or chosen
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
         raise ModelInvalid(
-            f"{found}. With {classes} class{'' if classes == 1 else 'es'} that can mean "
+            f"{description}. With {classes} class{'' if classes == 1 else 'es'} that can mean "
             + ", or ".join(f"{layout.name} {layout.meaning}" for layout in chosen)
             + ".",
-            remedy="Say which: " + " or ".join(f"--layout {layout.name}" for layout in chosen),
+            remedy="Choose one: " + " or ".join(f"--layout {layout.name}" for layout in chosen),
         )
     raise ModelInvalid(
-        f"{found}. {_diagnosis(shapes, classes)}",
-        remedy="Understood are " + "; ".join(f"{entry.name} {entry.meaning}" for entry in LAYOUTS),
+        f"{description}. {_diagnosis(shapes, classes)}",
+        remedy="Supported layouts: "
+        + "; ".join(f"{entry.name} {entry.meaning}" for entry in LAYOUTS),
     )
 
 
 def corners(cells: "ov.Output", form: BoxForm, size: int) -> "ov.Output":
-    """x1, y1, x2, y2 in pixels from the first four columns of a table.
+    """Convert the first four columns of a table to x1, y1, x2, y2 in pixels.
 
     Args:
-        cells: Shape (1, A, 4 or more).
-        form: What the four columns are.
+        cells: Shape (1, A, 4 or more), float32.
+        form: The form of the four columns.
         size: Side of the input in pixels.
+
+    Returns:
+        Shape (1, A, 4), float32.
     """
     from openvino import opset13 as ops
 
@@ -301,34 +305,33 @@ def corners(cells: "ov.Output", form: BoxForm, size: int) -> "ov.Output":
 
 
 def _diagnosis(shapes: Sequence[Shape], classes: int) -> str:
-    """What outputs of these shapes probably are, when they are nothing that is understood."""
+    """What outputs probably are if no layout fits them."""
     if any(len(shape) == 4 for shape in shapes):
         return (
-            "An output with four dimensions holds masks or bare grids: a segmentation model, "
+            "An output with four dimensions contains masks or bare grids: a segmentation model, "
             "or a detector exported without its decoding."
         )
     if len(shapes) == 1 and len(shapes[0]) == 2:
         if shapes[0][0] in (1, -1) and shapes[0][1] != _BOX + 3:
-            return "One figure per class and no boxes: a classification model."
-        return "A table without a dimension for the frames is understood with 7 columns only."
-    if len(shapes) == 2 and _are_heads([shape[-1:] for shape in shapes], classes):
+            return "One score per class and no boxes: a classification model."
+        return "A table without a batch dimension is supported only with 7 columns."
+    if len(shapes) == 2 and _are_bare_heads([shape[-1:] for shape in shapes], classes):
         return (
             "Logits and boxes in two outputs are the bare heads of a DETR, without the "
-            "post-processing that makes probabilities and pixels of them; such heads are not read "
-            "yet."
+            "post-processing to probabilities and pixels; such heads are not supported yet."
         )
     if len(shapes) == 1 and len(shapes[0]) == 3:
         values = min(value for value in shapes[0][1:] if value > 0)
         return (
             f"With {values} values for a box it would have {values - _BOX} classes, or "
-            f"{values - _BOX - 1} and objectness, but {classes} are named; what else the values "
-            "may be (key points, masks, angles) is not understood."
+            f"{values - _BOX - 1} and objectness, but {classes} are named; other values (key "
+            "points, masks, angles) are not supported."
         )
-    return "That is no layout of outputs that is understood."
+    return "This layout of outputs is not supported."
 
 
-def _are_heads(lasts: Sequence[Shape], classes: int) -> bool:
-    """Whether two outputs are a figure per class, perhaps with one for nothing, and a box."""
+def _are_bare_heads(lasts: Sequence[Shape], classes: int) -> bool:
+    """Whether two outputs are a box and a score per class, perhaps with one for background."""
     return any(
         one == (_BOX,) and other in ((classes,), (classes + 1,))
         for one, other in (lasts, lasts[::-1])
@@ -336,12 +339,12 @@ def _are_heads(lasts: Sequence[Shape], classes: int) -> bool:
 
 
 def _are_labels(column: NDArray[np.float32], classes: int) -> bool:
-    """Whether numbers are indices of so many classes; -1 stands for none."""
+    """Whether all values are class indices; -1 stands for none."""
     return bool(np.isin(column, np.arange(-1, classes, dtype=np.float32)).all())
 
 
-def _own_class(label: "ov.Output", score: "ov.Output", rows: Sequence[int]) -> "ov.Output":
-    """Scores per wanted class (1, N, C) from a class index and a score, both (1, N, 1)."""
+def _scores_from_label(label: "ov.Output", score: "ov.Output", rows: Sequence[int]) -> "ov.Output":
+    """Scores of the wanted classes (1, N, C) from a class index and a score, both (1, N, 1)."""
     from openvino import opset13 as ops
 
     wanted = np.asarray(rows, dtype=np.float32).reshape(1, 1, -1)
@@ -350,7 +353,7 @@ def _own_class(label: "ov.Output", score: "ov.Output", rows: Sequence[int]) -> "
 
 
 def _from_centre(cells: "ov.Output") -> "ov.Output":
-    """cx, cy, w, h in the first four columns to x1, y1, x2, y2."""
+    """Convert cx, cy, w, h in the first four columns to x1, y1, x2, y2."""
     from openvino import opset13 as ops
 
     centre, size = _take(cells, (0, 1)), _take(cells, (2, 3))
@@ -359,7 +362,7 @@ def _from_centre(cells: "ov.Output") -> "ov.Output":
 
 
 def _take(table: "ov.Output", columns: Sequence[int]) -> "ov.Output":
-    """Some columns of (1, A, D), in this order."""
+    """Select columns of (1, A, D), in this order."""
     from openvino import opset13 as ops
 
     indices = ops.constant(np.asarray(columns, dtype=np.int64))

@@ -1,7 +1,7 @@
-"""What an ONNX file says about itself: read as plain data, before any runtime opens it.
+"""Reads the header of an ONNX file as plain data, before any runtime opens it.
 
-An ONNX file is a protobuf message. Of its schema (onnx/onnx.proto, numbers of fields included)
-only what is asked here is described; the rest is passed over. Nothing in the format is code.
+An ONNX file is a protobuf message. `_SCHEMA` describes only the fields that are read here (with
+their numbers in onnx/onnx.proto); others are skipped. Nothing in the format is code.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from guardianflow.errors import ModelInvalid
 
-# Message -> field -> (number, type, repeated); a type that is no scalar is another message.
+# Message -> field -> (number, type, repeated); a type that is not a scalar is another message.
 _SCHEMA: Mapping[str, Mapping[str, tuple[int, str, bool]]] = {
     "Entry": {"key": (1, "string", False), "value": (2, "string", False)},
     "Tensor": {"external_data": (13, "Entry", True)},
@@ -44,13 +44,13 @@ _LISTED = 200
 
 @dataclass(frozen=True)
 class OnnxHeader:
-    """What an ONNX file says about itself.
+    """The header of an ONNX file.
 
     Attributes:
-        producer: Who wrote it, e.g. "pytorch 2.13.0"; "" if unsaid.
+        producer: The program that wrote it, e.g. "pytorch 2.13.0"; "" if unknown.
         opset: Version of ONNX's own operators.
-        metadata: What its producer left beside the graph, as text.
-        data_files: The files beside it that hold its weights, where they are not within.
+        metadata: The producer's key-value metadata.
+        data_files: External data files with its weights, if any.
     """
 
     producer: str
@@ -60,17 +60,17 @@ class OnnxHeader:
 
 
 def read_header(path: Path) -> OnnxHeader:
-    """Read what an ONNX file says about itself.
+    """Read the header of an ONNX file.
 
     Raises:
-        ModelInvalid: It is no ONNX file, or its weights do not lie beside it.
+        ModelInvalid: It is not an ONNX file, or its weights are not in its folder.
     """
     model = _message("Model")()
     try:
         model.ParseFromString(path.read_bytes())
     except DecodeError as error:
         raise _no_onnx(path) from error
-    # Almost any bytes are some message; a model has a version, operators and a graph.
+    # Almost any bytes parse as a message; a model has a version, operators and a graph.
     if not (model.ir_version and model.opset_import and model.graph.node):
         raise _no_onnx(path)
     locations = sorted(set(_locations(model.graph)))
@@ -85,7 +85,7 @@ def read_header(path: Path) -> OnnxHeader:
 
 
 def _locations(graph: Any) -> Iterator[str]:
-    """Where the tensors of a graph, and of the graphs within it, say that their data lies."""
+    """The locations of external data in a graph and its subgraphs."""
     attributes = [attribute for node in graph.node for attribute in node.attribute]
     tensors = [*graph.initializer, *(attribute.t for attribute in attributes)]
     tensors += [tensor for attribute in attributes for tensor in attribute.tensors]
@@ -105,7 +105,7 @@ def _beside(path: Path, location: str) -> Path:
         there = bool(location) and file.is_file()
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelInvalid(
-            f"{path} says that its weights are in {location[:40]!r}..., which can be no file "
+            f"{path} says that its weights are in {location[:40]!r}..., which cannot be a file "
             f"({len(location)} characters).",
             remedy="Do not use this file; export the model again into one file.",
             file=str(path),
@@ -113,7 +113,7 @@ def _beside(path: Path, location: str) -> Path:
         ) from error
     if not file.is_relative_to(folder):
         raise ModelInvalid(
-            f"{path} says that its weights are in {location!r}, outside of its own folder.",
+            f"{path} says that its weights are in {location!r}, outside its own folder.",
             remedy="Do not use this file; export the model again into one file.",
             file=str(path),
             value=location,
@@ -122,7 +122,7 @@ def _beside(path: Path, location: str) -> Path:
         raise ModelInvalid(
             f"{path} says that its weights are in {location!r}, but there is no such file beside "
             "it.",
-            remedy="Bring that file into the same folder, or export into one file.",
+            remedy="Copy that file into the same folder, or export into one file.",
             file=str(path),
             value=location,
         )
@@ -131,15 +131,15 @@ def _beside(path: Path, location: str) -> Path:
 
 def _no_onnx(path: Path) -> ModelInvalid:
     return ModelInvalid(
-        f"{path} is no ONNX model, or only a part of one.",
-        remedy="Export it again, or copy it again if the copy was cut off.",
+        f"{path} is not an ONNX model, or only a part of one.",
+        remedy="Export it again, or copy it again if the copy is incomplete.",
         file=str(path),
     )
 
 
 @cache
 def _message(name: str) -> Any:
-    """The class of one message of the schema."""
+    """The protobuf class of a message in `_SCHEMA`."""
     field_type = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="guardianflow/onnx_header.proto", package="guardianflow.onnx", syntax="proto2"

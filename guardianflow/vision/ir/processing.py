@@ -1,10 +1,10 @@
-"""The edge IR: everything between a camera's frame and its detections, inside one OpenVINO model.
+"""The edge IR: one OpenVINO model from a camera's frame to its detections.
 
-    frame (1, H, W, 3) uint8 --letterbox--> plain IR --limits, suppression, clipping--> (N, 6)
+    frame (1, H, W, 3) uint8 --letterbox--> plain IR --thresholds, suppression, clipping--> (N, 6)
 
-H and W may be anything and may change from frame to frame; the batch is fixed at one frame. The
-letterbox is Pillow's to a rounding (`serving.letterbox`), the suppression is `serving.select`, and
-a box is answered from the score that the plain IR carries for its class.
+H and W may be any size and may change from frame to frame; the batch is fixed at one frame. The
+letterbox equals Pillow's up to rounding (`serving.letterbox`), the suppression is that of
+`serving.select`, and the thresholds are those in the plain IR.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ from guardianflow.vision.ir.serving import (
     MAX_DETECTIONS,
     OVERLAP,
     PADDING,
-    SHOWN_THRESHOLD,
+    read_rt_info,
+    read_thresholds,
     split_names,
 )
 
@@ -35,28 +36,20 @@ def wrap(plain: Path, folder: Path) -> Path:
     import openvino as ov
 
     model = ov.Core().read_model(plain / ir.FILE)
-    classes = split_names(_said(model, "classes"))
-    key = ["guardianflow", "thresholds"]
-    carried = model.has_rt_info(key)
-    thresholds = (
-        [float(part) for part in _said(model, "thresholds").split(",")]
-        if carried
-        else [SHOWN_THRESHOLD] * len(classes)
-    )
-    return ir.save(with_processing(model, thresholds), folder)
+    return ir.save(with_processing(model, read_thresholds(model)), folder)
 
 
 def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model":
-    """A model that takes frames and answers detections, around one that takes squares.
+    """Wrap a plain IR so that it takes whole frames and outputs detections.
 
     Args:
-        model: Plain: a letterboxed square (1, S, S, 3) uint8 in; boxes (1, A, 4) in its pixels and
-            scores (1, A, C) out. It is used up.
-        thresholds: From which score a box of each class is answered, one per class.
+        model: A plain IR: a letterboxed square (1, S, S, 3) uint8 in; boxes (1, A, 4) in its pixels
+            and scores (1, A, C) out. It is modified and cannot be used afterwards.
+        thresholds: The lowest score of a detection, one per class.
 
     Returns:
-        Answers detections of shape (N, 6), float32, best first: x1, y1, x2, y2 in pixels of the
-        frame, score, class index.
+        A model that outputs detections of shape (N, 6), float32, best first: x1, y1, x2, y2 in
+        pixels of the frame, score, class index.
     """
     import openvino as ov
     from openvino import opset15 as op
@@ -75,15 +68,15 @@ def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model
     detections = _in_frame(found, sides, size)
     detections.output(0).set_names({"detections"})
     edge = ov.Model([detections.output(0)], [frame], "edge")  # pyright: ignore[reportGeneralTypeIssues]
-    # OpenVINO counts what a process has made: the same model shall give the same file.
+    # OpenVINO numbers new nodes per process; fixed names give the same file for the same model.
     new = (node for node in edge.get_ordered_ops() if node.get_friendly_name() not in known)
     for index, node in enumerate(new):
         if node.get_friendly_name() not in (LIMITS, "frame"):
             node.set_friendly_name(f"edge/{index}")
     ir.describe(
         edge,
-        classes=split_names(_said(model, "classes")),
-        precision=_said(model, "precision"),
+        classes=split_names(read_rt_info(model, "classes")),
+        precision=read_rt_info(model, "precision"),
         thresholds=thresholds,
     )
     edge.set_rt_info(str(size), ["guardianflow", "image_size"])
@@ -92,11 +85,11 @@ def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model
 
 
 def _letterbox(frame: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
-    """The frame as `serving.letterbox` fits it, shape (1, size, size, 3), uint8.
+    """The frame letterboxed as by `serving.letterbox`, shape (1, size, size, 3), uint8.
 
-    Pillow goes along the rows first, rounds to bytes, and then along the columns. OpenVINO's
-    kernel computes all channels of a pixel at once: with three of them it takes 5 times as long as
-    with a whole column in their place, so each direction is turned into such a picture.
+    Pillow resizes along the rows first, rounds to bytes, and then along the columns. OpenVINO's
+    kernel computes all channels of a pixel at once: with three channels it takes 5 times as long as
+    with a whole column as channels, so each direction is reshaped that way.
     """
     from openvino import opset15 as op
 
@@ -115,7 +108,7 @@ def _letterbox(frame: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
 
 
 def _resize(lines: "ov.Node", before: "ov.Node", after: "ov.Node") -> "ov.Node":
-    """Resize along the first dimension as Pillow does, from and to so many lines."""
+    """Resize the first dimension from `before` to `after` lines as Pillow does."""
     from openvino import opset15 as op
 
     picture = _reshape(lines, 1, before, 1, -1)
@@ -124,14 +117,14 @@ def _resize(lines: "ov.Node", before: "ov.Node", after: "ov.Node") -> "ov.Node":
 
 
 def _select(boxes: "ov.Output", scores: "ov.Output", thresholds: Sequence[float]) -> "ov.Node":
-    """What `serving.select` answers: boxes, score and class of each that stays, shape (N, 6)."""
+    """The result of `serving.select`: box, score and class of each kept box, shape (N, 6)."""
     from openvino import opset15 as op
 
     cells, classes = (int(scores.get_shape()[i]) for i in (1, 2))
     limits = op.constant(np.asarray(thresholds, dtype=np.float32))
     limits.set_friendly_name(LIMITS)
     known = op.select(op.greater_equal(scores, limits), scores, _real(_NOTHING))
-    # Suppressed is what overlaps by the limit or more; `select` wants more than the limit.
+    # OpenVINO suppresses overlaps equal to the limit, too; `select` only larger ones.
     overlap = np.nextafter(np.float32(OVERLAP), np.float32(1))
     kept = op.non_max_suppression(
         boxes,
@@ -145,7 +138,7 @@ def _select(boxes: "ov.Output", scores: "ov.Output", thresholds: Sequence[float]
     ).output(0)
     label, cell = (op.gather(kept, _whole(i), _whole(1)) for i in (1, 2))
     place = op.add(op.multiply(cell, _whole(classes)), label)
-    # Back into the order of cells and classes, so that of equal scores the first one leads.
+    # Restore the order of cells and classes, so that of equal scores the first one leads.
     marks = op.scatter_elements_update(
         _whole(np.zeros(cells * classes)),
         place,
@@ -167,7 +160,7 @@ def _select(boxes: "ov.Output", scores: "ov.Output", thresholds: Sequence[float]
 
 
 def _in_frame(found: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
-    """Boxes in pixels of the frame instead of the square, none of them beyond its edges."""
+    """Detections with boxes in pixels of the frame instead of the square, clipped to it."""
     from openvino import opset15 as op
 
     boxes = op.slice(found, _whole([0]), _whole([4]), _whole([1]), _whole([1]))
@@ -180,7 +173,7 @@ def _in_frame(found: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
 
 
 def _reshape(node: "ov.Node | ov.Output", *sides: "ov.Node | int") -> "ov.Node":
-    """Sides are numbers, or nodes of shape (1,) that compute them; -1 is what remains."""
+    """Reshape to sides given as numbers or as nodes of shape (1,); -1 is inferred."""
     from openvino import opset15 as op
 
     parts = [_whole([side]) if isinstance(side, int) else side for side in sides]
@@ -197,7 +190,3 @@ def _real(values: object) -> "ov.Node":
     from openvino import opset15 as op
 
     return op.constant(np.asarray(values, dtype=np.float32))
-
-
-def _said(model: "ov.Model", key: str) -> str:
-    return str(model.get_rt_info(["guardianflow", key]).value)

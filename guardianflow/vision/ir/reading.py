@@ -1,4 +1,4 @@
-"""How a foreign detector is to be read: what its file may not say, and people may have to.
+"""How to read a foreign detector: what people may have to say because its file does not.
 
 names of its classes + classes of the scenario --match_classes--> rows of its output
 """
@@ -15,7 +15,7 @@ _LISTED = 40
 
 
 class LayoutName(StrEnum):
-    """What its outputs mean; see `layouts.LAYOUTS`."""
+    """The meaning of its outputs; see `layouts.LAYOUTS`."""
 
     RAW = "raw"
     END_TO_END = "end2end"
@@ -26,7 +26,7 @@ class LayoutName(StrEnum):
 
 
 class BoxForm(StrEnum):
-    """How its boxes are written: in pixels of its input, or as fractions of the input's side."""
+    """The form of its boxes: in pixels of its input, or as fractions of the input's side."""
 
     CORNERS = "corners"
     CENTRE = "centre"
@@ -35,14 +35,14 @@ class BoxForm(StrEnum):
 
     @classmethod
     def of(cls, *, centred: bool, fractions: bool) -> "BoxForm":
-        """The form with these two properties."""
+        """Return the form with these two properties."""
         if centred:
             return cls.CENTRE_FRACTIONS if fractions else cls.CENTRE
         return cls.CORNER_FRACTIONS if fractions else cls.CORNERS
 
     @property
     def centred(self) -> bool:
-        """Whether a box is cx, cy, w, h; else it is x1, y1, x2, y2."""
+        """Whether a box is cx, cy, w, h; otherwise it is x1, y1, x2, y2."""
         match self:
             case BoxForm.CENTRE | BoxForm.CENTRE_FRACTIONS:
                 return True
@@ -64,7 +64,7 @@ class BoxForm(StrEnum):
 
 
 class InputRange(StrEnum):
-    """What it takes a white pixel to be."""
+    """The range of its input values, from black to white."""
 
     UNIT = "0..1"
     BYTES = "0..255"
@@ -82,7 +82,7 @@ class InputRange(StrEnum):
 
 
 class ChannelOrder(StrEnum):
-    """In which order it takes colours."""
+    """The order of its colour channels."""
 
     RGB = "rgb"
     BGR = "bgr"
@@ -90,16 +90,16 @@ class ChannelOrder(StrEnum):
 
 @dataclass(frozen=True)
 class Reading:
-    """How a foreign detector is to be read.
+    """How to read a foreign detector.
 
     Attributes:
         classes: All its classes, in the order of their indices.
-        rows: Which of them are wanted, in the order in which they are wanted.
-        size: Side in pixels, where the file leaves it open.
-        layout: None lets the shapes of its outputs say.
+        rows: Indices of the wanted classes, in the wanted order.
+        size: Side in pixels, if the file leaves it open.
+        layout: None: inferred from the shapes of its outputs.
         input_range: None: 0..1 for floats, 0..255 for bytes.
         channel_order: Of the input.
-        boxes: None lets what it answers say.
+        boxes: None: inferred from its outputs.
     """
 
     classes: tuple[str, ...]
@@ -114,23 +114,26 @@ class Reading:
 def match_classes(
     names: Sequence[str], wanted: Sequence[str], mapping: Mapping[str, str], where: str
 ) -> tuple[int, ...]:
-    """Which class of a file each class of the scenario is, by name.
+    """Find the classes of a scenario in a file, by name.
 
-    Capitals, blanks and hyphens make no difference; another word is another class.
+    Case, spaces and hyphens make no difference; another word is another class.
 
     Args:
         names: The classes of the file, in the order of their indices.
         wanted: The classes of the scenario.
-        mapping: What a class of the scenario is called in the file, where that differs.
+        mapping: Name in the file by class of the scenario, where they differ.
         where: The file, for errors.
 
+    Returns:
+        The index in the file of each wanted class.
+
     Raises:
-        ModelInvalid: A class of the scenario is not in the file, or not by a single name.
+        ModelInvalid: A class of the scenario is not in the file, or several names match it.
     """
     if unknown := sorted(set(mapping) - set(wanted)):
         raise ModelInvalid(
             f"--map {unknown[0]}={mapping[unknown[0]]}: the scenario has no class {unknown[0]!r}.",
-            remedy=f"Its classes are {', '.join(wanted)}; write --map SCENARIO=FILE.",
+            remedy=f"Its classes are {', '.join(wanted)}; use --map SCENARIO=FILE.",
             value=unknown[0],
         )
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
@@ -139,7 +142,7 @@ def match_classes(
     except data_classes.NoMatch as error:
         raise ModelInvalid(
             f"{where} has {error.problem}. Its classes are {listed}.",
-            remedy=f"Say which one it is: --map {error.name}=...; or name its classes in the order "
-            "of their indices, if these are not they: --classes a,b,c",
+            remedy=f"Name the class in the file: --map {error.name}=... If these are not its "
+            "classes, list them in the order of their indices: --classes a,b,c",
             value=error.called,
         ) from error

@@ -1,12 +1,12 @@
-"""What runs on the edge box: frames in, detections out, from an OpenVINO IR and nothing else.
+"""Runs an OpenVINO IR on the edge box: frames in, detections out.
 
-This file is logged beside every model ("models from code") and runs where neither torch nor
+This file is logged with every model ("models from code") and runs where neither torch nor
 guardianflow is installed, so it imports only numpy, openvino, mlflow and pillow.
 
     frame --letterbox--> S x S --IR--> boxes, scores per cell --select--> boxes in frame pixels
     frame ----------------------- edge IR, with all of that inside -----> boxes in frame pixels
 
-Training, quantization and evaluation use the same class: what is measured is what is deployed.
+Training, quantization and evaluation use the same class, so they measure what is deployed.
 """
 
 import json
@@ -22,25 +22,24 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from PIL import Image
 
-# `import openvino` alone sends an event to its makers, and no environment variable but `CI`
-# prevents it. Where the telemetry package is missing, it falls back to a stub: so here it is.
+# Even `import openvino` sends an event, and only the environment variable `CI` prevents that.
+# Without its telemetry package openvino falls back to a stub, so the package is hidden here.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
 import openvino as ov  # noqa: E402
 
-# AP integrates over all scores, so measuring keeps also what an operator would never be shown.
+# AP integrates over all scores, so measuring also keeps boxes that an operator never sees.
 MEASURING_THRESHOLD = 0.01
-# For a detector that carries no thresholds of its own.
+# For a detector without operating thresholds.
 SHOWN_THRESHOLD = 0.4
 OVERLAP = 0.6
 MAX_DETECTIONS = 100
 PADDING = 114
-# The constant of an edge IR from which a box of each class is answered.
+# The constant in an edge IR with the lowest score of a detection, by class.
 LIMITS = "guardianflow/limits"
 
-
 _HINT = "INFERENCE_PRECISION_HINT"
-# An edge IR is compiled for each set of thresholds: its own, those of measuring, one of a caller.
+# An edge IR is compiled once per set of thresholds: its own, MEASURING_THRESHOLD, a caller's.
 _MAX_COMPILED = 4
 _Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 """Boxes in pixels of the frame, shape (N, 4), scores (N,) and class indices (N,), best first."""
@@ -63,24 +62,24 @@ class FrameDetections(TypedDict):
 
 
 def letterbox(frame: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], float]:
-    """Fit a frame into a grey square's upper left corner, with its proportions kept.
+    """Fit a frame into the upper left corner of a grey square, keeping its proportions.
 
     Args:
         frame: RGB, shape (H, W, 3), uint8.
-        size: Side of the square.
+        size: Side of the square in pixels.
 
     Returns:
-        The square, shape (size, size, 3), uint8, and input pixels per frame pixel.
+        The square, shape (size, size, 3), uint8, and its pixels per frame pixel.
     """
     height, width = frame.shape[:2]
     longest = max(height, width)
-    # Whole numbers, a half upwards: the edge IR computes the same, to the pixel.
+    # Integer arithmetic that rounds half up, exactly as in the edge IR.
     inner = (
         max(1, (2 * width * size + longest) // (2 * longest)),
         max(1, (2 * height * size + longest) // (2 * longest)),
     )
     if inner != (width, height):
-        # Bilinear with support: no aliasing when a large frame shrinks.
+        # Pillow's bilinear filter widens its support, so that large frames shrink without aliasing.
         frame = np.asarray(Image.fromarray(frame).resize(inner, Image.Resampling.BILINEAR))
     square = np.full((size, size, 3), PADDING, dtype=np.uint8)
     square[: inner[1], : inner[0]] = frame
@@ -90,15 +89,15 @@ def letterbox(frame: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], f
 def select(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float | Sequence[float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Non-maximum suppression within each class.
+    """Apply thresholds and non-maximum suppression within each class.
 
     Args:
-        boxes: x1, y1, x2, y2 of every cell, shape (A, 4).
-        scores: One probability per class, shape (A, C).
-        threshold: Scores below it are nothing; one for all classes, or one per class.
+        boxes: x1, y1, x2, y2 of every cell, shape (A, 4), float32.
+        scores: One probability per class, shape (A, C), float32.
+        threshold: The lowest score of a kept box; one for all classes, or one per class.
 
     Returns:
-        Boxes (N, 4), scores (N,) and class indices (N,), best first.
+        Boxes (N, 4) float32, scores (N,) float32 and class indices (N,) int64, best first.
     """
     cells, labels = np.nonzero(scores >= np.asarray(threshold, np.float32))
     found = scores[cells, labels]
@@ -121,26 +120,26 @@ def select(
 
 
 class IrDetector:
-    """An OpenVINO IR that looks at frames, one at a time, as a camera delivers them.
+    """Detects objects with an OpenVINO IR, one frame at a time, as a camera delivers them.
 
     Args:
-        ir: The folder with model.xml and model.bin: of a plain IR or of an edge IR, which takes
-            whole frames. The IR itself carries the class names, and the score from which a box of
-            each class is shown (`thresholds`).
-        inference_precision: "f32", "bf16" or "default". OpenVINO's own default is bf16 on some
-            processors and f32 on others, silently: pinned, a figure means the same everywhere.
-        threads: CPU threads; 0 leaves it to OpenVINO.
+        ir: The folder with model.xml and model.bin of a plain IR, or of an edge IR, which takes
+            whole frames. The IR contains the class names and the lowest score of a shown box of
+            each class (`thresholds`).
+        inference_precision: "f32", "bf16" or "default". OpenVINO's default is bf16 on some
+            processors and f32 on others; a fixed one makes figures comparable.
+        threads: CPU threads; 0 lets OpenVINO choose.
     """
 
     def __init__(self, ir: Path, *, inference_precision: str = "f32", threads: int = 1) -> None:
         model = ov.Core().read_model(ir / "model.xml")
-        self.classes = split_names(_said(model, "classes"))
-        self.weights_precision = _said(model, "precision")
-        self.thresholds = _thresholds(model, len(self.classes))
-        # A plain IR says its side by its input; an edge IR takes frames of every size.
+        self.classes = split_names(read_rt_info(model, "classes"))
+        self.weights_precision = read_rt_info(model, "precision")
+        self.thresholds = read_thresholds(model)
+        # The input of a plain IR has a fixed side; an edge IR takes frames of any size.
         self.takes_frames = model.has_rt_info(["guardianflow", "image_size"])
         self.image_size = int(
-            _said(model, "image_size") if self.takes_frames else model.inputs[0].shape[1]
+            read_rt_info(model, "image_size") if self.takes_frames else model.inputs[0].shape[1]
         )
         self.threads = threads
         self._config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -150,7 +149,7 @@ class IrDetector:
             self._config["INFERENCE_PRECISION_HINT"] = inference_precision
         self._model = model
         self._lock = Lock()
-        # By the thresholds that an edge IR holds as constants.
+        # By thresholds, which are constants in an edge IR.
         self._requests: dict[tuple[float, ...], ov.InferRequest] = {}
         hint = str(self._open(self.thresholds).get_compiled_model().get_property(_HINT))
         self.inference_precision = "bf16" if "bfloat16" in hint else "f32"
@@ -164,14 +163,14 @@ class IrDetector:
 
         Args:
             frames: RGB, each of shape (H, W, 3), uint8.
-            score_threshold: Scores below it are left out; one for all classes, or one per class.
+            score_threshold: The lowest score of a detection; one for all classes, or one per class.
         """
         limits = np.broadcast_to(np.asarray(score_threshold, np.float64), len(self.classes))
         look = self._look_inside if self.takes_frames else self._look
         return [self._answer(*look(frame, tuple(limits.tolist()))) for frame in frames]
 
     def _open(self, limits: tuple[float, ...]) -> ov.InferRequest:
-        """A request for these thresholds; made at the first use, for all at once in a plain IR."""
+        """Return the request for these thresholds; a plain IR has one request for all."""
         key = limits if self.takes_frames else ()
         if key not in self._requests:
             if self.takes_frames:
@@ -183,7 +182,7 @@ class IrDetector:
         return self._requests[key]
 
     def _look_inside(self, frame: NDArray[np.uint8], limits: tuple[float, ...]) -> _Found:
-        # A server answers several requests at once, and an infer request serves one of them.
+        # A server answers several calls at once, but an infer request can serve only one.
         with self._lock:
             request = self._open(limits)
             request.infer([np.ascontiguousarray(frame[None])], share_inputs=True)
@@ -215,40 +214,39 @@ class IrDetector:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """The class names that `ir.join_names` joined."""
+    """Return the class names that `ir.join_names` joined."""
     return tuple(json.loads(text) if text.startswith("[") else text.split(","))
 
 
-def _said(model: ov.Model, key: str) -> str:
-    """What the IR says about itself."""
+def read_rt_info(model: ov.Model, key: str) -> str:
+    """Return what `ir.describe` wrote into an IR under a key."""
     return str(model.get_rt_info(["guardianflow", key]).value)
 
 
+def read_thresholds(model: ov.Model) -> tuple[float, ...]:
+    """Return the threshold of each class in an IR; `SHOWN_THRESHOLD` if it contains none."""
+    if not model.has_rt_info(["guardianflow", "thresholds"]):
+        return (SHOWN_THRESHOLD,) * len(split_names(read_rt_info(model, "classes")))
+    return tuple(float(part) for part in read_rt_info(model, "thresholds").split(","))
+
+
 def _set_limits(model: ov.Model, limits: Sequence[float]) -> None:
-    """Let an edge IR answer from other scores."""
+    """Change the thresholds in an edge IR."""
     old = next(node for node in model.get_ops() if node.get_friendly_name() == LIMITS)
     new = ov.opset13.constant(np.asarray(limits, dtype=np.float32))
     new.set_friendly_name(LIMITS)
     old.output(0).replace(new.output(0))
 
 
-def _thresholds(model: ov.Model, count: int) -> tuple[float, ...]:
-    """What the IR carries; `SHOWN_THRESHOLD` for every class where it carries nothing."""
-    key = ["guardianflow", "thresholds"]
-    if not model.has_rt_info(key):
-        return (SHOWN_THRESHOLD,) * count
-    return tuple(float(part) for part in _said(model, "thresholds").split(","))
-
-
 class ServedDetector(PythonModel):
-    """The pyfunc of `mlflow.pyfunc.load_model` and `mlflow models serve`.
+    """The pyfunc model for `mlflow.pyfunc.load_model` and `mlflow models serve`.
 
-    `model_config` may override `inference_precision`, `threads` and `score_threshold` at loading;
-    without the last, a box is shown from the score that the IR carries for its class.
+    `model_config` may set `inference_precision`, `threads` and `score_threshold`; the default of
+    the last are the thresholds in the IR.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Open the edge IR among the artifacts; the plain IR of a model that has no other."""
+        """Open the edge IR among the artifacts, or the plain IR if there is none."""
         config = context.model_config or {}
         artifacts = context.artifacts
         self.detector = IrDetector(
@@ -262,16 +260,16 @@ class ServedDetector(PythonModel):
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride] - MLflow declares None
         self,
         context: PythonModelContext,  # noqa: ARG002
-        # bare, not NDArray: MLflow reads the hint and knows only this spelling
+        # Not NDArray: MLflow reads the type hint and knows only np.ndarray.
         model_input: np.ndarray,  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
         params: dict[str, object] | None = None,  # noqa: ARG002
     ) -> list[FrameDetections]:
-        """Detect.
+        """Detect in each frame.
 
         Args:
-            context: What MLflow knows about the model.
+            context: Unused.
             model_input: RGB frames, shape (N, H, W, 3), uint8.
-            params: None are used.
+            params: Unused.
         """
         return self.detector.predict(list(model_input), self.score_threshold)
 
