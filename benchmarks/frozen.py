@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from guardianflow.scenario import Light
 from guardianflow.vision.data.dataset import load_image
-from guardianflow.vision.metrics.camera import FaultKind, find_faults
+from guardianflow.vision.metrics.camera import FaultKind, check_camera
 from guardianflow.vision.synthetic import draw_window
 
 Frame = NDArray[np.uint8]
@@ -167,7 +167,7 @@ def walk(frames: list[Frame], codec: Codec, count: int) -> list[Frame]:
 
 def called_frozen(frames: list[Frame]) -> bool:
     """Whether a window is said to be of a frozen camera."""
-    return FaultKind.FROZEN in {fault.kind for fault in find_faults(frames)}
+    return FaultKind.FROZEN in {fault.kind for fault in check_camera(frames).faults}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from guardianflow.health.figures import Sampled
 from guardianflow.scenario import HealthPolicy, Light
 from guardianflow.vision.data.dataset import load_image, open_dataset
 from guardianflow.vision.data.sample import Sample
-from guardianflow.vision.metrics.camera import FaultKind, find_faults
+from guardianflow.vision.metrics.camera import FaultKind, check_camera
 from guardianflow.vision.metrics.detections import Detections, Seen
 from guardianflow.vision.synthetic import draw_window
 
@@ -83,7 +83,7 @@ def looked_at(window):
 @pytest.mark.parametrize("what", right_action.CAMERAS)
 def test_every_spoiled_camera_is_one_that_the_limits_know(drawn, tmp_path, what):
     _, pictures = looked_at(right_action.CAMERAS[what](drawn, tmp_path / "spoiled"))
-    kinds = {fault.kind for fault in find_faults(pictures)}
+    kinds = {fault.kind for fault in check_camera(pictures).faults}
     assert kinds == {FaultKind(what.rpartition(" ")[0])}
 
 
@@ -91,7 +91,7 @@ def test_every_spoiled_camera_is_one_that_the_limits_know(drawn, tmp_path, what)
 def test_a_changed_scene_is_no_fault_and_its_boxes_go_with_it(drawn, tmp_path, change):
     before, _ = looked_at(drawn)
     after, pictures = looked_at(frames.changed(drawn, tmp_path / "changed", change))
-    assert find_faults(pictures) == ()
+    assert check_camera(pictures).faults == ()
     sides = [
         np.concatenate([s.boxes[:, 2:] - s.boxes[:, :2] for s in one]) for one in (before, after)
     ]

@@ -36,7 +36,7 @@ def test_figures_bear_any_name_with_and_without_a_font_for_it(tmp_path, monkeypa
         warnings.simplefilter("error")
         threshold_curves(seen, samples, NAMES, tmp_path / "curves.png")
         confusion_table(judge_boxes(seen, samples, NAMES), NAMES, tmp_path / "table.png")
-    drawn = draw_detections(np.zeros((64, 64, 3), np.uint8), found, NAMES)
+    drawn = draw_detections(np.zeros((64, 64, 3), np.uint8), found, NAMES, samples[0])
     assert np.asarray(drawn).any()
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,7 +35,7 @@ def found(score):
 
 def test_boxes_are_drawn_where_they_are(sample):
     frame = np.zeros((80, 160, 3), np.uint8)
-    picture = np.asarray(draw_detections(frame, found(0.9), CLASSES, sample, side=320))
+    picture = np.asarray(draw_detections(frame, found(0.9), CLASSES, sample))
     assert picture.shape == (160, 320, 3)
     # the label: white, at x 40 in the doubled picture; the detection: coloured, at x 160
     assert picture[100, 40].tolist() == [255, 255, 255]
@@ -43,10 +44,11 @@ def test_boxes_are_drawn_where_they_are(sample):
     assert not picture[100, 20].any()
 
 
-def test_what_is_not_shown_to_an_operator_is_not_drawn():
+def test_what_is_not_shown_to_an_operator_is_not_drawn(sample):
     frame = np.zeros((80, 160, 3), np.uint8)
-    assert not np.asarray(draw_detections(frame, found(0.1).above(0.4), CLASSES)).any()
-    assert np.asarray(draw_detections(frame, found(0.1).above((0.4, 0.1)), CLASSES)).any()
+    empty = replace(sample, boxes=sample.boxes[:0], classes=sample.classes[:0])
+    assert not np.asarray(draw_detections(frame, found(0.1).above(0.4), CLASSES, empty)).any()
+    assert np.asarray(draw_detections(frame, found(0.1).above((0.4, 0.1)), CLASSES, empty)).any()
 
 
 def test_sheets_of_any_length_are_written(sample, tmp_path):
@@ -54,8 +56,8 @@ def test_sheets_of_any_length_are_written(sample, tmp_path):
         path = contact_sheet([sample] * count, [found(0.9)] * count, CLASSES, tmp_path / "s.png")
         assert Image.open(path).size[0] > 0
     columns = {"v1": [found(0.9)] * 2, "v2": [found(0.2)] * 2}
-    path = comparison_sheet([sample] * 2, columns, CLASSES, tmp_path / "new" / "c.png", title="t")
-    one = contact_sheet([sample] * 2, columns["v1"], CLASSES, tmp_path / "o.png", columns=1)
+    path = comparison_sheet([sample] * 2, columns, CLASSES, tmp_path / "new" / "c.png")
+    one = contact_sheet([sample], columns["v1"][:1], CLASSES, tmp_path / "o.png")
     assert Image.open(path).size[0] > Image.open(one).size[0] * 1.8
 
 

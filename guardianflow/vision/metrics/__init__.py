@@ -1,15 +1,15 @@
-"""Metrics: how good detections are, how long they take, and pictures of both.
+"""Metrics: the accuracy and speed of detectors, and pictures of both.
 
-It knows detections and frames; registered versions are measured by `evaluation/`.
+It knows detections and frames; `evaluation/` measures registered versions.
 
 detections              what a detector saw, and what an operator is shown of it
 matching, precision     which detections are right; average precision
-thresholds              from which score a box is shown, chosen on val
-evaluation, intervals   the figures, and how sure they are
+thresholds              operating thresholds, chosen on the val split
+evaluation, intervals   the figures and their confidence intervals
 comparison              two detectors on the same images
-latency                 how long a frame takes
-mistakes                what was right and wrong, in words
+latency                 the time for a frame
+mistakes                right and wrong boxes and missed objects, with reasons
 disagreement            what only one of two detectors got right
-pictures, curves, album what people look at
-relabelling             the images with mistakes, for whoever labels
+pictures, curves, album pictures for people
+relabelling             the images with mistakes, to be labelled again
 """

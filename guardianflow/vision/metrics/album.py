@@ -1,4 +1,4 @@
-"""The pictures of a measured detector: curves, confusion, and crops of what was right and wrong."""
+"""The pictures of a measured detector: curves, confusion, and crops of right and wrong boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,24 +18,24 @@ FILES = (
     *(f"{outcome}.jpg" for outcome in Outcome),
 )
 _TITLES = {
-    Outcome.TRUE: "found, the least sure first",
-    Outcome.MISSED: "missed: labelled, but not shown; the least seen and largest first",
-    Outcome.FALSE: "false alarms: shown, but not labelled; the surest first",
+    Outcome.TRUE: "found, the least certain first",
+    Outcome.MISSED: "missed: labelled but not shown; lowest scores first, then the largest",
+    Outcome.FALSE: "false alarms: shown but not labelled; the most certain first",
 }
 _TILE = 216
-_WORDS = 34
+_CAPTION = 34
 _COLUMNS = 6
-_MOST = 24
+_MAX_CROPS = 24
 _GAP = 6
 _HEADER = 28
-# Context around a box, as a share of its longer side, and the least that is cut out.
+# Context around a box, as a share of its longer side, and the smallest crop in pixels.
 _CONTEXT = 0.8
-_LEAST = 48
-# Mean grey level, 0..255: drawn nights have 27 to 47 and days 110 to 131, of photographs by day one
-# in twenty has less than 58.
+_MIN_SIDE = 48
+# Mean grey level, 0..255: drawn nights have 27 to 47 and drawn days 110 to 131; one in twenty
+# photographs by day has less than 58.
 _DARK_MEAN = 60.0
 _PAGE, _INK = (24, 26, 30), (235, 235, 235)
-# Light and dark line together are seen on any picture; the sheet's title says which outcome it is.
+# A light line on a dark one is visible on any picture; the sheet's title names the outcome.
 _FRAMES = {
     Outcome.TRUE: (86, 180, 233),
     Outcome.MISSED: (255, 255, 255),
@@ -49,13 +49,13 @@ def draw_album(
     """Draw all pictures of `FILES` into a folder.
 
     Args:
-        seen: What the detector saw in the images.
+        seen: The detections in the images.
         samples: The labelled images.
         classes: Class names in the order of their indices.
-        folder: Where to.
+        folder: The target folder.
 
     Returns:
-        What they show.
+        The cases in the pictures.
     """
     judged = judge_boxes(seen, samples, classes)
     precision_recall(seen, samples, classes, folder / "precision-recall.png")
@@ -73,11 +73,11 @@ def _crop_sheet(
     classes: Sequence[str],
     path: Path,
 ) -> Path:
-    """The worst cases of one outcome, each cut out with its surroundings and told in words."""
+    """Draw the worst cases of one outcome, each cropped with some context and captioned."""
     cases = judged.of(outcome)
-    chosen = cases[:_MOST]
+    chosen = cases[:_MAX_CROPS]
     rows = max(1, -(-len(chosen) // _COLUMNS))
-    height = _HEADER + rows * (_TILE + _WORDS + _GAP) + _GAP
+    height = _HEADER + rows * (_TILE + _CAPTION + _GAP) + _GAP
     sheet = Image.new("RGB", (_COLUMNS * (_TILE + _GAP) + _GAP, height), _PAGE)
     pen = ImageDraw.Draw(sheet)
     heading = f"{_TITLES[outcome]}: {len(chosen)} of {len(cases)}"
@@ -85,7 +85,7 @@ def _crop_sheet(
     names = drawn_names(classes)
     for index, case in enumerate(chosen):
         left = _GAP + index % _COLUMNS * (_TILE + _GAP)
-        top = _HEADER + index // _COLUMNS * (_TILE + _WORDS + _GAP)
+        top = _HEADER + index // _COLUMNS * (_TILE + _CAPTION + _GAP)
         sheet.paste(crop(case, samples[case.image]), (left, top))
         score = "" if outcome is Outcome.MISSED else f" {case.score:.2f}"
         words = f"{names[case.label]}{score}\n{case.why}"
@@ -97,10 +97,10 @@ def _crop_sheet(
 
 
 def crop(case: Case, sample: Sample) -> Image.Image:
-    """A square around a box, within the image where that is large enough; the box is framed."""
+    """Return a square crop around a box, inside the image if it is large enough, with a frame."""
     x1, y1, x2, y2 = case.box.tolist()
     width, height = sample.size
-    wanted = max(_LEAST, (1 + 2 * _CONTEXT) * max(x2 - x1, y2 - y1))
+    wanted = max(_MIN_SIDE, (1 + 2 * _CONTEXT) * max(x2 - x1, y2 - y1))
     side = max(1, round(min(wanted, max(width, height))))
     left = _start((x1 + x2) / 2, side, width)
     top = _start((y1 + y2) / 2, side, height)
@@ -117,16 +117,16 @@ def crop(case: Case, sample: Sample) -> Image.Image:
 
 
 def is_dark(picture: Image.Image) -> bool:
-    """Whether a picture was taken with little light."""
+    """Return whether a picture was taken in little light."""
     return ImageStat.Stat(picture.convert("L")).mean[0] < _DARK_MEAN
 
 
 def with_lightened(picture: Image.Image) -> Image.Image:
-    """A dark picture with the same lightened below it; any other one as it is."""
+    """Return a dark picture with a lightened copy below it, and any other picture unchanged."""
     if not is_dark(picture):
         return picture
     light = ImageOps.autocontrast(picture, cutoff=1, preserve_tone=True)
-    # A square root lifts what is dark and keeps black and white.
+    # A square root brightens dark levels and keeps black and white.
     light = light.point([round(255 * (level / 255) ** 0.5) for level in range(256)] * 3)
     both = Image.new("RGB", (picture.width, 2 * picture.height + _GAP), _PAGE)
     both.paste(picture, (0, 0))
@@ -135,7 +135,7 @@ def with_lightened(picture: Image.Image) -> Image.Image:
 
 
 def _start(middle: float, side: int, length: int) -> int:
-    """Where a stretch around a point begins: within the image, or the image in its middle."""
+    """The start of a crop around a point: inside the image, or with the image in its middle."""
     if side >= length:
         return -((side - length) // 2)
     return min(max(0, round(middle - side / 2)), length - side)

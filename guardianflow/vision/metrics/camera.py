@@ -1,12 +1,12 @@
-"""Whether a camera can be blamed before a model is: silent, dark, washed out, blurred or frozen.
+"""Detects faults of a camera: silent, dark, washed out, blurred or frozen.
 
     frames --each, in grey, 160 px wide--> dark? washed out? blurred?  --\
-           --each beside the one before--> frozen? (`stillness.py`)    ---+--> faults of the window
-           --how many--------------------> silent?                     --/
+           --each with the one before----> frozen? (`stillness.py`)    ---+--> faults of the window
+           --number----------------------> silent?                     --/
 
-A model that is shown a lens full of grease misses everybody, and so would the one before it. The
-limits were measured (docs/decisions/0018): they separate photographs and drawn scenes by day and at
-night from the same pictures darkened, hazed or blurred.
+Behind a greasy lens every model misses everybody, so the camera is checked before the model is
+judged. The limits were measured (docs/decisions/0018): they separate photographs and drawn scenes,
+by day and at night, from the same pictures darkened, hazed or blurred.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,24 +21,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.vision.metrics.stillness import StillnessWatch
 
 _SIDE = 160
-# Grey levels, 0..255. Photographs have their 99th percentile above 160, drawn nights above 65; a
-# tenth of the light leaves 26 of the brightest day (docs/decisions/0023).
+# Grey levels, 0..255. The 99th percentile of photographs is above 160, of drawn nights above 65; a
+# tenth of the light reduces the brightest day to 26 (docs/decisions/0023).
 _DARK = 40.0
-# Haze lifts the darkest places and takes the contrast away; sharp pictures have 14 and more.
+# Haze brightens the darkest areas and reduces the contrast; clear pictures have 14 and more.
 _WASHED_FLOOR = 100.0
 _WASHED_CONTRAST = 18.0
-# Standard deviation of the Laplacian over that of the picture: 0.36 and more where it is sharp,
-# 0.18 and less where it is blurred over a hundredth of its side.
+# Standard deviation of the Laplacian over that of the picture: 0.36 and more if it is sharp, 0.18
+# and less if it is blurred over a hundredth of its side.
 _BLURRED = 0.22
 _FLAT = 2.0
 _MOST = 0.5
 # Mean spread of the colour channels in grey levels: 0 in a JPEG without colour, 16 and more in
-# drawn scenes by day and at night, 9.9 and more in 95 of 100 photographs (some of them are grey).
+# drawn scenes by day and at night, 9.9 and more in 95 of 100 photographs (some of which are grey).
 _COLOURLESS = 2.0
 
 
 class FaultKind(StrEnum):
-    """What can be wrong with a camera."""
+    """The kinds of camera faults."""
 
     SILENT = "silent"
     DARK = "dark"
@@ -48,17 +48,17 @@ class FaultKind(StrEnum):
 
 
 class CameraFault(BaseModel):
-    """One thing that is wrong with a camera, over a window of frames."""
+    """A fault of a camera in a window of frames."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind = Field(description="silent, dark, washed out, blurred or frozen.")
-    frames: int = Field(ge=0, description="Frames that show it.")
-    of: int = Field(ge=0, description="Frames that were looked at.")
+    frames: int = Field(ge=0, description="Frames with the fault.")
+    of: int = Field(ge=0, description="Frames in the window.")
 
     @property
     def message(self) -> str:
-        """It in words."""
+        """The fault in words."""
         if self.kind is FaultKind.SILENT:
             return f"the camera is silent: {self.of} frames"
         return f"{self.frames} of {self.of} frames are {self.kind.value}"
@@ -66,21 +66,21 @@ class CameraFault(BaseModel):
 
 @dataclass(frozen=True)
 class CameraCheck:
-    """What a window of frames says about the camera that took them."""
+    """The camera faults and repeated frames of a window."""
 
     faults: tuple[CameraFault, ...]
-    """What at least half of the frames show; none where the camera is well."""
+    """Faults in at least half of the frames."""
     repeats: tuple[int, ...]
-    """Positions of the frames that only repeat the one before: the recording is faster than the
-    camera. They say nothing new and are left out before a model is judged."""
+    """Positions of frames that only repeat the one before, because the recording is faster than the
+    camera. They are left out before a model is judged."""
 
 
-def check_camera(frames: Iterable[NDArray[np.uint8]], *, least: int = 1) -> CameraCheck:
-    """Look for what is wrong with the camera that took these frames, and with their recording.
+def check_camera(frames: Iterable[NDArray[np.uint8]]) -> CameraCheck:
+    """Find faults of the camera, and frames that its recording repeats.
 
     Args:
-        frames: RGB, each of shape (H, W, 3), uint8, in the order in which they were taken.
-        least: Fewer frames than this are a silent camera.
+        frames: RGB, each of shape (H, W, 3), uint8, in the order in which they were taken;
+            without any the camera is silent.
     """
     counts: dict[FaultKind, int] = {}
     still = StillnessWatch()
@@ -90,27 +90,22 @@ def check_camera(frames: Iterable[NDArray[np.uint8]], *, least: int = 1) -> Came
         still.look_at(frame)
         for kind in _faults_of(frame):
             counts[kind] = counts.get(kind, 0) + 1
-    if total < least:
-        return CameraCheck((CameraFault(kind=FaultKind.SILENT, frames=0, of=total),), ())
+    if total == 0:
+        return CameraCheck((CameraFault(kind=FaultKind.SILENT, frames=0, of=0),), ())
     seen = still.result()
     counts[FaultKind.FROZEN] = seen.frozen
     return CameraCheck(tuple(_lasting(counts, total)), seen.repeats)
 
 
-def find_faults(frames: Iterable[NDArray[np.uint8]], *, least: int = 1) -> tuple[CameraFault, ...]:
-    """The faults that `check_camera` finds, for who leaves no frames out."""
-    return check_camera(frames, least=least).faults
-
-
 def faults_in_words(faults: Sequence[CameraFault]) -> str:
-    """The faults as one sentence for people, without its full stop."""
+    """Return the faults as one sentence for people, without a full stop."""
     return "; ".join(fault.message for fault in faults)
 
 
 def are_grey(frames: Iterable[NDArray[np.uint8]]) -> bool:
-    """Whether most of these frames have no colour, as infra-red cameras take them at night.
+    """Return whether most of these frames have no colour, as from infra-red cameras at night.
 
-    No fault of a camera: but a model that has learned from colours may be blind there.
+    This is not a fault of the camera, but a model trained on colour images may fail on them.
 
     Args:
         frames: RGB, each of shape (H, W, 3), uint8.
@@ -120,14 +115,14 @@ def are_grey(frames: Iterable[NDArray[np.uint8]]) -> bool:
 
 
 def _colour(frame: NDArray[np.uint8]) -> float:
-    """How far the channels of a frame are apart, in grey levels."""
+    """The mean spread of the colour channels of a frame, in grey levels."""
     channels = np.asarray(Image.fromarray(frame).reduce(4), dtype=np.float32)
     return float((channels.max(axis=2) - channels.min(axis=2)).mean())
 
 
 def _lasting(counts: dict[FaultKind, int], total: int) -> Iterable[CameraFault]:
     for kind in FaultKind:
-        # The first frame has none before it.
+        # The first frame cannot be frozen.
         chances = total - 1 if kind is FaultKind.FROZEN else total
         if counts.get(kind, 0) and counts[kind] >= _MOST * chances:
             yield CameraFault(kind=kind, frames=counts[kind], of=total)
@@ -138,7 +133,7 @@ def _faults_of(frame: NDArray[np.uint8]) -> list[FaultKind]:
     contrast = float(grey.std())
     low, high = np.percentile(grey, (1, 99))
     if high < _DARK:
-        # Nothing more can be said of a black picture.
+        # Nothing else can be seen in a black picture.
         return [FaultKind.DARK]
     if low > _WASHED_FLOOR and contrast < _WASHED_CONTRAST:
         return [FaultKind.WASHED_OUT]
@@ -148,7 +143,7 @@ def _faults_of(frame: NDArray[np.uint8]) -> list[FaultKind]:
 
 
 def _small(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The frame in grey, its longer side 160 pixels, shape (h, w): averaged, so without noise."""
+    """The frame in grey, its longer side 160 pixels, shape (h, w); averaging removes noise."""
     height, width = frame.shape[:2]
     scale = _SIDE / max(height, width)
     size = (max(3, round(width * scale)), max(3, round(height * scale)))

@@ -1,7 +1,7 @@
-"""Two detectors on the same images: what the second gains or loses, and how sure that is.
+"""Compares two detectors on the same images, with confidence intervals of the differences.
 
-Both are measured on the same draws of images (paired bootstrap): what is hard about an image is
-hard for both, so the difference is known far better than either figure.
+Both are measured on the same resampled sets of images (paired bootstrap). A difficult image is
+difficult for both, so the difference is far more certain than either figure.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,17 +24,17 @@ from guardianflow.vision.metrics.matching import collect_overlaps
 
 
 class Difference(BaseModel):
-    """A figure of the second detector less that of the first."""
+    """A figure of the second detector minus that of the first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    value: float = Field(description="On the images as they are.")
+    value: float = Field(description="On the images themselves, without resampling.")
     low: float = Field(description="Lower end of the interval.")
     high: float = Field(description="Upper end of the interval.")
 
 
 class PairedComparison(BaseModel):
-    """What a detector gains or loses against another on the same images."""
+    """The differences between two detectors on the same images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,11 +48,11 @@ class PairedComparison(BaseModel):
         default=None, description="Of the recall of all classes together; older records lack it."
     )
     images: int = Field(description="Images in the set.")
-    confidence: float = Field(description="Of each interval, both ends together.")
-    draws: int = Field(description="How often the images were drawn anew.")
+    confidence: float = Field(description="Confidence level of each two-sided interval.")
+    draws: int = Field(description="Number of bootstrap samples.")
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """The differences as flat metrics, e.g. `difference.map50_95_low`."""
+        """Return the differences as flat metrics, e.g. `difference.map50_95_low`."""
         named = {
             "map50": self.map50,
             "map50_95": self.map50_95,
@@ -75,14 +75,14 @@ def compare_seen(
     *,
     draws: int = DRAWS,
 ) -> PairedComparison:
-    """Compare what two detectors saw on the same images.
+    """Compare the detections of two detectors on the same images.
 
     Args:
-        before: The first: the champion, or FP32.
-        after: The second: the candidate, or INT8.
+        before: Of the first: the champion, or FP32.
+        after: Of the second: the candidate, or INT8.
         samples: The labelled images, at least one.
         classes: Class names in the order of their indices.
-        draws: How often the images are drawn anew.
+        draws: Number of bootstrap samples.
     """
     layouts = [
         (collect_overlaps(seen.detections, samples), seen.thresholds) for seen in (before, after)
@@ -110,5 +110,5 @@ def compare_seen(
 
 def _difference(value: NDArray[np.float64], drawn: NDArray[np.float64]) -> Difference:
     ends = interval(drawn)
-    # Without any object there is no precision, and so no difference.
+    # Without any object there is no precision (NaN), and so no difference.
     return Difference(value=float(np.nan_to_num(value[0])), low=ends.low, high=ends.high)

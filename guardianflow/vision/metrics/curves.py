@@ -1,7 +1,7 @@
 """Curves of a detector: precision over recall, recall and false alarms over the threshold.
 
-Colours are Okabe and Ito's, told apart by colour-blind eyes; each class has a dash pattern besides,
-and a dot marks where the detector works: its operating threshold.
+Colours are from Okabe and Ito's palette for colour-blind readers; each class also has a dash
+pattern. A dot marks the operating threshold.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Dark enough for a white page.
 _INKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
-# More classes than can be told apart are told in the tables.
+# More curves cannot be told apart; the tables have all classes.
 _MAX_CLASSES = 14
 _STEPS = np.linspace(0.0, 1.0, 201)
 
@@ -36,11 +36,11 @@ class _Ranked:
 
     Attributes:
         label: Index of the class.
-        name: What the legend says.
-        scores: Falling, shape (D,).
-        right: Which of them are right at IoU 0.5, shape (D,).
-        objects: Labelled objects of the class.
-        ink, dash: How its line is drawn.
+        name: The text of the legend.
+        scores: Descending, shape (D,), float64.
+        right: Which of them are right at IoU 0.5, shape (D,), bool.
+        objects: Number of labelled objects of the class.
+        ink, dash: Colour and dash pattern of its line.
     """
 
     label: int
@@ -69,7 +69,7 @@ class _Ranked:
 def precision_recall(
     seen: Seen, samples: Sequence[Sample], classes: Sequence[str], path: Path
 ) -> Path:
-    """Precision over recall of each class at IoU 0.5, as PNG; the dot is the threshold."""
+    """Plot precision over recall of each class at IoU 0.5, as PNG; dots: operating thresholds."""
     figure = _figure(7.5, 5.0)
     axes = figure.subplots()
     for entry in _rank(collect_overlaps(seen.detections, samples), classes):
@@ -80,7 +80,7 @@ def precision_recall(
             axes.plot(recall[shown - 1], precision[shown - 1], "o", color=entry.ink, ms=8)
     axes.set(
         title="Precision and recall at IoU 0.5; dots: operating thresholds",
-        xlabel="recall: share of the objects that are found",
+        xlabel="recall: share of the objects that were found",
         ylabel="precision: share of the boxes that are right",
         xlim=(0, 1.01),
         ylim=(0, 1.02),
@@ -91,7 +91,7 @@ def precision_recall(
 def threshold_curves(
     seen: Seen, samples: Sequence[Sample], classes: Sequence[str], path: Path
 ) -> Path:
-    """Recall and false alarms of each class over the threshold, as PNG; dots: where it works."""
+    """Plot recall and false alarms over the threshold, as PNG; dots: operating thresholds."""
     figure = _figure(10, 5.0)
     left, right = figure.subplots(1, 2)
     images = max(1, len(samples))
@@ -103,14 +103,14 @@ def threshold_curves(
             axes.plot(at[-1], values[-1], "o", color=entry.ink, ms=8)
     left.set(title="Found", xlabel="threshold", ylabel="recall", xlim=(0, 1), ylim=(0, 1.02))
     right.set(title="False alarms", xlabel="threshold", ylabel="per image", xlim=(0, 1))
-    # From none to many: even steps near nothing, tenfold steps above.
+    # Linear near zero, logarithmic above.
     right.set_yscale("symlog", linthresh=0.1)
     right.set_ylim(bottom=0)
     return _finish(figure, left, path)
 
 
 def confusion_table(judged: SortedCases, classes: Sequence[str], path: Path) -> Path:
-    """Which class is taken for which, as PNG; counts, shaded by the share of the row."""
+    """Draw the confusion matrix as PNG: counts, shaded by their share of the row."""
     table = judged.confusion
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     side = 2.4 + 0.62 * len(table)
@@ -119,8 +119,8 @@ def confusion_table(judged: SortedCases, classes: Sequence[str], path: Path) -> 
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     names = plotted_names(classes)
     axes.set_xticks(range(len(table)), [*names, "no box"], rotation=40, ha="right")
-    axes.set_yticks(range(len(table)), [*names, "nothing"])
-    axes.set(xlabel="what was shown", ylabel="what is there", title="What is taken for what")
+    axes.set_yticks(range(len(table)), [*names, "no object"])
+    axes.set(xlabel="shown as", ylabel="labelled as", title="Confusion matrix")
     last = len(table) - 1
     for (row, column), count in np.ndenumerate(table):
         if (row, column) != (last, last):
@@ -130,14 +130,14 @@ def confusion_table(judged: SortedCases, classes: Sequence[str], path: Path) -> 
 
 
 def _rank(layout: OverlapTable, classes: Sequence[str]) -> list[_Ranked]:
-    """The classes with objects; where they are too many, the most frequent."""
+    """The classes with objects; if there are too many, the most frequent ones."""
     order = np.argsort(-layout.scores, kind="stable")
     met = match_boxes(layout)[:, 0] >= 0
     ranked: list[_Ranked] = []
     for label, name in enumerate(plotted_names(classes)):
         rows = order[layout.found.classes[order] == label]
         if objects := int((layout.objects.classes == label).sum()):
-            # A legend leaves out what begins with an underscore.
+            # A legend omits labels that begin with an underscore.
             words = f"{' ' if name.startswith('_') else ''}{name} ({objects} objects)"
             ranked.append(_Ranked(label, words, layout.scores[rows], met[rows], objects))
     kept = sorted(ranked, key=lambda entry: -entry.objects)[:_MAX_CLASSES]
@@ -149,7 +149,7 @@ def _above(falling: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDA
 
 
 def _figure(width: float, height: float) -> "Figure":
-    # The object interface: no global state, no window system, usable in any thread.
+    # Not pyplot: no global state, no window system, usable in any thread.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -159,7 +159,7 @@ def _finish(figure: "Figure", legend: "Axes | None", path: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     if legend and (lines := legend.get_legend_handles_labels()[0]):
-        # Below: within the axes it would lie on a curve.
+        # Below: inside the axes it would cover a curve.
         figure.legend(handles=lines, loc="outside lower center", ncols=3, handlelength=3)
         for axes in figure.axes:
             axes.grid(alpha=0.25)

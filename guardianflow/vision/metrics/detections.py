@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from guardianflow.vision.ir.serving import FrameDetections, IrDetector
 
 Thresholds = float | Sequence[float]
-"""From which score a box is shown: one for all classes, or one per class in their order."""
+"""The lowest score of a shown box: one for all classes, or one per class in their order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What was found in one image, best first.
+    """The detections in one image, best first.
 
     Attributes:
         boxes: x1, y1, x2, y2 in pixels of the image, shape (N, 4), float32.
@@ -32,36 +32,44 @@ class Detections:
     classes: NDArray[np.int64]
 
     def above(self, thresholds: Thresholds) -> "Detections":
-        """Those with at least the score that their class needs."""
+        """Return the detections that reach the threshold of their class."""
         keep = self.scores >= limits(thresholds, self.classes)
         return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a detector saw in a set of images.
+    """The detections of one detector in a set of images.
 
     Attributes:
         detections: One per image, low scores kept.
-        thresholds: From which score a box of each class is shown.
+        thresholds: The lowest score of a shown box, by class.
     """
 
     detections: Sequence[Detections]
     thresholds: tuple[float, ...]
 
     def shown(self) -> list[Detections]:
-        """What an operator would be shown in each image."""
+        """Return the detections that an operator would be shown in each image."""
         return [found.above(self.thresholds) for found in self.detections]
 
 
 def limits(thresholds: Thresholds, classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The threshold of each detection, shape (N,)."""
+    """Return the threshold of each detection.
+
+    Args:
+        thresholds: See `Thresholds`.
+        classes: Class index of each detection, shape (N,), int64.
+
+    Returns:
+        Shape (N,), float64.
+    """
     values = np.asarray(thresholds, dtype=np.float64)
     return values[classes] if values.ndim else np.full(len(classes), values)
 
 
 def detections_of(frames: "Sequence[FrameDetections]") -> list[Detections]:
-    """Turn what a detector returned into arrays."""
+    """Convert the results of a detector to arrays."""
     return [
         Detections(
             boxes=np.asarray(frame["boxes"], dtype=np.float32).reshape(-1, 4),

@@ -1,8 +1,8 @@
-"""Where two detectors disagree: what only one of them found, and false alarms of one alone.
+"""Where two detectors disagree: objects that only one of them found, false alarms of only one.
 
-    candidate, champion --judge--> cases of each --without what both have--> by kind, worst first
+    candidate, champion --judge_boxes--> cases of each --minus those of both--> by kind, worst first
 
-Without a champion it is what the candidate misses.
+Without a champion, the objects that the candidate misses.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,33 +13,33 @@ from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.matching import IOUS, iou_matrix
 from guardianflow.vision.metrics.mistakes import Case, Outcome, judge_boxes
 
-# The same label, but for rounding; two workers in a crowd overlap by far more than one half.
-_SAME = 0.999
+# IoU of the same label, up to rounding; two workers in a crowd overlap by far more than one half.
+_SAME_LABEL = 0.999
 
 
 class Disagreement(StrEnum):
-    """What one detector did and the other did not, the gravest first."""
+    """The kinds of disagreement, the gravest first."""
 
     LOST = "lost"
     """An object that the champion found and the candidate misses."""
     GAINED = "gained"
     """An object that the champion missed and the candidate finds."""
     NEW_ALARM = "new-alarm"
-    """A false alarm of the candidate alone."""
+    """A false alarm of only the candidate."""
     GONE_ALARM = "gone-alarm"
-    """A false alarm of the champion alone."""
+    """A false alarm of only the champion."""
     MISSED = "missed"
-    """An object that the candidate misses, where there is no champion."""
+    """An object that the candidate misses, if there is no champion."""
 
 
 def find_disagreements(
     candidate: Seen, champion: Seen | None, samples: Sequence[Sample], classes: Sequence[str]
 ) -> dict[Disagreement, list[Case]]:
-    """What to look at, by kind; in each kind the worst first, and first one of each image.
+    """Find the disagreements of each kind, the worst first, but one of each image before a second.
 
     Args:
-        candidate: What the one saw.
-        champion: What the other saw on the same images; None where there is none.
+        candidate: Detections of the candidate.
+        champion: Detections of the champion on the same images; None if there is none.
         samples: The labelled images.
         classes: Class names in the order of their indices.
     """
@@ -50,15 +50,15 @@ def find_disagreements(
     missed = [judged.of(Outcome.MISSED) for judged in (ours, theirs)]
     alarms = [judged.of(Outcome.FALSE) for judged in (ours, theirs)]
     return {
-        Disagreement.LOST: _spread(_only(missed[0], missed[1], _SAME)),
-        Disagreement.GAINED: _spread(_only(missed[1], missed[0], _SAME)),
+        Disagreement.LOST: _spread(_only(missed[0], missed[1], _SAME_LABEL)),
+        Disagreement.GAINED: _spread(_only(missed[1], missed[0], _SAME_LABEL)),
         Disagreement.NEW_ALARM: _spread(_only(alarms[0], alarms[1], IOUS[0])),
         Disagreement.GONE_ALARM: _spread(_only(alarms[1], alarms[0], IOUS[0])),
     }
 
 
-def _only(cases: Iterable[Case], others: Iterable[Case], least: float) -> list[Case]:
-    """The cases that the others do not have: same image, same class, `least` overlap or more."""
+def _only(cases: Iterable[Case], others: Iterable[Case], min_iou: float) -> list[Case]:
+    """The cases without a counterpart among the others: same image and class, enough overlap."""
     near: dict[tuple[int, int], list[Case]] = {}
     for other in others:
         near.setdefault((other.image, other.label), []).append(other)
@@ -66,14 +66,14 @@ def _only(cases: Iterable[Case], others: Iterable[Case], least: float) -> list[C
         case
         for case in cases
         if not any(
-            iou_matrix(case.box[None], other.box[None])[0, 0] >= least
+            iou_matrix(case.box[None], other.box[None])[0, 0] >= min_iou
             for other in near.get((case.image, case.label), ())
         )
     ]
 
 
 def _spread(cases: Sequence[Case]) -> list[Case]:
-    """One of each image before the second of any: twenty workers of one frame tell one thing."""
+    """Put one case of each image before a second one: those of one image are much alike."""
     seen: dict[int, int] = {}
     ranks: list[int] = []
     for case in cases:

@@ -1,8 +1,8 @@
-"""How good detections are: average precision, recall and precision, false alarms, how sure.
+"""Evaluates detections: average precision, recall, precision, false alarms, and their bounds.
 
-Average precision comes from faster-coco-eval (COCO's definition), of one size and of draws from
-precision.py, which agrees with it; recall, precision and false alarms are counted at the operating
-thresholds, at which an operator would be shown a box.
+Average precision follows COCO's definition: from faster-coco-eval, and for one size or bootstrap
+samples from precision.py, which agrees with it. Recall, precision and false alarms are counted at
+the operating thresholds, from which an operator would be shown a box.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ from guardianflow.vision.metrics.matching import OverlapTable, collect_overlaps
 from guardianflow.vision.metrics.precision import ALL, SIZES, average_precisions, curves
 
 _MAX_DETECTIONS = 100
+_BOOTSTRAP = "By bootstrap over images."
 
 
 class _Record(BaseModel):
@@ -36,46 +37,44 @@ class _Record(BaseModel):
 
 
 class ClassFigures(_Record):
-    """One class, over all images. Bounds are there where they were asked for."""
+    """The figures of one class over all images. Bounds are optional."""
 
     ap50: float = Field(description="Average precision at IoU 0.5.")
     ap50_95: float | None = Field(
         default=None, description="The same, averaged over IoU 0.50, 0.55, ..., 0.95."
     )
     recall: float = Field(description="Share of the objects that were found, at the threshold.")
-    precision: float = Field(description="Share of what was shown that is right; 1 if nothing was.")
+    precision: float = Field(description="Share of the shown boxes that are right; 1 without any.")
     objects: int = Field(description="Labelled objects of the class.")
     false_alarms_per_image: float | None = Field(
         default=None, description="Boxes of the class shown where no such object is."
     )
-    ap50_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
-    ap50_95_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
-    recall_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    ap50_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
+    ap50_95_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
+    recall_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
     recall_at_least: float | None = Field(
         default=None,
-        description="One-sided Clopper-Pearson bound, objects independent: the miss rate is at "
-        "most 1 minus it. Too sure where misses come together in one image; `recall_bounds` knows.",
+        description="One-sided Clopper-Pearson bound, for independent objects: the miss rate is at "
+        "most 1 minus it. Too narrow if misses cluster in images, unlike `recall_bounds`.",
     )
-    false_alarms_bounds: Interval | None = Field(
-        default=None, description="By drawing images anew."
-    )
+    false_alarms_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
 
 
 class SizeFigures(_Record):
-    """Objects of one size, of all classes. Bounds are there where they were asked for."""
+    """The figures of objects of one size, of all classes. Bounds are optional."""
 
     ap50: float = Field(description="Mean over the classes with such objects, at IoU 0.5.")
     ap50_95: float = Field(description="The same, averaged over IoU 0.50, 0.55, ..., 0.95.")
     recall: float = Field(description="Share of the objects that were found, at the thresholds.")
     objects: int = Field(description="Labelled objects of the size.")
-    ap50_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
-    ap50_95_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
-    recall_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    ap50_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
+    ap50_95_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
+    recall_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
     recall_at_least: float | None = Field(default=None, description="As of a class.")
 
 
 class Evaluation(Stored):
-    """One detector on one set of labelled images. Bounds are there where they were asked for."""
+    """The figures of one detector on one set of labelled images. Bounds are optional."""
 
     map50: float = Field(description="Mean over the classes of the average precision at IoU 0.5.")
     map50_95: float = Field(description="The same, averaged over IoU 0.50, 0.55, ..., 0.95.")
@@ -83,36 +82,32 @@ class Evaluation(Stored):
     false_alarms_per_image: float = Field(description="Boxes shown where no such object is.")
     images: int = Field(description="Images in the set.")
     objects: int = Field(description="Labelled objects in the set.")
-    score_threshold: float = Field(
-        description="From which score a box is shown, of the class that is shown earliest."
-    )
+    score_threshold: float = Field(description="The lowest threshold of all classes.")
     thresholds: dict[str, float] = Field(
-        default_factory=dict, description="From which score a box of each class is shown."
+        default_factory=dict, description="The lowest score of a shown box, by class."
     )
     per_size: dict[str, SizeFigures] = Field(
         default_factory=dict,
-        description="COCO's sizes with objects (below 32, to 96, above, each squared), in pixels "
-        "of the image as if its longer side had 640.",
+        description="COCO's sizes with objects (areas up to 32², up to 96², above), in pixels of "
+        "the image scaled to a longer side of 640.",
     )
-    map50_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
-    map50_95_bounds: Interval | None = Field(default=None, description="By drawing images anew.")
+    map50_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
+    map50_95_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
     found_bounds: Interval | None = Field(
-        default=None, description="Recall of all classes together, by drawing images anew."
+        default=None, description="Recall of all classes together, by bootstrap over images."
     )
-    false_alarms_bounds: Interval | None = Field(
-        default=None, description="By drawing images anew."
-    )
+    false_alarms_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
     false_alarms_at_most: float | None = Field(
         default=None,
-        description="One-sided exact Poisson bound, alarms independent: also 0 alarms have one.",
+        description="One-sided exact Poisson bound, for independent alarms; above 0 without any.",
     )
     confidence: float | None = Field(
-        default=None, description="Of every bound; both ends of an interval together."
+        default=None, description="Confidence level of every bound and every two-sided interval."
     )
-    draws: int = Field(default=0, description="How often the images were drawn anew; 0: no bounds.")
+    draws: int = Field(default=0, description="Number of bootstrap samples; 0: no bounds.")
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """The figures as flat metrics, e.g. `test.map50` and `test.recall.helmet`."""
+        """Return the figures as flat metrics, e.g. `test.map50` and `test.recall.helmet`."""
         flat = {
             f"{prefix}map50": self.map50,
             f"{prefix}map50_95": self.map50_95,
@@ -153,9 +148,8 @@ def evaluate(
         detections: One per sample, in the same order, with low scores kept.
         samples: The labelled images.
         classes: Class names in the order of their indices.
-        thresholds: Where recall, precision and false alarms are counted; None takes that of a
-            detector which carries none.
-        draws: How often the images are drawn anew for the bounds; 0 leaves the bounds out.
+        thresholds: For recall, precision and false alarms; None: `serving.SHOWN_THRESHOLD`.
+        draws: Number of bootstrap samples for the bounds; 0: no bounds.
     """
     if thresholds is None:
         from guardianflow.vision.ir.serving import SHOWN_THRESHOLD
@@ -282,17 +276,17 @@ def _average_precisions(
     )
     run = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox", print_function=_silent)
     run.params.maxDets = [_MAX_DETECTIONS]
-    # Sizes are not told apart: one range instead of COCO's four.
+    # One range of sizes instead of COCO's four.
     run.params.areaRng, run.params.areaRngLbl = [[0.0, 1e10]], ["all"]
     run.evaluate()
     run.accumulate()
-    # IoU x recall x class x area x number of detections; -1 where a class has no objects
+    # IoU x recall x class x area x number of detections; -1 for classes without objects
     table = np.asarray(run.eval["precision"])[:, :, :, 0, 0]
     return np.clip(table, 0.0, 1.0).mean(1).T
 
 
 def _silent(*_: object) -> None:
-    """The library reports every step of every evaluation."""
+    """Suppress the library's report of every step."""
 
 
 def _annotation(image: int, box: NDArray[np.float32], label: int) -> dict[str, object]:

@@ -1,9 +1,9 @@
-"""How sure a figure is: the bootstrap over images, and exact bounds for counts.
+"""Confidence intervals: the bootstrap over images, and exact bounds for counts.
 
-Objects of one image are not independent: they share light, camera and distance. So images are
-drawn, not objects (B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
-Where nothing was missed or nothing was wrong, every draw says the same and the bootstrap knows no
-doubt; there the exact bounds help, which take objects or alarms for independent.
+Objects in one image are not independent: they share light, camera and distance. So images are
+resampled, not objects (B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+13). If nothing was missed or nothing was wrong, all samples are equal and the bootstrap interval
+has no width; exact bounds help there, which assume that objects or alarms are independent.
 """
 
 from collections.abc import Generator, Sequence
@@ -28,12 +28,12 @@ from guardianflow.vision.metrics.precision import (
 CONFIDENCE = 0.95
 DRAWS = 1000
 _SEED = 20240229
-# Numbers in one block of draws: bounds the memory, whatever the number of images.
+# Numbers in one block of samples; limits the memory for any number of images.
 _BLOCK = 1_000_000
 
 
 class Interval(BaseModel):
-    """Where a figure lies with `CONFIDENCE`, both ends together: percentiles of the bootstrap."""
+    """A two-sided interval at the level `CONFIDENCE`: percentiles of the bootstrap."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,11 +46,11 @@ class Interval(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Figures of many sets, each as large as the measured one and drawn from it with replacement.
+    """Figures of B bootstrap samples: sets of the same size, drawn with replacement.
 
     Attributes:
         precision: Average precision by size (`all` and those of `SIZES`): shape (B, C, 10), NaN
-            where a set holds no such object.
+            for samples without such an object.
         recall: At the thresholds, shape (B, C), NaN likewise.
         found: The same of all classes together, shape (B,).
         size_recall: The same by size, in the order of `SIZES`, shape (B, 3).
@@ -64,17 +64,17 @@ class Draws:
     false_alarms: NDArray[np.float64]
 
     def map50(self, size: str = ALL) -> NDArray[np.float64]:
-        """Mean over the classes that a set holds, shape (B,)."""
+        """Return mAP50 of each sample, over the classes with objects in it, shape (B,)."""
         return _mean(self.precision[size][:, :, 0])
 
     def map50_95(self, size: str = ALL) -> NDArray[np.float64]:
-        """The same, averaged over IoU 0.50, 0.55, ..., 0.95."""
+        """Return the same, averaged over IoU 0.50, 0.55, ..., 0.95, shape (B,)."""
         return _mean(self.precision[size].mean(axis=2))
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What happened in each image at the thresholds.
+    """Objects, hits and false alarms in each image at the thresholds.
 
     Attributes:
         objects: Labelled objects of each class, shape (N, C), float64.
@@ -132,16 +132,17 @@ def bootstrap(
     draws: int = DRAWS,
     sizes: Sequence[str] = (ALL, *SIZES),
 ) -> Draws:
-    """Draw sets of images and measure each.
+    """Resample the images and measure each sample.
 
-    Two detectors on the same images are drawn the same sets: their differences are paired.
+    The seed is fixed: two detectors on the same images get the same samples, so their differences
+    are paired.
 
     Args:
         layout: Detections and labels.
-        class_count: How many classes there are.
-        thresholds: Where recall and false alarms are counted.
-        draws: How many sets.
-        sizes: Of which sizes average precision is wanted; each costs as much as the others.
+        class_count: Number of classes.
+        thresholds: For recall and false alarms.
+        draws: Number of samples.
+        sizes: The sizes of which average precision is computed; each takes the same time.
     """
     tables = {size: curves(layout, class_count, size) for size in sizes}
     counts = count_by_image(layout, class_count, thresholds)
@@ -171,14 +172,14 @@ def measure_once(
     *,
     sizes: Sequence[str] = (ALL, *SIZES),
 ) -> Draws:
-    """The figures of the images as they are, in the form of one draw."""
+    """Measure the images without resampling; returns the figures as one sample."""
     tables = {size: curves(layout, class_count, size) for size in sizes}
     even = np.ones((1, layout.image_count))
     return _measure(even, tables, count_by_image(layout, class_count, thresholds))
 
 
 def interval(figures: NDArray[np.float64]) -> Interval:
-    """Where the middle of the draws lies; sets that hold no such object are left out."""
+    """Return the percentile interval of the samples; NaN (no such object) is left out."""
     tail = 100 * (1 - CONFIDENCE) / 2
     known = figures[~np.isnan(figures)]
     if not len(known):
@@ -188,22 +189,22 @@ def interval(figures: NDArray[np.float64]) -> Interval:
 
 
 def share_at_least(hits: int, of: int) -> float:
-    """One-sided lower bound of a share (Clopper and Pearson, 1934), cases independent."""
+    """Return the one-sided lower bound of a share (Clopper and Pearson, 1934)."""
     return float(betaincinv(hits, of - hits + 1, 1 - CONFIDENCE)) if hits else 0.0
 
 
 def rate_at_most(events: int, over: int) -> float:
-    """One-sided upper bound of a rate per unit (Garwood, 1936), events independent."""
+    """Return the one-sided upper bound of a rate per unit (Garwood, 1936)."""
     return float(gammaincinv(events + 1, CONFIDENCE)) / max(1, over)
 
 
 def rate_at_least(events: int, over: int) -> float:
-    """One-sided lower bound of a rate per unit (Garwood, 1936), events independent."""
+    """Return the one-sided lower bound of a rate per unit (Garwood, 1936)."""
     return float(gammaincinv(events, 1 - CONFIDENCE)) / max(1, over) if events else 0.0
 
 
 def _drawn(images: int, draws: int, block: int) -> Generator[NDArray[np.float64]]:
-    """How often each image is in each set, shape (up to `block`, N)."""
+    """How often each image is in each sample, shape (up to `block`, N), float64."""
     random = np.random.default_rng(_SEED)
     even = np.full(images, 1 / max(1, images))
     for start in range(0, draws if images else 0, block):
@@ -228,6 +229,6 @@ def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 
 def _mean(figures: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the second axis without NaN; NaN where nothing else is."""
+    """Mean over the second axis without NaN; NaN if all are NaN."""
     known = ~np.isnan(figures)
     return _share(np.where(known, figures, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64))

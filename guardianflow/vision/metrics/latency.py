@@ -1,8 +1,8 @@
-"""How long one frame takes on this machine, and which machine this is.
+"""Measures the time for one frame, and records the machine.
 
-A figure from one instruction set says nothing about another, and OpenVINO's default precision
-differs between processors: both are part of every figure. Detectors that are to be compared take
-turns, so that a busy moment of the machine hits all of them alike.
+Times on one instruction set say nothing about another, and OpenVINO's default precision differs
+between processors, so both are recorded. Detectors that are compared take turns, so that load on
+the machine affects all of them alike.
 """
 
 import platform
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.vision.ir.serving import IrDetector
 
 _WARM_UP = 3
-# What decides the speed of INT8 and BF16 on a CPU, the fastest first (Linux's names of the flags).
+# Instruction sets for INT8 and BF16, the fastest first, by Linux's names of the CPU flags.
 _INSTRUCTIONS = (
     ("amx_int8", "AMX"),
     ("avx512_vnni", "AVX512-VNNI"),
@@ -35,16 +35,16 @@ class Latency(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     p50_ms: float = Field(description="Median.")
-    p95_ms: float = Field(description="19 of 20 frames take less.")
-    precision: str = Field(description="int8 for quantized weights, else what the CPU computed in.")
-    instruction_set: str = Field(description="The fastest that the CPU has, e.g. AVX512-VNNI.")
+    p95_ms: float = Field(description="95th percentile.")
+    precision: str = Field(description="int8 for quantized weights, else the compute precision.")
+    instruction_set: str = Field(description="The CPU's fastest, e.g. AVX512-VNNI.")
     cpu: str = Field(description="The CPU's name.")
     threads: int = Field(description="CPU threads.")
-    image_size: int = Field(description="Side of the network's input.")
+    image_size: int = Field(description="Side of the network's input in pixels.")
     repeats: int = Field(description="Frames that were timed.")
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """The figures as flat metrics, e.g. `latency.int8.p50_ms`."""
+        """Return the figures as flat metrics, e.g. `latency.int8.p50_ms`."""
         return {f"{prefix}p50_ms": self.p50_ms, f"{prefix}p95_ms": self.p95_ms}
 
 
@@ -54,9 +54,9 @@ def measure_latency(
     """Time several detectors, interleaved.
 
     Args:
-        detectors: By a name of the caller's choice.
-        frames: RGB, each of shape (H, W, 3), uint8; taken in turn.
-        repeats: How many frames each detector sees.
+        detectors: By any name.
+        frames: RGB, each of shape (H, W, 3), uint8; used in turn.
+        repeats: Number of timed frames per detector.
     """
     times = time_in_turns(detectors, frames, repeats)
     return {name: summarize(detector, times[name]) for name, detector in detectors.items()}
@@ -65,7 +65,7 @@ def measure_latency(
 def time_in_turns(
     detectors: Mapping[str, IrDetector], frames: Sequence[NDArray[np.uint8]], rounds: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Milliseconds of each detector in each round, shape (rounds,)."""
+    """Return the milliseconds of each detector in each round, shape (rounds,), float64."""
     times: dict[str, list[float]] = {name: [] for name in detectors}
     for index in range(_WARM_UP + rounds):
         frame = frames[index % len(frames)]
@@ -78,7 +78,7 @@ def time_in_turns(
 
 
 def summarize(detector: IrDetector, times: NDArray[np.float64]) -> Latency:
-    """The latency of a detector from its times in milliseconds, and on what it was taken."""
+    """Return the latency of a detector on this machine from its times in milliseconds."""
     return Latency(
         p50_ms=float(np.percentile(times, 50)),
         p95_ms=float(np.percentile(times, 95)),
@@ -94,13 +94,13 @@ def summarize(detector: IrDetector, times: NDArray[np.float64]) -> Latency:
 
 
 def instruction_set() -> str:
-    """The fastest instruction set of this CPU that matters here; the architecture if unknown."""
+    """Return the fastest relevant instruction set of this CPU; the architecture if unknown."""
     flags = set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())
     return next((name for flag, name in _INSTRUCTIONS if flag in flags), platform.machine())
 
 
 def cpu_name() -> str:
-    """The CPU as it calls itself."""
+    """Return the name of this CPU."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 

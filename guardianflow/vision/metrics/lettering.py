@@ -1,6 +1,6 @@
-"""Letters in pictures: class names are other people's, also Korean, and not every font has these.
+"""Fonts for class names in pictures, e.g. for Korean, which not every font supports.
 
-Where no font of the machine has the letters of a name, the class is called by its number.
+If no font on the machine has the characters of a name, the class is written as its number.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from PIL import ImageFont
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Fonts with Korean letters, as systems bring them; the first that is there is taken.
+# Common fonts with Korean characters; the first that is installed is used.
 _FAMILIES = (
     "Noto Sans CJK KR",
     "Noto Sans KR",
@@ -27,23 +27,23 @@ _FAMILIES = (
     "WenQuanYi Zen Hei",
     "Droid Sans Fallback",
 )
-# Up to here the fonts that Pillow and matplotlib bring have every letter.
+# The bundled fonts of Pillow and matplotlib have all characters up to this one.
 _LATIN = 0x17F
 
 
 def drawn_names(names: Sequence[str]) -> list[str]:
-    """What to write for each class: its name, or `class 3` where no font has its letters."""
+    """Return the text for each class: its name, or `class 3` if no font has its characters."""
     return [name if _can_be_drawn(name) else f"class {index}" for index, name in enumerate(names)]
 
 
 def plotted_names(names: Sequence[str]) -> list[str]:
-    """The same for a figure, in which dollars would begin a formula."""
+    """Return the same for matplotlib, in which a dollar sign would start a formula."""
     return [name.replace("$", r"\$") for name in drawn_names(names)]
 
 
 @lru_cache(maxsize=64)
 def font_for(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font for Pillow that has the letters of a text, where there is one."""
+    """Return a font for Pillow that has the characters of a text, if there is one."""
     wide = _wide()
     if _is_latin(text) or wide is None:
         return ImageFont.load_default(size)
@@ -51,7 +51,7 @@ def font_for(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.Im
 
 
 def set_fonts(figure: "Figure") -> None:
-    """Let a figure take letters that its own font lacks from one that has them."""
+    """Give a figure a second font for characters that its own font lacks."""
     from matplotlib.text import Text
 
     wide = _wide()
@@ -72,7 +72,7 @@ def _is_latin(text: str) -> bool:
 
 @cache
 def _wide() -> tuple[Path, str, frozenset[int]] | None:
-    """A font with Korean letters: its file, its family, the letters that it has."""
+    """A font with Korean characters: its file, its family and its characters, if installed."""
     from matplotlib.font_manager import FontProperties, fontManager
     from matplotlib.ft2font import FT2Font
 

@@ -1,9 +1,9 @@
-"""Which detections are right, by COCO's rule: each meets at most one object, the best first.
+"""Matches detections to objects by COCO's rule: at most one object each, the best scores first.
 
-    detections, labels --lay_out--> two tables and the pairs that overlap --meet--> who met whom
+    detections, labels --collect_overlaps--> tables and overlapping pairs --match_boxes--> matches
 
-A detection meets the free object of its class with the highest overlap, if that reaches the IoU.
-All images are matched together, so that resampling them (intervals.py) needs no matching again.
+A detection is matched to the free object of its class with the highest overlap, if that reaches the
+IoU. All images are matched at once, so that resampling them (intervals.py) needs no new matching.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Detections
 
 IOUS = np.linspace(0.5, 0.95, 10)
-# COCO's tolerance: an overlap of exactly one half counts as one half.
+# COCO's tolerance, for overlaps of exactly one half.
 _TOLERANCE = 1e-10
-# Areas count as if the longer side of the image had the 640 pixels of COCO's own images.
+# Areas are scaled to images with a longer side of 640 pixels, as COCO's own images have.
 _REFERENCE_SIDE = 640.0
 _Number = TypeVar("_Number", np.int64, np.float64)
 
@@ -30,7 +30,7 @@ class BoxTable:
     """Boxes of all images in one table: the detections, or the labelled objects.
 
     Attributes:
-        images: Index of the image, shape (N,), int64, not falling.
+        images: Index of the image, shape (N,), int64, ascending.
         classes: Class indices, shape (N,), int64.
         areas: In pixels squared, the image scaled to a longer side of 640, shape (N,), float64.
     """
@@ -42,15 +42,15 @@ class BoxTable:
 
 @dataclass(frozen=True, eq=False)
 class OverlapTable:
-    """Detections and objects of a set of images, and which of them overlap by at least one half.
+    """Detections and objects of a set of images, and the pairs that overlap by at least one half.
 
     Attributes:
-        image_count: Images in the set, those without any box among them.
+        image_count: Images in the set, including those without any box.
         found: The detections, in each image in the order in which they were given.
         scores: Of the detections, shape (D,), float64.
         objects: The labelled objects.
-        pair_found: Index of the detection of each overlapping pair, shape (P,), not falling.
-        pair_object: Index of its object, shape (P,).
+        pair_found: Index of the detection of each overlapping pair, shape (P,), int64, ascending.
+        pair_object: Index of its object, shape (P,), int64.
         overlaps: Its IoU, shape (P,), float64.
     """
 
@@ -64,7 +64,7 @@ class OverlapTable:
 
 
 def collect_overlaps(detections: Sequence[Detections], samples: Sequence[Sample]) -> OverlapTable:
-    """Bring detections and labels of the same images together.
+    """Find the overlaps of detections and labels of the same images.
 
     Args:
         detections: One per sample, in the same order.
@@ -98,13 +98,16 @@ def match_boxes(
     shown: NDArray[np.bool_] | None = None,
     any_class: bool = False,
 ) -> NDArray[np.int64]:
-    """The object that each detection meets at each IoU, -1 for none; shape (D, 10).
+    """Match each detection to an object at each IoU of `IOUS`.
 
     Args:
-        layout: What to match.
-        ignored: Objects that are met only where no other can be, shape (O,).
-        shown: Detections that take part, shape (D,); None: all of them.
-        any_class: Whether an object of another class can be met, too.
+        layout: Detections and labels.
+        ignored: Objects that are matched only if no other fits, shape (O,), bool.
+        shown: Detections that take part, shape (D,), bool; None: all of them.
+        any_class: Whether objects of other classes can be matched, too.
+
+    Returns:
+        Index of the matched object, -1 for none; shape (D, 10), int64.
     """
     found, objects = layout.found, layout.objects
     use = np.ones(len(layout.overlaps), dtype=bool)
@@ -113,7 +116,7 @@ def match_boxes(
     if shown is not None:
         use &= shown[layout.pair_found]
     rows, columns = layout.pair_found[use], layout.pair_object[use]
-    # Below all that are not ignored, and in their own order.
+    # Ignored objects rank below all others, in their own order.
     worth = layout.overlaps[use] - (0.0 if ignored is None else ignored[columns] * 1.0)
     rounds = _rounds(layout, rows, any_class=any_class)
     order = np.lexsort((columns, rows, rounds))
@@ -124,11 +127,11 @@ def match_boxes(
     edges = np.searchsorted(rounds, np.arange(rounds[-1] + 2)) if len(rounds) else np.zeros(1, int)
     for start, stop in pairwise(edges):
         part = slice(start, stop)
-        _play(rows[part], columns[part], worth[part], enough[part], met, free)
+        _match_round(rows[part], columns[part], worth[part], enough[part], met, free)
     return met
 
 
-def _play(
+def _match_round(
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     worth: NDArray[np.float64],
@@ -136,12 +139,12 @@ def _play(
     met: NDArray[np.int64],
     free: NDArray[np.bool_],
 ) -> None:
-    """One detection of every group chooses; no two of them can choose the same object."""
+    """Match one detection of every image (and class); no two can choose the same object."""
     firsts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
     possible = free[columns] & enough
     values = np.where(possible, worth[:, None], -np.inf)
     best = np.repeat(np.maximum.reduceat(values, firsts), np.diff(np.r_[firsts, len(rows)]), axis=0)
-    # Of two that overlap alike COCO takes the later one.
+    # Of equal overlaps COCO takes the later one.
     places = np.where(possible & (values == best), np.arange(len(rows))[:, None], -1)
     chosen = np.maximum.reduceat(places, firsts)
     which, level = np.nonzero(chosen >= 0)
@@ -151,7 +154,7 @@ def _play(
 
 
 def _rounds(layout: OverlapTable, rows: NDArray[np.int64], *, any_class: bool) -> NDArray[np.int64]:
-    """When the detection of each pair chooses: its place by score within its image (and class)."""
+    """The round of each pair: the rank of its detection by score in its image (and class)."""
     who = np.unique(rows)
     image = layout.found.images[who]
     label = np.zeros_like(image) if any_class else layout.found.classes[who]
@@ -164,7 +167,15 @@ def _rounds(layout: OverlapTable, rows: NDArray[np.int64], *, any_class: bool) -
 
 
 def iou_matrix(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
-    """IoU of each box with each other, shape (N, M)."""
+    """Return the IoU of every pair of boxes.
+
+    Args:
+        boxes: x1, y1, x2, y2 in pixels, shape (N, 4), float32.
+        others: The same, shape (M, 4), float32.
+
+    Returns:
+        Shape (N, M), float64.
+    """
     one, two = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
     low = np.maximum(one[..., :2], two[..., :2])
     high = np.minimum(one[..., 2:], two[..., 2:])

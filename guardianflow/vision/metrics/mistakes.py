@@ -1,8 +1,8 @@
-"""What a detector got right and wrong at its operating thresholds, box by box, in words.
+"""Judges detections at the operating thresholds, box by box, with reasons in words.
 
-    Seen, labels --judge--> Judged: true and false boxes, missed objects, each with why
+    Seen, labels --judge_boxes--> SortedCases: true and false boxes, missed objects, with reasons
 
-The words are for whoever looks at the crops or labels the images again: a "false" box is often a
+The reasons are for people who look at the crops or correct the labels: a "false" box is often a
 missing label.
 """
 
@@ -17,12 +17,12 @@ from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Seen, limits
 from guardianflow.vision.metrics.matching import collect_overlaps, iou_matrix, match_boxes
 
-# Below this overlap a box and an object have nothing to do with each other.
+# Below this overlap a box is not related to an object.
 _TOUCHES = 0.1
 
 
 class Outcome(StrEnum):
-    """What became of a box or an object."""
+    """The outcome for a box or an object."""
 
     TRUE = "true"
     MISSED = "missed"
@@ -30,18 +30,18 @@ class Outcome(StrEnum):
 
 
 class Flaw(StrEnum):
-    """What is wrong with a false box, or what hid an object that was missed."""
+    """What is wrong with a false box, or why an object was missed."""
 
     NOTHING = "nothing"
-    """No such object is labelled there; of a missed object: nothing was seen there."""
+    """No such object is labelled there; for a missed object: nothing was detected there."""
     MISPLACED = "misplaced"
-    """There is one, but the box does not fit it."""
+    """The box does not fit the object."""
     DOUBLE = "double"
-    """There is one, and it has a box already."""
+    """The object already has a box."""
     OTHER_CLASS = "other class"
-    """There is something else, or it was taken for something else."""
+    """The object has another class, or was taken for another class."""
     UNSURE = "unsure"
-    """Of a missed object: it was seen with a score that is too low to be shown."""
+    """For a missed object: it was detected, but with too low a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +52,10 @@ class Case:
         outcome: Which of the three.
         image: Index of the image.
         box: x1, y1, x2, y2 in pixels of the image, shape (4,), float32.
-        label: Index of the class: of the box, or of the missed object.
-        score: Of the box; of a missed object the best that was too low to be shown, 0 for none.
-        why: In words.
-        flaw: The same for machines; None of a true box.
+        label: Class index of the box, or of the missed object.
+        score: Of the box; for a missed object the best one below the threshold, or 0.
+        why: The reason in words.
+        flaw: The kind of mistake; None for a true box.
     """
 
     outcome: Outcome
@@ -69,11 +69,11 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class SortedCases:
-    """All cases of a set of images, and which class was taken for which.
+    """All cases of a set of images, and the confusion matrix.
 
     Attributes:
-        cases: The worst first within each outcome: the surest false box, the largest object of
-            which nothing was seen, the true box with the lowest score.
+        cases: The worst first within each outcome: the false box with the highest score, the
+            largest object without any detection, the true box with the lowest score.
         confusion: Row: class of the object, the last for no object; column: class of the box, the
             last for no box. Shape (C + 1, C + 1), int64.
     """
@@ -82,15 +82,15 @@ class SortedCases:
     confusion: NDArray[np.int64]
 
     def of(self, outcome: Outcome) -> list[Case]:
-        """The cases with this outcome, the worst first."""
+        """Return the cases with this outcome, the worst first."""
         return [case for case in self.cases if case.outcome is outcome]
 
 
 def judge_boxes(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> SortedCases:
-    """Compare what was shown with the labels, box by box, at IoU 0.5.
+    """Compare shown boxes with the labels, box by box, at IoU 0.5.
 
     Args:
-        seen: What a detector saw in the images.
+        seen: The detections in the images.
         samples: The labelled images.
         classes: Class names in the order of their indices.
     """
@@ -110,10 +110,10 @@ class _Judge:
         self.hit[self.met[self.right]] = True
         self.found_boxes = _stacked([entry.boxes for entry in seen.detections])
         self.object_boxes = _stacked([sample.boxes for sample in samples])
-        # What is left may be taken for another class: the right ones are out of it.
+        # The remaining boxes may match objects of other classes, but not objects already found.
         self.wrong = self.is_shown & ~self.right
         rest = match_boxes(layout, ignored=self.hit, shown=self.wrong, any_class=True)[:, 0]
-        # An index of -1 reads what is appended: nothing is met.
+        # An index of -1 reads the appended element: no match.
         self.taken_for = np.where(np.append(self.hit, True)[rest], -1, rest)
         self.by_object = np.argsort(layout.pair_object, kind="stable")
 
@@ -138,7 +138,7 @@ class _Judge:
         return cases
 
     def missed(self) -> list[Case]:
-        """Objects that no box was shown for."""
+        """Objects without a shown box."""
         objects = self.layout.objects
         cases: list[Case] = []
         for row in np.flatnonzero(~self.hit).tolist():
@@ -157,14 +157,14 @@ class _Judge:
         return cases
 
     def badness(self, case: Case) -> tuple[str, float, float]:
-        """The order of the cases."""
+        """The sort key of the cases."""
         width, height = (case.box[2:] - case.box[:2]).tolist()
         share = width * height / (self.samples[case.image].size[0] ** 2)
         surest_first = case.outcome is Outcome.FALSE
         return case.outcome.value, -case.score if surest_first else case.score, -share
 
     def confusion(self) -> NDArray[np.int64]:
-        """See `Judged.confusion`."""
+        """See `SortedCases.confusion`."""
         none = len(self.classes)
         found, objects = self.layout.found.classes, self.layout.objects.classes
         lost = ~self.hit
@@ -233,5 +233,5 @@ def _stacked(boxes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _best(box: NDArray[np.float32], others: NDArray[np.float32]) -> float:
-    """The IoU with the box that fits best; 0 without any."""
+    """The highest IoU with any of the others; 0 without any."""
     return float(iou_matrix(box[None], others).max()) if len(others) else 0.0

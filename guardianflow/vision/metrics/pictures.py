@@ -1,7 +1,7 @@
-"""Pictures for people: detections beside labels, versions side by side, training curves.
+"""Pictures for people: detections and labels, versions side by side, training curves.
 
-Colours: a class has its colour everywhere; a label is a thin white box, a detection a thick one.
-What is given is drawn: the caller says by `Detections.above` what an operator would be shown.
+Each class has its own colour in all pictures; labels are thin white boxes, detections thick ones.
+All given detections are drawn; `Detections.above` selects those that an operator would see.
 """
 
 import math
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from guardianflow.vision.network.history import EpochFigures
 
 _TILE = 320
-_PAIRS = 24
+_MAX_COLUMNS = 4
+_MAX_PAIRS = 24
 _GAP = 6
 _HEADER = 26
 _BACKGROUND = (24, 26, 30)
 _INK = (235, 235, 235)
-# Okabe and Ito's palette: told apart also by colour-blind eyes.
+# After Okabe and Ito's palette for colour-blind readers.
 _COLOURS = (
     (86, 180, 233),
     (230, 159, 0),
@@ -45,27 +46,23 @@ def draw_detections(
     frame: NDArray[np.uint8],
     found: Detections,
     classes: Sequence[str],
-    truth: Sample | None = None,
-    *,
-    side: int = _TILE,
+    truth: Sample,
 ) -> Image.Image:
-    """One frame with its boxes.
+    """Draw one frame with its boxes, its longer side 320 pixels.
 
     Args:
         frame: RGB, shape (H, W, 3), uint8.
         found: Detections in pixels of the frame.
         classes: Class names in the order of their indices.
         truth: The labels, drawn thin and white.
-        side: The longer side of the picture.
     """
     height, width = frame.shape[:2]
-    scale = side / max(height, width)
+    scale = _TILE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     picture = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
     pen = ImageDraw.Draw(picture)
-    if truth is not None:
-        for box in truth.boxes * scale:
-            pen.rectangle(_corners(box), outline=(255, 255, 255), width=1)
+    for box in truth.boxes * scale:
+        pen.rectangle(_corners(box), outline=(255, 255, 255), width=1)
     names = drawn_names(classes)
     for box, score, label in zip(found.boxes * scale, found.scores, found.classes, strict=True):
         colour = _COLOURS[int(label) % len(_COLOURS)]
@@ -85,14 +82,13 @@ def contact_sheet(
     path: Path,
     *,
     title: str = "",
-    columns: int = 4,
 ) -> Path:
-    """Frames with detections and labels in rows, written as PNG."""
+    """Write frames with detections and labels, four in a row, as PNG."""
     tiles = [
         draw_detections(load_image(sample.image), found, classes, sample)
         for sample, found in zip(samples, detections, strict=True)
     ]
-    columns = max(1, min(columns, len(tiles)))
+    columns = max(1, min(_MAX_COLUMNS, len(tiles)))
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     return _write_grid(rows, [""] * columns, path, title)
 
@@ -102,10 +98,8 @@ def comparison_sheet(
     columns: Mapping[str, Sequence[Detections]],
     classes: Sequence[str],
     path: Path,
-    *,
-    title: str = "",
 ) -> Path:
-    """The same frames as several detectors see them: one column each, with its title on top."""
+    """Write the same frames with the detections of several detectors, one column each, as PNG."""
     rows = [
         [
             draw_detections(load_image(sample.image), found[index], classes, sample)
@@ -113,19 +107,14 @@ def comparison_sheet(
         ]
         for index, sample in enumerate(samples)
     ]
-    return _write_grid(rows, list(columns), path, title)
+    return _write_grid(rows, list(columns), path)
 
 
 def pairs_sheet(pairs: Sequence[DuplicatePair], path: Path) -> Path:
-    """Images that are alike, two in a row, written as PNG; the most alike ones, if there are many.
-
-    Args:
-        pairs: What is alike.
-        path: The PNG file.
-    """
-    shown = pairs[:_PAIRS]
+    """Write pairs of similar images, two in a row, as PNG; at most 24 pairs, the first ones."""
+    shown = pairs[:_MAX_PAIRS]
     rows = [[_tile(pair.first, pair), _tile(pair.second, pair)] for pair in shown]
-    title = f"{len(pairs)} images that are in two splits"
+    title = f"{len(pairs)} images are in two splits"
     return _write_grid(rows, ["", ""], path, title)
 
 
@@ -133,7 +122,7 @@ def _tile(image: str, pair: DuplicatePair) -> Image.Image:
     try:
         picture = Image.fromarray(load_image(Path(image)))
     except DatasetInvalid:
-        # Moved since it was compared, or its name is no text.
+        # It was moved since it was compared, or its name is not valid text.
         picture = Image.new("RGB", (_TILE, _TILE), _BACKGROUND)
     picture.thumbnail((_TILE, _TILE))
     group = pair.first_group if image == pair.first else pair.second_group
@@ -145,8 +134,8 @@ def _tile(image: str, pair: DuplicatePair) -> Image.Image:
 
 
 def training_curves(history: Sequence["EpochFigures"], path: Path) -> Path:
-    """Loss over the epochs, and the accuracy on the val split where it was looked at, as PNG."""
-    # The object interface: no global state, no window system, usable in any thread.
+    """Plot the loss of each epoch, and the accuracy on the val split where measured, as PNG."""
+    # Not pyplot: no global state, no window system, usable in any thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -173,7 +162,7 @@ def _corners(box: NDArray[np.float32]) -> tuple[float, float, float, float]:
 
 
 def _write_grid(
-    rows: Sequence[Sequence[Image.Image]], headings: Sequence[str], path: Path, title: str
+    rows: Sequence[Sequence[Image.Image]], headings: Sequence[str], path: Path, title: str = ""
 ) -> Path:
     columns = max(1, len(headings))
     heights = [max((tile.height for tile in row), default=0) for row in rows]

@@ -1,9 +1,9 @@
-"""Average precision by COCO's definition, of one set of images or of many weighings of it at once.
+"""Average precision by COCO's definition, for many weightings of one set of images at once.
 
     matching --curves--> one curve per size, class and IoU --average_precisions(weights)--> figures
 
-An image with weight 2 counts as if it were there twice. With every weight 1 the figures are those
-of faster-coco-eval, which the tests hold them against.
+An image with weight 2 counts twice. With all weights 1 the figures are those of faster-coco-eval,
+which the tests check.
 """
 
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ _RECALLS = np.linspace(0.0, 1.0, 101)
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What one precision-recall curve is made of: one class, at one IoU, in one range of sizes.
+    """The data of one precision-recall curve: one class, at one IoU, in one range of sizes.
 
     Attributes:
-        images: Image of each detection that counts, best first, as far as the last right one;
-            shape (K,).
-        right: Which of them are right, as indices, shape (R,).
+        images: Image of each detection that counts, best first, up to the last right one; shape
+            (K,), int64.
+        right: Indices of the right ones among them, shape (R,), int64.
         objects: Objects in each image, shape (N,), float64.
     """
 
@@ -41,13 +41,13 @@ class Curve:
 
 
 def curves(layout: OverlapTable, class_count: int, size: str = ALL) -> list[list[Curve]]:
-    """The curves of each class, in it of each IoU.
+    """Return the curves of each class at each IoU, as lists of classes and in them of IoUs.
 
     Args:
-        layout: What to match.
-        class_count: How many classes there are.
-        size: Only objects of this size count; detections that meet another, or that meet nothing
-            and have another size themselves, are neither right nor wrong.
+        layout: Detections and labels.
+        class_count: Number of classes.
+        size: Only objects of this size count. Detections that match an object of another size, or
+            none while having another size themselves, are neither right nor wrong.
     """
     objects, found = layout.objects, layout.found
     counted = _within(objects.areas, size)
@@ -81,20 +81,20 @@ def _curve(
 ) -> Curve:
     counts = right | wrong
     hits = np.flatnonzero(right[counts])
-    # What comes after the last right one adds no recall, so it changes nothing.
+    # Detections after the last right one add no recall, so they change nothing.
     stop = int(hits[-1]) + 1 if len(hits) else 0
     return Curve(images[rows[counts][:stop]], hits, objects)
 
 
 def _average_precision(curve: Curve, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area under one curve, read at 101 recalls; NaN where no object has any weight.
+    """The area under one curve, sampled at 101 recalls; NaN if no object has any weight.
 
     Args:
-        curve: What it is made of.
-        weights: How often each image counts, one row per figure, shape (B, N).
+        curve: The curve.
+        weights: How often each image counts, one row per figure, shape (B, N), float64.
 
     Returns:
-        Shape (B,).
+        Shape (B,), float64.
     """
     objects = weights @ curve.objects
     each = np.take(weights, curve.images, axis=1)
@@ -110,7 +110,15 @@ def _average_precision(curve: Curve, weights: NDArray[np.float64]) -> NDArray[np
 def average_precisions(
     table: list[list[Curve]], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Average precision for each row of weights, class and IoU, shape (B, C, 10); see above."""
+    """Return average precision for each row of weights, class and IoU.
+
+    Args:
+        table: Of `curves`.
+        weights: How often each image counts, one row per figure, shape (B, N), float64.
+
+    Returns:
+        Shape (B, C, 10), float64; NaN for classes without objects.
+    """
     figures = np.full((len(weights), len(table), len(IOUS)), np.nan)
     for label, levels in enumerate(table):
         for level, curve in enumerate(levels):
@@ -119,7 +127,7 @@ def average_precisions(
 
 
 def in_size(areas: NDArray[np.float64], size: str) -> NDArray[np.bool_]:
-    """Which boxes have a size of `SIZES`; both ends count, as with COCO."""
+    """Return which boxes have a size of `SIZES`; both ends count, as in COCO."""
     low, high = SIZES[size]
     return (areas >= low) & (areas <= high)
 

@@ -1,13 +1,13 @@
-"""The images on which a detector missed something or raised a false alarm, as a YOLO data set.
+"""Exports the images with missed objects or false alarms as a YOLO data set.
 
-    DIR/data.yaml      opens as any data set; one split, `test`
-        images/        the images, byte for byte
-        labels/        the labels as they were measured against: these are to be corrected
-        predictions/   what the detector showed, a score behind each row: never to learn from
-        reasons.csv    one row per missed object and false alarm: why the image is here
+    DIR/data.yaml      an ordinary data set with one split, `test`
+        images/        copies of the images
+        labels/        the labels that were used for measuring: correct these
+        predictions/   the shown boxes, with the score at the end of each row: not for training
+        reasons.csv    one row per missed object and false alarm, with the reason
 
-The split is called `test` because these images may be those that judge the next version: whoever
-wants to learn from them has to move them on purpose.
+The split is called `test` because these images may judge the next version; they must be moved on
+purpose before anybody trains with them.
 """
 
 import csv
@@ -34,13 +34,13 @@ _COLUMNS = ("image", "outcome", "class", "score", "x1", "y1", "x2", "y2", "why",
 
 
 class ErrorExport(BaseModel):
-    """What was written."""
+    """What was exported."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(description="The data set.")
     images: int = Field(description="Images in it.")
-    of_images: int = Field(description="Images that were looked at.")
+    of_images: int = Field(description="Images that were measured.")
     missed: int = Field(description="Objects that were not found.")
     false: int = Field(description="Boxes shown where no such object is.")
 
@@ -53,18 +53,18 @@ def export_errors(
     *,
     title: str,
 ) -> ErrorExport:
-    """Write the images with mistakes: complete, or not at all.
+    """Write the images with mistakes; a failure leaves nothing behind.
 
     Args:
-        seen: What the detector saw in the images.
+        seen: The detections in the images.
         samples: The labelled images.
         classes: Class names in the order of their indices.
-        folder: Where to; it may exist, but be empty.
-        title: Which detector, on what; the first line of data.yaml.
+        folder: A new or empty folder.
+        title: The detector and the images; the first line of data.yaml.
 
     Raises:
-        InputError: The folder holds something, or cannot be written.
-        DiskFull: There is no room for them.
+        InputError: The folder is not empty, or cannot be written.
+        DiskFull: There is no room for the images.
     """
     require_empty_folder(folder)
     judged = judge_boxes(seen, samples, classes)
@@ -75,7 +75,7 @@ def export_errors(
             with telling_full(folder):
                 images = _fill(draft, judged, seen, samples, classes)
                 _write_description(draft / _DESCRIPTION, classes, title)
-            # mkdtemp makes a folder for its owner alone; this one is for whoever labels.
+            # mkdtemp gives access only to its owner; other people must be able to label here.
             draft.chmod(0o777 & ~_umask())
             draft.rename(folder)
         finally:
@@ -83,7 +83,7 @@ def export_errors(
     except OSError as error:
         raise InputError(
             f"The folder {folder} cannot be written ({error.strerror}).",
-            remedy="Name another with --to.",
+            remedy="Name another folder with --to.",
             value=str(folder),
         ) from error
     return ErrorExport(
@@ -102,7 +102,7 @@ def _fill(
     samples: Sequence[Sample],
     classes: Sequence[str],
 ) -> int:
-    """Write images, labels, predictions and reasons; how many images there are."""
+    """Write images, labels, predictions and reasons; return the number of images."""
     wrong = [case for case in judged.cases if case.outcome is not Outcome.TRUE]
     chosen = sorted({case.image for case in wrong})
     names = _unique_names([samples[index].image for index in chosen])
@@ -117,15 +117,15 @@ def _fill(
 
 
 def require_empty_folder(folder: Path) -> None:
-    """Only an empty or a new folder is written: labels that somebody corrected are work.
+    """Refuse to overwrite a folder: it may contain corrected labels.
 
     Raises:
-        InputError: It holds something, or is no folder.
+        InputError: It is not empty, or not a folder.
     """
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
-        what = "is not empty" if folder.is_dir() else "is no folder"
+        what = "is not empty" if folder.is_dir() else "is not a folder"
         raise InputError(
             f"{folder} {what}, so nothing is written there.",
             remedy="Name a new or empty folder with --to.",
@@ -134,12 +134,12 @@ def require_empty_folder(folder: Path) -> None:
 
 
 def _unique_names(images: Sequence[Path]) -> list[str]:
-    """A file name for each image: its own, numbered where two would share a label file."""
+    """A file name for each image: its own, numbered if two would share a label file."""
     names: list[str] = []
     taken: set[str] = set()
     for image in images:
         stems = chain([image.stem], (f"{image.stem}-{number}" for number in count(2)))
-        # Some file systems do not tell capitals apart.
+        # Some file systems ignore case.
         stem = next(stem for stem in stems if stem.casefold() not in taken)
         taken.add(stem.casefold())
         names.append(f"{stem}{image.suffix}")
@@ -160,7 +160,7 @@ def _write_image(draft: Path, name: str, sample: Sample, shown: Detections) -> N
 def _rows(
     boxes: NDArray[np.float32], classes: NDArray[np.int64], size: tuple[int, int]
 ) -> list[str]:
-    """YOLO's rows: class, middle and size as fractions of the image."""
+    """YOLO's rows: class, centre and size as fractions of the image."""
     fractions = (boxes.astype(np.float64) / np.tile(size, 2)).clip(0, 1)
     middle, extent = (fractions[:, :2] + fractions[:, 2:]) / 2, fractions[:, 2:] - fractions[:, :2]
     return [
@@ -191,7 +191,7 @@ def _write_description(path: Path, classes: Sequence[str], title: str) -> None:
     content = {"path": ".", "test": "images", "names": list(classes)}
     lines = (
         " ".join(title.split()),
-        f"Correct labels/; predictions/ and {_REASONS} say what the detector did.",
+        f"Correct labels/; predictions/ and {_REASONS} show the detector's mistakes.",
     )
     head = "".join(f"# {line}\n" for line in lines)
     path.write_text(head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")

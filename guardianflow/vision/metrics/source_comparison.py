@@ -1,4 +1,4 @@
-"""A variant beside its source on the same labelled images, both as they are served."""
+"""Measures a variant and its source on the same labelled images, both as they are served."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _PICTURED = 6
 
 @dataclass(frozen=True, eq=False)
 class SourceComparison:
-    """What was measured of both.
+    """The figures of both.
 
     Attributes:
         samples: The labelled images.
         classes: Class names in the order of their indices.
         source: The source's figures.
-        variant: The variant's.
-        seen: What each of them saw.
+        variant: The variant's figures.
+        seen: The detections of the source and of the variant.
     """
 
     samples: Sequence[Sample]
@@ -35,11 +35,11 @@ class SourceComparison:
     seen: tuple[Seen, Seen]
 
     def difference(self) -> PairedComparison:
-        """What the variant gains or loses, paired."""
+        """Return the paired differences: variant minus source."""
         return compare_seen(*self.seen, self.samples, self.classes)
 
     def draw(self, precision: str, folder: Path) -> None:
-        """Draw both on the first images, and what the variant found, missed and falsely showed."""
+        """Draw the first images with both, and the album of the variant, into a folder."""
         columns = {
             f"{label} mAP50 {figures.map50:.3f}": seen.shown()[:_PICTURED]
             for label, figures, seen in zip(
@@ -58,14 +58,14 @@ def compare_with_source(
     classes: Sequence[str],
     on_progress: Callable[[int, int], None],
 ) -> SourceComparison:
-    """Let both look at every image.
+    """Run both on every image and evaluate them.
 
     Args:
         source: Folder of the IR that the source serves.
         variant: Folder of the IR that the variant serves.
         samples: The labelled images.
         classes: Class names in the order of their indices.
-        on_progress: Told images done, of how many; once through for each of the two.
+        on_progress: Called with images done and images in all, first for the source.
     """
 
     def measure(folder: Path) -> tuple[Evaluation, Seen]:

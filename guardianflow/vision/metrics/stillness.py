@@ -1,16 +1,16 @@
-"""Whether the picture stands still: frozen under a running clock or not, or recorded too often.
+"""Detects pictures that stand still: frozen, perhaps under a running clock, or recorded repeatedly.
 
-    frame beside the one before, in blocks -> half of the blocks are the same?   no: it goes on
-        changed blocks, over the whole row, all in the same tenth of the picture -> stands still
-            rows of up to four frames -> repeats: a recording faster than its camera
-            longer rows               -> frozen
-    a frame is an earlier one again to the bit, but for a clock, after others came between
-        nothing moved between the two, but in the same tenth of the picture -> frozen
+    frame and the one before, in blocks -> are half of the blocks the same?     no: it is live
+        in the whole run, changed blocks only in the same tenth of the picture -> stands still
+            runs of up to four frames -> repeats: the recording is faster than the camera
+            longer runs               -> frozen
+    a frame equals an earlier one bit by bit, except for a clock, with others in between
+        between the two, movement only in the same tenth of the picture        -> frozen
 
-A live camera shows that it lives by the noise of its sensor, which is in every block, and by
-people, who move about; a clock ticks in one place. Codecs repeat a block that stayed as it was, but
-for some around the clock; one whose quality goes up and down makes the same picture of it when it
-has the same quality again. The limits were measured (docs/decisions/0031).
+A live picture has the noise of the sensor in every block, and people who move; a clock ticks in one
+place. Codecs copy blocks that do not change, except some around the clock; a codec with varying
+quality encodes the same picture alike when it returns to the same quality. The limits were measured
+(docs/decisions/0031).
 """
 
 import zlib
@@ -22,63 +22,64 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _BLOCKS = 24
-"""Blocks along the longer side: a clock covers a few, and a person's stride more."""
-# Mean difference of a block in grey levels. Noise of half a grey level is 0.5; what a codec copies
-# is 0.
+"""Blocks along the longer side: a clock covers a few, a walking person more."""
+# Mean difference of a block in grey levels: 0.5 for noise of half a grey level, 0 if a codec copied
+# the block.
 _SAME = 0.02
-# More than what a codec makes of the same block twice.
+# More than the difference between two encodings of the same block.
 _MOVED = 3.0
 _MOST = 0.5
-# So much of a picture is there again to the bit: all but the clock. What shows black may be by
-# chance, and a hall but for the person who walks through it.
+# Share of blocks that equal an earlier frame: all but the clock. Black areas may be equal by
+# chance, and so may a hall, except for the person who walks through it.
 _AGAIN = 0.95
 _CLOCK = 0.1
 _MEMORY = 256
-"""So many frames back an earlier one is looked for: nine minutes at one in two seconds."""
+"""Earlier frames that are compared: nine minutes at one frame every two seconds."""
 _REPEATS = 4
-"""So often stands one picture in a recording that is faster than its camera; 25 frames a second
-recorded as 50 make two of each."""
+"""Most copies of one picture in a recording that is faster than its camera; 25 frames per second
+recorded as 50 give two copies."""
 
-Mask = NDArray[np.bool_]
-"""Which blocks, bool, shape (rows, columns)."""
-Grey = NDArray[np.int16]
+_Mask = NDArray[np.bool_]
+"""Selected blocks, shape (rows, columns), bool."""
+_Grey = NDArray[np.int16]
+"""A frame in grey levels, shape (H, W), int16."""
 
 
 @dataclass(frozen=True)
 class Still:
-    """What stands still in a window of frames."""
+    """The frozen and repeated frames of a window."""
 
     frozen: int
-    """Frames that show what a picture that stands still showed before."""
+    """Number of frames that show nothing new because the picture is frozen."""
     repeats: tuple[int, ...]
-    """Positions of the frames that a recording repeats: each shows what the one before it does."""
+    """Positions of frames that a recording repeats: each equals the one before it."""
 
 
 @dataclass
 class _Row:
-    """Frames in a row, each of which is mostly like the one before it."""
+    """A run of frames, each mostly equal to the one before it."""
 
     first: int
     length: int = 1
-    moved: Mask | None = None
-    """The blocks in which something moved, in any of them."""
+    moved: _Mask | None = None
+    """The blocks with movement in any of the frames."""
     alike: list[int] = field(default_factory=list[int])
-    """Positions of the frames in which nothing at all moved."""
+    """Positions of the frames without any movement."""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What is kept of a frame: by block, what it is to the bit, and its mean; (rows, columns)."""
+    """What is kept of a frame: checksum and mean of each block, shape (rows, columns)."""
 
     content: NDArray[np.uint32]
     mean: NDArray[np.float64]
 
 
 class StillnessWatch:
-    """Looks at the frames of a window, one after the other; only the last one is kept whole."""
+    """Finds still frames in a window; takes them one by one and keeps only the last one whole."""
 
     def __init__(self) -> None:
-        self._before: Grey | None = None
+        self._before: _Grey | None = None
         self._rows: list[_Row] = []
         self._looks: list[_Look] = []
         self._returned: set[int] = set()
@@ -105,7 +106,7 @@ class StillnessWatch:
             row.alike.append(position)
 
     def result(self) -> Still:
-        """What stood still."""
+        """Return what stood still."""
         frozen, repeats = set(self._returned), list[int]()
         most = min(_REPEATS, len(self._looks) // 2)
         for row in self._rows:
@@ -116,9 +117,9 @@ class StillnessWatch:
         return Still(len(frozen), tuple(sorted(set(repeats) - frozen)))
 
     def _since(self, position: int) -> set[int]:
-        """The frames after the last one that this one is again, where nothing moved meanwhile."""
+        """The frames after the last one that equals this one, if nothing moved in between."""
         now = self._looks[position]
-        # From the one before, which is no such frame itself but may have another shape.
+        # Start with the previous frame, which differs but shows whether the size changed.
         for earlier in range(position - 1, max(-1, position - 2 - _MEMORY), -1):
             then = self._looks[earlier]
             if then.content.shape != now.content.shape:
@@ -130,21 +131,21 @@ class StillnessWatch:
         return set()
 
 
-def _change(before: Grey | None, now: Grey) -> NDArray[np.float64] | None:
-    """Mean difference of each block in grey levels, shape (rows, columns); None of other sizes."""
+def _change(before: _Grey | None, now: _Grey) -> NDArray[np.float64] | None:
+    """Mean difference of each block, shape (rows, columns); None if the size changed."""
     if before is None or before.shape != now.shape:
         return None
     return _means(np.abs(now - before))
 
 
-def _means(grey: Grey) -> NDArray[np.float64]:
+def _means(grey: _Grey) -> NDArray[np.float64]:
     """The mean of each block, shape (rows, columns)."""
     rows, columns = _grid(grey)
     sums = np.add.reduceat(np.add.reduceat(grey, rows[:-1], 0, np.int64), columns[:-1], 1)
     return sums / np.outer(np.diff(rows), np.diff(columns))
 
 
-def _content(grey: Grey) -> NDArray[np.uint32]:
+def _content(grey: _Grey) -> NDArray[np.uint32]:
     """A checksum of each block, shape (rows, columns)."""
     rows, columns = _grid(grey)
     plain = grey.astype(np.uint8)
@@ -160,13 +161,13 @@ def _content(grey: Grey) -> NDArray[np.uint32]:
     )
 
 
-def _grid(grey: Grey) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _grid(grey: _Grey) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     rows, columns = (_cuts(side, max(grey.shape)) for side in grey.shape)
     return rows, columns
 
 
 def _cuts(side: int, longer: int) -> NDArray[np.intp]:
-    """Where a side is cut into blocks that are about square, its two ends with it."""
+    """Where a side is divided into roughly square blocks, including both ends."""
     return np.unique(
         np.linspace(0, side, max(1, round(_BLOCKS * side / longer)) + 1).astype(np.intp)
     )

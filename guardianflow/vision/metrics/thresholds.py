@@ -1,8 +1,8 @@
-"""Operating thresholds: from which score a box is shown to a person, one per class.
+"""Operating thresholds: the lowest score of a box that is shown to people, one per class.
 
-They are chosen on the val split with the detector that is deployed, and travel in its IR. The
-F-measure says what a miss costs against a false alarm: with beta > 1 recall counts beta^2 times as
-much as precision (C. J. van Rijsbergen, Information Retrieval, 1979).
+They are chosen on the val split with the detector that is deployed, and stored in its IR. The
+F-measure weighs misses against false alarms: recall counts beta^2 times as much as precision (C. J.
+van Rijsbergen, Information Retrieval, 1979).
 """
 
 import math
@@ -18,7 +18,7 @@ from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, SHOWN_THRESHOLD,
 from guardianflow.vision.metrics.detections import Detections, detect
 from guardianflow.vision.metrics.matching import collect_overlaps, match_boxes
 
-# With fewer objects a class is too little seen for a threshold of its own.
+# A class with fewer objects gets no threshold of its own.
 _MIN_OBJECTS = 10
 _DIGITS = 4
 
@@ -30,7 +30,7 @@ def settle_thresholds(
     beta: float,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[float, ...]:
-    """Choose the thresholds of a saved IR by what it sees, and write them into it.
+    """Choose the thresholds of a saved IR on images, and write them into it.
 
     Args:
         folder: The IR.
@@ -52,16 +52,16 @@ def choose_thresholds(
     *,
     beta: float,
 ) -> tuple[float, ...]:
-    """The threshold of each class under which F-beta is highest on these images.
+    """Choose the threshold of each class with the highest F-beta on these images.
 
-    A class with fewer than ten objects takes the threshold of all classes together; without any
-    object or any right detection at all it is `SHOWN_THRESHOLD`.
+    A class with fewer than ten objects gets the threshold of all classes together; without any
+    right detection that is `SHOWN_THRESHOLD`.
 
     Args:
         detections: One per sample, in the same order, with low scores kept.
         samples: The labelled images: the val split, never the one that is evaluated.
         classes: Class names in the order of their indices.
-        beta: How many times as much recall weighs as precision.
+        beta: Weight of recall against precision, as in F-beta.
     """
     layout = collect_overlaps(detections, samples)
     right = match_boxes(layout)[:, 0] >= 0
@@ -85,7 +85,7 @@ def _best(
     objects: int,
     beta: float,
 ) -> float:
-    """The threshold with the highest F-beta; of equals the highest, which alarms least."""
+    """The threshold with the highest F-beta; of equal ones the highest, with fewest alarms."""
     order = np.argsort(-scores[mine], kind="stable")
     falling, hits = scores[mine][order], right[mine][order].cumsum()
     if not len(hits) or not hits[-1]:
@@ -96,7 +96,7 @@ def _best(
     choices = np.flatnonzero(np.r_[falling[1:] < falling[:-1], True])
     last = int(choices[measure[choices].argmax()])
     below = falling[last + 1] if last + 1 < len(falling) else MEASURING_THRESHOLD
-    # Half way to the next one: a score that moves a little keeps its side.
+    # Halfway to the next score, so that a small change of a score does not matter.
     middle = round(float((falling[last] + below) / 2), _DIGITS)
     if below < middle <= falling[last]:
         return middle
