@@ -1,4 +1,4 @@
-"""Small ONNX files that ask for more memory or time than there is."""
+"""Writes small ONNX files that need more memory or time than a machine has."""
 
 from pathlib import Path
 
@@ -11,7 +11,10 @@ NAMES = "['person', 'helmet', 'vest']"
 
 
 def save(path: Path, nodes, constants) -> Path:
-    """Inputs of images, outputs (1, 7, 9); `row` is their mean, (1, 1, 1), and `table` a half."""
+    """Save a graph from `images` to `output0` (1, 7, 9).
+
+    Nodes may use `row`, the mean of the images (1, 1, 1), and `table`, (1, 7, 9) of 0.4.
+    """
     constants = {"one": np.array([1, 1, 1]), "table": np.full((1, 7, 9), 0.4, "f4"), **constants}
     graph = helper.make_graph(
         [
@@ -35,7 +38,7 @@ def harmless(path: Path) -> Path:
 
 
 def loop(path: Path, rounds: int | None) -> Path:
-    """Adds up, so many rounds; None: as many as the picture is bright."""
+    """Add zeros in a loop; without `rounds` the brightness of the image decides how often."""
     value = helper.make_tensor_value_info
     body = helper.make_graph(
         [
@@ -68,7 +71,7 @@ def loop(path: Path, rounds: int | None) -> Path:
 
 
 def filled(path: Path, side: int) -> Path:
-    """The mean of a square of zeros that the file does not hold."""
+    """Add the mean of a square of zeros, which is generated at run time."""
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
         helper.make_node("ReduceMean", ["zeros"], ["none"], axes=[0, 1], keepdims=0),
@@ -79,7 +82,7 @@ def filled(path: Path, side: int) -> Path:
 
 
 def tiled(path: Path, times: int) -> Path:
-    """The mean of a picture's mean, so many times."""
+    """Average a tensor that repeats the image's mean."""
     nodes = [
         helper.make_node("Tile", ["row", "times"], ["tiles"]),
         helper.make_node("ReduceMean", ["tiles"], ["same"], axes=[0, 1, 2], keepdims=1),
@@ -89,7 +92,7 @@ def tiled(path: Path, times: int) -> Path:
 
 
 def matched(path: Path) -> Path:
-    """Counts equal pairs among the colours of a picture, if that is nearly white."""
+    """Count similar pairs of pixels, but only in an image that is nearly white."""
     nodes = [
         helper.make_node("Greater", ["mean", "white"], ["is white"]),
         helper.make_node("Cast", ["is white"], ["factor"], to=TensorProto.FLOAT),

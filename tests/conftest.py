@@ -1,4 +1,4 @@
-"""What all tests share: the summary of what ran on real parts and what was skipped."""
+"""Settings of all tests, their order, and a summary of what ran on real parts."""
 
 import os
 from collections import Counter
@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, Phase, settings
 
 from guardianflow.machine.servers import NO_TELEMETRY
 
-# Before anything heavy is imported: no telemetry, and no threads that fight for two cores (tiny
-# networks took ten times as long with them).
+# Set before heavy imports: no telemetry, and one thread, since threads that compete for two cores
+# made tiny networks ten times as slow.
 os.environ.update(NO_TELEMETRY)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# The same examples each time, and few; `make chaos` takes the other profile, ever new ones.
+# A few examples, always the same; `make chaos` uses the other profile, with new ones each time.
 _CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 settings.register_profile(
     "ci", derandomize=True, max_examples=300, deadline=None, suppress_health_check=_CALM
@@ -22,7 +22,7 @@ settings.register_profile(
 settings.register_profile(
     "chaos", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=_CALM
 )
-# A mutant has to be seen, not to be told apart by the smallest example.
+# A mutant must be found, but needs no smallest example.
 settings.register_profile(
     "mutation", settings.get_profile("ci"), max_examples=80, phases=[Phase.explicit, Phase.generate]
 )
@@ -39,14 +39,14 @@ REAL_PARTS = {
 
 
 def _rank(item: pytest.Item) -> int:
-    """Forking tests first: a child would inherit the locks of threads that others start."""
+    """Run forking tests first: a child would inherit locks of threads that other tests start."""
     if item.get_closest_marker("forks"):
         return -1
     return _ORDER.index(item.path.relative_to(_TESTS).parts[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of a server by the fixtures that they use; quick tests run first."""
+    """Mark the tests that use a server, by their fixtures; quick tests run first."""
     items.sort(key=_rank)
     for item in items:
         fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end what ran on real parts: a green line alone does not tell."""
+    """Report at the end how many tests ran on real parts."""
     ran: Counter[str] = Counter()
     for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get(
         "failed", []

@@ -1,4 +1,4 @@
-"""Detectors as other trainers export them, made of one of ours: same weights, other clothes."""
+"""Detectors as other trainers export them, made from one of ours with the same weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ from guardianflow.vision.network.detector import Detector, decode_boxes, make_gr
 
 
 class Export(nn.Module):
-    """A detector whose input is NCHW floats and whose output is one of the foreign layouts.
+    """A detector with float NCHW input and one of the foreign output layouts.
 
     Args:
         detector: One of ours.
         layout: Of the output.
-        scale: What its input has to be divided by: 1 for pixels in 0..1, 255 for 0..255.
-        order: The colour that each of its channels is.
-        labels: Which of our classes each of its own is; None: the same.
-        logits: Leave out the sigmoid.
+        scale: The value of a white pixel: 1 or 255.
+        order: The RGB channel that each input channel is.
+        labels: Our class of each of its classes; None: the same.
+        logits: Whether to leave out the sigmoid.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Export(nn.Module):
 
 
 def export_onnx(module: Export, path: Path, metadata: Mapping[str, object], **options) -> Path:
-    """Write it as ONNX, with text beside the graph as Ultralytics leaves it."""
+    """Write it as ONNX, with metadata as Ultralytics writes it."""
     side = module.detector.shape.image_size
     torch.onnx.export(
         module.eval(),

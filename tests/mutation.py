@@ -1,10 +1,10 @@
-"""Changes the rules of the rotation, one thing at a time: each change has to be seen by a test.
+"""Mutation test of the rotation's rules.
 
     python -m tests.mutation
 
-Runs mutmut as pyproject.toml says and writes docs/results/mutation-rotation.md: how many mutants
-were killed, and each one that survived with its change and why no test can or need see it.
-Exit code 1 where less than 90 % were killed, or a survivor is not explained.
+Runs mutmut as configured in pyproject.toml and writes docs/results/mutation-rotation.md: how many
+mutants were killed, and each survivor with its change and the reason why no test detects it. The
+exit code is 1 if less than 90 % were killed, or a survivor is not explained.
 """
 
 import re
@@ -21,7 +21,7 @@ _FILES = ("rules", "refusals")
 _GOAL = 0.9
 _KILLED = ("killed", "timeout", "caught by type check", "segfault")
 
-# By what a changed line holds, why the mutant is the same program to everybody who can look.
+# By part of a changed line, why the mutant behaves like the original.
 EXPLAINED = {
     "draft = Record(": "The draft only shows the walk back what a rollback is about to do: its "
     "kind, before and after are read, nothing else of it, and it is never kept.",
@@ -38,14 +38,16 @@ EXPLAINED = {
 
 def main() -> int:
     began = time.monotonic()
-    # What an earlier run found says nothing about the tests of today.
+    # Results of an earlier run say nothing about today's tests.
     shutil.rmtree("mutants", ignore_errors=True)
     mutmut = [sys.executable, "-m", "mutmut"]
     subprocess.run([*mutmut, "run"], check=True)
     listed = subprocess.run(
         [*mutmut, "results", "--all", "true"], check=True, capture_output=True, text=True
     ).stdout
-    found = re.findall(r"^\s*guardianflow\.release\.(\w+)\.(\S+): (.+)$", listed, re.MULTILINE)
+    found = re.findall(
+        r"^\s*guardianflow\.registry\.rotation\.(\w+)\.(\S+): (.+)$", listed, re.MULTILINE
+    )
     lines = [
         "# Mutation testing of the rotation's rules",
         "",

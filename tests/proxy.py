@@ -1,10 +1,9 @@
-"""A proxy before a real server that spoils one answer: the work is done, and the caller not told.
+"""A proxy in front of a real server that breaks one response.
 
     client --> proxy --> server        arm(LOST, write=3): the third write reaches the server,
-           <-X       <--               and its answer reaches nobody
+           <-X       <--               but its response is lost
 
-Networks, gateways and restarts do this. What a client makes of it, its own repetitions included,
-is what the tests look at.
+Networks, gateways and restarts cause this. The tests check how a client and its retries cope.
 """
 
 import http.client
@@ -22,7 +21,7 @@ _DEADLINE_S = 60
 
 
 class Fault(StrEnum):
-    """What becomes of a write."""
+    """What happens to a write."""
 
     LOST = "done, then the connection drops"
     DENIED = "done, then 503"

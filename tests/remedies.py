@@ -1,4 +1,4 @@
-"""Carries out what a finding names, as it is printed, where no shell names any server."""
+"""Runs the commands that a finding's remedy names, as printed, in a shell that names no server."""
 
 import json
 import os
@@ -16,7 +16,7 @@ NOBODY = "http://127.0.0.1:1"
 
 
 def commands_of(finding: Finding) -> list[list[str]]:
-    """The commands that a remedy names, in words."""
+    """Return the commands that a remedy names, each split into words."""
     return [shlex.split(command) for command in re.findall(r"`([^`]*)`", finding.remedy)]
 
 
@@ -31,11 +31,11 @@ def carry_out(
     """Run a command of the checkout that a finding names.
 
     Args:
-        finding: What was found.
-        folder: An empty one, for what `make up` would have left.
-        command: Which of the commands that its remedy names.
-        mlflow: The address of MLflow, in no environment but in that state.
-        prefect: That of Prefect's API.
+        finding: The finding.
+        folder: An empty folder for the files that `make up` would write.
+        command: Index of the command in its remedy.
+        mlflow: The address of MLflow in those files.
+        prefect: The address of Prefect's API in those files.
     """
     program, *words = commands_of(finding)[command]
     assert program == "python"

@@ -1,4 +1,4 @@
-"""A disk without room, for whoever runs the tests: no file may grow beyond a limit (EFBIG)."""
+"""Simulates a full disk: files cannot grow beyond a limit (EFBIG)."""
 
 import resource
 import signal
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def little_room(size: int) -> Iterator[None]:
-    """No file of this process may be larger than `size` bytes."""
+    """Limit every file that this process writes to `size` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

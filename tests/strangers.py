@@ -1,4 +1,4 @@
-"""What answers where a server should: a gateway, a web page, a server with a CA of its own."""
+"""Answers at a server's address that do not come from it: a gateway, a web page, another CA."""
 
 import datetime
 import ipaddress
@@ -25,13 +25,13 @@ def answering(
     first: str | None = None,
     certificate: Path | None = None,
 ) -> Iterator[str]:
-    """A real HTTP server that gives every request one answer; yields its address.
+    """Run a real HTTP server that gives every request the same answer, and yield its address.
 
     Args:
         status: Of the answer.
         content: Text is sent as HTML, a mapping as JSON.
-        first: What `/version` is answered, as MLflow would; None answers it like the rest.
-        certificate: PEM file with key and certificate; the server then speaks TLS.
+        first: The answer to `/version`, as MLflow would give it; None: the same as all others.
+        certificate: PEM file with key and certificate, for TLS.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ def answering(
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: the tests look at answers."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     scheme = "http"
@@ -72,7 +72,7 @@ def answering(
 
 
 def own_certificate(folder: Path) -> Path:
-    """A PEM file with a key and the certificate of 127.0.0.1, which nobody knows."""
+    """Write a PEM file with a key and a self-signed certificate of 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the plant's own CA")])
     now = datetime.datetime.now(datetime.UTC)

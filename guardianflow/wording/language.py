@@ -1,7 +1,7 @@
-"""What people read before they decide, in the language of their floor: English or Korean.
+"""Texts for approvers in the language of their floor: English or Korean.
 
-Records, events, tags, the ledger and logs stay English. Class names, model names, aliases and the
-answers `approve` and `reject` are the same everywhere: machines compare them.
+Records, events, tags, the ledger and logs are always in English. Class names, model names, aliases
+and the answers `approve` and `reject` are never translated: programs compare them.
 """
 
 import re
@@ -13,41 +13,41 @@ _SECOND_STOP = re.compile(r"(?<=[?!？！])\.(?!\w)")
 
 
 class Language(StrEnum):
-    """In which the approver's form and page are written."""
+    """The language of the approver's form and page."""
 
     EN = "en"
     KO = "ko"
 
 
 def say(language: Language, key: str, **values: object) -> str:
-    """A text of `TEXTS` with its values filled in."""
+    """Return a text of `TEXTS` with its values filled in."""
     text = TEXTS[key]
     return one_stop((text.ko if language is Language.KO else text.en).format(**values))
 
 
 def one_stop(text: str) -> str:
-    """A text without the full stop of ours where what somebody typed ends in a mark of its own."""
+    """Remove our full stop after a typed text that already ends in `?` or `!`."""
     return _SECOND_STOP.sub("", text)
 
 
 def say_if_known(language: Language, key: str, otherwise: str) -> str:
-    """A text without placeholders, or what is said where there is none of that key."""
+    """Return a text without placeholders, or `otherwise` if there is no such key."""
     return say(language, key) if key in TEXTS else otherwise
 
 
 TEXTS: dict[str, Phrase] = PHRASES | {
-    # What the gate says.
+    # The gate.
     "outcome.PASSED": Phrase("PASSED", "통과"),
     "outcome.FAILED": Phrase("FAILED", "불합격"),
     "outcome.INCONCLUSIVE": Phrase("INCONCLUSIVE", "판정 보류"),
     "gate": Phrase("Gate: {outcome}", "자동 심사: {outcome}"),
-    "gate.PASSED": Phrase("Every rule that was asked is kept.", "적용된 기준을 모두 충족했습니다."),
+    "gate.PASSED": Phrase("All rules that apply are met.", "적용된 기준을 모두 충족했습니다."),
     "gate.FAILED": Phrase(
-        "The gate says no; somebody asked all the same. Why it says no:",
+        "The gate says no, but the promotion was requested anyway. Why it says no:",
         "자동 심사 결과는 불합격이지만, 요청자가 강제로 승인을 요청했습니다. 불합격 사유:",
     ),
     "gate.INCONCLUSIVE": Phrase(
-        "The rules alone cannot tell, so you decide. What is missing:",
+        "The rules cannot decide, so you decide. What is missing:",
         "기준만으로는 판정할 수 없으므로 담당자의 판단이 필요합니다. 판정하지 못한 이유:",
     ),
     "gate.reason": Phrase(
@@ -90,11 +90,10 @@ TEXTS: dict[str, Phrase] = PHRASES | {
     "column.from": Phrase("from", "변경 전"),
     "column.to": Phrase("to", "변경 후"),
     "intervals": Phrase(
-        "In brackets: where each figure lies with {confidence} confidence, given the {images} "
-        "images. A difference is clear where both ends have the same sign.",
+        "In brackets: the {confidence} confidence interval of each figure, from {images} images. A "
+        "difference is clear if both ends have the same sign.",
         "괄호 안은 이미지 {images}장을 기준으로 한 {confidence} 신뢰구간입니다. 차이의 양 끝 "
-        "부호가 "
-        "같으면 확실한 차이입니다.",
+        "부호가 같으면 확실한 차이입니다.",
     ),
     "unmeasured": Phrase(
         "Version {version} could not be measured: {problem}",
@@ -115,20 +114,20 @@ TEXTS: dict[str, Phrase] = PHRASES | {
         "{model}은(는) 원본보다 **느립니다**. 속도 비율 {speedup}배({low} \\~ {high}배).",
     ),
     "cost.INCONCLUSIVE": Phrase(
-        "Whether {model} is faster than its source is open: {speedup} times ({low} to {high}).",
+        "It is not certain that {model} is faster than its source: {speedup} times ({low} to "
+        "{high}).",
         "{model}이(가) 원본보다 빠른지는 확실하지 않습니다. 속도 비율 {speedup}배({low} \\~ "
         "{high}배).",
     ),
     "cost.unmeasured": Phrase(
-        "How fast it is was not measured on such a machine; measured on: {elsewhere}.",
+        "Its speed was not measured on this type of machine, only on: {elsewhere}.",
         "이 기종에서는 속도를 측정하지 않았습니다. 측정한 기종: {elsewhere}.",
     ),
     "cost.where": Phrase(
         "Time for one frame, measured on {cpu} ({instructions}), {threads} thread(s), {side} px, "
         "{frames} frames. Other processors give other figures.",
         "프레임 1장 처리 시간입니다. 측정 환경: {cpu}({instructions}), 스레드 {threads}개, {side} "
-        "px, "
-        "{frames}프레임. 다른 프로세서에서는 값이 달라집니다.",
+        "px, {frames}프레임. 다른 프로세서에서는 값이 달라집니다.",
     ),
     "cost.precision": Phrase("computed in", "연산 정밀도"),
     "cost.default": Phrase("FP32, as OpenVINO chooses", "FP32 (OpenVINO 기본 설정)"),
@@ -136,28 +135,27 @@ TEXTS: dict[str, Phrase] = PHRASES | {
     "policy.one": Phrase("one person", "1명의 승인"),
     "policy.two": Phrase("two different people", "서로 다른 2명의 승인"),
     "policy.of": Phrase("{count} of {names}", "{names} 중 {count}"),
-    "policy.four_eyes": Phrase("not who asked", "요청자 본인 제외"),
+    "policy.four_eyes": Phrase("not the requester", "요청자 본인 제외"),
     "policy.code": Phrase("each with a one-time code", "각자 일회용 코드 입력"),
     "policy.name": Phrase("by name", "이름 기재"),
     "moves": Phrase("What will move", "변경되는 별칭"),
-    "warnings": Phrase("Worth knowing", "참고 사항"),
+    "warnings": Phrase("Notes", "참고 사항"),
     # Where it comes from.
     "lineage": Phrase("Where it comes from", "모델의 출처"),
     "lineage.trained": Phrase(
-        "Trained from scenario {scenario}, measured on {images} images that version {version} has "
-        "not learned from.",
+        "Trained from scenario {scenario}, measured on {images} images that version {version} was "
+        "not trained on.",
         "시나리오 {scenario}(으)로 학습했으며, {version}번 버전이 학습에 사용하지 않은 이미지 "
         "{images}장으로 측정했습니다.",
     ),
     "lineage.imported": Phrase(
-        "Imported from {origin} for scenario {scenario}, measured on {images} images; whether it "
-        "has learned from them, nobody here knows.",
+        "Imported from {origin} for scenario {scenario}, measured on {images} images; it is not "
+        "known whether it was trained on them.",
         "시나리오 {scenario}용으로 {origin}에서 가져온 모델이며, 이미지 {images}장으로 "
-        "측정했습니다. 이 "
-        "이미지가 학습에 사용되었는지는 확인할 수 없습니다.",
+        "측정했습니다. 이 이미지가 학습에 사용되었는지는 확인할 수 없습니다.",
     ),
     "lineage.unmeasured": Phrase(
-        "Made for scenario {scenario}; measured on no image.",
+        "Made for scenario {scenario}; not measured on any image.",
         "시나리오 {scenario}용 모델이며, 측정에 사용한 이미지가 없습니다.",
     ),
     "lineage.unknown": Phrase("unknown", "알 수 없음"),
@@ -165,9 +163,9 @@ TEXTS: dict[str, Phrase] = PHRASES | {
     "lineage.commit": Phrase("commit of the code", "코드 커밋"),
     "lineage.unrecorded": Phrase("not recorded", "기록 없음"),
     "lineage.images": Phrase("{images} images", "이미지 {images}장"),
-    "lineage.training": Phrase("images to learn from", "학습용 이미지"),
-    "lineage.validation": Phrase("images to choose by", "검증용 이미지"),
-    "lineage.evaluation": Phrase("images to measure on", "평가용 이미지"),
+    "lineage.training": Phrase("images for training", "학습용 이미지"),
+    "lineage.validation": Phrase("images for validation", "검증용 이미지"),
+    "lineage.evaluation": Phrase("images for evaluation", "평가용 이미지"),
     "lineage.digest": Phrase("digest", "다이제스트"),
     "link.record": Phrase("evidence in MLflow", "MLflow의 증거 기록"),
     "link.version": Phrase("model version", "모델 버전"),

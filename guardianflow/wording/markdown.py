@@ -1,36 +1,36 @@
-"""Markdown for people, into which nobody can type structure: what others wrote is plain text.
+"""Escapes text from others in Markdown, so that nobody can add structure to a page.
 
-Names, reasons and messages reach the approver's page, where a link or a picture that somebody
-typed would be taken for ours.
+Names, reasons and messages are shown on the approver's page, where a link or picture that somebody
+typed would look like ours.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-# What begins emphasis, code, links, pictures, HTML, entities, tables, headings or strike-through.
+# Starts emphasis, code, links, pictures, HTML, entities, tables, headings or strike-through.
 _STRUCTURE = re.compile(r"([\\`*_\[\]<>&|#~!])")
 _ESCAPED = re.compile(r"\\(.)")
-# What readers make links of by themselves, without any bracket.
+# Renderers turn these into links without any bracket.
 _ADDRESS = re.compile(r"://|www\.|(?<=[\w.+-])@(?=[\w-]+\.)", re.IGNORECASE)
 
 
 class Markdown(str):
-    """Markdown of ours, in which all that others wrote went through `plain` or `prose`."""
+    """Markdown of ours, in which text from others is escaped by `plain` or `prose`."""
 
 
 def plain(text: object) -> str:
-    """A text that says the same in one line and is nothing but text, also in a table's cell.
+    """Return the text in one line with all Markdown escaped, also for a table's cell.
 
-    It may follow other text in a line; at the beginning of one it could still begin a list.
+    Use it after other text in a line: at the start of a line it could still begin a list.
     """
     return _escaped(_in_one_line(text))
 
 
 def cell(value: object) -> object:
-    """A value of a table in Prefect's UI, which takes texts in cells for Markdown, links included.
+    """Return a value for a table in Prefect's UI, which renders texts in cells as Markdown.
 
-    So they are made plain, but where they are Markdown of ours.
+    Texts are escaped, except `Markdown`.
     """
     if isinstance(value, Markdown) or not isinstance(value, str):
         return value
@@ -38,20 +38,20 @@ def cell(value: object) -> object:
 
 
 def unescaped(text: str) -> str:
-    """What `plain` was given, but for its blanks."""
+    """Return the text that `plain` escaped, except for its original spaces."""
     return _ESCAPED.sub(r"\1", text)
 
 
 def prose(message: str) -> str:
-    """A message of ours, in one line: plain text, but what it has in backticks is a command.
+    """Return a message of ours in one line: escaped, but with commands in backticks as code.
 
-    What others typed may stand in it: nothing but code can be made of it.
+    It may contain text from others, which can become nothing but text or code.
     """
     parts = _in_one_line(message).split("`")
     if len(parts) % 2 == 0 or not all(part.strip() for part in parts[1::2]):
         return plain(message)
     return "".join(
-        # A table's cell would end at the sign, in code as well.
+        # A pipe would end a table's cell, even in code.
         "`{}`".format(part.replace("|", r"\|")) if number % 2 else _escaped(part)
         for number, part in enumerate(parts)
     )
@@ -70,16 +70,18 @@ def _in_one_line(text: object) -> str:
         if unicodedata.category(sign) in ("Cc", "Zl", "Zp")
         else sign
         for sign in str(text)
-        # Signs without width or that turn the direction hide what stands there.
+        # Characters without width or that change the direction can hide text.
         if unicodedata.category(sign) != "Cf"
     )
     return " ".join(spaced.split())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """The lines of a table; cells are Markdown in one line, what others wrote went through plain().
+    """Return the lines of a table; none without rows.
 
-    Without rows there is no table.
+    Args:
+        header: Markdown, each in one line.
+        rows: Markdown, each in one line; text from others must be escaped with `plain`.
     """
     lines = [f"| {' | '.join(str(cell) for cell in row)} |" for row in (header, *rows)]
     if len(lines) == 1:

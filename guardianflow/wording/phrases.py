@@ -1,6 +1,6 @@
-"""Sentences of the approver's form and page for people who are no engineers: English and Korean.
+"""The sentences of the approver's form and page in plain words, in English and Korean.
 
-`wording/language.py` says them, and has the texts of figures and tables.
+`language.py` fills them in, and has the texts of figures and tables.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Phrase(NamedTuple):
 
 
 PHRASES: dict[str, Phrase] = {
-    # What everything begins with: what gets worse, what is not certain, what gets better.
+    # The opening: what gets worse, what is not certain, what gets better.
     "open.worse": Phrase("Worse: {changes}.", "나빠짐: {changes}."),
     "open.no_worse": Phrase("Nothing gets clearly worse.", "확실히 나빠지는 점은 없습니다."),
     "open.better": Phrase("Better: {changes}.", "좋아짐: {changes}."),
@@ -32,7 +32,7 @@ PHRASES: dict[str, Phrase] = {
         "The first version here: nothing to compare with.", "첫 버전이라 비교할 대상이 없습니다."
     ),
     "open.alone": Phrase(
-        "Today's version could not be measured: ask an engineer why, nothing can be compared.",
+        "Today's version could not be measured, so nothing can be compared: ask an engineer why.",
         "현재 버전을 측정하지 못해 비교할 수 없습니다. 엔지니어에게 원인을 확인해 주십시오.",
     ),
     "open.misses": Phrase(
@@ -40,14 +40,15 @@ PHRASES: dict[str, Phrase] = {
         "100개당 놓치는 수: {levels}. 사진 100장당 오검출: {alarms}건.",
     ),
     "open.unmeasured": Phrase(
-        "Nothing could be measured, so nobody knows what changes: ask an engineer why.",
+        "Nothing could be measured, so it is not known what changes: ask an engineer why.",
         "측정하지 못해 무엇이 달라지는지 알 수 없습니다. 엔지니어에게 원인을 확인해 주십시오.",
     ),
     "open.seen": Phrase(
-        "Today's version may have learned from these pictures: it looks better than it is.",
-        "현재 버전은 이 사진으로 학습했을 수 있어 실제보다 좋게 측정됩니다.",
+        "Today's version may have been trained on these pictures, so it may look better than it "
+        "is.",
+        "현재 버전은 이 사진으로 학습했을 수 있어 실제보다 좋게 측정되었을 수 있습니다.",
     ),
-    "open.misses.rest": Phrase("the others no more", "그 외는 더 많지 않음"),
+    "open.misses.rest": Phrase("the others not more", "그 외는 더 많지 않음"),
     "change.found": Phrase(
         "{name} found in {after} of 100, today {before}",
         "{name} 100건 중 {after}건 검출(현재 {before}건)",
@@ -93,7 +94,7 @@ PHRASES: dict[str, Phrase] = {
         "{who} asks although the automatic check says no. Reason given: {why}.",
         "자동 점검은 불합격이지만 {who} 님이 요청했습니다. 사유: {why}.",
     ),
-    # What the automatic check says, did and did not look at.
+    # The automatic check: its outcome, and what it did and did not judge.
     "check": Phrase("The automatic check", "자동 점검"),
     "check.PASSED": Phrase(
         "Automatic check: no set limit is broken.", "자동 점검: 정해진 한도 위반 없음."
@@ -118,7 +119,7 @@ PHRASES: dict[str, Phrase] = {
     "look.a_class": Phrase("a class", "일부 클래스"),
     "look.alarms": Phrase("false alarms", "오검출"),
     "look.speed": Phrase("speed", "처리 속도"),
-    "look.known": Phrase("whether it knew the pictures", "사진의 사전 학습 여부"),
+    "look.known": Phrase("whether it was trained on the pictures", "사진의 사전 학습 여부"),
     "look.back": Phrase("the way back", "되돌릴 버전"),
     "look.dark": Phrase("night (no dark picture)", "야간(어두운 사진 없음)"),
     "why.variant": Phrase("about the version for the cameras: {why}", "카메라용 버전: {why}"),
@@ -127,9 +128,10 @@ PHRASES: dict[str, Phrase] = {
     "why.enough images": Phrase(
         "only {measured} pictures, {limit} needed", "사진 {measured}장뿐, {limit}장 필요"
     ),
-    "why.absolute floor.FAILED": Phrase("it finds too little", "전체 정확도 미달"),
+    "why.absolute floor.FAILED": Phrase("its overall accuracy is too low", "전체 정확도 미달"),
     "why.absolute floor.INCONCLUSIVE": Phrase(
-        "whether it finds enough is not certain", "전체 정확도가 충분한지 불확실"
+        "whether its overall accuracy is high enough is not certain",
+        "전체 정확도가 충분한지 불확실",
     ),
     "why.no regression.FAILED": Phrase(
         "overall it is less accurate than today", "현재보다 전체 정확도 하락"
@@ -165,17 +167,18 @@ PHRASES: dict[str, Phrase] = {
         "whether it is fast enough is not certain", "처리 속도가 충분한지 불확실"
     ),
     "why.data contamination.FAILED": Phrase(
-        "it has learned from {measured} of these pictures",
+        "it was trained on {measured} of these pictures",
         "이 사진 중 {measured}장으로 이미 학습함",
     ),
     "why.data contamination.INCONCLUSIVE": Phrase(
-        "whether it knew these pictures is not known", "이 사진으로 학습했는지 알 수 없음"
+        "whether it was trained on these pictures is not known",
+        "이 사진으로 학습했는지 알 수 없음",
     ),
     "why.way back.FAILED": Phrase(
         "there would be no version to go back to", "되돌릴 버전이 없게 됨"
     ),
     "why.way back.INCONCLUSIVE": Phrase(
-        "not all of it could be taken back", "일부는 되돌릴 수 없음"
+        "not everything could be rolled back", "일부는 되돌릴 수 없음"
     ),
     "why.as good as its source: accuracy.FAILED": Phrase(
         "made smaller for the cameras, it lost accuracy", "카메라용 경량화로 정확도 하락"
@@ -209,7 +212,7 @@ PHRASES: dict[str, Phrase] = {
         "False alarms are counted in 100 pictures.", "오검출은 사진 100장당 건수입니다."
     ),
     "floor.about.sure": Phrase(
-        "A **bold** change is sure; any other may be chance ({images} pictures, {confidence} "
+        "A **bold** change is certain; any other may be chance ({images} pictures, {confidence} "
         "confidence).",
         "**굵은 글씨**는 확실한 변화이며, 나머지는 우연일 수 있습니다(사진 {images}장, 신뢰수준 "
         "{confidence}).",
@@ -218,12 +221,12 @@ PHRASES: dict[str, Phrase] = {
         "Every change here may be chance ({images} pictures, {confidence} confidence).",
         "모든 변화는 우연일 수 있습니다(사진 {images}장, 신뢰수준 {confidence}).",
     ),
-    # Who asks for what, what an answer does, and what came of it.
+    # Who requests what, what an answer does, and the outcome.
     "where": Phrase("{place}, all cameras; {task}.", "{place}, 전체 카메라. 과제: {task}."),
     "measured": Phrase("Measured on {images} pictures{light}.", "사진 {images}장으로 측정{light}."),
     "light": Phrase(", {dark} of them dark", "(어두운 사진 {dark}장)"),
     "light.none": Phrase(
-        ", none of them dark: nobody knows what it does at night",
+        ", none of them dark: how it works at night is not known",
         "(어두운 사진이 없어 야간 성능은 알 수 없음)",
     ),
     "asked": Phrase("Requested by {who}{why}.", "요청자: {who}{why}."),
@@ -284,17 +287,17 @@ PHRASES: dict[str, Phrase] = {
         "답변 기한이 {until}에 끝났습니다. 변경된 것은 없으며, 요청자가 다시 요청할 수 있습니다.",
     ),
     "ended.clock": Phrase(
-        "A clock was wrong, so nobody can say whether the answer came in time. Nothing was "
+        "A clock was wrong, so it is not known whether the answer came in time. Nothing was "
         "changed; whoever asked can ask again.",
         "시계가 맞지 않아 기한 안의 답변인지 알 수 없습니다. 변경된 것은 없으며, 요청자가 다시 "
         "요청할 수 있습니다.",
     ),
     "ended.codes": Phrase(
-        "{most} one-time codes were wrong: {why}.",
+        "{most} one-time codes were wrong, so this request has ended ({why}).",
         "일회용 코드가 {most}회 틀려 이 요청은 종료되었습니다({why}).",
     ),
     "ended.rounds": Phrase(
-        "Asked {rounds} times, and the last time void: {why}.",
+        "Approval was requested {rounds} times, and every answer became void. Last reason: {why}.",
         "승인을 {rounds}회 요청했으나 답변이 모두 무효가 되어 종료되었습니다. 마지막 사유: {why}.",
     ),
     "needs": Phrase(
@@ -320,7 +323,7 @@ PHRASES: dict[str, Phrase] = {
         "The code that your app shows now.", "인증 앱에 지금 표시된 6자리 코드를 입력해 주십시오."
     ),
     "form.anew": Phrase(
-        "Asked anew: {why}. Earlier answers do not count.",
+        "Please answer again: {why}. Earlier answers do not count.",
         "다시 승인을 요청드립니다. 이전 답변은 효력이 없습니다. 사유: {why}.",
     ),
     "form.unusable": Phrase(
@@ -335,7 +338,7 @@ PHRASES: dict[str, Phrase] = {
         "Approved by {who}; one more person is needed.",
         "{who} 님이 승인했습니다. 한 분의 승인이 더 필요합니다.",
     ),
-    # Recorded in English (`promotion/recorded_messages.py`); stands in brackets or alone.
+    # For messages recorded in English (`promotion/recorded_messages.py`).
     "recorded.rejected": Phrase(
         "{who} rejected this version before: {why}.",
         "이전에 {who} 님이 이 버전을 반려했습니다(사유: {why}).",
@@ -350,7 +353,7 @@ PHRASES: dict[str, Phrase] = {
         "the rules for approvals were changed meanwhile", "그사이 승인 규칙이 변경됨"
     ),
     "recorded.approver": Phrase(
-        "{who} is none of the approvers: {names}", "{who} 님은 승인자가 아님, 승인자: {names}"
+        "{who} is not one of the approvers: {names}", "{who} 님은 승인자가 아님, 승인자: {names}"
     ),
     "recorded.requester": Phrase(
         "{who} asked for it, so somebody else has to approve it",
@@ -377,7 +380,7 @@ PHRASES: dict[str, Phrase] = {
         "그사이 자동 점검 기준이 변경됨",
     ),
     "recorded.health": Phrase(
-        "the limits for the time in use were changed meanwhile",
+        "the limits of the health checks were changed meanwhile",
         "그사이 운영 중 감시 기준이 변경됨",
     ),
     "recorded.evidence": Phrase(
@@ -391,10 +394,10 @@ PHRASES: dict[str, Phrase] = {
         "version {version} was deleted meanwhile", "그사이 {version}번 버전이 삭제됨"
     ),
     "recorded.file": Phrase(
-        "its file {file} was exchanged meanwhile", "그사이 버전의 파일이 바뀜({file})"
+        "its file {file} was replaced meanwhile", "그사이 버전의 파일이 바뀜({file})"
     ),
     "recorded.scenario": Phrase(
-        "the note of what it was made from was changed meanwhile",
+        "the record of its origin was changed meanwhile",
         "그사이 버전의 출처 기록이 변경됨",
     ),
     "recorded.files": Phrase(
@@ -402,7 +405,7 @@ PHRASES: dict[str, Phrase] = {
         "버전의 파일을 사용할 수 없음(기록: {why})",
     ),
     "recorded.release": Phrase(
-        "other versions would go into use now than those that were shown",
+        "the versions that would go into use now are not those that were shown",
         "지금 적용될 버전이 승인 요청 당시와 다름",
     ),
     "recorded.unreadable": Phrase(
@@ -418,9 +421,9 @@ PHRASES: dict[str, Phrase] = {
     "pictures.first": Phrase("What it misses", "놓친 객체"),
     "pictures.some": Phrase(" ({shown} shown)", " (그중 {shown}건 표시)"),
     "pictures.kept": Phrase(
-        "White frame: somebody or something that was missed. Orange frame: a false alarm. A dark "
-        "picture stands above the same picture lightened. People are on these pictures: they are "
-        "deleted after {days} days.",
+        "White frame: a person or thing that was missed. Orange frame: a false alarm. Below a dark "
+        "picture is a lightened copy. The pictures show people, so they are deleted after {days} "
+        "days.",
         "흰색 테두리는 놓친 대상, 주황색 테두리는 오검출입니다. 어두운 사진은 아래에 밝게 보정한 "
         "사진을 함께 표시합니다. 사람이 찍혀 있으므로 사진은 {days}일 후 삭제됩니다.",
     ),
@@ -438,10 +441,10 @@ PHRASES: dict[str, Phrase] = {
         "새 버전은 검출하지만 현재 버전은 놓침: {count}건",
     ),
     "kind.new-alarm": Phrase(
-        "False alarms of the new version alone: {count}", "새 버전에서만 발생한 오검출: {count}건"
+        "False alarms only of the new version: {count}", "새 버전에서만 발생한 오검출: {count}건"
     ),
     "kind.gone-alarm": Phrase(
-        "False alarms of today's version alone: {count}",
+        "False alarms only of today's version: {count}",
         "현재 버전에서만 발생한 오검출: {count}건",
     ),
     "kind.missed": Phrase("Missed: {count}", "놓친 대상: {count}건"),
@@ -466,14 +469,14 @@ PHRASES: dict[str, Phrase] = {
     "missed.UNSURE": Phrase("is not sure enough to show it", "확신이 부족해 표시하지 않음"),
     "missed.MISPLACED": Phrase("puts its frame beside it", "테두리 위치가 어긋남"),
     "missed.OTHER_CLASS": Phrase("takes it for something else", "다른 것으로 판단함"),
-    "alarm.NOTHING": Phrase("where none is marked", "해당 대상이 없음"),
+    "alarm.NOTHING": Phrase("where none is marked", "정답에는 표시된 대상이 없음"),
     "alarm.MISPLACED": Phrase(
         "but its frame does not fit the one that is there", "테두리 위치가 어긋남"
     ),
     "alarm.DOUBLE": Phrase("a second time on the same one", "같은 대상에 중복 표시함"),
     "alarm.OTHER_CLASS": Phrase("but something else is there", "실제로는 다른 것임"),
-    "alarm.UNSAID": Phrase("unlike what is marked", "표시된 정답과 다름"),
-    # The words of the figures.
+    "alarm.UNSAID": Phrase("which differs from what is marked", "표시된 정답과 다름"),
+    # The glossary.
     "words": Phrase("What the words mean", "용어 설명"),
     "word.version": Phrase(
         "one state of the detector; today's version is the one in use now",
@@ -483,7 +486,7 @@ PHRASES: dict[str, Phrase] = {
         "what is looked for: person, helmet, mask", "찾는 대상: 사람, 헬멧, 마스크 등"
     ),
     "word.found": Phrase(
-        "of 100 that are on the pictures, so many were shown",
+        "how many of 100 on the pictures were shown",
         "사진에 있는 100개 가운데 검출된 수",
     ),
     "word.alarm": Phrase(
@@ -500,8 +503,8 @@ PHRASES: dict[str, Phrase] = {
         "카메라 옆 컴퓨터용으로 경량화한 버전. FP32는 학습된 그대로의 버전입니다",
     ),
     "word.map": Phrase(
-        "accuracy over all classes and all degrees of certainty, 1 is perfect; 50-95: with frames "
-        "that fit more and more closely",
+        "accuracy over all classes and degrees of certainty, 1 is perfect; 50-95: the same, where "
+        "frames have to fit more closely",
         "모든 클래스와 확신도에 걸친 정확도(1이 최고). 50-95는 테두리 위치를 더 엄격하게 본 "
         "값입니다",
     ),
@@ -521,4 +524,4 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("mAP50, mAP50-95", "word.map"),
     ("gate", "word.gate"),
 )
-"""Words of the page, and the key of what each means."""
+"""The terms of the page, and the key of each explanation."""

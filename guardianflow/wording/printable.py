@@ -1,20 +1,19 @@
-"""Text that others wrote, without what a terminal would obey: colours, cursors, titles, direction.
+"""Removes from text of others what controls a terminal: colours, cursor, title, direction.
 
-A reason, a class or a file name may hold an escape sequence that rewrites what stands above it.
+A reason, a class or a file name may contain an escape sequence that rewrites the lines above it.
 """
 
 import unicodedata
 
-# Signs that turn the direction of what follows; those without width may belong to a script.
+# These change the direction of the text. Other characters without width may belong to a script.
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _KEPT = frozenset("\n\t")
 
 
 def printable(text: str) -> str:
-    """The same text without control characters (C0, C1), and with halves of characters shown.
+    """Return the text without control characters (C0, C1), except newlines and tabs.
 
-    Lines and tabs stay. What cannot be encoded, as in a file name of undecodable bytes, becomes the
-    sign for that.
+    Surrogates, e.g. from a file name that is not UTF-8, become the replacement character.
     """
     if text.isascii() and text.isprintable():
         return text

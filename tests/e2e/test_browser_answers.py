@@ -217,7 +217,7 @@ def test_a_champion_that_moved_while_the_form_was_open_is_asked_about_anew(floor
     second = floor.asked_after(first)
     assert floor.champion() == 2
     form = read_form(page, second)
-    assert "Asked anew: version 2 went into use meanwhile." in form
+    assert "Please answer again: version 2 went into use meanwhile." in form
     assert "reject: version 2 stays." in form
     send(page, second, who=LEE)
     assert floor.ended(second) == "Promoted"

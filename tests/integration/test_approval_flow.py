@@ -149,10 +149,10 @@ def test_a_champion_that_moved_voids_the_answer_and_the_same_run_asks_again(floo
     assert again.flow_run_id == floor.last.flow_run_id
     first, _, note = form.partition("** **")
     assert first.startswith("**Nothing could be measured")
-    assert "Asked anew: version 2 went into use meanwhile." in note
+    assert "Please answer again: version 2 went into use meanwhile." in note
     # The message that it waits says it too: who approved before learns that it was void.
     assert told in note
-    assert told.startswith("Asked anew: version 2 went into use")
+    assert told.startswith("Please answer again: version 2 went into use")
     history = floor.registry.history(floor.name)
     assert [(o.before[floor.name], o.after[floor.name]) for o in history] == [(None, 2), (2, 1)]
     assert history[-1].actor == "Lee Jun (declared)"

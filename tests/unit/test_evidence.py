@@ -396,7 +396,7 @@ def test_what_is_judged_is_not_said_to_be_left_out():
     assert "**It did not judge**: person, night" in shown
     assert "Checked: overall accuracy, the way back, mask, false alarms" in page(
         asked(0.85, 0.12, settings=strict)
-    ).replace("whether it knew the pictures, ", "")
+    ).replace("whether it was trained on the pictures, ", "")
 
 
 def test_an_objection_names_the_class():
@@ -452,7 +452,7 @@ def test_an_operation_that_was_interrupted_is_for_engineers(done):
     warning = operation_of(record, f"was interrupted and {done}").message
     made = asked(0.85, 0.12).model_copy(update={"warnings": (warning,)})
     assert "interrupted" not in form(made)
-    before, _, known = page(made).partition("### Worth knowing")
+    before, _, known = page(made).partition("### Notes")
     assert "interrupted" not in before
     assert f"as operation 7; it was interrupted and {done}." in known
 
@@ -472,7 +472,7 @@ def test_of_a_first_version_no_class_seems_not_to_be_looked_for():
     more = new.model_copy(update={"per_class": {**new.per_class, "vest": seen, "gloves": seen}})
     first = {"champion": None, "champion_version": None, "difference": None, "candidate": more}
     made = asked(0.6, 0.12, **first).model_copy(update={"expected_champion": None})
-    assert "it misses: mask 40, vest 0, person 0, the others no more." in form(made)
+    assert "it misses: mask 40, vest 0, person 0, the others not more." in form(made)
 
 
 def test_where_it_watches_is_said_as_people_call_it():
@@ -570,8 +570,8 @@ def test_the_page_shows_both_versions_what_moves_and_the_warnings():
     assert "An approval needs one person, by name; please answer by 2026-01-09 00:00 UTC" in shown
     assert f"bound to `{proposal().binding.digest[:12]}`" in shown
     # The champion may come from another scenario version, with other images to learn from.
-    assert "20 images that version 2 has not learned from" in shown
-    assert "| images to learn from | ppe-train, 240 images, digest `dddddddddddd` |" in shown
+    assert "20 images that version 2 was not trained on" in shown
+    assert "| images for training | ppe-train, 240 images, digest `dddddddddddd` |" in shown
     assert "`c0ffeec0ffee`" in shown
     assert "\n# " not in shown
 
@@ -598,7 +598,7 @@ def test_of_an_import_nobody_claims_what_it_has_learned_from():
     shown = page(proposal(origin="best.onnx (licence: AGPL-3.0)"))
     assert "Imported from best.onnx (licence: AGPL-3.0) for scenario donghwa-entec-ppe v3" in shown
     assert "not learned from" not in shown
-    assert "nobody here knows" in shown
+    assert "it is not known whether it was trained on them" in shown
 
 
 def test_what_cannot_be_judged_is_said_in_words():
@@ -606,7 +606,7 @@ def test_what_cannot_be_judged_is_said_in_words():
     found = subjects(problem="its IR is gone", way_back=1, **none)
     gate = judge(found, GateSettings())
     shown = page(proposal(subjects=found, gate=gate))
-    assert shown.startswith("**Nothing could be measured, so nobody knows what changes: ask")
+    assert shown.startswith("**Nothing could be measured, so it is not known what changes: ask")
     assert "It cannot tell, so you decide:" in shown
     assert "could not be measured: its IR is gone" in shown
 
@@ -676,9 +676,9 @@ def test_a_scenario_that_keeps_no_pictures_says_so_and_counts_them_all_the_same(
 
 
 def test_the_form_begins_with_what_changes_and_leads_to_the_page():
-    text = form(proposal(), ["Asked anew: the champion moved."])
+    text = form(proposal(), ["Please answer again: the champion moved."])
     assert text.startswith(
-        "**No difference that these 20 pictures can show.** **Asked anew: the champion moved.** "
+        "**No difference that these 20 pictures can show.** **Please answer again: the champion moved.** "
         "**the floor still runs version 1** [Pictures"
     )
     assert "(http://prefect/page)" in text

@@ -125,7 +125,7 @@ def said(recorded, words=recorded_in_words):
 
 def test_who_may_not_answer_is_told(desk):
     assert said(desk(rule=ApprovalRule(approvers=("Lee Jun",))).take().complaint) == (
-        "Kim Minji is none of the approvers: Lee Jun",
+        "Kim Minji is not one of the approvers: Lee Jun",
         "Kim Minji 님은 승인자가 아님, 승인자: Lee Jun",
     )
     four_eyes = ApprovalRule(four_eyes=True)
@@ -218,8 +218,8 @@ def test_several_changes_are_told_each_in_its_words(desk, monkeypatch):
     void = mine.void(monkeypatch, gate="now")
     assert said(void, void_in_words) == (
         "the rules for approvals were changed meanwhile; the limits of the automatic check were "
-        "changed meanwhile; its file model; the second.bin was exchanged meanwhile; the note of "
-        "what it was made from was changed meanwhile",
+        "changed meanwhile; its file model; the second.bin was replaced meanwhile; the record "
+        "of its origin was changed meanwhile",
         "그사이 승인 규칙이 변경됨; 그사이 자동 점검 기준이 변경됨; 그사이 버전의 파일이 "
         "바뀜(model; the second.bin); 그사이 버전의 출처 기록이 변경됨",
     )
@@ -264,7 +264,7 @@ def test_another_champion_other_files_and_another_release_are_told():
     )
     assert void(ChampionChanged(NAME, 1, None))[1] == "그사이 사용 중인 버전이 없어짐"
     assert void(ReleaseChanged(NAME, {NAME: (None, 2)}, {NAME: (1, 2)})) == (
-        "other versions would go into use now than those that were shown",
+        "the versions that would go into use now are not those that were shown",
         "지금 적용될 버전이 승인 요청 당시와 다름",
     )
     of_version_0_1 = (
