@@ -368,7 +368,7 @@ def stop_on_termination() -> None:
         signal.signal(number, interrupt)
 
 
-def tell(line: str) -> None:
+def print_plain(line: str) -> None:
     """Print what the start and the end of the servers report."""
     console.print(line, markup=False)
 
@@ -377,7 +377,7 @@ def _clear(state: Path) -> None:
     """Remove what the last demo left: the story begins on a fresh registry."""
     if state.is_dir():
         # `up --demo` may still run on it.
-        stop(state, say=tell)
+        stop(state, say=print_plain)
     shutil.rmtree(state, ignore_errors=True)
 
 
@@ -404,7 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with locked(private_home() / "demo.lock", f"Another demo is at work on {state}."):
             _clear(state)
-            with running(state, say=tell) as servers:
+            with running(state, say=print_plain) as servers:
                 os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
                 if wanted.seed is not None:
                     _set_seed(wanted.seed)

@@ -53,7 +53,7 @@ def tell_of_health(told: dict[str, Any], incident: str = "") -> None:
     send_event(event, ModelEvent(**payload, incident=incident or told["report"]))
 
 
-def described(report: HealthReport) -> dict[str, Any]:
+def event_values(report: HealthReport) -> dict[str, Any]:
     """What an event says about a report, in plain values."""
     return {
         "verdict": report.verdict.value,
@@ -79,7 +79,7 @@ def measure_window(model_name: str, window: str, camera: str) -> dict[str, Any]:
         camera=camera,
         today=limits_in_blocks,
     )
-    told = described(report)
+    told = event_values(report)
     message = told["message"]
     get_run_logger().info("%s", message)
     key = artifact_key("health", report.model_name)

@@ -7,7 +7,7 @@ from prefect import get_run_logger
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.health import described, tell_of_health
+from flows.health import event_values, tell_of_health
 from flows.publishing import artifact_key, show_page
 from flows.registry_access import scenario_registry
 from flows.scenario_blocks import limits_in_blocks
@@ -35,7 +35,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     registry = scenario_registry()
     said: list[str] = []
     for report in judge_new(registry, limits_in_blocks):
-        told = described(report)
+        told = event_values(report)
         if told["faulty"] or report.verdict is Verdict.FAILING:
             link = run_link(registry.client, report.report_id)
             page = f"**{prose(told['message'])}**\n\n[report in MLflow]({link})\n"

@@ -63,7 +63,7 @@ class ReleaseDetails:
         return self.head.state
 
 
-def examine(
+def examine_releases(
     registry: ModelRegistryManager,
     name: str | ModelName | None = None,
     *,

@@ -229,7 +229,9 @@ def test_a_planted_entry_stops_the_pass_for_no_other_release(registry, client, r
     assert [f.code for f in result.alarms_of(planted)] == ["ledger-damaged"]
     assert [operation.name for operation in result.finished] == [killed]
     assert registry.get_champion(killed).version == version
-    assert "ledger-damaged" in [f.code for f in doctor.examine(registry) if f.model == planted]
+    assert "ledger-damaged" in [
+        f.code for f in doctor.examine_releases(registry) if f.model == planted
+    ]
 
 
 def test_what_is_no_entry_says_nothing(registry, client, single):

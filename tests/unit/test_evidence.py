@@ -678,8 +678,8 @@ def test_a_scenario_that_keeps_no_pictures_says_so_and_counts_them_all_the_same(
 def test_the_form_begins_with_what_changes_and_leads_to_the_page():
     text = form(proposal(), ["Please answer again: the champion moved."])
     assert text.startswith(
-        "**No difference that these 20 pictures can show.** **Please answer again: the champion moved.** "
-        "**the floor still runs version 1** [Pictures"
+        "**No difference that these 20 pictures can show.** "
+        "**Please answer again: the champion moved.** **the floor still runs version 1** [Pictures"
     )
     assert "(http://prefect/page)" in text
     # The box in the UI is small: tables are on the page.
