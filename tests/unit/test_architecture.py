@@ -59,3 +59,33 @@ def _imported(file: Path) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield str(node.module).partition(".")[0]
+
+
+ALLOWED_HOMONYMS = {
+    "add_commands": "each module of commands has one, and cli/app.py calls all of them",
+    "check_health": "a flow and the domain function that it calls",
+    "create_app": "each server has one, by the name that uvicorn and gunicorn expect",
+    "drill": "a command, a flow and the domain function that both call",
+    "export_errors": "a command and the domain function that it calls",
+    "main": "each program has one",
+    "promote": "a command and a flow with the same steps",
+    "reconcile": "a flow and the domain function that it calls",
+    "rollback": "a command and a flow of the same operation",
+}
+
+
+def test_no_public_name_is_defined_twice():
+    defined: dict[str, list[str]] = {}
+    for package in ("guardianflow", "flows", "deployments"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.parse(file.read_text("utf-8")).body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    defined.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert len(defined) > 1000
+    homonyms = {
+        name: files
+        for name, files in defined.items()
+        if len(files) > 1 and not name.startswith("_")
+    }
+    assert {name: homonyms[name] for name in homonyms.keys() - ALLOWED_HOMONYMS.keys()} == {}
+    assert ALLOWED_HOMONYMS.keys() - homonyms.keys() == set()
