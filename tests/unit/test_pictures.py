@@ -8,12 +8,12 @@ from PIL import Image
 
 from guardianflow.mlflow_store.links import picture_links
 from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.metrics.curves import training_curves
 from guardianflow.vision.metrics.detections import Detections
 from guardianflow.vision.metrics.pictures import (
     comparison_sheet,
     contact_sheet,
     draw_detections,
-    training_curves,
 )
 from guardianflow.vision.network.history import EpochFigures
 

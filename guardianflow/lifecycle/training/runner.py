@@ -32,8 +32,8 @@ from guardianflow.scenario import Scenario
 from guardianflow.vision.data.dataset import Dataset, prepare_dataset, refuse_alike
 from guardianflow.vision.data.yaml_file import SPLITS
 from guardianflow.vision.ir import ir
+from guardianflow.vision.metrics.curves import training_curves
 from guardianflow.vision.metrics.evaluation import Evaluation
-from guardianflow.vision.metrics.pictures import training_curves
 from guardianflow.vision.metrics.thresholds import settle_thresholds
 from guardianflow.vision.network import weights
 from guardianflow.vision.network.checkpoint import (

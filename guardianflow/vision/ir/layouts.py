@@ -9,6 +9,7 @@ To support another family, add a class here with `fits`, `agrees` and `split`, a
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -72,78 +73,46 @@ class Layout(Protocol):
         ...
 
 
-class _RawGrid:
-    """A column for each cell of the grids: YOLOv8 and YOLO11 without suppression."""
+@dataclass(frozen=True)
+class _Cells:
+    """A box and a probability per class for each cell of the grids.
 
-    name = LayoutName.RAW
-    meaning = "(1, 4 + C, A): a box, then a probability per class"
-    usual = BoxForm.CENTRE
+    Attributes:
+        name: See `Layout`.
+        meaning: See `Layout`.
+        in_columns: Whether each column is a cell; otherwise each row.
+        objectness: Whether an objectness precedes the probabilities.
+    """
+
+    name: LayoutName
+    meaning: str
+    in_columns: bool = False
+    objectness: bool = False
+    usual: BoxForm = BoxForm.CENTRE
 
     def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
-        """One output with 4 + C rows."""
+        """One output with 4 + C, or 5 + C values for each cell."""
         (shape, *others) = shapes
-        return not others and len(shape) == 3 and shape[1] == _BOX + classes
+        values = _BOX + self.objectness + classes
+        return not others and len(shape) == 3 and shape[1 if self.in_columns else 2] == values
 
     def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
-        """Probabilities are no whole numbers."""
-        return not _are_labels(answers[0][:, :, -1, :], classes)
+        """Probabilities are not whole numbers."""
+        table = answers[0]
+        last = table[:, :, -1, :] if self.in_columns else table[..., -1]
+        return not _are_labels(last, classes)
 
     def split(
         self, outputs: Sequence["ov.Output"], rows: Sequence[int]
     ) -> tuple["ov.Output", "ov.Output"]:
-        """Transpose columns to rows."""
-        cells = _transpose(outputs[0])
-        return cells, _take(cells, [_BOX + row for row in rows])
-
-
-class _Rows:
-    """A row for each cell: RT-DETR, and exports that end in a transposition."""
-
-    name = LayoutName.ROWS
-    meaning = "(1, A, 4 + C): a box, then a probability per class"
-    usual = BoxForm.CENTRE
-
-    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
-        """One output with 4 + C columns."""
-        (shape, *others) = shapes
-        return not others and len(shape) == 3 and shape[2] == _BOX + classes
-
-    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
-        """Probabilities are no whole numbers."""
-        return not _are_labels(answers[0][..., -1], classes)
-
-    def split(
-        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
-    ) -> tuple["ov.Output", "ov.Output"]:
-        """Take the table as it is."""
-        return outputs[0], _take(outputs[0], [_BOX + row for row in rows])
-
-
-class _Objectness:
-    """Objectness and class probabilities: older YOLO versions."""
-
-    name = LayoutName.OBJECTNESS
-    meaning = "(1, A, 5 + C): a box, objectness, then a probability per class"
-    usual = BoxForm.CENTRE
-
-    def fits(self, shapes: Sequence[Shape], classes: int) -> bool:
-        """One output with 5 + C columns."""
-        (shape, *others) = shapes
-        return not others and len(shape) == 3 and shape[2] == _BOX + 1 + classes
-
-    def agrees(self, answers: Sequence[NDArray[np.float32]], classes: int) -> bool:
-        """Probabilities are no whole numbers."""
-        return not _are_labels(answers[0][..., -1], classes)
-
-    def split(
-        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
-    ) -> tuple["ov.Output", "ov.Output"]:
-        """Multiply objectness and class probability."""
+        """Transpose columns to rows, and multiply objectness and class probability."""
         from openvino import opset13 as ops
 
-        cells = outputs[0]
-        labels = _take(cells, [_BOX + 1 + row for row in rows])
-        return cells, ops.multiply(labels, _take(cells, [_BOX])).output(0)
+        cells = _transpose(outputs[0]) if self.in_columns else outputs[0]
+        scores = _take(cells, [_BOX + self.objectness + row for row in rows])
+        if self.objectness:
+            scores = ops.multiply(scores, _take(cells, [_BOX])).output(0)
+        return cells, scores
 
 
 class _EndToEnd:
@@ -230,11 +199,18 @@ class _Canonical:
 
 
 LAYOUTS: tuple[Layout, ...] = (
-    _RawGrid(),
-    _Rows(),
+    # YOLOv8 and YOLO11 without suppression.
+    _Cells(LayoutName.RAW, "(1, 4 + C, A): a box, then a probability per class", in_columns=True),
+    # RT-DETR, and exports that end in a transposition.
+    _Cells(LayoutName.ROWS, "(1, A, 4 + C): a box, then a probability per class"),
     _EndToEnd(),
     _Yolov7(),
-    _Objectness(),
+    # Older YOLO versions.
+    _Cells(
+        LayoutName.OBJECTNESS,
+        "(1, A, 5 + C): a box, objectness, then a probability per class",
+        objectness=True,
+    ),
     _Canonical(),
 )
 

@@ -1,4 +1,4 @@
-"""Curves of a detector: precision over recall, recall and false alarms over the threshold.
+"""Curves of a detector: of its training, its precision and recall, its false alarms.
 
 Colours are from Okabe and Ito's palette for colour-blind readers; each class also has a dash
 pattern. A dot marks the operating threshold.
@@ -21,6 +21,8 @@ from guardianflow.vision.metrics.mistakes import SortedCases
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from guardianflow.vision.network.history import EpochFigures
 
 # Dark enough for a white page.
 _INKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -126,6 +128,23 @@ def confusion_table(judged: SortedCases, classes: Sequence[str], path: Path) -> 
         if (row, column) != (last, last):
             ink = "white" if share[row, column] > 0.6 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=ink)
+    return _finish(figure, None, path)
+
+
+def training_curves(history: Sequence["EpochFigures"], path: Path) -> Path:
+    """Plot the loss of each epoch, and the accuracy on the val split where measured, as PNG."""
+    figure = _figure(9, 3.6)
+    left, right = figure.subplots(1, 2)
+    epochs = [entry.epoch for entry in history]
+    left.plot(epochs, [entry.label_loss for entry in history], label="classification")
+    left.plot(epochs, [entry.box_loss for entry in history], label="box (GIoU)")
+    left.set(title="Training loss", xlabel="epoch", yscale="log")
+    left.legend()
+    measured = [(entry.epoch, entry.val) for entry in history if entry.val]
+    right.plot([e for e, _ in measured], [v.map50 for _, v in measured], "o-", label="mAP50")
+    right.plot([e for e, _ in measured], [v.map50_95 for _, v in measured], "o-", label="mAP50-95")
+    right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
+    right.legend()
     return _finish(figure, None, path)
 
 

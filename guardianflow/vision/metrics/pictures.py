@@ -1,4 +1,4 @@
-"""Pictures for people: detections and labels, versions side by side, training curves.
+"""Pictures for people: detections and labels, versions side by side, similar images.
 
 Each class has its own colour in all pictures; labels are thin white boxes, detections thick ones.
 All given detections are drawn; `Detections.above` selects those that an operator would see.
@@ -7,7 +7,6 @@ All given detections are drawn; `Detections.above` selects those that an operato
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,6 @@ from guardianflow.vision.data.contamination import DuplicatePair
 from guardianflow.vision.data.dataset import Sample, load_image
 from guardianflow.vision.metrics.detections import Detections
 from guardianflow.vision.metrics.lettering import drawn_names, font_for
-
-if TYPE_CHECKING:
-    from guardianflow.vision.network.history import EpochFigures
 
 _TILE = 320
 _MAX_COLUMNS = 4
@@ -131,29 +127,6 @@ def _tile(image: str, pair: DuplicatePair) -> Image.Image:
     pen.rectangle(pen.textbbox((2, 2), words, font=font), fill=_BACKGROUND)
     pen.text((2, 2), words, fill=_INK, font=font)
     return picture
-
-
-def training_curves(history: Sequence["EpochFigures"], path: Path) -> Path:
-    """Plot the loss of each epoch, and the accuracy on the val split where measured, as PNG."""
-    # Not pyplot: no global state, no window system, usable in any thread.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = [entry.epoch for entry in history]
-    left.plot(epochs, [entry.label_loss for entry in history], label="classification")
-    left.plot(epochs, [entry.box_loss for entry in history], label="box (GIoU)")
-    left.set(title="Training loss", xlabel="epoch", yscale="log")
-    left.legend()
-    looked = [(entry.epoch, entry.val) for entry in history if entry.val]
-    right.plot([e for e, _ in looked], [v.map50 for _, v in looked], "o-", label="mAP50")
-    right.plot([e for e, _ in looked], [v.map50_95 for _, v in looked], "o-", label="mAP50-95")
-    right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
-    right.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(str(path))
-    return path
 
 
 def _corners(box: NDArray[np.float32]) -> tuple[float, float, float, float]:
