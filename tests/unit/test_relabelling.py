@@ -73,7 +73,7 @@ def test_a_folder_with_something_in_it_is_left_alone(looked, tmp_path):
     with pytest.raises(InputError, match="not empty"):
         export_errors(seen, samples, CLASSES, tmp_path / "out", title="again")
     assert label.read_text() == "corrected"
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         export_errors(seen, samples, CLASSES, label, title="a file")
 
 
