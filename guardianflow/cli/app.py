@@ -69,7 +69,7 @@ for module in _MODULES:
 
 
 @app.callback()
-def start(
+def show_where_to_start(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     *,
