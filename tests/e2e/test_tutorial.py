@@ -57,6 +57,8 @@ def newcomer(embedded, tmp_path_factory):
     return run
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_every_command_of_the_tutorial_works_in_its_order(newcomer):
     said = []
     for language, block in BLOCKS:

@@ -198,3 +198,64 @@ def test_every_state_is_in_the_concepts():
 
 def table_rows(content):
     return "\n".join(line for line in content.splitlines() if line.startswith("|"))
+
+
+_PATH = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|md|yaml|toml|json|conf|svg)|[\w/-]+/)(::\w+)?`")
+_FOLDERS = ("", "tests/", "guardianflow/")
+
+
+def paths(document):
+    """Files and folders, and tests within them, that a document names in backticks."""
+    for path, test in _PATH.findall(text(document)):
+        # A name without a folder is a file of the reader's, e.g. data.yaml.
+        if "/" in path:
+            yield path, test.removeprefix("::")
+
+
+@pytest.mark.parametrize("document", ["docs/mission.md", "CONTRIBUTING.md"])
+def test_every_file_and_test_that_is_named_exists(document):
+    named = list(paths(document))
+    assert len(named) > 20
+    missing = []
+    for path, test in named:
+        found = [ROOT / folder / path for folder in _FOLDERS if (ROOT / folder / path).exists()]
+        if not found or (
+            test and not re.search(rf"(?:def |class |^){test}\b", found[0].read_text("utf-8"), re.M)
+        ):
+            missing.append(f"{path}::{test}")
+    assert missing == []
+
+
+def test_the_map_of_changes_has_a_row_for_every_room():
+    rows = table_rows(text("CONTRIBUTING.md"))
+    rooms = [folder.parent.name for folder in (ROOT / "guardianflow").glob("*/__init__.py")]
+    assert len(rooms) > 10
+    assert [room for room in rooms if f"`guardianflow/{room}/" not in rows] == []
+
+
+def test_the_readme_is_short_and_so_is_the_korean_one():
+    for name in ("README.md", "README.ko.md"):
+        assert len(text(name).splitlines()) <= 130
+    links = [set(re.findall(r"\]\(([^)]+)\)", text(n))) for n in ("README.md", "README.ko.md")]
+    assert links[0] - {"README.ko.md"} == links[1] - {"README.md"}
+
+
+def test_the_reading_path_is_short_and_connects():
+    section = text("CONTRIBUTING.md").split("## Read it in one sitting")[1].split("\n## ")[0]
+    files = re.findall(r"`([\w/.-]+\.(?:py|yaml))`", section)
+    assert 10 < len(files) <= 20
+    assert sum(len(text(file).splitlines()) for file in files) <= 3000
+    python = [file for file in files if file.endswith(".py")]
+    modules = {file: file.removesuffix(".py").replace("/", ".") for file in python}
+    for before, file in enumerate(python[1:], start=1):
+        package, _, name = modules[file].rpartition(".")
+        used = (
+            rf"from {re.escape(modules[file])} import|from {re.escape(package)} import .*\b{name}\b"
+        )
+        assert any(re.search(used, text(earlier)) for earlier in python[:before]), file
+
+
+def test_every_decision_has_a_status():
+    for document in (ROOT / "docs/decisions").glob("*.md"):
+        third = document.read_text("utf-8").splitlines()[2]
+        assert third.startswith("**Status.** "), document.name
