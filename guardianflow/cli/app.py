@@ -41,9 +41,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Train, quantize, promote, watch and roll back safety vision models.\n\n"
     "A model is named customer/region-plant/zone/task, e.g. "
-    "donghwa-entec/busan-plant1/welding/ppe, and its variant for the edge box has "
-    "__openvino_int8 behind it.\n\n"
-    "Every command takes --json (only JSON on stdout) and --debug (show tracebacks).",
+    "donghwa-entec/busan-plant1/welding/ppe. The name of its variant for the edge box ends in "
+    "__openvino_int8.\n\n"
+    "Every command takes --json (print only JSON) and --debug (show tracebacks).",
     epilog="Exit codes: 0 done, 1 a defect, 2 bad input, 3 refused by a rule, "
     "4 server unreachable or disk full, 130 interrupted.",
 )
@@ -103,8 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort) as stop:
         # Typer turns the interrupt into an Abort; a long work says how far it had come.
         said = str(stop.__cause__ or stop) or "Interrupted."
-        stopped = {"type": "Interrupted", "message": said, "remedy": "Run it again; "}
-        stopped["remedy"] += "what was begun is finished by the next command."
+        stopped = {"type": "Interrupted", "message": said, "remedy": "Run it again: "}
+        stopped["remedy"] += "the next command finishes what was begun."
         out.error(stopped)
         code = 130
     except BrokenPipeError:
@@ -129,7 +129,7 @@ def _tell_unforeseen(error: Exception, out: Output) -> int:
         return ours.exit_code
     defect = {
         "type": type(error).__name__,
-        "message": f"This is a defect of guardianflow: {error}",
+        "message": f"This is a defect in guardianflow: {error}",
         "remedy": "Run the command again with --debug and report what it prints.",
     }
     out.error(json.loads(json.dumps(defect, default=str)))

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from guardianflow.prefect_api.control import Orchestrator, WaitingApproval
 
 
-WaitingArgument = Annotated[str, typer.Argument(help="Flow run (name or id) or model name.")]
-ApproverOption = Annotated[str, typer.Option(help="Who decides.")]
+WaitingArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Flow run (name or id) or model name; not needed if only one promotion waits."
+    ),
+]
+ApproverOption = Annotated[str, typer.Option(help="Your name.")]
 CodeOption = Annotated[
-    str, typer.Option(help="The one-time code, where the approval policy asks for one.")
+    str, typer.Option(help="One-time code, if the approval policy asks for one.")
 ]
 _SHORTEST_NAME = 2
 _SHORTEST_ID = 4
@@ -29,13 +34,18 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def pending(*, out: OutputOption) -> None:
-    """List the promotions that wait for a person, and say which are still being measured."""
+    """List the promotions that wait for an answer, and those that are still being measured.
+
+    [bold]Example[/]
+
+    guardianflow pending
+    """
     orchestrator = open_orchestrator(out)
     waiting = orchestrator.pending()
     under_way = [] if out.as_json else orchestrator.under_way()
     if not waiting:
-        yet = ", yet" if under_way else ""
-        out.say(f"nothing waits for an approval{yet}")
+        yet = " yet" if under_way else ""
+        out.say(f"no promotion waits for an answer{yet}")
     for one in under_way:
         # What was measured has a headline.
         doing = "is being carried out" if one.headline else "is being measured"
@@ -57,7 +67,7 @@ def approve(
     *,
     out: OutputOption,
 ) -> None:
-    """Approve a waiting promotion; without a name the only one that waits.
+    """Approve a waiting promotion.
 
     [bold]Example[/]
 
@@ -74,7 +84,7 @@ def reject(
     *,
     out: OutputOption,
 ) -> None:
-    """Reject a waiting promotion; every alias stays as it is.
+    """Reject a waiting promotion; no alias moves.
 
     [bold]Example[/]
 
@@ -99,7 +109,7 @@ def _answer(out: Output, run: str, decision: str, approver: str, reason: str, co
 
 
 def _check_answer(option: str, what: str, given: str, least: int) -> None:
-    """Refuse an answer that nobody could make sense of later, before anything is asked.
+    """Refuse an answer without a usable name or reason, before any server is asked.
 
     Raises:
         AnswerInvalid: It is missing, or too short.
@@ -135,10 +145,10 @@ def _the_one(orchestrator: "Orchestrator", run: str) -> "WaitingApproval":
     if not matching:
         if under_way := [one for one in orchestrator.under_way() if _is_meant(one, run)]:
             raise NothingWaiting(
-                f"{_in_words(under_way[0])} is still being measured, or was answered: nobody can "
-                "answer now.",
-                remedy=f"How far it is: {under_way[0].url}; `guardianflow pending` says when "
-                "people are asked.",
+                f"{_in_words(under_way[0])} is still being measured, or was answered already: it "
+                "cannot be answered now.",
+                remedy=f"Its progress: {under_way[0].url}; `guardianflow pending` shows when it "
+                "waits for an answer.",
                 runs=[one.flow_run_id for one in under_way],
             )
         raise NothingWaiting(

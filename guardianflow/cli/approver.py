@@ -6,7 +6,7 @@ import typer
 
 from guardianflow.cli.output import OutputOption
 
-PersonArgument = Annotated[str, typer.Argument(help="The name that the person answers with.")]
+PersonArgument = Annotated[str, typer.Argument(help="Name that the person approves with.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -15,7 +15,7 @@ def add_commands(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode="rich",
         help="Enrol people for one-time codes (on a release worker).\n\n"
-        "The secrets lie in the file that GUARDIANFLOW_APPROVERS names, mode 0600.",
+        "The secrets are kept in the file that GUARDIANFLOW_APPROVERS names (mode 0600).",
     )
     for name, command in (("add", add), ("list", list_), ("remove", remove)):
         group.command(name)(command)
@@ -23,7 +23,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def add(name: PersonArgument, *, out: OutputOption) -> None:
-    """Give a person a secret and show it once, as a QR code for the app and as an address.
+    """Enrol a person, and show their secret once: as a QR code and as an otpauth address.
 
     [bold]Example[/]
 
@@ -38,13 +38,18 @@ def add(name: PersonArgument, *, out: OutputOption) -> None:
 
         segno.make(made.uri, error="l").terminal(compact=True)
     out.say(made.uri)
-    out.remark(f"{made.name} is enrolled in {path}; the code is shown this once.")
+    out.remark(f"{made.name} is enrolled in {path}; the code is shown only now.")
     out.remark("Every release worker needs the same file.")
     out.result({"name": made.name, "uri": made.uri, "file": str(path)})
 
 
 def list_(*, out: OutputOption) -> None:
-    """List who is enrolled; never with a secret."""
+    """List who is enrolled; no secret is shown.
+
+    [bold]Example[/]
+
+    guardianflow approver list
+    """
     from guardianflow.promotion.approval.one_time_codes import approvers_file, read_approvers
 
     path = approvers_file()
@@ -54,7 +59,7 @@ def list_(*, out: OutputOption) -> None:
 
 
 def remove(name: PersonArgument, *, out: OutputOption) -> None:
-    """Take a person's secret away: their codes end at once, on this worker.
+    """Remove a person: their codes stop working on this worker at once.
 
     [bold]Example[/]
 
@@ -64,6 +69,6 @@ def remove(name: PersonArgument, *, out: OutputOption) -> None:
 
     path = approvers_file()
     gone = dismiss(path, name)
-    out.say(f"{gone} is not enrolled any more")
-    out.remark("Take them out of the file of every release worker.")
+    out.say(f"{gone} is no longer enrolled")
+    out.remark("Remove them on every other release worker, too.")
     out.result({"name": gone, "file": str(path)})

@@ -19,19 +19,22 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def compare(
-    name: Annotated[str, model_argument("Base or variant.")],
-    first: Annotated[int, typer.Argument(help="The version that is compared with.", min=1)],
-    second: Annotated[int, typer.Argument(help="The version that is compared.", min=1)],
+    name: Annotated[str, model_argument("Model name, of a base or a variant.")],
+    first: Annotated[int, typer.Argument(help="Version to compare with.", min=1)],
+    second: Annotated[int, typer.Argument(help="Version to compare.", min=1)],
     against: Annotated[
-        str, typer.Option(help="The name of the second, if another: the base, or a variant of it.")
+        str,
+        typer.Option(
+            help="Model name of the second version, if it differs: the base or a variant."
+        ),
     ] = "",
     *,
     out: OutputOption,
 ) -> None:
-    """Measure two versions on the images that both were evaluated on; writes nothing.
+    """Compare two versions on the images that both were evaluated on; write nothing.
 
-    Shows each difference with its interval, and what the gate would say if the second were to
-    take the place of the first.
+    Shows each difference with its confidence interval, and what the gate would say if the second
+    version replaced the first.
 
     [bold]Examples[/]
 

@@ -1,4 +1,4 @@
-"""`guardianflow dataset check`: says everything that is wrong with a data set, before training."""
+"""`guardianflow dataset check`: find everything that is wrong with a data set, before training."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -43,34 +43,36 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def check(
-    path: Annotated[Path, typer.Argument(help="The folder with data.yaml, or the YAML file.")],
-    root: Annotated[
-        Path | None, typer.Option(help="Stands in for `path` of a data.yaml of another machine.")
-    ] = None,
+    path: Annotated[Path, typer.Argument(help="Folder with data.yaml, or the YAML file.")],
+    root: Annotated[Path | None, typer.Option(help="Override `path:` in data.yaml.")] = None,
     classes: Annotated[
-        str | None, typer.Option(help="The classes of the scenario, e.g. person,helmet.")
+        str | None, typer.Option(help="Classes of the scenario, e.g. person,helmet.")
     ] = None,
     mapped: Annotated[
         list[str] | None,
-        typer.Option("--map", help="What a class is called in data.yaml: SCENARIO=DATA."),
+        typer.Option("--map", help="Name of a class in data.yaml: SCENARIO=DATA."),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="A data set whose test split must not be in what is learned from."),
+        typer.Option(help="Data set whose test split must not be among the training images."),
     ] = None,
     use: Annotated[
-        Use, typer.Option("--for", help="What it has to do for; a window needs test alone.")
+        Use, typer.Option("--for", help="Intended use; a window needs only a test split.")
     ] = Use.TRAINING,
     near_known: Annotated[
-        bool, typer.Option("--near-known", help="As `near_duplicates: known` of a scenario.")
+        bool,
+        typer.Option(
+            "--near-known",
+            help="Allow near duplicates, like `near_duplicates: known` in a scenario.",
+        ),
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Write an HTML page with pictures of it all.")
+        Path | None, typer.Option(help="Write an HTML page with a picture of each finding.")
     ] = None,
     *,
     out: OutputOption,
 ) -> None:
-    """Check a YOLO data set; exit code 2 where training would refuse it. No file is changed.
+    """Check a YOLO data set; exit code 2 if training would refuse it. Changes no file.
 
     [bold]Examples[/]
 
@@ -108,7 +110,7 @@ def _mapping(words: Sequence[str], wanted: Sequence[str] | None) -> dict[str, st
     for name, sign, called in pairs:
         if not sign or not called.strip() or name.strip() not in (wanted or ()):
             raise InputError(
-                f"--map {name}{sign}{called} names no class of --classes, or no word for it.",
+                f"--map {name}{sign}{called} is not CLASS=NAME with a class of --classes.",
                 remedy="Write --classes person,helmet --map helmet=Hardhat.",
                 value=name,
             )
@@ -170,7 +172,9 @@ def _require_place(report: Path) -> None:
     """
     if report.parent.is_dir() and not report.is_dir():
         return
-    wrong = "is a folder" if report.is_dir() else f"cannot be: {report.parent} is no folder"
+    wrong = (
+        "is a folder" if report.is_dir() else f"cannot be written: {report.parent} is not a folder"
+    )
     raise InputError(
         f"The report {report} {wrong}.",
         remedy="Name a file in a folder that exists, e.g. --report check.html.",
@@ -235,7 +239,7 @@ def _tell(out: Output, checked: "Checked", wrong: int, use: Use, report: Path | 
     for one in listed:
         first.setdefault(one.code, one)
         counts[one.code] += one.count
-    columns = ["", "code", "how many", "the first one", "what to do"]
+    columns = ["", "code", "count", "first", "what to do"]
     cells = [
         (
             one.severity,
@@ -248,7 +252,7 @@ def _tell(out: Output, checked: "Checked", wrong: int, use: Use, report: Path | 
     ]
     if cells:
         out.table("Findings", columns, cells)
-    judged = "not to be used as it is" if wrong else f"can be used for {_WORDS[use]}"
+    judged = "cannot be used as it is" if wrong else f"can be used for {_WORDS[use]}"
     odd = len(listed) - wrong
     out.say(f"{_counted(wrong, 'error')}, {_counted(odd, 'warning')}: {judged}")
     out.remark(f"report: {report}" if report else "--report FILE.html shows each with its picture")

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from guardianflow.vision.data.conversion import Converted
     from guardianflow.vision.data.splitting import Shares, SplitSet
 
-_ValShare = Annotated[float, typer.Option("--val", help="Share of the images that val gets.")]
-_TestShare = Annotated[float, typer.Option("--test", help="Share of the images that test gets.")]
-_Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same splits.")]
+_ValShare = Annotated[float, typer.Option("--val", help="Share of the images for val.")]
+_TestShare = Annotated[float, typer.Option("--test", help="Share of the images for test.")]
+_Seed = Annotated[int, typer.Option(min=0, help="The same seed makes the same splits.")]
 _Anew = Annotated[
-    bool, typer.Option("--anew", help="Share all images out again, whatever split they are in.")
+    bool, typer.Option("--anew", help="Assign all images again, whatever split they are in.")
 ]
 _NearKnown = Annotated[
     bool,
     typer.Option(
         "--near-known",
-        help="Leave near duplicates in their splits, as `near_duplicates: known` of a scenario.",
+        help="Leave near duplicates in their splits, like `near_duplicates: known` in a scenario.",
     ),
 ]
 
@@ -35,22 +35,20 @@ def add_commands(group: typer.Typer) -> None:
 
 
 def split(
-    path: Annotated[Path, typer.Argument(help="The folder with data.yaml, or the YAML file.")],
-    to: Annotated[Path, typer.Argument(help="A new folder, e.g. PATH/split.")],
+    path: Annotated[Path, typer.Argument(help="Folder with data.yaml, or the YAML file.")],
+    to: Annotated[Path, typer.Argument(help="New folder, e.g. PATH/split.")],
     val: _ValShare = 0.15,
     test: _TestShare = 0.15,
     seed: _Seed = 0,
     anew: _Anew = False,
     near_known: _NearKnown = False,
-    root: Annotated[
-        Path | None, typer.Option(help="Stands in for `path` of a data.yaml of another machine.")
-    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Override `path:` in data.yaml.")] = None,
     *,
     out: OutputOption,
 ) -> None:
-    """Make the splits that a data set lacks, and bring into one split what shows one picture.
+    """Make the missing splits of a data set, and bring duplicates into one split.
 
-    No image is moved: TO gets data.yaml and a list of images for each split.
+    Moves no image: TO gets data.yaml and a list of images for each split.
 
     [bold]Examples[/]
 
@@ -75,8 +73,8 @@ def split(
 
 
 def convert(
-    path: Annotated[Path, typer.Argument(help="The folder of the export, or its annotations.")],
-    to: Annotated[Path, typer.Argument(help="A new folder.")],
+    path: Annotated[Path, typer.Argument(help="Folder of the export, or its annotation file.")],
+    to: Annotated[Path, typer.Argument(help="New folder.")],
     val: _ValShare = 0.15,
     test: _TestShare = 0.15,
     seed: _Seed = 0,
@@ -85,10 +83,10 @@ def convert(
     *,
     out: OutputOption,
 ) -> None:
-    """Turn COCO, VOC, CVAT, Label Studio, Supervisely, NDJSON or a class list into a YOLO set.
+    """Convert COCO, VOC, CVAT, Label Studio, Supervisely, NDJSON or a class list to a YOLO set.
 
-    Images are copied. Where the export has no val or test, they are made as `split` makes them;
-    what shows one picture is brought into one split.
+    Copies the images. If the export has no val or test, makes them as `split` does; brings
+    duplicates into one split.
 
     [bold]Examples[/]
 
@@ -122,8 +120,8 @@ def _shares(val: float, test: float, seed: int) -> "Shares":
 
     if not (0 < val < 0.5 and 0 < test < 0.5):
         raise InputError(
-            f"--val {val} --test {test}: each has to be above 0 and below 0.5.",
-            remedy="The rest is learned from.",
+            f"--val {val} --test {test}: each must be above 0 and below 0.5.",
+            remedy="Training gets the rest.",
         )
     return Shares(val, test, seed)
 
@@ -151,10 +149,8 @@ def _tell(
     images = ["images", *(one.images for one in counts.values())]
     out.table(readable(to), ["", *counts], [images, *rows])
     if made.moved:
-        leave = "" if near_known else "; --near-known leaves what only looks alike where it was"
-        out.remark(
-            f"images that changed split, to where most of the same picture is: {made.moved}{leave}"
-        )
+        leave = "" if near_known else "; --near-known leaves near duplicates where they are"
+        out.remark(f"images moved to the split of their duplicates: {made.moved}{leave}")
     if made.drawn:
         out.remark(f"drawn with seed {seed}: {', '.join(made.drawn)}")
     known = ("--near-known",) if near_known else ()

@@ -1,4 +1,4 @@
-"""`guardianflow doctor`: say what is wrong, and which command mends it."""
+"""`guardianflow doctor`: find what is wrong, and say which command fixes it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def doctor(
-    name: Annotated[str, model_argument("One model and its release; without it all.")] = "",
+    name: Annotated[str, model_argument("Check only the release of this model.")] = "",
     files: Annotated[
         FileCheck,
         typer.Option(
-            help="Compare files by name and size, or fetch them all and compare every byte."
+            help="Compare files by name and size, or download them all and compare every byte."
         ),
     ] = FileCheck.SIZE,
     *,
     out: OutputOption,
 ) -> None:
-    """Say what is wrong, and which command mends it; exit code 3 where there is an error.
+    """Find what is wrong, and say which command fixes it; exit code 3 if there is an error.
 
-    Compares the ledger with the aliases, the versions, their files and their tags. Where a Prefect
-    server is named: also its automations, schedules and workers. Changes nothing.
+    Compares the ledger with the aliases, versions, files and tags. If a Prefect server is known,
+    also checks its automations, schedules and workers. Changes nothing.
 
     [bold]Examples[/]
 
@@ -74,7 +74,7 @@ def doctor(
 
 
 def _of_prefect() -> list[Finding]:
-    """What is wrong with the Prefect server; nothing where none is named: MLflow alone will do."""
+    """What is wrong with the Prefect server; nothing if none is named, for MLflow is enough."""
     from guardianflow.monitoring.prefect_checks import examine_machinery, of_orchestrator
 
     address = find_servers().prefect

@@ -20,14 +20,14 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def drill(
-    name: Annotated[str, model_argument("Base or variant that would be rolled back.")],
+    name: Annotated[str, model_argument("Model to rehearse a rollback of.")],
     *,
     out: OutputOption,
 ) -> None:
-    """Prove that the way back works, and say how long a rollback would take; moves nothing.
+    """Rehearse a rollback, and say how long it would take; no alias moves.
 
-    Every version that a rollback would bring back is fetched from the server, verified, loaded
-    and shown a frame. What was found stays in the tag guardianflow.drill of the base model.
+    Downloads, verifies and loads every version that a rollback would bring back, and runs it on
+    one frame. Keeps the result in the tag guardianflow.drill of the base model.
 
     [bold]Example[/]
 
@@ -49,7 +49,7 @@ def drill(
 
 
 def _show(out: Output, report: "DrillReport") -> None:
-    """The steps with their times, and what a person should know beside them."""
+    """The steps with their times, and the warnings."""
     out.table(
         f"Drill of {report.model_name}, {report.time:%Y-%m-%d %H:%M} UTC",
         ("step", "model", "version", "seconds", "found"),

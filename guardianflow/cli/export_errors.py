@@ -1,4 +1,4 @@
-"""The command that hands over what a detector got wrong to whoever labels: export-errors."""
+"""`guardianflow export-errors`: what a detector got wrong, for whoever labels."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,24 +24,22 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def export_errors(
-    name: Annotated[str, model_argument("Base or variant whose mistakes are wanted.")],
-    to: Annotated[Path, typer.Option("--to", help="A new or empty folder.")],
+    name: Annotated[str, model_argument("Model whose mistakes to export.")],
+    to: Annotated[Path, typer.Option("--to", help="New or empty folder.")],
     model_version: Annotated[
-        int | None, typer.Option(help="The version; without it @champion, else @candidate.", min=1)
+        int | None, typer.Option(help="Version (default: @champion, else @candidate).", min=1)
     ] = None,
     window: Annotated[
         Path | None,
-        typer.Option(
-            help="A YOLO data set whose split test is looked at; without it the evaluation set."
-        ),
+        typer.Option(help="YOLO data set whose test split is used (default: the evaluation set)."),
     ] = None,
     *,
     out: OutputOption,
 ) -> None:
-    """Write the images with missed objects or false alarms as a YOLO set, to label them again.
+    """Export images with missed objects or false alarms as a YOLO set, to label them again.
 
-    labels/ holds the labels of now, predictions/ what the model showed, reasons.csv why each
-    image is there.
+    labels/ holds the current labels, predictions/ the detections of the model, reasons.csv why
+    each image is there.
 
     [bold]Examples[/]
 

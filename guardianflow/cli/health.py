@@ -1,4 +1,4 @@
-"""The commands about health: what an edge box reports, and how the champions do."""
+"""The commands about health: what an edge box reports, and how champions perform."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LONGEST = 1_000_000
 commands = typer.Typer(
     no_args_is_help=True,
-    help="Report how a champion does on the floor, and read what was reported.",
+    help="Report how a champion performs on the floor, and read the reports.",
 )
 
 
@@ -38,10 +38,10 @@ def report(
     *,
     out: OutputOption,
 ) -> None:
-    """Post what an edge box counted on one window of frames; it is judged on the server.
+    """Post what an edge box counted in one window of time; the server judges it.
 
-    The same report again changes nothing. The account needs EDIT on the MLflow experiment
-    guardianflow.health and nothing else.
+    Posting the same report again changes nothing. The account needs only EDIT on the MLflow
+    experiment guardianflow.health.
 
     [bold]Example[/]
 
@@ -69,11 +69,11 @@ def report(
 
 @commands.command("show")
 def show(
-    name: Annotated[str, model_argument("Base or variant.")],
+    name: Annotated[str, model_argument("Model name, of a base or a variant.")],
     *,
     out: OutputOption,
 ) -> None:
-    """Show the latest reports about a model, the newest first: when, which window, and why.
+    """Show the latest reports about a model, newest first.
 
     [bold]Example[/]
 

@@ -1,4 +1,4 @@
-"""The command that brings in a detector of another trainer: import."""
+"""`guardianflow import`: register a detector from another trainer."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,43 +20,42 @@ if TYPE_CHECKING:
     from guardianflow.scenario import Scenario
 
 _LISTED = 10
-_Name = Annotated[str, model_argument("The model that it becomes a version of.")]
-_Version = Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")]
-_Onnx = Annotated[Path | None, typer.Option(help="A .onnx file.")]
+_Name = Annotated[str, model_argument("Model to add a version to.")]
+_Version = Annotated[str, typer.Option(help="Scenario version, e.g. v3.")]
+_Onnx = Annotated[Path | None, typer.Option(help="ONNX file.")]
 _Ir = Annotated[
     Path | None,
-    typer.Option(help="The .xml of an OpenVINO IR, its .bin beside it, or their folder."),
+    typer.Option(help="OpenVINO IR: the .xml with its .bin beside it, or their folder."),
 ]
 _FromMlflow = Annotated[
     str,
     typer.Option(
-        help="REGISTERED/VERSION, models:/NAME@alias, models:/m-ID or runs:/ID/PATH, on the "
-        "same server."
+        help="Model on the same server: REGISTERED/VERSION, models:/NAME@alias, models:/m-ID or "
+        "runs:/ID/PATH."
     ),
 ]
 _Classes = Annotated[
-    str, typer.Option(help="Its classes in order, a,b,c, where the file does not name them.")
+    str, typer.Option(help="Class names in order, a,b,c, if the file does not hold them.")
 ]
 _Mapping = Annotated[
     list[str] | None,
-    typer.Option("--map", help="SCENARIO=FILE: what a class is called in the file."),
+    typer.Option("--map", help="Name of a class in the file: SCENARIO=FILE."),
 ]
 _Layout = Annotated[
-    LayoutName | None, typer.Option(help="What its outputs mean, where their shapes do not say")
+    LayoutName | None, typer.Option(help="Layout of the outputs, if their shapes do not tell.")
 ]
 _InputRange = Annotated[
-    InputRange | None, typer.Option(help="What it takes a white pixel to be: by default 1.")
+    InputRange | None,
+    typer.Option(help="Input value of a white pixel (default 1 for floats, 255 for bytes)."),
 ]
-_Channels = Annotated[ChannelOrder, typer.Option(help="In which order it takes colours.")]
+_Channels = Annotated[ChannelOrder, typer.Option(help="Order of the colour channels.")]
 _Boxes = Annotated[
-    BoxForm | None, typer.Option(help="How its boxes are written, if its answers do not tell.")
+    BoxForm | None, typer.Option(help="Form of the boxes, if the outputs do not tell.")
 ]
 _MaxMemory = Annotated[
-    float, typer.Option(min=0.25, help="What reading it and running it once may take, in GiB.")
+    float, typer.Option(min=0.25, help="Memory limit for reading and running it once, in GiB.")
 ]
-_MaxMinutes = Annotated[
-    float, typer.Option(min=0.1, help="What that may take of time, in minutes.")
-]
+_MaxMinutes = Annotated[float, typer.Option(min=0.1, help="Time limit for the same, in minutes.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -82,10 +81,10 @@ def import_model(
     *,
     out: OutputOption,
 ) -> None:
-    """Check, evaluate and register a detector that another trainer made, as @candidate.
+    """Check, evaluate and register a detector from another trainer as @candidate.
 
-    The scenario gives the classes, the images that it is measured on and the rules of the gate.
-    Quantize, promote and roll back work on it as on what is trained here.
+    The scenario gives the classes, the evaluation images and the rules of the gate. Quantizing,
+    promoting and rolling back work as for a model that was trained here.
 
     [bold]Examples[/]
 
@@ -127,8 +126,8 @@ def _load(scenario: str, version: str, name: str) -> "Scenario":
     settings = load_scenario(scenario, version)
     if name != settings.model_name.public:
         raise InputError(
-            f"Scenario {scenario} {version} is about {settings.model_name}, not {name}.",
-            remedy="Name the model of the scenario, or the scenario of the model.",
+            f"Scenario {scenario} {version} belongs to {settings.model_name}, not to {name}.",
+            remedy="Give the model of this scenario, or the scenario of this model.",
             name=name,
             scenario=scenario,
         )
@@ -165,7 +164,7 @@ def _only_one(onnx: Path | None, ir: Path | None, from_mlflow: str) -> Path | No
     given = [path for path in (onnx, ir) if path is not None]
     if len(given) + bool(from_mlflow) != 1:
         raise InputError(
-            f"{len(given) + bool(from_mlflow)} models are named; an import takes one.",
+            f"{len(given) + bool(from_mlflow)} models are given; import takes exactly one.",
             remedy="Give one of --onnx FILE, --ir FILE.xml, --from-mlflow REGISTERED/VERSION.",
         )
     if not given:
@@ -200,7 +199,7 @@ def _pairs(mapping: Sequence[str]) -> dict[str, str]:
     for entry, (ours, _, theirs) in zip(mapping, pairs, strict=True):
         if not (ours.strip() and theirs.strip()):
             raise InputError(
-                f"--map {entry!r} is no pair.", remedy="Write --map SCENARIO=FILE.", value=entry
+                f"--map {entry!r} is not a pair.", remedy="Write --map SCENARIO=FILE.", value=entry
             )
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 

@@ -15,19 +15,20 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def measure(
-    name: Annotated[str, model_argument("Public name of a variant, e.g. ...__openvino_int8.")],
+    name: Annotated[str, model_argument("Model name of a variant, e.g. ...__openvino_int8.")],
     model_version: Annotated[
-        int | None, typer.Option(help="Without one: @candidate, else @champion.", min=1)
+        int | None,
+        typer.Option(help="Version to measure (default: @candidate, else @champion).", min=1),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure although figures of such a machine are kept.")
+        bool, typer.Option("--again", help="Measure again even if this machine type was measured.")
     ] = False,
     *,
     out: OutputOption,
 ) -> None:
-    """Time a variant beside its base on this machine, and keep the figures with its version.
+    """Measure the speed of a variant and its base on this machine, and keep it with the version.
 
-    [bold]Examples[/]
+    [bold]Example[/]
 
     guardianflow measure donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
@@ -45,7 +46,7 @@ def measure(
         f"{report.variant.threads} thread, {report.variant.image_size} px"
     )
     if done.reused:
-        out.remark("measured on such a machine before; --again measures anew")
+        out.remark("this machine type was measured before; --again measures again")
     out.result(
         {
             "model_name": done.name,

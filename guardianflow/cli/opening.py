@@ -53,9 +53,9 @@ def open_orchestrator(out: Output | None = None) -> "Orchestrator":
 
 
 def warn_of_waiting(out: Output, orchestrator: "Orchestrator", deployment: str) -> None:
-    """Say why nothing begins what was submitted, where no worker is there for it."""
+    """Warn if no worker is there to start what was submitted."""
     if why := orchestrator.why_it_waits(deployment):
-        out.remark(f"note: the flow run waits, for {why}", style="yellow")
+        out.remark(f"note: the flow run waits: {why}", style="yellow")
 
 
 def ui_address(servers: Servers) -> str | None:

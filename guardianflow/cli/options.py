@@ -7,7 +7,7 @@ import typer
 from guardianflow.cli.start import complete_model, complete_scenario
 from guardianflow.errors import InputError
 
-_SCENARIO = "Name of a file in scenarios/."
+_SCENARIO = "Name of a scenario file in scenarios/, e.g. donghwa-entec-ppe."
 
 
 def model_argument(text: str) -> Any:
@@ -16,12 +16,13 @@ def model_argument(text: str) -> Any:
 
 
 NameArgument = Annotated[
-    str, model_argument("customer/region-plant/zone/task, with or without __openvino_int8.")
+    str,
+    model_argument("Model name: customer/region-plant/zone/task, with or without __openvino_int8."),
 ]
 ScenarioArgument = Annotated[str, typer.Argument(help=_SCENARIO, autocompletion=complete_scenario)]
 ScenarioOption = Annotated[str, typer.Option(help=_SCENARIO, autocompletion=complete_scenario)]
-ReasonOption = Annotated[str, typer.Option(help="Why; it stays in the history.")]
-YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at the terminal.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; kept in the history.")]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 SHORTEST_REASON = 3
 
 

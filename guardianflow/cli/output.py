@@ -169,7 +169,7 @@ else:
         bool,
         typer.Option(
             "--json",
-            help="Print JSON alone, errors included.",
+            help="Print only JSON, errors included.",
             default_factory=bool,
             show_default=False,
             callback=_output,

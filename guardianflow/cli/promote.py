@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 
 _VersionOption = Annotated[
-    int | None, typer.Option(help="The version to promote; without it @candidate.", min=1)
+    int | None, typer.Option(help="Version to promote (default: @candidate).", min=1)
 ]
 _DryRunFlag = Annotated[
-    bool, typer.Option("--dry-run", help="Measure, judge and show it; write nothing.")
+    bool, typer.Option("--dry-run", help="Measure, judge and show the result; write nothing.")
 ]
 _RequestFlag = Annotated[
     bool, typer.Option("--request", help="Ask a person in the Prefect UI instead.")
 ]
 _ForceFlag = Annotated[
-    bool, typer.Option("--force", help="Against gate, quarantine or hold; needs --reason.")
+    bool, typer.Option("--force", help="Override the gate, a quarantine or a hold; needs --reason.")
 ]
 _REASON_CHARACTERS = (SHORTEST_REASON, 500)
 
@@ -55,10 +55,10 @@ def promote(
     *,
     out: OutputOption,
 ) -> None:
-    """Show the evidence and what will move, ask at a terminal, make it @champion.
+    """Show the evidence, ask for confirmation, and make a version @champion.
 
-    Where the gate says FAILED nobody is asked (exit code 3), but for --force with a reason by one
-    whom the approval policy lets. --dry-run ends with the same code and writes nothing.
+    If the gate says FAILED, nothing moves and the exit code is 3. --force with a --reason overrides
+    it, if the approval policy allows you to. --dry-run ends with the same exit code.
 
     [bold]Examples[/]
 
@@ -209,7 +209,7 @@ def _request(
         return
     rejections(registry, plan, reason)
     if not force and (waiting := find_asked(orchestrator, name, plan.version)):
-        out.say(f"flow run {waiting.flow_run_name} asks for it already")
+        out.say(f"flow run {waiting.flow_run_name} already asks for this version")
         _print_asked(out, waiting.flow_run_name, waiting.flow_run_id, waiting.url)
         return
     started = orchestrator.submit(

@@ -1,4 +1,4 @@
-"""`guardianflow repair`: mend a model whose aliases or tags somebody changed by hand."""
+"""`guardianflow repair`: fix a model whose aliases or tags were changed by hand."""
 
 import uuid
 from enum import StrEnum
@@ -33,10 +33,10 @@ def repair(
     *,
     out: OutputOption,
 ) -> None:
-    """Mend a model whose aliases or tags somebody changed by hand in the MLflow UI.
+    """Fix a model whose aliases or tags were changed by hand in the MLflow UI.
 
-    Finishes what was interrupted, puts the aliases back (or accepts them) as an operation of the
-    history, and writes the status of the versions again.
+    Finishes an interrupted operation, puts the aliases back (or accepts them) as an operation in
+    the history, and restores the status tags of the versions.
 
     [bold]Examples[/]
 

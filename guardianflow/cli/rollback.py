@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from guardianflow.registry import Plan
 
 _OnlyFlag = Annotated[
-    bool, typer.Option("--only", help="This name alone, not the release that it belongs to.")
+    bool, typer.Option("--only", help="Only this name, not the rest of its release.")
 ]
 _ExpectedOption = Annotated[
-    int | None, typer.Option(help="For machines: do it only if this version is champion.", min=1)
+    int | None,
+    typer.Option(help="For scripts: roll back only if this version is @champion.", min=1),
 ]
 
 
@@ -35,18 +36,18 @@ def rollback(
     *,
     out: OutputOption,
 ) -> None:
-    """Go back to the last-known-good release; shows what moves and asks at a terminal.
+    """Show what would move, ask for confirmation, and go back to the last known good release.
 
     [bold]Example[/]
 
     guardianflow rollback donghwa-entec/busan-plant1/welding/ppe --reason "misses at night"
 
-    In a script the same command again within a quarter of an hour is taken for a repetition and
-    changes nothing; --expected-champion goes further back.
+    In a script, the same command within 15 minutes counts as a repetition and changes nothing.
+    --expected-champion goes further back.
     """
     public = ModelName.parse(name).public
     if only:
-        require_reason(reason, "--only takes one name out of its release; that needs a --reason.")
+        require_reason(reason, "--only separates one name from its release and needs a --reason.")
     registry = open_registry(out)
     plan = registry.plan_rollback(public, only=only, actor=actor())
     out.moves(f"roll back {public}", plan.moves)
@@ -77,8 +78,8 @@ def _say_nothing_to_do(out: Output, plan: "Plan") -> None:
     message = f"{plan.model_name}: nothing to do"
     if plan.repeats is not None:
         message += (
-            f", operation {plan.repeats} rolled it back a short time ago; to go further back name "
-            f"the champion of now: --expected-champion {plan.champion[plan.model_name]}"
+            f", operation {plan.repeats} rolled it back a moment ago; to go further back, name "
+            f"the current champion: --expected-champion {plan.champion[plan.model_name]}"
         )
     out.say(message)
     out.result({"changed": False, "message": message, "warnings": plan.warnings})

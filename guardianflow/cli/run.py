@@ -45,23 +45,25 @@ def add_commands(app: typer.Typer) -> None:
 
 def run(
     scenario: ScenarioArgument,
-    work: Annotated[WorkType, typer.Option("--type", help="What to do.")],
-    version: Annotated[str, typer.Option(help="Version of the scenario, e.g. v3.")],
+    work: Annotated[
+        WorkType, typer.Option("--type", help="lifecycle does both, and asks for the promotion.")
+    ],
+    version: Annotated[str, typer.Option(help="Scenario version, e.g. v3.")],
     submit: Annotated[
-        bool, typer.Option("--submit", help="Run the deployment on a worker and follow it.")
+        bool, typer.Option("--submit", help="Run on a worker, and follow the flow run.")
     ] = False,
     model_version: Annotated[
         int | None,
-        typer.Option(help="With quant: the FP32 model version to quantize.", min=1),
+        typer.Option(help="With quant: FP32 version to quantize.", min=1),
     ] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option(help="With quant: the variant to make. Without it: those of the scenario."),
+        typer.Option(help="With quant: variant to make (default: those of the scenario)."),
     ] = None,
     *,
     out: OutputOption,
 ) -> None:
-    """Train or quantize one scenario version; the result is registered as @candidate.
+    """Train or quantize a scenario version, and register the result as @candidate.
 
     [bold]Examples[/]
 
@@ -75,13 +77,13 @@ def run(
     """
     if model_version is not None and work is not WorkType.QUANT:
         raise InputError(
-            f"--model-version {model_version} means nothing with --type {work}.",
-            remedy="It chooses what --type quant quantizes.",
+            f"--model-version {model_version} has no meaning with --type {work}.",
+            remedy="Use it with --type quant, to choose what is quantized.",
         )
     if precision is not None and work is not WorkType.QUANT:
         raise InputError(
-            f"--precision {precision} means nothing with --type {work}.",
-            remedy="It chooses which variant --type quant makes.",
+            f"--precision {precision} has no meaning with --type {work}.",
+            remedy="Use it with --type quant, to choose the variant.",
         )
     if submit or work is WorkType.LIFECYCLE:
         _submit(out, scenario, work, version, model_version, precision)
@@ -197,7 +199,7 @@ def _tell_quantized(out: Output, scenario: Scenario, made: "QuantizedModel") -> 
 
 
 def _check_block(out: Output, orchestrator: "Orchestrator", scenario: str, version: str) -> None:
-    """Say so where the server's scenario differs from the file here: the server's is what runs.
+    """Warn if the server's scenario differs from the file here: the server's is what runs.
 
     Raises:
         ScenarioInvalid: The server has no such scenario or version.
@@ -208,7 +210,7 @@ def _check_block(out: Output, orchestrator: "Orchestrator", scenario: str, versi
     if block is None:
         raise ScenarioInvalid(
             f"The Prefect server {orchestrator.api_url} has no scenario block {scenario!r}.",
-            remedy="Bring it there with `python -m deployments.apply`.",
+            remedy="Create it with `python -m deployments.apply`.",
             value=scenario,
         )
     there = block.version(version)

@@ -1,4 +1,4 @@
-"""The commands that only look: models, history, status."""
+"""The commands that only read: models, history, status."""
 
 import re
 from collections.abc import Sequence
@@ -32,11 +32,11 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def models(
-    name: Annotated[str, model_argument("One model: its versions are listed.")] = "",
+    name: Annotated[str, model_argument("List the versions of this model.")] = "",
     *,
     out: OutputOption,
 ) -> None:
-    """List the models with their aliases, or the versions of one.
+    """List the models with their aliases, or the versions of one model.
 
     [bold]Examples[/]
 
@@ -81,13 +81,13 @@ def models(
 
 
 def history(
-    name: Annotated[str, model_argument("Base or variant.")],
+    name: Annotated[str, model_argument("Model name, of a base or a variant.")],
     *,
     out: OutputOption,
 ) -> None:
-    """Who put what into production, when, why, on which evidence; oldest first.
+    """Show who put what into production, when, why and on which evidence; oldest first.
 
-    Behind it stands what a person should know: no way back, an older model on the floor, a hold.
+    Warnings follow: no way back, an older model on the floor, a hold.
 
     [bold]Example[/]
 
@@ -106,7 +106,12 @@ def history(
 
 
 def status(*, out: OutputOption) -> None:
-    """Show which servers are used, whether they answer, and what waits for a person."""
+    """Show which servers are used, whether they answer, and what waits for a person.
+
+    [bold]Example[/]
+
+    guardianflow status
+    """
     servers = use_servers()
     if not servers.mlflow and not servers.prefect:
         raise InputError(
@@ -137,7 +142,7 @@ class _Status:
 
 
 def _ask(servers: Servers) -> _Status:
-    """Ask both servers; one that does not answer keeps the other from nothing."""
+    """Ask both servers; if one does not answer, the other is asked all the same."""
     found = _Status()
     try:
         found.answers["mlflow"] = _of_mlflow(servers)
@@ -176,7 +181,7 @@ def _show_status(out: Output, servers: Servers, found: _Status) -> None:
         out.remark(error.remedy)
     if not found.failed:
         both = servers.mlflow and servers.prefect
-        out.say("everything answers" if both else "what is named answers")
+        out.say("both servers answer" if both else "the server answers")
 
 
 def _of_mlflow(servers: Servers) -> str:

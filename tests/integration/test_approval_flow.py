@@ -400,7 +400,7 @@ def test_what_is_being_measured_is_no_question_yet_but_is_said(floor, capsys, mo
         said = command_line(capsys, 0, "pending")
         assert f"{floor.name} version 1 is being measured" in said
         said = command_line(capsys, 0, "promote", floor.name, "--request")
-        assert f"flow run {run.name} asks for it already" in said
+        assert f"flow run {run.name} already asks for this version" in said
         answer = ("approve", floor.name, "--approver", "Kim Minji", "--reason", "a test")
         assert "still being measured" in command_line(capsys, 3, *answer)
         client.delete_flow_run(run.id)

@@ -53,32 +53,33 @@ def test_help_shows_commands_in_groups(capsys, monkeypatch):
         assert word in out
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(
-            "run",
-            "import",
-            "promote",
-            "approve",
-            "rollback",
-            "repair",
-            "models",
-            "history",
-            "compare",
-            "drill",
-            "doctor",
-            "export-errors",
-            "measure",
-        ),
-        "dataset check",
-    ],
-)
+def commands_below(command, words=()):
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield " ".join(words), command.callback.__module__.rpartition(".")[2]
+        return
+    for name, one in below.items():
+        yield from commands_below(one, (*words, name))
+
+
+COMMANDS = dict(commands_below(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example(capsys, monkeypatch, command):
     code, out, _ = run(capsys, monkeypatch, *command.split(), "--help")
     assert code == 0
     assert "Example" in out
     assert f"guardianflow {command}" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_argument_and_option_is_explained_in_a_sentence(command):
+    found = typer.main.get_command(app)
+    for word in command.split():
+        found = found.commands[word]
+    for one in found.params:
+        assert re.fullmatch(r"[A-Z`a-z].*\.", one.help or "", re.DOTALL), one.name
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], []])
@@ -99,11 +100,11 @@ def test_help_imports_nothing_heavy(words):
         (["models"], "No MLflow server is named"),
         (["pending"], "No Prefect server is named"),
         (["promote", "No/Such Name"], "is not a model name"),
-        (["import", "a/b-c/d/e", *PPE, "--onnx", "x"], "is about donghwa-entec/busan-plant1"),
-        (["import", WELDING, *PPE], "0 models are named"),
-        (["import", WELDING, *PPE, "--onnx", "x.onnx", "--ir", "x.xml"], "2 models are named"),
+        (["import", "a/b-c/d/e", *PPE, "--onnx", "x"], "belongs to donghwa-entec/busan-plant1"),
+        (["import", WELDING, *PPE], "0 models are given"),
+        (["import", WELDING, *PPE, "--onnx", "x.onnx", "--ir", "x.xml"], "2 models are given"),
         (["import", WELDING, *PPE, "--onnx", "x.xml"], "Use --ir for it"),
-        (["import", WELDING, *PPE, "--onnx", "x.onnx", "--map", "person"], "is no pair"),
+        (["import", WELDING, *PPE, "--onnx", "x.onnx", "--map", "person"], "is not a pair"),
         (["import", WELDING, *PPE, "--onnx", "x.onnx", "--layout", "yolo"], "'yolo' is not one of"),
         (["compare", "a/b", "1", "2"], "is not a model name"),
         (["rollback", "a/b"], "is not a model name"),
@@ -120,7 +121,10 @@ def test_help_imports_nothing_heavy(words):
         (["approve", "--approver", "K", "--reason", "ok!"], "needs who decides: 'K' is too short"),
         (["approve", "--approver", "Kim"], "needs why: --reason is missing"),
         (["reject", "--approver", "Kim", "--reason", "ok"], "needs why: 'ok' is too short"),
-        (["dataset", "check", ".", "--report", "no/such/place/x.html"], "no/such/place is no fold"),
+        (
+            ["dataset", "check", ".", "--report", "no/such/place/x.html"],
+            "no/such/place is not a fold",
+        ),
         (["dataset", "check", ".", "--report", "/tmp"], "/tmp is a folder"),
         (["approver", "add", "Kim"], "GUARDIANFLOW_APPROVERS names no file"),
         (["export-errors", "a/b", "--to", "x"], "is not a model name"),
@@ -187,7 +191,7 @@ def test_what_is_asked_already_is_named_whatever_its_name(capsys, monkeypatch):
     monkeypatch.setattr("guardianflow.cli.promote.open_registry", lambda *_: registry)
     monkeypatch.setattr("guardianflow.promotion.rejections", lambda *_: ())
     code, out, _ = run(capsys, monkeypatch, "promote", WELDING, "--request")
-    assert (code, out) == (0, "flow run x[/] asks for it already\n")
+    assert (code, out) == (0, "flow run x[/] already asks for this version\n")
 
 
 def _closed_port() -> int:
@@ -455,17 +459,8 @@ def test_the_shell_gets_a_script_for_completion(capsys, monkeypatch, shell):
     assert f"complete_{shell}" in out
 
 
-def commands_below(command, words=()):
-    below = getattr(command, "commands", None)
-    if below is None:
-        yield " ".join(words), command.callback.__module__.rpartition(".")[2]
-        return
-    for name, one in below.items():
-        yield from commands_below(one, (*words, name))
-
-
 def test_the_package_says_which_file_holds_which_command():
     rows = re.findall(r"^    (\w+) {2,}(.*)$", guardianflow.cli.__doc__ or "", re.MULTILINE)
     told = {name: file for file, names in rows for name in names.split(", ")}
     assert told.pop("guardianflow alone") == "start"
-    assert told == dict(commands_below(typer.main.get_command(app)))
+    assert told == COMMANDS

@@ -85,7 +85,7 @@ def test_people_see_each_kind_once_with_count_place_and_remedy(
     out = " ".join(capsys.readouterr().out.split())
     assert "label-missing │ 3 │ images/train/train0.png: has no label file" in out
     assert "make the file empty" in out
-    assert "3 errors, 2 warnings: not to be used as it is" in out
+    assert "3 errors, 2 warnings: cannot be used as it is" in out
 
 
 def test_a_data_yaml_of_another_machine_is_read_with_root_and_classes(
@@ -150,7 +150,7 @@ def test_can_be_used_means_by_what_it_is_for(
 ) -> None:
     edit(root, "val: images/val\n", "val: []\n")
     assert run(root) == 2
-    assert "not to be used" in capsys.readouterr().out
+    assert "cannot be used" in capsys.readouterr().out
     assert run(root, "--for", "window") == 0
     assert "can be used for check-health" in capsys.readouterr().out
 
