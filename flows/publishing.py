@@ -23,6 +23,7 @@ from prefect.runtime import flow_run
 from flows.retries import worth_retrying
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.progress import Progress
 from guardianflow.wording.markdown import Markdown, cell, prose
 
 _PROGRESS_EVERY_S = 2.0
@@ -77,6 +78,10 @@ class ProgressBar:
         self._told = 0.0
         self._logger = get_run_logger()
 
+    def show(self, progress: Progress) -> None:
+        """Report how far a runner is."""
+        self(progress.step, progress.done, progress.total, progress.message)
+
     def __call__(self, step: str, done: int, total: int, message: str = "") -> None:
         """Report that `done` of `total` parts of `step` are finished."""
         now = time.monotonic()
@@ -93,6 +98,13 @@ class ProgressBar:
             update_progress_artifact(self._bar, progress=share, description=prose(step))
         if message and done >= total:
             self._logger.info("%s: %s", step, message)
+
+
+def send_registered(model: str, version: int, run_id: str, scenario_version: str) -> None:
+    """Tell others that a version was registered as @candidate."""
+    message = f"scenario {scenario_version} -> model version {version}"
+    payload = ModelEvent(model=model, version=version, report=run_id, message=message)
+    send_event(EventName.REGISTERED, payload)
 
 
 @task(name="send-event", retries=3, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

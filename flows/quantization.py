@@ -8,7 +8,7 @@ from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
 from flows.publishing import (
     ProgressBar,
     artifact_key,
-    send_event,
+    send_registered,
     show_page,
     show_pictures,
     show_table,
@@ -16,7 +16,6 @@ from flows.publishing import (
 from flows.registry_access import scenario_registry
 from flows.retries import AGAIN
 from flows.scenario_blocks import load_version
-from guardianflow.events import EventName, ModelEvent
 from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.scenario import Precision, Scenario
 from guardianflow.wording.markdown import prose
@@ -49,16 +48,8 @@ def quantize(
     for wanted in [precision] if precision else settings.quantization.variants:
         quantized = quantize_model(settings, model_version, wanted)
         made.append(register_quantized(settings, quantized))
-        flavour = settings.quantization.flavour(wanted)
-        send_event(
-            EventName.REGISTERED,
-            ModelEvent(
-                model=settings.get_registered_model_name(flavour),
-                version=made[-1],
-                report=quantized.run_id,
-                message=f"scenario {version} -> model version {made[-1]}",
-            ),
-        )
+        name = settings.get_registered_model_name(settings.quantization.flavour(wanted))
+        send_registered(name, made[-1], quantized.run_id, version)
     return made[0]
 
 
@@ -72,13 +63,12 @@ def quantize_model(
     registry = scenario_registry(scenario.name)
     source = model_version or choose_source(registry, scenario)
     get_run_logger().info("quantizing %s version %d", scenario.model_name, source)
-    show = ProgressBar()
     runner = QuantizationRunner(
         scenario,
         registry,
         source,
         precision=precision,
-        on_progress=lambda p: show(p.step, p.done, p.total, p.message),
+        on_progress=ProgressBar().show,
     )
     return runner.quantize()
 

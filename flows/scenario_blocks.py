@@ -1,6 +1,9 @@
 """Reads scenarios from their blocks on the Prefect server."""
 
 import logging
+from functools import lru_cache
+
+from prefect.runtime import flow_run
 
 from blocks import ScenarioConfig
 from blocks.saved import load_saved
@@ -16,7 +19,7 @@ def load_config(document: str) -> ScenarioConfig:
     Raises:
         ScenarioInvalid: The server has no such document, or it cannot be used.
     """
-    config = _saved_config(document)
+    config = _config_once(document, flow_run.get_id()) or _saved_config(document)
     if config is None:
         raise ScenarioInvalid(
             f"The Prefect server has no Scenario Config block named {document!r}.",
@@ -25,6 +28,12 @@ def load_config(document: str) -> ScenarioConfig:
             value=document,
         )
     return config
+
+
+@lru_cache(maxsize=1)
+def _config_once(document: str, run: str | None) -> ScenarioConfig | None:
+    """The block, read once in a flow run: all its steps see the same settings."""
+    return _saved_config(document) if run else None
 
 
 def load_version(document: str, version: str) -> Scenario:

@@ -8,7 +8,7 @@ from flows.parameters import ScenarioDocument, ScenarioVersionName
 from flows.publishing import (
     ProgressBar,
     artifact_key,
-    send_event,
+    send_registered,
     show_page,
     show_pictures,
     show_table,
@@ -16,7 +16,6 @@ from flows.publishing import (
 from flows.registry_access import scenario_registry
 from flows.retries import AGAIN
 from flows.scenario_blocks import load_version
-from guardianflow.events import EventName, ModelEvent
 from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.scenario import Scenario
 
@@ -40,15 +39,7 @@ def train(scenario: ScenarioDocument, version: ScenarioVersionName) -> int:
     settings = load_version(scenario, version)
     trained = train_model(settings)
     model_version = register_trained(settings, trained)
-    send_event(
-        EventName.REGISTERED,
-        ModelEvent(
-            model=settings.model_name.public,
-            version=model_version,
-            report=trained.run_id,
-            message=f"scenario {version} -> model version {model_version}",
-        ),
-    )
+    send_registered(settings.model_name.public, model_version, trained.run_id, version)
     return model_version
 
 
@@ -58,11 +49,7 @@ def train_model(scenario: Scenario) -> "TrainedModel":
     from guardianflow.lifecycle.training import TrainingRunner
 
     registry = scenario_registry(scenario.name)
-    show = ProgressBar()
-    runner = TrainingRunner(
-        scenario, registry, on_progress=lambda p: show(p.step, p.done, p.total, p.message)
-    )
-    trained = runner.train()
+    trained = TrainingRunner(scenario, registry, on_progress=ProgressBar().show).train()
     how = "was trained before, nothing to do" if trained.reused else "trained"
     get_run_logger().info("scenario %s %s: %s", scenario.name, scenario.version, how)
     return trained

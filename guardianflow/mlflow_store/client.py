@@ -7,7 +7,6 @@ from, never by their text. An answer that no MLflow gives is that of something e
 import json
 import os
 import re
-import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from mlflow.store.model_registry.rest_store import RestStore
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 from requests.exceptions import RetryError
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
 from guardianflow.errors import InputError, PermissionDenied, RegistryUnavailable, VersionNotReady
 from guardianflow.machine.servers import SECRETS, WORKSPACE, find_servers, without_secrets
@@ -90,6 +90,10 @@ def registry_store(client: MlflowClient) -> RestStore:
     every write. The names written here come from listings that leave prompts out.
     """
     return RestStore(partial(get_default_host_creds, client.tracking_uri))
+
+
+def _is_collision(error: BaseException) -> bool:
+    return isinstance(error, MlflowException) and error.error_code == COLLISION
 
 
 def server_version(client: MlflowClient) -> str:
@@ -243,20 +247,18 @@ def border(what: str) -> Generator[None]:
         raise _unavailable(what, error) from error
 
 
+@retry(
+    retry=retry_if_exception(_is_collision),
+    wait=wait_chain(*map(wait_fixed, _COLLISION_PAUSES_S)),
+    stop=stop_after_attempt(len(_COLLISION_PAUSES_S) + 1),
+    reraise=True,
+)
 def write_repeatably(write: Callable[[], object]) -> None:
-    """Make a write that says what is to be, again when another process makes the same one.
+    """Retry an idempotent write after a collision with another process.
 
-    MLflow looks, then inserts: of two that set the same new tag or alias at once, one fails on the
-    database's uniqueness with BAD_REQUEST, although both want the same row.
+    MLflow looks, then inserts: of two processes that set the same new tag or alias at once, one
+    fails on the database's uniqueness with BAD_REQUEST, although both want the same row.
     """
-    for pause_s in _COLLISION_PAUSES_S:
-        try:
-            write()
-            return
-        except MlflowException as error:
-            if error.error_code != COLLISION:
-                raise
-            time.sleep(pause_s)
     write()
 
 

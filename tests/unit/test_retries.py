@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ErrorCode
 from prefect import task
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import Failed
@@ -26,6 +28,7 @@ from guardianflow.errors import (
     ScenarioFrozen,
     ScenarioInvalid,
 )
+from guardianflow.mlflow_store.client import write_repeatably
 
 
 @task
@@ -52,6 +55,27 @@ def step():
 def test_only_what_may_pass_by_itself_is_tried_again(failure, again):
     run = TaskRun(task_key="step", dynamic_key="0", flow_run_id=uuid.uuid4())
     assert worth_retrying(step, run, Failed(data=failure("no"))) is again
+
+
+def test_a_write_that_collides_is_made_again_and_at_last_given_up(monkeypatch):
+    pauses, made = [], []
+    monkeypatch.setattr(write_repeatably.retry, "sleep", pauses.append)
+
+    def write(collisions, code="BAD_REQUEST"):
+        made.append(code)
+        if len(made) <= collisions:
+            raise MlflowException("no", error_code=ErrorCode.Value(code))
+
+    write_repeatably(lambda: write(3))
+    assert (len(made), pauses) == (4, [0.05, 0.2, 0.5])
+    made.clear()
+    with pytest.raises(MlflowException):
+        write_repeatably(lambda: write(4))
+    assert len(made) == 4
+    made.clear()
+    with pytest.raises(MlflowException):
+        write_repeatably(lambda: write(1, "PERMISSION_DENIED"))
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(
