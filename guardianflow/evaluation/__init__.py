@@ -5,7 +5,8 @@ trial               one version on one frame: does it answer at all?
 subjects            a version beside its champion, with all that the gate asks about it
 version_comparison  any two versions
 speed               whether a variant is faster than its base, on each kind of machine
-variant_cost        what a variant costs and gains, as its run kept it
+variant_cost        what a variant costs and gains
+variant_records     both, as the variant's run keeps them
 run_reports         what a run keeps about a measured detector
 import_source       where an imported detector comes from
 gate/               rules with thresholds; measures nothing itself

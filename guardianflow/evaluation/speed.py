@@ -2,24 +2,19 @@
 
 The base may compute in float32 or in what OpenVINO chooses (BF16 on some processors): the variant
 has to beat the faster of the two, which needs no quantization. What was measured on one kind of
-machine says nothing about another, so each has its own record with the version's run.
-
-    run   latency/AVX512-VNNI--<cpu>.json    one file for each kind of machine
+machine says nothing about another, so each has its own report (`variant_records`).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-from mlflow import MlflowClient
 from numpy.typing import NDArray
 from pydantic import Field
 
-from guardianflow.machine.disk import scratch
-from guardianflow.mlflow_store.client import border
-from guardianflow.stored import Stored, read_stored
+from guardianflow.stored import Stored
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.latency import (
     Latency,
@@ -29,7 +24,6 @@ from guardianflow.vision.metrics.latency import (
     time_in_turns,
 )
 
-FOLDER = "latency"
 _DRAWS = 2000
 _SEED = 20240229
 
@@ -143,23 +137,3 @@ def _ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[flo
     ratios = np.median(before[drawn], axis=1) / np.median(after[drawn], axis=1)
     low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
     return float(np.median(before) / np.median(after)), low, high
-
-
-def keep_report(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
-    """Write a report to the version's run, in the place of an earlier one of such a machine."""
-    with border(f"run {run_id}"), scratch() as folder:
-        path = folder / f"{report.machine}.json"
-        path.write_text(report.model_dump_json(indent=1), encoding="utf-8")
-        client.log_artifact(run_id, str(path), FOLDER)
-
-
-def read_reports(client: MlflowClient, run_id: str) -> Mapping[str, SpeedReport]:
-    """The reports of a version's run, by the kind of machine."""
-    found: dict[str, SpeedReport] = {}
-    with border(f"run {run_id}"), scratch() as folder:
-        for file in client.list_artifacts(run_id, FOLDER):
-            path = Path(client.download_artifacts(run_id, file.path, str(folder)))
-            text = path.read_text(encoding="utf-8")
-            report = read_stored(SpeedReport, text, f"{file.path} of MLflow run {run_id}")
-            found[report.machine] = report
-    return found

@@ -19,7 +19,7 @@ from guardianflow.errors import (
 from guardianflow.evaluation import speed
 from guardianflow.evaluation.gate import GateOutcome, judge_variant
 from guardianflow.evaluation.speed import machine
-from guardianflow.evaluation.variant_cost import read_cost
+from guardianflow.evaluation.variant_records import read_cost
 from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source, variants
 from guardianflow.lifecycle.quantization.calibration import choose, refuse_unlike
 from guardianflow.lifecycle.quantization.remeasuring import measure_speed

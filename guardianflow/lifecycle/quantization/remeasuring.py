@@ -8,14 +8,9 @@ from dataclasses import dataclass
 
 from guardianflow.errors import ArtifactMissing, InputError, NoCandidate
 from guardianflow.evaluation.measurement import deployed_folder
-from guardianflow.evaluation.speed import (
-    SpeedReport,
-    compare_speed,
-    keep_report,
-    machine,
-    read_reports,
-)
+from guardianflow.evaluation.speed import SpeedReport, compare_speed, machine
 from guardianflow.evaluation.trial import trial_frame
+from guardianflow.evaluation.variant_records import keep_speed, read_speeds
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
 
@@ -72,14 +67,14 @@ def measure_speed(
             name=parsed.public,
             version=info.version,
         )
-    kept = None if again else read_reports(registry.client, info.run_id).get(machine())
+    kept = None if again else read_speeds(registry.client, info.run_id).get(machine())
     report = kept or compare_speed(
         deployed_folder(registry, parsed.base.public, info.source_version),
         deployed_folder(registry, parsed.public, info.version),
         [trial_frame(registry, info).pixels],
     )
     if kept is None:
-        keep_report(registry.client, info.run_id, report)
+        keep_speed(registry.client, info.run_id, report)
     tag = SPEED_TAG + report.machine
     if info.tags.get(tag) != report.sentence():
         registry.set_version_tag(parsed.public, info.version, tag, report.sentence())

@@ -20,8 +20,9 @@ from mlflow.entities import Run
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.evaluation.gate import judge_variant
 from guardianflow.evaluation.measurement import deployed_folder, ir_folder
-from guardianflow.evaluation.speed import FOLDER, SpeedReport, compare_speed
-from guardianflow.evaluation.variant_cost import COST_FILE, VariantCost, read_cost
+from guardianflow.evaluation.speed import SpeedReport, compare_speed
+from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.variant_records import COST_FILE, SPEED_FOLDER, read_cost
 from guardianflow.lifecycle.making import Work, register_made
 from guardianflow.lifecycle.quantization.remeasuring import SPEED_TAG, measure_speed
 from guardianflow.lifecycle.quantization.result import QuantizedModel
@@ -239,14 +240,14 @@ class QuantizationRunner:
         """Bring figures, outcome and model to MLflow."""
         self._report("upload", 0, 1)
         speed, precision = result.speed, self.precision.value
-        (papers / FOLDER).mkdir()
+        (papers / SPEED_FOLDER).mkdir()
         for file, record in {
             EVALUATION_FILE: result.variant,
             _SOURCE_EVALUATION_FILE: result.fp32,
             _OUTCOME_FILE: result.outcome,
             # Speed has a record of its own for each kind of machine.
             COST_FILE: result.cost.model_copy(update={"speed": None, "measured_on": ()}),
-            f"{FOLDER}/{speed.machine}.json": speed,
+            f"{SPEED_FOLDER}/{speed.machine}.json": speed,
         }.items():
             (papers / file).write_text(record.model_dump_json(indent=1), "utf-8")
         run.log_files(papers)

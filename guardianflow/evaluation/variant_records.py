@@ -1,0 +1,53 @@
+"""What the run of a variant keeps about its cost and, for each kind of machine, its speed.
+
+    cost.json                          accuracy and size
+    latency/AVX512-VNNI--<cpu>.json    speed; one file for each kind of machine
+
+Read together, they are the cost on a machine such as this one.
+"""
+
+from collections.abc import Mapping
+
+from mlflow import MlflowClient
+
+from guardianflow.evaluation.speed import SpeedReport, machine
+from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.machine.disk import scratch
+from guardianflow.mlflow_store.client import border
+from guardianflow.mlflow_store.runs import read_run_text
+from guardianflow.stored import read_stored
+
+COST_FILE = "cost.json"
+SPEED_FOLDER = "latency"
+
+
+def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
+    """What a quantization run kept, with the speed on such a machine as this; None: nothing."""
+    with border(f"run {run_id}"):
+        if COST_FILE not in {file.path for file in client.list_artifacts(run_id)}:
+            return None
+    text = read_run_text(client, run_id, COST_FILE)
+    cost = read_stored(VariantCost, text, f"{COST_FILE} of MLflow run {run_id}")
+    reports = read_speeds(client, run_id)
+    return cost.model_copy(
+        update={"speed": reports.get(machine()), "measured_on": tuple(sorted(reports))}
+    )
+
+
+def keep_speed(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
+    """Write a report to the version's run, in the place of an earlier one of such a machine."""
+    with border(f"run {run_id}"), scratch() as folder:
+        path = folder / f"{report.machine}.json"
+        path.write_text(report.model_dump_json(indent=1), encoding="utf-8")
+        client.log_artifact(run_id, str(path), SPEED_FOLDER)
+
+
+def read_speeds(client: MlflowClient, run_id: str) -> Mapping[str, SpeedReport]:
+    """The reports of a version's run, by the kind of machine."""
+    found: dict[str, SpeedReport] = {}
+    with border(f"run {run_id}"):
+        for file in client.list_artifacts(run_id, SPEED_FOLDER):
+            text = read_run_text(client, run_id, file.path)
+            report = read_stored(SpeedReport, text, f"{file.path} of MLflow run {run_id}")
+            found[report.machine] = report
+    return found
