@@ -1,6 +1,6 @@
 """The sentences of the approver's form and page in plain words, in English and Korean.
 
-`language.py` fills them in, and has the texts of figures and tables.
+`figure_phrases.py` has the texts of figures and tables; `language.py` fills all of them in.
 """
 
 from typing import NamedTuple

@@ -56,12 +56,8 @@ def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
         quantized = nncf.quantize(
             model,
             nncf.Dataset([square[None] for square in squares]),
-            subset_size=len(squares),
-            preset=nncf.QuantizationPreset(preset.value),
-            # The exact one takes some seconds longer and keeps a tenth of a point (decision 0013).
-            fast_bias_correction=False,
-            ignored_scope=_decoding(model),
             advanced_parameters=_advanced(),
+            **_settings(model, squares, preset),
         )
     ir.describe(quantized, classes=classes, precision="int8")
     return quantized
@@ -98,11 +94,8 @@ def quantize_within(
             nncf.Dataset([square[None] for square in squares[:1]]),
             figure,
             max_drop=max_drop,
-            subset_size=len(squares),
-            preset=nncf.QuantizationPreset(preset.value),
-            fast_bias_correction=False,
-            ignored_scope=_decoding(model),
             advanced_quantization_parameters=_advanced(),
+            **_settings(model, squares, preset),
         )
     ir.describe(quantized, classes=classes, precision="int8")
     return quantized
@@ -155,17 +148,24 @@ def _averages(convolution: "ov.Node") -> bool:
     return node.get_type_name() == "Softmax"
 
 
-def _decoding(model: "ov.Model") -> Any:
+def _settings(model: "ov.Model", squares: Squares, preset: Preset) -> dict[str, Any]:
     import nncf
 
-    return nncf.IgnoredScope(names=sorted(decoding_operations(model)), validate=False)
+    decoding = sorted(decoding_operations(model))
+    return {
+        "subset_size": len(squares),
+        "preset": nncf.QuantizationPreset(preset.value),
+        # The exact one takes some seconds longer and keeps a tenth of a point (decision 0013).
+        "fast_bias_correction": False,
+        "ignored_scope": nncf.IgnoredScope(names=decoding, validate=False),
+    }
 
 
 def _advanced() -> Any:
-    """Without VNNI two products of 8 bits are added in 16, which can overflow.
+    """Return settings that avoid overflow without VNNI, where 8-bit products are added in 16 bits.
 
-    The first layer sees bytes up to 255 and overflows first; with weights of half the range it
-    cannot (decision 0013 has the figures). NNCF's default today, said so that it stays.
+    The first layer takes bytes up to 255 and overflows first; with weights of half the range it
+    cannot (decision 0013 has the figures). This is NNCF's default today, fixed here.
     """
     import nncf
     from nncf.quantization.advanced_parameters import OverflowFix
@@ -182,7 +182,7 @@ def _read(folder: Path) -> tuple["ov.Model", list[str]]:
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Keep NNCF's own progress bars and notes out of our output, which may have to be JSON."""
+    """Suppress NNCF's progress bars and notes: our output may have to be JSON."""
     logger = logging.getLogger("nncf")
     before = logger.level
     logger.setLevel(logging.WARNING)
