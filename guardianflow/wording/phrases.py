@@ -241,7 +241,7 @@ PHRASES: dict[str, Phrase] = {
     "reject": Phrase("reject: version {before} stays.", "reject(반려): {before}번 버전 유지."),
     "reject.first": Phrase("reject: nothing changes.", "reject(반려): 지금 그대로 유지."),
     "undo": Phrase(
-        "Undo: whoever is on call can go back to version {before}.",
+        "Undo: the person on call can go back to version {before}.",
         "승인 후에도 담당자가 {before}번 버전으로 되돌릴 수 있음.",
     ),
     "undo.unsure": Phrase(
@@ -283,12 +283,12 @@ PHRASES: dict[str, Phrase] = {
         "{who} 님의 반려가 기록되었습니다(사유: {why}). {place}에는 바뀌는 것이 없습니다.",
     ),
     "ended.late": Phrase(
-        "The time to answer ended at {until}. Nothing was changed; whoever asked can ask again.",
+        "The time to answer ended at {until}. Nothing was changed; the requester can ask again.",
         "답변 기한이 {until}에 끝났습니다. 변경된 것은 없으며, 요청자가 다시 요청할 수 있습니다.",
     ),
     "ended.clock": Phrase(
         "A clock was wrong, so it is not known whether the answer came in time. Nothing was "
-        "changed; whoever asked can ask again.",
+        "changed; the requester can ask again.",
         "시계가 맞지 않아 기한 안의 답변인지 알 수 없습니다. 변경된 것은 없으며, 요청자가 다시 "
         "요청할 수 있습니다.",
     ),

@@ -53,8 +53,10 @@ class ReadingAnswer(BaseModel):
 
     sha256: str = Field(description="Of all files that belong to it.", max_length=64)
     format: str = Field(description="onnx or openvino.", max_length=20)
-    producer: str = Field(description="Who wrote the file; '' if unsaid.", max_length=500)
-    opset: int = Field(description="Version of ONNX's operators; 0 if unsaid.")
+    producer: str = Field(
+        description="The program that wrote the file; '' if unknown.", max_length=500
+    )
+    opset: int = Field(description="Version of ONNX's operators; 0 if unknown.")
     licence: str = Field(description="As the file states it; '' if not.", max_length=200)
     layout: LayoutName = Field(description="Of its outputs.")
     input_range: InputRange = Field(description="Of its input.")
