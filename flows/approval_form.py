@@ -4,9 +4,12 @@ Built field by field, so that titles, descriptions and constraints reach the ser
 default policy it has three fields; a field for a one-time code comes only where the policy asks.
 """
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
+from prefect.runtime import deployment
 from pydantic import Field, SecretStr, ValidationError, create_model
 
 from guardianflow.promotion.approval import Answer, Proof
@@ -21,13 +24,13 @@ _TOO_SHORT = {"approver": "the name is too short", "reason": "the reason is too 
 
 
 def answer_form(
-    proposal: Proposal, standing: QuestionStatus, page: str = "", why: str = "", complaint: str = ""
+    proposal: Proposal, status: QuestionStatus, page: str = "", why: str = "", complaint: str = ""
 ) -> type[RunInput]:
     """The form for one more answer.
 
     Args:
         proposal: What is asked.
-        standing: What was answered so far.
+        status: What was answered so far.
         page: Address of the page of evidence.
         why: Why an earlier answer does not hold any more.
         complaint: Why the last answer does not count.
@@ -53,8 +56,17 @@ def answer_form(
         title, about = say(language, "form.code"), say(language, "form.code.about")
         fields["code"] = (str, Field(pattern="^[0-9]{6}$", title=title, description=about))
     form = create_model("PromotionAnswer", __base__=RunInput, **fields)
-    said = notes(standing, why, complaint, language)
+    said = notes(status, why, complaint, language)
     return form.with_initial_data(description=form_text(proposal, said, page))
+
+
+def wait_for(form: type[RunInput], key: str, until: datetime) -> RunInput:
+    """Wait for the form to be filled in, where there is a deployment without a process."""
+    left = max(1, int((until - datetime.now(UTC)).total_seconds()))
+    if deployment.get_id():
+        return suspend_flow_run(wait_for_input=form, timeout=left, key=key)
+    # A flow run that Python started itself cannot be started again by a worker: it waits here.
+    return pause_flow_run(wait_for_input=form, timeout=left, poll_interval=1, key=key)
 
 
 def given_answer(given: RunInput) -> tuple[Answer, SecretStr]:
@@ -77,7 +89,7 @@ def unusable(error: ValidationError) -> str:
 
 
 def notes(
-    standing: QuestionStatus, why: str, complaint: str, language: Language = Language.EN
+    status: QuestionStatus, why: str, complaint: str, language: Language = Language.EN
 ) -> list[str]:
     """What is to be known of earlier answers, for the form and for the message that it waits."""
     said: list[str] = []
@@ -85,10 +97,10 @@ def notes(
         said.append(say(language, "form.anew", why=void_in_words(why, language).rstrip(".")))
     if complaint:
         said.append(say(language, "form.unusable", why=recorded_in_words(complaint, language)))
-    if wrong := sum(answer.wrong_code for answer in standing.answers):
+    if wrong := sum(answer.wrong_code for answer in status.answers):
         said.append(say(language, "form.wrong_codes", wrong=wrong, most=MAX_WRONG_CODES))
-    if standing.counted:
-        given = ", ".join(answer.who for answer in standing.counted)
+    if status.counted:
+        given = ", ".join(answer.who for answer in status.counted)
         said.append(say(language, "form.one_more", who=given))
     return said
 

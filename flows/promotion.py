@@ -12,28 +12,24 @@ answered lies in MLflow (`question.py`), so another worker, or a newer version o
 where one stopped. This flow keeps no result of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 from uuid import UUID, uuid4
 
 from prefect import flow, get_client, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.flow_runs import pause_flow_run, suspend_flow_run
-from prefect.input import RunInput
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from prefect.types import KeyValueLabelsField
 from pydantic import SecretStr, ValidationError
 
-from flows.approval_form import answer_form, given_answer, notes, unusable
+from flows.approval_form import answer_form, given_answer, notes, unusable, wait_for
 from flows.parameters import ModelVersion, PublicModelName, Text
 from flows.policy_mirror import mirror_policy
-from flows.publishing import ProgressBar, artifact_key, evidence_key, send_event, show_page
+from flows.promotion_pages import show_decision, show_evidence
+from flows.publishing import ProgressBar, send_event
 from flows.registry_access import scenario_registry
-from flows.retries import patient, patient_with_blocks, run_token
+from flows.retries import PATIENT, PATIENT_WITH_BLOCKS, run_token
 from flows.scenario_blocks import today_in_blocks
 from guardianflow.errors import (
     ApprovalExpired,
@@ -44,7 +40,6 @@ from guardianflow.errors import (
     ReleaseChanged,
 )
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.flowruns import ENDED
 from guardianflow.promotion.approval import Answer, Choice
 from guardianflow.promotion.form import expired_sentence, outcome_sentence
@@ -52,25 +47,13 @@ from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, QuestionStatus
 from guardianflow.promotion.recorded_messages import recorded_in_words, void_in_words
 from guardianflow.wording.language import Language, say
-from guardianflow.wording.markdown import Markdown, plain, prose
 
 if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
 
 MAX_ROUNDS = 5
-"""So often is asked anew when what was approved is not what is there any more."""
-_SHOWN = "guardianflow.shown"
+"""How often people are asked; again where what they approved is not what is there any more."""
 _NOTE = "guardianflow.note"
-_PAGE = "guardianflow.page"
-# An answer that was given must outlive a restart of the servers: five minutes.
-_PATIENCE: dict[str, Any] = {
-    "retries": 30,
-    "retry_delay_seconds": 10,
-    "retry_condition_fn": patient,
-    "cache_policy": NO_CACHE,
-}
-# So must one whose scenario somebody edits just now.
-_LONG_PATIENCE: dict[str, Any] = {**_PATIENCE, "retry_condition_fn": patient_with_blocks}
 
 
 @flow(name="promote", flow_run_name="promote {model_name}")
@@ -97,38 +80,40 @@ def promote(
         force: Ask although the gate says FAILED or the version was rolled back before; wants a
             reason, and one whom the policy lets as requested_by.
     """
-    why, language = "", Language.EN
-    for number in range(1, MAX_ROUNDS + 1):
-        round_ = open_round(number, model_name, model_version, requested_by, reason, force=force)
-        if round_.proposal and round_.proposal.changes_nothing:
-            message = f"{model_name} version {round_.proposal.version} is @champion already."
-            return Completed(name="NothingToDo", message=message)
-        language = round_.proposal.language if round_.proposal else language
-        # Another candidate that came meanwhile is none of this request.
-        model_version = round_.version or model_version
-        outcome = round_.void or settle(round_, why)
-        if not isinstance(outcome, str):
-            return outcome
-        why = outcome
-        get_run_logger().warning("an answer does not hold: %s; asking anew", why)
-    words = void_in_words(why, language)
-    said = say(language, "ended.rounds", rounds=MAX_ROUNDS, why=words)
+    earlier = void_rounds()
+    why, language = earlier[-1] if earlier else "", Language.EN
+    for number in range(len(earlier) + 1, MAX_ROUNDS + 1):
+        try:
+            round_ = open_round(
+                number, model_name, model_version, requested_by, reason, force=force
+            )
+            language = round_.proposal.language
+            return settle(round_, why)
+        except ApprovalVoid as void:
+            why = void.message
+            get_run_logger().warning("the answers do not hold: %s; asking again", why)
+    said = say(language, "ended.rounds", rounds=MAX_ROUNDS, why=void_in_words(why, language))
     return over("Void", said, f"Asked {MAX_ROUNDS} times, and the last time void: {why}")
 
 
 @dataclass(frozen=True)
 class Round:
-    """What is asked in one round; without a proposal it was void before anything was asked."""
+    """What is asked in one round, and how it stands when the flow starts."""
 
     number: int
-    version: int | None
-    proposal: Proposal | None = None
-    standing: QuestionStatus | None = None
+    proposal: Proposal
+    status: QuestionStatus = field(default_factory=QuestionStatus)
     page: str = ""
-    void: str = ""
 
 
-@task(name="propose", **_PATIENCE)
+@task(name="earlier-rounds", **PATIENT)
+def void_rounds() -> list[str]:
+    """Why the rounds do not hold that were over before this start of the flow."""
+    _, question = _question(1)
+    return question.void_rounds()
+
+
+@task(name="propose", **PATIENT)
 def open_round(
     number: int,
     model_name: str,
@@ -138,13 +123,14 @@ def open_round(
     *,
     force: bool,
 ) -> Round:
-    """Measure, judge, keep the evidence in MLflow and show it; or read what was asked before."""
+    """Measure, judge, keep the evidence in MLflow and show it; or read what was asked before.
+
+    Raises:
+        ApprovalVoid: What was asked before does not hold any more.
+    """
     from guardianflow.promotion import propose
 
     registry, question = _question(number)
-    version = question.version
-    if why := question.voided():
-        return Round(number, version, void=why)
 
     def make() -> Proposal:
         # Nobody is asked by rules of before where those of now cannot be used.
@@ -152,7 +138,8 @@ def open_round(
         return propose(
             registry,
             model_name,
-            model_version,
+            # Another candidate that came meanwhile is none of this request.
+            question.version or model_version,
             # Nobody can guess it: evidence that somebody else wrote is not taken for ours.
             token=f"{run_token('promotion')}-{uuid4()}",
             requested_by=requested_by or "the Prefect server",
@@ -162,14 +149,137 @@ def open_round(
             on_progress=ProgressBar(),
         )
 
-    try:
-        proposal = question.ask(make)
-    except ApprovalVoid as error:
-        return Round(number, version, void=question.void(error.message))
+    proposal = question.ask(make)
     if proposal.changes_nothing:
-        return Round(number, proposal.version, proposal)
-    standing = question.status(proposal)
-    return Round(number, proposal.version, proposal, standing, _show(registry, proposal))
+        return Round(number, proposal)
+    return Round(number, proposal, question.status(proposal), show_evidence(registry, proposal))
+
+
+def settle(round_: Round, why: str) -> State[Any]:
+    """Ask until there are enough answers, and carry them out.
+
+    Args:
+        round_: What is asked.
+        why: Why the round before is void, for the form.
+
+    Raises:
+        ApprovalVoid: The answers do not hold any more.
+    """
+    proposal, status = round_.proposal, round_.status
+    if proposal.changes_nothing:
+        message = f"{proposal.model_name} version {proposal.version} is @champion already."
+        return Completed(name="NothingToDo", message=message)
+    try:
+        while status.decision is None:
+            if status.exhausted:
+                return no_more_codes(proposal, status.complaint)
+            answer, code = ask(round_, status, why)
+            which = len(status.answers) + 1
+            status = take_answer(round_.number, proposal, which, answer, code)
+        message = decide_promotion(round_.number, proposal, status)
+    except ApprovalExpired as expired:
+        return over("Expired", expired_sentence(proposal, expired), str(expired))
+    # What the state says is read by the person who has just answered.
+    said = outcome_sentence(proposal, status.decision, status.counted)
+    match status.decision:
+        case Choice.REJECT:
+            return Completed(name="Rejected", message=said)
+        case Choice.APPROVE:
+            tell_promoted(proposal, message)
+            return Completed(name="Promoted", message=said)
+        case _:
+            assert_never(status.decision)
+
+
+def ask(round_: Round, status: QuestionStatus, why: str) -> tuple[Answer, SecretStr]:
+    """Wait for a person's answer; one that cannot be used is asked for again.
+
+    The key holds the proposal's digest: an answer counts only for the evidence it was given to.
+    """
+    proposal, complaint, attempt = round_.proposal, status.complaint, 1
+    while True:
+        require_in_time(proposal, datetime.now(UTC))
+        form = answer_form(proposal, status, round_.page, why, complaint)
+        if said := " ".join(notes(status, why, complaint)):
+            note(said)
+        key = f"{round_.number}-{len(status.answers) + 1}-{attempt}-{proposal.digest[:32]}"
+        try:
+            return given_answer(wait_for(form, key, proposal.expires))
+        except ValidationError as error:
+            complaint, attempt = unusable(error), attempt + 1
+            get_run_logger().warning("the answer cannot be used (%s), asking again", complaint)
+
+
+@task(name="take-answer", **PATIENT)
+def take_answer(
+    number: int, proposal: Proposal, which: int, answer: Answer, code: SecretStr
+) -> QuestionStatus:
+    """Take down an answer, and whether it counts; the code is checked and kept nowhere."""
+    _, question = _question(number)
+    status = question.take(proposal, which, answer, code.get_secret_value())
+    said = status.complaint or f"{answer.decision.value}: {status.answers[-1].who}"
+    get_run_logger().info("answer %d: %s", which, said)
+    return status
+
+
+@task(name="decide", **PATIENT_WITH_BLOCKS)
+def decide_promotion(number: int, proposal: Proposal, status: QuestionStatus) -> str:
+    """Carry out the answers, once however often this is tried; what was done.
+
+    A scenario's block that is wrong just now voids no answer: it is read again, for five minutes.
+
+    Raises:
+        ApprovalVoid: What was approved is not what is there now.
+    """
+    from guardianflow.promotion import decide
+
+    registry, question = _question(number)
+    token = run_token("promotion")
+    try:
+        decided = decide(registry, proposal, status.counted, token=token, today=today_in_blocks)
+    except (ApprovalVoid, ArtifactMissing, ChampionChanged, ReleaseChanged) as error:
+        if status.decision is Choice.REJECT:
+            raise
+        question.void(error.message, error)
+    question.close(str(status.decision))
+    get_run_logger().info("%s", decided.message)
+    show_decision(proposal, status, decided.message)
+    return decided.message
+
+
+def tell_promoted(proposal: Proposal, message: str) -> None:
+    """Send an event for each model that has a new champion."""
+    for subject in proposal.subjects:
+        payload = ModelEvent(
+            model=subject.model_name,
+            version=subject.version,
+            report=proposal.evidence_run_id,
+            message=message,
+        )
+        send_event(EventName.PROMOTED, payload)
+
+
+def no_more_codes(proposal: Proposal, complaint: str) -> State[Any]:
+    """End a request for which too many one-time codes were wrong."""
+    why = recorded_in_words(complaint, proposal.language)
+    said = say(proposal.language, "ended.codes", most=MAX_WRONG_CODES, why=why)
+    return over("Void", said, f"{MAX_WRONG_CODES} one-time codes were wrong: {complaint}.")
+
+
+def over(name: str, said: str, recorded: str) -> State[Any]:
+    """The end without a decision: the state says it to the floor, events and tags in English."""
+    note(recorded, ENDED)
+    return Failed(name=name, message=said)
+
+
+@task(name="note", **PATIENT)
+def note(said: str, label: str = _NOTE) -> None:
+    """Keep with the flow run, in English, what became of earlier answers, or how it ended.
+
+    The message that the promotion waits, and the one that nobody decided, say so.
+    """
+    with get_client(sync_client=True) as client:
+        client.update_flow_run_labels(UUID(flow_run.get_id()), {label: said})
 
 
 def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
@@ -186,185 +296,3 @@ def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
     with get_client(sync_client=True) as client:
         begun = client.read_flow_run(run).created
     return registry, Question(registry, str(run), begun or datetime.now(UTC), number)
-
-
-def _show(registry: "ModelRegistryManager", proposal: Proposal) -> str:
-    """Show the page of the record once in the Prefect UI; its address there.
-
-    It is made again from what was asked: a page that somebody edited in MLflow is not shown.
-    """
-    from guardianflow.promotion.evidence.sentences import headline
-    from guardianflow.promotion.page import Links, evidence_page
-
-    run = UUID(flow_run.get_id())
-    ui = Orchestrator().ui_url
-    with get_client(sync_client=True) as client:
-        known = client.read_flow_run(run).labels or {}
-        if known.get(_SHOWN) == proposal.evidence_run_id and _PAGE in known:
-            return f"{ui}/artifacts/artifact/{known[_PAGE]}"
-        get_run_logger().info("%s", proposal.headline)
-        page = evidence_page(proposal, Links.to(registry.client, proposal))
-        key = evidence_key(proposal.model_name)
-        # It stands above the page; the record and messages have it in English.
-        said = headline(proposal.subjects, proposal.gate, proposal.language)
-        shown = show_page(key, page, Markdown(said))
-        # Let `guardianflow pending` see what is asked without opening the form.
-        labels: KeyValueLabelsField = {
-            "guardianflow.model.version": proposal.version,
-            "guardianflow.headline": proposal.headline,
-            _SHOWN: proposal.evidence_run_id,
-            _PAGE: str(shown),
-        }
-        client.update_flow_run_labels(run, labels)
-    return f"{ui}/artifacts/artifact/{shown}"
-
-
-def settle(round_: Round, why: str) -> State[Any] | str:
-    """Ask until there are enough answers and carry them out; a text says why they do not hold.
-
-    Args:
-        round_: What is asked.
-        why: Why the round before is void, for the form.
-    """
-    proposal, standing = round_.proposal, round_.standing
-    if proposal is None or standing is None:
-        raise ValueError("a round that is asked has a proposal")
-    try:
-        return _settle(round_, proposal, standing, why)
-    except ApprovalExpired as expired:
-        return over("Expired", expired_sentence(proposal, expired), str(expired))
-
-
-def _settle(
-    round_: Round, proposal: Proposal, standing: QuestionStatus, why: str
-) -> State[Any] | str:
-    """As `settle` does; ApprovalExpired where no answer came in time."""
-    while standing.decision is None and not standing.void:
-        if standing.exhausted:
-            language, complaint = proposal.language, standing.complaint
-            words = recorded_in_words(complaint, language)
-            said = say(language, "ended.codes", most=MAX_WRONG_CODES, why=words)
-            recorded = f"{MAX_WRONG_CODES} one-time codes were wrong: {complaint}."
-            return over("Void", said, recorded)
-        answer, code = ask(round_.number, proposal, standing, round_.page, why)
-        standing = take_answer(round_.number, proposal, len(standing.answers) + 1, answer, code)
-    if standing.decision is None:
-        return standing.void
-    message, void = decide_promotion(round_.number, proposal, standing)
-    if void:
-        return void
-    # What the state says is read by the person who has just answered.
-    said = outcome_sentence(proposal, standing.decision, standing.counted)
-    if standing.decision is Choice.REJECT:
-        return Completed(name="Rejected", message=said)
-    for subject in proposal.subjects:
-        send_event(
-            EventName.PROMOTED,
-            ModelEvent(
-                model=subject.model_name,
-                version=subject.version,
-                report=proposal.evidence_run_id,
-                message=message,
-            ),
-        )
-    return Completed(name="Promoted", message=said)
-
-
-def over(name: str, said: str, recorded: str) -> State[Any]:
-    """The end without a decision: the state says it to the floor, events and tags in English."""
-    note(recorded, ENDED)
-    return Failed(name=name, message=said)
-
-
-def ask(
-    number: int, proposal: Proposal, standing: QuestionStatus, page: str, why: str
-) -> tuple[Answer, SecretStr]:
-    """Wait for a person's answer; one that cannot be used is asked for again.
-
-    The key holds the proposal's digest: an answer counts only for the evidence it was given to.
-    """
-    complaint = standing.complaint
-    for attempt in count(1):
-        require_in_time(proposal, datetime.now(UTC))
-        form = answer_form(proposal, standing, page, why, complaint)
-        if said := " ".join(notes(standing, why, complaint)):
-            note(said)
-        key = f"{number}-{len(standing.answers) + 1}-{attempt}-{proposal.digest[:32]}"
-        try:
-            return given_answer(_wait_for(form, key, proposal.expires))
-        except ValidationError as error:
-            complaint = unusable(error)
-            get_run_logger().warning("the answer cannot be used (%s), asking again", complaint)
-    raise AssertionError("unreachable: count() has no end")
-
-
-@task(name="note", **_PATIENCE)
-def note(said: str, label: str = _NOTE) -> None:
-    """Keep with the flow run, in English, what became of earlier answers, or how it ended.
-
-    The message that the promotion waits, and the one that nobody decided, say so.
-    """
-    with get_client(sync_client=True) as client:
-        client.update_flow_run_labels(UUID(flow_run.get_id()), {label: said})
-
-
-def _wait_for(form: type[RunInput], key: str, until: datetime) -> RunInput:
-    left = max(1, int((until - datetime.now(UTC)).total_seconds()))
-    if deployment.get_id():
-        return suspend_flow_run(wait_for_input=form, timeout=left, key=key)
-    # A flow run that Python started itself cannot be started again by a worker: it waits here.
-    return pause_flow_run(wait_for_input=form, timeout=left, poll_interval=1, key=key)
-
-
-@task(name="take-answer", **_PATIENCE)
-def take_answer(
-    number: int, proposal: Proposal, which: int, answer: Answer, code: SecretStr
-) -> QuestionStatus:
-    """Take down an answer, and whether it counts; the code is checked and kept nowhere."""
-    _, question = _question(number)
-    standing = question.take(proposal, which, answer, code.get_secret_value())
-    said = standing.complaint or f"{answer.decision.value}: {standing.answers[-1].who}"
-    get_run_logger().info("answer %d: %s", which, standing.void or said)
-    return standing
-
-
-@task(name="decide", **_LONG_PATIENCE)
-def decide_promotion(number: int, proposal: Proposal, standing: QuestionStatus) -> tuple[str, str]:
-    """Carry out the answers, once however often this is tried.
-
-    A scenario's block that is wrong just now voids no answer: it is read again, for five minutes.
-
-    Returns:
-        What was done, or why the answers do not hold; the other is empty.
-    """
-    from guardianflow.promotion import decide
-
-    registry, question = _question(number)
-    try:
-        decided = decide(
-            registry,
-            proposal,
-            standing.counted,
-            token=run_token("promotion"),
-            today=today_in_blocks,
-        )
-    except (
-        ApprovalVoid,
-        ArtifactMissing,
-        ChampionChanged,
-        ReleaseChanged,
-    ) as error:
-        if standing.decision is Choice.REJECT:
-            raise
-        return "", question.void(error.message)
-    question.close(str(standing.decision))
-    get_run_logger().info("%s", decided.message)
-    answers = "\n".join(
-        f"- **{a.decision}** by {plain(a.who)}: {plain(a.reason)}" for a in standing.counted
-    )
-    show_page(
-        artifact_key("decision", proposal.model_name),
-        f"{answers}\n\n{prose(decided.message)}\n",
-        f"{proposal.model_name} version {proposal.version}: {standing.decision}",
-    )
-    return decided.message, ""

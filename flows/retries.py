@@ -26,17 +26,17 @@ def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
     return True
 
 
-def patient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """As `worth_retrying`, and long only for a server that is away: an answer must outlive that."""
+def _patient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """As `worth_retrying`, but more than a few times only for a server that is away."""
     error = cast("object", state.result(raise_on_failure=False))
     few = run.run_count <= _FEW_RETRIES or isinstance(error, ServerUnreachable)
     return few and worth_retrying(task, run, state)
 
 
-def patient_with_blocks(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """As `patient`, and as long for a scenario's block in which somebody made a slip."""
+def _patient_with_blocks(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """As `_patient`, and as often for a scenario's block that cannot be used."""
     error = cast("object", state.result(raise_on_failure=False))
-    return isinstance(error, ScenarioInvalid) or patient(task, run, state)
+    return isinstance(error, ScenarioInvalid) or _patient(task, run, state)
 
 
 def run_token(kind: str) -> str:
@@ -46,3 +46,12 @@ def run_token(kind: str) -> str:
 
 AGAIN: dict[str, Any] = {"retry_condition_fn": worth_retrying, "cache_policy": NO_CACHE}
 """How a step is tried again: where that can help, and never answered from an earlier run."""
+PATIENT: dict[str, Any] = {
+    "retries": 30,
+    "retry_delay_seconds": 10,
+    "retry_condition_fn": _patient,
+    "cache_policy": NO_CACHE,
+}
+"""As `AGAIN`, for five minutes: an answer that was given must outlive a restart of the servers."""
+PATIENT_WITH_BLOCKS: dict[str, Any] = {**PATIENT, "retry_condition_fn": _patient_with_blocks}
+"""As `PATIENT`, also while somebody edits the scenario's block."""

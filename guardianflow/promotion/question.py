@@ -10,12 +10,12 @@ was asked and answered. What was asked is read from the record in MLflow and com
 digest in the book: whoever can only write evidence cannot change a question that was put.
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import NoReturn, assert_never
 
 from mlflow import MlflowClient
 from pydantic import Field
@@ -32,7 +32,12 @@ from guardianflow.promotion.approval import (
     decision_of,
     objection,
 )
-from guardianflow.promotion.approval.approval_log import ApprovalLog, newest_books, open_book
+from guardianflow.promotion.approval.approval_log import (
+    ApprovalLog,
+    RoundKey,
+    newest_books,
+    open_book,
+)
 from guardianflow.promotion.approval.one_time_codes import (
     approvers_file,
     matching_step,
@@ -47,8 +52,6 @@ from guardianflow.stored import Stored, read_stored
 MAX_WRONG_CODES = 5
 """So many codes may be tried for one question: three of a million are right at any time."""
 LAST_DAY = timedelta(days=1)
-# Requests are flow runs.
-_ASK = re.compile(r"ask\.(?P<request>[0-9a-f-]{36})\.(?P<round>[0-9]+)")
 
 
 class Asked(Stored):
@@ -74,10 +77,8 @@ class Asked(Stored):
 class QuestionStatus:
     """How a question stands."""
 
-    answers: tuple[Given, ...]
-    decision: Choice | None
-    void: str = ""
-    """Why it does not hold any more; '' where it does."""
+    answers: tuple[Given, ...] = ()
+    decision: Choice | None = None
 
     @property
     def counted(self) -> tuple[Given, ...]:
@@ -110,54 +111,50 @@ class Question:
     ) -> None:
         self._registry = registry
         self._begun = begun
-        self._key = f"{request}.{number}"
+        self._key = RoundKey(request, number)
 
     def ask(self, make: Callable[[], Proposal]) -> Proposal:
         """What is asked: made and taken down the first time, read again after that.
 
         Raises:
-            ApprovalVoid: The record is gone, unreadable or not what was asked.
+            ApprovalVoid: It does not hold any more, or its record is gone, unreadable or changed.
             StoredUnreadable: Another version of guardianflow asked, and has to go on.
             Refused: The proposal cannot be made.
         """
-        asked = self._asked()
+        found = self._entries()
+        asked = _read_asked(found, self._key)
         if asked is None:
             proposal = make()
             if proposal.changes_nothing:
                 return proposal
             mine = _asked_of(proposal)
-            text = self._book.write(f"ask.{self._key}", mine.model_dump_json())
+            text = self._book.write(self._key.entry("ask"), mine.model_dump_json())
             asked = read_stored(Asked, text, _label(self._key))
             if asked == mine:
                 return proposal
         try:
             proposal = read_record(self._registry.client, asked.record, Proposal)
         except ArtifactMissing as error:
-            raise ApprovalVoid(
-                f"What was asked cannot be read any more ({error.message})", record=asked.record
-            ) from error
+            self.void(f"What was asked cannot be read any more ({error.message})", error)
         if proposal.digest != asked.digest:
-            raise ApprovalVoid(
-                f"The record of what was asked (MLflow run {asked.record}) was changed.",
-                record=asked.record,
-            )
+            self.void(f"The record of what was asked (MLflow run {asked.record}) was changed.")
         return proposal
 
     def status(self, proposal: Proposal) -> QuestionStatus:
         """How it stands now.
 
         Raises:
+            ApprovalVoid: It does not hold any more.
             StoredUnreadable: Another version of guardianflow took an answer down.
         """
-        found = self._book.entries()
+        found = self._entries()
         answers: list[Given] = []
-        while text := found.get(f"answer.{self._key}.{len(answers) + 1}"):
+        while text := found.get(self._key.answer(len(answers) + 1)):
             answers.append(read_stored(Given, text, f"answer to the {_label(self._key)}"))
         counted = [answer for answer in answers if answer.counts]
         return QuestionStatus(
             tuple(answers),
             decision_of(proposal.policy, proposal.requested_by, counted),
-            found.get(f"void.{self._key}", ""),
         )
 
     def take(
@@ -173,28 +170,29 @@ class Question:
 
         Args:
             proposal: What was asked.
-            number: The how manieth answer it is, from 1 on.
+            number: Number of the answer, from 1.
             answer: What somebody answered.
             code: The one-time code that came with it; it is kept nowhere.
             now: The time of the answer.
 
         Raises:
             ApprovalExpired: It came too late.
+            ApprovalVoid: The question does not hold any more, or the policy was changed.
         """
         now = now or datetime.now(UTC)
-        standing = self.status(proposal)
-        if standing.void or standing.decision or number <= len(standing.answers):
-            return standing
+        status = self.status(proposal)
+        if status.decision or number <= len(status.answers):
+            return status
         require_in_time(proposal, now)
         rule = read_rule(self._registry.client, ModelName.parse(proposal.model_name))
         if rule.digest != proposal.policy.digest:
             self.void("the approval policy was changed")
-            return self.status(proposal)
-        problem = objection(rule, proposal.requested_by, standing.counted, answer)
+        problem = objection(rule, proposal.requested_by, status.counted, answer)
         wrong, identity = False, Identity.DECLARED
-        if not problem and rule.proof is Proof.TOTP:
-            problem, wrong = self._check_code(answer.approver, code, number, now)
-            identity = Identity.DECLARED if problem else Identity.CODE
+        if not problem:
+            problem, wrong, identity = self._identify(
+                rule.proof, answer.approver, code, number, now
+            )
         given = Given(
             decision=answer.decision,
             approver=answer.approver,
@@ -205,26 +203,50 @@ class Question:
             wrong_code=wrong,
             time=now,
         )
-        self._book.write(f"answer.{self._key}.{number}", given.model_dump_json())
+        self._book.write(self._key.answer(number), given.model_dump_json())
         return self.status(proposal)
 
     @property
     def version(self) -> int | None:
-        """The version that was asked about; None before it is."""
-        asked = self._asked()
-        return asked.version if asked else None
+        """The version that this request asks about; None before it has asked, in any round."""
+        found = self._book.entries()
+        for number in range(self._key.number, 0, -1):
+            if asked := _read_asked(found, RoundKey(self._key.request, number)):
+                return asked.version
+        return None
 
-    def void(self, why: str) -> str:
-        """Let no answer to it count any more; why that is, as it was first said."""
-        return self._book.write(f"void.{self._key}", why[:1000])
+    def void(self, why: str, cause: Exception | None = None) -> NoReturn:
+        """Let no answer to it count any more, for the reason that was taken down first.
 
-    def voided(self) -> str:
-        """Why it does not hold any more; '' where it does."""
-        return self._book.entries().get(f"void.{self._key}", "")
+        Raises:
+            ApprovalVoid: Always.
+        """
+        raise ApprovalVoid(self._book.write(self._key.entry("void"), why[:1000])) from cause
+
+    def void_rounds(self) -> list[str]:
+        """Why the first rounds of this request do not hold any more, up to one that does."""
+        found = self._book.entries()
+        reasons: list[str] = []
+        while why := found.get(RoundKey(self._key.request, len(reasons) + 1).entry("void")):
+            reasons.append(why)
+        return reasons
 
     def close(self, outcome: str) -> None:
         """Take down what came of it."""
-        self._book.write(f"closed.{self._key}", outcome[:1000])
+        self._book.write(self._key.entry("closed"), outcome[:1000])
+
+    def _identify(
+        self, proof: Proof, approver: str, code: str, number: int, now: datetime
+    ) -> tuple[str, bool, Identity]:
+        """Why a code proves nothing ('' if it does), whether it was wrong, and who answered so."""
+        match proof:
+            case Proof.NONE:
+                return "", False, Identity.DECLARED
+            case Proof.TOTP:
+                problem, wrong = self._check_code(approver, code, number, now)
+                return problem, wrong, Identity.DECLARED if problem else Identity.CODE
+            case _:
+                assert_never(proof)
 
     def _check_code(self, approver: str, code: str, number: int, now: datetime) -> tuple[str, bool]:
         """Why a code proves nothing, '' if it does, and whether that counts as a wrong one."""
@@ -240,9 +262,11 @@ class Question:
             return "the one-time code was used before; wait for the next one", True
         return "", False
 
-    def _asked(self) -> Asked | None:
-        text = self._book.entries().get(f"ask.{self._key}")
-        return read_stored(Asked, text, _label(self._key)) if text else None
+    def _entries(self) -> dict[str, str]:
+        found = self._book.entries()
+        if why := found.get(self._key.entry("void")):
+            raise ApprovalVoid(why)
+        return found
 
     @cached_property
     def _book(self) -> ApprovalLog:
@@ -253,20 +277,24 @@ class Question:
 class UnansweredQuestion:
     """A question of the book of which nobody has taken down what came of it."""
 
-    request: str
-    number: int
+    key: RoundKey
     asked: Asked
     book: ApprovalLog
     reminded: bool = False
     """Whether people were told that its last day has begun."""
 
+    @property
+    def request(self) -> str:
+        """The flow run that asks."""
+        return self.key.request
+
     def remind(self) -> None:
         """Take down that people were told that its last day has begun."""
-        self.book.write(f"reminded.{self.request}.{self.number}", "a day before the end")
+        self.book.write(self.key.entry("reminded"), "a day before the end")
 
     def close(self, outcome: str) -> None:
         """Take down what came of it."""
-        self.book.write(f"closed.{self.request}.{self.number}", outcome[:1000])
+        self.book.write(self.key.entry("closed"), outcome[:1000])
 
 
 def open_questions(client: MlflowClient) -> list[UnansweredQuestion]:
@@ -274,21 +302,25 @@ def open_questions(client: MlflowClient) -> list[UnansweredQuestion]:
     found: list[UnansweredQuestion] = []
     for book in newest_books(client):
         entries = book.entries()
-        asks = [match for key in entries if (match := _ASK.fullmatch(key))]
-        last = {match["request"]: match for match in sorted(asks, key=lambda m: int(m["round"]))}
-        for match in last.values():
-            if f"closed.{match['request']}.{match['round']}" in entries:
+        rounds = [key for text in entries if (key := RoundKey.parse(text))]
+        last = {key.request: key for key in sorted(rounds, key=lambda key: key.number)}
+        for key in last.values():
+            if key.entry("closed") in entries:
                 continue
             # One of another version of guardianflow is looked after by that.
             with suppress(StoredUnreadable):
-                asked = read_stored(Asked, entries[match.string], _label(match.string))
-                request, number = match["request"], int(match["round"])
-                reminded = f"reminded.{request}.{number}" in entries
-                found.append(UnansweredQuestion(request, number, asked, book, reminded))
+                if asked := _read_asked(entries, key):
+                    reminded = key.entry("reminded") in entries
+                    found.append(UnansweredQuestion(key, asked, book, reminded))
     return found
 
 
-def _label(key: str) -> str:
+def _read_asked(entries: Mapping[str, str], key: RoundKey) -> Asked | None:
+    text = entries.get(key.entry("ask"))
+    return read_stored(Asked, text, _label(key)) if text else None
+
+
+def _label(key: RoundKey) -> str:
     return f"question {key} in the book of approvals"
 
 

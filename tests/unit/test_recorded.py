@@ -185,7 +185,9 @@ def test_a_policy_that_was_changed_is_told_whoever_notices_it(desk, monkeypatch)
     mine.rule = ApprovalRule(four_eyes=True)
     told = ("the rules for approvals were changed meanwhile", "그사이 승인 규칙이 변경됨")
     assert said(mine.void(monkeypatch), void_in_words) == told
-    assert said(mine.take().void, void_in_words) == told
+    with pytest.raises(ApprovalVoid) as error:
+        mine.take()
+    assert said(error.value.message, void_in_words) == told
 
 
 @pytest.mark.parametrize(
@@ -237,10 +239,9 @@ def test_a_version_that_was_deleted_is_told(desk, monkeypatch):
 
 
 def test_a_record_that_was_changed_or_is_gone_is_told(desk, monkeypatch):
-    mine = desk()
-    mine.question.ask(lambda: mine.proposal)
-
     def void(read):
+        mine = desk()
+        mine.question.ask(lambda: mine.proposal)
         monkeypatch.setattr(question, "read_record", read)
         with pytest.raises(ApprovalVoid) as error:
             mine.question.ask(lambda: mine.proposal)
@@ -250,7 +251,7 @@ def test_a_record_that_was_changed_or_is_gone_is_told(desk, monkeypatch):
         raise ArtifactMissing("the run (it was purged) is gone", remedy="")
 
     assert void(gone)[1] == "승인 요청 기록을 더 이상 읽을 수 없음"
-    edited = mine.proposal.model_copy(update={"headline": "all is fine"})
+    edited = desk().proposal.model_copy(update={"headline": "all is fine"})
     assert void(lambda *_: edited)[1] == "승인 요청 기록이 변경됨"
 
 
@@ -323,7 +324,8 @@ def ended(monkeypatch):
 
     def end(standing, time=None):
         asked = proposal(language=KO, policy=CODES, time=time or datetime.now(UTC))
-        opened = promotion.Round(1, 2, asked, SimpleNamespace(decision=None, void="", **standing))
+        opened = promotion.Round(1, asked, SimpleNamespace(decision=None, **standing))
+        monkeypatch.setattr(promotion, "void_rounds", list)
         monkeypatch.setattr(promotion, "open_round", lambda *_, **__: opened)
         state = promotion.promote.fn(NAME, 2)
         told = FlowRun(flow_id=uuid.uuid4(), state=state, labels=kept)
@@ -343,7 +345,10 @@ def test_wrong_codes_end_it_in_the_language_of_the_floor(ended):
 
 
 def test_answers_that_never_hold_end_it_in_the_language_of_the_floor(ended, monkeypatch):
-    monkeypatch.setattr(promotion, "settle", lambda *_: "the approval policy was changed")
+    def void(*_):
+        raise ApprovalVoid("the approval policy was changed")
+
+    monkeypatch.setattr(promotion, "settle", void)
     assert ended({}) == (
         "Void",
         "승인을 5회 요청했으나 답변이 모두 무효가 되어 종료되었습니다. 마지막 사유: 그사이 승인 "

@@ -95,7 +95,7 @@ def waiting(monkeypatch):
     def spoilt(_):
         raise InputError("The block cannot be used.")
 
-    asked = SimpleNamespace(version=2, voided=lambda: "", ask=lambda make: make(), said=[])
+    asked = SimpleNamespace(version=2, ask=lambda make: make(), said=[])
     asked.void = lambda why: asked.said.append(why) or why
     client = SimpleNamespace(read_flow_run=lambda _: SimpleNamespace(created=None))
     for name, instead in {
@@ -112,7 +112,7 @@ def waiting(monkeypatch):
 
 
 def test_a_policy_that_cannot_be_used_costs_no_answer_and_asks_nobody(waiting):
-    taken = SimpleNamespace(complaint="no", void="", answers=())
+    taken = SimpleNamespace(complaint="no", answers=())
     waiting.take = lambda *_: taken
     assert promotion.take_answer.fn(1, None, 1, None, SecretStr("")) is taken
     with pytest.raises(InputError, match="cannot be used"):

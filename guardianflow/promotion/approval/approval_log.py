@@ -14,9 +14,12 @@ account can write the evidence, but neither an answer nor what was asked. A requ
 book of the month in which it was made, a code in that of its time: who looks knows where.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from mlflow import MlflowClient
 
@@ -28,8 +31,35 @@ from guardianflow.registry.ledger.write_once import no_right, read_run, write_on
 
 _BOOK = "approvals/"
 _WHAT = "the book of approvals"
+# Requests are flow runs.
+_ASK = re.compile(r"ask\.(?P<request>[0-9a-f-]{36})\.(?P<round>[0-9]+)")
 MONTHS = 6
-"""So many books are looked through for questions that are still open."""
+"""Months that are searched for open questions."""
+
+
+@dataclass(frozen=True)
+class RoundKey:
+    """One round of a request, as the keys of its entries name it: `<request>.<round>`."""
+
+    request: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.request}.{self.number}"
+
+    @classmethod
+    def parse(cls, asked: str) -> Self | None:
+        """The round of the key of what was asked, `ask.<request>.<round>`; None of another key."""
+        match = _ASK.fullmatch(asked)
+        return cls(match["request"], int(match["round"])) if match else None
+
+    def entry(self, kind: str) -> str:
+        """The key of an entry of this round, such as `void`."""
+        return f"{kind}.{self}"
+
+    def answer(self, number: int) -> str:
+        """The key of an answer, from 1."""
+        return f"{self.entry('answer')}.{number}"
 
 
 class ApprovalLog:
