@@ -30,7 +30,8 @@ from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import CHECKOUT
 from deployments.state import environment
 from guardianflow.machine.servers import Servers
-from guardianflow.prefect_api.control import Orchestrator, promotion_key
+from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.run_tokens import promotion_key
 from guardianflow.scenario import ScenarioSpec
 from testbed.tiny import tiny_spec
 

@@ -33,9 +33,9 @@ from guardianflow.prefect_api.control import (
     FlowRunInfo,
     Orchestrator,
     WaitingApproval,
-    promotion_key,
 )
 from guardianflow.prefect_api.prefect_yaml import CHECK_HEALTH, LIFECYCLE, PROMOTION, ROLLBACK
+from guardianflow.prefect_api.run_tokens import promotion_key
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Light, Scenario
 from guardianflow.scenario.file import load_scenario

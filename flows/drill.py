@@ -12,6 +12,7 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from guardianflow.errors import DrillFailed, Refused
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import plain, prose
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def drill(model_name: PublicModelName) -> State[Any]:
             ModelEvent(
                 model=model_name,
                 version=_champion(model_name, refusal),
-                incident=run_token("drill"),
+                incident=run_token(TokenKind.DRILL),
                 message=f"{refusal.message} {refusal.remedy}",
             ),
         )

@@ -13,6 +13,7 @@ from flows.scenario_blocks import limits_in_blocks
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import HealthReport, label
 from guardianflow.mlflow_store.links import picture_links, run_link
+from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import prose
 
 _EVENTS = {
@@ -75,7 +76,7 @@ def measure_window(model_name: str, window: str, camera: str) -> dict[str, Any]:
         registry,
         model_name,
         Path(window),
-        token=run_token("health"),
+        token=run_token(TokenKind.HEALTH),
         camera=camera,
         today=limits_in_blocks,
     )

@@ -13,8 +13,10 @@ from flows.quantization import quantize
 from flows.retries import worth_retrying
 from flows.scenario_blocks import load_version
 from flows.training import train
-from guardianflow.prefect_api.control import Orchestrator, promotion_key
+from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import PROMOTION, TAG
+from guardianflow.prefect_api.run_tokens import promotion_key
+from guardianflow.promotion.approval import LIFECYCLE
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")
@@ -39,7 +41,7 @@ def lifecycle(
         model_version = train(scenario, version)
         quantize(scenario, version, model_version)
     name = load_version(scenario, version).model_name.public
-    return submit_promotion(name, model_version, requested_by or "lifecycle")
+    return submit_promotion(name, model_version, requested_by or LIFECYCLE)
 
 
 @task(name="submit-promotion", retries=3, retry_delay_seconds=10, retry_condition_fn=worth_retrying)

@@ -41,7 +41,8 @@ from guardianflow.errors import (
 )
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.prefect_api.flowruns import ENDED
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.prefect_api.run_tokens import TokenKind
+from guardianflow.promotion.approval import SERVER, Answer, Choice
 from guardianflow.promotion.form import expired_sentence, outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, QuestionStatus
@@ -141,8 +142,8 @@ def open_round(
             # Another candidate that came meanwhile is none of this request.
             question.version or model_version,
             # Nobody can guess it: evidence that somebody else wrote is not taken for ours.
-            token=f"{run_token('promotion')}-{uuid4()}",
-            requested_by=requested_by or "the Prefect server",
+            token=f"{run_token(TokenKind.PROMOTION)}-{uuid4()}",
+            requested_by=requested_by or SERVER,
             reason=reason,
             force=force,
             today=today_in_blocks,
@@ -234,7 +235,7 @@ def decide_promotion(number: int, proposal: Proposal, status: QuestionStatus) ->
     from guardianflow.promotion import decide
 
     registry, question = _question(number)
-    token = run_token("promotion")
+    token = run_token(TokenKind.PROMOTION)
     try:
         decided = decide(registry, proposal, status.counted, token=token, today=today_in_blocks)
     except (ApprovalVoid, ArtifactMissing, ChampionChanged, ReleaseChanged) as error:

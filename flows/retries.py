@@ -14,6 +14,7 @@ from guardianflow.errors import (
     ScenarioInvalid,
     ServerUnreachable,
 )
+from guardianflow.prefect_api.run_tokens import RunToken, TokenKind
 
 _FEW_RETRIES = 3
 
@@ -39,9 +40,9 @@ def _patient_with_blocks(task: Task[..., Any], run: TaskRun, state: State[Any]) 
     return isinstance(error, ScenarioInvalid) or _patient(task, run, state)
 
 
-def run_token(kind: str) -> str:
+def run_token(kind: TokenKind) -> str:
     """A token that is the same for every attempt of this flow run, on whichever worker."""
-    return f"{kind}-{flow_run.get_id()}"
+    return str(RunToken(kind, str(flow_run.get_id())))
 
 
 AGAIN: dict[str, Any] = {"retry_condition_fn": worth_retrying, "cache_policy": NO_CACHE}

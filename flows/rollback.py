@@ -22,6 +22,7 @@ from guardianflow.events import EventName, ModelEvent
 from guardianflow.mlflow_store.links import picture_links, run_link
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import Markdown, plain, prose
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def roll_back(
             expected_champion=UNSET if failing_version is None else failing_version,
             actor="Prefect",
             reason=reason,
-            token=run_token("rollback"),
+            token=run_token(TokenKind.ROLLBACK),
         )
         message = operation.message
     get_run_logger().info("%s", message)

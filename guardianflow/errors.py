@@ -53,6 +53,7 @@ from guardianflow.wording.printable import printable
 
 if TYPE_CHECKING:
     from guardianflow.monitoring.drill_report import DrillReport
+    from guardianflow.promotion.proposal import Proposal
 
 
 class GuardianflowError(Exception):
@@ -265,10 +266,10 @@ class GateFailed(Refused):
     """The gate's rules reject the candidate.
 
     Attributes:
-        proposal: The `promotion.proposal.Proposal` in question, to be shown.
+        proposal: The proposal in question, to be shown.
     """
 
-    proposal: object = None
+    proposal: "Proposal | None" = None
 
 
 class ApprovalRequired(Refused):

@@ -124,7 +124,6 @@ def _propose(
         GateFailed: It does.
     """
     from guardianflow.promotion import propose
-    from guardianflow.promotion.proposal import Proposal
     from guardianflow.scenario.file import today_in_files
 
     try:
@@ -142,7 +141,7 @@ def _propose(
                 on_progress=show,
             )
     except GateFailed as failed:
-        if isinstance(failed.proposal, Proposal):
+        if failed.proposal:
             _show_proposal(out, failed.proposal)
         raise
     _show_proposal(out, proposal)

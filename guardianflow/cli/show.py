@@ -1,6 +1,5 @@
 """The commands that only read: models, history, status."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import GuardianflowError, InputError
 from guardianflow.machine.servers import Servers, use_servers
 from guardianflow.names import ModelName
+from guardianflow.prefect_api.run_tokens import RunToken, TokenKind
 from guardianflow.prefect_api.server_state import PASS_LATE
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from guardianflow.registry import ModelSummary, Operation
 
 _NOT_NAMED = "no server is named"
-_FLOWS = ("promotion", "rollback")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -248,8 +246,9 @@ def print_history(out: Output, name: str, operations: "Sequence[Operation]") -> 
 
 def flow_run_of(token: str) -> str | None:
     """The id of the flow run that asked for an operation, or None where none did."""
-    kind, _, run = token.partition("-")
-    return run if kind in _FLOWS and _UUID.fullmatch(run) else None
+    found = RunToken.parse(token)
+    moves = found is not None and found.kind in (TokenKind.PROMOTION, TokenKind.ROLLBACK)
+    return found.run_id if found and moves else None
 
 
 def _evidence(operation: "Operation") -> str | None:

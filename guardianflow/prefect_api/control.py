@@ -33,12 +33,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-__all__ = ["FlowRunInfo", "Orchestrator", "WaitingApproval", "promotion_key"]
-
-
-def promotion_key(lifecycle_id: str) -> str:
-    """The idempotency key under which a lifecycle's flow run submits its promotion."""
-    return f"promotion-{lifecycle_id}"
+__all__ = ["FlowRunInfo", "Orchestrator", "WaitingApproval"]
 
 
 class Orchestrator:

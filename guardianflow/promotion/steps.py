@@ -25,14 +25,15 @@ from guardianflow.evaluation.gate import GateOutcome
 from guardianflow.mlflow_store.records import PROMOTIONS, find_record, read_record
 from guardianflow.mlflow_store.registered_models import EXPIRED, REASON_TAG, REJECTED, STATUS_TAG
 from guardianflow.names import ModelName
+from guardianflow.prefect_api.run_tokens import RunToken, TokenKind
 from guardianflow.promotion.approval import (
-    NOBODY,
     Answer,
     ApprovalRule,
     Choice,
     actor_of,
     decision_of,
     may_override,
+    names_a_person,
     reason_of,
 )
 from guardianflow.promotion.approval.stored_rules import read_rule
@@ -205,7 +206,7 @@ def require_may_override(
             remedy='Say why: --force --reason "...".',
             name=model_name,
         )
-    if requested_by.strip() in NOBODY:
+    if not names_a_person(requested_by):
         raise InputError(
             f"An override of the gate of {model_name} needs a person, but it says to come from "
             f"{requested_by or 'nobody'}.",
@@ -223,14 +224,9 @@ def require_may_override(
         )
 
 
-def request_token(request: str) -> str:
-    """The token of what a request's flow run does, which makes it once."""
-    return f"promotion-{request}"
-
-
 def was_decided(registry: ModelRegistryManager, model_name: str, request: str) -> bool:
     """Whether a request has moved an alias."""
-    token = request_token(request)
+    token = str(RunToken(TokenKind.PROMOTION, request))
     return any(operation.token == token for operation in registry.history(model_name))
 
 
@@ -321,7 +317,7 @@ def _gate_failed(proposal: Proposal) -> GateFailed:
 
 def _check_requester(plan: Plan, inquiry: Inquiry) -> None:
     """Refuse a request that names nobody where its requester may not approve it."""
-    if inquiry.rule.four_eyes and inquiry.requested_by.strip() in NOBODY and plan.moves:
+    if inquiry.rule.four_eyes and not names_a_person(inquiry.requested_by) and plan.moves:
         raise InputError(
             f"Who asked for {plan.model_name} may not approve it, but the request says to come "
             f"from {inquiry.requested_by or 'nobody'}.",

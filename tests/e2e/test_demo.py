@@ -9,7 +9,7 @@ from deployments.local import locked
 from guardianflow.errors import GuardianflowError
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.health.report import Fallback
-from guardianflow.prefect_api.control import promotion_key
+from guardianflow.prefect_api.run_tokens import promotion_key
 from testbed.reports import keep_report
 from tests.integration.releases import Releases
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from flows import promotion
 from flows.retries import worth_retrying
+from guardianflow.cli.show import flow_run_of
 from guardianflow.errors import (
     DatasetInvalid,
     DiskFull,
@@ -29,6 +30,7 @@ from guardianflow.errors import (
     ScenarioInvalid,
 )
 from guardianflow.mlflow_store.client import write_repeatably
+from guardianflow.prefect_api.run_tokens import RunToken, TokenKind
 
 
 @task
@@ -128,3 +130,19 @@ def test_a_block_that_is_wrong_just_now_voids_no_answer(waiting, monkeypatch):
     with pytest.raises(ScenarioInvalid):
         promotion.decide_promotion.fn(1, None, standing)
     assert waiting.said == []
+
+
+@pytest.mark.parametrize("kind", TokenKind)
+def test_the_flow_run_of_a_token_is_found_again(kind):
+    token = RunToken(kind, str(uuid.UUID(int=7)))
+    assert str(token) == f"{kind}-00000000-0000-0000-0000-000000000007"
+    assert RunToken.parse(str(token)) == token
+    for other in (f"cli-{token.run_id}", f"{token}-{token.run_id}", f"{kind}-1", token.run_id):
+        assert RunToken.parse(other) is None
+
+
+def test_history_names_the_flow_runs_that_moved_aliases():
+    run = str(uuid.UUID(int=7))
+    found = {kind: flow_run_of(str(RunToken(kind, run))) for kind in TokenKind}
+    moves = (TokenKind.PROMOTION, TokenKind.ROLLBACK)
+    assert found == {kind: run if kind in moves else None for kind in TokenKind}

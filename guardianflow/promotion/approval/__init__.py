@@ -10,7 +10,8 @@ The question itself, which shows a proposal, is `promotion/question.py`.
 
 from guardianflow.promotion.approval.policy import (
     DEFAULT_RULE,
-    NOBODY,
+    LIFECYCLE,
+    SERVER,
     Answer,
     ApprovalRule,
     Choice,
@@ -21,6 +22,7 @@ from guardianflow.promotion.approval.policy import (
     decision_of,
     expires_at,
     may_override,
+    names_a_person,
     objection,
     reason_of,
     rule_for,
@@ -28,7 +30,8 @@ from guardianflow.promotion.approval.policy import (
 
 __all__ = [
     "DEFAULT_RULE",
-    "NOBODY",
+    "LIFECYCLE",
+    "SERVER",
     "Answer",
     "ApprovalRule",
     "Choice",
@@ -39,6 +42,7 @@ __all__ = [
     "decision_of",
     "expires_at",
     "may_override",
+    "names_a_person",
     "objection",
     "reason_of",
     "rule_for",

@@ -21,8 +21,10 @@ from guardianflow.stored import Stored, as_json, settled
 from guardianflow.wording.language import Language, say
 from guardianflow.wording.printable import printable
 
-NOBODY = ("", "lifecycle", "the Prefect server")
-"""Requesters that are no person: four eyes cannot tell them from the approver."""
+LIFECYCLE = "lifecycle"
+"""Who asks where the flow `lifecycle` does, and nobody is named."""
+SERVER = "the Prefect server"
+"""Who asks where a flow run was started without a name."""
 _MAX_ACTOR = 1000
 _MAX_REASON = 1000
 
@@ -189,6 +191,11 @@ def objection(rule: ApprovalRule, requester: str, earlier: Sequence[Answer], ans
     if any(same_person(answer.approver, other.approver) for other in earlier):
         return f"{answer.approver} has approved already, and another person is needed"
     return ""
+
+
+def names_a_person(requested_by: str) -> bool:
+    """Whether a request names a person; four eyes cannot tell another one from the approver."""
+    return requested_by.strip() not in ("", LIFECYCLE, SERVER)
 
 
 def may_override(rule: ApprovalRule, who: str) -> bool:
