@@ -104,7 +104,8 @@ def _require_right(registry: "ModelRegistryManager", name: str) -> None:
     """Refuse where more than the name of an account is asked of who promotes this model."""
     from guardianflow.promotion.approval.stored_rules import read_rule, require_a_command_may
 
-    require_a_command_may(read_rule(registry.client, ModelName.parse(name)), name)
+    parsed = ModelName.parse(name)
+    require_a_command_may(read_rule(registry.client, parsed), parsed)
 
 
 def _propose(
@@ -198,8 +199,8 @@ def _request(
     from guardianflow.promotion.approval.stored_rules import read_rule
 
     if force:
-        rule = read_rule(registry.client, ModelName.parse(name))
-        require_may_override(rule, name, actor(), reason)
+        parsed = ModelName.parse(name)
+        require_may_override(read_rule(registry.client, parsed), parsed, actor(), reason)
     plan = registry.plan_promotion(name, model_version, force=force)
     if not plan.moves:
         message = f"{plan.model_name}: nothing to do"

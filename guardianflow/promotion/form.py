@@ -55,7 +55,7 @@ def form_text(proposal: Proposal, notes: Sequence[str], page: str) -> str:
 
 def decision_title(proposal: Proposal) -> str:
     """The title of the field of the decision: for which floor it is."""
-    name = proposal.model_name
+    name = proposal.name
     return say(proposal.language, "form.decision", place=place_of(name), task=task_of(name))
 
 
@@ -92,7 +92,7 @@ def outcome_sentence(proposal: Proposal, decision: Choice, answers: Sequence[Ans
         why="; ".join(sentence(answer.reason) for answer in answers),
         version=proposal.version,
         before=before or "-",
-        place=place_of(proposal.model_name),
+        place=place_of(proposal.name),
     )
 
 

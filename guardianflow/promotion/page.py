@@ -113,7 +113,7 @@ def _opening(proposal: Proposal) -> list[str]:
 
 def _asked(proposal: Proposal) -> list[str]:
     """Who asks for what, where, what an answer does, and whether today's level is good enough."""
-    language, name = proposal.language, proposal.model_name
+    language, name = proposal.language, proposal.name
     reason = plain(sentence(proposal.reason))
     why = say(language, "asked.why", reason=reason) if reason else ""
     dark = proposal.dark_images

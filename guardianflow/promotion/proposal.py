@@ -7,6 +7,7 @@ from pydantic import Field
 
 from guardianflow.errors import ApprovalExpired
 from guardianflow.evaluation.gate import GateOutcome, GateReport, Subject
+from guardianflow.names import ModelName
 from guardianflow.promotion.approval import ApprovalRule, expires_at
 from guardianflow.promotion.binding import Binding
 from guardianflow.promotion.evidence.lineage import Lineage
@@ -62,6 +63,11 @@ class Proposal(Stored):
     time: datetime = Field(description="When it was measured, UTC.")
     policy: ApprovalRule = Field(description="What an approval needs.")
     binding: Binding = Field(description="What an approval holds for, and for nothing else.")
+
+    @property
+    def name(self) -> ModelName:
+        """The model that was asked for."""
+        return ModelName.parse(self.model_name)
 
     @property
     def digest(self) -> str:

@@ -22,7 +22,6 @@ from pydantic import Field
 
 from guardianflow.errors import ApprovalVoid, ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.mlflow_store.records import read_record
-from guardianflow.names import ModelName
 from guardianflow.promotion.approval import (
     Answer,
     Choice,
@@ -184,7 +183,7 @@ class Question:
         if status.decision or number <= len(status.answers):
             return status
         require_in_time(proposal, now)
-        rule = read_rule(self._registry.client, ModelName.parse(proposal.model_name))
+        rule = read_rule(self._registry.client, proposal.name)
         if rule.digest != proposal.policy.digest:
             self.void("the approval policy was changed")
         problem = objection(rule, proposal.requested_by, status.counted, answer)

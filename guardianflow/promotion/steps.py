@@ -98,9 +98,10 @@ def propose(
     if done := find_record(client, PROMOTIONS, token):
         proposal = read_record(client, done, Proposal)
     else:
-        rule = read_rule(client, ModelName.parse(model_name))
+        name = ModelName.parse(model_name)
+        rule = read_rule(client, name)
         if force:
-            require_may_override(rule, model_name, requested_by, reason)
+            require_may_override(rule, name, requested_by, reason)
         plan = registry.plan_promotion(
             model_name, version, force=force, actor=requested_by, write=keep
         )
@@ -192,7 +193,7 @@ def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple
 
 
 def require_may_override(
-    rule: ApprovalRule, model_name: str, requested_by: str, reason: str
+    rule: ApprovalRule, name: ModelName, requested_by: str, reason: str
 ) -> None:
     """Refuse an override without a reason or a person, or by one whom the policy does not let.
 
@@ -202,24 +203,24 @@ def require_may_override(
     """
     if len(reason.strip()) < 3:
         raise InputError(
-            f"An override of the gate of {model_name} needs a reason.",
+            f"An override of the gate of {name} needs a reason.",
             remedy='Say why: --force --reason "...".',
-            name=model_name,
+            name=name.public,
         )
     if not names_a_person(requested_by):
         raise InputError(
-            f"An override of the gate of {model_name} needs a person, but it says to come from "
+            f"An override of the gate of {name} needs a person, but it says to come from "
             f"{requested_by or 'nobody'}.",
             remedy="Say who asks: the parameter requested_by.",
-            name=model_name,
+            name=name.public,
         )
     if not may_override(rule, requested_by):
         raise ApprovalRequired(
-            f"{requested_by} may not override the gate of {model_name}; the policy "
+            f"{requested_by} may not override the gate of {name}; the policy "
             f"names {', '.join(rule.overriders)}. Nothing was changed.",
             remedy="Let one of them ask, or train a version that passes. The names are in the "
             "block guardianflow-approval.",
-            name=model_name,
+            name=name.public,
             overriders=list(rule.overriders),
         )
 
@@ -257,7 +258,7 @@ def _check_binding(
 ) -> None:
     """Refuse unless all is as it was approved; but for an operation that was decided already."""
     name, now = proposal.model_name, datetime.now(UTC)
-    rule = read_rule(registry.client, ModelName.parse(name))
+    rule = read_rule(registry.client, proposal.name)
     scenario, _, scenario_version = proposal.scenario.partition(" ")
     judged = today(scenario, scenario_version) if scenario else None
     changed = differences(registry, proposal.binding, rule, judged)

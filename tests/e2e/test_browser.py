@@ -2,6 +2,7 @@
 
 import pytest
 
+from guardianflow.names import ModelName
 from guardianflow.promotion.evidence.places import place_of
 from testbed.browser import (
     CHROMIUM,
@@ -33,7 +34,7 @@ def test_a_promotion_is_approved_by_hand_in_the_ui(plant, page):
     form = page.locator(".p-modal")
     # The evidence stands above the fields, and nothing is chosen beforehand.
     assert "nothing to compare with" in form.inner_text()
-    assert place_of(plant.name) in form.inner_text()
+    assert place_of(ModelName.parse(plant.name)) in form.inner_text()
     assert form.locator(".p-select-button__control").inner_text().strip() == ""
     assert form.locator("textarea").count() == 2
     open_evidence(page, waiting.url)

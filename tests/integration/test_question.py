@@ -386,9 +386,10 @@ def test_nobody_decided_stands_on_the_version_unless_it_says_more(case):
 
 def test_a_command_is_refused_where_more_than_a_name_is_asked(case):
     case.rules(approvers=("Kim Minji", "Lee Jun"))
-    rule = read_rule(case.client, ModelName.parse(case.name))
+    name = ModelName.parse(case.name)
+    rule = read_rule(case.client, name)
     with pytest.raises(ApprovalRequired, match="--request") as refused:
-        require_a_command_may(rule, case.name)
+        require_a_command_may(rule, name)
     assert refused.value.exit_code == 3
     account = KIM.model_copy(update={"approver": "root@host (CLI)", "identity": Identity.ACCOUNT})
     with pytest.raises(ApprovalRequired):

@@ -4,6 +4,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from guardianflow.evaluation.gate import Leaks, Subject, judge
+from guardianflow.names import ModelName
 from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.binding import Binding
 from guardianflow.promotion.evidence.lineage import DataUse, Lineage
@@ -476,8 +477,11 @@ def test_of_a_first_version_no_class_seems_not_to_be_looked_for():
 
 
 def test_where_it_watches_is_said_as_people_call_it():
-    assert place_of(f"{NAME}__openvino_int8") == "Welding, Busan Plant 1"
-    assert (task_of(NAME), task_of("a/b-c/d/fall-detection")) == ("PPE", "Fall Detection")
+    assert place_of(ModelName.parse(f"{NAME}__openvino_int8")) == "Welding, Busan Plant 1"
+    assert [task_of(ModelName.parse(name)) for name in (NAME, "a/b-c/d/fall-detection")] == [
+        "PPE",
+        "Fall Detection",
+    ]
 
 
 def test_after_the_answer_one_sentence_says_what_came_of_it():

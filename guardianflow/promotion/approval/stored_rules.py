@@ -84,16 +84,16 @@ def mirror_rules(client: MlflowClient, rules: Sequence[ApprovalRule]) -> bool:
     return True
 
 
-def require_a_command_may(rule: ApprovalRule, model_name: str) -> None:
-    """Refuse to promote on the command line alone where the rule asks for more than a name.
+def require_a_command_may(rule: ApprovalRule, name: ModelName) -> None:
+    """Refuse to promote from the command line where the rule asks for more than a name.
 
     Raises:
         ApprovalRequired: It does.
     """
     if rule.asks_for_more_than_a_name:
         raise ApprovalRequired(
-            f"A promotion of {model_name} needs {rule.in_words()}; an account at a command line "
+            f"A promotion of {name} needs {rule.in_words()}; an account at a command line "
             "is neither. Nothing was changed.",
-            remedy=f"`guardianflow promote {model_name} --request` asks them.",
-            name=model_name,
+            remedy=f"`guardianflow promote {name} --request` asks them.",
+            name=name.public,
         )

@@ -8,16 +8,14 @@ _SHORT = 3
 """Tasks of so few letters are abbreviations: ppe is PPE."""
 
 
-def place_of(model_name: str) -> str:
+def place_of(name: ModelName) -> str:
     """Zone and plant, e.g. `Welding, Busan Plant 1`."""
-    name = ModelName.parse(model_name)
     return f"{_words(name.zone)}, {_words(name.site)}"
 
 
-def task_of(model_name: str) -> str:
+def task_of(name: ModelName) -> str:
     """What is looked for there, e.g. `PPE`."""
-    task = ModelName.parse(model_name).task
-    return task.upper() if len(task) <= _SHORT else _words(task)
+    return name.task.upper() if len(name.task) <= _SHORT else _words(name.task)
 
 
 def _words(segment: str) -> str:
