@@ -1,11 +1,11 @@
 """The form of a promotion in the Prefect UI: the evidence, what an approval needs, the fields.
 
-Built field by field, so that titles, descriptions and constraints reach the server. With the
-default policy it has three fields; a field for a one-time code comes only where the policy asks.
+It is built field by field, so that titles, descriptions and constraints reach the server. It has
+three fields; a field for a one-time code is added where the policy asks for one.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
@@ -16,23 +16,23 @@ from guardianflow.promotion.approval import Answer, Proof
 from guardianflow.promotion.form import decision_text, decision_title, form_text, until
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import MAX_WRONG_CODES, QuestionStatus
-from guardianflow.promotion.recorded_messages import recorded_in_words, void_in_words
+from guardianflow.promotion.recorded_messages import recorded, recorded_in_words, void_in_words
 from guardianflow.wording.language import Language, say
 
 _FIELDS = ("decision", "approver", "reason")
-_TOO_SHORT = {"approver": "the name is too short", "reason": "the reason is too short"}
+_TOO_SHORT = {"approver": recorded("name"), "reason": recorded("reason")}
 
 
 def answer_form(
     proposal: Proposal, status: QuestionStatus, page: str = "", why: str = "", complaint: str = ""
 ) -> type[RunInput]:
-    """The form for one more answer.
+    """Build the form for the next answer.
 
     Args:
         proposal: What is asked.
-        status: What was answered so far.
+        status: The answers so far.
         page: Address of the page of evidence.
-        why: Why an earlier answer does not hold any more.
+        why: Why earlier answers are void.
         complaint: Why the last answer does not count.
     """
     language = proposal.language
@@ -52,9 +52,14 @@ def answer_form(
     for name in _FIELDS:
         known = Answer.model_fields[name]
         fields[name] = Annotated[known.annotation, texts[name], *known.metadata]
-    if proposal.policy.proof is Proof.TOTP:
-        title, about = say(language, "form.code"), say(language, "form.code.about")
-        fields["code"] = (str, Field(pattern="^[0-9]{6}$", title=title, description=about))
+    match proposal.policy.proof:
+        case Proof.NONE:
+            pass
+        case Proof.TOTP:
+            title, about = say(language, "form.code"), say(language, "form.code.about")
+            fields["code"] = (str, Field(pattern="^[0-9]{6}$", title=title, description=about))
+        case _:
+            assert_never(proposal.policy.proof)
     form = create_model("PromotionAnswer", __base__=RunInput, **fields)
     said = notes(status, why, complaint, language)
     return form.with_initial_data(description=form_text(proposal, said, page))
@@ -70,17 +75,17 @@ def wait_for(form: type[RunInput], key: str, until: datetime) -> RunInput:
 
 
 def given_answer(given: RunInput) -> tuple[Answer, SecretStr]:
-    """What was filled in, the code apart from the rest.
+    """Return what was filled in, and the code apart from it.
 
     Raises:
-        ValidationError: It is no answer.
+        ValidationError: It is not an answer.
     """
     values = {name: getattr(given, name) for name in _FIELDS}
     return Answer.model_validate(values), SecretStr(str(getattr(given, "code", "")))
 
 
 def unusable(error: ValidationError) -> str:
-    """What is wrong with an answer, without repeating it."""
+    """Return what is wrong with an answer, without repeating its content."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(map(str, first["loc"]))
     if first["type"] == "string_too_short" and field in _TOO_SHORT:
@@ -91,7 +96,7 @@ def unusable(error: ValidationError) -> str:
 def notes(
     status: QuestionStatus, why: str, complaint: str, language: Language = Language.EN
 ) -> list[str]:
-    """What is to be known of earlier answers, for the form and for the message that it waits."""
+    """Return what people should know about earlier answers, for the form and the message."""
     said: list[str] = []
     if why:
         said.append(say(language, "form.anew", why=void_in_words(why, language).rstrip(".")))
@@ -106,5 +111,5 @@ def notes(
 
 
 def _field(title: str, description: str | None = None) -> Any:
-    """What a field is called, and what is to be known before it is filled in."""
+    """The title of a field, and its description."""
     return Field(title=title, description=description)

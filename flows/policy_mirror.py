@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def mirror_policy(registry: "ModelRegistryManager") -> bool:
-    """Copy the approval rules of the Prefect server to MLflow; whether they were others there.
+    """Copy the approval rules to MLflow; return whether they differed there.
 
-    A block that was deleted loosens nothing: the rules stay as they were.
+    Deleting the block loosens nothing: the rules in MLflow stay.
 
     Raises:
-        InputError: The block holds rules that are none.
+        InputError: The rules of the block cannot be used.
     """
     from guardianflow.promotion.approval.stored_rules import mirror_rules
 

@@ -5,10 +5,10 @@
                           |  does not count, or one more is needed: asked again, new key
                           +---------------------+
                                                 enough answers: decide -> event
-    champion moved, a file or the policy differs: the next round, with new evidence
+    void, since the champion, a file or the policy changed: the next round, with new evidence
 
 While it waits, no worker is needed: workers and servers may go and come back. What was asked and
-answered lies in MLflow (`question.py`), so another worker, or a newer version of this flow, goes on
+answered is in MLflow (`question.py`), so another worker, or a newer version of this flow, continues
 where one stopped. This flow keeps no result of its own.
 """
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
 
 MAX_ROUNDS = 5
-"""How often people are asked; again where what they approved is not what is there any more."""
+"""How often people are asked, if each time what they approved was changed meanwhile."""
 _NOTE = "guardianflow.note"
 
 
@@ -92,14 +92,14 @@ def promote(
             return settle(round_, why)
         except ApprovalVoid as void:
             why = void.message
-            get_run_logger().warning("the answers do not hold: %s; asking again", why)
+            get_run_logger().warning("the answers are void: %s; asking again", why)
     said = say(language, "ended.rounds", rounds=MAX_ROUNDS, why=void_in_words(why, language))
     return over("Void", said, f"Asked {MAX_ROUNDS} times, and the last time void: {why}")
 
 
 @dataclass(frozen=True)
 class Round:
-    """What is asked in one round, and how it stands when the flow starts."""
+    """What is asked in one round, and the answers when the flow starts."""
 
     number: int
     proposal: Proposal
@@ -109,7 +109,7 @@ class Round:
 
 @task(name="earlier-rounds", **PATIENT)
 def void_rounds() -> list[str]:
-    """Why the rounds do not hold that were over before this start of the flow."""
+    """Return why each round before this start of the flow is void."""
     _, question = _question(1)
     return question.void_rounds()
 
@@ -127,21 +127,21 @@ def open_round(
     """Measure, judge, keep the evidence in MLflow and show it; or read what was asked before.
 
     Raises:
-        ApprovalVoid: What was asked before does not hold any more.
+        ApprovalVoid: The question of this round is void.
     """
     from guardianflow.promotion import propose
 
     registry, question = _question(number)
 
     def make() -> Proposal:
-        # Nobody is asked by rules of before where those of now cannot be used.
+        # Nobody is asked under old rules where the new ones cannot be used.
         mirror_policy(registry)
         return propose(
             registry,
             model_name,
-            # Another candidate that came meanwhile is none of this request.
+            # A candidate that came meanwhile is not part of this request.
             question.version or model_version,
-            # Nobody can guess it: evidence that somebody else wrote is not taken for ours.
+            # Nobody can guess it, so evidence of somebody else is never taken for ours.
             token=f"{run_token(TokenKind.PROMOTION)}-{uuid4()}",
             requested_by=requested_by or SERVER,
             reason=reason,
@@ -164,7 +164,7 @@ def settle(round_: Round, why: str) -> State[Any]:
         why: Why the round before is void, for the form.
 
     Raises:
-        ApprovalVoid: The answers do not hold any more.
+        ApprovalVoid: The answers are void.
     """
     proposal, status = round_.proposal, round_.status
     if proposal.changes_nothing:
@@ -180,7 +180,7 @@ def settle(round_: Round, why: str) -> State[Any]:
         message = decide_promotion(round_.number, proposal, status)
     except ApprovalExpired as expired:
         return over("Expired", expired_sentence(proposal, expired), str(expired))
-    # What the state says is read by the person who has just answered.
+    # The person who has just answered reads the message of the state.
     said = outcome_sentence(proposal, status.decision, status.counted)
     match status.decision:
         case Choice.REJECT:
@@ -193,9 +193,9 @@ def settle(round_: Round, why: str) -> State[Any]:
 
 
 def ask(round_: Round, status: QuestionStatus, why: str) -> tuple[Answer, SecretStr]:
-    """Wait for a person's answer; one that cannot be used is asked for again.
+    """Wait for a person's answer; ask again if it cannot be used.
 
-    The key holds the proposal's digest: an answer counts only for the evidence it was given to.
+    The key has the digest of the proposal: an answer counts only for the evidence that was shown.
     """
     proposal, complaint, attempt = round_.proposal, status.complaint, 1
     while True:
@@ -215,7 +215,7 @@ def ask(round_: Round, status: QuestionStatus, why: str) -> tuple[Answer, Secret
 def take_answer(
     number: int, proposal: Proposal, which: int, answer: Answer, code: SecretStr
 ) -> QuestionStatus:
-    """Take down an answer, and whether it counts; the code is checked and kept nowhere."""
+    """Record an answer, and whether it counts; the code is checked and not stored."""
     _, question = _question(number)
     status = question.take(proposal, which, answer, code.get_secret_value())
     said = status.complaint or f"{answer.decision.value}: {status.answers[-1].who}"
@@ -225,9 +225,9 @@ def take_answer(
 
 @task(name="decide", **PATIENT_WITH_BLOCKS)
 def decide_promotion(number: int, proposal: Proposal, status: QuestionStatus) -> str:
-    """Carry out the answers, once however often this is tried; what was done.
+    """Carry out the answers, once however often this is tried; return what was done.
 
-    A scenario's block that is wrong just now voids no answer: it is read again, for five minutes.
+    A scenario's block that cannot be used voids no answer: it is read again for five minutes.
 
     Raises:
         ApprovalVoid: What was approved is not what is there now.
@@ -268,25 +268,25 @@ def no_more_codes(proposal: Proposal, complaint: str) -> State[Any]:
 
 
 def over(name: str, said: str, recorded: str) -> State[Any]:
-    """The end without a decision: the state says it to the floor, events and tags in English."""
+    """End without a decision: the state says it to the floor, events and tags in English."""
     note(recorded, ENDED)
     return Failed(name=name, message=said)
 
 
 @task(name="note", **PATIENT)
 def note(said: str, label: str = _NOTE) -> None:
-    """Keep with the flow run, in English, what became of earlier answers, or how it ended.
+    """Keep in a label, in English, what became of earlier answers, or how the flow run ended.
 
-    The message that the promotion waits, and the one that nobody decided, say so.
+    Messages that a promotion waits, or that nobody decided, say so.
     """
     with get_client(sync_client=True) as client:
         client.update_flow_run_labels(UUID(flow_run.get_id()), {label: said})
 
 
 def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
-    """The question of this flow run, after the policy of now was copied to MLflow.
+    """Open the question of this flow run, after copying the approval policy to MLflow.
 
-    One that cannot be used costs nobody an answer: the rules by which was asked go on counting.
+    A policy that cannot be used voids no answer: the rules in MLflow stay in force.
     """
     registry = scenario_registry()
     try:

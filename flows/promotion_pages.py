@@ -21,9 +21,9 @@ _PAGE = "guardianflow.page"
 
 
 def show_evidence(registry: "ModelRegistryManager", proposal: Proposal) -> str:
-    """Show the page of the record once in the Prefect UI; its address there.
+    """Show the evidence once in the Prefect UI; return the address of the page.
 
-    It is made again from what was asked: a page that somebody edited in MLflow is not shown.
+    The page is made from what was asked: one that somebody edited in MLflow is not shown.
     """
     from guardianflow.promotion.evidence.sentences import headline
     from guardianflow.promotion.page import Links, evidence_page
@@ -37,7 +37,7 @@ def show_evidence(registry: "ModelRegistryManager", proposal: Proposal) -> str:
         get_run_logger().info("%s", proposal.headline)
         page = evidence_page(proposal, Links.to(registry.client, proposal))
         key = evidence_key(proposal.model_name)
-        # It stands above the page; the record and messages have it in English.
+        # The line above the page; the record and messages have it in English.
         said = headline(proposal.subjects, proposal.gate, proposal.language)
         shown = show_page(key, page, Markdown(said))
         # Let `guardianflow pending` see what is asked without opening the form.

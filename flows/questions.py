@@ -1,12 +1,12 @@
 """Notices promotions that end, or ended, without a decision: not answered, cancelled, void, failed.
 
-    open in the book, its last day has begun -> event sent -> noted in the book
-    open in the book, flow run over -> event sent -> status `expired` on the version -> closed
-    open in the book, its deployment deleted -> asked anew in a flow run of the new one -> closed
-                                               refused by the new one -> as where its run is over
+    open, its last day has begun -> event sent -> noted in the approval log
+    open, its flow run is over -> event sent -> status `expired` on the version -> closed
+    open, its deployment deleted -> asked again in a flow run of the new deployment -> closed
+                                    refused by the new one -> as if its flow run was over
 
 A suspended flow run that times out or is cancelled runs no hook, so the flow `reconcile` looks. The
-event comes first: a process that is killed before the end tells twice rather than never.
+event comes first: a process that is killed in between tells twice, never not at all.
 """
 
 import logging
@@ -25,34 +25,34 @@ from guardianflow.promotion import expire, was_decided
 from guardianflow.promotion.question import UnansweredQuestion, open_questions
 from guardianflow.registry import ModelRegistryManager
 
-# Of our modules: it is told in the flow run, and there need not be one.
+# The logger of our modules, not that of a flow run: there may be none.
 log = logging.getLogger("guardianflow.reconcile")
 _NEVER_RESUMED = "never resumed"
 _GONE = "no longer exists"
-"""What a worker says of a flow run whose deployment was deleted, when it cancels it."""
+"""What a worker says when it cancels a flow run whose deployment was deleted."""
 
 
 def copy_policy() -> list[Finding]:
     """Copy the approval policy to MLflow, where an edit in the UI counts from then on.
 
     Returns:
-        What is wrong with the policy: it keeps the pass from nothing else.
+        What is wrong with the policy; the pass continues.
     """
     try:
         if mirror_policy(scenario_registry()):
             log.info("copied the approval policy to MLflow")
     except LedgerDamaged:
-        # What carries it is gone, which the pass tells.
+        # The ledger, which carries it, is gone: the pass reports that.
         return []
     except InputError as error:
-        message = f"{error.message} The rules that MLflow has go on counting."
+        message = f"{error.message} The rules in MLflow stay in force."
         log.error("%s %s", message, error.remedy)
         return [Finding("", FindingCode.POLICY_UNUSABLE, Severity.ERROR, message, error.remedy)]
     return []
 
 
 def look_at_questions(now: datetime | None = None) -> list[str]:
-    """Remind of questions that end soon, close those that are over; what was told, in words.
+    """Remind people of questions that end soon and close those that are over.
 
     Args:
         now: The time of the pass.
@@ -61,7 +61,7 @@ def look_at_questions(now: datetime | None = None) -> list[str]:
     try:
         waiting = open_questions(registry.client)
     except LedgerDamaged:
-        # What carries them is gone, which the pass tells; nothing is promoted until it is back.
+        # The ledger, which carries them, is gone: the pass reports that.
         return []
     if not waiting:
         return []
@@ -72,7 +72,7 @@ def look_at_questions(now: datetime | None = None) -> list[str]:
         try:
             said.append(_look_at(registry, one, runs.get(one.request), now) or "")
         except (LedgerDamaged, StoredUnreadable) as error:
-            # The pass tells of that release; the questions about others are looked at all the same.
+            # The pass reports that release; the other questions are still looked at.
             log.warning("the question about %s is left open: %s", one.asked.model_name, error)
     return [text for text in said if text]
 
@@ -84,20 +84,20 @@ def _look_at(
     now: datetime,
 ) -> str | None:
     if run is not None and run.orphaned and (run.waiting or _GONE in run.message):
-        return _ask_anew(registry, question, run)
+        return _ask_again(registry, question, run)
     if run is not None and not run.final:
         return _remind(question) if run.waiting and question.asked.is_ending(now) else None
     asked = question.asked
     ended_well = run is not None and run.ok
     if ended_well or was_decided(registry, asked.model_name, question.request):
-        # The process ended between the decision and the book.
+        # The process ended after the decision, before it was recorded.
         question.close(run.state if run else "decided")
         return None
     return _end(registry, question, _why(run))
 
 
 def _end(registry: ModelRegistryManager, question: UnansweredQuestion, why: str) -> str:
-    """Tell that nobody decided, and close the question."""
+    """Tell people that nobody decided, and close the question."""
     asked = question.asked
     message = f"Nobody decided about {asked.model_name} version {asked.version}: {why}."
     _tell(EventName.UNDECIDED, question, message)
@@ -117,13 +117,13 @@ def _is_asked_again(question: UnansweredQuestion) -> bool:
     )
 
 
-def _ask_anew(
+def _ask_again(
     registry: ModelRegistryManager, question: UnansweredQuestion, run: FlowRunInfo
 ) -> str | None:
-    """Ask once more where the deployment was deleted and made again: the old run resumes never.
+    """Ask again where the deployment was deleted and recreated: the old run never resumes.
 
-    Until the deployment is back, which is told as an alarm of its own, the question waits. One that
-    refuses what the old one was given, as that of another version may, ends it.
+    The question waits until the deployment is back; that it is gone is an alarm of its own. A new
+    deployment that refuses the old parameters ends the question.
     """
     orchestrator, asked = Orchestrator(), question.asked
     try:
@@ -136,21 +136,22 @@ def _ask_anew(
         if "status" not in error.data:
             log.warning("%s", error)
             return None
-        why = f"its deployment was deleted, and it cannot be asked anew: {error.message}"
+        why = f"its deployment was deleted, and it cannot be asked again: {error.message}"
         if not run.final:
             orchestrator.cancel(run.id, f"Its deployment was deleted. {error.message}")
         return _end(registry, question, why.rstrip("."))
-    why = f"its deployment was deleted; asked anew as flow run {started.name}"
+    why = f"its deployment was deleted; asked again as flow run {started.name}"
     if not run.final:
-        orchestrator.cancel(run.id, f"Its deployment was deleted; asked anew: {started.url}")
+        orchestrator.cancel(run.id, f"Its deployment was deleted; asked again: {started.url}")
     question.close(why)
-    message = f"The question about {asked.model_name} version {asked.version} is put anew: {why}."
+    about = f"{asked.model_name} version {asked.version}"
+    message = f"The question about {about} is asked again: {why}."
     log.warning("%s", message)
     return message
 
 
 def _remind(question: UnansweredQuestion) -> str | None:
-    """Tell once that the last day of a question has begun."""
+    """Tell people once that the last day of a question has begun."""
     if question.reminded:
         return None
     asked = question.asked
@@ -177,7 +178,7 @@ def _tell(event: EventName, question: UnansweredQuestion, message: str) -> None:
 
 
 def _why(run: FlowRunInfo | None) -> str:
-    """Why a flow run ended without a decision, in words."""
+    """Return why a flow run ended without a decision."""
     if run is None:
         return "its flow run was deleted"
     if _NEVER_RESUMED in run.message:

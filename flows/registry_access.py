@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def scenario_registry(scenario: str | None = None) -> "ModelRegistryManager":
-    """The registry of a scenario's credentials, or of the default ones.
+    """Open the registry with a scenario's credentials, or with the default ones.
 
     Address and account come from a saved block, never from a parameter. A scenario may have an
     account of its own, but no server of its own: promotions know only the model's name.
 
     Raises:
-        ScenarioInvalid: The scenario's credentials are those of another server.
+        ScenarioInvalid: The scenario's credentials are for another server.
         InputError: The Prefect server has no default credentials, or they cannot be used.
     """
     from guardianflow.registry import ModelRegistryManager
@@ -41,12 +41,12 @@ def scenario_registry(scenario: str | None = None) -> "ModelRegistryManager":
             )
         credentials = own
     credentials.activate()
-    # What our modules log belongs into the flow run's log (PREFECT_LOGGING_EXTRA_LOGGERS).
+    # What our modules log belongs in the log of the flow run (PREFECT_LOGGING_EXTRA_LOGGERS).
     logging.getLogger("guardianflow").setLevel(logging.INFO)
     return ModelRegistryManager(credentials.tracking_uri)
 
 
 @lru_cache(maxsize=1)
 def _credentials_once(run: str | None) -> MlflowCredentials | None:
-    """The default credentials, read once in a flow run: each time is an event that is kept."""
+    """The default credentials, read once per flow run: Prefect keeps an event of each reading."""
     return default_credentials() if run else None

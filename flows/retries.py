@@ -20,7 +20,7 @@ _FEW_RETRIES = 3
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether trying again can help: not where a rule said no or the input is wrong."""
+    """Whether trying again can help: not if a rule refused or the input is wrong."""
     error = cast("object", state.result(raise_on_failure=False))
     if isinstance(error, GuardianflowError):
         return isinstance(error, ServerUnreachable | RotationConflict | DiskFull)
@@ -46,7 +46,7 @@ def run_token(kind: TokenKind) -> str:
 
 
 AGAIN: dict[str, Any] = {"retry_condition_fn": worth_retrying, "cache_policy": NO_CACHE}
-"""How a step is tried again: where that can help, and never answered from an earlier run."""
+"""Try a step again where that can help, and never reuse the result of an earlier run."""
 PATIENT: dict[str, Any] = {
     "retries": 30,
     "retry_delay_seconds": 10,

@@ -14,7 +14,7 @@ log = logging.getLogger("guardianflow.flows")
 
 
 def load_config(document: str) -> ScenarioConfig:
-    """The scenario block with this name.
+    """Load the scenario block with this name.
 
     Raises:
         ScenarioInvalid: The server has no such document, or it cannot be used.
@@ -37,16 +37,15 @@ def _config_once(document: str, run: str | None) -> ScenarioConfig | None:
 
 
 def load_version(document: str, version: str) -> Scenario:
-    """One version of a scenario block, checked before any work is spent."""
+    """Load one version of a scenario block and check it, before any work is spent."""
     return load_config(document).spec().version(version).check()
 
 
 def today_in_blocks(name: str, version: str) -> Scenario | None:
-    """A version of a scenario as its block says now; None where there is no such block or version.
+    """Read a version of a scenario from its block as it is now; None if it is not there.
 
-    The limits of gate and health, the language and how long pictures of workers are kept are no
-    part of a training: they count from the next question or report on. The other versions may be
-    drafts.
+    The limits of gate and health, the language and how long pictures of workers are kept are not
+    part of a training: they count from the next question or report. Other versions may be drafts.
 
     Raises:
         ScenarioInvalid: Something that the version says is wrong.
@@ -59,9 +58,9 @@ def today_in_blocks(name: str, version: str) -> Scenario | None:
 
 
 def limits_in_blocks(name: str, version: str) -> Scenario | None:
-    """As `today_in_blocks`, but of a block that is wrong what was recorded counts.
+    """As `today_in_blocks`, but None for a block that cannot be used: the recorded limits count.
 
-    So a slip of somebody who edits a block leaves no model unwatched.
+    A mistake in a block must not leave a model unwatched.
     """
     try:
         return today_in_blocks(name, version)

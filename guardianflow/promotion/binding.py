@@ -14,6 +14,7 @@ from guardianflow.errors import ArtifactMissing, VersionNotReady
 from guardianflow.evaluation.gate import GateReport
 from guardianflow.mlflow_store.artifacts import registered_files
 from guardianflow.promotion.approval import ApprovalRule
+from guardianflow.promotion.recorded_messages import recorded
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
 from guardianflow.scenario import Scenario
 
@@ -108,27 +109,26 @@ def differences(
     """
     said: list[str] = []
     if rule.digest != bound.policy:
-        said.append("the approval policy was changed")
+        said.append(recorded("policy"))
     for group, digest in now.judging.items() if now else ():
         if bound.scenario.get(group, digest) != digest:
             what = f"{now.name} {now.version}" if now else ""
-            said.append(f"the {group} settings of scenario {what} were changed")
+            said.append(recorded(group, scenario=what))
     for name, (_, version) in sorted(bound.champions.items()):
-        what = f"{name} version {version}"
+        what = {"model": name, "version": version}
         try:
             files, scenario = _version(registry, name, version)
         except VersionNotReady:
-            said.append(f"{what} was deleted")
+            said.append(recorded("deleted", **what))
             continue
         before = bound.files[name]
-        said += [
-            f"the file {file} of {what} is another one now (sha256 "
-            f"{before.get(file, 'absent')[:12]}, now {files.get(file, 'absent')[:12]})"
-            for file in sorted(before.keys() | files.keys())
-            if before.get(file) != files.get(file)
-        ]
+        for file in sorted(before.keys() | files.keys()):
+            then, now_is = before.get(file, "absent"), files.get(file, "absent")
+            if then != now_is:
+                digests = {"before": then[:12], "after": now_is[:12]}
+                said.append(recorded("file", file=file, **what, **digests))
         if scenario != bound.scenario[name]:
-            said.append(f"the scenario that {what} says it was made from is another one now")
+            said.append(recorded("scenario", **what))
     return said
 
 

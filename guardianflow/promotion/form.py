@@ -6,6 +6,7 @@ stands what the decision needs, all else is on the page (`page.py`).
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from typing import assert_never
 
 from guardianflow.errors import ApprovalExpired
 from guardianflow.evaluation.gate import GateOutcome, GateRule, Subject
@@ -14,7 +15,7 @@ from guardianflow.promotion.evidence.checks import check_sentence
 from guardianflow.promotion.evidence.places import place_of, task_of
 from guardianflow.promotion.evidence.sentences import Opening, deciding, level_sentence, opening
 from guardianflow.promotion.proposal import Proposal
-from guardianflow.promotion.recorded_messages import recorded_in_words
+from guardianflow.promotion.recorded_messages import is_for_engineers, recorded_in_words
 from guardianflow.wording.language import say
 from guardianflow.wording.markdown import plain, prose
 
@@ -76,15 +77,18 @@ def outcome_sentence(proposal: Proposal, decision: Choice, answers: Sequence[Ans
     """What came of the answers, in one sentence for people: the state of the flow run says it."""
     language, before = proposal.language, proposal.expected_champion
     key = f"answered.{decision}"
-    if decision is Choice.REJECT:
-        answers = [answer for answer in answers if answer.decision is decision]
-        key += "" if before is not None else ".first"
-    elif proposal.stays:
-        key += ".stays"
-    elif before is None:
-        key += ".first"
-    else:
-        key += "" if _can_go_back(proposal) else ".unsure"
+    match decision:
+        case Choice.REJECT:
+            answers = [answer for answer in answers if answer.decision is decision]
+            key += "" if before is not None else ".first"
+        case Choice.APPROVE if proposal.stays:
+            key += ".stays"
+        case Choice.APPROVE if before is None:
+            key += ".first"
+        case Choice.APPROVE:
+            key += "" if _can_go_back(proposal) else ".unsure"
+        case _:
+            assert_never(decision)
     return say(
         language,
         key,
@@ -137,12 +141,6 @@ def alerts(proposal: Proposal) -> list[str]:
         said.append(prose(text.replace(" (declared)", "")))
     # The base and its variant were rejected with the same words.
     return list(dict.fromkeys(said))
-
-
-def is_for_engineers(warning: str) -> bool:
-    """Whether a warning is of the rotation: alerts and the decision say in words what it means."""
-    marks = ("has no way back: ", "stays at version ", _APART, "; it was interrupted and is ")
-    return any(one in warning for one in marks)
 
 
 def until(proposal: Proposal) -> str:

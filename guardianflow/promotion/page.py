@@ -26,13 +26,13 @@ from guardianflow.promotion.evidence.tables import (
 from guardianflow.promotion.form import (
     alerts,
     decision_text,
-    is_for_engineers,
     opening_of,
     sentence,
     until,
     watching,
 )
 from guardianflow.promotion.proposal import Proposal
+from guardianflow.promotion.recorded_messages import is_for_engineers, recorded_in_words
 from guardianflow.wording.language import Language, say, say_if_known
 from guardianflow.wording.markdown import plain, prose, table
 from guardianflow.wording.phrases import GLOSSARY
@@ -150,7 +150,8 @@ def _check(proposal: Proposal) -> list[str]:
 
 
 def _warnings(proposal: Proposal) -> list[str]:
-    said = [f"- {prose(one)}" for one in proposal.warnings if is_for_engineers(one)]
+    known = [one for one in proposal.warnings if is_for_engineers(one)]
+    said = [f"- {prose(recorded_in_words(one, proposal.language))}" for one in known]
     if not said:
         return []
     return [f"### {say(proposal.language, 'warnings')}", "", *said, ""]

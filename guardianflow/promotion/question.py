@@ -1,13 +1,13 @@
 """The question that a request puts to people: asked, answered, void or closed, each once.
 
     asked --answers that count, enough of them--> decided --> closed
-      |  +--an answer that does not count--> asked again, and the reason said
+      |  +--an answer that does not count--> asked again, with the reason
       |  +--five wrong codes--> over
-      +--policy, files or champion are others--> void; the next round asks anew
+      +--policy, files or champion changed--> void; the next round asks again
 
-All of it stands in the book of approvals, so that whichever worker goes on days later finds what
-was asked and answered. What was asked is read from the record in MLflow and compared with the
-digest in the book: whoever can only write evidence cannot change a question that was put.
+All of it is in the approval log, so the worker that continues days later finds what was asked and
+answered. What was asked is read from the record in MLflow and compared with the digest in the log:
+an account that can only write evidence cannot change a question.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,8 +34,8 @@ from guardianflow.promotion.approval import (
 from guardianflow.promotion.approval.approval_log import (
     ApprovalLog,
     RoundKey,
-    newest_books,
-    open_book,
+    newest_approval_logs,
+    open_approval_log,
 )
 from guardianflow.promotion.approval.one_time_codes import (
     approvers_file,
@@ -45,16 +45,17 @@ from guardianflow.promotion.approval.one_time_codes import (
 )
 from guardianflow.promotion.approval.stored_rules import read_rule
 from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
+from guardianflow.promotion.recorded_messages import recorded
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.stored import Stored, read_stored
 
 MAX_WRONG_CODES = 5
-"""So many codes may be tried for one question: three of a million are right at any time."""
+"""How many codes may be tried for one question: three of a million are right at any time."""
 LAST_DAY = timedelta(days=1)
 
 
 class Asked(Stored):
-    """What the book keeps of a question."""
+    """What the approval log keeps of a question."""
 
     record: str = Field(description="The MLflow run that holds the proposal.")
     digest: str = Field(description="sha256 of the proposal.")
@@ -63,18 +64,18 @@ class Asked(Stored):
     versions: dict[str, int] = Field(description="Every version that would become champion.")
     expires: datetime = Field(description="Until when it may be answered, UTC.")
     time: datetime | None = Field(
-        default=None, description="When it was asked, UTC; None in an older version's book."
+        default=None, description="When it was asked, UTC; None in the log of an older version."
     )
 
     def is_ending(self, now: datetime) -> bool:
-        """Whether its last day has begun, of two at least: of a short one nobody is reminded."""
+        """Whether its last day has begun; never of a question shorter than two days."""
         long = self.time is not None and self.expires - self.time >= 2 * LAST_DAY
         return long and now < self.expires <= now + LAST_DAY
 
 
 @dataclass(frozen=True)
 class QuestionStatus:
-    """How a question stands."""
+    """The answers to a question so far, and the decision."""
 
     answers: tuple[Given, ...] = ()
     decision: Choice | None = None
@@ -101,7 +102,7 @@ class Question:
     Args:
         registry: The registry that it is about.
         request: Identifies the request: the flow run that asks.
-        begun: When the request was made; it decides in which book it stands.
+        begun: When the request was made; it decides which log has it.
         number: The round, from 1 on.
     """
 
@@ -113,11 +114,11 @@ class Question:
         self._key = RoundKey(request, number)
 
     def ask(self, make: Callable[[], Proposal]) -> Proposal:
-        """What is asked: made and taken down the first time, read again after that.
+        """Return what is asked: made and recorded the first time, read again afterwards.
 
         Raises:
-            ApprovalVoid: It does not hold any more, or its record is gone, unreadable or changed.
-            StoredUnreadable: Another version of guardianflow asked, and has to go on.
+            ApprovalVoid: The question is void, or its record is gone, unreadable or changed.
+            StoredUnreadable: Another version of guardianflow asked, and has to continue.
             Refused: The proposal cannot be made.
         """
         found = self._entries()
@@ -127,24 +128,24 @@ class Question:
             if proposal.changes_nothing:
                 return proposal
             mine = _asked_of(proposal)
-            text = self._book.write(self._key.entry("ask"), mine.model_dump_json())
+            text = self._log.write(self._key.entry("ask"), mine.model_dump_json())
             asked = read_stored(Asked, text, _label(self._key))
             if asked == mine:
                 return proposal
         try:
             proposal = read_record(self._registry.client, asked.record, Proposal)
         except ArtifactMissing as error:
-            self.void(f"What was asked cannot be read any more ({error.message})", error)
+            self.void(recorded("unreadable", why=error.message), error)
         if proposal.digest != asked.digest:
-            self.void(f"The record of what was asked (MLflow run {asked.record}) was changed.")
+            self.void(recorded("record", run=asked.record))
         return proposal
 
     def status(self, proposal: Proposal) -> QuestionStatus:
-        """How it stands now.
+        """Read the answers so far and the decision.
 
         Raises:
-            ApprovalVoid: It does not hold any more.
-            StoredUnreadable: Another version of guardianflow took an answer down.
+            ApprovalVoid: The question is void.
+            StoredUnreadable: Another version of guardianflow recorded an answer.
         """
         found = self._entries()
         answers: list[Given] = []
@@ -165,18 +166,18 @@ class Question:
         *,
         now: datetime | None = None,
     ) -> QuestionStatus:
-        """Take down an answer, and whether it counts; the same again changes nothing.
+        """Record an answer, and whether it counts; repeating it changes nothing.
 
         Args:
             proposal: What was asked.
             number: Number of the answer, from 1.
             answer: What somebody answered.
-            code: The one-time code that came with it; it is kept nowhere.
+            code: The one-time code that came with it; it is not stored.
             now: The time of the answer.
 
         Raises:
             ApprovalExpired: It came too late.
-            ApprovalVoid: The question does not hold any more, or the policy was changed.
+            ApprovalVoid: The question is void, or the policy was changed.
         """
         now = now or datetime.now(UTC)
         status = self.status(proposal)
@@ -185,7 +186,7 @@ class Question:
         require_in_time(proposal, now)
         rule = read_rule(self._registry.client, proposal.name)
         if rule.digest != proposal.policy.digest:
-            self.void("the approval policy was changed")
+            self.void(recorded("policy"))
         problem = objection(rule, proposal.requested_by, status.counted, answer)
         wrong, identity = False, Identity.DECLARED
         if not problem:
@@ -202,42 +203,42 @@ class Question:
             wrong_code=wrong,
             time=now,
         )
-        self._book.write(self._key.answer(number), given.model_dump_json())
+        self._log.write(self._key.answer(number), given.model_dump_json())
         return self.status(proposal)
 
     @property
     def version(self) -> int | None:
-        """The version that this request asks about; None before it has asked, in any round."""
-        found = self._book.entries()
+        """The version that this request asks about; None before it asked in any round."""
+        found = self._log.entries()
         for number in range(self._key.number, 0, -1):
             if asked := _read_asked(found, RoundKey(self._key.request, number)):
                 return asked.version
         return None
 
     def void(self, why: str, cause: Exception | None = None) -> NoReturn:
-        """Let no answer to it count any more, for the reason that was taken down first.
+        """Make the question void; the reason that was recorded first counts.
 
         Raises:
             ApprovalVoid: Always.
         """
-        raise ApprovalVoid(self._book.write(self._key.entry("void"), why[:1000])) from cause
+        raise ApprovalVoid(self._log.write(self._key.entry("void"), why[:1000])) from cause
 
     def void_rounds(self) -> list[str]:
-        """Why the first rounds of this request do not hold any more, up to one that does."""
-        found = self._book.entries()
+        """Return why each round of this request is void, up to the first that is not."""
+        found = self._log.entries()
         reasons: list[str] = []
         while why := found.get(RoundKey(self._key.request, len(reasons) + 1).entry("void")):
             reasons.append(why)
         return reasons
 
     def close(self, outcome: str) -> None:
-        """Take down what came of it."""
-        self._book.write(self._key.entry("closed"), outcome[:1000])
+        """Record what came of it."""
+        self._log.write(self._key.entry("closed"), outcome[:1000])
 
     def _identify(
         self, proof: Proof, approver: str, code: str, number: int, now: datetime
     ) -> tuple[str, bool, Identity]:
-        """Why a code proves nothing ('' if it does), whether it was wrong, and who answered so."""
+        """Return why a code proves nothing ('' if it does), if it was wrong, and the identity."""
         match proof:
             case Proof.NONE:
                 return "", False, Identity.DECLARED
@@ -248,37 +249,37 @@ class Question:
                 assert_never(proof)
 
     def _check_code(self, approver: str, code: str, number: int, now: datetime) -> tuple[str, bool]:
-        """Why a code proves nothing, '' if it does, and whether that counts as a wrong one."""
+        """Return why a code proves nothing ('' if it does), and whether it counts as wrong."""
         try:
             secrets = read_approvers(approvers_file())
         except (InputError, StoredUnreadable) as error:
-            # A worker that is set up badly must not cost anybody the question.
-            return f"this worker cannot check codes: {error.message}", False
+            # A worker with a bad set-up must not end the question.
+            return recorded("worker", why=error.message), False
         step = matching_step(secrets, approver, code, now)
         if step is None:
-            return "the one-time code is wrong or too old", True
+            return recorded("code"), True
         if not spend(self._registry.client, approver, step, f"{self._key}.{number}"):
-            return "the one-time code was used before; wait for the next one", True
+            return recorded("spent"), True
         return "", False
 
     def _entries(self) -> dict[str, str]:
-        found = self._book.entries()
+        found = self._log.entries()
         if why := found.get(self._key.entry("void")):
             raise ApprovalVoid(why)
         return found
 
     @cached_property
-    def _book(self) -> ApprovalLog:
-        return open_book(self._registry.client, self._begun)
+    def _log(self) -> ApprovalLog:
+        return open_approval_log(self._registry.client, self._begun)
 
 
 @dataclass(frozen=True)
 class UnansweredQuestion:
-    """A question of the book of which nobody has taken down what came of it."""
+    """A question whose outcome nobody has recorded yet."""
 
     key: RoundKey
     asked: Asked
-    book: ApprovalLog
+    log: ApprovalLog
     reminded: bool = False
     """Whether people were told that its last day has begun."""
 
@@ -288,29 +289,29 @@ class UnansweredQuestion:
         return self.key.request
 
     def remind(self) -> None:
-        """Take down that people were told that its last day has begun."""
-        self.book.write(self.key.entry("reminded"), "a day before the end")
+        """Record that people were told that its last day has begun."""
+        self.log.write(self.key.entry("reminded"), "a day before the end")
 
     def close(self, outcome: str) -> None:
-        """Take down what came of it."""
-        self.book.write(self.key.entry("closed"), outcome[:1000])
+        """Record what came of it."""
+        self.log.write(self.key.entry("closed"), outcome[:1000])
 
 
 def open_questions(client: MlflowClient) -> list[UnansweredQuestion]:
-    """The last question of every request of which nobody took down what came of it."""
+    """Return the last question of every request whose outcome nobody has recorded."""
     found: list[UnansweredQuestion] = []
-    for book in newest_books(client):
-        entries = book.entries()
+    for log in newest_approval_logs(client):
+        entries = log.entries()
         rounds = [key for text in entries if (key := RoundKey.parse(text))]
         last = {key.request: key for key in sorted(rounds, key=lambda key: key.number)}
         for key in last.values():
             if key.entry("closed") in entries:
                 continue
-            # One of another version of guardianflow is looked after by that.
+            # What another version of guardianflow wrote is its own to watch.
             with suppress(StoredUnreadable):
                 if asked := _read_asked(entries, key):
                     reminded = key.entry("reminded") in entries
-                    found.append(UnansweredQuestion(key, asked, book, reminded))
+                    found.append(UnansweredQuestion(key, asked, log, reminded))
     return found
 
 
@@ -320,7 +321,7 @@ def _read_asked(entries: Mapping[str, str], key: RoundKey) -> Asked | None:
 
 
 def _label(key: RoundKey) -> str:
-    return f"question {key} in the book of approvals"
+    return f"question {key} in the approval log"
 
 
 def _asked_of(proposal: Proposal) -> Asked:

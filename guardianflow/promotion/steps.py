@@ -11,6 +11,7 @@ of then, or refuses.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import assert_never
 
 from guardianflow.errors import (
     ApprovalRequired,
@@ -41,6 +42,7 @@ from guardianflow.promotion.binding import differences
 from guardianflow.promotion.examination import Inquiry, examine
 from guardianflow.promotion.form import sentence
 from guardianflow.promotion.proposal import Proposal, champion_moves, is_in_time, require_in_time
+from guardianflow.promotion.recorded_messages import recorded, recorded_void
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
 from guardianflow.scenario import Today, nothing_known
 from guardianflow.wording.language import one_stop
@@ -141,29 +143,22 @@ def decide(
         Refused: A rule of the rotation says no; nothing was changed.
     """
     decision = decision_of(proposal.policy, proposal.requested_by, answers)
-    if decision is None:
-        raise ApprovalRequired(
-            f"{proposal.model_name} version {proposal.version} needs {proposal.policy.in_words()}; "
-            f"the answers of {actor_of(answers) or 'nobody'} are not that. Nothing was changed.",
-            remedy=f"`guardianflow promote {proposal.model_name} --request` asks for them.",
-            name=proposal.model_name,
-            version=proposal.version,
-        )
-    if decision is Choice.REJECT:
-        return _reject(registry, proposal, next(a for a in answers if a.decision is decision))
-    _check_binding(registry, proposal, token, today)
-    operation = registry.promote_to_champion(
-        proposal.model_name,
-        proposal.version,
-        expected_champion=proposal.expected_champion,
-        expected_moves={m.name: (m.before, m.after) for m in champion_moves(proposal.moves)},
-        actor=actor_of(answers),
-        reason=_reason_of(proposal, answers),
-        token=token,
-        evidence=f"{proposal.evidence_run_id}:{proposal.digest}:{proposal.binding.digest}",
-        force=proposal.forced,
-    )
-    return Decided(operation, f"{operation.message} Approved by {actor_of(answers)}.")
+    match decision:
+        case Choice.APPROVE:
+            return _approve(registry, proposal, answers, token, today)
+        case Choice.REJECT:
+            return _reject(registry, proposal, next(a for a in answers if a.decision is decision))
+        case None:
+            raise ApprovalRequired(
+                f"{proposal.model_name} version {proposal.version} needs "
+                f"{proposal.policy.in_words()}; the answers of {actor_of(answers) or 'nobody'} are "
+                "not that. Nothing was changed.",
+                remedy=f"`guardianflow promote {proposal.model_name} --request` asks for them.",
+                name=proposal.model_name,
+                version=proposal.version,
+            )
+        case _:
+            assert_never(decision)
 
 
 def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple[str, ...]:
@@ -188,7 +183,8 @@ def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple
                 name=move.name,
                 version=move.after,
             )
-        said.append(f"{move.name} version {move.after} was {why}; now: {reason.strip()}")
+        version = {"model": move.name, "version": move.after}
+        said.append(recorded("rejected", **version, rejection=why, now=reason.strip()))
     return tuple(said)
 
 
@@ -268,11 +264,32 @@ def _check_binding(
         return
     require_in_time(proposal, now)
     raise ApprovalVoid(
-        f"The approval of {name} version {proposal.version} does not hold: {'; '.join(changed)}. "
-        "Nothing was changed.",
+        recorded_void(name, proposal.version, changed),
         remedy=f"Ask again: `guardianflow promote {name} --request`.",
         changed=changed,
     )
+
+
+def _approve(
+    registry: ModelRegistryManager,
+    proposal: Proposal,
+    answers: Sequence[Answer],
+    token: str,
+    today: Today,
+) -> Decided:
+    _check_binding(registry, proposal, token, today)
+    operation = registry.promote_to_champion(
+        proposal.model_name,
+        proposal.version,
+        expected_champion=proposal.expected_champion,
+        expected_moves={m.name: (m.before, m.after) for m in champion_moves(proposal.moves)},
+        actor=actor_of(answers),
+        reason=_reason_of(proposal, answers),
+        token=token,
+        evidence=f"{proposal.evidence_run_id}:{proposal.digest}:{proposal.binding.digest}",
+        force=proposal.forced,
+    )
+    return Decided(operation, f"{operation.message} Approved by {actor_of(answers)}.")
 
 
 def _reject(registry: ModelRegistryManager, proposal: Proposal, answer: Answer) -> Decided:

@@ -17,9 +17,9 @@ FIGURE_PHRASES: dict[str, Phrase] = {
         "The rules cannot decide, so you decide. What is missing:",
         "기준만으로는 판정할 수 없으므로 담당자의 판단이 필요합니다. 판정하지 못한 이유:",
     ),
-    "gate.reason": Phrase(
-        "{message}", "{rule}: 측정값 {measured}, 기준값 {limit} (기록: {message})"
-    ),
+    "gate.reason": Phrase("{message}", "{model} {rule}: {why}(측정값 {measured}, 기준값 {limit})"),
+    # Only the record says more.
+    "gate.reason.recorded": Phrase("{message}", "{model} {rule}: {why}(기록: {message})"),
     "gate.rule": Phrase("rule", "기준"),
     "gate.says": Phrase("says", "판정"),
     "gate.measured": Phrase("measured", "측정값"),

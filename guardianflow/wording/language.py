@@ -1,7 +1,7 @@
 """Texts for approvers in the language of their floor: English or Korean.
 
-Records, events, tags, the ledger and logs are always in English. Class names, model names, aliases
-and the answers `approve` and `reject` are never translated: programs compare them.
+Records, events, tags, the ledger and logs are always in English. Model names, aliases and the
+answers `approve` and `reject` are never translated: programs compare them.
 """
 
 import re

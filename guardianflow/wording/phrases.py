@@ -415,6 +415,25 @@ PHRASES: dict[str, Phrase] = {
     "recorded.record": Phrase(
         "the record of what was asked was changed", "승인 요청 기록이 변경됨"
     ),
+    "recorded.no_way_back": Phrase(
+        "{model} has no way back: version {version} has no earlier good champion until the next "
+        "promotion.",
+        "{model}: 다음 승격 전까지 되돌릴 버전이 없습니다({version}번 버전 이전의 정상 버전 없음).",
+    ),
+    "recorded.stays": Phrase(
+        "{model} stays at version {version}, made from version {source} of {base}: the floor still "
+        "runs the {age} model until {command}{more}.",
+        "{model}: {base}의 {source}번 버전에서 만든 {version}번 버전이 그대로 적용됩니다. 현장 "
+        "카메라의 버전은 {command} 후 승격해야 바뀝니다.",
+    ),
+    "recorded.apart": Phrase(
+        "{model} is not promoted with it and has no champion until {command}{more}.",
+        "{model}: 함께 승격되지 않으며, {command} 후 승격해야 사용할 버전이 생깁니다.",
+    ),
+    "recorded.interrupted": Phrase(
+        "{what}; it was interrupted and is finished {when}.",
+        "중단되었던 작업을 먼저 완료합니다(기록: {what}).",
+    ),
     "recorded.other": Phrase("{why}", "승인을 그대로 적용할 수 없음(기록: {why})"),
     # Pictures.
     "pictures": Phrase("Where the two disagree", "두 버전의 결과가 다른 장면"),
@@ -483,7 +502,7 @@ PHRASES: dict[str, Phrase] = {
         "검출 프로그램의 한 상태. 현재 버전은 지금 감시 중인 버전입니다",
     ),
     "word.class": Phrase(
-        "what is looked for: person, helmet, mask", "찾는 대상: 사람, 헬멧, 마스크 등"
+        "what is looked for: person, helmet, mask", "찾는 대상: 사람, 안전모, 마스크 등"
     ),
     "word.found": Phrase(
         "how many of 100 on the pictures were shown",
@@ -513,6 +532,29 @@ PHRASES: dict[str, Phrase] = {
         "자동 점검. 엔지니어가 정한 기준으로 판정하며, INCONCLUSIVE는 판정할 수 없다는 뜻입니다",
     ),
 }
+
+KOREAN_CLASSES = {
+    "person": "사람",
+    "worker": "작업자",
+    "helmet": "안전모",
+    "hardhat": "안전모",
+    "hard_hat": "안전모",
+    "no_helmet": "안전모 미착용",
+    "no_hardhat": "안전모 미착용",
+    "mask": "마스크",
+    "no_mask": "마스크 미착용",
+    "vest": "안전조끼",
+    "safety_vest": "안전조끼",
+    "no_safety_vest": "안전조끼 미착용",
+    "no_vest": "안전조끼 미착용",
+    "gloves": "장갑",
+    "no_gloves": "장갑 미착용",
+    "goggles": "보안경",
+    "boots": "안전화",
+    "safety_boots": "안전화",
+    "harness": "안전대",
+}
+"""Classes by their key (`names.class_key`), in the words of Korean floors."""
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("version", "word.version"),

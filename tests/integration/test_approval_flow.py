@@ -317,7 +317,7 @@ def test_a_question_whose_run_was_cancelled_or_deleted_is_noticed(floor):
 
 
 def a_question(floor, run):
-    """What a flow run asks, taken down in the book."""
+    """What a flow run asks, recorded in the approval log."""
     question = Question(floor.registry, str(run.id), datetime.now(UTC), 1)
     question.ask(
         lambda: propose(floor.registry, floor.name, token=str(uuid.uuid4()), requested_by="Park")
@@ -381,7 +381,7 @@ def test_a_question_whose_deployment_was_deleted_is_put_anew_and_takes_no_answer
             client.set_flow_run_state(run.id, Cancelled(message=said), force=True)
         anew = deployment()
         [said] = told(floor)
-        assert "put anew" in said
+        assert "is asked again" in said
         assert client.read_flow_run(run.id).state.is_cancelled()
         [asking] = [one for one in client.read_flow_runs() if one.deployment_id == anew]
         assert asking.parameters == parameters | {"model_version": question.version}

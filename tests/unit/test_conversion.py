@@ -378,10 +378,7 @@ def test_what_changed_split_is_told_and_a_split_that_was_emptied_counts_as_drawn
     assert (told["moved"], told["drawn"]) == (1, ["test"])
     assert main_code("convert", tmp_path / "from", tmp_path / "c") == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert (
-        "images moved to the split of their duplicates: 1; --near-known leaves"
-        in said
-    )
+    assert "images moved to the split of their duplicates: 1; --near-known leaves" in said
     assert "drawn with seed 0: test" in said
 
 

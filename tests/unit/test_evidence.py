@@ -7,6 +7,7 @@ from guardianflow.evaluation.gate import Leaks, Subject, judge
 from guardianflow.names import ModelName
 from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.binding import Binding
+from guardianflow.promotion.evidence.classes import class_word
 from guardianflow.promotion.evidence.lineage import DataUse, Lineage
 from guardianflow.promotion.evidence.numbers import (
     Span,
@@ -351,8 +352,8 @@ def test_what_is_missed_most_comes_before_what_is_furthest_beyond_its_limit():
     assert "Furthest" not in level(0.4, 0.6, {"mask": 0.05, "person": 0.3})
     assert level(0.3, 0.3, {"mask": 0.2}).startswith("Missed most today: mask, 30 of 100; **too")
     assert level(0.1, 0.6, {"person": 0.05}, KO) == (
-        "현재 가장 많이 놓치는 것: mask 100건 중 60건, 정해진 한도 없음. "
-        "**한도를 가장 크게 넘은 것**: person 100건 중 10건, 허용 한도 5건."
+        "현재 가장 많이 놓치는 것: 마스크 100건 중 60건, 정해진 한도 없음. "
+        "**한도를 가장 크게 넘은 것**: 사람 100건 중 10건, 허용 한도 5건."
     )
 
 
@@ -441,6 +442,13 @@ def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_e
         assert word not in shown
     assert "has no way back" in page(made)
     assert "stays at version 1" in page(made)
+    korean = page(made.model_copy(update={"language": KO})).partition("### 참고 사항")[2]
+    known = korean.partition("###")[0].strip().splitlines()
+    assert len(known) == 4
+    assert f"{NAME}: 다음 승격 전까지 되돌릴 버전이 없습니다(2번 버전 이전의" in known[0]
+    assert "2번 버전에서 만든 1번 버전이 그대로 적용됩니다" not in known[0]
+    assert f"{NAME}의 1번 버전에서 만든 1번 버전이 그대로 적용됩니다" in known[2]
+    assert "함께 승격되지 않으며, `guardianflow run SCENARIO" in known[3]
 
 
 @pytest.mark.parametrize("done", ["is finished first", "is finished now"])
@@ -456,6 +464,7 @@ def test_an_operation_that_was_interrupted_is_for_engineers(done):
     before, _, known = page(made).partition("### Notes")
     assert "interrupted" not in before
     assert f"as operation 7; it was interrupted and {done}." in known
+    assert "중단되었던 작업을" in page(made.model_copy(update={"language": KO}))
 
 
 def test_a_first_version_is_compared_with_nothing():
@@ -733,3 +742,25 @@ def test_the_digest_covers_every_figure():
     other = one.model_copy(update={"version": 3})
     assert one.digest != other.digest
     assert one.digest == proposal().digest
+
+
+def test_classes_are_called_as_the_floor_calls_them():
+    assert class_word("NO-Hardhat", KO) == "안전모 미착용"
+    assert class_word("Gants (cuir)", KO) == class_word("Gants (cuir)", EN) == "Gants (cuir)"
+    assert class_word("mask", EN) == "mask"
+    korean = page(proposal(language=KO, pictures=pictures()))
+    floor, _, engineers = korean.partition("### 전체 측정값")
+    assert "| 마스크 |" in floor
+    assert "mask" not in floor
+    # Engineers read the names that scenarios and data sets have.
+    assert "| mask (" in engineers
+
+
+def test_a_korean_page_says_in_korean_why_the_check_does_not_say_yes():
+    found = subjects()
+    gate = judge(found, GateSettings(min_images=1, min_map50=1.0, max_miss_rates={"mask": 0.01}))
+    korean = page(proposal(gate=gate, language=KO)).partition("### 자동 심사")[2]
+    for model in ("ppe", "ppe\\_\\_openvino\\_int8"):
+        assert f"- {model} 최소 정확도: 전체 정확도 미달(측정값" in korean
+        assert f"- {model} 미검출률, mask: 마스크 100개당" in korean
+    assert "of 10 objects missed" not in korean

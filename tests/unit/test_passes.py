@@ -125,7 +125,7 @@ def test_a_question_that_the_new_deployment_refuses_is_told_as_undecided_and_clo
     assert [event for event, _ in done.events] == [EventName.UNDECIDED]
     assert done.expired == [{NAME: 2}]
     assert done.cancelled == ["0"]
-    assert "cannot be asked anew" in done.question.closed
+    assert "cannot be asked again" in done.question.closed
 
 
 def test_a_question_whose_deployment_is_missing_waits(told):

@@ -86,7 +86,7 @@ class Desk:
         book, self.registry, self.path = Book(), Registry(), path
         self.rule = rule or ApprovalRule()
         for module in (question, one_time_codes):
-            monkeypatch.setattr(module, "open_book", lambda *_: book)
+            monkeypatch.setattr(module, "open_approval_log", lambda *_: book)
         for module in (question, steps):
             monkeypatch.setattr(module, "read_rule", lambda *_: self.rule)
         monkeypatch.setenv("GUARDIANFLOW_APPROVERS", str(path))
@@ -378,3 +378,37 @@ def test_an_answer_at_another_time_ends_it_in_the_language_of_the_floor(
 def test_what_nobody_recorded_of_an_end_is_what_the_state_says():
     run = FlowRun(flow_id=uuid.uuid4(), state=Failed(name="Void", message="Asked 5 times."))
     assert describe_run(run, "http://prefect").message == "Asked 5 times."
+
+
+@pytest.mark.parametrize(
+    ("recorded", "korean"),
+    [
+        ("Kim is none of the approvers: Lee, Park", "Kim 님은 승인자가 아님, 승인자: Lee, Park"),
+        (
+            "Kim asked for the promotion, and somebody else has to approve it",
+            "Kim 님은 요청자이므로 다른 사람의 승인이 필요함",
+        ),
+        (
+            "Kim has approved already, and another person is needed",
+            "Kim 님은 이미 승인했으므로 다른 사람의 승인이 필요함",
+        ),
+        ("the one-time code is wrong or too old", "일회용 코드가 틀렸거나 유효 시간이 지남"),
+        ("the gate settings of scenario ppe v3 were changed", "그사이 자동 점검 기준이 변경됨"),
+        ("a/b/c/d version 2 was deleted", "그사이 2번 버전이 삭제됨"),
+        (
+            "the file model.bin of a/b/c/d version 2 is another one now (sha256 0a, now absent)",
+            "그사이 버전의 파일이 바뀜(model.bin)",
+        ),
+        (
+            "The record of what was asked (MLflow run 0af3) was changed.",
+            "승인 요청 기록이 변경됨",
+        ),
+        (
+            "The approval of a/b/c/d version 2 does not hold: the approval policy was changed; "
+            "a/b/c/d version 2 was deleted. Nothing was changed.",
+            "그사이 승인 규칙이 변경됨; 그사이 2번 버전이 삭제됨",
+        ),
+    ],
+)
+def test_what_version_0_1_0_recorded_is_told_as_ever(recorded, korean):
+    assert void_in_words(recorded, KO) == korean

@@ -1,21 +1,20 @@
-"""The book of approvals: what was asked, answered, voided and closed, and which codes are spent.
+"""The approval log: what was asked, answered, voided and closed, and which codes are spent.
 
     experiment guardianflow.ledger
-      index run           approvals/2026-11 -> id of the month's book       (write-once params)
-      book of the month   ask.<request>.<round>          what was asked     (write-once params)
+      index run           approvals/2026-11 -> id of the month's log        (write-once params)
+      log of the month    ask.<request>.<round>          what was asked     (write-once params)
                           answer.<request>.<round>.<n>   what was answered
                           void.<request>.<round>         why it does not hold any more
-                          reminded.<request>.<round>     told that its last day has begun
+                          reminded.<request>.<round>     people were told that its last day began
                           closed.<request>.<round>       what came of it
                           code.<approver>.<step>         the answer that spent this code
 
-It lies beside the ledger, where only those may write who may promote in any case: an engineer's
-account can write the evidence, but neither an answer nor what was asked. A request stands in the
-book of the month in which it was made, a code in that of its time: who looks knows where.
+It is stored beside the ledger, where only accounts that may promote can write: an engineer's
+account can write the evidence, but neither an answer nor what was asked. A request is in the log of
+the month in which it was made, a code in the log of its time.
 """
 
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,8 +28,8 @@ from guardianflow.registry.ledger.index import find_index, read_index
 from guardianflow.registry.ledger.log import prepare_server
 from guardianflow.registry.ledger.write_once import no_right, read_run, write_once
 
-_BOOK = "approvals/"
-_WHAT = "the book of approvals"
+_MONTHS = "approvals/"
+_WHAT = "the approval log"
 # Requests are flow runs.
 _ASK = re.compile(r"ask\.(?P<request>[0-9a-f-]{36})\.(?P<round>[0-9]+)")
 MONTHS = 6
@@ -69,29 +68,28 @@ class ApprovalLog:
         self._client = client
         self.run_id = run_id
 
-    def entries(self, prefix: str = "") -> dict[str, str]:
-        """What stands in the book, by key, of the keys that begin so."""
-        params: Mapping[str, str] = read_run(self._client, self.run_id, _WHAT).data.params
-        return {key: value for key, value in params.items() if key.startswith(prefix)}
+    def entries(self) -> dict[str, str]:
+        """The entries by key."""
+        return dict(read_run(self._client, self.run_id, _WHAT).data.params)
 
     def write(self, key: str, value: str) -> str:
-        """Write an entry unless it is there; what stands there then, which may be another's.
+        """Write an entry unless it is there; return what is there afterwards.
 
         Raises:
-            PermissionDenied: The account may not write beside the ledger.
+            PermissionDenied: The account may not write the ledger.
         """
         run = write_once(self._client, self.run_id, key, value, _WHAT)
         return str(run.data.params[key])
 
 
-def open_book(client: MlflowClient, when: datetime) -> ApprovalLog:
-    """The book of the month of a moment; made where it does not exist yet.
+def open_approval_log(client: MlflowClient, when: datetime) -> ApprovalLog:
+    """Return the log of the month of a moment; create it if it does not exist yet.
 
     Raises:
-        PermissionDenied: The account may not write beside the ledger.
+        PermissionDenied: The account may not write the ledger.
     """
     index = find_index(client) or prepare_server(client, again=False)
-    key = _BOOK + when.astimezone(UTC).strftime("%Y-%m")
+    key = _MONTHS + when.astimezone(UTC).strftime("%Y-%m")
     known = read_index(client, index)
     if run_id := known.get(key):
         return ApprovalLog(client, run_id)
@@ -106,16 +104,16 @@ def open_book(client: MlflowClient, when: datetime) -> ApprovalLog:
         if elected == mine:
             client.update_run(mine, status="FINISHED")
         else:
-            # Deleting needs more rights than writing: else it stays, empty and without meaning.
+            # Deleting needs more rights than writing; without them an empty run stays.
             client.delete_run(mine)
     return ApprovalLog(client, elected)
 
 
-def newest_books(client: MlflowClient) -> list[ApprovalLog]:
-    """The books of the newest months; none on a server that has not asked anybody yet."""
+def newest_approval_logs(client: MlflowClient) -> list[ApprovalLog]:
+    """Return the logs of the newest months; none where nobody was ever asked."""
     index = find_index(client)
     if index is None:
         return []
     known = read_index(client, index)
-    months = sorted(key for key in known if key.startswith(_BOOK))[-MONTHS:]
+    months = sorted(key for key in known if key.startswith(_MONTHS))[-MONTHS:]
     return [ApprovalLog(client, known[key]) for key in months]

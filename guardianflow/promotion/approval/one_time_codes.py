@@ -2,7 +2,7 @@
 
 The secrets lie in a file on the release workers, named by GUARDIANFLOW_APPROVERS, that only its
 owner can read: never in Prefect's database, a block, a parameter, a log or MLflow. A code counts
-once, on whichever worker: its time step is spent in the book of approvals before it counts.
+once, on whichever worker: its time step is spent in the approval log before it counts.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from guardianflow.errors import InputError
 from guardianflow.machine.disk import write_whole
 from guardianflow.machine.private import require_private
-from guardianflow.promotion.approval.approval_log import open_book
+from guardianflow.promotion.approval.approval_log import open_approval_log
 from guardianflow.promotion.approval.policy import plain_name, same_name
 from guardianflow.stored import require_reader
 
@@ -59,7 +59,7 @@ def read_approvers(path: Path) -> dict[str, str]:
     """
     if not path.exists():
         return {}
-    require_private(path, f"`chmod 600 {path}` if the file is yours, else enrol everybody again.")
+    require_private(path, f"`chmod 600 {path}` if the file is yours, or enrol everybody again.")
     try:
         content = cast("object", json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
@@ -77,7 +77,7 @@ def read_approvers(path: Path) -> dict[str, str]:
 
 
 def write_approvers(path: Path, secrets: Mapping[str, str]) -> None:
-    """Write the file anew, private from its first byte on."""
+    """Replace the file, private from its first byte."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps(dict(secrets), ensure_ascii=False, indent=1)
     write_whole(path, content.encode(), mode=0o600)
@@ -162,7 +162,7 @@ def spend(client: MlflowClient, approver: str, step: int, answer: str) -> bool:
     # Names have letters that a param's key may not have.
     called = hashlib.sha256(plain_name(approver).encode()).hexdigest()[:20]
     when = datetime.fromtimestamp(step * STEP_S, UTC)
-    return open_book(client, when).write(f"code.{called}.{step}", answer) == answer
+    return open_approval_log(client, when).write(f"code.{called}.{step}", answer) == answer
 
 
 def _is_secret(value: object) -> bool:

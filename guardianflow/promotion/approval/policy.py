@@ -1,9 +1,9 @@
 """Who may approve a promotion, how many, proven how, and for how long. Pure: no I/O.
 
     rules (edited as a block in Prefect, mirrored to MLflow) -- the first that fits --> policy
-    policy + who asked + answers that count + one more answer -> it counts, or why it does not
+    policy + who asked + answers that count + a new answer -> it counts, or why it does not
 
-A typed name is *declared*: whoever types it may be anybody. Only a one-time code proves it.
+A typed name is *declared*: anybody may type it. Only a one-time code proves it.
 """
 
 import hashlib
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Self
+from typing import Self, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from guardianflow.names import ModelName
+from guardianflow.promotion.recorded_messages import recorded
 from guardianflow.stored import Stored, as_json, settled
 from guardianflow.wording.language import Language, say
 from guardianflow.wording.printable import printable
@@ -37,7 +38,7 @@ class Choice(StrEnum):
 
 
 class Proof(StrEnum):
-    """What a policy asks for beside a name."""
+    """What a policy asks for besides a name."""
 
     NONE = "none"
     TOTP = "totp"
@@ -73,13 +74,17 @@ class Answer(BaseModel):
     @property
     def who(self) -> str:
         """The name with how it is known; the account of a command says so itself."""
-        if self.identity is Identity.ACCOUNT:
-            return self.approver
-        return f"{self.approver} ({self.identity})"
+        match self.identity:
+            case Identity.DECLARED | Identity.CODE:
+                return f"{self.approver} ({self.identity})"
+            case Identity.ACCOUNT:
+                return self.approver
+            case _:
+                assert_never(self.identity)
 
 
 class ApprovalRule(BaseModel):
-    """What an approval needs. The default is the simple path: one declared name."""
+    """What an approval needs; by default one declared name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
@@ -105,7 +110,7 @@ class ApprovalRule(BaseModel):
         default=Proof.NONE, description="none: the name is declared; totp: a one-time code."
     )
     expires_after_days: float = Field(
-        default=7.0, gt=0, le=30, description="An unanswered question is over after so many days."
+        default=7.0, gt=0, le=30, description="Days until an unanswered question expires."
     )
 
     @model_validator(mode="after")
@@ -136,7 +141,7 @@ class ApprovalRule(BaseModel):
 
     @property
     def lasts(self) -> timedelta:
-        """How long a question may be answered."""
+        """How long a question can be answered."""
         return timedelta(days=self.expires_after_days)
 
     def in_words(self, language: Language = Language.EN) -> str:
@@ -145,7 +150,13 @@ class ApprovalRule(BaseModel):
         if self.approvers:
             said = say(language, "policy.of", count=said, names=", ".join(self.approvers))
         keys = ["policy.four_eyes"] if self.four_eyes else []
-        keys.append("policy.code" if self.proof is Proof.TOTP else "policy.name")
+        match self.proof:
+            case Proof.NONE:
+                keys.append("policy.name")
+            case Proof.TOTP:
+                keys.append("policy.code")
+            case _:
+                assert_never(self.proof)
         return ", ".join([said, *(say(language, key) for key in keys)])
 
 
@@ -161,35 +172,36 @@ def rule_for(rules: Sequence[ApprovalRule], name: ModelName) -> ApprovalRule:
 class Given(Answer, Stored):
     """An answer as it was taken down: whether it counts, and why not."""
 
-    number: int = Field(ge=1, description="The how manieth answer to the question.")
+    number: int = Field(ge=1, description="Number of the answer, from 1.")
     problem: str = Field(default="", description="Why it does not count; empty where it does.")
     wrong_code: bool = Field(default=False, description="Whether its one-time code was wrong.")
     time: datetime = Field(description="When it was taken down, UTC.")
 
     @property
     def counts(self) -> bool:
-        """Whether it says something about the promotion."""
+        """Whether it counts for the decision."""
         return not self.problem
 
 
 def objection(rule: ApprovalRule, requester: str, earlier: Sequence[Answer], answer: Answer) -> str:
-    """Why an answer does not count, '' where it does; its code is not looked at here.
+    """Return why an answer does not count, '' if it does; its code is not checked here.
 
     Args:
         rule: What the approval needs.
         requester: Who asked for the promotion, as declared.
-        earlier: The answers that count already.
-        answer: The one more.
+        earlier: The answers that count so far.
+        answer: The new answer.
     """
     if rule.approvers and not any(same_name(answer.approver, name) for name in rule.approvers):
-        return f"{answer.approver} is none of the approvers: {', '.join(rule.approvers)}"
-    # Whoever asked may take the request back.
+        names = ", ".join(rule.approvers)
+        return recorded("approver", who=answer.approver, names=names)
+    # The requester may withdraw the request.
     if answer.decision is Choice.REJECT:
         return ""
     if rule.four_eyes and same_person(answer.approver, requester):
-        return f"{answer.approver} asked for the promotion, and somebody else has to approve it"
+        return recorded("requester", who=answer.approver)
     if any(same_person(answer.approver, other.approver) for other in earlier):
-        return f"{answer.approver} has approved already, and another person is needed"
+        return recorded("again", who=answer.approver)
     return ""
 
 
@@ -209,26 +221,39 @@ def may_override(rule: ApprovalRule, who: str) -> bool:
 
 
 def decision_of(rule: ApprovalRule, requester: str, answers: Sequence[Answer]) -> Choice | None:
-    """What the answers come to; None while too few of them count."""
+    """Return the decision; None while too few answers count."""
     counted: list[Answer] = []
     for answer in answers:
-        if rule.proof is Proof.TOTP and answer.identity is not Identity.CODE:
+        if not _is_proven(rule.proof, answer) or objection(rule, requester, counted, answer):
             continue
-        if objection(rule, requester, counted, answer):
-            continue
-        if answer.decision is Choice.REJECT:
-            return Choice.REJECT
-        counted.append(answer)
+        match answer.decision:
+            case Choice.REJECT:
+                return Choice.REJECT
+            case Choice.APPROVE:
+                counted.append(answer)
+            case _:
+                assert_never(answer.decision)
     return Choice.APPROVE if len(counted) >= rule.approvals_needed else None
 
 
+def _is_proven(proof: Proof, answer: Answer) -> bool:
+    """Whether the identity is known as the policy asks."""
+    match proof:
+        case Proof.NONE:
+            return True
+        case Proof.TOTP:
+            return answer.identity is Identity.CODE
+        case _:
+            assert_never(proof)
+
+
 def actor_of(answers: Sequence[Answer]) -> str:
-    """Who decided, for the ledger, with how each of them is known."""
+    """Return who decided, for the ledger, with how each identity is known."""
     return ", ".join(answer.who for answer in answers)[:_MAX_ACTOR]
 
 
 def reason_of(answers: Sequence[Answer]) -> str:
-    """Why, for the ledger; of two answers each is shortened, the whole is in the book."""
+    """Why, for the ledger; of two answers each is shortened; the log has them whole."""
     if len(answers) == 1:
         return answers[0].reason
     share = _MAX_REASON // max(1, len(answers)) - 110
@@ -236,12 +261,12 @@ def reason_of(answers: Sequence[Answer]) -> str:
 
 
 def expires_at(rule: ApprovalRule, asked: datetime) -> datetime:
-    """When a question that was asked then is over, UTC."""
+    """Return when a question that was asked then expires, UTC."""
     return asked.astimezone(UTC) + rule.lasts
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two declared names are the same but for case and spaces."""
+    """Whether two declared names differ only in case and spaces."""
     return plain_name(one) == plain_name(other)
 
 

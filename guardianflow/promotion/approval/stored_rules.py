@@ -2,7 +2,7 @@
 
 Operators edit the rules as a block in Prefect. The release worker copies them to a tag of the
 ledger's experiment before it asks and before it decides, so that a laptop without Prefect cannot
-pass them by. Whoever may write there may promote in any case (decision 0017).
+bypass them. An account that may write there may promote anyway (decision 0017).
 """
 
 import json
@@ -30,7 +30,7 @@ def read_rules(client: MlflowClient) -> tuple[ApprovalRule, ...]:
     """The rules of a server; none where nobody ever wrote any.
 
     Raises:
-        InputError: Somebody edited them into something that is none.
+        InputError: Somebody edited them, and they are not rules any more.
         StoredUnreadable: They are for a newer version of guardianflow.
         LedgerDamaged: The ledger, which carries them, was deleted or renamed.
     """
@@ -63,7 +63,7 @@ def read_rule(client: MlflowClient, name: ModelName) -> ApprovalRule:
 
 
 def mirror_rules(client: MlflowClient, rules: Sequence[ApprovalRule]) -> bool:
-    """Write the rules to the server unless they are there already; whether that was so.
+    """Write the rules to the server unless they are there; return whether they were written.
 
     Raises:
         InputError: They are too long.

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from guardianflow.evaluation.gate import GateOutcome, GateReason, GateReport, GateRule, Subject
+from guardianflow.promotion.evidence.classes import class_word
 from guardianflow.promotion.evidence.numbers import whole
 from guardianflow.wording.language import TEXTS, Language, say
-from guardianflow.wording.markdown import plain
 
 _LOOKS = {
     GateRule.FLOOR: "look.overall",
@@ -95,7 +95,7 @@ def reason_against(reason: GateReason, language: Language) -> str:
     return say(
         language,
         key,
-        name=plain(reason.label) or say(language, "look.a_class"),
+        name=class_word(reason.label, language) or say(language, "look.a_class"),
         measured=whole(scale * measured),
         limit=whole(scale * limit),
     )
@@ -123,7 +123,9 @@ def _classes(these: Sequence[str], others: Sequence[str], language: Language) ->
         return []
     if not others:
         return [say(language, "look.classes")]
-    return [say(language, "look.some", names=", ".join(plain(name) for name in these))]
+    return [
+        say(language, "look.some", names=", ".join(class_word(name, language) for name in these))
+    ]
 
 
 def _of(gate: GateReport, subject: Subject | None) -> Sequence[GateReason]:

@@ -1,4 +1,4 @@
-"""Figures as people read them: rounded, in units of a hundred, with the ends of their interval."""
+"""Figures for people: rounded, per hundred, with the ends of their interval."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Span:
         return cls(change.value, (change.low, change.high))
 
     def scaled(self, factor: float, offset: float = 0.0) -> "Span":
-        """The same in another unit; a negative factor turns the ends round."""
+        """Convert to another unit; a negative factor swaps the ends."""
         ends = [offset + factor * end for end in self.ends or ()]
         return Span(offset + factor * self.value, (min(ends), max(ends)) if ends else None)
 
@@ -52,19 +52,19 @@ class Measure:
 
 
 def rounded(value: float, digits: int) -> str:
-    """A figure as people read it; what is more than nought never reads as nought."""
-    # Python rounds a half to the even digit, which may be nought.
+    """Round a figure; non-zero values are never shown as zero."""
+    # Python rounds half to even, which may be zero.
     step = 10.0**-digits
     return f"<{step:.{digits}f}" if 0 < value <= step / 2 else f"{value:.{digits}f}"
 
 
 def whole(value: float) -> str:
-    """A count of a hundred as people say it; what is more than nought never reads as nought."""
+    """Round a count per hundred; non-zero values are never shown as zero."""
     return "<1" if 0 < value <= 0.5 else f"{value:.0f}"
 
 
 def missed_per_100(evaluation: Evaluation) -> Span:
-    """Objects of the evaluation set that were not seen, of 100."""
+    """Objects of the evaluation set that were missed, per 100."""
     classes = evaluation.per_class.values()
     objects = sum(figures.objects for figures in classes)
     seen = sum(figures.recall * figures.objects for figures in classes)
@@ -73,7 +73,7 @@ def missed_per_100(evaluation: Evaluation) -> Span:
 
 
 def false_alarms_per_100(evaluation: Evaluation) -> Span:
-    """Things that were seen and are not there, in 100 images."""
+    """Detections of what is not there, per 100 images."""
     return Span.of(evaluation.false_alarms_per_image, evaluation.false_alarms_bounds).scaled(100.0)
 
 

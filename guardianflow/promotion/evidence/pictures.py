@@ -1,6 +1,6 @@
 """Crops of what only one of the two got right: a few, each with a caption in words.
 
-People are on them, so that they are cut out of their scene and kept for days, not for ever
+People are on them, so they are cut out of their scene and kept for days
 (`monitoring/retention.py`); the captions stay.
 """
 
@@ -12,22 +12,22 @@ from pathlib import Path
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from guardianflow.promotion.evidence.classes import class_word
 from guardianflow.vision.data.dataset import Sample, load_image
 from guardianflow.vision.metrics.album import crop, is_dark, with_lightened
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.disagreement import Disagreement, find_disagreements
 from guardianflow.vision.metrics.mistakes import Case, Flaw
 from guardianflow.wording.language import Language, say
-from guardianflow.wording.markdown import plain
 
 FOLDER = "disagreements"
-"""Where they lie among the files of the record."""
+"""Their folder among the files of the record."""
 KEPT_TAG = "guardianflow.pictures"
 """On the record: `kept` while there are crops, `deleted` after."""
 DAYS_TAG = "guardianflow.picture_days"
 LANGUAGE_TAG = "guardianflow.language"
 UNTIL_METRIC = "guardianflow.pictures_until"
-"""Seconds since 1970 until which they are kept: MLflow finds by size what is a metric alone."""
+"""Seconds since 1970 until which they are kept; MLflow compares only metrics by size."""
 _MOST = {
     Disagreement.LOST: 6,
     Disagreement.GAINED: 4,
@@ -35,7 +35,7 @@ _MOST = {
     Disagreement.GONE_ALARM: 2,
     Disagreement.MISSED: 8,
 }
-# Only we write pictures into the page: what others wrote has its signs escaped.
+# Only this module writes pictures into the page: text of others is escaped.
 _PICTURE = re.compile(r"(?<!\\)!\[[^\]]*\]\([^)\s]*\)")
 
 
@@ -88,7 +88,7 @@ def draw_pictures(
         samples: The labelled images.
         classes: Class names in the order of their indices.
         folder: The files of the record.
-        days: How long crops are kept; with 0 none is made.
+        days: How long crops are kept; 0 makes none.
     """
     candidate, champion = seen
     found = find_disagreements(candidate, champion, samples, classes)
@@ -135,7 +135,7 @@ def pictures_section(
             heading += say(language, "pictures.some", shown=len(shown))
         lines += [f"**{heading}**", ""]
         for one in shown:
-            lines += [*_picture_lines(one, links), _caption(one, pictures, language), ""]
+            lines += [*_picture_lines(one, links, language), _caption(one, pictures, language), ""]
     return lines
 
 
@@ -168,10 +168,10 @@ def _picture(
     )
 
 
-def _picture_lines(picture: Crop, links: Mapping[str, str]) -> list[str]:
+def _picture_lines(picture: Crop, links: Mapping[str, str], language: Language) -> list[str]:
     address = links.get(picture.file)
     # Not in a table: its columns do not become narrower than a picture and a line of words.
-    return [f"![{plain(picture.label)}]({address})", ""] if address else []
+    return [f"![{class_word(picture.label, language)}]({address})", ""] if address else []
 
 
 def _caption(picture: Crop, pictures: Pictures, language: Language) -> str:
@@ -184,7 +184,7 @@ def _caption(picture: Crop, pictures: Pictures, language: Language) -> str:
     return say(
         language,
         f"caption.{picture.kind}",
-        label=plain(picture.label),
+        label=class_word(picture.label, language),
         candidate=pictures.version,
         champion=pictures.champion or "-",
         how=say(language, how),

@@ -2,7 +2,7 @@
 
     worse for sure -> not certain -> better for sure         (one line each, the gravest first)
 
-"For sure" is where the whole interval of the paired difference is on one side of nought, on as many
+"For sure" means that the whole interval of the paired difference is on one side of zero, on as many
 pictures as the gate wants, and against a champion that has not learned from them.
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from guardianflow.evaluation.gate import GateOutcome, GateReport, GateRule, Subject
+from guardianflow.promotion.evidence.classes import class_word
 from guardianflow.promotion.evidence.numbers import false_alarms_per_100, whole
 from guardianflow.vision.metrics.comparison import Difference
 from guardianflow.vision.metrics.evaluation import Evaluation
 from guardianflow.wording.language import Language, say
-from guardianflow.wording.markdown import plain
 
-# Of 100: a smaller difference that may be chance is not worth a line.
+# Per 100: a smaller difference that may be chance gets no line.
 _WORTH_A_WORD = 5.0
 _MOST = 3
 # A share of objects times a hundred is not exact: 30 of 100 may be 30.000000000000004.
@@ -150,12 +150,12 @@ def level_sentence(subject: Subject | None, gate: GateReport, language: Language
     most = max(missed, key=lambda name: (missed[name], over.get(name, 0.0)))
     key = "level.today" if subject.champion else "level.first"
     figure, allowed = _allowed(missed[most], limits.get(most), language)
-    said = [say(language, key, name=plain(most), missed=figure, allowed=allowed)]
+    said = [say(language, key, name=class_word(most, language), missed=figure, allowed=allowed)]
     furthest = max(over, key=lambda name: over[name], default=most)
     if over.get(furthest, 0.0) > over.get(most, 0.0):
         # The box of a phone is short.
         figure, limit = _apart(missed[furthest], limits[furthest])
-        values = {"name": plain(furthest), "missed": figure, "limit": limit}
+        values = {"name": class_word(furthest, language), "missed": figure, "limit": limit}
         said.append(say(language, "level.furthest", **values))
     return " ".join(said)
 
@@ -177,7 +177,7 @@ def _alone(subject: Subject, new: Evaluation, few: str, language: Language) -> O
         ((100 * (1 - figures.recall), name) for name, figures in new.per_class.items()),
         reverse=True,
     )
-    levels = [f"{plain(name)} {whole(share)}" for share, name in missed[:_MOST]]
+    levels = [f"{class_word(name, language)} {whole(share)}" for share, name in missed[:_MOST]]
     if len(missed) > _MOST:
         # A class that is not named would seem not to be looked for.
         levels.append(say(language, "open.misses.rest"))
@@ -215,7 +215,7 @@ def _line(
     for change in found[:_MOST]:
         before, after = _apart(change.before, change.after)
         kind = "found.brief" if brief and change.name else "found" if change.name else "alarms"
-        name = plain(change.name)
+        name = class_word(change.name, language)
         said.append(say(language, f"change.{kind}", name=name, before=before, after=after))
         brief = brief or bool(change.name)
     if len(found) > _MOST:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from guardianflow.evaluation.gate import GateOutcome, GateReason, GateReport, Subject
 from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.promotion.evidence.checks import reason_against
+from guardianflow.promotion.evidence.classes import class_word
 from guardianflow.promotion.evidence.numbers import (
     ALARMS,
     MAP50,
@@ -28,7 +30,7 @@ _MEASURES = (MISSED, ALARMS, MAP50, MAP50_95)
 
 
 def short_name(model_name: str) -> str:
-    """The last segment: task and variant; the page's first lines have the whole name."""
+    """The last segment, task and variant; the first lines of the page have the whole name."""
     return plain(model_name.rpartition("/")[2])
 
 
@@ -43,7 +45,7 @@ def floor_section(subject: Subject, gate: GateReport, language: Language) -> lis
         before = old.per_class.get(name) if old else None
         known = paired.recall.get(name) if paired else None
         found = (100 * before.recall if before else None, 100 * figures.recall)
-        rows.append((plain(name), *_floor_row(found, known, sure=name in sure)))
+        rows.append((class_word(name, language), *_floor_row(found, known, sure=name in sure)))
     alarms = (false_alarms_per_100(old).value if old else None, false_alarms_per_100(new).value)
     known = paired.false_alarms_per_image if paired else None
     rows.append((say(language, "floor.alarms"), *_floor_row(alarms, known, sure="" in sure)))
@@ -69,7 +71,7 @@ def _floor_row(
     by = float(f"{after:.0f}") - float(f"{before:.0f}")
     said = f"{by:+.0f}" if by else "0"
     if sure:
-        # What is sure is not nought.
+        # A sure change is not zero.
         said = f"**{said}**" if by else f"**{100 * change.value:+.1g}**"
     return (whole(before), whole(after), said)
 
@@ -126,18 +128,8 @@ def _classes(subject: Subject, versions: Sequence[str], language: Language) -> l
 def gate_section(gate: GateReport, language: Language) -> list[str]:
     """What the gate says, first in words, then rule by rule, each model by itself."""
     outcome = say(language, f"outcome.{gate.outcome}")
-    said = [
-        say(
-            language,
-            "gate.reason",
-            rule=_rule(reason, language),
-            measured=_number(reason.measured),
-            limit=_number(reason.limit),
-            message=prose(reason.message),
-        )
-        for reason in gate.reasons
-        if reason.outcome is not GateOutcome.PASSED
-    ]
+    against = [one for one in gate.reasons if one.outcome is not GateOutcome.PASSED]
+    said = [_reason(reason, language) for reason in against]
     lines = [
         f"### {say(language, 'gate', outcome=outcome)}",
         "",
@@ -161,6 +153,21 @@ def gate_section(gate: GateReport, language: Language) -> list[str]:
         ]
         lines += [f"**{short_name(name)}**", "", *table(header, rows), ""]
     return lines
+
+
+def _reason(reason: GateReason, language: Language) -> str:
+    """Why a rule does not say yes: as recorded, or in words with its two figures."""
+    figures = reason.measured is not None and reason.limit is not None
+    return say(
+        language,
+        "gate.reason" if figures else "gate.reason.recorded",
+        model=short_name(reason.model_name),
+        rule=_rule(reason, language),
+        why=reason_against(reason, language),
+        measured=_number(reason.measured),
+        limit=_number(reason.limit),
+        message=prose(reason.message),
+    )
 
 
 def moves_table(moves: Sequence[Move], language: Language) -> list[str]:
