@@ -117,7 +117,9 @@ def adapt(
     )
     form = reading.boxes
     if form is None:
-        boxes, scores = _run(_with_raw_boxes(prepared.clone(), layout, reading.rows), frames)
+        # As corners of side 1 the boxes stay as they are.
+        as_they_are = _rebuild(prepared.clone(), layout, BoxForm.CORNERS, 1, reading.rows)
+        boxes, scores = _run(as_they_are, frames)
         form = infer_box_form(boxes[:, 0], scores[:, 0], model_input.size, layout.usual)
     model = _rebuild(prepared, layout, form, model_input.size, reading.rows)
     _name_added_operations(model, before)
@@ -294,18 +296,6 @@ def _take_frames(
     ends = [ops.convert(end.input_value(0), "f32").output(0) for end in model.get_results()]
     return Model(  # pyright: ignore[reportGeneralTypeIssues] - openvino's own stubs disagree
         [ops.result(end) for end in ends], [frames], model.get_friendly_name()
-    )
-
-
-def _with_raw_boxes(prepared: "ov.Model", layout: Layout, rows: Sequence[int]) -> "ov.Model":
-    """Return a model that outputs boxes in their own form, and scores of the wanted classes."""
-    from openvino import Model
-    from openvino import opset13 as ops
-
-    cells, scores = layout.split([end.input_value(0) for end in prepared.get_results()], rows)
-    as_they_are = corners(cells, BoxForm.CORNERS, 1)
-    return Model(  # pyright: ignore[reportGeneralTypeIssues]
-        [ops.result(as_they_are), ops.result(scores)], prepared.get_parameters(), "looked at"
     )
 
 
