@@ -5,7 +5,7 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
 
-from guardianflow.promotion.approval import ApprovalRule
+from guardianflow.promotion.approval.policy import ApprovalRule
 
 POLICY_DOCUMENT = "guardianflow-approval"
 
@@ -20,7 +20,7 @@ class ApprovalPolicy(Block):
         Two approvals with one-time codes for one customer:
         ```python
         from blocks import ApprovalPolicy
-        from guardianflow.promotion.approval import ApprovalRule, Proof
+        from guardianflow.promotion.approval.policy import ApprovalRule, Proof
 
         policy = ApprovalPolicy.load("BLOCK_NAME")
         policy.rules = [

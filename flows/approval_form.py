@@ -12,7 +12,7 @@ from prefect.input import RunInput
 from prefect.runtime import deployment
 from pydantic import Field, SecretStr, ValidationError, create_model
 
-from guardianflow.promotion.approval import Answer, Proof
+from guardianflow.promotion.approval.policy import Answer, Proof
 from guardianflow.promotion.form import decision_text, decision_title, form_text, until
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import MAX_WRONG_CODES, QuestionStatus

@@ -16,7 +16,7 @@ from flows.training import train
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import PROMOTION, TAG
 from guardianflow.prefect_api.run_tokens import promotion_key
-from guardianflow.promotion.approval import LIFECYCLE
+from guardianflow.promotion.approval.policy import LIFECYCLE
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {scenario} {version}")

@@ -42,7 +42,7 @@ from guardianflow.errors import (
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.prefect_api.flowruns import ENDED
 from guardianflow.prefect_api.run_tokens import TokenKind
-from guardianflow.promotion.approval import SERVER, Answer, Choice
+from guardianflow.promotion.approval.policy import SERVER, Answer, Choice
 from guardianflow.promotion.form import expired_sentence, outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, QuestionStatus

@@ -158,7 +158,7 @@ def _carry_out(
 ) -> None:
     """Record the command as the approval that it is, and rotate."""
     from guardianflow.promotion import decide
-    from guardianflow.promotion.approval import Answer, Choice, Identity
+    from guardianflow.promotion.approval.policy import Answer, Choice, Identity
     from guardianflow.scenario.file import today_in_files
 
     answer = Answer(

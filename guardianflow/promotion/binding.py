@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.errors import ArtifactMissing, VersionNotReady
 from guardianflow.evaluation.gate import GateReport
 from guardianflow.mlflow_store.artifacts import registered_files
-from guardianflow.promotion.approval import ApprovalRule
+from guardianflow.promotion.approval.policy import ApprovalRule
 from guardianflow.promotion.recorded_messages import recorded
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
 from guardianflow.scenario import Scenario

@@ -22,7 +22,7 @@ from guardianflow.evaluation.subjects import (
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.records import PROMOTIONS, Draft, close_record, open_record
 from guardianflow.names import ModelName
-from guardianflow.promotion.approval import ApprovalRule
+from guardianflow.promotion.approval.policy import ApprovalRule
 from guardianflow.promotion.binding import bind
 from guardianflow.promotion.evidence.lineage import read_lineage
 from guardianflow.promotion.evidence.pictures import (

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from guardianflow.errors import ApprovalExpired
 from guardianflow.evaluation.gate import GateOutcome, GateRule, Subject
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.promotion.evidence.checks import check_sentence
 from guardianflow.promotion.evidence.places import place_of, task_of
 from guardianflow.promotion.evidence.sentences import Opening, deciding, level_sentence, opening

@@ -8,7 +8,7 @@ from pydantic import Field
 from guardianflow.errors import ApprovalExpired
 from guardianflow.evaluation.gate import GateOutcome, GateReport, Subject
 from guardianflow.names import ModelName
-from guardianflow.promotion.approval import ApprovalRule, expires_at
+from guardianflow.promotion.approval.policy import ApprovalRule, expires_at
 from guardianflow.promotion.binding import Binding
 from guardianflow.promotion.evidence.lineage import Lineage
 from guardianflow.promotion.evidence.pictures import Pictures

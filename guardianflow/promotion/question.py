@@ -22,15 +22,6 @@ from pydantic import Field
 
 from guardianflow.errors import ApprovalVoid, ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.mlflow_store.records import read_record
-from guardianflow.promotion.approval import (
-    Answer,
-    Choice,
-    Given,
-    Identity,
-    Proof,
-    decision_of,
-    objection,
-)
 from guardianflow.promotion.approval.approval_log import (
     ApprovalLog,
     RoundKey,
@@ -42,6 +33,15 @@ from guardianflow.promotion.approval.one_time_codes import (
     matching_step,
     read_approvers,
     spend,
+)
+from guardianflow.promotion.approval.policy import (
+    Answer,
+    Choice,
+    Given,
+    Identity,
+    Proof,
+    decision_of,
+    objection,
 )
 from guardianflow.promotion.approval.stored_rules import read_rule
 from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time

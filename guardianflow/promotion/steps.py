@@ -27,7 +27,7 @@ from guardianflow.mlflow_store.records import PROMOTIONS, find_record, read_reco
 from guardianflow.mlflow_store.registered_models import EXPIRED, REASON_TAG, REJECTED, STATUS_TAG
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.run_tokens import RunToken, TokenKind
-from guardianflow.promotion.approval import (
+from guardianflow.promotion.approval.policy import (
     Answer,
     ApprovalRule,
     Choice,

@@ -4,7 +4,7 @@ import uuid
 
 from deployments import local
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Answer, Choice
 from testbed.runs import make_run
 from tests.e2e.plant import until
 

@@ -16,8 +16,8 @@ from blocks import ApprovalPolicy
 from blocks.approval_policy import POLICY_DOCUMENT
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.approval.one_time_codes import approvers_file, enrol, read_approvers
+from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice, Proof
 from testbed.browser import CHROMIUM, fill_approval, open_approval, open_browser, submit_approval
 from testbed.runs import make_run
 from tests.e2e.plant import until

@@ -41,8 +41,8 @@ from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.silence import find_silent
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.approval.one_time_codes import write_approvers
+from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.approval.stored_rules import mirror_rules
 from guardianflow.promotion.question import Question
 from guardianflow.registry import ModelRegistryManager

@@ -27,8 +27,8 @@ from guardianflow.errors import AnswerInvalid, NothingWaiting, VersionRejected
 from guardianflow.events import EventName, resource
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers
+from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.approval.stored_rules import read_rules
 from guardianflow.promotion.question import Question
 from guardianflow.vision.data.contamination import CONTAMINATION_FILE, ContaminationReport

@@ -17,7 +17,7 @@ from deployments.seeds import apply_blocks
 from flows.policy_mirror import mirror_policy
 from flows.scenario_blocks import limits_in_blocks, load_config, today_in_blocks
 from guardianflow.errors import InputError, ScenarioInvalid
-from guardianflow.promotion.approval import ApprovalRule
+from guardianflow.promotion.approval.policy import ApprovalRule
 from guardianflow.scenario.file import load_spec
 
 SECRET = "planted-7c1f-secret"

@@ -24,7 +24,7 @@ from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.monitoring.retention import delete_pictures, find_overdue, mark_deleted
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.promotion.evidence.pictures import UNTIL_METRIC
 from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.promotion.page import Links, evidence_page

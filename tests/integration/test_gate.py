@@ -18,7 +18,7 @@ from guardianflow.errors import (
 from guardianflow.evaluation.gate import GateOutcome, GateRule
 from guardianflow.evaluation.version_comparison import DifferenceWord, compare_versions
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, ApprovalRule, Choice
+from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice
 from guardianflow.promotion.approval.stored_rules import mirror_rules
 from guardianflow.promotion.form import alerts
 from guardianflow.scenario import GateSettings

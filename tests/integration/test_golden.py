@@ -26,7 +26,7 @@ from guardianflow.monitoring.reconciliation import reconcile
 from guardianflow.monitoring.silence import Watched, find_silent
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, steps
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.promotion.approval.stored_rules import RULES_TAG, read_rules
 from guardianflow.promotion.question import Question, open_questions
 from guardianflow.registry import ModelRegistryManager

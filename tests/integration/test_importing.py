@@ -24,7 +24,7 @@ from guardianflow.lifecycle.importing.handmade import fetched_model
 from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
 from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.scenario import EvaluationSettings
 from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName
 from guardianflow.vision.ir.serving import IrDetector

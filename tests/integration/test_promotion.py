@@ -12,7 +12,7 @@ from guardianflow.errors import (
 )
 from guardianflow.evaluation.gate import GateOutcome
 from guardianflow.promotion import decide, propose
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.promotion.form import alerts
 from guardianflow.scenario import FolderData, GateSettings
 from guardianflow.vision.data.dataset import prepare_dataset

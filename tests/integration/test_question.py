@@ -19,9 +19,9 @@ from guardianflow.errors import (
 from guardianflow.mlflow_store.registered_models import STATUS_TAG
 from guardianflow.names import ModelName
 from guardianflow.promotion import decide, expire, propose
-from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Identity, Proof
 from guardianflow.promotion.approval.approval_log import open_approval_log
 from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers, spend
+from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice, Identity, Proof
 from guardianflow.promotion.approval.stored_rules import (
     RULES_TAG,
     mirror_rules,

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from guardianflow.names import ModelName
-from guardianflow.promotion.approval import (
+from guardianflow.promotion.approval.policy import (
     DEFAULT_RULE,
     Answer,
     ApprovalRule,

@@ -5,7 +5,7 @@ from markdown_it import MarkdownIt
 
 from guardianflow.evaluation.gate import Leaks, Subject, judge
 from guardianflow.names import ModelName
-from guardianflow.promotion.approval import Answer, ApprovalRule, Choice, Proof
+from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.binding import Binding
 from guardianflow.promotion.evidence.classes import class_word
 from guardianflow.promotion.evidence.lineage import DataUse, Lineage

@@ -29,8 +29,8 @@ from guardianflow.monitoring.alarms import Told
 from guardianflow.monitoring.drill_report import LastDrill
 from guardianflow.monitoring.silence import Watched
 from guardianflow.names import ModelName
-from guardianflow.promotion.approval import ApprovalRule, Given
 from guardianflow.promotion.approval.one_time_codes import read_approvers
+from guardianflow.promotion.approval.policy import ApprovalRule, Given
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
 from guardianflow.registry.ledger.entry import Entry, Former, decode_entry, encode_entry

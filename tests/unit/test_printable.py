@@ -11,7 +11,7 @@ from guardianflow.cli.promote import _show_proposal
 from guardianflow.errors import ModelInvalid
 from guardianflow.events import ModelEvent
 from guardianflow.names import ModelName
-from guardianflow.promotion.approval import Answer, Choice
+from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.registry.release_state import OperationKind
 from guardianflow.registry.rotation.request import RotationRequest
 from guardianflow.wording.markdown import plain

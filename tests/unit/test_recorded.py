@@ -24,15 +24,15 @@ from guardianflow.mlflow_store.artifacts import SHA_TAG, SIZE_TAG, registered_fi
 from guardianflow.mlflow_store.registered_models import STATUS_TAG
 from guardianflow.prefect_api.flowruns import describe_run
 from guardianflow.promotion import decide, question, rejections, steps
-from guardianflow.promotion.approval import (
+from guardianflow.promotion.approval import one_time_codes
+from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers
+from guardianflow.promotion.approval.policy import (
     Answer,
     ApprovalRule,
     Choice,
     Identity,
     Proof,
-    one_time_codes,
 )
-from guardianflow.promotion.approval.one_time_codes import enrol, read_approvers
 from guardianflow.promotion.binding import bind
 from guardianflow.promotion.question import Question
 from guardianflow.promotion.recorded_messages import recorded_in_words, void_in_words
@@ -47,7 +47,7 @@ CODES = ApprovalRule(proof=Proof.TOTP)
 
 
 class Book(dict):
-    """A book of approvals in memory."""
+    """An approval log in memory."""
 
     entries = dict.copy
     write = dict.setdefault

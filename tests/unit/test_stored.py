@@ -15,8 +15,7 @@ from guardianflow.errors import StoredNewer, StoredUnreadable
 from guardianflow.health.box_reports import BoxReport
 from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
-from guardianflow.promotion.approval import Answer, Choice
-from guardianflow.promotion.approval.policy import Given
+from guardianflow.promotion.approval.policy import Answer, Choice, Given
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import Asked
 from guardianflow.registry.ledger.entry import decode_entry
