@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -91,15 +90,8 @@ def _read_answer(answer: Path) -> dict[str, object]:
     return json.loads(answer.read_text(encoding="ascii"))
 
 
-@dataclass(frozen=True)
-class _ChildExit:
-    """How a child ended: its exit status, negative for a signal, and the end of its stderr."""
-
-    status: int
-    stderr: str
-
-
-def _run(path: Path, folder: Path, request: ReadingRequest) -> _ChildExit:
+def _run(path: Path, folder: Path, request: ReadingRequest) -> "subprocess.CompletedProcess[str]":
+    """Run the child; the end of its stderr is in the result."""
     environment = {
         key: value
         for key, value in os.environ.items()
@@ -123,23 +115,28 @@ def _run(path: Path, folder: Path, request: ReadingRequest) -> _ChildExit:
         except subprocess.TimeoutExpired as expired:
             raise _too_slow(path, request) from expired
         said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
-        return _ChildExit(done.returncode, said.read().decode(errors="replace"))
+        last = said.read().decode(errors="replace")
+        return subprocess.CompletedProcess(command, done.returncode, stderr=last)
 
 
-def _without_answer(path: Path, request: ReadingRequest, ended: _ChildExit) -> ModelInvalid:
+def _without_answer(
+    path: Path, request: ReadingRequest, ended: "subprocess.CompletedProcess[str]"
+) -> ModelInvalid:
     """The error for a child that left no answer."""
     if _out_of_memory(ended.stderr):
         return _too_much_memory(path, request)
-    if ended.status == -signal.SIGXCPU:
+    if ended.returncode == -signal.SIGXCPU:
         return _too_slow(path, request)
     lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
     last = lines[-1][:300] if lines else "without a message"
-    if ended.status == -signal.SIGKILL:
+    if ended.returncode == -signal.SIGKILL:
         how = "was killed, most likely because the machine ran out of memory"
-    elif ended.status < 0:
+    elif ended.returncode < 0:
         # Not every library checks whether it got the memory that it asked for.
         gib = request.memory_bytes / 2**30
-        how = f"crashed ({signal.Signals(-ended.status).name}), which may mean that {gib:g} GiB "
+        how = (
+            f"crashed ({signal.Signals(-ended.returncode).name}), which may mean that {gib:g} GiB "
+        )
         how += "of memory is too little"
     else:
         how = f"failed: {last}"
@@ -148,7 +145,7 @@ def _without_answer(path: Path, request: ReadingRequest, ended: _ChildExit) -> M
         remedy="Export it again in its own trainer, and try it there with ONNX Runtime. If it runs "
         "there and you trust it, raise the limits: --max-memory-gib, --max-minutes",
         file=str(path),
-        status=ended.status,
+        status=ended.returncode,
         said=ended.stderr,
     )
 
