@@ -291,7 +291,7 @@ class Story:
 
     def _close(self, window: Path, good: Release, bad: Release) -> None:
         chapter("what happened")
-        print_history(Output(), self.name, self.registry.history(self.name))
+        print_history(Output(), self.scenario.model_name, self.registry.history(self.name))
         for path in self._pictures(window, good, bad):
             console.print(f"picture: {path}")
 

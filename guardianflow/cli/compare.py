@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.options import model_argument
+from guardianflow.cli.options import model_argument, name_if_given
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.names import ModelName
 
@@ -19,15 +19,16 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def compare(
-    name: Annotated[str, model_argument("Model name, of a base or a variant.")],
+    name: Annotated[ModelName, model_argument("Model name, of a base or a variant.")],
     first: Annotated[int, typer.Argument(help="Version to compare with.", min=1)],
     second: Annotated[int, typer.Argument(help="Version to compare.", min=1)],
     against: Annotated[
-        str,
+        ModelName | None,
         typer.Option(
-            help="Model name of the second version, if it differs: the base or a variant."
+            parser=name_if_given,
+            help="Model name of the second version, if it differs: the base or a variant.",
         ),
-    ] = "",
+    ] = None,
     *,
     out: OutputOption,
 ) -> None:
@@ -43,7 +44,6 @@ def compare(
     guardianflow compare donghwa-entec/busan-plant1/welding/ppe 5 2 --against \
 donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
-    public, other = ModelName.parse(name).public, ModelName.parse(against or name).public
     registry = open_registry(out)
     from guardianflow.evaluation.version_comparison import compare_versions
     from guardianflow.scenario.file import today_in_files
@@ -51,10 +51,10 @@ donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     with out.meter() as show:
         found = compare_versions(
             registry,
-            public,
+            name.public,
             first,
             second,
-            against=other,
+            against=(against or name).public,
             today=today_in_files,
             on_progress=show,
         )

@@ -26,7 +26,9 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def doctor(
-    name: Annotated[str, model_argument("Check only the release of this model.")] = "",
+    name: Annotated[
+        ModelName | None, model_argument("Check only the release of this model.", optional=True)
+    ] = None,
     files: Annotated[
         FileCheck,
         typer.Option(
@@ -47,7 +49,6 @@ def doctor(
 
     guardianflow doctor donghwa-entec/busan-plant1/welding/ppe --files sha256
     """
-    public = ModelName.parse(name).public if name else None
     registry = open_registry(out)
     from guardianflow.monitoring.doctor import (
         asked_about,
@@ -60,7 +61,7 @@ def doctor(
     from guardianflow.monitoring.survey import champions_of
 
     found = [*examine_server(registry), *_of_prefect()]
-    sights, asked = find_releases(registry, public), asked_about(registry)
+    sights, asked = find_releases(registry, name), asked_about(registry)
     with out.meter(quiet=not sights) as show:
         for count, sight in enumerate(sights):
             show("examining releases", count, len(sights))

@@ -20,7 +20,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def drill(
-    name: Annotated[str, model_argument("Model to rehearse a rollback of.")],
+    name: Annotated[ModelName, model_argument("Model to rehearse a rollback of.")],
     *,
     out: OutputOption,
 ) -> None:
@@ -33,13 +33,12 @@ def drill(
 
     guardianflow drill donghwa-entec/busan-plant1/welding/ppe
     """
-    public = ModelName.parse(name).public
     registry = open_registry(out)
     from guardianflow.monitoring.drill import drill as rehearse
 
     try:
         with out.meter() as show:
-            report = rehearse(registry, public, on_progress=show)
+            report = rehearse(registry, name, on_progress=show)
     except DrillFailed as failed:
         _show(out, failed.report)
         raise

@@ -24,7 +24,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def export_errors(
-    name: Annotated[str, model_argument("Model whose mistakes to export.")],
+    name: Annotated[ModelName, model_argument("Model whose mistakes to export.")],
     to: Annotated[Path, typer.Option("--to", help="New or empty folder.")],
     model_version: Annotated[
         int | None, typer.Option(help="Version (default: @champion, else @candidate).", min=1)
@@ -47,7 +47,6 @@ def export_errors(
 
     guardianflow export-errors donghwa-entec/busan-plant1/welding/ppe --window frames --to errors
     """
-    public = ModelName.parse(name).public
     from guardianflow.vision.metrics.relabelling import export_errors as write
     from guardianflow.vision.metrics.relabelling import require_empty_folder
 
@@ -55,7 +54,7 @@ def export_errors(
     registry = open_registry(out)
     from guardianflow.evaluation.measurement import measure_version
 
-    info = _version(registry, public, model_version)
+    info = _version(registry, name, model_version)
     samples, classes, where = _images(registry, info, window)
     with out.meter() as show:
         measured = measure_version(
@@ -78,7 +77,7 @@ def export_errors(
 
 
 def _version(
-    registry: "ModelRegistryManager", name: str, version: int | None
+    registry: "ModelRegistryManager", name: ModelName, version: int | None
 ) -> "RegisteredModelInfo":
     from guardianflow.registry import ModelAlias
 
@@ -90,7 +89,7 @@ def _version(
     raise NoCandidate(
         f"{name} has no @champion and no @candidate.",
         remedy="Name a version with --model-version; `guardianflow models` lists them.",
-        name=name,
+        name=name.public,
     )
 
 

@@ -69,7 +69,7 @@ def report(
 
 @commands.command("show")
 def show(
-    name: Annotated[str, model_argument("Model name, of a base or a variant.")],
+    name: Annotated[ModelName, model_argument("Model name, of a base or a variant.")],
     *,
     out: OutputOption,
 ) -> None:
@@ -82,14 +82,13 @@ def show(
     from guardianflow.health.report import NAME_TAG, find_reports
     from guardianflow.mlflow_store.registered_models import check_registered
 
-    public = ModelName.parse(name).public
     registry = open_registry(out)
-    rows = [_row(registry, run) for run in find_reports(registry.client, {NAME_TAG: public})]
+    rows = [_row(registry, run) for run in find_reports(registry.client, {NAME_TAG: name.public})]
     if not rows:
-        check_registered(registry.client, ModelName.parse(public))
+        check_registered(registry.client, name)
     columns = ("time", "version", "camera", "window", "verdict", "reason", "answer", "report")
     out.table(
-        f"Health of {public} (times in UTC)",
+        f"Health of {name} (times in UTC)",
         columns,
         [
             [f"{row[key]:%Y-%m-%d %H:%M}" if key == "time" else row[key] for key in columns]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from guardianflow.scenario import Scenario
 
 _LISTED = 10
-_Name = Annotated[str, model_argument("Model to add a version to.")]
+_Name = Annotated[ModelName, model_argument("Model to add a version to.")]
 _Version = Annotated[str, typer.Option(help="Scenario version, e.g. v3.")]
 _Onnx = Annotated[Path | None, typer.Option(help="ONNX file.")]
 _Ir = Annotated[
@@ -94,8 +94,7 @@ def import_model(
     guardianflow import openyard/busan-plant9/yard/helmets --from-mlflow helmets-by-hand/4
     --scenario openyard-helmets --version v1 --map no_helmet=head
     """
-    public = ModelName.parse(name).public
-    settings = _load(scenario, version, public)
+    settings = _load(scenario, version, name)
     path, pairs = _only_one(onnx, ir, from_mlflow), _pairs(mapping or [])
     registry = open_registry(out)
     from guardianflow.lifecycle.importing import ImportOptions
@@ -112,10 +111,10 @@ def import_model(
         source=from_mlflow,
     )
     imported = _import(out, registry, settings, path, options)
-    _tell(out, public, scenario, version, imported)
+    _tell(out, name.public, scenario, version, imported)
 
 
-def _load(scenario: str, version: str, name: str) -> "Scenario":
+def _load(scenario: str, version: str, name: ModelName) -> "Scenario":
     """The scenario version that the model is to be one of.
 
     Raises:
@@ -124,11 +123,11 @@ def _load(scenario: str, version: str, name: str) -> "Scenario":
     from guardianflow.scenario.file import load_scenario
 
     settings = load_scenario(scenario, version)
-    if name != settings.model_name.public:
+    if name != settings.model_name:
         raise InputError(
             f"Scenario {scenario} {version} belongs to {settings.model_name}, not to {name}.",
             remedy="Give the model of this scenario, or the scenario of this model.",
-            name=name,
+            name=name.public,
             scenario=scenario,
         )
     return settings

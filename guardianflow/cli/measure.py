@@ -7,6 +7,7 @@ import typer
 from guardianflow.cli.opening import open_registry
 from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import OutputOption
+from guardianflow.names import ModelName
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -15,7 +16,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def measure(
-    name: Annotated[str, model_argument("Model name of a variant, e.g. ...__openvino_int8.")],
+    name: Annotated[ModelName, model_argument("Model name of a variant, e.g. ...__openvino_int8.")],
     model_version: Annotated[
         int | None,
         typer.Option(help="Version to measure (default: @candidate, else @champion).", min=1),
@@ -34,7 +35,7 @@ def measure(
     """
     from guardianflow.lifecycle.quantization.remeasuring import measure_speed
 
-    done = measure_speed(open_registry(out), name, model_version, again=again)
+    done = measure_speed(open_registry(out), name.public, model_version, again=again)
     report = done.report
     out.say(
         f"{done.name} version {done.version} against version {done.source_version} of its "

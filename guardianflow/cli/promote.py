@@ -68,22 +68,21 @@ def promote(
 
     guardianflow promote donghwa-entec/busan-plant1/welding/ppe --model-version 7 --dry-run
     """
-    public = ModelName.parse(name).public
     if force:
         require_reason(reason, "--force needs a --reason.")
     _check_reason(reason)
     if request:
-        _request(out, public, model_version, reason, force=force)
+        _request(out, name, model_version, reason, force=force)
         return
     registry = open_registry(out)
     if not dry_run:
         # Before anything is measured.
-        _require_right(registry, public)
+        _require_right(registry, name)
     token = f"cli-{uuid.uuid4()}"
     proposal = _propose(
         out,
         registry,
-        public,
+        name,
         model_version,
         reason,
         token,
@@ -92,26 +91,25 @@ def promote(
     )
     if proposal.changes_nothing or dry_run:
         outcome = "nothing to do" if proposal.changes_nothing else "dry run, nothing was changed"
-        _say_outcome(out, proposal, f"{public} version {proposal.version}: {outcome}")
+        _say_outcome(out, proposal, f"{name} version {proposal.version}: {outcome}")
         return
-    if not out.confirmed(f"Promote {public} version {proposal.version}?", yes=yes):
+    if not out.confirmed(f"Promote {name} version {proposal.version}?", yes=yes):
         out.remark("nothing was changed")
         return
     _carry_out(out, registry, proposal, reason, token)
 
 
-def _require_right(registry: "ModelRegistryManager", name: str) -> None:
+def _require_right(registry: "ModelRegistryManager", name: ModelName) -> None:
     """Refuse where more than the name of an account is asked of who promotes this model."""
     from guardianflow.promotion.approval.stored_rules import read_rule, require_a_command_may
 
-    parsed = ModelName.parse(name)
-    require_a_command_may(read_rule(registry.client, parsed), parsed)
+    require_a_command_may(read_rule(registry.client, name), name)
 
 
 def _propose(
     out: Output,
     registry: "ModelRegistryManager",
-    name: str,
+    name: ModelName,
     model_version: int | None,
     reason: str,
     token: str,
@@ -131,7 +129,7 @@ def _propose(
         with out.meter() as show:
             proposal = propose(
                 registry,
-                name,
+                name.public,
                 model_version,
                 token=token,
                 requested_by=actor(),
@@ -190,7 +188,7 @@ def _check_reason(reason: str) -> None:
 
 
 def _request(
-    out: Output, name: str, model_version: int | None, reason: str, *, force: bool
+    out: Output, name: ModelName, model_version: int | None, reason: str, *, force: bool
 ) -> None:
     orchestrator = open_orchestrator(out)
     # Which version @candidate means is settled now: the person is asked about what was meant.
@@ -199,8 +197,7 @@ def _request(
     from guardianflow.promotion.approval.stored_rules import read_rule
 
     if force:
-        parsed = ModelName.parse(name)
-        require_may_override(read_rule(registry.client, parsed), parsed, actor(), reason)
+        require_may_override(read_rule(registry.client, name), name, actor(), reason)
     plan = registry.plan_promotion(name, model_version, force=force)
     if not plan.moves:
         message = f"{plan.model_name}: nothing to do"
@@ -208,14 +205,14 @@ def _request(
         out.result({"changed": False, "message": message, "warnings": plan.warnings})
         return
     rejections(registry, plan, reason)
-    if not force and (waiting := find_asked(orchestrator, name, plan.version)):
+    if not force and (waiting := find_asked(orchestrator, name.public, plan.version)):
         out.say(f"flow run {waiting.flow_run_name} already asks for this version")
         _print_asked(out, waiting.flow_run_name, waiting.flow_run_id, waiting.url)
         return
     started = orchestrator.submit(
         PROMOTION,
         {
-            "model_name": name,
+            "model_name": name.public,
             "model_version": plan.version,
             "requested_by": actor(),
             "reason": reason,

@@ -9,7 +9,6 @@ import typer
 from guardianflow.cli.opening import open_registry
 from guardianflow.cli.options import NameArgument, ReasonOption, require_reason
 from guardianflow.cli.output import OutputOption, actor
-from guardianflow.names import ModelName
 
 
 class Keep(StrEnum):
@@ -44,16 +43,15 @@ def repair(
 
     guardianflow repair donghwa-entec/busan-plant1/welding/ppe --keep mlflow --reason "by Kim"
     """
-    public = ModelName.parse(name).public
     require_reason(reason, "A repair needs a --reason.")
     registry = open_registry(out)
     operation = registry.repair(
-        public, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
+        name, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
     )
     from guardianflow.monitoring.reconciliation import mend_tags
 
-    tags = mend_tags(registry, ModelName.parse(public).base)
-    out.moves(f"repair {public}", operation.moves)
+    tags = mend_tags(registry, name.base)
+    out.moves(f"repair {name}", operation.moves)
     out.say(operation.message, style="green")
     for said in tags:
         out.say(said, style="green")

@@ -8,7 +8,6 @@ import typer
 from guardianflow.cli.opening import open_registry
 from guardianflow.cli.options import NameArgument, ReasonOption, YesFlag, require_reason
 from guardianflow.cli.output import Output, OutputOption, actor
-from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
     from guardianflow.registry import Plan
@@ -45,12 +44,11 @@ def rollback(
     In a script, the same command within 15 minutes counts as a repetition and changes nothing.
     --expected-champion goes further back.
     """
-    public = ModelName.parse(name).public
     if only:
         require_reason(reason, "--only separates one name from its release and needs a --reason.")
     registry = open_registry(out)
-    plan = registry.plan_rollback(public, only=only, actor=actor())
-    out.moves(f"roll back {public}", plan.moves)
+    plan = registry.plan_rollback(name, only=only, actor=actor())
+    out.moves(f"roll back {name}", plan.moves)
     for warning in plan.warnings:
         out.remark(f"  note: {warning}", style="yellow")
     asked = out.asks(yes=yes)
@@ -58,12 +56,12 @@ def rollback(
     if repeated or not plan.moves:
         _say_nothing_to_do(out, plan)
         return
-    if not out.confirmed(f"Roll back {public}?", yes=yes):
+    if not out.confirmed(f"Roll back {name}?", yes=yes):
         out.remark("nothing was changed")
         return
     operation = registry.rollback(
-        public,
-        expected_champion=expected_champion or plan.champion.get(public),
+        name,
+        expected_champion=expected_champion or plan.champion.get(name.public),
         actor=actor(),
         reason=reason or "rolled back on the command line",
         token=f"cli-{uuid.uuid4()}",

@@ -30,7 +30,9 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def models(
-    name: Annotated[str, model_argument("List the versions of this model.")] = "",
+    name: Annotated[
+        ModelName | None, model_argument("List the versions of this model.", optional=True)
+    ] = None,
     *,
     out: OutputOption,
 ) -> None:
@@ -44,10 +46,9 @@ def models(
     """
     registry = open_registry(out)
     if name:
-        public = ModelName.parse(name).public
-        versions = registry.list_versions(public)
+        versions = registry.list_versions(name)
         out.table(
-            public,
+            name.public,
             ("version", "aliases", "scenario", "status", "created", "run"),
             [
                 (
@@ -79,7 +80,7 @@ def models(
 
 
 def history(
-    name: Annotated[str, model_argument("Model name, of a base or a variant.")],
+    name: Annotated[ModelName, model_argument("Model name, of a base or a variant.")],
     *,
     out: OutputOption,
 ) -> None:
@@ -91,14 +92,13 @@ def history(
 
     guardianflow history donghwa-entec/busan-plant1/welding/ppe
     """
-    public = ModelName.parse(name).public
     registry = open_registry(out)
-    operations = registry.history(public)
-    print_history(out, public, operations)
+    operations = registry.history(name)
+    print_history(out, name, operations)
     if not out.as_json:
         from guardianflow.monitoring.doctor import release_notices
 
-        for finding in release_notices(registry, ModelName.parse(public).base):
+        for finding in release_notices(registry, name.base):
             out.remark(f"{finding.severity}: {finding.message} {finding.remedy}", style="yellow")
     out.result([{**op.to_json(), "flow_run": flow_run_of(op.token)} for op in operations])
 
@@ -220,10 +220,10 @@ def _candidate(summary: "ModelSummary") -> str | None:
     return f"{version}{notes.get(summary.candidate_status, '')}"
 
 
-def print_history(out: Output, name: str, operations: "Sequence[Operation]") -> None:
+def print_history(out: Output, name: ModelName, operations: "Sequence[Operation]") -> None:
     """The operations of a release, oldest first."""
     out.table(
-        f"History of {ModelName.parse(name).base}",
+        f"History of {name.base}",
         ("#", "time (UTC)", "what", "@champion", "who", "why", "evidence"),
         [
             (

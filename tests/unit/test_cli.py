@@ -98,6 +98,12 @@ def test_help_imports_nothing_heavy(words):
     ("words", "message"),
     [
         (["models"], "No MLflow server is named"),
+        (["models", ""], "No MLflow server is named"),
+        (["doctor", ""], "No MLflow server is named"),
+        (["compare", WELDING, "1", "2", "--against", ""], "No MLflow server is named"),
+        (["history", ""], "is not a model name"),
+        (["measure", "a/b"], "is not a model name"),
+        (["compare", WELDING, "1", "2", "--against", "a/b"], "is not a model name"),
         (["pending"], "No Prefect server is named"),
         (["promote", "No/Such Name"], "is not a model name"),
         (["import", "a/b-c/d/e", *PPE, "--onnx", "x"], "belongs to donghwa-entec/busan-plant1"),
