@@ -9,9 +9,9 @@ from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.stored import Stored, as_json, settled
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 
-FILE_TAG = "guardianflow.origin"
-SHA256_TAG = "guardianflow.origin_sha256"
-LICENCE_TAG = "guardianflow.licence"
+_FILE_TAG = "guardianflow.origin"
+_SHA256_TAG = "guardianflow.origin_sha256"
+_LICENCE_TAG = "guardianflow.licence"
 
 
 class Origin(Stored):
@@ -37,9 +37,9 @@ class Origin(Stored):
     def tags(self) -> dict[str, str]:
         """What a version says of it."""
         return {
-            FILE_TAG: self.source or self.file,
-            SHA256_TAG: self.sha256,
-            LICENCE_TAG: self.licence,
+            _FILE_TAG: self.source or self.file,
+            _SHA256_TAG: self.sha256,
+            _LICENCE_TAG: self.licence,
         }
 
     def identity(self) -> str:
@@ -57,7 +57,7 @@ def maker_of(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Regis
 
 def is_imported(maker: RegisteredModelInfo) -> bool:
     """Whether another trainer made a version of the base."""
-    return FILE_TAG in maker.tags
+    return _FILE_TAG in maker.tags
 
 
 def describe_origin(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
@@ -65,5 +65,5 @@ def describe_origin(registry: ModelRegistryManager, info: RegisteredModelInfo) -
     maker = maker_of(registry, info)
     if not is_imported(maker):
         return ""
-    licence = maker.tags.get(LICENCE_TAG) or "not stated"
-    return f"{maker.tags[FILE_TAG]} (licence: {licence})"
+    licence = maker.tags.get(_LICENCE_TAG) or "not stated"
+    return f"{maker.tags[_FILE_TAG]} (licence: {licence})"

@@ -24,6 +24,8 @@ from guardianflow.vision.metrics.latency import (
     time_in_turns,
 )
 
+# How often each is timed.
+_ROUNDS = 60
 _DRAWS = 2000
 _SEED = 20240229
 
@@ -73,29 +75,20 @@ def machine() -> str:
     return f"{instruction_set()}--{cpu}"
 
 
-def compare_speed(
-    base: Path,
-    variant: Path,
-    frames: Sequence[NDArray[np.uint8]],
-    *,
-    threads: int = 1,
-    rounds: int = 60,
-) -> SpeedReport:
-    """Time a variant and its base, in turns.
+def compare_speed(base: Path, variant: Path, frames: Sequence[NDArray[np.uint8]]) -> SpeedReport:
+    """Time a variant and its base in turns, each in one thread.
 
     Args:
         base: Folder of the IR that the base serves.
         variant: Folder of the IR that the variant serves.
         frames: RGB, each of shape (H, W, 3), uint8; taken in turn.
-        threads: CPU threads.
-        rounds: How often each is timed.
     """
     detectors = {
-        "fp32": IrDetector(base, threads=threads),
-        "default": _as_openvino_chooses(base, threads),
-        "variant": IrDetector(variant, threads=threads),
+        "fp32": IrDetector(base),
+        "default": _as_openvino_chooses(base),
+        "variant": IrDetector(variant),
     }
-    times = time_in_turns(detectors, frames, rounds)
+    times = time_in_turns(detectors, frames, _ROUNDS)
     figures = {name: summarize(detectors[name], times[name]) for name in detectors}
     best = min(("fp32", "default"), key=lambda name: figures[name].p50_ms)
     speedup, low, high = _ratio(times[best], times["variant"])
@@ -112,16 +105,16 @@ def compare_speed(
     )
 
 
-def _as_openvino_chooses(base: Path, threads: int) -> IrDetector:
+def _as_openvino_chooses(base: Path) -> IrDetector:
     """The base in OpenVINO's own precision; in float32 where that cannot be computed.
 
     OpenVINO chooses bf16 by the processor, also where oneDNN is limited to less than the processor
     has (ONEDNN_MAX_CPU_ISA) and then has no pooling in bf16.
     """
     try:
-        return IrDetector(base, inference_precision="default", threads=threads)
+        return IrDetector(base, inference_precision="default")
     except RuntimeError:
-        return IrDetector(base, threads=threads)
+        return IrDetector(base)
 
 
 def _verdict(low: float, high: float) -> SpeedVerdict:

@@ -40,7 +40,7 @@ from guardianflow.machine.wrong_server import (
 _ANSWER_TIMEOUT_S = 8
 _START_IT = "Run `make up`, or set MLFLOW_TRACKING_URI to a server that runs."
 _LOGIN = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+_CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 _ARTIFACTS = "/mlflow-artifacts/artifacts/"
 _LOG_SAYS = (
     "its log says why, e.g. that its disk is full or its artifact store cannot be written; then "
@@ -172,10 +172,10 @@ def _ask(uri: str, path: str) -> requests.Response:
 
 def _require_certificate_file() -> None:
     """Refuse a certificate file that is not there: MLflow would say so in other words."""
-    file = os.environ.get(CERTIFICATE)
+    file = os.environ.get(_CERTIFICATE)
     if file and not Path(file).exists():
         raise InputError(
-            f"{CERTIFICATE} names {file}, which does not exist.",
+            f"{_CERTIFICATE} names {file}, which does not exist.",
             remedy="Give the PEM file with the certificate of your CA.",
             file=file,
         )
@@ -342,7 +342,7 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
     if why := distrusted(error):
         return RegistryUnavailable(
             f"{what}: its certificate is not trusted ({why}).",
-            remedy=f"Set {CERTIFICATE} to the PEM file with the certificate of your CA.",
+            remedy=f"Set {_CERTIFICATE} to the PEM file with the certificate of your CA.",
         )
     # After several tries the innermost says which status it was; the rest is the address.
     told = [*causes(error)][-1] if _has_cause(error, RetryError) else error

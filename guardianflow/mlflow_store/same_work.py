@@ -14,7 +14,7 @@ from guardianflow.vision.data.dataset import Dataset
 
 WORK_DIGEST_TAG = "guardianflow.work_digest"
 """The digest of the work, on runs and versions; what version 0.1.0 made has only the next."""
-FIRST_DIGEST_TAG = "guardianflow.scenario_digest"
+_FIRST_DIGEST_TAG = "guardianflow.scenario_digest"
 """As version 0.1.0 made it, of gate and health too: it goes on with what newer code trained."""
 _LOOKED_BACK = 100
 _MOST_EDITS = 5
@@ -34,12 +34,12 @@ def version_tags(scenario: Scenario) -> dict[str, str]:
     return {
         "guardianflow.scenario": scenario.name,
         "guardianflow.scenario_version": scenario.version,
-        FIRST_DIGEST_TAG: scenario.first_digest,
+        _FIRST_DIGEST_TAG: scenario.first_digest,
         WORK_DIGEST_TAG: scenario.digest,
     }
 
 
-def find_finished(
+def _find_finished(
     client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], *, limit: int = 20
 ) -> list[Run]:
     """FINISHED runs of the scenario's experiment with these tags, the newest first."""
@@ -65,9 +65,9 @@ def find_same_work(
 
     Those of version 0.1.0 come last: they carry a digest that gate and health were part of.
     """
-    yield from find_finished(client, scenario, same_work(tags))
+    yield from _find_finished(client, scenario, same_work(tags))
     others = {key: value for key, value in same_work(tags).items() if key != WORK_DIGEST_TAG}
-    for run in find_finished(client, scenario, others, limit=_LOOKED_BACK):
+    for run in _find_finished(client, scenario, others, limit=_LOOKED_BACK):
         if WORK_DIGEST_TAG not in run.data.tags and is_work_of(
             client, run.data.tags, run.info.run_id, scenario
         ):
@@ -76,7 +76,7 @@ def find_same_work(
 
 def same_work(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that tell work apart: settings with the same digest are it, however called."""
-    names = ("guardianflow.scenario", "guardianflow.scenario_version", FIRST_DIGEST_TAG)
+    names = ("guardianflow.scenario", "guardianflow.scenario_version", _FIRST_DIGEST_TAG)
     return {key: value for key, value in tags.items() if key not in names}
 
 
@@ -99,9 +99,9 @@ def is_work_of(
     """
     if known := tags.get(WORK_DIGEST_TAG):
         return known == scenario.digest
-    if tags.get(FIRST_DIGEST_TAG) == scenario.first_digest:
+    if tags.get(_FIRST_DIGEST_TAG) == scenario.first_digest:
         return True
-    recorded = read_scenario(client, run_id) if run_id and FIRST_DIGEST_TAG in tags else None
+    recorded = read_scenario(client, run_id) if run_id and _FIRST_DIGEST_TAG in tags else None
     return recorded is not None and recorded.digest == scenario.digest
 
 
@@ -118,7 +118,7 @@ def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
     made = [
         run
         for kind in ("train", "import")
-        for run in find_finished(client, scenario, {"guardianflow.kind": kind, **tags})
+        for run in _find_finished(client, scenario, {"guardianflow.kind": kind, **tags})
     ]
     for run in made:
         run_id = run.info.run_id

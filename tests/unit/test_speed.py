@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from guardianflow.evaluation.speed import compare_speed
 frame = np.zeros((64, 64, 3), np.uint8)
-report = compare_speed(Path(sys.argv[1]), Path(sys.argv[1]), [frame], rounds=4)
+report = compare_speed(Path(sys.argv[1]), Path(sys.argv[1]), [frame])
 print(report.default.precision)
 """
 

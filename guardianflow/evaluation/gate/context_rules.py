@@ -11,13 +11,13 @@ def judge_context(
 ) -> Iterator[GateReason]:
     """Ask every rule that needs no figures; `release` is all that would move together."""
     if settings.max_latency_ms is not None:
-        yield latency(subject, settings.max_latency_ms)
-    if reason := contamination(subject, settings.max_contaminated):
+        yield _latency(subject, settings.max_latency_ms)
+    if reason := _contamination(subject, settings.max_contaminated):
         yield reason
-    yield way_back(subject, release)
+    yield _way_back(subject, release)
 
 
-def latency(subject: Subject, budget_ms: float) -> GateReason:
+def _latency(subject: Subject, budget_ms: float) -> GateReason:
     """19 of 20 frames have to be within the budget on the machine that judges.
 
     A busy moment of the machine makes single frames slow, not half of them: it fails where the
@@ -43,7 +43,7 @@ def latency(subject: Subject, budget_ms: float) -> GateReason:
     return _reason(GateRule.LATENCY, subject, outcome, measured, budget_ms, said)
 
 
-def contamination(subject: Subject, tolerated: int) -> GateReason | None:
+def _contamination(subject: Subject, tolerated: int) -> GateReason | None:
     """What is measured on must not have been learned from; None where nobody can know.
 
     Of an import nobody knows what it has learned from, and no work here would tell: to be
@@ -68,7 +68,7 @@ def contamination(subject: Subject, tolerated: int) -> GateReason | None:
     return _reason(GateRule.DATA, subject, outcome, count, tolerated, said)
 
 
-def way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
+def _way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
     """A promotion has to leave a version to go back to whose files are whole; not the first one.
 
     A rollback moves the whole release. Where another name of it becomes champion for the first

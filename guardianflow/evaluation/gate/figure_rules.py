@@ -20,7 +20,7 @@ def judge_figures(
     subject: Subject, candidate: Evaluation, settings: GateSettings
 ) -> Iterator[GateReason]:
     """Ask every rule about the figures of a version that was measured."""
-    enough = enough_images(subject, candidate, settings.min_images)
+    enough = _enough_images(subject, candidate, settings.min_images)
     yield enough
     sure = enough.outcome is GateOutcome.PASSED
     for reason in _judge_figures(subject, candidate, settings):
@@ -38,12 +38,12 @@ def _judge_figures(
         yield _floor(subject, "mAP50-95", map50_95, images, settings.min_map50_95)
     yield from _regressions(subject, settings)
     for name, limit in _miss_limits(candidate, settings).items():
-        yield misses(subject, candidate, name, limit, settings.min_objects)
+        yield _misses(subject, candidate, name, limit, settings.min_objects)
     if settings.max_false_alarms_per_image is not None:
-        yield false_alarms(subject, candidate, settings.max_false_alarms_per_image)
+        yield _false_alarms(subject, candidate, settings.max_false_alarms_per_image)
 
 
-def enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> GateReason:
+def _enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> GateReason:
     """Intervals of very few images are too narrow: with them nothing passes or fails for sure."""
     enough = candidate.images >= wanted
     message = f"measured on {candidate.images} images"
@@ -71,7 +71,7 @@ def _floor(
     return _reason(GateRule.FLOOR, subject, judged, wanted, said)
 
 
-def no_regression(
+def _no_regression(
     subject: Subject,
     difference: PairedComparison,
     what: str,
@@ -102,7 +102,7 @@ def no_regression(
     return _reason(rule, subject, judged, -allowed, said, label)
 
 
-def misses(
+def _misses(
     subject: Subject, candidate: Evaluation, name: str, allowed: float, min_objects: int
 ) -> GateReason:
     """The miss rate of a class has to be within its limit for sure.
@@ -135,7 +135,7 @@ def misses(
     return _reason(GateRule.MISSES, subject, judged, allowed, said, name)
 
 
-def false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> GateReason:
+def _false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> GateReason:
     """False alarms per image have to be within a budget for sure; Garwood's bound, one-sided."""
     rate, images = candidate.false_alarms_per_image, candidate.images
     bounds = candidate.false_alarms_bounds
@@ -164,12 +164,12 @@ def _regressions(subject: Subject, settings: GateSettings) -> Iterator[GateReaso
     if difference is None:
         yield _unpaired(subject)
         return
-    yield no_regression(subject, difference, "mAP50", difference.map50, settings.max_regression)
+    yield _no_regression(subject, difference, "mAP50", difference.map50, settings.max_regression)
     if settings.max_recall_regression < 1:
         for name, lost in difference.recall.items():
             allowed = settings.max_recall_regression
             what = f"recall of {name}"
-            yield no_regression(subject, difference, what, lost, allowed, name)
+            yield _no_regression(subject, difference, what, lost, allowed, name)
 
 
 def _unpaired(subject: Subject) -> GateReason:

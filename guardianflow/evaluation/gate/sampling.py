@@ -16,7 +16,7 @@ from guardianflow.vision.metrics.intervals import CONFIDENCE, Interval
 
 _MOST = 100
 """Nobody collects more than so many times as much: the figure lies at the limit."""
-SURE = f"with {CONFIDENCE:.0%}".replace("%", " %")
+_SURE = f"with {CONFIDENCE:.0%}".replace("%", " %")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class BoundedFigure:
     def text(self, form: str = ".3f") -> str:
         """The figure with its ends, for people."""
         value, low, high = (format(x, form) for x in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high} {SURE})" if math.isfinite(self.low) else value
+        return f"{value} ({low} to {high} {_SURE})" if math.isfinite(self.low) else value
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Which version of the base is quantized, where nobody names one."""
 
 from guardianflow.errors import ModelUnknown, NoCandidate
+from guardianflow.mlflow_store.registered_models import ROLLED_BACK
 from guardianflow.mlflow_store.same_work import is_work_of
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.scenario import Scenario
-
-_QUARANTINED = "rolled_back"
 
 
 def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
@@ -25,7 +24,7 @@ def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
         versions = []
     for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION):
         for info in versions:
-            if alias.value not in info.aliases or info.status == _QUARANTINED:
+            if alias.value not in info.aliases or info.status == ROLLED_BACK:
                 continue
             if is_work_of(registry.client, info.tags, info.run_id, scenario):
                 return info.version

@@ -13,7 +13,7 @@ time, so that its curves are whole (decision 0011).
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from guardianflow.vision.network.checkpoint import Checkpoints
 from guardianflow.vision.network.history import EpochFigures
 
 WORK_TAG = "guardianflow.work"
-OWNER_TAG = "guardianflow.owner"
+_OWNER_TAG = "guardianflow.owner"
 CHECKPOINT_TAG = "guardianflow.checkpoint"
 CONTINUES_TAG = "guardianflow.continues"
 CONTINUED_BY_TAG = "guardianflow.continued_by"
@@ -58,14 +58,12 @@ class Continuation:
 
     Attributes:
         client: The MLflow server.
-        experiment: Id of the experiment of their runs.
         work: Identity of the work.
         attempts: Their runs, the newest first; none of them is FINISHED. Those of other code are
             among them: they are closed, but their checkpoints are not taken.
     """
 
     client: MlflowClient
-    experiment: str
     work: str
     attempts: Sequence[Run]
 
@@ -74,10 +72,8 @@ class Continuation:
         cls, client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], work: str
     ) -> "Continuation":
         """Look for earlier attempts: runs with these tags."""
-        where = experiment_id(client, scenario.model_name.public)
-        found = runs_with(client, where, tags)
-        left = [run for run in found if run.info.status != "FINISHED"]
-        return cls(client, where, work, left)
+        found = runs_with(client, scenario, tags)
+        return cls(client, work, [run for run in found if run.info.status != "FINISHED"])
 
     def fetch(self, checkpoints: Checkpoints) -> None:
         """Bring the newest checkpoint here, if an attempt on another machine got further."""
@@ -96,7 +92,7 @@ class Continuation:
 
     def tags(self) -> dict[str, str]:
         """The tags of the run that goes on."""
-        tags = {WORK_TAG: self.work, OWNER_TAG: owner()}
+        tags = {WORK_TAG: self.work, _OWNER_TAG: owner()}
         if self.attempts:
             tags[CONTINUES_TAG] = self.attempts[0].info.run_id
         return tags
@@ -108,7 +104,7 @@ class Continuation:
                 if CONTINUED_BY_TAG not in run.data.tags:
                     self.client.set_tag(run.info.run_id, CONTINUED_BY_TAG, run_id)
                 # Another machine may still be at it: its run is closed when the work is done.
-                if run.data.tags.get(OWNER_TAG) == owner():
+                if run.data.tags.get(_OWNER_TAG) == owner():
                     _close(self.client, run)
 
     def _mirrored(self) -> list[tuple[int, Run]]:
@@ -124,31 +120,23 @@ class CheckpointCopies:
         client: The MLflow server.
         run_id: The run of this attempt.
         checkpoints: Those of this machine.
-        clock: Seconds.
     """
 
-    def __init__(
-        self,
-        client: MlflowClient,
-        run_id: str,
-        checkpoints: Checkpoints,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, checkpoints: Checkpoints) -> None:
         self._client, self._run_id, self._checkpoints = client, run_id, checkpoints
-        self._clock = clock
-        self._due = clock() + _EVERY_S
+        self._due = time.monotonic() + _EVERY_S
         self._epoch = 0
 
     def keep(self, *, now: bool = False) -> None:
         """Copy the newest checkpoint if it is time to, or `now`; a failure is only told."""
-        epoch, began = self._checkpoints.newest(), self._clock()
+        epoch, began = self._checkpoints.newest(), time.monotonic()
         if epoch <= self._epoch or not (now or began >= self._due):
             return
         try:
             self._copy(epoch)
         except (GuardianflowError, MlflowException, HTTPError, OSError) as error:
             log.warning("the checkpoint of epoch %d is on this machine alone: %s", epoch, error)
-        ended = self._clock()
+        ended = time.monotonic()
         self._due = ended + max(_EVERY_S, _PAUSE_PER_COST * (ended - began))
 
     def _copy(self, epoch: int) -> None:
@@ -206,8 +194,7 @@ def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) 
     A failure is only told: the model is there, and the next command tries again.
     """
     try:
-        where = experiment_id(client, scenario.model_name.public)
-        for run in runs_with(client, where, tags):
+        for run in runs_with(client, scenario, tags):
             with border(f"run {run.info.run_id}"):
                 if CHECKPOINT_TAG in run.data.tags:
                     _delete(client, run.info.run_id, _FOLDER)
@@ -217,8 +204,9 @@ def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) 
         log.warning("checkpoints of finished work are left in MLflow: %s", error)
 
 
-def runs_with(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> list[Run]:
-    """The runs of an experiment that are of this work, the newest first."""
+def runs_with(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) -> list[Run]:
+    """The runs of a scenario's experiment that are of this work, the newest first."""
+    experiment = experiment_id(client, scenario.model_name.public)
     order, found = ["attributes.start_time DESC"], dict[str, Run]()
     with border(f"runs of experiment {experiment}"):
         for wanted in (same_work(tags), first_work(tags)):

@@ -11,8 +11,7 @@ from typing import assert_never
 
 from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid
 from guardianflow.lifecycle.training.continuation import runs_with
-from guardianflow.mlflow_store.records import experiment_id
-from guardianflow.mlflow_store.registered_models import RegisteredModelInfo
+from guardianflow.mlflow_store.registered_models import ROLLED_BACK, RegisteredModelInfo
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario, StartingPoint
@@ -24,7 +23,6 @@ from guardianflow.vision.network.transfer import carry_over
 VERSION_TAG = "guardianflow.start_version"
 SHA_TAG = "guardianflow.start_sha256"
 _FILE_TAG = f"guardianflow.sha256.artifacts/weights/{weights.FILE}"
-_QUARANTINED = "rolled_back"
 
 
 @dataclass(frozen=True)
@@ -119,10 +117,9 @@ def _earlier_choice(
     registry: ModelRegistryManager, scenario: Scenario, work: Mapping[str, str]
 ) -> RegisteredModelInfo | None:
     """What the last attempt at this work began with, unless that was rolled back since."""
-    where = experiment_id(registry.client, scenario.model_name.public)
-    for run in runs_with(registry.client, where, work):
+    for run in runs_with(registry.client, scenario, work):
         number = run.data.tags.get(VERSION_TAG, "")
         if number.isdecimal():
             version = registry.get_version(scenario.model_name, int(number))
-            return None if version.status == _QUARANTINED else version
+            return None if version.status == ROLLED_BACK else version
     return None
