@@ -1,6 +1,6 @@
 """The flow `lifecycle`: train -> quantize -> (both registered) -> the promotion is submitted.
 
-It ends there: a promotion waits for a person for days, in a flow run of its own.
+It ends there: a promotion may wait for a person for days, in its own flow run.
 """
 
 from prefect import flow, get_run_logger, tags, task
@@ -36,7 +36,7 @@ def lifecycle(
     Returns:
         Id of the promotion's flow run.
     """
-    # A flow run has its own tags alone; without them nobody would delete these.
+    # Subflows do not inherit tags, and without them retention would not find these runs.
     with tags(TAG):
         model_version = train(scenario, version)
         quantize(scenario, version, model_version)
@@ -46,7 +46,7 @@ def lifecycle(
 
 @task(name="submit-promotion", retries=3, retry_delay_seconds=10, retry_condition_fn=worth_retrying)
 def submit_promotion(model_name: str, model_version: int, requested_by: str) -> str:
-    """Start the promotion's deployment, once however often this is tried."""
+    """Start the promotion's deployment; retries start it only once."""
     submitted = Orchestrator().submit(
         PROMOTION,
         {

@@ -1,8 +1,8 @@
-"""The types of all flows' parameters: the server shows them as a form and refuses bad values.
+"""The types of all flow parameters: the server shows them as a form and refuses bad values.
 
-`Annotated` and not a default `Field(...)`: Prefect drops the constraints of the latter. It takes
-titles from the parameters' names and descriptions from the flows' docstrings. No parameter holds
-a secret: flows load blocks by name.
+They use `Annotated`, as Prefect drops the constraints of a default `Field(...)`. It takes titles
+from the parameters' names and descriptions from the flows' docstrings. No parameter holds a secret:
+flows load blocks by name.
 """
 
 from typing import Annotated
@@ -23,7 +23,7 @@ PublicModelName = Annotated[
 ModelVersion = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(max_length=500)]
 Folder = Annotated[str, Field(min_length=1, max_length=1000)]
-# Which camera or box, or '' where nobody says.
+# Name of the camera or box; '' if unknown.
 CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=80)]
-# An MLflow run id, or '' for none.
+# An MLflow run id; '' for none.
 ReportId = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]

@@ -1,7 +1,7 @@
-"""What a person reads in the Prefect UI: tables, pages, pictures, progress, and events.
+"""Publishes what people read in the Prefect UI: tables, pages, pictures, progress, and events.
 
-Artifacts with the same key are the versions of one artifact: the key names the model, so that
-its page in the UI shows the history.
+Artifacts with the same key are versions of one artifact: the key names the model, so that its page
+in the UI shows the history.
 """
 
 import re
@@ -30,37 +30,37 @@ _PROGRESS_EVERY_S = 2.0
 
 
 def artifact_key(*parts: str) -> str:
-    """A key that Prefect accepts: small letters, digits and hyphens."""
+    """Return a key that Prefect accepts: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 
 def evidence_key(model_name: str) -> str:
-    """The key of the page on which a model's promotion is decided."""
+    """Return the key of the page on which a model's promotion is decided."""
     return artifact_key("evidence", model_name)
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
-    """Show a table on the flow run's Artifacts page; texts in its cells are no Markdown."""
+    """Show a table on the flow run's Artifacts page; text in its cells is not Markdown."""
     table: list[dict[str, Any]] = [{key: cell(value) for key, value in row.items()} for row in rows]
     create_table_artifact(key=key, table=table, description=_described(description))
 
 
 def _described(description: str) -> str:
-    # Shown as Markdown, too.
+    # It is shown as Markdown as well.
     return description if isinstance(description, Markdown) else prose(description)
 
 
 def show_page(key: str, markdown: str, description: str) -> UUID:
-    """Show a page on the flow run's Artifacts page; the id of this version of it.
+    """Show a page on the flow run's Artifacts page, and return the id of this version of it.
 
-    What others wrote has to be made plain in `markdown`; in `description` it is made plain here.
+    The caller escapes what others wrote in `markdown`; `description` is escaped here.
     """
     made = create_markdown_artifact(key=key, markdown=markdown, description=_described(description))
     return made if isinstance(made, UUID) else UUID(str(made))
 
 
 def show_pictures(key: str, pictures: Mapping[str, str]) -> None:
-    """Show pictures that lie in MLflow; their addresses are kept, not their bytes."""
+    """Show pictures from MLflow; Prefect keeps their addresses, not their bytes."""
     for name, address in pictures.items():
         create_image_artifact(
             key=artifact_key(key, name.rpartition(".")[0]),
@@ -70,7 +70,7 @@ def show_pictures(key: str, pictures: Mapping[str, str]) -> None:
 
 
 class ProgressBar:
-    """Shows how far a task is: one bar in the UI, a line in the log when a step begins and ends."""
+    """Shows the progress of a task: one bar in the UI, log lines when a step begins and ends."""
 
     def __init__(self) -> None:
         self._bar: UUID | None = None
@@ -79,7 +79,7 @@ class ProgressBar:
         self._logger = get_run_logger()
 
     def show(self, progress: Progress) -> None:
-        """Report how far a runner is."""
+        """Report the progress of a runner."""
         self(progress.step, progress.done, progress.total, progress.message)
 
     def __call__(self, step: str, done: int, total: int, message: str = "") -> None:
@@ -101,7 +101,7 @@ class ProgressBar:
 
 
 def send_registered(model: str, version: int, run_id: str, scenario_version: str) -> None:
-    """Tell others that a version was registered as @candidate."""
+    """Send the event that a version was registered as @candidate."""
     message = f"scenario {scenario_version} -> model version {version}"
     payload = ModelEvent(model=model, version=version, report=run_id, message=message)
     send_event(EventName.REGISTERED, payload)
@@ -109,7 +109,7 @@ def send_registered(model: str, version: int, run_id: str, scenario_version: str
 
 @task(name="send-event", retries=3, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def send_event(event: EventName, payload: ModelEvent) -> None:
-    """Tell others what happened; the server has the event when this returns."""
+    """Send an event; the server has it when this returns."""
     run = flow_run.get_id()
     related = [
         {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}

@@ -57,7 +57,7 @@ def quantize(
 def quantize_model(
     scenario: Scenario, model_version: int | None, precision: Precision
 ) -> "QuantizedModel":
-    """Make a variant and measure it beside its source, or find that it was made before."""
+    """Make a variant and measure it beside its source, or find an earlier quantization."""
     from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
 
     registry = scenario_registry(scenario.name)

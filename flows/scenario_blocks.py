@@ -32,7 +32,7 @@ def load_config(document: str) -> ScenarioConfig:
 
 @lru_cache(maxsize=1)
 def _config_once(document: str, run: str | None) -> ScenarioConfig | None:
-    """The block, read once in a flow run: all its steps see the same settings."""
+    """Read the block once in a flow run, so that all its steps see the same settings."""
     return _saved_config(document) if run else None
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def train(scenario: ScenarioDocument, version: ScenarioVersionName) -> int:
     """Train a scenario version and register the result as @candidate.
 
-    Work that a former run finished is found in MLflow and not done again.
+    Work that an earlier run finished is found in MLflow and not done again.
 
     Args:
         scenario: Name of a Scenario Config block document, e.g. donghwa-entec-ppe.
@@ -45,7 +45,7 @@ def train(scenario: ScenarioDocument, version: ScenarioVersionName) -> int:
 
 @task(name="train-model", retries=2, retry_delay_seconds=20, **AGAIN)
 def train_model(scenario: Scenario) -> "TrainedModel":
-    """Fit the detector, or find that it was fitted before."""
+    """Train the detector, or find an earlier training."""
     from guardianflow.lifecycle.training import TrainingRunner
 
     registry = scenario_registry(scenario.name)

@@ -35,7 +35,7 @@ class Origin(Stored):
     )
 
     def tags(self) -> dict[str, str]:
-        """What a version says of it."""
+        """Return the tags of a version that name it."""
         return {
             _FILE_TAG: self.source or self.file,
             _SHA256_TAG: self.sha256,
@@ -43,25 +43,25 @@ class Origin(Stored):
         }
 
     def identity(self) -> str:
-        """The same for the same content read in the same way, whatever the file is called."""
+        """Return a digest of content and way of reading; the file's name makes no difference."""
         said = self.model_dump(mode="json", exclude={"file", "source"})
         return hashlib.sha256(as_json(settled("Origin", said)).encode()).hexdigest()
 
 
 def maker_of(registry: ModelRegistryManager, info: RegisteredModelInfo) -> RegisteredModelInfo:
-    """The version whose training or import made one: of a variant the base it was made from."""
+    """Return the version that was trained or imported: for a variant, the base it was made from."""
     if info.source_version is None:
         return info
     return registry.get_version(ModelName.parse(info.name).base, info.source_version)
 
 
 def is_imported(maker: RegisteredModelInfo) -> bool:
-    """Whether another trainer made a version of the base."""
+    """Return whether another trainer made a version of the base."""
     return _FILE_TAG in maker.tags
 
 
 def describe_origin(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
-    """What a version, or the base that it was quantized from, was imported from; "" if trained."""
+    """Describe what a version, or the base of a variant, was imported from; "" if trained."""
     maker = maker_of(registry, info)
     if not is_imported(maker):
         return ""

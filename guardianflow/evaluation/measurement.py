@@ -26,7 +26,7 @@ class Measured:
     Attributes:
         version: The version.
         evaluation: Its figures at its own thresholds.
-        seen: What they come from.
+        seen: The detections that they come from.
     """
 
     version: int
@@ -35,22 +35,22 @@ class Measured:
 
 
 def recorded_scenario(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Scenario | None:
-    """The scenario that a version was made from, as its run recorded it; None if it did not."""
+    """Return the scenario that a version was made from, as recorded; None if it was not."""
     return read_scenario(registry.client, info.run_id) if info.run_id else None
 
 
 def judged_scenario(
     registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today
 ) -> Scenario | None:
-    """The work that a version was made from, judged and shown as its scenario says today.
+    """Return the scenario that a version was made from, with today's gate, health and display.
 
     Args:
         registry: Where the version is.
         info: The version.
-        today: Knows scenarios as they stand now; what it does not know counts as recorded.
+        today: Returns a scenario as it is now; where it returns None, the recorded one counts.
 
     Raises:
-        StoredUnreadable: Another version of guardianflow recorded it, in words of its own.
+        StoredUnreadable: Another version of guardianflow recorded it in a format of its own.
     """
     recorded = recorded_scenario(registry, info)
     now = today(recorded.name, recorded.version) if recorded else None
@@ -58,7 +58,7 @@ def judged_scenario(
 
 
 def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo) -> str:
-    """The digest of the images and labels on which a version's run evaluated it.
+    """Return the digest of the images and labels on which a version was evaluated.
 
     Raises:
         ArtifactMissing: Its run recorded none.
@@ -66,8 +66,8 @@ def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo)
     digest = recorded_digest(registry.client, info.run_id, "evaluation") if info.run_id else None
     if digest is None:
         raise ArtifactMissing(
-            f"The run of {info.name} version {info.version} recorded no evaluation set, so nobody "
-            "knows which images it may be measured on.",
+            f"The run of {info.name} version {info.version} recorded no evaluation set, so it is "
+            "unknown which images it may be measured on.",
             remedy="Register what `guardianflow run SCENARIO --type train --version V` makes.",
             name=info.name,
             version=info.version,
@@ -78,11 +78,11 @@ def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo)
 def evaluation_set(
     scenario: Scenario, *, recorded: str | None = None
 ) -> tuple[Dataset, tuple[Sample, ...]]:
-    """The frozen evaluation set of a scenario: the data set and its test split.
+    """Open the frozen evaluation set of a scenario: the data set and its test split.
 
     Args:
-        scenario: Says where it lies, or how it is drawn.
-        recorded: What `evaluation_digest` says; another content is refused.
+        scenario: Says where it is, or how it is drawn.
+        recorded: The result of `evaluation_digest`; other content is refused.
 
     Raises:
         ArtifactMissing: The split is not the one that was recorded.
@@ -94,9 +94,9 @@ def evaluation_set(
     now = split_digest(dataset, "test")
     if recorded is not None and now != recorded:
         raise ArtifactMissing(
-            f"The test split of {dataset.root} holds not the images and labels on which the "
+            f"The test split of {dataset.root} does not hold the images and labels on which the "
             f"version was evaluated (digest {now}, recorded {recorded}).",
-            remedy="Bring the data set of the training back, or train with the one of now.",
+            remedy="Restore the data set of the training, or train again on the present one.",
             recorded=recorded,
             found=now,
         )
@@ -104,7 +104,7 @@ def evaluation_set(
 
 
 def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
-    """The folder of a version's plain OpenVINO IR, its files verified.
+    """Return the folder of a version's plain OpenVINO IR, its files verified.
 
     Raises:
         ArtifactMissing: The version has no IR, or a file of it is gone or differs.
@@ -112,7 +112,7 @@ def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
     folder = registry.download(name, version) / _IR_FOLDER
     if not (folder / ir.FILE).is_file():
         raise ArtifactMissing(
-            f"{name} version {version} holds no OpenVINO IR, so it can be neither measured nor "
+            f"{name} version {version} has no OpenVINO IR, so it can be neither measured nor "
             "quantized.",
             remedy="Register what `guardianflow run SCENARIO --type train --version V` makes.",
             name=name,
@@ -122,7 +122,7 @@ def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
 
 
 def deployed_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
-    """The folder of the IR that a version serves: its edge IR; of an older one its plain IR.
+    """Return the folder of the IR that a version serves: its edge IR, or an older one's plain IR.
 
     Raises:
         ArtifactMissing: The version has no IR, or a file of it is gone or differs.
@@ -142,7 +142,7 @@ def measure_version(
     draws: int = DRAWS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Let a version look at every frame and compare with the labels.
+    """Run a version on every frame and compare its detections with the labels.
 
     Args:
         registry: Where the version is.
@@ -150,8 +150,8 @@ def measure_version(
         version: Which version.
         samples: The frames.
         classes: Names of the labels' classes, in order.
-        draws: How often the frames are drawn anew for the bounds; 0 leaves the bounds out.
-        on_progress: Called with frames done and frames in all.
+        draws: Number of bootstrap samples of the frames for the bounds; 0 for no bounds.
+        on_progress: Called with the frames done and their total.
 
     Raises:
         ArtifactMissing: The version cannot be measured: it has no IR, a file of it is gone or
@@ -159,7 +159,7 @@ def measure_version(
     """
     detector = IrDetector(deployed_folder(registry, name, version))
     if detector.classes != tuple(classes):
-        # Figures go by index: with a reordered list every one of them would be about another class.
+        # Figures go by index: with another order, each would be about the wrong class.
         raise ArtifactMissing(
             f"{name} version {version} detects {', '.join(detector.classes)}; the labels have "
             f"{', '.join(classes)}, so it cannot be measured on them.",

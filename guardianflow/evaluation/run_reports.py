@@ -1,6 +1,6 @@
 """What a run keeps about a detector that was measured on the held-out test split.
 
-evaluation.json, contamination.json, pictures/*: the same for what was trained and imported
+evaluation.json, contamination.json, pictures/*: the same for trainings and imports
 """
 
 from pathlib import Path
@@ -31,10 +31,10 @@ def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluat
     """Write all of them into a folder, and return the folder.
 
     Args:
-        folder: Where to.
-        dataset: Its test split is what was looked at.
-        seen: What the detector saw there.
-        evaluation: The figures of that.
+        folder: Where to write them.
+        dataset: The detector was measured on its test split.
+        seen: The detections on that split.
+        evaluation: Their figures.
     """
     samples, pictures = dataset.samples("test"), folder / PICTURES
     contact_sheet(
@@ -55,7 +55,7 @@ def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluat
 
 
 def read_contamination(client: MlflowClient, run_id: str) -> ContaminationReport | None:
-    """What a run found its splits to have in common; None where it kept nothing, or is gone."""
+    """Read which images a run found in two splits; None if it kept no report, or is gone."""
     try:
         with border(f"run {run_id}"):
             if CONTAMINATION_FILE not in {file.path for file in client.list_artifacts(run_id)}:

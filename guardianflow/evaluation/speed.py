@@ -1,8 +1,8 @@
 """Whether a variant is faster than its base on this machine: FASTER, SLOWER or INCONCLUSIVE.
 
-The base may compute in float32 or in what OpenVINO chooses (BF16 on some processors): the variant
-has to beat the faster of the two, which needs no quantization. What was measured on one kind of
-machine says nothing about another, so each has its own report (`variant_records`).
+The base may compute in float32 or in the precision that OpenVINO chooses (BF16 on some processors).
+The variant has to beat the faster of the two, as neither needs quantization. Figures from one kind
+of machine say nothing about another, so each has its own report (`variant_records`).
 """
 
 import re
@@ -31,7 +31,7 @@ _SEED = 20240229
 
 
 class SpeedVerdict(StrEnum):
-    """What the interval of the speed-up says."""
+    """What the interval of the speed-up says about a variant."""
 
     FASTER = "FASTER"
     SLOWER = "SLOWER"
@@ -54,14 +54,14 @@ class SpeedReport(Stored):
     variant: Latency = Field(description="The variant.")
 
     def sentence(self) -> str:
-        """The verdict with its figures, for people."""
+        """Return the verdict with its figures, for people."""
         return (
             f"{self.verdict}: {self.speedup:.2f}x ({self.low:.2f} to {self.high:.2f}) against "
             f"{self.against} on {self.variant.instruction_set}, {self.variant.cpu}"
         )
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """The speed-up as flat metrics, e.g. `latency.speedup_low`."""
+        """Return the speed-up as flat metrics, e.g. `latency.speedup_low`."""
         return {
             f"{prefix}speedup": self.speedup,
             f"{prefix}speedup_low": self.low,
@@ -70,7 +70,7 @@ class SpeedReport(Stored):
 
 
 def machine() -> str:
-    """The kind of this machine, as it is part of a file's name and of a tag."""
+    """Return the kind of this machine, as it appears in file names and tags."""
     cpu = re.sub(r"[^A-Za-z0-9.]+", "-", cpu_name()).strip("-")
     return f"{instruction_set()}--{cpu}"
 
@@ -81,7 +81,7 @@ def compare_speed(base: Path, variant: Path, frames: Sequence[NDArray[np.uint8]]
     Args:
         base: Folder of the IR that the base serves.
         variant: Folder of the IR that the variant serves.
-        frames: RGB, each of shape (H, W, 3), uint8; taken in turn.
+        frames: RGB images, each of shape (H, W, 3), uint8; used in turn.
     """
     detectors = {
         "fp32": IrDetector(base),
@@ -106,10 +106,10 @@ def compare_speed(base: Path, variant: Path, frames: Sequence[NDArray[np.uint8]]
 
 
 def _as_openvino_chooses(base: Path) -> IrDetector:
-    """The base in OpenVINO's own precision; in float32 where that cannot be computed.
+    """Load the base in OpenVINO's own precision, or in float32 where that fails.
 
-    OpenVINO chooses bf16 by the processor, also where oneDNN is limited to less than the processor
-    has (ONEDNN_MAX_CPU_ISA) and then has no pooling in bf16.
+    OpenVINO chooses bf16 by the processor, even if oneDNN is limited (ONEDNN_MAX_CPU_ISA) to
+    instructions that have no pooling in bf16.
     """
     try:
         return IrDetector(base, inference_precision="default")
@@ -124,7 +124,7 @@ def _verdict(low: float, high: float) -> SpeedVerdict:
 
 
 def _ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Ratio of the medians, with its interval; a round that was slow for both stays a pair."""
+    """Return the ratio of the medians with its interval; the rounds are drawn as pairs."""
     random = np.random.default_rng(_SEED)
     drawn = random.integers(len(before), size=(_DRAWS, len(before)))
     ratios = np.median(before[drawn], axis=1) / np.median(after[drawn], axis=1)

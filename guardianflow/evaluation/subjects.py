@@ -1,6 +1,6 @@
-"""One name that would move: measured beside its champion, with all that the gate asks about it.
+"""Measures a name that would move beside its champion, and collects all that the gate asks about.
 
-find_ground: the scenario and the frozen images -> measure both there
+find_ground: the scenario and the frozen images -> measure both on them
     -> subject_of: difference, cost of a variant, what it learned from, time per frame, way back
 """
 
@@ -37,13 +37,13 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Pair:
-    """A version, and the one in whose place it would come.
+    """A version, and the champion that it would replace.
 
     Attributes:
         name: Public name of the version.
         version: The version.
-        champion: Its champion of now, or what else it is compared with; None: nothing.
-        way_back: What @rollback would name then.
+        champion: The present champion, or another version to compare with; None: none.
+        way_back: The version that @rollback would then name; None: none.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Compared:
-    """A subject of the gate with the detections that its figures came from."""
+    """A subject of the gate with the detections that its figures come from."""
 
     subject: Subject
     candidate: Measured | None
@@ -63,13 +63,13 @@ class Compared:
 
 @dataclass(frozen=True)
 class FrozenImages:
-    """On what versions are measured.
+    """The frozen images that versions are measured on.
 
     Attributes:
-        scenario: Whose rules count; None where none is recorded.
-        digest: Of the frozen images, as the version's run recorded them; "" where it did not.
-        samples: The frozen images; empty where they are not at hand.
-        problem: Why they are not.
+        scenario: The scenario whose rules count; None where none is recorded.
+        digest: Digest of the images, as recorded by the version's run; "" where it was not.
+        samples: The images; empty where they are not available.
+        problem: Why they are not available; "" where they are.
     """
 
     scenario: Scenario | None
@@ -79,17 +79,17 @@ class FrozenImages:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What the images are labelled with."""
+        """The classes that the images are labelled with."""
         return self.scenario.classes if self.scenario else ()
 
 
 def find_ground(
     registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today = nothing_known
 ) -> FrozenImages:
-    """The scenario that a version was made from, and the frozen images of its evaluation.
+    """Find the scenario that a version was made from, and the frozen images of its evaluation.
 
     Raises:
-        StoredUnreadable: Another version of guardianflow recorded it, in words of its own.
+        StoredUnreadable: Another version of guardianflow recorded it in a format of its own.
     """
     scenario, digest = judged_scenario(registry, info, today), ""
     if scenario is None:
@@ -105,8 +105,8 @@ def find_ground(
 def examine_name(
     registry: ModelRegistryManager, pair: Pair, ground: FrozenImages, on_progress: OnProgress | None
 ) -> Compared:
-    """Measure a version and its champion on the same frames, as far as they can be measured."""
-    # What is measured may come from the local copy: an approval is about what will be served.
+    """Measure a version and its champion on the same frames, as far as that is possible."""
+    # Figures may come from a local copy, but what will be served are the files on the server.
     damage = _damage(registry, pair.name, pair.version)
     problems = [problem for problem in (damage or ground.problem,) if problem]
     measured: dict[str, Measured] = {}
@@ -119,7 +119,7 @@ def examine_name(
                 registry, pair.name, version, ground, label, on_progress
             )
         except ArtifactMissing as error:
-            # Not measurable is INCONCLUSIVE, which the gate says; it is no reason to fail here.
+            # The gate calls it INCONCLUSIVE; it is no reason to fail here.
             problems.append(error.message)
     candidate, champion = measured.get("candidate"), measured.get("champion")
     subject = subject_of(registry, pair, ground, candidate, champion)
@@ -135,7 +135,7 @@ def measure_subject(
     label: str,
     on_progress: OnProgress | None,
 ) -> Measured:
-    """Let a version look at the frozen images; raises what `measure_version` raises."""
+    """Measure a version on the frozen images; raises what `measure_version` raises."""
 
     def show(done: int, total: int) -> None:
         if on_progress:
@@ -153,7 +153,7 @@ def subject_of(
     candidate: Measured | None,
     champion: Measured | None,
 ) -> Subject:
-    """All that the gate asks about a version, beside what was measured of it."""
+    """Collect all that the gate asks about a version, with its figures."""
     info = registry.get_version(pair.name, pair.version)
     maker = maker_of(registry, info)
     cost = read_cost(registry.client, info.run_id) if info.run_id else None
@@ -180,7 +180,7 @@ def subject_of(
 
 
 def _damage(registry: ModelRegistryManager, name: str, version: int) -> str:
-    """Why MLflow does not serve the files of a version as they were registered; '' if it does."""
+    """Return why the files of a version are not as registered; '' if they are."""
     try:
         verify_version(registry.client, registry.get_version(name, version))
     except (ArtifactMissing, VersionNotReady) as error:
@@ -189,7 +189,7 @@ def _damage(registry: ModelRegistryManager, name: str, version: int) -> str:
 
 
 def _held_out(registry: ModelRegistryManager, pair: Pair, ground: FrozenImages) -> bool:
-    """Whether the champion's run kept these very images for evaluation."""
+    """Return whether the champion was evaluated on exactly these images."""
     if pair.champion is None or not ground.digest:
         return True
     run_id = registry.get_version(pair.name, pair.champion).run_id
@@ -199,7 +199,7 @@ def _held_out(registry: ModelRegistryManager, pair: Pair, ground: FrozenImages) 
 
 
 def _leaks(registry: ModelRegistryManager, maker: RegisteredModelInfo) -> Leaks | None:
-    """What a training knew of the images that it was evaluated on; None: nobody looked."""
+    """Count evaluation images that the training has seen; None if nobody looked."""
     report = read_contamination(registry.client, maker.run_id) if maker.run_id else None
     if report is None:
         return None
@@ -209,7 +209,7 @@ def _leaks(registry: ModelRegistryManager, maker: RegisteredModelInfo) -> Leaks 
 def _latency(
     registry: ModelRegistryManager, pair: Pair, ground: FrozenImages, cost: VariantCost | None
 ) -> Latency | None:
-    """What a frame takes here, where the scenario has a budget for it; a record is not repeated."""
+    """Return the time per frame here, if the scenario limits it; recorded figures are reused."""
     if ground.scenario is None or ground.scenario.gate.max_latency_ms is None:
         return None
     if cost and cost.speed:

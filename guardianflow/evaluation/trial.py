@@ -1,7 +1,7 @@
-"""Lets one fetched version look at one frame, as production would load and ask it.
+"""Runs one fetched version on one frame, loaded as in production.
 
-Production loads by `mlflow.pyfunc`; the verified folder of a version is loaded the same way. What
-comes back is checked for shape and sense, not for accuracy: that is the gate's business.
+Production loads with `mlflow.pyfunc`; the verified folder of a version is loaded the same way. The
+answer is checked for shape and plausibility, not for accuracy, which the gate judges.
 """
 
 from collections.abc import Mapping
@@ -30,17 +30,17 @@ from guardianflow.vision.ir import serving
 from guardianflow.vision.synthetic import draw_frame
 
 _TEST_SPLIT = "test"
-# Where no scenario was recorded; a detector letterboxes whatever it is shown.
+# Used where no scenario was recorded; a detector letterboxes frames of any size.
 _PLAIN = SyntheticData(kind="synthetic", image_size=320)
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture with where it comes from.
+    """A picture, and where it comes from.
 
     Attributes:
         pixels: RGB, shape (H, W, 3), uint8.
-        source: In words.
+        source: Where it comes from, in words.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,11 +48,11 @@ class Frame:
 
 
 def trial_frame(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Frame:
-    """A frame of the set that a version was evaluated on where it is at hand, else a drawn one."""
+    """Return a frame of a version's evaluation set if it is on this machine, else a drawn one."""
     try:
         scenario = recorded_scenario(registry, info)
     except (VersionNotReady, StoredUnreadable):
-        # Its run was purged, or is of another time: this only chooses the picture.
+        # Its run was purged or has another format; only the choice of the picture depends on it.
         scenario = None
     if scenario is None:
         return Frame(draw_frame(_PLAIN), "a drawn scene")
@@ -65,7 +65,7 @@ def trial_frame(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Fr
 
 
 def _photograph(data: FolderData) -> Frame | None:
-    """The first readable image of a folder's test split; None where the folder is elsewhere."""
+    """Return the first image of a folder's test split; None if the folder is not here."""
     try:
         image = next(iter(find_images(data.resolve(), _TEST_SPLIT, data.base())))
         return Frame(load_image(image), f"{image.name} of its evaluation set")
@@ -91,24 +91,24 @@ def load_served(folder: Path, label: str) -> tuple[PyFuncModel, str]:
     if not (folder / "MLmodel").is_file():
         raise _unfit(label, "holds no MLmodel, so nothing in production can load it")
     try:
-        # At threshold 0 a sound model answers for every frame; one that computes NaN never does.
+        # At threshold 0 a sound model always detects something; one that computes NaN never does.
         model = pyfunc.load_model(
             str(folder), suppress_warnings=True, model_config={"score_threshold": 0.0}
         )
     except Exception as error:
-        # A model is foreign code: whatever it raises is the finding.
+        # A model is foreign code and may raise anything, which is then the finding.
         raise _unfit(label, f"does not load ({_first_line(error)})") from error
     return model, "loads by mlflow.pyfunc"
 
 
 def look_at(model: PyFuncModel, frame: Frame, label: str) -> tuple[int, str]:
-    """Let a model look at a frame and check its answer.
+    """Run a model on a frame and check its answer.
 
     Returns:
-        How many objects would be shown to an operator, and that in words.
+        The number of objects that an operator would be shown, and the same in words.
 
     Raises:
-        Refused: It fails, or what it answers cannot be detections.
+        Refused: It fails, or its answer cannot be detections.
     """
     try:
         answers = cast("object", model.predict(frame.pixels[None]))
@@ -120,10 +120,10 @@ def look_at(model: PyFuncModel, frame: Frame, label: str) -> tuple[int, str]:
 
 
 def _checked_scores(answers: object, width: int, height: int) -> NDArray[np.float64]:
-    """The scores of the answer for one frame.
+    """Return the scores of the answer for one frame.
 
     Raises:
-        ValueError: It is no answer; says why.
+        ValueError: It is not a valid answer; the message says why.
         KeyError: A part of it is missing.
     """
     if not isinstance(answers, list) or len(cast("list[object]", answers)) != 1:

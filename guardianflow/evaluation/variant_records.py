@@ -22,7 +22,7 @@ SPEED_FOLDER = "latency"
 
 
 def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
-    """What a quantization run kept, with the speed on such a machine as this; None: nothing."""
+    """Read the cost that a run kept, with the speed on this kind of machine; None if none."""
     with border(f"run {run_id}"):
         if COST_FILE not in {file.path for file in client.list_artifacts(run_id)}:
             return None
@@ -35,7 +35,7 @@ def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
 
 
 def keep_speed(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
-    """Write a report to the version's run, in the place of an earlier one of such a machine."""
+    """Write a report to the version's run; it replaces that of the same kind of machine."""
     with border(f"run {run_id}"), scratch() as folder:
         path = folder / f"{report.machine}.json"
         path.write_text(report.model_dump_json(indent=1), encoding="utf-8")
@@ -43,7 +43,7 @@ def keep_speed(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
 
 
 def read_speeds(client: MlflowClient, run_id: str) -> Mapping[str, SpeedReport]:
-    """The reports of a version's run, by the kind of machine."""
+    """Read the reports of a version's run, by kind of machine."""
     found: dict[str, SpeedReport] = {}
     with border(f"run {run_id}"):
         for file in client.list_artifacts(run_id, SPEED_FOLDER):

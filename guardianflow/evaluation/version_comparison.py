@@ -1,4 +1,4 @@
-"""Any two versions beside each other on the same frozen images; it reads and writes nothing else.
+"""Compares any two versions on the same frozen images; it changes nothing.
 
 both measured -> paired differences with intervals -> what the gate would say of the second
 """
@@ -28,7 +28,7 @@ from guardianflow.vision.metrics.evaluation import Evaluation
 
 
 class Side(BaseModel):
-    """One of the two."""
+    """One of the two versions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,12 +38,12 @@ class Side(BaseModel):
 
     @property
     def label(self) -> str:
-        """What it is called in a table."""
+        """Its name in a table."""
         return f"{self.model_name.rpartition('/')[2]} {self.version}"
 
 
 class DifferenceWord(StrEnum):
-    """What an interval says of the second."""
+    """What an interval says about the second version."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -53,7 +53,7 @@ class DifferenceWord(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of both."""
+    """One figure of both versions."""
 
     what: str
     first: float
@@ -63,7 +63,7 @@ class Row:
 
     @property
     def says(self) -> DifferenceWord:
-        """Which is better, if the interval says so."""
+        """Whether the second is better, if the interval says so."""
         if self.difference.low <= 0 <= self.difference.high:
             return DifferenceWord.OPEN
         more = self.difference.low > 0
@@ -84,7 +84,7 @@ class VersionComparison(BaseModel):
     )
 
     def rows(self) -> list[Row]:
-        """Every figure of both with its difference."""
+        """Return every figure of both with its difference."""
         before, after, paired = self.first.evaluation, self.second.evaluation, self.difference
         recalls = [
             Row(f"recall of {name}", before.per_class[name].recall, after.per_class[name].recall, d)
@@ -104,7 +104,7 @@ class VersionComparison(BaseModel):
         ]
 
     def sentence(self) -> str:
-        """What can be said for sure, and what cannot."""
+        """Say what is certain, and what is not."""
         found = {
             word: [row.what for row in self.rows() if row.says is word] for word in DifferenceWord
         }
@@ -140,8 +140,8 @@ def compare_versions(
         first: Its version.
         second: The version that is compared with it.
         against: Public name of the second, another form of the same model; None: the same name.
-        today: Knows scenarios as they stand now: the gate is that of today.
-        on_progress: Called with what is measured, frames done and frames in all.
+        today: Returns a scenario as it is now, for today's gate.
+        on_progress: Called with what is measured, the frames done and their total.
 
     Raises:
         VersionNotReady: There is no such version.
@@ -154,7 +154,7 @@ def compare_versions(
     if names[0].base != names[1].base:
         raise NotComparable(
             f"{names[0]} and {names[1]} are different models: they look at different things.",
-            remedy="Compare versions of one model, or of it and its variants.",
+            remedy="Compare versions of one model, or of a model and its variants.",
         )
     infos = [registry.get_version(*one) for one in zip(names, (first, second), strict=True)]
     ground = find_ground(registry, infos[1], today)
@@ -162,7 +162,7 @@ def compare_versions(
     if ground.problem:
         raise ArtifactMissing(
             f"{infos[1].name} version {second} cannot be measured: {ground.problem}",
-            remedy="Bring the data set of its training to this machine.",
+            remedy="Copy the data set of its training to this machine.",
         )
     before, after = (
         measure_subject(
@@ -185,7 +185,7 @@ def _gate(
     before: Measured,
     after: Measured,
 ) -> GateReport | None:
-    """What the gate would say of the second in the place of the first."""
+    """Return what the gate would say if the second replaced the first."""
     first, second = infos
     if ground.scenario is None or first.name != second.name:
         return None
@@ -196,7 +196,7 @@ def _gate(
 def _require_same_task(
     registry: ModelRegistryManager, infos: Sequence[RegisteredModelInfo], ground: FrozenImages
 ) -> None:
-    """Refuse versions of other classes, or of which one may have learned from these images."""
+    """Refuse versions with other classes, or where one may have learned from these images."""
     other = recorded_scenario(registry, infos[0])
     if other and ground.scenario and other.classes != ground.classes:
         raise NotComparable(
@@ -208,8 +208,8 @@ def _require_same_task(
     if digests[0] != digests[1]:
         raise NotComparable(
             f"{_label(infos[0])} was evaluated on other images than {_label(infos[1])} (digest "
-            f"{digests[0]}, {digests[1]}): on the images of the one the other may have learned.",
-            remedy="Train the older scenario version again on the data of now, and compare that.",
+            f"{digests[0]}, {digests[1]}): each may have learned from the images of the other.",
+            remedy="Train the older scenario version again on the present data, and compare that.",
             digests=digests,
         )
 

@@ -1,11 +1,11 @@
-"""The skeleton of every way to make a version: find what was made before, make it, register it.
+"""The skeleton of all ways to make a version: find what was made before, make it, register it.
 
     Work --tags--> a finished run of the same work?  yes: read what it made
                                                      no:  open a run, make it, keep it
                                                      --> register_made --> @candidate
 
-A way of its own brings a kind, a recipe, its inputs, and two functions: one makes the model in an
-open run, the other reads what an earlier run made.
+Each way brings its kind, its recipe, its inputs, and two functions: one makes the model in an open
+run, the other reads what an earlier run made.
 """
 
 import logging
@@ -63,8 +63,8 @@ class Work:
         scenario: The settings.
         dataset: The images.
         kind: `train`, `quant` or `import`.
-        recipe: Raised when the same inputs would now give another model.
-        inputs: Tags of whatever else decides what is made.
+        recipe: Version of the procedure; raised when the same inputs would give another model.
+        inputs: Tags of whatever else the result depends on.
     """
 
     registry: ModelRegistryManager
@@ -76,7 +76,7 @@ class Work:
 
     @property
     def attempt_tags(self) -> dict[str, str]:
-        """The tags of every attempt at this work, whatever the recipe."""
+        """The tags of all attempts at this work, whatever the recipe."""
         return {**scenario_tags(self.scenario, self.dataset, self.kind), **self.inputs}
 
     @property
@@ -117,11 +117,11 @@ def keep_measured(
     """Measure an FP32 IR on the test split as it is deployed, and bring everything to MLflow.
 
     Args:
-        work: Says what it was made from.
-        run: Gets the files, the model and its figures.
+        work: What the IR was made from.
+        run: Receives the files, the model and its figures.
         folder: The plain IR.
-        papers: What else the run keeps; the report of the measurement is added.
-        report: Told how far it is.
+        papers: Other files for the run; the report of the measurement is added.
+        report: Called with the progress.
         weights: Folder with best.pt, where the model has one.
     """
     dataset, samples = work.dataset, work.dataset.samples("test")
@@ -146,15 +146,15 @@ def register_made(
     figures: Evaluation,
     tags: Mapping[str, str] | None = None,
 ) -> MadeT:
-    """Register what was made as @candidate; again gives the same version.
+    """Register what was made as @candidate; repeated calls return the same version.
 
     Args:
-        registry: Where to.
+        registry: Where to register it.
         scenario: What it was made from.
         made: The run and its model.
         name: The public name that gets the version.
-        figures: Of the model on the held-out test split.
-        tags: What else the version says of itself.
+        figures: The figures of the model on the held-out test split.
+        tags: Further tags of the version.
     """
     map50 = {"guardianflow.map50": f"{figures.map50:.4f}"}
     every = {**version_tags(scenario), **map50, **(tags or {})}

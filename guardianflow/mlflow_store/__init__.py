@@ -1,6 +1,6 @@
-"""The way to MLflow: the server, and what lies on it, in our words. No alias is moved here.
+"""Access to MLflow: the server and what is stored on it, in our terms. No alias is moved here.
 
-client             the one place where a client is made and its errors become ours
+client             the only place that makes clients and translates MLflow's errors
 rights             what the account of this process may do
 registered_models  models, versions, aliases: reading only
 artifacts          the files of a version: fingerprinted, verified before they are used

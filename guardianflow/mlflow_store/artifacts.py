@@ -1,9 +1,9 @@
 """The files of a version: fingerprinted at registration, verified before they are used.
 
 Every file of the model has two tags on the version, `guardianflow.sha256.<file>` and
-`guardianflow.size.<file>`; a version without them, or with a file that differs, is not used.
-MLflow itself checks nothing: a version without any file is READY too, and downloads as an
-empty folder.
+`guardianflow.size.<file>`. A version without these tags, or with a file that differs, is not used.
+MLflow itself checks nothing: a version without any file is READY as well, and downloads as an empty
+folder.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _TAG_LENGTH = 250
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
-    """Size in bytes and sha256 of every file below a folder, by its path within."""
+    """Return size in bytes and sha256 of every file in a folder, by relative path."""
     return {
         file.relative_to(folder).as_posix(): (file.stat().st_size, _sha256(file))
         for file in sorted(folder.rglob("*"))
@@ -45,7 +45,7 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def fingerprint_tags(files: Mapping[str, tuple[int, str]]) -> dict[str, str]:
-    """The tags that keep a fingerprint on a version.
+    """Return the tags that keep a fingerprint on a version.
 
     Raises:
         ArtifactMissing: A path is too long to be kept in a tag.
@@ -64,7 +64,7 @@ def fingerprint_tags(files: Mapping[str, tuple[int, str]]) -> dict[str, str]:
 
 
 def registered_files(info: RegisteredModelInfo) -> dict[str, str]:
-    """The sha256 of every file of a version as its tags keep it, by path; nothing is fetched.
+    """Return the registered sha256 of every file of a version, by path; fetches nothing.
 
     Raises:
         ArtifactMissing: The version was never fingerprinted.
@@ -83,7 +83,7 @@ def verify_version(client: MlflowClient, info: RegisteredModelInfo) -> None:
 
 
 def verify_sizes(client: MlflowClient, info: RegisteredModelInfo) -> None:
-    """Compare the files of a version with its tags by name and size; nothing is fetched.
+    """Compare the files of a version with its tags by name and size; fetches nothing.
 
     Raises:
         ArtifactMissing: A file is gone or has another size, or the version was never
@@ -120,7 +120,7 @@ def _listed(repository: ArtifactRepository, folder: str | None) -> Iterator[tupl
 
 
 def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
-    """The verified files of a version in a local folder, which is kept for the next time.
+    """Return a local folder with the verified files of a version; it is kept for the next time.
 
     Raises:
         ArtifactMissing: A file is gone or differs, or the version was never fingerprinted.
@@ -134,10 +134,10 @@ def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
         shutil.rmtree(kept, ignore_errors=True)
     with verified_files(client, info) as folder:
         try:
-            # Beside its place in the same file system, so that the rename is atomic.
+            # In the same file system, so that the rename is atomic.
             folder.rename(kept)
         except OSError as error:
-            # Another process was faster, or what is damaged there could not be removed.
+            # Another process was faster, or a damaged copy could not be removed.
             if not kept.is_dir():
                 raise
             if fingerprint(kept) != expected:
@@ -154,18 +154,18 @@ def download_version(client: MlflowClient, info: RegisteredModelInfo) -> Path:
 def fetched_files(
     client: MlflowClient, uri: str, what: str, *, max_bytes: int | None = None
 ) -> Generator[Path]:
-    """The files behind an artifact address, in a folder that is removed afterwards.
+    """Fetch the files behind an artifact address into a folder that is removed afterwards.
 
     Args:
-        client: Of their server.
+        client: A client of their server.
         uri: The address of the folder.
-        what: They belong to, for errors.
-        max_bytes: What they may have together, by the server's word, before any is fetched.
+        what: What they belong to, for errors.
+        max_bytes: Limit of their total size, as the server states it, before any is fetched.
 
     Raises:
         ArtifactMissing: There are none.
-        ModelInvalid: They have more than that.
-        DiskFull: There is no room for them here.
+        ModelInvalid: They are larger than that.
+        DiskFull: There is no room for them on this machine.
     """
     with scratch(private_home("fetch")) as place:
         folder = place / "files"
@@ -179,7 +179,7 @@ def fetched_files(
                     repository.download_artifacts("", str(folder))
             except (MlflowException, HTTPError, FileNotFoundError) as error:
                 if not _says_absent(error):
-                    # Of a download that broke off MLflow tells in words alone: is it still there?
+                    # MLflow reports a broken download only as text: does it still answer?
                     check_that_it_answers(client.tracking_uri)
                     raise
                 raise _missing(what, "MLflow has no files for it") from error
@@ -211,7 +211,7 @@ def _says_absent(error: Exception) -> bool:
 
 @contextmanager
 def verified_files(client: MlflowClient, info: RegisteredModelInfo) -> Generator[Path]:
-    """The files of a version as the server has them, verified, until the block ends.
+    """Fetch the files of a version from the server, verified, until the block ends.
 
     Raises:
         ArtifactMissing: A file is gone or differs, or the version was never fingerprinted.
@@ -250,7 +250,7 @@ def _expected(info: RegisteredModelInfo) -> dict[str, tuple[int, str]]:
 def _missing(what: str, reason: str) -> ArtifactMissing:
     return ArtifactMissing(
         f"The files of {what} cannot be used: {reason}.",
-        remedy="Bring the files back in MLflow's artifact store, or register the model again with "
+        remedy="Restore the files in MLflow's artifact store, or register the model again with "
         "`guardianflow run SCENARIO --type train --version vN` (or --type quant).",
     )
 

@@ -1,7 +1,7 @@
-"""The border to MLflow: the one place where a client is made and its errors become ours.
+"""The border to MLflow: the only place that makes clients and translates MLflow's errors.
 
-MLflow's errors are judged by their error code, their cause and the HTTP answer that they were made
-from, never by their text. An answer that no MLflow gives is that of something else.
+Errors are told apart by error code, cause and the HTTP response behind them, never by their text.
+A response that MLflow would never send comes from something else.
 """
 
 import json
@@ -54,29 +54,29 @@ _DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 COLLISION = "BAD_REQUEST"
 _COLLISION_PAUSES_S = (0.05, 0.2, 0.5)
 _VERSION = re.compile(r"[\w.+-]{1,40}")
-# By the address of a server, the version that it said when it was asked last.
+# The version that a server stated last, by its address.
 _versions: dict[str, str] = {}
 _BUSY = ("TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED")
 
 
 def connect(tracking_uri: str | None = None) -> MlflowClient:
-    """A client of the MLflow server that this process is to use, which answers.
+    """Return a client of the MLflow server that this process has to use.
 
     Raises:
-        RegistryUnavailable: Nobody answers within seconds.
-        InputError: No server is named, or the address is not that of a server.
+        RegistryUnavailable: The server does not answer within seconds.
+        InputError: No server is configured, or the address is not that of a server.
     """
     uri = tracking_uri or find_servers().mlflow
     if not uri:
         raise InputError("No MLflow server is named.", remedy=_START_IT)
     if urlsplit(uri).scheme not in ("http", "https"):
-        # A newer client would silently migrate a database that it opens by itself.
+        # A client that opens a database directly silently migrates it.
         raise InputError(
             f"{uri!r} is not the address of an MLflow server.",
             remedy="Give an http:// or https:// address; `make up` starts a server.",
             value=uri,
         )
-    # What MLflow prints would stand between ours, and in the JSON of --json.
+    # MLflow's output would mix with ours, also in the JSON of --json.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     check_that_it_answers(uri)
@@ -84,10 +84,10 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
 
 
 def registry_store(client: MlflowClient) -> RestStore:
-    """MLflow's writes of aliases and tags without the question that comes before each of them.
+    """Return MLflow's store, which writes aliases and tags without reading the model first.
 
-    `MlflowClient` first reads the whole model, to tell a model from a prompt: one call more for
-    every write. The names written here come from listings that leave prompts out.
+    `MlflowClient` reads the whole model before every write, to tell a model from a prompt. The
+    names written here come from listings that leave prompts out.
     """
     return RestStore(partial(get_default_host_creds, client.tracking_uri))
 
@@ -97,7 +97,7 @@ def _is_collision(error: BaseException) -> bool:
 
 
 def server_version(client: MlflowClient) -> str:
-    """Which MLflow the server runs, as it said when it was connected to; '' if it did not say."""
+    """Return the server's MLflow version, as stated on connecting; '' if it did not say."""
     uri = client.tracking_uri
     if uri not in _versions:
         check_that_it_answers(uri)
@@ -105,7 +105,7 @@ def server_version(client: MlflowClient) -> str:
 
 
 def server_time(client: MlflowClient) -> datetime:
-    """What time the server has, UTC, to the second; that of this machine where it does not say."""
+    """Return the server's time, UTC, to the second; the local time where it does not say."""
     uri = client.tracking_uri
     with border(f"MLflow server {uri}"):
         answer = http_request(get_default_host_creds(uri), "/version", "GET")
@@ -117,11 +117,11 @@ def server_time(client: MlflowClient) -> datetime:
 
 
 def check_that_it_answers(uri: str) -> None:
-    """Ask once without MLflow's retries, which would take minutes: is it MLflow that answers?
+    """Check that MLflow answers, once and without MLflow's retries, which would take minutes.
 
     Raises:
-        RegistryUnavailable: Nobody answers within seconds, or something else than MLflow.
-        PermissionDenied: It wants another account.
+        RegistryUnavailable: There is no answer within seconds, or not from MLflow.
+        PermissionDenied: It requires another account.
         InputError: It has no such workspace, or the certificate file does not exist.
     """
     _require_certificate_file()
@@ -131,7 +131,7 @@ def check_that_it_answers(uri: str) -> None:
         if answer.status_code == 200 and _VERSION.fullmatch(said):
             _versions[uri] = said
             return
-        # A gateway may let no more through than the API.
+        # A gateway may let only the API through.
         answer = _ask(uri, _SEARCH)
         _refuse_workspace(uri, answer)
         content = verify_rest_response(answer, _SEARCH).json()
@@ -140,11 +140,11 @@ def check_that_it_answers(uri: str) -> None:
 
 
 def check_that_it_works(uri: str) -> None:
-    """Ask once for what lies in its database, without retries: `/version` is answered without one.
+    """Check that the server reads its database, once; `/version` is answered without one.
 
     Raises:
-        RegistryUnavailable: Nobody answers within seconds, or its database does not.
-        PermissionDenied: It wants another account.
+        RegistryUnavailable: The server or its database does not answer within seconds.
+        PermissionDenied: It requires another account.
     """
     with border(f"MLflow server {uri}"):
         answer = _ask(uri, _SEARCH)
@@ -171,7 +171,7 @@ def _ask(uri: str, path: str) -> requests.Response:
 
 
 def _require_certificate_file() -> None:
-    """Refuse a certificate file that is not there: MLflow would say so in other words."""
+    """Refuse a certificate file that does not exist; MLflow's own error would not say so."""
     file = os.environ.get(_CERTIFICATE)
     if file and not Path(file).exists():
         raise InputError(
@@ -182,7 +182,7 @@ def _require_certificate_file() -> None:
 
 
 def _refuse_workspace(uri: str, answer: requests.Response) -> None:
-    """Say that the workspace is at fault, where one is named and MLflow refuses every request."""
+    """Blame the workspace, where one is set and MLflow refuses every request."""
     workspace = os.environ.get(WORKSPACE, "").strip()
     if workspace and answer.status_code != 200 and _says_what_failed(answer):
         raise InputError(
@@ -195,13 +195,13 @@ def _refuse_workspace(uri: str, answer: requests.Response) -> None:
 
 @contextmanager
 def border(what: str) -> Generator[None]:
-    """Turn MLflow's errors into ours; `what` names what was being done, for the message.
+    """Translate MLflow's errors into ours; `what` says what was being done, for the message.
 
-    An error that says nothing about rights, absence or reachability goes through as it is.
+    Errors that are not about rights, absence or reachability pass unchanged.
 
     Raises:
         PermissionDenied: The account may not do it (HTTP 401 or 403).
-        RegistryUnavailable: No answer, or that of something else than MLflow.
+        RegistryUnavailable: No answer, or not from MLflow.
         InputError: The account's token or password cannot be sent.
         VersionNotReady: The thing does not exist.
     """
@@ -225,7 +225,7 @@ def border(what: str) -> Generator[None]:
             ) from error
         raise
     except json.JSONDecodeError as error:
-        # Some of MLflow's calls read the answer without a look at it.
+        # Some of MLflow's calls parse the response without checking its status.
         answer = _answer_behind(error)
         if answer is None:
             raise
@@ -263,7 +263,7 @@ def write_repeatably(write: Callable[[], object]) -> None:
 
 
 def is_absent(error: MlflowException) -> bool:
-    """Whether the error says that the thing does not exist."""
+    """Return whether the error says that something does not exist."""
     return error.error_code in ABSENT
 
 
@@ -272,7 +272,7 @@ def _has_cause(error: BaseException, kind: type[BaseException]) -> bool:
 
 
 def _answer_behind(error: BaseException) -> requests.Response | None:
-    """The HTTP answer that an error was made from; MLflow drops it, its frames still have it."""
+    """Return the HTTP response behind an error; MLflow drops it, but its frames still have it."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
         for value in frame.f_locals.values():
@@ -282,10 +282,10 @@ def _answer_behind(error: BaseException) -> requests.Response | None:
 
 
 def _is_of_mlflow(answer: requests.Response) -> bool:
-    """Whether MLflow gives such an answer.
+    """Return whether MLflow sends such a response.
 
-    It says in JSON what failed, and in plain words that an account is wrong; a page that it does
-    not have comes as HTML, as from anybody else.
+    MLflow reports failures in JSON and a wrong account in plain text. HTML is no sign of MLflow:
+    any server sends it for a page that does not exist.
     """
     return _says_what_failed(answer) or (
         answer.status_code in (401, 403) and not is_page(answer.text) and not _content(answer)
@@ -297,7 +297,7 @@ def _says_what_failed(answer: requests.Response) -> bool:
 
 
 def _content(answer: requests.Response) -> dict[str, object]:
-    """The JSON object of an answer; empty where it is none."""
+    """Return the JSON object of a response; empty if it holds none."""
     try:
         content = cast("object", json.loads(answer.text))
     except ValueError:
@@ -315,20 +315,20 @@ def _something_else(answer: requests.Response) -> RegistryUnavailable:
 
 
 def _unfit_credentials() -> InputError:
-    """Credentials that no request can carry; the message does not repeat them."""
+    """Return the error for credentials that cannot be sent; it does not repeat them."""
     variable = next(
         (name for name in SECRETS if not os.environ.get(name, "").isprintable()),
         "A credential of MLflow",
     )
     return InputError(
         f"{variable} holds a character that no request can carry, such as a line break.",
-        remedy="Set it again without it; a file with the line ends of Windows leaves one behind.",
+        remedy="Set it again without it; a file with Windows line endings leaves one behind.",
         variable=variable,
     )
 
 
 def _denied(what: str, answer: requests.Response | None) -> PermissionDenied:
-    """The error that MLflow does not allow it: this account, or any, as its words tell."""
+    """Return the error for what MLflow does not allow, with the reason that it gives."""
     text = "" if answer is None else str(_content(answer).get("message") or answer.text)
     said = one_line(without_secrets(text)).removesuffix(".")
     return PermissionDenied(
@@ -344,13 +344,13 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
             f"{what}: its certificate is not trusted ({why}).",
             remedy=f"Set {_CERTIFICATE} to the PEM file with the certificate of your CA.",
         )
-    # After several tries the innermost says which status it was; the rest is the address.
+    # After several tries, the innermost error states the status; the rest is the address.
     told = [*causes(error)][-1] if _has_cause(error, RetryError) else error
     reason = without_secrets(str(told)).splitlines()[0][:200]
     if file := _file_asked_for(error):
-        # MLflow says that it cannot write a file, or hangs up in the middle of it.
+        # MLflow says that it cannot write a file, or hangs up while it is sent.
         return RegistryUnavailable(
-            f"{what}: MLflow did not take or give the file {file} ({reason}).",
+            f"{what}: MLflow did not accept or send the file {file} ({reason}).",
             remedy=f"Where `guardianflow status` says that MLflow answers, {_LOG_SAYS}",
             file=file,
         )
@@ -365,7 +365,7 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
 
 
 def _file_asked_for(error: BaseException) -> str | None:
-    """The file that was being sent or fetched; None where the error is about something else."""
+    """Return the file that was being sent or fetched; None if the error is not about a file."""
     for cause in causes(error):
         if isinstance(cause, requests.RequestException) and cause.request is not None:
             _, artifact, path = str(cause.request.url or "").partition(_ARTIFACTS)

@@ -3,7 +3,7 @@
     run + path --READY model of that name--> LoggedModel
                --plain artifacts, wrapped--> LoggedModel, finalized
 
-Plain artifacts by themselves register as a version that is READY and empty.
+Plain artifacts, if registered directly, give a version that is READY and empty.
 """
 
 import shutil
@@ -21,7 +21,7 @@ _SOURCE_TAG = "guardianflow.artifact_path"
 
 
 def get_run(client: MlflowClient, run_id: str) -> Run:
-    """The run with this id.
+    """Return the run with this id.
 
     Raises:
         VersionNotReady: There is none.
@@ -40,14 +40,14 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
 
 
 def find_model(client: MlflowClient, run: Run, artifact_path: str) -> LoggedModel:
-    """The run's READY model of that name, or one made from the run's artifacts under that path.
+    """Return the run's READY model of that name, or wrap its artifacts under that path as one.
 
     Raises:
-        ArtifactMissing: The run holds nothing under that path.
+        ArtifactMissing: The run has nothing under that path.
         VersionNotReady: The upload of the model was never finished.
     """
     run_id = run.info.run_id
-    # A model's name may hold no slash: weights/best.pt becomes the model weights-best-pt.
+    # A model's name must not contain a slash: weights/best.pt becomes the model weights-best-pt.
     derived = artifact_path.strip("/").replace("/", "-").replace(".", "-")
     with border(f"find {artifact_path} of run {run_id}"):
         models = client.search_logged_models(
@@ -62,11 +62,11 @@ def find_model(client: MlflowClient, run: Run, artifact_path: str) -> LoggedMode
         raise VersionNotReady(
             f"The model {artifact_path!r} of run {run_id} is {logged[0].status.value}, not READY: "
             "its upload was never finished.",
-            remedy="Run the same `guardianflow run` again; it makes what is missing.",
+            remedy="Repeat the `guardianflow run`; it makes what is missing.",
             run_id=run_id,
             artifact_path=artifact_path,
         )
-    # A wrapping that was killed is left behind and done again: nobody refers to it.
+    # A model whose wrapping was killed is left as it is: nothing refers to it.
     return _wrap_artifacts(client, run, artifact_path, derived)
 
 
@@ -101,11 +101,11 @@ def _wrap_artifacts(
 
 
 def link_output(client: MlflowClient, run_id: str, model_id: str) -> None:
-    """Let a run name a model as what came out of it."""
+    """Link a model to its run as the run's output."""
     try:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
     except MlflowException as error:
-        # Where the answer was lost, MLflow's client asks again, and MLflow refuses the second link.
+        # If the response is lost, MLflow's client asks again, and MLflow refuses the second link.
         if error.error_code != COLLISION:
             raise
         outputs = client.get_run(run_id).outputs
@@ -120,7 +120,7 @@ def _names_nothing(error: MlflowException) -> bool:
 def _nothing_there(run_id: str, artifact_path: str) -> ArtifactMissing:
     return ArtifactMissing(
         f"Run {run_id} holds no model and no artifact {artifact_path!r}.",
-        remedy="Look at the run's artifacts in the MLflow UI and name one of them.",
+        remedy="Name one of the run's artifacts; the MLflow UI lists them.",
         run_id=run_id,
         artifact_path=artifact_path,
     )

@@ -1,7 +1,7 @@
 """Records in MLflow: one run that holds a JSON document, pictures and figures, found by a token.
 
-Proposals and health reports are records. What passes from one process to another, perhaps on
-another machine days later, is here and never on a worker's disk. A record counts only once its
+Proposals and health reports are records. What one process leaves for another, perhaps on another
+machine days later, is kept here and never on a worker's disk. A record counts only once its
 `guardianflow.complete` tag is set, which is the last write: a half-written one is never read.
 """
 
@@ -23,7 +23,7 @@ from guardianflow.stored import read_stored
 PROMOTIONS = "guardianflow.promotions"
 HEALTH = "guardianflow.health"
 ALARMS = "guardianflow.alarms"
-"""Holds no records: `alarms.py` keeps there what was reported."""
+"""Has no records: `alarms.py` keeps there what was reported."""
 _TOKEN = "guardianflow.token"
 COMPLETE_TAG = "guardianflow.complete"
 
@@ -32,7 +32,7 @@ Document = TypeVar("Document", bound=BaseModel)
 
 @dataclass
 class Draft:
-    """What goes into a record beside its document; files may lie in folders below `folder`."""
+    """What a record has besides its document; `folder` may have subfolders."""
 
     folder: Path
     tags: dict[str, str] = field(default_factory=dict[str, str])
@@ -40,7 +40,7 @@ class Draft:
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The id of an experiment, which is made where it does not exist yet."""
+    """Return the id of an experiment, which is created if it does not exist."""
     with border(f"MLflow experiment {name}"):
         found = client.get_experiment_by_name(name)
         if found is None:
@@ -57,7 +57,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def find_record(client: MlflowClient, experiment: str, token: str) -> str | None:
-    """The run id of the complete record with this token, the oldest if there are several."""
+    """Return the run id of the complete record with this token, the oldest if there are several."""
     with border(f"record {token}"):
         known = client.get_experiment_by_name(experiment)
         if known is None:
@@ -79,7 +79,7 @@ def open_record(client: MlflowClient, experiment: str, token: str, run_name: str
 
 
 def close_record(client: MlflowClient, run_id: str, document: BaseModel, draft: Draft) -> None:
-    """Write everything that belongs to a record, and last of all that it is complete."""
+    """Write everything that belongs to a record, and mark it complete last."""
     kind = type(document).__name__
     (draft.folder / f"{kind}.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
     with border(f"{kind} {run_id}"):
@@ -93,7 +93,7 @@ def close_record(client: MlflowClient, run_id: str, document: BaseModel, draft: 
 
 
 def read_tags(client: MlflowClient, run_id: str, kind: type[BaseModel]) -> Mapping[str, str]:
-    """The tags of a record, which say in one call what it is about.
+    """Return the tags of a record, which say in one call what it is about.
 
     Raises:
         ArtifactMissing: There is no such record, or it is not complete.

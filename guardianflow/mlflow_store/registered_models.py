@@ -1,4 +1,4 @@
-"""What MLflow knows about our models: reading only, in our words.
+"""Reads what MLflow knows about our models, in our terms; writes nothing.
 
 Aliases come from the registered model: MLflow's search for versions returns none.
 """
@@ -25,7 +25,7 @@ SOURCE_VERSION_TAG = "guardianflow.source_version"
 TOKEN_TAG = "guardianflow.register_token"
 _UNFIT = (ROLLED_BACK, REJECTED)
 _PAGE = 1000
-# A call of milliseconds for each of so many costs less than a search through all versions.
+# Up to this many single calls of milliseconds cost less than a search through all versions.
 _FEW = 20
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -44,15 +44,12 @@ class RegisteredModelInfo:
 
     @property
     def status(self) -> str:
-        """Its place in production, or what became of its promotion; '' where nobody was asked.
-
-        One of champion, former, rolled_back (quarantined), rejected, expired.
-        """
+        """champion, former, rolled_back (quarantined), rejected, expired; '' if never proposed."""
         return self.tags.get(STATUS_TAG, "")
 
     @property
     def scenario(self) -> str:
-        """The scenario that it was made from; '' if unknown."""
+        """Name of the scenario that it was made from; '' if unknown."""
         return self.tags.get("guardianflow.scenario", "")
 
     @property
@@ -67,18 +64,18 @@ class RegisteredModelInfo:
         return int(text) if text.isdecimal() else None
 
     def with_aliases(self, aliases: Mapping[str, int]) -> "RegisteredModelInfo":
-        """The same version with those of the model's aliases that name it."""
+        """Return the version with those of the model's aliases that name it."""
         mine = sorted(alias for alias, version in aliases.items() if version == self.version)
         return replace(self, aliases=tuple(mine))
 
     def to_json(self) -> dict[str, object]:
-        """The version as data, for `--json`."""
+        """Return the version as data, for `--json`."""
         return {**asdict(self), "created": self.created.isoformat(), "status": self.status}
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """One registered model with what its aliases name."""
+    """One registered model with its aliases."""
 
     name: str
     aliases: Mapping[str, int]
@@ -88,10 +85,10 @@ class ModelSummary:
 
 
 def read_models(client: MlflowClient) -> list[ModelSummary]:
-    """All of our models by name; foreign models of a shared server are left out.
+    """Return all of our models, sorted by name; foreign models on a shared server are left out.
 
-    It costs what one bare listing costs: how a candidate stands is read off the newest version,
-    which comes along. Only a candidate that is not the newest version is asked for.
+    It costs as much as a plain listing, which includes the newest version and so, mostly, the
+    status of the candidate. Only a candidate that is not the newest version needs a call.
     """
     with border("list models"):
         listed = sorted(_listed(client, ""), key=lambda entry: entry[0].name)
@@ -101,7 +98,7 @@ def read_models(client: MlflowClient) -> list[ModelSummary]:
 
 
 def _candidate_status(client: MlflowClient, models: Sequence[ModelSummary]) -> dict[str, str]:
-    """How the candidates of some models stand: a call for each of a few, or a search for all."""
+    """Return the status of the candidates: one call each if they are few, else one search."""
     names = {s.name: ModelName.parse(s.name).registered for s in models}
     if len(models) > _FEW:
         known = {
@@ -116,20 +113,20 @@ def _candidate_status(client: MlflowClient, models: Sequence[ModelSummary]) -> d
             version = str(summary.aliases["candidate"])
             found[summary.name] = _unfit(client.get_model_version(names[summary.name], version))
         except MlflowException as error:
-            # Deleted since the listing, and its alias with it.
+            # It was deleted since the listing, and its alias with it.
             if not is_absent(error):
                 raise
     return found
 
 
 def list_models(client: MlflowClient) -> list[ModelSummary]:
-    """All of our models by name with their aliases and tags: a call for each thousand, no other."""
+    """Return all of our models with aliases and tags, sorted by name: one call per thousand."""
     with border("list models"):
         return sorted(_summaries(client, ""), key=lambda summary: summary.name)
 
 
 def check_registered(client: MlflowClient, name: ModelName) -> None:
-    """Refuse a name that no model has.
+    """Refuse a name under which no model is registered.
 
     Raises:
         ModelUnknown: No model of that name is registered.
@@ -147,22 +144,22 @@ def check_registered(client: MlflowClient, name: ModelName) -> None:
 
 
 def find_renamed(client: MlflowClient, name: ModelName) -> str | None:
-    """Under which registered name a model is now that is not found under its own; None if gone."""
+    """Return the registered name of a model that is not found under its own; None if gone."""
     with border(f"look for {name}"):
         found = client.search_registered_models(f"tags.`guardianflow.name` = '{name.public}'")
     return next((model.name for model in found if model.name != name.registered), None)
 
 
 def read_release_models(client: MlflowClient, base: ModelName) -> dict[str, ModelSummary]:
-    """The base and its variants, by public name: one call, whatever the number of models."""
-    # LIKE finds too much (`ppe` also finds `ppe-yard`), never too little.
+    """Return the base and its variants by public name, in one call."""
+    # LIKE may find too many (`ppe` also finds `ppe-yard`), never too few.
     with border(f"read {base}"):
         found = list(_summaries(client, f"name LIKE '{base.registered}%'"))
     return {s.name: s for s in found if ModelName.parse(s.name).base == base}
 
 
 def read_version(client: MlflowClient, name: ModelName, version: int) -> RegisteredModelInfo:
-    """One version without its aliases, in one call.
+    """Return one version without its aliases, in one call.
 
     Raises:
         VersionNotReady: There is no such version.
@@ -184,7 +181,7 @@ def read_version(client: MlflowClient, name: ModelName, version: int) -> Registe
 def read_versions(
     client: MlflowClient, name: ModelName, *, token: str | None = None
 ) -> list[RegisteredModelInfo]:
-    """All versions of a name, oldest first, or those that were registered with a token."""
+    """Return all versions of a name, oldest first, or only those registered with a token."""
     where = f"name = '{name.registered}'"
     if token is not None:
         where += f" and tags.`{TOKEN_TAG}` = '{token}'"
@@ -196,7 +193,7 @@ def read_versions(
 
 
 def read_aliases(client: MlflowClient, name: ModelName) -> dict[str, int]:
-    """Which version each alias of a name means; empty where the name is not registered."""
+    """Return the version that each alias of a name means; empty if the name is not registered."""
     with border(f"read aliases of {name}"):
         try:
             return _aliases(client.get_registered_model(name.registered))
@@ -211,7 +208,7 @@ def _summaries(client: MlflowClient, where: str) -> Iterator[ModelSummary]:
 
 
 def _listed(client: MlflowClient, where: str) -> Iterator[tuple[ModelSummary, int | None]]:
-    """Our models, each with the number of its newest version, on which its candidate is known."""
+    """Yield our models, each with the number of its newest version."""
     token: str | None = None
     while True:
         page = client.search_registered_models(where or None, max_results=_PAGE, page_token=token)
@@ -220,7 +217,7 @@ def _listed(client: MlflowClient, where: str) -> Iterator[tuple[ModelSummary, in
                 name = ModelName.parse(model.name)
             except NameInvalid:
                 continue
-            # The newest of each stage, and all of ours are in one.
+            # The newest version of each stage; all of ours are in the same stage.
             entries: list[ModelVersion] = model.latest_versions or []
             newest = max(entries, key=lambda entry: int(entry.version), default=None)
             aliases = _aliases(model)

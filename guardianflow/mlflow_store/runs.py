@@ -1,7 +1,7 @@
 """Runs of training, quantization and import in MLflow: opened, filled, finished, and read.
 
     experiment  the public name of the base model
-      run       tags say from what it was made; FINISHED is the last write
+      run       tags say what it was made from; FINISHED is the last write
         model   LoggedModel "model": a pyfunc with the IR (and the weights), linked to the figures
 
 A run counts only when it is FINISHED and its model READY: a half-written one is never reused.
@@ -52,7 +52,7 @@ class OpenRun:
     dataset: Dataset
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Keep the settings."""
+        """Log the settings."""
         entries = [Param(key, str(value)) for key, value in params.items()]
         with border(f"run {self.run_id}"):
             self.client.log_batch(self.run_id, params=entries)
@@ -66,9 +66,9 @@ class OpenRun:
         model_id: str | None = None,
         time_ms: int | None = None,
     ) -> None:
-        """Keep figures, linked to the split they were measured on and to the model.
+        """Log figures, linked to the split they were measured on and to the model.
 
-        The same figures with the same `time_ms` again change nothing.
+        Logged again with the same `time_ms`, the same figures change nothing.
         """
         now = time_ms or int(time.time() * 1000)
         entries = [
@@ -88,7 +88,7 @@ class OpenRun:
                 self.client.log_batch(self.run_id, metrics=entries[start : start + _BATCH])
 
     def log_splits(self, uses: Mapping[str, str]) -> None:
-        """Say which splits were used for what, e.g. `{"train": "training"}`."""
+        """Log what each split was used for, e.g. `{"train": "training"}`."""
         inputs = [
             DatasetInput(
                 LoggedDataset(
@@ -106,12 +106,12 @@ class OpenRun:
             self.client.log_inputs(self.run_id, inputs)
 
     def log_files(self, folder: Path, artifact_path: str | None = None) -> None:
-        """Keep a folder's files as artifacts of the run."""
+        """Log a folder's files as artifacts of the run."""
         with border(f"run {self.run_id}"):
             self.client.log_artifacts(self.run_id, str(folder), artifact_path)
 
     def log_model(self, ir: Path, weights: Path | None, tags: Mapping[str, str]) -> str:
-        """Keep the served model as the run's LoggedModel; its id.
+        """Log the served model as the run's LoggedModel, and return its id.
 
         Args:
             ir: Folder of the IR.
@@ -139,7 +139,7 @@ def open_run(
     dataset: Dataset,
     tags: Mapping[str, str],
 ) -> Generator[OpenRun]:
-    """A new run in the scenario's experiment; FINISHED at the end, FAILED or KILLED otherwise."""
+    """Open a run in the scenario's experiment; it ends as FINISHED, FAILED or KILLED."""
     where = experiment_id(client, scenario.model_name.public)
     with border(f"a run in experiment {scenario.model_name}"):
         said = {**_code_tags(), **tags}
@@ -162,7 +162,7 @@ def open_run(
 
 
 def _code_tags() -> dict[str, str]:
-    """The commit of this checkout; nothing where the code was installed without one."""
+    """Return the tag with the commit of this checkout; none where the code is installed."""
     from mlflow.utils.git_utils import get_git_commit
 
     commit = get_git_commit(str(_CHECKOUT)) if (_CHECKOUT / ".git").exists() else None
@@ -170,11 +170,11 @@ def _code_tags() -> dict[str, str]:
 
 
 def read_scenario(client: MlflowClient, run_id: str) -> Scenario | None:
-    """The scenario that a run recorded; None if it did not.
+    """Return the scenario that a run recorded; None if it recorded none.
 
     Raises:
         VersionNotReady: The run is gone.
-        StoredUnreadable: Another version of guardianflow recorded it, in words of its own.
+        StoredUnreadable: Another version of guardianflow recorded it in a format of its own.
     """
     with border(f"scenario of run {run_id}"):
         if SCENARIO_FILE not in {file.path for file in client.list_artifacts(run_id)}:
@@ -184,7 +184,7 @@ def read_scenario(client: MlflowClient, run_id: str) -> Scenario | None:
 
 
 def ready_model(client: MlflowClient, run: Run) -> str | None:
-    """The id of a run's READY model, or None."""
+    """Return the id of a run's READY model, or None."""
     with border(f"model of run {run.info.run_id}"):
         models = client.search_logged_models(
             [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
@@ -194,25 +194,25 @@ def ready_model(client: MlflowClient, run: Run) -> str | None:
 
 
 def read_run_text(client: MlflowClient, run_id: str, file: str) -> str:
-    """One artifact of a run as text."""
+    """Read one artifact of a run as text."""
     with border(f"{file} of run {run_id}"), scratch() as folder:
         path = Path(client.download_artifacts(run_id, file, str(folder)))
         return path.read_text(encoding="utf-8")
 
 
 def read_evaluation(client: MlflowClient, run_id: str) -> Evaluation:
-    """The figures that a run kept."""
+    """Read the figures of a run."""
     text = read_run_text(client, run_id, EVALUATION_FILE)
     return read_stored(Evaluation, text, f"{EVALUATION_FILE} of MLflow run {run_id}")
 
 
 def split_digest(dataset: Dataset, split: str) -> str:
-    """The content of a split as a run records it."""
+    """Return the digest of a split, as a run records it."""
     return dataset.split_fingerprint(split)[:_DIGEST_LENGTH]
 
 
 def recorded_digest(client: MlflowClient, run_id: str, use: str) -> str | None:
-    """The digest of the split that a run used for something, e.g. "evaluation"; None if unsaid."""
+    """Return the digest of the split that a run used, e.g. for "evaluation"; None if unknown."""
     with border(f"run {run_id}"):
         inputs = client.get_run(run_id).inputs
     for entry in inputs.dataset_inputs if inputs else ():

@@ -13,15 +13,15 @@ from guardianflow.scenario import Scenario, edits
 from guardianflow.vision.data.dataset import Dataset
 
 WORK_DIGEST_TAG = "guardianflow.work_digest"
-"""The digest of the work, on runs and versions; what version 0.1.0 made has only the next."""
+"""The digest of the work, on runs and versions; those of version 0.1.0 have only the next."""
 _FIRST_DIGEST_TAG = "guardianflow.scenario_digest"
-"""As version 0.1.0 made it, of gate and health too: it goes on with what newer code trained."""
+"""The digest of version 0.1.0, which included gate and health: it can then resume our work."""
 _LOOKED_BACK = 100
 _MOST_EDITS = 5
 
 
 def scenario_tags(scenario: Scenario, dataset: Dataset, kind: str) -> dict[str, str]:
-    """What every run says about where it comes from."""
+    """Return the tags of a run: its kind, scenario and data set."""
     return {
         "guardianflow.kind": kind,
         **version_tags(scenario),
@@ -30,7 +30,7 @@ def scenario_tags(scenario: Scenario, dataset: Dataset, kind: str) -> dict[str, 
 
 
 def version_tags(scenario: Scenario) -> dict[str, str]:
-    """What a run and a version say about the scenario that they were made from."""
+    """Return the tags with which runs and versions name the scenario they were made from."""
     return {
         "guardianflow.scenario": scenario.name,
         "guardianflow.scenario_version": scenario.version,
@@ -42,7 +42,7 @@ def version_tags(scenario: Scenario) -> dict[str, str]:
 def _find_finished(
     client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], *, limit: int = 20
 ) -> list[Run]:
-    """FINISHED runs of the scenario's experiment with these tags, the newest first."""
+    """Return FINISHED runs of the scenario's experiment with these tags, newest first."""
     where = experiment_id(client, scenario.model_name.public)
     query = f"attributes.status = 'FINISHED' and {has_tags(tags)}"
     with border(f"runs of {scenario.model_name}"):
@@ -54,16 +54,16 @@ def _find_finished(
 
 
 def has_tags(tags: Mapping[str, str]) -> str:
-    """MLflow's filter for runs that have all these tags."""
+    """Return MLflow's filter for runs with all these tags."""
     return " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
 
 
 def find_same_work(
     client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]
 ) -> Iterator[Run]:
-    """FINISHED runs of the same work, whatever the scenario is called, the newest first.
+    """Yield FINISHED runs of the same work, whatever the scenario's name, newest first.
 
-    Those of version 0.1.0 come last: they carry a digest that gate and health were part of.
+    Those of version 0.1.0 come last: their digest includes gate and health.
     """
     yield from _find_finished(client, scenario, same_work(tags))
     others = {key: value for key, value in same_work(tags).items() if key != WORK_DIGEST_TAG}
@@ -75,13 +75,13 @@ def find_same_work(
 
 
 def same_work(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags that tell work apart: settings with the same digest are it, however called."""
+    """Return the tags that identify work: the digest of the settings, not the scenario's name."""
     names = ("guardianflow.scenario", "guardianflow.scenario_version", _FIRST_DIGEST_TAG)
     return {key: value for key, value in tags.items() if key not in names}
 
 
 def first_work(tags: Mapping[str, str]) -> dict[str, str]:
-    """The same as version 0.1.0 knew it."""
+    """Return the tags by which version 0.1.0 identified work."""
     names = ("guardianflow.scenario", "guardianflow.scenario_version", WORK_DIGEST_TAG)
     return {key: value for key, value in tags.items() if key not in names}
 
@@ -89,13 +89,13 @@ def first_work(tags: Mapping[str, str]) -> dict[str, str]:
 def is_work_of(
     client: MlflowClient, tags: Mapping[str, str], run_id: str | None, scenario: Scenario
 ) -> bool:
-    """Whether a run, or a version, was made from a scenario's work.
+    """Return whether a run or version was made from a scenario's settings.
 
     Args:
         client: The MLflow server.
-        tags: Of the run or the version.
+        tags: Tags of the run or version.
         run_id: The run, whose recorded scenario is read where the tags do not decide.
-        scenario: As it is now.
+        scenario: The scenario as it is now.
     """
     if known := tags.get(WORK_DIGEST_TAG):
         return known == scenario.digest
@@ -106,7 +106,7 @@ def is_work_of(
 
 
 def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
-    """A scenario version that has been trained stays what it was.
+    """Refuse a scenario version that was edited after it had been trained.
 
     Raises:
         ScenarioFrozen: It was trained with other settings.

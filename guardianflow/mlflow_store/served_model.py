@@ -6,7 +6,7 @@ from pathlib import Path
 
 from guardianflow.vision.ir import serving
 
-# What a model needs on the edge box; the versions are those that measured it.
+# What a model needs on the edge box, in the versions that it was measured with.
 _SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
 
 
@@ -20,7 +20,7 @@ def save_pyfunc(
     from mlflow.types import Schema, TensorSpec
 
     artifacts = {"ir": str(ir), "edge": str(edge), **({"weights": str(weights)} if weights else {})}
-    # Unnamed, so that a plain array is accepted.
+    # Unnamed, so that MLflow accepts a plain array.
     frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))
     with warnings.catch_warnings():
         # An example is a whole frame, larger than the model.
@@ -30,9 +30,9 @@ def save_pyfunc(
             python_model=str(Path(serving.__file__)),
             artifacts=artifacts,
             signature=ModelSignature(inputs=Schema([frames])),
-            # Inferring them would cost seconds and import the model once more.
+            # Inferring them would take seconds and import the model again.
             pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],
-            # None: the thresholds that the IR carries; only what is named can be overridden.
+            # None: the thresholds of the IR. Only settings that are listed can be overridden.
             model_config={"inference_precision": "f32", "threads": 1, "score_threshold": None},
             mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
         )

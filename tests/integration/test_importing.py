@@ -244,7 +244,7 @@ def test_what_sees_nothing_is_not_registered(learned, scenario, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = export_onnx(untrained, tmp_path / "new.onnx", {"names": ["person", "helmet"]})
-    with pytest.raises(ModelInvalid, match="sees nothing of what is labelled") as refused:
+    with pytest.raises(ModelInvalid, match="detects nothing that is labelled") as refused:
         bring(learned, scenario, path, ImportOptions())
     assert "--classes" in refused.value.remedy
     assert runs(learned, scenario) == []
@@ -319,7 +319,7 @@ def test_our_own_version_of_another_plant_is_taken_over(learned, scenario, capsy
         imported = bring(learned, scenario, path, ImportOptions(source=address))
     assert imported.origin.layout is LayoutName.CANONICAL
     assert imported.evaluation.map50 == pytest.approx(learned.trained.evaluation.map50, abs=1e-6)
-    with pytest.raises(InputError, match="in place already") as refused:
+    with pytest.raises(InputError, match="is already registered") as refused:
         fetch(learned, learned.scenario, address)
     assert "guardianflow promote" in refused.value.remedy
 

@@ -149,7 +149,7 @@ def test_a_store_that_cannot_be_written_is_told_with_the_file(monkeypatch, tmp_p
             get_artifact_repository(store, tracking_uri=address).log_artifact(
                 str(tmp_path / "report.json")
             )
-    said = "MLflow did not take or give the file report.json (too many 500 error responses)."
+    said = "MLflow did not accept or send the file report.json (too many 500 error responses)."
     assert told.value.message == f"keep the report: {said}"
 
 

@@ -1,9 +1,9 @@
-"""The gate: rules with thresholds on what was measured; it judges, it measures nothing itself.
+"""The gate: rules with thresholds. It judges figures and measures nothing itself.
 
     report         the words: subject, rule, reason, report
     sampling       a figure with its bounds against a limit; how many more cases would decide
     figure_rules   what a version sees: floors, regression, misses, false alarms
-    context_rules  what stands around a version: time per frame, data, the way back
+    context_rules  the circumstances of a version: time per frame, data, the way back
     variant_rules  a variant against its source
     judgement      asks all of them
 

@@ -1,4 +1,4 @@
-"""Rules about what stands around a version: time per frame, what it learned from, the way back."""
+"""Rules about a version's circumstances: time per frame, its training data, the way back."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,10 @@ from guardianflow.scenario import GateSettings
 def judge_context(
     subject: Subject, release: Sequence[Subject], settings: GateSettings
 ) -> Iterator[GateReason]:
-    """Ask every rule that needs no figures; `release` is all that would move together."""
+    """Apply all rules that need no accuracy figures.
+
+    `release` has all subjects that would move together.
+    """
     if settings.max_latency_ms is not None:
         yield _latency(subject, settings.max_latency_ms)
     if reason := _contamination(subject, settings.max_contaminated):
@@ -18,10 +21,10 @@ def judge_context(
 
 
 def _latency(subject: Subject, budget_ms: float) -> GateReason:
-    """19 of 20 frames have to be within the budget on the machine that judges.
+    """Require 19 of 20 frames to be within the budget on the machine that judges.
 
-    A busy moment of the machine makes single frames slow, not half of them: it fails where the
-    median is beyond the budget, and where only the 19th of 20 is, somebody has to measure again.
+    A busy machine makes single frames slow, not half of them. So the rule fails where the median
+    exceeds the budget, and is inconclusive where only the 95th percentile does.
     """
     taken = subject.latency
     if taken is None:
@@ -44,11 +47,11 @@ def _latency(subject: Subject, budget_ms: float) -> GateReason:
 
 
 def _contamination(subject: Subject, tolerated: int) -> GateReason | None:
-    """What is measured on must not have been learned from; None where nobody can know.
+    """Require that the evaluation images were not learned from; None where nobody can know.
 
-    Of an import nobody knows what it has learned from, and no work here would tell: to be
-    INCONCLUSIVE for ever says nothing, so the page says it. What is known of the data set that
-    its thresholds were chosen on is judged all the same.
+    It is unknown what an import has learned from, and nothing done here would tell: an eternal
+    INCONCLUSIVE would be of no use, so the page says it instead. The data set that its thresholds
+    were chosen on is judged all the same.
     """
     leaks = subject.leaks
     if leaks is None:
@@ -69,10 +72,10 @@ def _contamination(subject: Subject, tolerated: int) -> GateReason | None:
 
 
 def _way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
-    """A promotion has to leave a version to go back to whose files are whole; not the first one.
+    """Require every promotion but the first to leave an intact version to go back to.
 
-    A rollback moves the whole release. Where another name of it becomes champion for the first
-    time, that name has nothing to go back to, and a rollback of all is refused.
+    A rollback moves the whole release. Where another name of it gets its first champion, that name
+    has nothing to go back to, and a rollback of the whole release is refused.
     """
     outcome, version = GateOutcome.PASSED, subject.way_back
     first = [other.model_name for other in release if other.champion_version is None]

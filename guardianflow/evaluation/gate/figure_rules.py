@@ -1,4 +1,4 @@
-"""Rules about what a version sees on the frozen images, alone and beside the current champion."""
+"""Rules about a version's figures on the frozen images, absolute and against the champion."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ from guardianflow.vision.metrics.intervals import rate_at_least, rate_at_most, s
 def judge_figures(
     subject: Subject, candidate: Evaluation, settings: GateSettings
 ) -> Iterator[GateReason]:
-    """Ask every rule about the figures of a version that was measured."""
+    """Apply all rules about the figures of a version that was measured."""
     enough = _enough_images(subject, candidate, settings.min_images)
     yield enough
     sure = enough.outcome is GateOutcome.PASSED
@@ -44,7 +44,7 @@ def _judge_figures(
 
 
 def _enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> GateReason:
-    """Intervals of very few images are too narrow: with them nothing passes or fails for sure."""
+    """Require a number of images: intervals from very few are too narrow to decide anything."""
     enough = candidate.images >= wanted
     message = f"measured on {candidate.images} images"
     if not enough:
@@ -65,7 +65,7 @@ def _enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> Gate
 def _floor(
     subject: Subject, what: str, figure: BoundedFigure, images: int, wanted: float
 ) -> GateReason:
-    """A figure has to reach a floor whatever the champion does."""
+    """Require a figure to reach a floor, whatever the champion's is."""
     judged = against_floor(drawn(figure, images), images, "images", wanted)
     said = f"{what} {figure.text()}, at least {wanted:.3f} is wanted"
     return _reason(GateRule.FLOOR, subject, judged, wanted, said)
@@ -79,11 +79,11 @@ def _no_regression(
     allowed: float,
     label: str = "",
 ) -> GateReason:
-    """No figure may be lost against the champion by more than is allowed, on the same images.
+    """Limit the loss of a figure against the champion on the same images.
 
-    It passes where even the low end of the paired interval is within what may be lost; that the
-    figure alone is within proves nothing. A champion that may have learned from these images looks
-    better than it is: then a loss is no proof, either.
+    It passes where even the low end of the paired interval is within the limit; that the figure
+    itself is within proves nothing. A champion that may have learned from these images looks better
+    than it is, so then a loss proves nothing either.
     """
     figure = BoundedFigure(lost.value, lost.low, lost.high)
     images = difference.images
@@ -105,10 +105,10 @@ def _no_regression(
 def _misses(
     subject: Subject, candidate: Evaluation, name: str, allowed: float, min_objects: int
 ) -> GateReason:
-    """The miss rate of a class has to be within its limit for sure.
+    """Require the miss rate of a class to be certainly within its limit.
 
-    The bound is Clopper and Pearson's, one-sided; it takes objects for independent, so where
-    drawing images says more doubt, that counts.
+    The bound is Clopper and Pearson's, one-sided. It assumes independent objects; where the
+    bootstrap over images is wider, that counts.
     """
     found = candidate.per_class.get(name)
     objects = found.objects if found else 0
@@ -136,7 +136,7 @@ def _misses(
 
 
 def _false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> GateReason:
-    """False alarms per image have to be within a budget for sure; Garwood's bound, one-sided."""
+    """Require false alarms per image to be certainly within a budget (Garwood's bound)."""
     rate, images = candidate.false_alarms_per_image, candidate.images
     bounds = candidate.false_alarms_bounds
     by_image = BoundedFigure(rate, *((bounds.low, bounds.high) if bounds else (rate, rate)))
@@ -152,7 +152,7 @@ def _false_alarms(subject: Subject, candidate: Evaluation, budget: float) -> Gat
 
 
 def doubted(reason: GateReason) -> GateReason:
-    """A failure on too few images ends nothing: a person is asked."""
+    """Turn a failure on too few images into INCONCLUSIVE, so that a person is asked."""
     if reason.outcome is not GateOutcome.FAILED:
         return reason
     message = f"{reason.message}; on so few images that is no proof"
@@ -189,8 +189,8 @@ def _unpaired(subject: Subject) -> GateReason:
 
 
 def _miss_limits(candidate: Evaluation, settings: GateSettings) -> dict[str, float]:
-    """How much of each class may be missed, of those that are judged."""
-    # Of a class without objects there are no figures, but a threshold.
+    """Return the highest miss rate of each class that is judged."""
+    # A class without objects has no figures, but it has a threshold.
     classes = dict.fromkeys((*candidate.thresholds, *candidate.per_class))
     limits = dict.fromkeys(classes, settings.max_miss_rate) | settings.max_miss_rates
     return {name: limit for name, limit in limits.items() if limit < 1}

@@ -1,4 +1,4 @@
-"""Asks every rule about every name that a promotion would move."""
+"""Applies every rule to every name that a promotion would move."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from guardianflow.scenario import GateSettings
 
 
 def judge(subjects: Sequence[Subject], settings: GateSettings) -> GateReport:
-    """Ask every rule about every model that would move."""
+    """Apply every rule to every model that would move."""
     reasons: list[GateReason] = []
     for subject in subjects:
         if subject.candidate is None:

@@ -1,4 +1,4 @@
-"""The words of the gate: what it is asked about, and what it says."""
+"""The data of the gate: what it is asked about, and what it answers."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -20,7 +20,7 @@ class GateOutcome(StrEnum):
     FAILED = "FAILED"
     """It ends here, unless somebody who may overrides it with a reason."""
     INCONCLUSIVE = "INCONCLUSIVE"
-    """A person is asked, and told what is missing."""
+    """A person is asked, and is told what is missing."""
 
 
 class GateRule(StrEnum):
@@ -113,11 +113,11 @@ class GateReport(Stored):
 
     @classmethod
     def of(cls, reasons: Sequence[GateReason]) -> "GateReport":
-        """The report of some reasons."""
+        """Make the report of some reasons."""
         return cls(outcome=_worst(reasons), reasons=tuple(reasons))
 
     def summary(self) -> str:
-        """The outcome with the reasons that kept it from passing, what failed first."""
+        """Return the outcome with the reasons why it did not pass, failures first."""
         spoken = [
             reason.message
             for outcome in (GateOutcome.FAILED, GateOutcome.INCONCLUSIVE)

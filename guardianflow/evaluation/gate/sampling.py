@@ -1,10 +1,10 @@
-"""A figure with its bounds against a limit: for sure within, for sure beyond, or undecided.
+"""Judges a figure with its bounds against a limit: certainly within, certainly beyond, or open.
 
     floor      PASSED: low end >= floor      FAILED: high end < floor      else INCONCLUSIVE
     ceiling    PASSED: high end <= ceiling   FAILED: low end > ceiling     else INCONCLUSIVE
 
-Where it is undecided, the same figure on a larger sample is tried until it would decide: that is
-what is said to be missing. It is a guess, as the figure itself will move.
+Where it is open, larger samples with the same figure are tried until one would decide; the report
+says how many cases that takes. It is a guess, as the figure itself will move.
 """
 
 import math
@@ -15,13 +15,13 @@ from guardianflow.evaluation.gate.report import GateOutcome
 from guardianflow.vision.metrics.intervals import CONFIDENCE, Interval
 
 _MOST = 100
-"""Nobody collects more than so many times as much: the figure lies at the limit."""
+"""Larger samples than this many times the present one are not tried."""
 _SURE = f"with {CONFIDENCE:.0%}".replace("%", " %")
 
 
 @dataclass(frozen=True)
 class BoundedFigure:
-    """A figure with what it may be in truth."""
+    """A figure with the bounds of its true value."""
 
     value: float
     low: float
@@ -29,29 +29,29 @@ class BoundedFigure:
 
     @classmethod
     def of(cls, value: float, bounds: Interval | None) -> "BoundedFigure":
-        """A figure of an evaluation; without bounds nothing but the figure is known."""
+        """Make one from an evaluation; without bounds, the true value may be anything."""
         if bounds is None:
             return cls(value, -math.inf, math.inf)
         return cls(value, bounds.low, bounds.high)
 
     def narrowed(self, share: float) -> "BoundedFigure":
-        """The same figure with both ends at this share of their distance."""
+        """Return the figure with the distance of both bounds scaled by this share."""
         low, high = self.value - self.low, self.high - self.value
         return BoundedFigure(self.value, self.value - share * low, self.value + share * high)
 
     def joined(self, low: float, high: float) -> "BoundedFigure":
-        """The same figure with the worse of two bounds at each end."""
+        """Return the figure with the wider of two bounds at each end."""
         return BoundedFigure(self.value, min(self.low, low), max(self.high, high))
 
     def text(self, form: str = ".3f") -> str:
-        """The figure with its ends, for people."""
+        """Return the figure with its bounds, for people."""
         value, low, high = (format(x, form) for x in (self.value, self.low, self.high))
         return f"{value} ({low} to {high} {_SURE})" if math.isfinite(self.low) else value
 
 
 @dataclass(frozen=True)
 class LimitVerdict:
-    """What a figure says against a limit, and what is missing where it says nothing."""
+    """The outcome of a figure against a limit, and what is missing for a decision."""
 
     figure: BoundedFigure
     outcome: GateOutcome
@@ -59,23 +59,23 @@ class LimitVerdict:
 
 
 Guess = Callable[[int], BoundedFigure]
-"""The figure with its bounds if it had come from so many cases."""
+"""Returns the figure with its bounds, as if it came from so many cases."""
 
 
 def against_floor(guess: Guess, count: int, unit: str, floor: float) -> LimitVerdict:
-    """Judge a figure that must not be lower.
+    """Judge a figure that must not be lower than a floor.
 
     Args:
-        guess: The figure on so many cases; on `count` it is what was measured.
-        count: From how many it comes.
-        unit: What they are, e.g. "images".
-        floor: What it has to reach.
+        guess: The figure for a number of cases; for `count`, as it was measured.
+        count: The number of cases that it comes from.
+        unit: What the cases are, e.g. "images".
+        floor: The lowest figure allowed.
     """
     return _judged(guess, count, unit, lambda figure: _above(figure, floor))
 
 
 def against_ceiling(guess: Guess, count: int, unit: str, ceiling: float) -> LimitVerdict:
-    """Judge a figure that must not be higher; the arguments are those of `against_floor`."""
+    """Judge a figure that must not be higher than a ceiling; arguments as in `against_floor`."""
     return _judged(
         guess,
         count,
@@ -85,7 +85,7 @@ def against_ceiling(guess: Guess, count: int, unit: str, ceiling: float) -> Limi
 
 
 def drawn(figure: BoundedFigure, count: int) -> Guess:
-    """How bounds from drawing images anew go: their width falls with the root of the number."""
+    """Guess bootstrap bounds: their width falls with the square root of the number of cases."""
     return lambda wanted: figure.narrowed(math.sqrt(count / wanted))
 
 
@@ -115,6 +115,6 @@ def _above(figure: BoundedFigure, floor: float) -> GateOutcome:
 
 
 def _rounded(number: int) -> int:
-    """Two digits, upwards: more would claim to know."""
+    """Round up to two digits; more would pretend to be exact."""
     step = 10 ** max(0, len(str(number)) - 2)
     return math.ceil(number / step) * step

@@ -10,10 +10,10 @@ from guardianflow.vision.metrics.comparison import Difference
 
 
 def judge_variant(model_name: str, cost: VariantCost, settings: GateSettings) -> GateReport:
-    """Ask the rules that are about variants alone: as accurate as its source, and faster.
+    """Apply the rules that only variants have: as accurate as the source, and faster.
 
-    A loss beyond the setting is FAILED where the whole interval is beyond it, on as many images as
-    are wanted; where only the figure is, it may be chance.
+    A loss beyond the limit is FAILED where the whole interval is beyond it and there are enough
+    images; where only the figure is, it may be chance.
     """
     difference = cost.difference
     reasons = [

@@ -1,8 +1,8 @@
-"""Importing: a detector that another trainer made is brought in and registered as @candidate.
+"""Importing: registers a detector that another trainer made as @candidate.
 
-handmade -> runner      what was kept in MLflow by hand, or a file
+handmade -> runner      a model that was logged to MLflow by hand, or a file
 
-Where it comes from: `evaluation/import_source.py`. Files are read by `vision/ir/`.
+`evaluation/import_source.py` records where it comes from; `vision/ir/` reads the files.
 """
 
 from guardianflow.lifecycle.importing.runner import ImportedModel, ImportOptions, ImportRunner

@@ -1,9 +1,9 @@
-"""Finds the one model file in what was kept in MLflow by hand, and fetches it.
+"""Finds and fetches the one model file in what was logged to MLflow by hand.
 
     NAME/VERSION, models:/NAME@alias, models:/m-ID, runs:/ID/PATH
         --files, of which one is .onnx, or .xml with its .bin--> a path
 
-Whatever else lies there (pickles above all) is fetched with it and never opened.
+Whatever else is there (above all pickles) is fetched with it and never opened.
 """
 
 import re
@@ -28,7 +28,7 @@ _LOGGED = re.compile(r"(?:models:/)?(?P<model_id>m-[0-9a-f]{32})(?:/(?P<path>(?!
 _RUN = re.compile(r"runs:/(?P<run_id>[0-9a-f]{32})(?:/(?P<path>(?!.*\.\.).+))?")
 _SUFFIXES = (".onnx", ".xml")
 _LISTED = 20
-# Of all files behind an address: a model has a quarter at most, the rest are checkpoints beside it.
+# Of all files behind an address: a model has at most a quarter, the rest are its checkpoints.
 _MAX_BYTES = 4 * 2**30
 
 
@@ -36,16 +36,16 @@ _MAX_BYTES = 4 * 2**30
 def fetched_model(
     registry: ModelRegistryManager, address: str, target: ModelName
 ) -> Generator[Path]:
-    """The model file behind an address on the registry's server, until the block ends.
+    """Fetch the model file behind an address on the registry's server, until the block ends.
 
     Args:
-        registry: Whose server is meant.
+        registry: Its server is asked.
         address: `NAME/VERSION` or `NAME@alias` of any registered model, `models:/m-ID` of a logged
-            one, or `runs:/ID/PATH` of what a run kept.
-        target: The model that it is to become a version of.
+            one, or `runs:/ID/PATH` of an artifact.
+        target: The model that will get the version.
 
     Raises:
-        InputError: The address is neither, or names a version that the target has already.
+        InputError: The address is none of these, or names a version of the target itself.
         VersionNotReady: There is no such version or run.
         ArtifactMissing: There are no files behind it, or they are not those that were registered.
         ModelInvalid: There is not exactly one model file among them, or they are too large.
@@ -68,12 +68,12 @@ def fetched_model(
             uri = store.get_model_version_download_uri(name, version).rstrip("/")
     else:
         raise InputError(
-            f"{address!r} names nothing in MLflow.",
+            f"{address!r} is not the address of a model in MLflow.",
             remedy="Write NAME/VERSION, e.g. helmets-by-hand/4, models:/NAME@alias, models:/m-ID "
             "or runs:/RUN_ID/PATH.",
             value=address,
         )
-    # MLflow downloads an address that is a single file as an empty folder, without an error.
+    # MLflow downloads the address of a single file as an empty folder, without an error.
     wanted = PurePosixPath(uri).name if PurePosixPath(uri).suffix.lower() in _SUFFIXES else ""
     whole = uri.removesuffix(f"/{wanted}")
     with fetched_files(registry.client, whole, address, max_bytes=_MAX_BYTES) as folder:
@@ -81,9 +81,9 @@ def fetched_model(
 
 
 def _kept_by_run(client: MlflowClient, run_id: str, path: str) -> str:
-    """Where what a run kept lies: in a model that it logged, or among its own artifacts.
+    """Return the address of a run's files: of a model that it logged, or of its own artifacts.
 
-    Since MLflow 3 `runs:/ID/model` is the model that was logged under that name; its files are no
+    Since MLflow 3 `runs:/ID/model` is the model that was logged under that name; its files are not
     artifacts of the run.
     """
     run = get_run(client, run_id)
@@ -107,7 +107,7 @@ def _below(root: str | None, path: str | None) -> str:
 
 
 def _aliased(client: MlflowClient, name: str, alias: str) -> str:
-    """The version that an alias names.
+    """Return the version that an alias names.
 
     Raises:
         VersionNotReady: There is no such model, or no such alias.
@@ -126,10 +126,10 @@ def _aliased(client: MlflowClient, name: str, alias: str) -> str:
 
 
 def _is_ours(registry: ModelRegistryManager, name: str, version: str, target: ModelName) -> bool:
-    """Whether guardianflow registered a version: then its files are verified.
+    """Return whether guardianflow registered a version, so that its files can be verified.
 
     Raises:
-        InputError: It is a version of the very model that it would be imported for.
+        InputError: It is a version of the model that it would be imported for.
     """
     with border(f"{name} version {version}"):
         tags = registry.client.get_model_version(name, version).tags
@@ -137,7 +137,7 @@ def _is_ours(registry: ModelRegistryManager, name: str, version: str, target: Mo
         return False
     if ModelName.parse(name).base == target:
         raise InputError(
-            f"Version {version} of {ModelName.parse(name)} is in place already.",
+            f"Version {version} of {ModelName.parse(name)} is already registered.",
             remedy=f"`guardianflow promote {ModelName.parse(name)} --model-version {version}` "
             "makes it champion.",
             value=name,
@@ -146,7 +146,7 @@ def _is_ours(registry: ModelRegistryManager, name: str, version: str, target: Mo
 
 
 def _the_one(folder: Path, wanted: str, address: str) -> Path:
-    """The only model file in a folder, or the one of that name at its top."""
+    """Return the only model file in a folder, or the one of that name at its top."""
     root = folder.resolve()
     files = [
         file

@@ -5,8 +5,8 @@
                                                                                  |
                                              @candidate <-- registry <-- MLflow run + model
 
-From there on it is a version like those that are trained here: quantized, judged, promoted and
-rolled back by the same code. The same file for the same scenario is not brought in twice.
+From then on it is a version like those that are trained here: quantized, judged, promoted and
+rolled back by the same code. The same file is imported only once for a scenario.
 """
 
 import logging
@@ -38,11 +38,11 @@ from guardianflow.vision.metrics.detections import detect
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
 from guardianflow.vision.metrics.thresholds import choose_thresholds
 
-# Part of an import's identity: raise it when the same file would now give another IR.
+# Part of an import's identity: raise it when the same file would give another IR.
 RECIPE = "1"
 _ORIGIN_FILE = "origin.json"
 _PROBED = 8
-# Below the first nothing is seen; below the second it is worth trying whether a wrong range is why.
+# Below the first mAP50 it sees nothing; below the second, other ways of reading it are tried.
 _BLIND, _DIM = 0.01, 0.15
 log = logging.getLogger(__name__)
 
@@ -54,12 +54,12 @@ class ImportOptions:
     Attributes:
         classes: Its class names in the order of their indices; empty: the file names them.
         mapping: What a class of the scenario is called in the file, where that differs.
-        layout: What its outputs mean; None: their shapes say.
-        input_range: What it takes a white pixel to be; None: 1 for floats, 255 for bytes.
-        channel_order: In which order it takes colours.
-        boxes: How its boxes are written; None: its answers say.
-        max_memory_gib: What reading it and running it once may take of memory.
-        max_minutes: What that may take of time.
+        layout: What its outputs mean; None: decided by their shapes.
+        input_range: Its input value of a white pixel; None: 1 for floats, 255 for bytes.
+        channel_order: The order of its colour channels.
+        boxes: How its boxes are written; None: decided by its answers.
+        max_memory_gib: Memory limit for reading it and running it once.
+        max_minutes: Time limit for that.
         source: Where the file came from, if not from this machine, e.g. `models:/ppe-by-hand/3`.
     """
 
@@ -91,11 +91,11 @@ class ImportRunner:
     """Imports one model file for one scenario version.
 
     Args:
-        scenario: Says what it is to detect, and on which images it is measured.
+        scenario: Says what it has to detect, and on which images it is measured.
         registry: Where runs and versions are kept.
         path: The .onnx file, or the .xml of an OpenVINO IR.
         options: What the file does not say.
-        on_progress: Told how far it is, at most twice a second.
+        on_progress: Called with the progress, at most twice a second.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class ImportRunner:
         self._report = Reporter(on_progress)
 
     def run(self) -> ImportedModel:
-        """Import and register; what was done before is not done again.
+        """Import and register; finished work is reused.
 
         Raises:
-            ModelInvalid: The file cannot be read, asks for too much memory or time, is no detector
-                that is understood, or sees nothing of what is labelled.
+            ModelInvalid: The file cannot be read, needs too much memory or time, is no detector
+                that is understood, or detects nothing that is labelled.
             ScenarioInvalid: A path or a class of the scenario is wrong.
             DatasetInvalid: The data set cannot be trusted.
             ScenarioFrozen: The scenario version was edited after it had been trained.
@@ -129,7 +129,7 @@ class ImportRunner:
     def bring_in(self) -> ImportedModel:
         """Import without registering; raises what `run` raises."""
         with scratch() as folder:
-            # The file first: it takes a second, and a large data set minutes.
+            # The file first: it takes a second, a large data set takes minutes.
             self._report("open", 0, 1)
             found = self._read(folder / "first", self.options)
             self._report("open", 1, 1, f"{found.layout}, {found.size} px")
@@ -138,7 +138,7 @@ class ImportRunner:
             dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, needs)
             self._report("data", 1, 1)
             refuse_edited(self.registry.client, self.scenario)
-            # On drawn frames a detector sees little: what its answers tell, those to these tell.
+            # It detects little on drawn frames; its answers to real ones say how to read it.
             self._report("try", 0, 1)
             squares = _squares(dataset, found.size)
             found = self._read(folder / "tried", self.options, squares)
@@ -152,7 +152,7 @@ class ImportRunner:
             )
 
     def register(self, imported: ImportedModel) -> ImportedModel:
-        """Register an import as @candidate; again gives the same version."""
+        """Register an import as @candidate; repeated calls return the same version."""
         name, origin = self.scenario.get_registered_model_name(), imported.origin
         return register_made(
             self.registry, self.scenario, imported, name, imported.evaluation, origin.tags()
@@ -161,7 +161,7 @@ class ImportRunner:
     def _read(
         self, folder: Path, options: ImportOptions, squares: Sequence[NDArray[np.uint8]] = ()
     ) -> ReadingAnswer:
-        """Have the file read by a child; it leaves an IR of ours in `ir/` of the folder."""
+        """Read the file in a child process, which writes our IR to `ir/` in the folder."""
         request = ReadingRequest(
             wanted=self.scenario.classes,
             classes=options.classes,
@@ -187,7 +187,7 @@ class ImportRunner:
         )
 
     def _made_by(self, origin: Origin, run: Run) -> ImportedModel:
-        """What a finished import of the same content, read in the same way, made."""
+        """Read what a finished import of the same content, read in the same way, made."""
         run_id = run.info.run_id
         figures = read_evaluation(self.registry.client, run_id)
         return ImportedModel(run_id, MODEL, figures, origin, reused=True)
@@ -211,10 +211,10 @@ class ImportRunner:
     def _choose_thresholds(
         self, dataset: Dataset, saved: Path, read: ReadingAnswer
     ) -> tuple[float, ...]:
-        """Let the IR say from which score a box is shown, as the val split has it best.
+        """Write the score thresholds that work best on the val split into the IR.
 
         Raises:
-            ModelInvalid: It sees nothing of what is labelled there.
+            ModelInvalid: It detects nothing that is labelled there.
         """
         val, classes = dataset.samples("val"), dataset.classes
         found = detect(IrDetector(saved), val, on_progress=partial(self._report, "thresholds"))
@@ -226,7 +226,7 @@ class ImportRunner:
         return thresholds
 
     def _refuse_blind(self, dataset: Dataset, reached: float, read: ReadingAnswer) -> None:
-        """A wrong reading is no error for a network, it is only blind: so others are tried."""
+        """Try other ways of reading: a network that is read wrongly gives no error, only noise."""
         val = dataset.samples("val")
         said = f"{self.path} reaches mAP50 {reached:.3f} on the {len(val)} images of val"
         for now, other, option, options in self._other_readings(read):
@@ -240,15 +240,15 @@ class ImportRunner:
                 )
         if reached < _BLIND:
             raise ModelInvalid(
-                f"{said}: it sees nothing of what is labelled.",
-                remedy="Look whether its classes are named in the right order (--classes), whether "
-                "it wants blue first (--channels bgr) or pixels less a mean, and whether it was "
-                "trained for such images.",
+                f"{said}: it detects nothing that is labelled.",
+                remedy="Check whether its classes are named in the right order (--classes), "
+                "whether it expects blue first (--channels bgr) or pixels less a mean, and whether "
+                "it was trained for such images.",
                 reached=reached,
             )
 
     def _other_readings(self, read: ReadingAnswer) -> Iterator[tuple[str, str, str, ImportOptions]]:
-        """What it was read with, what else there is, the option for that, and all options."""
+        """Yield how it was read, an alternative, the option for that, and all options."""
         for pixels in InputRange:
             if pixels is not read.input_range:
                 options = replace(self.options, input_range=pixels)
@@ -257,13 +257,13 @@ class ImportRunner:
         yield f"boxes as {read.boxes}", form, "--boxes", replace(self.options, boxes=form)
 
     def _try(self, dataset: Dataset, size: int, step: str, options: ImportOptions) -> float:
-        """What it reaches on val when it is read otherwise; 0 where it cannot be."""
+        """Return the mAP50 on val with other options; 0 where it cannot be read with them."""
         with scratch() as place:
             folder = place / "otherwise"
             try:
                 self._read(folder, options, _squares(dataset, size))
             except ModelInvalid:
-                # An input of bytes has one range.
+                # An input of bytes has only one range.
                 return 0.0
             val = dataset.samples("val")
             found = detect(IrDetector(folder / IR), val, on_progress=partial(self._report, step))

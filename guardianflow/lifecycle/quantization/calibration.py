@@ -1,10 +1,10 @@
-"""Calibration images: which ones of train set the ranges, and whether they are like the others.
+"""Calibration images: which ones of train set the ranges, and whether they fit.
 
     train --spread by brightness and classes--> calibration images --compared--> evaluation images
                                                                      unlike: CalibrationUnfit
 
-Bad ranges fail in silence: images that are too dark, or scaled twice, cost 30 points of mAP, and
-nothing complains. So both sides are compared as the network sees them, before anything is made.
+Bad ranges cause no error: images that are too dark, or scaled twice, silently cost 30 points of
+mAP. So both sides are compared as the network sees them, before anything is made.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ from guardianflow.vision.ir.serving import letterbox
 Squares = Sequence[NDArray[np.uint8]]
 """Letterboxed frames, each of shape (S, S, 3), uint8."""
 
-# Decoding costs most: of a large split only so many are looked at, evenly spread.
+# Decoding is expensive: of a large split, only this many images per wanted one are looked at.
 _LOOKED_AT = 8
-# Images whose mean is brighter than the brightest of the calibration by more than this are beyond
-# it; more than a quarter of them is no accident. In steps of 255.
+# Evaluation images whose mean exceeds that of the brightest calibration image by more than this
+# (of 255) are beyond it; at most a quarter may be.
 _MARGIN = 16.0
 _MAX_BEYOND = 0.25
-# Contrast and highest value may differ by these factors: day against night stays well within (2.2
-# in the drawn scenes), a forgotten division by 255 is far outside.
+# Contrast and highest value may differ by these factors: day and night stay well within (2.2 in the
+# drawn scenes), a forgotten division by 255 is far outside.
 _MIN_RATIO, _MAX_RATIO = 0.5, 4.0
 
 
@@ -68,16 +68,16 @@ def choose(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Chosen:
-    """Choose images that are spread by what is in them.
+    """Choose images that are spread by brightness and classes.
 
     Sorted by brightness, the images are cut into as many parts as are wanted; each part gives the
-    one whose classes (or whose emptiness) were chosen least often before.
+    one whose classes (or whose lack of any) were chosen least often so far.
 
     Args:
         train: The split that the network learned from.
-        count: How many are wanted; all of a smaller split.
-        size: Side of the network's input.
-        on_progress: Told how many were looked at, of how many.
+        count: How many are wanted; a smaller split gives all it has.
+        size: Side of the network's input in pixels.
+        on_progress: Called with the images looked at so far, and their total.
     """
     seen = min(len(train), _LOOKED_AT * count)
     looked_at = np.linspace(0, len(train) - 1, seen).round().astype(int).tolist()
@@ -99,7 +99,7 @@ def choose(
 
 
 def _kinds(sample: Sample) -> set[int]:
-    """The classes in an image; -1 stands for none."""
+    """Return the classes in an image; -1 stands for none."""
     return set(sample.classes.tolist()) or {-1}
 
 
@@ -108,10 +108,10 @@ def _rarity(sample: Sample, times: dict[int, int]) -> float:
 
 
 def refuse_evaluated(chosen: Sequence[Sample], evaluation: Sequence[Sample]) -> None:
-    """No image that sets ranges may be one that is evaluated; compared by content.
+    """Refuse calibration images that are also evaluated, compared by content.
 
     Raises:
-        CalibrationUnfit: One is.
+        CalibrationUnfit: An image is in both.
     """
     held_out = {sha256(sample.image.read_bytes()).digest(): sample for sample in evaluation}
     for sample in chosen:
@@ -119,7 +119,7 @@ def refuse_evaluated(chosen: Sequence[Sample], evaluation: Sequence[Sample]) -> 
         if twin is not None:
             raise CalibrationUnfit(
                 f"The calibration image {sample.image} is also in the evaluation set, as "
-                f"{twin.image}: what is measured on it says nothing.",
+                f"{twin.image}: figures measured on it would mean nothing.",
                 remedy="Take it out of one of the splits; `guardianflow dataset check` lists "
                 "images that are in two.",
                 image=str(sample.image),
@@ -149,16 +149,16 @@ def statistics(squares: Squares) -> Statistics:
 
 
 def refuse_unlike(calibration: Squares, evaluation: Squares) -> tuple[Statistics, Statistics]:
-    """Compare both sides before anything is quantized.
+    """Refuse calibration images that are unlike those of the evaluation.
 
     Images darker than the calibration's are within its ranges and lose little; brighter ones, or
-    others in range and contrast, are cut off.
+    those with another range or contrast, are clipped.
 
     Returns:
         The statistics of both.
 
     Raises:
-        CalibrationUnfit: The ranges would not fit what is evaluated.
+        CalibrationUnfit: The ranges would not fit the evaluation images.
     """
     ours, theirs = statistics(calibration), statistics(evaluation)
     brightness = np.array([square.mean() for square in evaluation])
@@ -187,8 +187,8 @@ def _unlike(what: str, ours: Statistics, theirs: Statistics) -> CalibrationUnfit
     return CalibrationUnfit(
         f"The calibration images are unlike the evaluation images, {what}. Ranges set by them "
         "would cost accuracy without any error.",
-        remedy="Look whether pixels are scaled twice, and whether train holds the light of the "
-        "evaluation set; nothing was quantized.",
+        remedy="Check whether pixels are scaled twice, and whether train has images in the light "
+        "of the evaluation set. Nothing was quantized.",
         calibration=ours.model_dump(),
         evaluation=theirs.model_dump(),
     )

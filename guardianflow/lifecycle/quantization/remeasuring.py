@@ -1,7 +1,7 @@
 """Measures the speed of a registered variant on the machine at hand: `guardianflow measure`.
 
-A figure from one kind of machine says nothing about another; the record of each is kept with the
-run that made the variant, and a second call finds it.
+Figures from one kind of machine say nothing about another. The report of each is kept with the run
+that made the variant, and a second call finds it.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Remeasured:
         version: Its version.
         source_version: The version of the base that it was compared with.
         report: The figures.
-        reused: Whether they were found, not taken.
+        reused: Whether earlier figures were found instead.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Remeasured:
 def measure_speed(
     registry: ModelRegistryManager, name: str, version: int | None = None, *, again: bool = False
 ) -> Remeasured:
-    """Time a variant beside its base on this machine, and keep the figures with its run.
+    """Time a variant and its base on this machine, and keep the figures with the variant's run.
 
     Args:
         registry: Where the versions are.
         name: The variant.
         version: Its version; None takes @candidate, else @champion.
-        again: Measure also where figures of such a machine are kept, and replace them.
+        again: Measure again even if this kind of machine was measured, and replace the figures.
 
     Raises:
         InputError: The name is that of a base.
@@ -55,15 +55,15 @@ def measure_speed(
     parsed = ModelName.parse(name)
     if not parsed.is_variant:
         raise InputError(
-            f"{name} is a base: it is what variants are compared with.",
+            f"{name} is a base; only a variant can be measured against its base.",
             remedy=f"Name a variant, e.g. `guardianflow measure {name}__openvino_int8`.",
             name=name,
         )
     info = _version(registry, parsed.public, version)
     if info.run_id is None or info.source_version is None:
         raise ArtifactMissing(
-            f"Nobody knows from which version {name} version {info.version} was made.",
-            remedy="Measure what `guardianflow run SCENARIO --type quant --version V` makes.",
+            f"It is not recorded from which version {name} version {info.version} was made.",
+            remedy="Measure one made by `guardianflow run SCENARIO --type quant --version V`.",
             name=parsed.public,
             version=info.version,
         )

@@ -18,8 +18,8 @@ class QuantizedModel(Made):
         variant: The variant on the same images.
         cost: What the variant costs and gains; its speed is None where only another kind of
             machine has measured it and it is not registered yet.
-        outcome: What the gate says of the cost.
-        source_version: Version of the base that it was made from.
+        outcome: The gate's judgement of the cost.
+        source_version: The version of the base that it was made from.
     """
 
     fp32: Evaluation
@@ -33,7 +33,7 @@ class QuantizedModel(Made):
         """The speed on this kind of machine.
 
         Raises:
-            ValueError: It was never measured here; registering does that.
+            ValueError: It was never measured here; `register` measures it.
         """
         if self.cost.speed is None:
             raise ValueError(f"run {self.run_id} holds no speed of such a machine")

@@ -4,8 +4,8 @@
                                          |                            |
                                          +-- test split, latency -----+--> @candidate
 
-It measures and keeps the gate's opinion of the figures; whether they suffice is the gate's
-business when the variant is to be promoted.
+It measures, and keeps the gate's judgement of the figures; they are judged again when the variant
+is to be promoted.
 """
 
 import logging
@@ -48,7 +48,7 @@ from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.evaluation import Evaluation
 from guardianflow.vision.metrics.source_comparison import compare_with_source
 
-# Part of a quantization's identity: raise it when the same source would now give another IR.
+# Part of a quantization's identity: raise it when the same source would give another IR.
 RECIPE = "4"
 _MAKING_FILE = "making.json"
 _OUTCOME_FILE = "outcome.json"
@@ -65,8 +65,8 @@ class QuantizationRunner:
         scenario: Says how, and on which data set.
         registry: Where runs and versions are kept.
         source_version: Version of the base model; see `choose_source`.
-        precision: Which variant to make; None takes the first one of the scenario.
-        on_progress: Told how far it is, at most twice a second.
+        precision: Which variant to make; None takes the first of the scenario.
+        on_progress: Called with the progress, at most twice a second.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class QuantizationRunner:
         self._report = Reporter(on_progress)
 
     def run(self) -> QuantizedModel:
-        """Quantize and register; what was done before is not done again.
+        """Quantize and register; finished work is reused.
 
         Raises:
             VersionNotReady: There is no such source version.
@@ -114,7 +114,7 @@ class QuantizationRunner:
         return work.find(self._read) or self._quantize(work, source)
 
     def register(self, quantized: QuantizedModel) -> QuantizedModel:
-        """Register a quantization as @candidate of the variant; again gives the same version."""
+        """Register a quantization as the variant's @candidate; repeated calls change nothing."""
         settings = self.scenario.quantization
         source = self.registry.get_version(self.scenario.model_name, self.source_version)
         name = self.scenario.get_registered_model_name(settings.flavour(self.precision))
@@ -131,7 +131,7 @@ class QuantizationRunner:
             self.registry, self.scenario, quantized, name, quantized.variant, tags
         )
         if speed is None and quantized.version is not None:
-            # Found again on another kind of machine than the one that made it.
+            # It was made, and measured, on another kind of machine.
             speed = measure_speed(self.registry, name, quantized.version).report
             everywhere = tuple(sorted({*quantized.cost.measured_on, speed.machine}))
             here = {"speed": speed, "measured_on": everywhere}
@@ -141,7 +141,7 @@ class QuantizationRunner:
         return quantized
 
     def _read(self, run: Run) -> QuantizedModel | None:
-        """What a finished quantization of the same source, settings and data made."""
+        """Read what a finished quantization of the same source, settings and data made."""
         client, run_id = self.registry.client, run.info.run_id
         cost = read_cost(client, run_id)
         if cost is None:
@@ -188,7 +188,7 @@ class QuantizationRunner:
         return result
 
     def _source_ir(self, dataset: Dataset, source: RegisteredModelInfo) -> Path:
-        """The folder of the source's plain IR.
+        """Return the folder of the source's plain IR.
 
         Raises:
             ArtifactMissing: It has none.
@@ -208,14 +208,14 @@ class QuantizationRunner:
         return fp32
 
     def _make(self, dataset: Dataset, fp32: Path, folder: Path, papers: Path) -> Path:
-        """The plain IR of the variant, and how it came about."""
+        """Make the plain IR of the variant, and keep a record of how it was made."""
         match self.precision:
             case Precision.INT8:
                 settings = self.scenario.quantization
                 made, making = make_int8(settings, fp32, dataset, folder, self._report)
                 (papers / _MAKING_FILE).write_text(making.model_dump_json(indent=1), "utf-8")
                 log.info("kept %s: mAP50-95 %.4f on val", making.kept.preset, making.kept.map50_95)
-                # The artifact is called as its folder is.
+                # The artifact is named after its folder.
                 return made.rename(folder / "ir")
             case Precision.FP16:
                 return compression.halve(fp32, folder / "ir")
@@ -245,7 +245,7 @@ class QuantizationRunner:
             EVALUATION_FILE: result.variant,
             _SOURCE_EVALUATION_FILE: result.fp32,
             _OUTCOME_FILE: result.outcome,
-            # Speed has a record of its own for each kind of machine.
+            # Speed has its own report for each kind of machine.
             COST_FILE: result.cost.model_copy(update={"speed": None, "measured_on": ()}),
             f"{SPEED_FOLDER}/{speed.machine}.json": speed,
         }.items():

@@ -1,4 +1,4 @@
-"""Which version of the base is quantized, where nobody names one."""
+"""Chooses the version of the base to quantize, where none is named."""
 
 from guardianflow.errors import ModelUnknown, NoCandidate
 from guardianflow.mlflow_store.registered_models import ROLLED_BACK
@@ -8,10 +8,10 @@ from guardianflow.scenario import Scenario
 
 
 def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
-    """Which FP32 version to quantize: the scenario version's @candidate, else its @champion.
+    """Return the FP32 version to quantize: the scenario version's @candidate, else its @champion.
 
-    Settings are compared, not labels: a version that says the same as an earlier one reuses its
-    training, which keeps the earlier label.
+    Settings are compared, not labels: a scenario version with the settings of an earlier one reuses
+    its training, which keeps the earlier label.
 
     Raises:
         NoCandidate: Neither was trained from this scenario version, or the candidate was rolled

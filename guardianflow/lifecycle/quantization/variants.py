@@ -1,11 +1,11 @@
-"""Makes the IR of a variant from an FP32 IR: what is tried, and what of it is kept.
+"""Makes the IR of a variant from an FP32 IR: what is tried, and what is kept.
 
     int8   calibrate on train -> mixed, performance -> the better on val
                                  both lose too much -> accuracy control on one half of val,
                                                        measured again on the other
     fp16   weights of 16 bits, computed as before: nothing to choose
 
-Nothing here looks at a label of the evaluation set.
+No label of the evaluation set is used.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,13 +35,13 @@ from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.metrics.latency import measure_latency
 
 Report = Callable[[str, int, int], None]
-"""Told a step, how much of it is done, of how much."""
+"""Called with a step, how much of it is done, and out of how much."""
 
 _COMPARED = 64
 _TIMED_FRAMES = 8
 _TIMED_ROUNDS = 30
-# Closer than this on val is chance; then the faster one is kept, if it is so by a tenth: less is
-# the machine's mood.
+# A smaller difference on val is chance; then the faster one is kept if it is faster by a tenth, as
+# less is noise of the machine.
 _EQUAL = 0.002
 _FASTER = 0.9
 
@@ -86,15 +86,15 @@ def make_int8(
     Args:
         settings: Which presets, how many images, and what may be lost on val.
         fp32: Folder of the plain FP32 IR.
-        dataset: Gives train for the ranges and val for the choice.
-        folder: Where everything that is tried is written.
-        report: Told how far it is.
+        dataset: Its train split sets the ranges, its val split decides.
+        folder: Where all attempts are written.
+        report: Called with the progress.
 
     Returns:
-        The folder of what was kept, and how it came about.
+        The folder of the IR that was kept, and how it was made.
 
     Raises:
-        CalibrationUnfit: The calibration images are unlike the evaluation images, or some of them.
+        CalibrationUnfit: The calibration images are unlike the evaluation images, or among them.
     """
     size = IrDetector(fp32).image_size
     val, test = dataset.samples("val"), dataset.samples("test")
@@ -139,7 +139,7 @@ def _presets(settings: QuantizationSettings) -> Sequence[Preset]:
 
 
 def _squares(samples: Sequence[Sample], size: int) -> list[NDArray[np.uint8]]:
-    """Some images of a split, evenly spread, as the network sees them."""
+    """Return some images of a split, evenly spread, as the network sees them."""
     count = min(_COMPARED, len(samples))
     chosen = np.linspace(0, len(samples) - 1, count).round().astype(int).tolist()
     return [letterbox(load_image(samples[index].image), size)[0] for index in chosen]
@@ -148,7 +148,7 @@ def _squares(samples: Sequence[Sample], size: int) -> list[NDArray[np.uint8]]:
 def _try(
     fp32: Path, made: dict[Preset, Path], val: Sequence[Sample], classes: Sequence[str]
 ) -> list[_Attempt]:
-    """Measure what was made on val, accuracy and latency."""
+    """Measure accuracy and latency of the attempts on val."""
     detectors = {preset.value: IrDetector(folder) for preset, folder in made.items()}
     before = _map50_95(IrDetector(fp32), val, classes)
     frames = [load_image(sample.image) for sample in val[:_TIMED_FRAMES]]
@@ -169,7 +169,7 @@ def _try(
 
 
 def _better(attempts: Sequence[_Attempt]) -> _Attempt:
-    """The most accurate; of equally accurate ones a clearly faster one."""
+    """Return the most accurate attempt, or an equally accurate one that is clearly faster."""
     best = max(attempts, key=lambda attempt: attempt.trial.map50_95)
     equal = [a for a in attempts if a.trial.map50_95 >= best.trial.map50_95 - _EQUAL]
     fastest = min(equal, key=lambda attempt: attempt.trial.p50_ms)
@@ -184,7 +184,10 @@ def _control(
     folder: Path,
     max_drop: float,
 ) -> _Attempt:
-    """The last resort: it keeps its promise on the images it looks at, so others measure it."""
+    """Quantize with accuracy control, the last resort.
+
+    It limits the loss only on the images that it looks at, so it is measured on others.
+    """
     val, classes = dataset.samples("val"), dataset.classes
     looked_at, unseen = val[::2], val[1::2]
     size = IrDetector(fp32).image_size
@@ -214,7 +217,7 @@ def _map50_95(detector: IrDetector, samples: Sequence[Sample], classes: Sequence
 
 
 def _look(compiled: Any, frame: NDArray[np.uint8], size: int) -> Detections:
-    """What `IrDetector` sees, from a model that NNCF has compiled."""
+    """Detect as `IrDetector` does, with a model that NNCF has compiled."""
     square, scale = letterbox(frame, size)
     boxes, scores = (compiled(square[None])[index][0] for index in (0, 1))
     kept, best, labels = select(boxes, scores, MEASURING_THRESHOLD)

@@ -1,4 +1,4 @@
-"""One attempt at a training: epochs are trained, kept as checkpoints, and told to the run."""
+"""One attempt at a training: trains epochs, keeps checkpoints, and logs figures to the run."""
 
 import logging
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ def fit_in_run(
     start: Detector | None,
     report: Reporter,
 ) -> tuple[FittedDetector, int]:
-    """Train on the run's data set, or go on from the newest checkpoint.
+    """Train on the run's data set, or resume from the newest checkpoint.
 
     Args:
-        run: Gets the figures, and now and then the newest checkpoint.
+        run: Receives the figures and, every few minutes, the newest checkpoint.
         settings: How to train.
-        checkpoints: Those of this machine.
-        start: Weights to begin with; None for random ones.
-        report: Told how far it is.
+        checkpoints: The checkpoints on this machine.
+        start: Initial weights; None for random ones.
+        report: Called with the progress.
 
     Returns:
-        What was trained, and after how many epochs it went on (0: from the start).
+        The detector, and the epoch after which the training resumed (0: from the start).
 
     Raises:
-        KeyboardInterrupt: It was interrupted; says how many epochs are kept.
-        DatasetInvalid: An image cannot be read any more.
+        KeyboardInterrupt: Interrupted; the message says how many epochs are kept.
+        DatasetInvalid: An image can no longer be read.
         RegistryUnavailable: MLflow does not answer at the end; all epochs are kept.
     """
     dataset, epochs, latest, resumed_at = run.dataset, settings.epochs, "", 0

@@ -1,13 +1,13 @@
-"""A training goes on where a killed process left it, on this machine or on another.
+"""Resumes a training where a killed process left it, on this machine or on another.
 
     run A  RUNNING, killed     checkpoint/epoch-000012.pt, tag checkpoint = 12, every few minutes
-    run B  begun again         takes the newest checkpoint of its work: this machine's, or A's
+    run B  started again       takes the newest checkpoint of its work: this machine's, or A's
                                A: KILLED, continued_by = B        B: continues = A
     run B  FINISHED            the checkpoints of A and B are removed
 
-Each attempt has a run of its own, which one process writes alone: two machines that train the same
-at once never mix their curves. The run that goes on says again what was measured before, with its
-time, so that its curves are whole (decision 0011).
+Each attempt has its own run, written by one process: two machines that train the same at once never
+mix their curves. A run that resumes logs the earlier figures again, with their times, so that its
+curves are complete (decision 0011).
 """
 
 import logging
@@ -41,14 +41,14 @@ CONTINUES_TAG = "guardianflow.continues"
 CONTINUED_BY_TAG = "guardianflow.continued_by"
 _FOLDER = "checkpoint"
 _EVERY_S = 180.0
-# An upload may take a twentieth of the training's time, no more.
+# Uploads may take at most a twentieth of the training's time.
 _PAUSE_PER_COST = 20.0
 _MOST_RUNS = 50
 log = logging.getLogger(__name__)
 
 
 def owner() -> str:
-    """Who writes a run: of the same owner, only the process that holds the work's lock lives."""
+    """Return who writes a run; of one owner, only the holder of the work's lock is alive."""
     return f"{socket.gethostname()}:{home()}"
 
 
@@ -59,8 +59,8 @@ class Continuation:
     Attributes:
         client: The MLflow server.
         work: Identity of the work.
-        attempts: Their runs, the newest first; none of them is FINISHED. Those of other code are
-            among them: they are closed, but their checkpoints are not taken.
+        attempts: Their runs, newest first; none is FINISHED. Runs of other code are included: they
+            are closed, but their checkpoints are not used.
     """
 
     client: MlflowClient
@@ -71,12 +71,12 @@ class Continuation:
     def find(
         cls, client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], work: str
     ) -> "Continuation":
-        """Look for earlier attempts: runs with these tags."""
+        """Find earlier attempts: runs with these tags."""
         found = runs_with(client, scenario, tags)
         return cls(client, work, [run for run in found if run.info.status != "FINISHED"])
 
     def fetch(self, checkpoints: Checkpoints) -> None:
-        """Bring the newest checkpoint here, if an attempt on another machine got further."""
+        """Fetch the newest checkpoint if an attempt on another machine got further."""
         for epoch, run in sorted(self._mirrored(), key=lambda pair: pair[0], reverse=True):
             if epoch <= checkpoints.newest():
                 return
@@ -91,19 +91,19 @@ class Continuation:
                 log.info("fetched the checkpoint of epoch %d from run %s", epoch, run_id)
 
     def tags(self) -> dict[str, str]:
-        """The tags of the run that goes on."""
+        """Return the tags of the run that resumes the work."""
         tags = {WORK_TAG: self.work, _OWNER_TAG: owner()}
         if self.attempts:
             tags[CONTINUES_TAG] = self.attempts[0].info.run_id
         return tags
 
     def take_over(self, run_id: str) -> None:
-        """Say of the attempts before who goes on with them; those that died here are KILLED."""
+        """Mark earlier attempts as continued by this run; end those that died here as KILLED."""
         for run in self.attempts:
             with border(f"run {run.info.run_id}"):
                 if CONTINUED_BY_TAG not in run.data.tags:
                     self.client.set_tag(run.info.run_id, CONTINUED_BY_TAG, run_id)
-                # Another machine may still be at it: its run is closed when the work is done.
+                # Another machine may still be training: its run is closed when the work is done.
                 if run.data.tags.get(_OWNER_TAG) == owner():
                     _close(self.client, run)
 
@@ -119,7 +119,7 @@ class CheckpointCopies:
     Args:
         client: The MLflow server.
         run_id: The run of this attempt.
-        checkpoints: Those of this machine.
+        checkpoints: The checkpoints on this machine.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, checkpoints: Checkpoints) -> None:
@@ -128,14 +128,14 @@ class CheckpointCopies:
         self._epoch = 0
 
     def keep(self, *, now: bool = False) -> None:
-        """Copy the newest checkpoint if it is time to, or `now`; a failure is only told."""
+        """Copy the newest checkpoint if it is due, or `now`; a failure is only logged."""
         epoch, began = self._checkpoints.newest(), time.monotonic()
         if epoch <= self._epoch or not (now or began >= self._due):
             return
         try:
             self._copy(epoch)
         except (GuardianflowError, MlflowException, HTTPError, OSError) as error:
-            log.warning("the checkpoint of epoch %d is on this machine alone: %s", epoch, error)
+            log.warning("the checkpoint of epoch %d is only on this machine: %s", epoch, error)
         ended = time.monotonic()
         self._due = ended + max(_EVERY_S, _PAUSE_PER_COST * (ended - began))
 
@@ -143,7 +143,7 @@ class CheckpointCopies:
         path, former = self._checkpoints.path(epoch), self._epoch
         with border(f"checkpoint of run {self._run_id}"):
             self._client.log_artifact(self._run_id, str(path), _FOLDER)
-            # Only now does it count: a part of a file is never looked for.
+            # The tag comes last, so that a partial file is never used.
             self._client.set_tag(self._run_id, CHECKPOINT_TAG, str(epoch))
             self._epoch = epoch
             if former:
@@ -152,7 +152,7 @@ class CheckpointCopies:
 
 
 class Curves:
-    """Sends the figures of epochs to a run; what MLflow does not take now, it gets later.
+    """Sends the figures of epochs to a run, and sends again later what MLflow did not accept.
 
     Args:
         run: The run of this attempt.
@@ -163,7 +163,7 @@ class Curves:
         self._waiting: list[EpochFigures] = []
 
     def add(self, *figures: EpochFigures) -> None:
-        """Send these, too; a server that does not answer is only told of."""
+        """Send these figures too; that the server does not answer is only logged."""
         self._waiting += figures
         try:
             self.send()
@@ -171,14 +171,14 @@ class Curves:
             log.warning("the figures of %d epochs wait: %s", len(self._waiting), error)
 
     def send(self) -> None:
-        """Send what waits.
+        """Send all waiting figures.
 
         Raises:
             RegistryUnavailable: MLflow does not answer.
         """
         while self._waiting:
             one = self._waiting[0]
-            # Said again with the same time, a figure stays one point of the curve.
+            # Logged again with the same time, a figure stays one point of the curve.
             self._run.log_metrics(one.metrics(), step=one.epoch, time_ms=one.ended_ms)
             if one.val:
                 figures = one.val.metrics("val.")
@@ -187,11 +187,9 @@ class Curves:
 
 
 def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) -> None:
-    """Once the work is finished: remove its checkpoints from MLflow, close what was left open.
+    """Remove the checkpoints of finished work from MLflow and close its open runs.
 
-    Of all runs with these tags.
-
-    A failure is only told: the model is there, and the next command tries again.
+    A failure is only logged: the model is kept, and the next command tries again.
     """
     try:
         for run in runs_with(client, scenario, tags):
@@ -205,7 +203,7 @@ def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) 
 
 
 def runs_with(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) -> list[Run]:
-    """The runs of a scenario's experiment that are of this work, the newest first."""
+    """Return the runs of this work in the scenario's experiment, newest first."""
     experiment = experiment_id(client, scenario.model_name.public)
     order, found = ["attributes.start_time DESC"], dict[str, Run]()
     with border(f"runs of experiment {experiment}"):
@@ -213,7 +211,7 @@ def runs_with(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str])
             runs = client.search_runs(
                 [experiment], has_tags(wanted), max_results=_MOST_RUNS, order_by=order
             )
-            # With a digest of the work, that decides.
+            # Where a run has a digest of the work, the digest decides.
             mine = tags.get(WORK_DIGEST_TAG, "")
             found |= {
                 run.info.run_id: run
@@ -224,7 +222,7 @@ def runs_with(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str])
 
 
 def _close(client: MlflowClient, run: Run) -> None:
-    """A killed process could not say that it ended."""
+    """End the run of a process that was killed before it could."""
     if run.info.status == "RUNNING":
         client.set_terminated(run.info.run_id, "KILLED")
 

@@ -4,9 +4,9 @@
                                                                                     |
                                                          @candidate <-- registry <--+
 
-A scenario version that was trained is found again and not trained twice; one that was edited
-after its training is refused. A training that was killed goes on after its last epoch: its
-checkpoints are on this machine and, every few minutes, in MLflow (`continuation.py`).
+A scenario version is trained once; if it was edited after its training, it is refused. A killed
+training resumes after its last epoch: its checkpoints are on this machine and, every few minutes,
+in MLflow (`continuation.py`).
 """
 
 import logging
@@ -53,7 +53,7 @@ class TrainedModel(Made):
 
     Attributes:
         evaluation: The FP32 IR on the held-out test split.
-        resumed_at: After how many epochs it went on, where a process before it was killed.
+        resumed_at: The epoch after which it resumed, where an earlier process was killed; or 0.
     """
 
     evaluation: Evaluation
@@ -66,7 +66,7 @@ class TrainingRunner:
     Args:
         scenario: What to train.
         registry: Where runs and versions are kept.
-        on_progress: Told how far it is, at most twice a second.
+        on_progress: Called with the progress, at most twice a second.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class TrainingRunner:
         self._report = Reporter(on_progress)
 
     def run(self) -> TrainedModel:
-        """Train and register; what was done before is not done again.
+        """Train and register; finished work is reused.
 
         Raises:
             ScenarioInvalid: A path or a class of the scenario is wrong.
             DatasetInvalid: The data set cannot be trusted.
             ScenarioFrozen: The scenario version was edited after it had been trained.
-            NoCandidate: It is to begin with the champion, and there is none.
+            NoCandidate: It has to start from the champion, and there is none.
             RegistryUnavailable: MLflow does not answer.
         """
         return self.register(self.train())
@@ -107,12 +107,12 @@ class TrainingRunner:
         return self._train(work)
 
     def register(self, trained: TrainedModel) -> TrainedModel:
-        """Register a training as @candidate; again gives the same version."""
+        """Register a training as @candidate; repeated calls return the same version."""
         name = self.scenario.get_registered_model_name()
         return register_made(self.registry, self.scenario, trained, name, trained.evaluation)
 
     def _read(self, work: Work, run: Run) -> TrainedModel:
-        """What a finished training of the same settings, data and recipe made."""
+        """Read what a finished training of the same settings, data and recipe made."""
         run_id = run.info.run_id
         self._forget(work, run.data.tags.get(WORK_TAG, ""))
         return TrainedModel(
@@ -120,7 +120,7 @@ class TrainingRunner:
         )
 
     def _train(self, work: Work) -> TrainedModel:
-        """Train, or wait for the process of this machine that does, and take what it made."""
+        """Train, or wait for the process on this machine that does and take its result."""
         folder = private_home("training")
         remove_abandoned(folder)
         lock = f"{self.scenario.digest[:16]}-{work.dataset.fingerprint[:16]}.lock"
@@ -152,7 +152,7 @@ class TrainingRunner:
         return TrainedModel(run.run_id, MODEL, evaluation, resumed_at=resumed_at)
 
     def _forget(self, work: Work, identity: str) -> None:
-        """The work is finished: nobody will go on with it."""
+        """Remove the checkpoints: the work is finished and will not be resumed."""
         if identity:
             Checkpoints(private_home("training") / identity, identity).remove()
         clean_up(self.registry.client, self.scenario, work.attempt_tags)
@@ -164,7 +164,7 @@ class TrainingRunner:
         """Export, measure on the test split as deployed, and bring everything to MLflow."""
         classes = work.dataset.classes
         best = weights.save_weights(fitted.detector, classes, folder / "weights")
-        # Exported from what is kept: the IR and best.pt of a version can never disagree.
+        # Exported from the file that is kept, so that IR and best.pt cannot disagree.
         detector, classes = weights.load_weights(best)
         exported = ir.save(ir.convert_network(detector, classes), folder / "ir")
         self._choose_thresholds(run, work.dataset, exported)
@@ -173,7 +173,7 @@ class TrainingRunner:
         return keep_measured(work, run, exported, papers, self._report, weights=best.parent)
 
     def _choose_thresholds(self, run: OpenRun, dataset: Dataset, exported: Path) -> None:
-        """Let the IR say from which score a box is shown, as the val split has it best."""
+        """Write the score thresholds that work best on the val split into the IR."""
         beta = self.scenario.evaluation.beta
         show = partial(self._report, "thresholds")
         thresholds = settle_thresholds(

@@ -1,8 +1,8 @@
-"""What a training begins with: random weights, or those of the version in production.
+"""What a training starts from: random weights, or those of the version in production.
 
 The champion moves; the start of a training does not. It is resolved once, to a version and the
-sha256 of its weights, and kept as tags of the run: who goes on with a killed training, perhaps
-after the next promotion, begins where the first attempt began.
+sha256 of its weights, and kept as tags of the run: a killed training that is resumed after the next
+promotion still starts where its first attempt did.
 """
 
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ _FILE_TAG = f"guardianflow.sha256.artifacts/weights/{weights.FILE}"
 
 @dataclass(frozen=True)
 class Start:
-    """What a training begins with.
+    """What a training starts from.
 
     Attributes:
-        tags: What the run says about it; empty for random weights. Part of the work's identity.
-        detector: The weights, of the shape that is trained; None for random ones.
+        tags: Tags of the run; empty for random weights. They are part of the work's identity.
+        detector: The weights, in the shape to be trained; None for random ones.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     detector: Detector | None = None
 
     def params(self) -> dict[str, str]:
-        """The tags as parameters of the run, which MLflow compares in its tables."""
+        """Return the tags as parameters of the run, which MLflow compares in its tables."""
         return {key.rpartition(".")[2]: value for key, value in self.tags.items()}
 
 
@@ -48,17 +48,17 @@ def find_start(
     dataset: Dataset,
     work: Mapping[str, str],
 ) -> Start:
-    """Resolve and read what a training begins with.
+    """Resolve and read what a training starts from.
 
     Args:
         registry: Where the champion is.
-        scenario: Says where to begin.
-        dataset: Its classes are those of the new detector.
-        work: The tags of the runs of this work: an earlier attempt has chosen already.
+        scenario: Says where to start.
+        dataset: Has the classes of the new detector.
+        work: Tags of the runs of this work: an earlier attempt may have chosen already.
 
     Raises:
-        NoCandidate: There is no champion to begin with.
-        ArtifactMissing: Its weights are gone, differ, or were never of ours.
+        NoCandidate: There is no champion to start from.
+        ArtifactMissing: Its weights are gone, differ, or guardianflow did not train it.
         ScenarioInvalid: The champion's network has another width.
     """
     match scenario.training.start:
@@ -81,7 +81,7 @@ def _from_champion(
     path = registry.download(scenario.model_name, version.version) / "artifacts" / "weights"
     if not (path / weights.FILE).is_file():
         raise ArtifactMissing(
-            f"{label} holds no weights to begin with: it was not trained by guardianflow.",
+            f"{label} has no weights to start from: it was not trained by guardianflow.",
             remedy="Set training.start to scratch.",
             version=version.version,
         )
@@ -92,7 +92,7 @@ def _from_champion(
         detector = carry_over(source, known, shape, dataset.classes, seed=training.seed)
     except ValueError as error:
         raise ScenarioInvalid(
-            f"The training cannot begin with {label}, whose network differs (width "
+            f"The training cannot start from {label}, whose network differs (width "
             f"{source.shape.width}, the scenario has {training.width}): {error}.",
             remedy="Set training.start to scratch, or training.width to that of the champion.",
             key="training.width",
@@ -106,7 +106,7 @@ def _champion(registry: ModelRegistryManager, name: ModelName) -> RegisteredMode
     champion = registry.get_champion(name)
     if champion is None:
         raise NoCandidate(
-            f"{name} has no champion that a training could begin with.",
+            f"{name} has no champion that a training could start from.",
             remedy="Set training.start to scratch for the first version of a model.",
             name=name.public,
         )
@@ -116,7 +116,7 @@ def _champion(registry: ModelRegistryManager, name: ModelName) -> RegisteredMode
 def _earlier_choice(
     registry: ModelRegistryManager, scenario: Scenario, work: Mapping[str, str]
 ) -> RegisteredModelInfo | None:
-    """What the last attempt at this work began with, unless that was rolled back since."""
+    """Return what the last attempt at this work started from, unless it was rolled back since."""
     for run in runs_with(registry.client, scenario, work):
         number = run.data.tags.get(VERSION_TAG, "")
         if number.isdecimal():
