@@ -6,6 +6,7 @@ find_ground: the scenario and the frozen images -> measure both on them
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from guardianflow.errors import ArtifactMissing, VersionNotReady
 from guardianflow.evaluation.gate import Leaks, Subject
@@ -136,11 +137,7 @@ def measure_subject(
     on_progress: OnProgress | None,
 ) -> Measured:
     """Measure a version on the frozen images; raises what `measure_version` raises."""
-
-    def show(done: int, total: int) -> None:
-        if on_progress:
-            on_progress(label, done, total)
-
+    show = partial(on_progress, label) if on_progress else None
     return measure_version(
         registry, name, version, ground.samples, ground.classes, on_progress=show
     )

@@ -43,7 +43,8 @@ def _latency(subject: Subject, budget_ms: float) -> GateReason:
             outcome = GateOutcome.INCONCLUSIVE
             said += ": a busy machine may be why, ask again when it is idle"
     measured = taken.p95_ms if taken else None
-    return _reason(GateRule.LATENCY, subject, outcome, measured, budget_ms, said)
+    name = subject.model_name
+    return GateReason.of(GateRule.LATENCY, name, outcome, said, measured=measured, limit=budget_ms)
 
 
 def _contamination(subject: Subject, tolerated: int) -> GateReason | None:
@@ -53,7 +54,7 @@ def _contamination(subject: Subject, tolerated: int) -> GateReason | None:
     INCONCLUSIVE would be of no use, so the page says it instead. The data set that its thresholds
     were chosen on is judged all the same.
     """
-    leaks = subject.leaks
+    name, leaks = subject.model_name, subject.leaks
     if leaks is None:
         if subject.imported:
             return None
@@ -61,14 +62,15 @@ def _contamination(subject: Subject, tolerated: int) -> GateReason | None:
             "nobody compared what it has learned from with the evaluation set; `guardianflow run "
             "SCENARIO --type train` does it"
         )
-        return _reason(GateRule.DATA, subject, GateOutcome.INCONCLUSIVE, None, tolerated, said)
+        open_ = GateOutcome.INCONCLUSIVE
+        return GateReason.of(GateRule.DATA, name, open_, said, limit=tolerated)
     count = leaks.exact + leaks.near
     said = (
         f"{count} images of the evaluation set are in train or val ({leaks.exact} the same, "
         f"{leaks.near} nearly), {tolerated} are tolerated"
     )
     outcome = GateOutcome.PASSED if count <= tolerated else GateOutcome.FAILED
-    return _reason(GateRule.DATA, subject, outcome, count, tolerated, said)
+    return GateReason.of(GateRule.DATA, name, outcome, said, measured=count, limit=tolerated)
 
 
 def _way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
@@ -95,22 +97,4 @@ def _way_back(subject: Subject, release: Sequence[Subject]) -> GateReason:
         )
     else:
         said = f"@rollback would be version {version}, its files are whole"
-    return _reason(GateRule.WAY_BACK, subject, outcome, version, None, said)
-
-
-def _reason(
-    rule: GateRule,
-    subject: Subject,
-    outcome: GateOutcome,
-    measured: float | None,
-    limit: float | None,
-    message: str,
-) -> GateReason:
-    return GateReason(
-        rule=rule,
-        model_name=subject.model_name,
-        outcome=outcome,
-        measured=measured,
-        limit=limit,
-        message=f"{subject.model_name}: {message}",
-    )
+    return GateReason.of(GateRule.WAY_BACK, subject.model_name, outcome, said, measured=version)

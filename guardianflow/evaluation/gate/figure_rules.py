@@ -52,14 +52,9 @@ def _enough_images(subject: Subject, candidate: Evaluation, wanted: int) -> Gate
             f", which are too few to trust an interval: at least {wanted} are wanted, "
             f"{wanted - candidate.images} are missing"
         )
-    return GateReason(
-        rule=GateRule.IMAGES,
-        model_name=subject.model_name,
-        outcome=GateOutcome.PASSED if enough else GateOutcome.INCONCLUSIVE,
-        measured=candidate.images,
-        limit=wanted,
-        message=f"{subject.model_name}: {message}",
-    )
+    outcome = GateOutcome.PASSED if enough else GateOutcome.INCONCLUSIVE
+    name, images = subject.model_name, candidate.images
+    return GateReason.of(GateRule.IMAGES, name, outcome, message, measured=images, limit=wanted)
 
 
 def _floor(
@@ -178,14 +173,8 @@ def _unpaired(subject: Subject) -> GateReason:
     if not first:
         message = f"the champion, version {subject.champion_version}, could not be measured"
         message += f": {subject.problem}" if subject.problem else ""
-    return GateReason(
-        rule=GateRule.REGRESSION,
-        model_name=subject.model_name,
-        outcome=GateOutcome.PASSED if first else GateOutcome.INCONCLUSIVE,
-        measured=None,
-        limit=None,
-        message=f"{subject.model_name}: {message}",
-    )
+    outcome = GateOutcome.PASSED if first else GateOutcome.INCONCLUSIVE
+    return GateReason.of(GateRule.REGRESSION, subject.model_name, outcome, message)
 
 
 def _miss_limits(candidate: Evaluation, settings: GateSettings) -> dict[str, float]:
@@ -211,12 +200,7 @@ def _reason(
     label: str = "",
 ) -> GateReason:
     said = f"{message}; {judged.missing}" if judged.missing else message
-    return GateReason(
-        rule=rule,
-        model_name=subject.model_name,
-        outcome=judged.outcome,
-        measured=judged.figure.value,
-        limit=limit,
-        message=f"{subject.model_name}: {said}",
-        label=label,
+    measured = judged.figure.value
+    return GateReason.of(
+        rule, subject.model_name, judged.outcome, said, measured=measured, limit=limit, label=label
     )

@@ -104,6 +104,29 @@ class GateReason(_Record):
         description="The class that it is about; '' where it is about all, or in older records.",
     )
 
+    @classmethod
+    def of(
+        cls,
+        rule: GateRule,
+        model_name: str,
+        outcome: GateOutcome,
+        message: str,
+        *,
+        measured: float | None = None,
+        limit: float | None = None,
+        label: str = "",
+    ) -> "GateReason":
+        """Make a reason whose message begins with the model's name."""
+        return cls(
+            rule=rule,
+            model_name=model_name,
+            outcome=outcome,
+            measured=measured,
+            limit=limit,
+            message=f"{model_name}: {message}",
+            label=label,
+        )
+
 
 class GateReport(Stored):
     """All rules for all models of a release."""

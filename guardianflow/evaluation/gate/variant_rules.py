@@ -4,6 +4,7 @@ from typing import assert_never
 
 from guardianflow.evaluation.gate.figure_rules import doubted
 from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, GateRule
+from guardianflow.evaluation.gate.sampling import BoundedFigure, compare
 from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.scenario import GateSettings, Precision
 from guardianflow.vision.metrics.comparison import Difference
@@ -54,35 +55,20 @@ def _kept(
         outcome = GateOutcome.PASSED
     else:
         outcome = GateOutcome.FAILED if lost.high < -allowed else GateOutcome.INCONCLUSIVE
-    return GateReason(
-        rule=rule,
-        model_name=model_name,
-        outcome=outcome,
-        measured=lost.value,
-        limit=-allowed,
-        message=f"{model_name}: {what} {lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f}) "
-        f"against its source, {allowed:.3f} may be lost",
+    message = (
+        f"{what} {lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f}) against its source, "
+        f"{allowed:.3f} may be lost"
     )
+    return GateReason.of(rule, model_name, outcome, message, measured=lost.value, limit=-allowed)
 
 
 def _faster(model_name: str, cost: VariantCost, wanted: float) -> GateReason:
-    speed = cost.speed
+    rule, speed = GateRule.SOURCE_SPEED, cost.speed
     if speed is None:
-        outcome = GateOutcome.INCONCLUSIVE
         where = ", ".join(cost.measured_on) or "nowhere"
         message = f"its speed was never measured on such a machine (but {where}); "
         message += f"`guardianflow measure {model_name}` does it here"
-    else:
-        if speed.low >= wanted:
-            outcome = GateOutcome.PASSED
-        else:
-            outcome = GateOutcome.FAILED if speed.high < wanted else GateOutcome.INCONCLUSIVE
-        message = f"{speed.sentence()}, {wanted:.2f}x is wanted"
-    return GateReason(
-        rule=GateRule.SOURCE_SPEED,
-        model_name=model_name,
-        outcome=outcome,
-        measured=speed.speedup if speed else None,
-        limit=wanted,
-        message=f"{model_name}: {message}",
-    )
+        return GateReason.of(rule, model_name, GateOutcome.INCONCLUSIVE, message, limit=wanted)
+    outcome = compare(BoundedFigure(speed.speedup, speed.low, speed.high), wanted)
+    message = f"{speed.sentence()}, {wanted:.2f}x is wanted"
+    return GateReason.of(rule, model_name, outcome, message, measured=speed.speedup, limit=wanted)

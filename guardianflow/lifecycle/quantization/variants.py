@@ -8,7 +8,7 @@
 No label of the evaluation set is used.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,20 +149,18 @@ def _try(
     fp32: Path, made: dict[Preset, Path], val: Sequence[Sample], classes: Sequence[str]
 ) -> list[_Attempt]:
     """Measure accuracy and latency of the attempts on val."""
-    detectors = {preset.value: IrDetector(folder) for preset, folder in made.items()}
-    before = _map50_95(IrDetector(fp32), val, classes)
-    frames = [load_image(sample.image) for sample in val[:_TIMED_FRAMES]]
-    times = measure_latency(detectors, frames, repeats=_TIMED_ROUNDS)
+    times = _p50_ms({preset.value: IrDetector(folder) for preset, folder in made.items()}, val)
+    before = _map50_95(fp32, val, classes)
     attempts: list[_Attempt] = []
     for preset, folder in made.items():
-        after = _map50_95(detectors[preset.value], val, classes)
+        after = _map50_95(folder, val, classes)
         trial = Trial(
             preset=preset,
             controlled=False,
             images=len(val),
             map50_95=after,
             drop=before - after,
-            p50_ms=times[preset.value].p50_ms,
+            p50_ms=times[preset.value],
         )
         attempts.append(_Attempt(folder, trial))
     return attempts
@@ -198,22 +196,26 @@ def _control(
 
     quantized = compression.quantize_within(fp32, squares, preset, measure, max_drop)
     saved = ir.save(quantized, folder / "controlled")
-    before, after = (_map50_95(IrDetector(made), unseen, classes) for made in (fp32, saved))
-    frames = [load_image(sample.image) for sample in val[:_TIMED_FRAMES]]
-    times = measure_latency({"controlled": IrDetector(saved)}, frames, repeats=_TIMED_ROUNDS)
+    before, after = (_map50_95(made, unseen, classes) for made in (fp32, saved))
     trial = Trial(
         preset=preset,
         controlled=True,
         images=len(unseen),
         map50_95=after,
         drop=before - after,
-        p50_ms=times["controlled"].p50_ms,
+        p50_ms=_p50_ms({"controlled": IrDetector(saved)}, val)["controlled"],
     )
     return _Attempt(saved, trial)
 
 
-def _map50_95(detector: IrDetector, samples: Sequence[Sample], classes: Sequence[str]) -> float:
-    return evaluate(detect(detector, samples), samples, classes).map50_95
+def _p50_ms(detectors: Mapping[str, IrDetector], val: Sequence[Sample]) -> dict[str, float]:
+    frames = [load_image(sample.image) for sample in val[:_TIMED_FRAMES]]
+    times = measure_latency(detectors, frames, repeats=_TIMED_ROUNDS)
+    return {name: latency.p50_ms for name, latency in times.items()}
+
+
+def _map50_95(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> float:
+    return evaluate(detect(IrDetector(folder), samples), samples, classes).map50_95
 
 
 def _look(compiled: Any, frame: NDArray[np.uint8], size: int) -> Detections:
