@@ -8,8 +8,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from guardianflow.errors import VersionNotReady
-from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.runs import EVALUATION_FILE, read_run_text
+from guardianflow.mlflow_store.runs import EVALUATION_FILE, find_run_text
 from guardianflow.stored import read_stored
 from guardianflow.vision.data.contamination import (
     CONTAMINATION_FILE,
@@ -57,10 +56,9 @@ def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluat
 def read_contamination(client: MlflowClient, run_id: str) -> ContaminationReport | None:
     """Read which images a run found in two splits; None if it kept no report, or is gone."""
     try:
-        with border(f"run {run_id}"):
-            if CONTAMINATION_FILE not in {file.path for file in client.list_artifacts(run_id)}:
-                return None
-        text = read_run_text(client, run_id, CONTAMINATION_FILE)
+        text = find_run_text(client, run_id, CONTAMINATION_FILE)
     except VersionNotReady:
+        return None
+    if text is None:
         return None
     return read_stored(ContaminationReport, text, f"{CONTAMINATION_FILE} of MLflow run {run_id}")

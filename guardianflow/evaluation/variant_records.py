@@ -12,9 +12,8 @@ from mlflow import MlflowClient
 
 from guardianflow.evaluation.speed import SpeedReport, machine
 from guardianflow.evaluation.variant_cost import VariantCost
-from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.runs import read_run_text
+from guardianflow.mlflow_store.runs import find_run_text, read_run_text
 from guardianflow.stored import read_stored
 
 COST_FILE = "cost.json"
@@ -23,10 +22,9 @@ SPEED_FOLDER = "latency"
 
 def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
     """Read the cost that a run kept, with the speed on this kind of machine; None if none."""
-    with border(f"run {run_id}"):
-        if COST_FILE not in {file.path for file in client.list_artifacts(run_id)}:
-            return None
-    text = read_run_text(client, run_id, COST_FILE)
+    text = find_run_text(client, run_id, COST_FILE)
+    if text is None:
+        return None
     cost = read_stored(VariantCost, text, f"{COST_FILE} of MLflow run {run_id}")
     reports = read_speeds(client, run_id)
     return cost.model_copy(
@@ -36,10 +34,9 @@ def read_cost(client: MlflowClient, run_id: str) -> VariantCost | None:
 
 def keep_speed(client: MlflowClient, run_id: str, report: SpeedReport) -> None:
     """Write a report to the version's run; it replaces that of the same kind of machine."""
-    with border(f"run {run_id}"), scratch() as folder:
-        path = folder / f"{report.machine}.json"
-        path.write_text(report.model_dump_json(indent=1), encoding="utf-8")
-        client.log_artifact(run_id, str(path), SPEED_FOLDER)
+    text, file = report.model_dump_json(indent=1), f"{SPEED_FOLDER}/{report.machine}.json"
+    with border(f"run {run_id}"):
+        client.log_text(run_id, text, file)
 
 
 def read_speeds(client: MlflowClient, run_id: str) -> Mapping[str, SpeedReport]:

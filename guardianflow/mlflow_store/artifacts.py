@@ -91,10 +91,8 @@ def verify_sizes(client: MlflowClient, info: RegisteredModelInfo) -> None:
     """
     expected = _expected(info)
     what = f"{info.name} version {info.version}"
+    uri = _uri(client, info)
     with border(what):
-        uri = registry_store(client).get_model_version_download_uri(
-            ModelName.parse(info.name).registered, str(info.version)
-        )
         try:
             repository = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
             found = dict(_listed(repository, None))
@@ -109,6 +107,12 @@ def verify_sizes(client: MlflowClient, info: RegisteredModelInfo) -> None:
             raise _missing(what, f"its file {file} is gone")
         if found[file] != size:
             raise _missing(what, f"its file {file} has {found[file]} bytes, {size} were registered")
+
+
+def _uri(client: MlflowClient, info: RegisteredModelInfo) -> str:
+    registered = ModelName.parse(info.name).registered
+    with border(f"{info.name} version {info.version}"):
+        return registry_store(client).get_model_version_download_uri(registered, str(info.version))
 
 
 def _listed(repository: ArtifactRepository, folder: str | None) -> Iterator[tuple[str, int]]:
@@ -218,10 +222,7 @@ def verified_files(client: MlflowClient, info: RegisteredModelInfo) -> Generator
     """
     expected = _expected(info)
     what = f"{info.name} version {info.version}"
-    registered = ModelName.parse(info.name).registered
-    with border(what):
-        uri = registry_store(client).get_model_version_download_uri(registered, str(info.version))
-    with fetched_files(client, uri, what) as folder:
+    with fetched_files(client, _uri(client, info), what) as folder:
         found = fingerprint(folder)
         for file in sorted(expected.keys() | found.keys()):
             if file not in found:

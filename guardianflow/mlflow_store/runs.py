@@ -146,12 +146,9 @@ def open_run(
         run_id = client.create_run(where, run_name=run_name, tags=said).info.run_id
     status = "FAILED"
     try:
-        with scratch() as folder:
-            path = folder / SCENARIO_FILE
-            path.write_text(scenario.to_stored(), encoding="utf-8")
-            opened = OpenRun(client, run_id, where, dataset)
-            opened.log_files(folder)
-        yield opened
+        with border(f"run {run_id}"):
+            client.log_text(run_id, scenario.to_stored(), SCENARIO_FILE)
+        yield OpenRun(client, run_id, where, dataset)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -176,11 +173,8 @@ def read_scenario(client: MlflowClient, run_id: str) -> Scenario | None:
         VersionNotReady: The run is gone.
         StoredUnreadable: Another version of guardianflow recorded it in a format of its own.
     """
-    with border(f"scenario of run {run_id}"):
-        if SCENARIO_FILE not in {file.path for file in client.list_artifacts(run_id)}:
-            return None
-    text = read_run_text(client, run_id, SCENARIO_FILE)
-    return Scenario.from_stored(text, f"scenario of MLflow run {run_id}")
+    text = find_run_text(client, run_id, SCENARIO_FILE)
+    return None if text is None else Scenario.from_stored(text, f"scenario of MLflow run {run_id}")
 
 
 def ready_model(client: MlflowClient, run: Run) -> str | None:
@@ -198,6 +192,14 @@ def read_run_text(client: MlflowClient, run_id: str, file: str) -> str:
     with border(f"{file} of run {run_id}"), scratch() as folder:
         path = Path(client.download_artifacts(run_id, file, str(folder)))
         return path.read_text(encoding="utf-8")
+
+
+def find_run_text(client: MlflowClient, run_id: str, file: str) -> str | None:
+    """Read one artifact of a run as text; None where the run has no such file."""
+    with border(f"{file} of run {run_id}"):
+        if file not in {entry.path for entry in client.list_artifacts(run_id)}:
+            return None
+    return read_run_text(client, run_id, file)
 
 
 def read_evaluation(client: MlflowClient, run_id: str) -> Evaluation:

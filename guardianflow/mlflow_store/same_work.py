@@ -16,6 +16,7 @@ WORK_DIGEST_TAG = "guardianflow.work_digest"
 """The digest of the work, on runs and versions; those of version 0.1.0 have only the next."""
 _FIRST_DIGEST_TAG = "guardianflow.scenario_digest"
 """The digest of version 0.1.0, which included gate and health: it can then resume our work."""
+_NAMES = ("guardianflow.scenario", "guardianflow.scenario_version")
 _LOOKED_BACK = 100
 _MOST_EDITS = 5
 
@@ -76,14 +77,12 @@ def find_same_work(
 
 def same_work(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags that identify work: the digest of the settings, not the scenario's name."""
-    names = ("guardianflow.scenario", "guardianflow.scenario_version", _FIRST_DIGEST_TAG)
-    return {key: value for key, value in tags.items() if key not in names}
+    return {key: value for key, value in tags.items() if key not in (*_NAMES, _FIRST_DIGEST_TAG)}
 
 
 def first_work(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags by which version 0.1.0 identified work."""
-    names = ("guardianflow.scenario", "guardianflow.scenario_version", WORK_DIGEST_TAG)
-    return {key: value for key, value in tags.items() if key not in names}
+    return {key: value for key, value in tags.items() if key not in (*_NAMES, WORK_DIGEST_TAG)}
 
 
 def is_work_of(
@@ -111,10 +110,7 @@ def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
     Raises:
         ScenarioFrozen: It was trained with other settings.
     """
-    tags = {
-        "guardianflow.scenario": scenario.name,
-        "guardianflow.scenario_version": scenario.version,
-    }
+    tags = dict(zip(_NAMES, (scenario.name, scenario.version), strict=True))
     made = [
         run
         for kind in ("train", "import")

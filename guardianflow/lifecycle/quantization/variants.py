@@ -129,11 +129,9 @@ def make_int8(
 def _presets(settings: QuantizationSettings) -> Sequence[Preset]:
     match settings.preset:
         case "auto":
-            return (Preset.MIXED, Preset.PERFORMANCE)
-        case "mixed":
-            return (Preset.MIXED,)
-        case "performance":
-            return (Preset.PERFORMANCE,)
+            return tuple(Preset)
+        case "mixed" | "performance":
+            return (Preset(settings.preset),)
         case _:
             assert_never(settings.preset)
 
