@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -92,10 +92,13 @@ def run(
 
     settings = load_scenario(scenario, version)
     registry = open_registry(out)
-    if work is WorkType.TRAIN:
-        _train(out, registry, settings)
-    else:
-        _quantize(out, registry, settings, model_version, precision)
+    match work:
+        case WorkType.TRAIN:
+            _train(out, registry, settings)
+        case WorkType.QUANT:
+            _quantize(out, registry, settings, model_version, precision)
+        case _:
+            assert_never(work)
 
 
 def _train(out: Output, registry: "ModelRegistryManager", scenario: Scenario) -> None:
