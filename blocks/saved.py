@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from blocks.mlflow_credentials import DEFAULT_DOCUMENT, MlflowCredentials
 from guardianflow.errors import InputError
 
-AnyBlock = TypeVar("AnyBlock", bound=Block)
+_AnyBlock = TypeVar("_AnyBlock", bound=Block)
 
 
 def load_saved(
-    kind: type[AnyBlock], document: str, *, unusable: type[InputError] = InputError
-) -> AnyBlock | None:
+    kind: type[_AnyBlock], document: str, *, unusable: type[InputError] = InputError
+) -> _AnyBlock | None:
     """The block with this name; None where the server has none.
 
     Args:
@@ -28,7 +28,7 @@ def load_saved(
             and does not repeat it.
     """
     try:
-        return cast("AnyBlock", kind.load(document))
+        return cast("_AnyBlock", kind.load(document))
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             return None

@@ -14,7 +14,7 @@ from guardianflow.errors import InputError
 from guardianflow.vision.data.rules import ALIKE, FaultCode
 
 if TYPE_CHECKING:
-    from guardianflow.vision.data.checker import Checked
+    from guardianflow.vision.data.checker import CheckResult
     from guardianflow.vision.data.contamination import DuplicatePair
     from guardianflow.vision.data.findings import DataFinding
 
@@ -126,7 +126,7 @@ def _check(
     tolerated: Collection[FaultCode],
     against: Path | None,
     show: Meter,
-) -> tuple["Checked", tuple["DuplicatePair", ...]]:
+) -> tuple["CheckResult", tuple["DuplicatePair", ...]]:
     """Check a data set; what is alike in it, and in the evaluation set, where one was given."""
     from guardianflow.vision.data.checker import check_dataset
     from guardianflow.vision.data.contamination import find_duplicates
@@ -148,7 +148,9 @@ def _check(
     return checked, (*leaks, *pairs)
 
 
-def _compare(checked: "Checked", against: Path) -> tuple["Checked", tuple["DuplicatePair", ...]]:
+def _compare(
+    checked: "CheckResult", against: Path
+) -> tuple["CheckResult", tuple["DuplicatePair", ...]]:
     """Compare with the evaluation set of another data set.
 
     Raises:
@@ -182,7 +184,7 @@ def _require_place(report: Path) -> None:
     )
 
 
-def _write(checked: "Checked", pairs: tuple["DuplicatePair", ...], report: Path) -> None:
+def _write(checked: "CheckResult", pairs: tuple["DuplicatePair", ...], report: Path) -> None:
     """Write the page.
 
     Raises:
@@ -202,7 +204,7 @@ def _write(checked: "Checked", pairs: tuple["DuplicatePair", ...], report: Path)
 
 
 def _answer(
-    checked: "Checked", pairs: tuple["DuplicatePair", ...], wrong: int, report: Path | None
+    checked: "CheckResult", pairs: tuple["DuplicatePair", ...], wrong: int, report: Path | None
 ) -> dict[str, object]:
     from dataclasses import asdict
 
@@ -223,7 +225,7 @@ def _answer(
     }
 
 
-def _tell(out: Output, checked: "Checked", wrong: int, use: Use, report: Path | None) -> None:
+def _tell(out: Output, checked: "CheckResult", wrong: int, use: Use, report: Path | None) -> None:
     from guardianflow.vision.data.findings import in_order, readable
     from guardianflow.vision.data.summary import figures_by_split
 
@@ -245,7 +247,7 @@ def _tell(out: Output, checked: "Checked", wrong: int, use: Use, report: Path | 
             one.severity,
             code,
             counts[code],
-            f"{one.place.removeprefix(f'{root}/')}: {one.what}",
+            f"{one.location.removeprefix(f'{root}/')}: {one.what}",
             one.remedy,
         )
         for code, one in first.items()

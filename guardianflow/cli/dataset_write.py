@@ -10,8 +10,8 @@ from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import InputError
 
 if TYPE_CHECKING:
-    from guardianflow.vision.data.conversion import Converted
-    from guardianflow.vision.data.splitting import Shares, SplitSet
+    from guardianflow.vision.data.conversion import ConversionResult
+    from guardianflow.vision.data.splitting import SplitResult, SplitShares
 
 _ValShare = Annotated[float, typer.Option("--val", help="Share of the images for val.")]
 _TestShare = Annotated[float, typer.Option("--test", help="Share of the images for test.")]
@@ -110,32 +110,32 @@ def convert(
         out.remark(f"left out: {count} {what}")
 
 
-def _shares(val: float, test: float, seed: int) -> "Shares":
+def _shares(val: float, test: float, seed: int) -> "SplitShares":
     """How much is kept.
 
     Raises:
         InputError: Nothing would be left to learn from.
     """
-    from guardianflow.vision.data.splitting import Shares
+    from guardianflow.vision.data.splitting import SplitShares
 
     if not (0 < val < 0.5 and 0 < test < 0.5):
         raise InputError(
             f"--val {val} --test {test}: each must be above 0 and below 0.5.",
             remedy="Training gets the rest.",
         )
-    return Shares(val, test, seed)
+    return SplitShares(val, test, seed)
 
 
 def _tell(
     out: Output,
-    made: "SplitSet | Converted",
+    made: "SplitResult | ConversionResult",
     to: Path,
     *,
     seed: int,
     near_known: bool,
     **extra: object,
 ) -> None:
-    from guardianflow.vision.data.findings import readable, typed
+    from guardianflow.vision.data.findings import readable, shell_command
     from guardianflow.vision.data.summary import figures_by_split
 
     counts = figures_by_split(made.checked)
@@ -154,5 +154,5 @@ def _tell(
     if made.drawn:
         out.remark(f"drawn with seed {seed}: {', '.join(made.drawn)}")
     known = ("--near-known",) if near_known else ()
-    check = typed("guardianflow", "dataset", "check", to, *known)
+    check = shell_command("guardianflow", "dataset", "check", to, *known)
     out.remark(f"next: {check} --report check.html")

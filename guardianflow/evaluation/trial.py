@@ -67,7 +67,7 @@ def trial_frame(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Fr
 def _photograph(data: FolderData) -> Frame | None:
     """Return the first image of a folder's test split; None if the folder is not here."""
     try:
-        image = next(iter(find_images(data.resolve(), _TEST_SPLIT, data.base())))
+        image = next(iter(find_images(data.resolve(), _TEST_SPLIT, data.base_folder())))
         return Frame(load_image(image), f"{image.name} of its evaluation set")
     except (ScenarioInvalid, DatasetInvalid, StopIteration):
         return None

@@ -85,7 +85,7 @@ class FolderData(Settings):
             raise _no_folder("dataset.path", self.path, path)
         return path
 
-    def base(self) -> Path | None:
+    def base_folder(self) -> Path | None:
         """The folder that stands in for `path` of data.yaml; None where there is none.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import cast
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.scenario.spec import ScenarioSpec
 from guardianflow.scenario.version import Scenario
-from guardianflow.scenario.yaml_lines import NoYaml, line_of, parse, repeated_keys
+from guardianflow.scenario.yaml_lines import InvalidYaml, line_of, parse_yaml, repeated_keys
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -88,9 +88,11 @@ def read_scenario_file(path: Path) -> ScenarioSpec:
         ScenarioInvalid: The message names file, line, key, value and remedy.
     """
     try:
-        content, tree = parse(path.read_text(encoding="utf-8"))
-    except (NoYaml, UnicodeDecodeError) as error:
-        place = f"{path}:{error.line}" if isinstance(error, NoYaml) and error.line else str(path)
+        content, tree = parse_yaml(path.read_text(encoding="utf-8"))
+    except (InvalidYaml, UnicodeDecodeError) as error:
+        place = (
+            f"{path}:{error.line}" if isinstance(error, InvalidYaml) and error.line else str(path)
+        )
         raise ScenarioInvalid(
             f"{place}: this is no YAML: {error}.",
             remedy="Correct the line; a scenario in scenarios/ shows the form.",

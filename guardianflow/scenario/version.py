@@ -157,7 +157,7 @@ class Scenario(Settings):
         if isinstance(self.dataset, FolderData):
             try:
                 self.dataset.resolve()
-                self.dataset.base()
+                self.dataset.base_folder()
             except ScenarioInvalid as error:
                 raise ScenarioInvalid(
                     f"Scenario {self.name} {self.version}: {error.message}",

@@ -13,7 +13,7 @@ _MAX_MERGED = 10_000
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
-class NoYaml(ValueError):
+class InvalidYaml(ValueError):
     """A text that is no YAML, with the line where there is one."""
 
     def __init__(self, problem: str, line: int | None) -> None:
@@ -33,24 +33,24 @@ class RepeatedKey:
         return f"{self.key} stands there twice, in lines {self.first} and {self.again}"
 
 
-def parse(text: str) -> tuple[object, yaml.Node | None]:
+def parse_yaml(text: str) -> tuple[object, yaml.Node | None]:
     """The values of a YAML text (safe: no objects) and its tree, for `line_of`.
 
     Raises:
-        NoYaml: It cannot be parsed, or merge keys (<<) make it grow without bounds.
+        InvalidYaml: It cannot be parsed, or merge keys (<<) make it grow without bounds.
     """
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         _bound_merge_keys(tree)
         return yaml.safe_load(text), tree
-    except NoYaml:
+    except InvalidYaml:
         raise
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or error
-        raise NoYaml(str(problem), mark.line + 1 if mark else None) from error
+        raise InvalidYaml(str(problem), mark.line + 1 if mark else None) from error
     except _FOREIGN_ERRORS as error:
-        raise NoYaml(f"{type(error).__name__}: {error}", None) from error
+        raise InvalidYaml(f"{type(error).__name__}: {error}", None) from error
 
 
 def repeated_keys(tree: yaml.Node | None) -> Iterator[RepeatedKey]:
@@ -92,7 +92,7 @@ def _merged_size(node: yaml.Node, sizes: dict[int, int], around: set[int]) -> in
     """How many pairs a mapping has after its merge keys were followed.
 
     Raises:
-        NoYaml: More than any file of ours needs, or without end.
+        InvalidYaml: More than any file of ours needs, or without end.
     """
     if not isinstance(node, yaml.MappingNode):
         return 0
@@ -104,11 +104,11 @@ def _merged_size(node: yaml.Node, sizes: dict[int, int], around: set[int]) -> in
                 continue
             line = key.start_mark.line + 1
             if id(node) in around:
-                raise NoYaml("a merge key (<<) leads back to itself", line)
+                raise InvalidYaml("a merge key (<<) leads back to itself", line)
             parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
             size += sum(_merged_size(part, sizes, around | {id(node)}) for part in parts)
             if size > _MAX_MERGED:
-                raise NoYaml(f"merge keys (<<) unfold to more than {_MAX_MERGED} keys", line)
+                raise InvalidYaml(f"merge keys (<<) unfold to more than {_MAX_MERGED} keys", line)
         sizes[id(node)] = size
     return sizes[id(node)]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardianflow.vision.network.augmentation import Fitted, augment, mosaic
+from guardianflow.vision.network.augmentation import LetterboxedSample, augment, mosaic
 
 SIZE = 96
 GREY = 114
@@ -18,7 +18,7 @@ def painted(box, label):
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     left, top, right, bottom = box
     image[top:bottom, left:right] = COLOURS[label]
-    return Fitted(image, np.array([box], np.float32), np.array([label]))
+    return LetterboxedSample(image, np.array([box], np.float32), np.array([label]))
 
 
 def seen(image, label):
@@ -85,7 +85,7 @@ def test_boxes_lie_in_the_frame_and_padding_stays_grey(seed):
 @pytest.mark.parametrize("made", [augment, lambda one, random: mosaic([one] * 4, random)])
 def test_augmentation_depends_on_the_generator_alone_and_leaves_the_sample_alone(made):
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    sample = Fitted(image, np.array([[10, 10, 30, 30]], np.float32), np.array([1]))
+    sample = LetterboxedSample(image, np.array([[10, 10, 30, 30]], np.float32), np.array([1]))
     kept = image.copy()
     first, second, other = (made(sample, np.random.default_rng(seed)) for seed in (7, 7, 8))
     assert np.array_equal(first.image, second.image)
@@ -105,7 +105,7 @@ def test_light_changes_brightness_and_saturation():
 
 
 def test_an_image_without_objects_stays_one():
-    nothing = Fitted(
+    nothing = LetterboxedSample(
         np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     )
     for made in (

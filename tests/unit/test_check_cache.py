@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from guardianflow.vision.data import checker, examination
-from guardianflow.vision.data.checker import Checked, check_dataset
+from guardianflow.vision.data.checker import CheckResult, check_dataset
 from guardianflow.vision.data.rules import FaultCode
 from tests.unit.yolo_sets import CLEAN, ROW, draw, edit, found, make
 
@@ -54,7 +54,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache.time, "time_ns", lambda: now + 3600 * 10**9)
 
 
-def plain(checked: Checked) -> tuple[object, ...]:
+def plain(checked: CheckResult) -> tuple[object, ...]:
     samples = [
         (split, s.image, s.boxes.tolist(), s.classes.tolist(), s.size, s.digest, s.picture_hash)
         for split, some in checked.splits.items()

@@ -17,12 +17,12 @@ from PIL import Image
 from guardianflow.cli.app import main
 from guardianflow.errors import DatasetInvalid, DiskFull, InputError
 from guardianflow.vision.data.checker import check_dataset
-from guardianflow.vision.data.conversion import Converted, convert_dataset
+from guardianflow.vision.data.conversion import ConversionResult, convert_dataset
 from guardianflow.vision.data.dataset import open_dataset
 from guardianflow.vision.data.findings import errors
 from guardianflow.vision.data.foreign_sets import split_of
 from guardianflow.vision.data.kinds import ExportFormat
-from guardianflow.vision.data.splitting import Shares
+from guardianflow.vision.data.splitting import SplitShares
 from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import draw, make
 
@@ -31,7 +31,7 @@ CLASSES = ["person", "안전모"]
 # Class, and corners in pixels.
 BOXES = [("person", (8, 6, 24, 36)), ("안전모", (40, 30, 72, 54))]
 IMAGES = [f"cam{number}.png" for number in range(8)]
-SHARES = Shares(val=0.25, test=0.25)
+SHARES = SplitShares(val=0.25, test=0.25)
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +232,7 @@ KINDS = {
 }
 
 
-def convert(tmp_path: Path, write: Callable[[Path], None]) -> tuple[Path, Converted]:
+def convert(tmp_path: Path, write: Callable[[Path], None]) -> tuple[Path, ConversionResult]:
     (tmp_path / "from").mkdir()
     write(tmp_path / "from")
     return tmp_path / "to", convert_dataset(tmp_path / "from", tmp_path / "to", SHARES)
@@ -348,7 +348,7 @@ def mixed(folder: Path, copies: int, *ends: int) -> None:
         (lists / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
 
 
-def in_splits(made: Converted) -> dict[str, list[str]]:
+def in_splits(made: ConversionResult) -> dict[str, list[str]]:
     return {s: sorted(o.image.name for o in ones) for s, ones in made.checked.splits.items()}
 
 

@@ -8,12 +8,12 @@ import torch
 from guardianflow.vision.network import weights
 from guardianflow.vision.network.assignment import (
     Truth,
-    assign,
+    assign_targets,
     detection_loss,
     generalized_iou,
     pairwise_iou,
 )
-from guardianflow.vision.network.augmentation import Fitted
+from guardianflow.vision.network.augmentation import LetterboxedSample
 from guardianflow.vision.network.batches import pad_truth
 from guardianflow.vision.network.detector import (
     Detector,
@@ -89,7 +89,11 @@ def test_it_learns_one_image_by_heart(detector):
 
 def test_the_loss_of_an_image_without_objects_is_finite(detector):
     nothing = pad_truth(
-        [Fitted(np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, int))]
+        [
+            LetterboxedSample(
+                np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, int)
+            )
+        ]
     )
     loss = detection_loss(detector(torch.rand(1, 3, 64, 64)), nothing, make_grid(64))
     loss.total.backward()
@@ -101,7 +105,9 @@ def test_an_object_smaller_than_a_cell_is_learned_too():
     grid = make_grid(64)
     boxes = decode_boxes(torch.full((1, 84, 4), 0.5), grid)
     # between the centres of all cells
-    targets = assign(torch.full((1, 84, 2), 0.1), boxes, one_object([6.5, 6.5, 9.5, 9.5]), grid)
+    targets = assign_targets(
+        torch.full((1, 84, 2), 0.1), boxes, one_object([6.5, 6.5, 9.5, 9.5]), grid
+    )
     assert targets.scores[..., 1].max() > 0
     assert targets.scores[..., 0].max() == 0
 
@@ -115,7 +121,7 @@ def test_a_cell_belongs_to_one_object_and_targets_do_not_exceed_one():
         torch.tensor([[0, 1, 0]]),
         torch.tensor([[True, True, False]]),
     )
-    targets = assign(torch.rand(1, 84, 2), boxes, truth, grid)
+    targets = assign_targets(torch.rand(1, 84, 2), boxes, truth, grid)
     assert ((targets.scores > 0).sum(-1) <= 1).all()
     assert targets.scores.max() <= 1
     assert (targets.scores > 0).any(1).all()

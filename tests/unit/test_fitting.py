@@ -14,7 +14,7 @@ from guardianflow.vision.network import device
 from guardianflow.vision.network.detector import Detector, DetectorShape
 from guardianflow.vision.network.device import MixedPrecision, cpu_threads
 from guardianflow.vision.network.fitting import fit
-from guardianflow.vision.network.loading import made_ahead
+from guardianflow.vision.network.loading import prefetch
 from guardianflow.vision.network.transfer import carry_over
 from tests.unit.drawn import CLASSES, drawn
 
@@ -109,13 +109,13 @@ def test_threads_that_make_batches_give_way_to_the_one_that_computes():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = niceness(0)
-    assert set(made_ahead(niceness, range(9), 2)) == {min(19, before + 5)}
+    assert set(prefetch(niceness, range(9), 2)) == {min(19, before + 5)}
     assert niceness(0) == before
 
 
 def test_threads_that_make_batches_start_no_others():
     with cpu_threads(2):
-        assert set(made_ahead(lambda _: torch.get_num_threads(), range(9), 2)) == {1}
+        assert set(prefetch(lambda _: torch.get_num_threads(), range(9), 2)) == {1}
         assert torch.get_num_threads() == 2
 
 
@@ -127,7 +127,7 @@ def test_what_is_made_ahead_comes_in_order_and_never_far_ahead(workers):
         begun.append(number)
         return number * number
 
-    for item in made_ahead(make, range(50), workers):
+    for item in prefetch(make, range(50), workers):
         assert len(begun) - len(taken) <= workers + 2
         taken.append(item)
     assert taken == [number * number for number in range(50)]
@@ -139,7 +139,7 @@ def test_an_error_comes_where_its_item_would_have_come():
             raise ValueError("the third")
         return number
 
-    source, taken = made_ahead(make, range(9), 2), []
+    source, taken = prefetch(make, range(9), 2), []
     with pytest.raises(ValueError, match="the third"):
         taken.extend(source)
     assert taken == [0, 1, 2]

@@ -275,9 +275,9 @@ def test_a_data_set_may_be_named_by_its_yaml_file_and_stand_elsewhere(tmp_path, 
     assert f"`guardianflow dataset check '{tmp_path}/my sets.zip'`" in refused.value.remedy
     monkeypatch.setenv("SOME_DATA", str(tmp_path))
     rooted = FolderData(kind="folder", path="x", root="${SOME_DATA}/sets")
-    assert rooted.base() == tmp_path / "sets"
+    assert rooted.base_folder() == tmp_path / "sets"
     with pytest.raises(ScenarioInvalid, match=r"dataset\.root"):
-        FolderData(kind="folder", path="x", root="/nowhere").base()
+        FolderData(kind="folder", path="x", root="/nowhere").base_folder()
 
 
 def test_classes_are_called_what_people_call_them(tmp_path):

@@ -15,15 +15,15 @@ from guardianflow.cli.app import main
 from guardianflow.errors import DatasetInvalid, DiskFull, InputError
 from guardianflow.scenario import FolderData, NearDuplicates, SyntheticData
 from guardianflow.vision.data.checker import check_dataset
-from guardianflow.vision.data.contamination import exported_from, find_groups
+from guardianflow.vision.data.contamination import exported_from, group_pictures
 from guardianflow.vision.data.dataset import open_dataset, refuse_alike
 from guardianflow.vision.data.findings import errors
 from guardianflow.vision.data.rules import MIXED, FaultCode
-from guardianflow.vision.data.splitting import Shares, fresh_folder, split_dataset
+from guardianflow.vision.data.splitting import SplitShares, fresh_folder, split_dataset
 from guardianflow.vision.data.yaml_file import SPLITS
 from tests.unit.yolo_sets import CLEAN, ROW, draw, found, make
 
-SHARES = Shares(val=0.2, test=0.2, seed=3)
+SHARES = SplitShares(val=0.2, test=0.2, seed=3)
 HASH = "0123456789abcdef0123456789abcdef"
 
 
@@ -66,7 +66,7 @@ def test_a_split_is_made_seeded_and_can_be_trained_from(root: Path, tmp_path: Pa
     assert names(open_dataset(tmp_path / "a", ["person", "helmet"], needs=SPLITS)) == made
     assert names(split_dataset(root, tmp_path / "b", SHARES).checked) == made
     assert (tmp_path / "b/val.txt").read_bytes() == (tmp_path / "a/val.txt").read_bytes()
-    assert names(split_dataset(root, tmp_path / "c", Shares(0.2, 0.2, seed=4)).checked) != made
+    assert names(split_dataset(root, tmp_path / "c", SplitShares(0.2, 0.2, seed=4)).checked) != made
     assert sorted(path for path in root.rglob("*")) == before
 
 
@@ -112,7 +112,9 @@ def test_copies_and_pictures_that_look_the_same_stay_together(root: Path, tmp_pa
     for number in range(8):
         (labels / f"film{number}.txt").write_text(CLEAN)
     for seed in range(5):
-        made = names(split_dataset(root, tmp_path / f"to{seed}", Shares(0.3, 0.3, seed)).checked)
+        made = names(
+            split_dataset(root, tmp_path / f"to{seed}", SplitShares(0.3, 0.3, seed)).checked
+        )
         for begin in ("cam", "film"):
             assert sum(any(n.startswith(begin) for n in ones) for ones in made.values()) == 1
 
@@ -300,9 +302,9 @@ def test_an_image_named_in_no_encoding_is_told(root: Path, tmp_path: Path) -> No
 
 def test_groups_are_found_at_once_and_in_order(root: Path) -> None:
     samples = check_dataset(root).splits["train"]
-    assert find_groups(samples) == [[place] for place in range(20)]
-    assert find_groups([*samples, samples[0]])[0] == [0, 20]
-    assert find_groups([]) == []
+    assert group_pictures(samples) == [[place] for place in range(20)]
+    assert group_pictures([*samples, samples[0]])[0] == [0, 20]
+    assert group_pictures([]) == []
 
 
 def test_the_command_says_what_came_of_it(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from guardianflow.vision.data.checker import Checked, check_dataset
+from guardianflow.vision.data.checker import CheckResult, check_dataset
 from guardianflow.vision.data.findings import DataFinding
 from guardianflow.vision.data.rules import FaultCode
 
@@ -46,7 +46,7 @@ def edit(root: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def found(checked: Checked, code: FaultCode) -> list[DataFinding]:
+def found(checked: CheckResult, code: FaultCode) -> list[DataFinding]:
     return [finding for finding in checked.findings if finding.code == code]
 
 

@@ -71,7 +71,7 @@ def fit_in_run(
         )
     except KeyboardInterrupt as stop:
         mirror.keep(now=True)
-        done = f"Interrupted; {checkpoints.newest()} of {epochs} epochs are kept."
+        done = f"Interrupted; {checkpoints.newest_epoch()} of {epochs} epochs are kept."
         raise KeyboardInterrupt(done) from stop
     curves.send()
     run.log_params({"device_used": fitted.device, "best_epoch": fitted.best_epoch})

@@ -78,7 +78,7 @@ class Continuation:
     def fetch(self, checkpoints: Checkpoints) -> None:
         """Fetch the newest checkpoint if an attempt on another machine got further."""
         for epoch, run in sorted(self._mirrored(), key=lambda pair: pair[0], reverse=True):
-            if epoch <= checkpoints.newest():
+            if epoch <= checkpoints.newest_epoch():
                 return
             run_id, name = run.info.run_id, checkpoints.path(epoch).name
             try:
@@ -129,7 +129,7 @@ class CheckpointCopies:
 
     def keep(self, *, now: bool = False) -> None:
         """Copy the newest checkpoint if it is due, or `now`; a failure is only logged."""
-        epoch, began = self._checkpoints.newest(), time.monotonic()
+        epoch, began = self._checkpoints.newest_epoch(), time.monotonic()
         if epoch <= self._epoch or not (now or began >= self._due):
             return
         try:

@@ -38,9 +38,9 @@ from guardianflow.vision.metrics.thresholds import settle_thresholds
 from guardianflow.vision.network import weights
 from guardianflow.vision.network.checkpoint import (
     Checkpoints,
-    identify,
     remove_abandoned,
     sole_process,
+    work_identity,
 )
 from guardianflow.vision.network.fitting import RECIPE, FittedDetector
 
@@ -128,7 +128,7 @@ class TrainingRunner:
             if found := work.find(partial(self._read, work)):
                 return found
             start = find_start(self.registry, self.scenario, work.dataset, work.attempt_tags)
-            identity = identify(
+            identity = work_identity(
                 self.scenario.digest, work.dataset.fingerprint, RECIPE, dict(start.tags)
             )
             trained = self._attempt(work, Checkpoints(folder / identity, identity), start)

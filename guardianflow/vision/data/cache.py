@@ -23,8 +23,8 @@ import PIL
 from guardianflow.errors import DiskFull, InputError
 from guardianflow.machine.disk import write_whole
 from guardianflow.machine.servers import home, private_home
-from guardianflow.vision.data.decoding import Oddity
-from guardianflow.vision.data.examination import ImageFacts, LabelFacts, Stamp
+from guardianflow.vision.data.decoding import ImageOddity
+from guardianflow.vision.data.examination import FileStamp, ImageFacts, LabelFacts
 from guardianflow.vision.data.findings import DataFinding
 from guardianflow.vision.data.rules import FaultCode
 
@@ -67,7 +67,7 @@ class Cache:
         packed = self._facts.get(_content_key(path, sha256))
         return _unpack_image(sha256, packed) if packed is not None else None
 
-    def keep_image(self, path: str, stamp: Stamp, facts: ImageFacts) -> None:
+    def keep_image(self, path: str, stamp: FileStamp, facts: ImageFacts) -> None:
         """Keep what was found in an image; the stamp was taken before it was read."""
         self._changed = True
         self._kept["images"][path] = [stamp, facts.sha256]
@@ -87,7 +87,7 @@ class Cache:
             tuple(DataFinding.model_validate(finding) for finding in findings),
         )
 
-    def keep_labels(self, path: str, stamp: Stamp, facts: LabelFacts) -> None:
+    def keep_labels(self, path: str, stamp: FileStamp, facts: LabelFacts) -> None:
         """Keep what was found in a label file; the stamp was taken before it was read."""
         self._changed = True
         findings = [finding.model_dump(mode="json") for finding in facts.findings]
@@ -105,7 +105,7 @@ class Cache:
             write_whole(self._file, f"{_seal(body)}\n{body}".encode(), mode=0o600)
 
 
-def stamp(path: str) -> Stamp | None:
+def file_stamp(path: str) -> FileStamp | None:
     """What identifies a file and its state, or None where there is none."""
     try:
         status = os.stat(path)
@@ -126,8 +126,8 @@ def _content_key(path: str, sha256: str) -> str:
     return sha256 + os.path.splitext(path)[1].lower()
 
 
-def _same(path: str, then: Stamp) -> bool:
-    now = stamp(path)
+def _same(path: str, then: FileStamp) -> bool:
+    now = file_stamp(path)
     if now is None or now[:5] != tuple(then[:5]):
         return False
     return max(then[3], then[4]) + _SETTLED_NS < then[5]
@@ -169,6 +169,6 @@ def _unpack_image(sha256: str, packed: list[Any]) -> ImageFacts:
         (width, height),
         picture_hash,
         grey,
-        tuple(Oddity(FaultCode(code), *words) for code, *words in oddities),
+        tuple(ImageOddity(FaultCode(code), *words) for code, *words in oddities),
         (FaultCode(fault[0]), *fault[1:]) if fault else None,
     )

@@ -21,19 +21,19 @@ from pathlib import Path
 import numpy as np
 
 from guardianflow.progress import Progress, Reporter
-from guardianflow.vision.data.cache import Cache, stamp
+from guardianflow.vision.data.cache import Cache, file_stamp
 from guardianflow.vision.data.contamination import copy_findings, find_duplicates, near_findings
 from guardianflow.vision.data.decoding import read_content
 from guardianflow.vision.data.description import Description, read_description
 from guardianflow.vision.data.examination import (
+    ExaminedImage,
     ImageFacts,
     LabelFacts,
-    Looked,
     examine_image,
     examine_labels,
 )
-from guardianflow.vision.data.findings import DataFinding, Fault, readable, shortened, typed
-from guardianflow.vision.data.listing import Listing, label_places, list_images
+from guardianflow.vision.data.findings import DataFinding, Fault, readable, shell_command, shortened
+from guardianflow.vision.data.listing import Listing, label_paths, list_images
 from guardianflow.vision.data.neighbours import compare_images, compare_labels
 from guardianflow.vision.data.rules import MIXED, FaultCode, FaultSeverity
 from guardianflow.vision.data.sample import Sample
@@ -47,7 +47,7 @@ _TINY_BOX_PX = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Checked:
+class CheckResult:
     """What came of a check.
 
     Attributes:
@@ -76,7 +76,7 @@ def check_dataset(
     frozen: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     workers: int | None = None,
-) -> Checked:
+) -> CheckResult:
     """Check a data set in YOLO format; never raises, whatever the folder holds.
 
     Args:
@@ -96,7 +96,7 @@ def check_dataset(
     place = place.absolute()
     description = read_description(place, findings, base)
     if description is None:
-        return Checked(place, (), {}, {}, tuple(findings))
+        return CheckResult(place, (), {}, {}, tuple(findings))
     known = WantedClasses.of(description, classes, mapping or {}, findings, frozen=frozen)
     split = _Splitting.of(place, description.root, base)
     findings += _unnamed(description, needs, split)
@@ -113,7 +113,7 @@ def check_dataset(
     findings += near_findings(find_duplicates(splits))
     findings = [_for_this_use(one, tolerated, split) for one in findings]
     counts = {split: len(listing.images) for split, listing in listings.items()}
-    return Checked(description.root, known.names, splits, counts, tuple(findings))
+    return CheckResult(description.root, known.names, splits, counts, tuple(findings))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class _Splitting:
         given = () if base is None else ("--root", base)
         # What it writes names the images by where they are.
         without = "" if base is None else ", without --root and `dataset.root`"
-        command = typed("guardianflow", "dataset", "split", place, to, *given)
+        command = shell_command("guardianflow", "dataset", "split", place, to, *given)
         return cls(f"`{command}`", f"use that folder{without}")
 
 
@@ -151,10 +151,10 @@ class _Check:
     ) -> Mapping[str, tuple[Sample, ...]]:
         """Look at every image and label of every split."""
         total = sum(len(listing.images) for listing in listings.values())
-        done, looked = 0, dict[str, list[Looked]]()
+        done, looked = 0, dict[str, list[ExaminedImage]]()
         for split, listing in listings.items():
             looked[split] = []
-            places = label_places(listing.images, self.root)
+            places = label_paths(listing.images, self.root)
             for one in self._look(places, workers):
                 looked[split].append(one)
                 done += 1
@@ -168,7 +168,7 @@ class _Check:
         self.cache.save()
         return samples
 
-    def _look(self, places: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[Looked]:
+    def _look(self, places: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[ExaminedImage]:
         """Look at images with their labels, in order; what is known is not read again."""
         known = {image: self._known(image, label) for image, label in places.items()}
         pool = ThreadPoolExecutor(workers, thread_name_prefix="check")
@@ -185,16 +185,16 @@ class _Check:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _known(self, image: str, places: tuple[str, ...]) -> Looked | None:
+    def _known(self, image: str, places: tuple[str, ...]) -> ExaminedImage | None:
         facts = self.cache.image(image)
         label = _existing(places)
         labels = self.cache.labels(label) if facts else None
-        return Looked(image, label, facts, labels) if facts and labels else None
+        return ExaminedImage(image, label, facts, labels) if facts and labels else None
 
-    def _examine(self, image: str, places: tuple[str, ...]) -> Looked:
+    def _examine(self, image: str, places: tuple[str, ...]) -> ExaminedImage:
         """Read an image and its labels; runs in a thread, so it changes nothing of this object."""
         faults: list[DataFinding] = []
-        stamps = stamp(image), stamp(label := _existing(places))
+        stamps = file_stamp(image), file_stamp(label := _existing(places))
         facts = labels = None
         try:
             content = read_content(image)
@@ -211,16 +211,16 @@ class _Check:
         except Fault as fault:
             place = image if fault.code is FaultCode.LABEL_MISSING else label
             faults.append(fault.at(place, image=image))
-        return Looked(image, label, facts, labels, tuple(faults), stamps)
+        return ExaminedImage(image, label, facts, labels, tuple(faults), stamps)
 
-    def _keep(self, one: Looked) -> None:
+    def _keep(self, one: ExaminedImage) -> None:
         of_image, of_label = one.stamps
         if of_image and one.facts:
             self.cache.keep_image(one.image, of_image, one.facts)
         if of_label and one.labels:
             self.cache.keep_labels(one.label, of_label, one.labels)
 
-    def _sample(self, split: str, one: Looked) -> Sample | None:
+    def _sample(self, split: str, one: ExaminedImage) -> Sample | None:
         """The sample of an image that can be used; what was found about it is told."""
         seen = {"split": split, "image": one.image}
         about = (*one.faults, *(one.labels.findings if one.labels else ()))
@@ -241,7 +241,7 @@ class _Check:
         self._warn_tiny(split, one, sample)
         return sample
 
-    def _warn_tiny(self, split: str, one: Looked, sample: Sample) -> None:
+    def _warn_tiny(self, split: str, one: ExaminedImage, sample: Sample) -> None:
         if not len(sample.boxes):
             return
         thin = (sample.boxes[:, 2:] - sample.boxes[:, :2]).min(axis=1)

@@ -94,7 +94,7 @@ def judge_count(nc: object, classes: Sequence[str]) -> Fault | None:
     )
 
 
-class NoMatch(Exception):
+class ClassMismatch(Exception):
     """A class that is wanted is not there, or not by a single name.
 
     Attributes:
@@ -124,7 +124,7 @@ def find_classes(
         mapping: What a class of the scenario is called there, where that differs.
 
     Raises:
-        NoMatch: A class is not there, or not by a single name.
+        ClassMismatch: A class is not there, or not by a single name.
     """
     rows: list[int] = []
     for name in wanted:
@@ -141,5 +141,5 @@ def find_classes(
             problem = f"{called!r} more than once"
         else:
             problem = f"{called!r} once, and the scenario wants it twice"
-        raise NoMatch(name, called, problem)
+        raise ClassMismatch(name, called, problem)
     return tuple(rows)

@@ -113,7 +113,7 @@ def exported_from(image: Path | str) -> str | None:
     return match["origin"] if match else None
 
 
-def find_groups(samples: Sequence[Sample], *, near: bool = True) -> list[list[int]]:
+def group_pictures(samples: Sequence[Sample], *, near: bool = True) -> list[list[int]]:
     """Put together what shows one picture: the same bytes, near duplicates, exporters' copies.
 
     Args:

@@ -20,10 +20,17 @@ import yaml
 from guardianflow.errors import DatasetInvalid, InputError
 from guardianflow.machine.disk import telling_full
 from guardianflow.progress import Progress, Reporter
-from guardianflow.vision.data.checker import Checked, check_dataset
+from guardianflow.vision.data.checker import CheckResult, check_dataset
 from guardianflow.vision.data.decoding import image_size
 from guardianflow.vision.data.description import read_description
-from guardianflow.vision.data.findings import Fault, errors, readable, refusal, shortened, typed
+from guardianflow.vision.data.findings import (
+    Fault,
+    errors,
+    readable,
+    refusal,
+    shell_command,
+    shortened,
+)
 from guardianflow.vision.data.foreign_sets import (
     Corners,
     ForeignImage,
@@ -31,14 +38,19 @@ from guardianflow.vision.data.foreign_sets import (
     images_below,
     read_foreign,
 )
-from guardianflow.vision.data.kinds import ExportFormat, Recognised, no_description, recognise
-from guardianflow.vision.data.listing import comparable
+from guardianflow.vision.data.kinds import (
+    ExportFormat,
+    RecognisedSet,
+    recognise,
+    why_no_description,
+)
+from guardianflow.vision.data.listing import filename_key
 from guardianflow.vision.data.rules import MIXED, FaultCode
 from guardianflow.vision.data.splitting import (
-    Shares,
+    SplitShares,
     fresh_folder,
-    share_out,
-    tolerated,
+    plan_splits,
+    tolerated_codes,
     write_lists,
 )
 from guardianflow.vision.data.yaml_file import SPLITS
@@ -49,7 +61,7 @@ _ROUNDING_PX = 1
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConversionResult:
     """What came of a conversion.
 
     Attributes:
@@ -62,7 +74,7 @@ class Converted:
     """
 
     kind: ExportFormat
-    checked: Checked
+    checked: CheckResult
     left_out: Counter[str]
     drawn: tuple[str, ...]
     moved: int
@@ -71,12 +83,12 @@ class Converted:
 def convert_dataset(
     place: Path,
     to: Path,
-    shares: Shares,
+    shares: SplitShares,
     *,
     anew: bool = False,
     near_known: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-) -> Converted:
+) -> ConversionResult:
     """Write a YOLO set of a data set in another format.
 
     Args:
@@ -101,18 +113,18 @@ def convert_dataset(
         checked = _checked(draft, on_progress, tolerated=MIXED)
         # Without a train split of its own all of it is shared out.
         whole = anew or "train" not in checked.splits
-        shared = share_out(checked, shares, anew=whole, near_known=near_known)
+        shared = plan_splits(checked, shares, anew=whole, near_known=near_known)
         if shared.splits != checked.splits:
             write_lists(shared.splits, checked.classes, draft, draft)
-            _checked(draft, None, needs=SPLITS, tolerated=tolerated(near_known=near_known))
-    final = check_dataset(to, needs=SPLITS, tolerated=tolerated(near_known=near_known))
+            _checked(draft, None, needs=SPLITS, tolerated=tolerated_codes(near_known=near_known))
+    final = check_dataset(to, needs=SPLITS, tolerated=tolerated_codes(near_known=near_known))
     # What is in no split is learned from, beside those that are; where none is in any, no split
     # was named.
     drawn = shared.drawn if any(picture.split for picture, _ in chosen) else SPLITS
-    return Converted(found.kind, final, foreign.left_out, drawn, shared.moved)
+    return ConversionResult(found.kind, final, foreign.left_out, drawn, shared.moved)
 
 
-def _read(place: Path) -> tuple[Recognised, ForeignSet]:
+def _read(place: Path) -> tuple[RecognisedSet, ForeignSet]:
     """What a data set in another format holds.
 
     Raises:
@@ -120,7 +132,7 @@ def _read(place: Path) -> tuple[Recognised, ForeignSet]:
         InputError: It is a YOLO set.
     """
     if read_description(place, []):
-        check = typed("guardianflow", "dataset", "check", place)
+        check = shell_command("guardianflow", "dataset", "check", place)
         raise InputError(
             f"{readable(place)} is a YOLO set already.",
             remedy=f"`{check}` says whether it can be used.",
@@ -128,7 +140,7 @@ def _read(place: Path) -> tuple[Recognised, ForeignSet]:
         )
     found = recognise(place)
     if found is None:
-        raise refusal([no_description(place).at(place)])
+        raise refusal([why_no_description(place).at(place)])
     foreign = read_foreign(found)
     if not foreign.pictures or not foreign.classes:
         what = f"names no {'images' if foreign.classes else 'classes'} ({found.kind})"
@@ -143,7 +155,7 @@ def _checked(
     *,
     needs: Sequence[str] = (),
     tolerated: Collection[FaultCode] = (),
-) -> Checked:
+) -> CheckResult:
     checked = check_dataset(draft, needs=needs, tolerated=tolerated, on_progress=on_progress)
     if wrong := errors(checked.findings):
         raise refusal(wrong)
@@ -159,13 +171,13 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[ForeignImage, Pa
     by_name: dict[str, list[Path]] = {}
     by_stem: dict[str, list[Path]] = {}
     for image in images_below(root):
-        by_name.setdefault(comparable(image.name), []).append(image)
-        by_stem.setdefault(comparable(image.stem), []).append(image)
+        by_name.setdefault(filename_key(image.name), []).append(image)
+        by_stem.setdefault(filename_key(image.stem), []).append(image)
     lost: list[ForeignImage] = []
     chosen: dict[Path, tuple[ForeignImage, Path]] = {}
     for picture in foreign.pictures:
         name = picture.name.replace("\\", "/")
-        images = by_name.get(comparable(PurePosixPath(name).name), [])
+        images = by_name.get(filename_key(PurePosixPath(name).name), [])
         image = _closest(images, name, picture) or _other_suffix(by_stem, name)
         if image is None:
             lost.append(picture)
@@ -175,12 +187,12 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[ForeignImage, Pa
             chosen[image] = (picture, image)
     if lost:
         raise DatasetInvalid(
-            f"{readable(lost[0].place)}: the image {shortened(lost[0].name)!r} is not below "
+            f"{readable(lost[0].annotation_file)}: the image {shortened(lost[0].name)!r} is not below "
             f"{readable(root)}, or more than one could be meant; so it is with {len(lost)} of "
             f"{len(foreign.pictures)} images.",
             remedy="Bring the images there (many tools export them only if asked to); addresses "
             "are not fetched.",
-            file=readable(lost[0].place),
+            file=readable(lost[0].annotation_file),
             value=lost[0].name,
             count=len(lost),
         )
@@ -196,7 +208,7 @@ def _closest(images: Sequence[Path], name: str, picture: ForeignImage) -> Path |
     def shared(image: Path) -> tuple[int, int]:
         pairs = zip(image.parts[::-1], wanted, strict=False)
         same = next((n for n, (a, b) in enumerate(pairs) if a != b), len(wanted))
-        around = os.path.commonpath([image.parent, picture.place.parent])
+        around = os.path.commonpath([image.parent, picture.annotation_file.parent])
         return same, len(around)
 
     ranked = sorted(images, key=shared, reverse=True)
@@ -205,7 +217,7 @@ def _closest(images: Sequence[Path], name: str, picture: ForeignImage) -> Path |
 
 def _other_suffix(by_stem: Mapping[str, list[Path]], name: str) -> Path | None:
     """An image of that stem, where annotations name another suffix: there may be one alone."""
-    same = by_stem.get(comparable(PurePosixPath(name).stem), [])
+    same = by_stem.get(filename_key(PurePosixPath(name).stem), [])
     return same[0] if len(same) == 1 else None
 
 
@@ -254,9 +266,9 @@ def _copy(image: Path, copy: Path) -> None:
 def _unused(stem: str, suffix: str, taken: set[str]) -> str:
     """A name that no other image has, whatever its suffix."""
     free, number = stem, 2
-    while comparable(free) in taken:
+    while filename_key(free) in taken:
         free, number = f"{stem}-{number}", number + 1
-    taken.add(comparable(free))
+    taken.add(filename_key(free))
     return f"{free}{suffix}"
 
 
@@ -296,7 +308,7 @@ def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
             "Bring the image that was labelled, or save it upright before it is labelled.",
             value=list(picture.size),
         )
-        raise refusal([fault.at(picture.place)])
+        raise refusal([fault.at(picture.annotation_file)])
     guessed = picture.in_pixels and picture.size is None
     ends = [corners[2:] for _, corners in picture.boxes] if guessed else []
     beyond = [(x, y) for x, y in ends if max(x - size[0], y - size[1]) > _ROUNDING_PX]
@@ -309,7 +321,7 @@ def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
             "Bring the image that was labelled, or write its width and height there.",
             value=[x, y],
         )
-        raise refusal([fault.at(picture.place)])
+        raise refusal([fault.at(picture.annotation_file)])
     return size
 
 

@@ -169,7 +169,7 @@ def prepare_dataset(
         DatasetInvalid: The data set cannot be trusted.
     """
     if isinstance(settings, FolderData):
-        place, base = settings.resolve(), settings.base()
+        place, base = settings.resolve(), settings.base_folder()
         return open_dataset(place, classes, mapping=settings.classes, base=base, needs=needs)
     identity = json.dumps([settings.model_dump(mode="json"), list(classes), drawing_digest()])
     folder = private_home("datasets") / hashlib.sha256(identity.encode()).hexdigest()[:16]

@@ -73,7 +73,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
-class Oddity:
+class ImageOddity:
     """Something about an image that does not keep it out."""
 
     code: FaultCode
@@ -135,7 +135,7 @@ def read_content(path: Path | str, max_bytes: int = _MAX_FILE_BYTES) -> bytes:
     return content
 
 
-def decode_image(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[Oddity, ...]]:
+def decode_image(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[ImageOddity, ...]]:
     """Decode the content of an image file completely.
 
     Returns:
@@ -216,11 +216,11 @@ def _refuse_by_header(image: Image.Image) -> None:
         )
 
 
-def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
+def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
     kind, (width, height) = image.format or "", image.size
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _FORMATS.get(kind, ()):
-        yield Oddity(
+        yield ImageOddity(
             FaultCode.IMAGE_MISNAMED,
             f"is {kind} by its content",
             "Rename it: other programs go by the suffix.",
@@ -230,7 +230,7 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
     deep = ";16" in str(getattr(image, "tile", ()))
     if image.mode != "RGB" or deep or "transparency" in image.info:
         mode = f"{image.mode}, 16 bits" if deep else image.mode
-        yield Oddity(
+        yield ImageOddity(
             FaultCode.IMAGE_MODE,
             f"is no plain 8-bit RGB (mode {mode})",
             "Nothing to do if it looks right in the report.",
@@ -238,7 +238,7 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
         )
     if kind != "MPO" and getattr(image, "is_animated", False):
         frames = str(getattr(image, "n_frames", "several"))
-        yield Oddity(
+        yield ImageOddity(
             FaultCode.IMAGE_ANIMATED,
             f"holds {frames} frames",
             "Write the frames as images of their own if all are wanted.",
@@ -246,21 +246,21 @@ def _oddities(path: str, image: Image.Image) -> Iterator[Oddity]:
         )
     size = f"{width} x {height}"
     if width * height > _HUGE_PIXELS:
-        yield Oddity(
+        yield ImageOddity(
             FaultCode.IMAGE_HUGE,
             f"has {size} pixels",
             "Make it smaller: training scales it down again in every epoch.",
             size,
         )
     if min(width, height) < _TINY_SIDE:
-        yield Oddity(
+        yield ImageOddity(
             FaultCode.IMAGE_TINY, f"has {size} pixels", "Remove it unless it is wanted.", size
         )
 
 
-def _turned(orientation: int) -> Iterator[Oddity]:
+def _turned(orientation: int) -> Iterator[ImageOddity]:
     if orientation in _TURNED:
-        yield Oddity(
+        yield ImageOddity(
             FaultCode.IMAGE_ROTATED,
             f"is turned by its EXIF tag (orientation {orientation})",
             "Make sure that it was labelled upright; boxes drawn on the lying image are wrong.",

@@ -17,11 +17,11 @@ from typing import cast
 
 from guardianflow.scenario.yaml_lines import line_of
 from guardianflow.vision.data.class_names import judge_count, judge_names, read_names
-from guardianflow.vision.data.documents import names_in
+from guardianflow.vision.data.documents import visible_names
 from guardianflow.vision.data.findings import DataFinding, Fault, quoted, readable, shortened
-from guardianflow.vision.data.kinds import no_description
+from guardianflow.vision.data.kinds import why_no_description
 from guardianflow.vision.data.rules import FaultCode
-from guardianflow.vision.data.yaml_file import SPLIT_WORDS, SPLITS, Reader, parse_file
+from guardianflow.vision.data.yaml_file import SPLIT_WORDS, SPLITS, DescriptionReader, parse_file
 
 _FILES = ("data.yaml", "data.yml")
 _SUFFIXES = (".yaml", ".yml")
@@ -97,7 +97,7 @@ def _find(place: Path) -> Path:
     usual = next((place / name for name in _FILES if os.path.lexists(place / name)), None)
     if usual:
         return usual
-    names = [name for name in names_in(place) if name.lower().endswith(_SUFFIXES)]
+    names = [name for name in visible_names(place) if name.lower().endswith(_SUFFIXES)]
     others = [file for name in names if _describes(file := place / name)]
     if len(others) > 1:
         raise Fault(
@@ -108,7 +108,7 @@ def _find(place: Path) -> Path:
             value=[file.name for file in others],
         )
     if not others:
-        raise no_description(place)
+        raise why_no_description(place)
     return others[0]
 
 
@@ -121,7 +121,7 @@ def _describes(file: Path) -> bool:
     return "names" in reader.content and bool(_split_keys(reader))
 
 
-def _read_names(reader: Reader) -> tuple[str, ...]:
+def _read_names(reader: DescriptionReader) -> tuple[str, ...]:
     try:
         classes = read_names(reader.content.get("names"))
     except Fault as fault:
@@ -134,7 +134,7 @@ def _read_names(reader: Reader) -> tuple[str, ...]:
     return classes
 
 
-def _given_base(reader: Reader, base: Path) -> Path | None:
+def _given_base(reader: DescriptionReader, base: Path) -> Path | None:
     """The folder that stands in for `path`, where it exists."""
     if os.path.isdir(base):
         return base.absolute()
@@ -148,7 +148,7 @@ def _given_base(reader: Reader, base: Path) -> Path | None:
     return None
 
 
-def _read_base(reader: Reader) -> Path | None:
+def _read_base(reader: DescriptionReader) -> Path | None:
     """The folder in which the splits lie: `path` of data.yaml, seen from data.yaml."""
     given = reader.content.get("path")
     if _unset(given):
@@ -171,7 +171,7 @@ def _unset(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
-def _split_keys(reader: Reader) -> Mapping[str, str]:
+def _split_keys(reader: DescriptionReader) -> Mapping[str, str]:
     """The splits that are there, and what each is called."""
     # CVAT writes Train and Validation. Any value may be a key in YAML, and one that is spelled as
     # it should be goes first.
@@ -186,7 +186,7 @@ def _split_keys(reader: Reader) -> Mapping[str, str]:
 
 
 def _read_splits(
-    reader: Reader, keys: Mapping[str, str], base: Path | None
+    reader: DescriptionReader, keys: Mapping[str, str], base: Path | None
 ) -> Mapping[str, tuple[Path, ...]]:
     named = list(keys)
     for split, written in keys.items():
@@ -215,7 +215,7 @@ def _read_splits(
     return sources
 
 
-def _read_sources(reader: Reader, base: Path, split: str, key: str) -> tuple[Path, ...]:
+def _read_sources(reader: DescriptionReader, base: Path, split: str, key: str) -> tuple[Path, ...]:
     value = reader.content[key]
     entries = cast("list[object]", value) if isinstance(value, list) else [value]
     sources: list[Path] = []
@@ -233,7 +233,7 @@ def _read_sources(reader: Reader, base: Path, split: str, key: str) -> tuple[Pat
 
 
 def _read_source(
-    reader: Reader, base: Path, split: str, entry: object
+    reader: DescriptionReader, base: Path, split: str, entry: object
 ) -> tuple[Path, Fault | None]:
     """A folder or a list of images, and what is odd about how it is named.
 

@@ -76,17 +76,17 @@ class _Plain(ElementTree.TreeBuilder):
         )
 
 
-def mapping(value: object) -> Mapping[str, Any]:
+def as_mapping(value: object) -> Mapping[str, Any]:
     """A value as a mapping; an empty one where it is none."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def listed(value: object) -> Sequence[Any]:
+def as_list(value: object) -> Sequence[Any]:
     """A value as a list; an empty one where it is none."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
-def number(value: object) -> float | None:
+def as_number(value: object) -> float | None:
     """A finite number, also one that is written as text; None where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -97,7 +97,7 @@ def number(value: object) -> float | None:
     return found if abs(found) < 1e9 else None
 
 
-def names_in(folder: Path) -> list[str]:
+def visible_names(folder: Path) -> list[str]:
     """The names in a folder, sorted; none where it cannot be read."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from guardianflow.vision.data.decoding import Oddity, decode_image
+from guardianflow.vision.data.decoding import ImageOddity, decode_image
 from guardianflow.vision.data.findings import DataFinding, Fault, shortened
 from guardianflow.vision.data.labels import Row, parse_labels
 from guardianflow.vision.data.rules import FaultCode
@@ -44,7 +44,7 @@ class ImageFacts:
     size: tuple[int, int] = (0, 0)
     picture_hash: str = ""
     grey: bool = False
-    oddities: tuple[Oddity, ...] = ()
+    oddities: tuple[ImageOddity, ...] = ()
     fault: tuple[FaultCode, str, str, str] | None = None
 
 
@@ -65,12 +65,12 @@ class LabelFacts:
     findings: tuple[DataFinding, ...]
 
 
-Stamp = tuple[int, int, int, int, int, int]
+FileStamp = tuple[int, int, int, int, int, int]
 """Device, inode, size, mtime, ctime; and when it was taken. Times in nanoseconds."""
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class ExaminedImage:
     """One image with its label file, looked at.
 
     Attributes:
@@ -87,7 +87,7 @@ class Looked:
     facts: ImageFacts | None
     labels: LabelFacts | None
     faults: tuple[DataFinding, ...] = ()
-    stamps: tuple[Stamp | None, Stamp | None] = (None, None)
+    stamps: tuple[FileStamp | None, FileStamp | None] = (None, None)
 
 
 def examine_image(path: str, digest: str, content: bytes) -> ImageFacts:

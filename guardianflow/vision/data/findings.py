@@ -45,12 +45,12 @@ class DataFinding(BaseModel):
         return None if image is None else readable(image)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """File and line."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.what}. {self.remedy}".strip()
+        return f"{self.location}: {self.what}. {self.remedy}".strip()
 
 
 class Fault(Exception):
@@ -104,7 +104,7 @@ def readable(path: Path | str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def typed(*words: Path | str) -> str:
+def shell_command(*words: Path | str) -> str:
     """A command as a shell takes it, also where a path has blanks in it."""
     return shlex.join(readable(word) for word in words)
 
@@ -149,7 +149,7 @@ def _told(group: Sequence[DataFinding]) -> Iterator[str]:
         count = sum(finding.count for finding in group)
         yield prefix + rule.summary.format(count=count, file=first.file)
         return
-    yield from (f"{finding.place}: {finding.what}" for finding in group[:_MAX_TOLD])
+    yield from (f"{finding.location}: {finding.what}" for finding in group[:_MAX_TOLD])
     if len(group) > _MAX_TOLD:
         yield f"{prefix}{len(group) - _MAX_TOLD} more of this kind: {rule.title}"
 
@@ -159,7 +159,7 @@ def refusal(findings: Sequence[DataFinding]) -> DatasetInvalid:
     first, count = findings[0], len(findings)
     more = f" {count - 1} more problems in this data set." if count > 1 else ""
     return DatasetInvalid(
-        f"{first.place}: {first.what}.{more}",
+        f"{first.location}: {first.what}.{more}",
         remedy=first.remedy,
         file=first.file,
         line=first.line,

@@ -18,18 +18,18 @@ from guardianflow.vision.data.class_names import class_key
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, read_content
 from guardianflow.vision.data.documents import (
     MAX_BYTES,
-    listed,
-    mapping,
-    names_in,
-    number,
+    as_list,
+    as_mapping,
+    as_number,
     parse_json,
     read_json,
     read_xml,
+    visible_names,
 )
 from guardianflow.vision.data.findings import Fault, readable, refusal, shortened
-from guardianflow.vision.data.kinds import ExportFormat, Recognised
+from guardianflow.vision.data.kinds import ExportFormat, RecognisedSet
 from guardianflow.vision.data.labels import parse_labels
-from guardianflow.vision.data.listing import label_places
+from guardianflow.vision.data.listing import label_paths
 from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import MAX_TEXT_BYTES, decode_text, read_text
 from guardianflow.vision.data.yaml_file import SPLIT_WORDS
@@ -56,7 +56,7 @@ class ForeignImage:
     boxes: tuple[tuple[str, Corners], ...]
     split: str | None
     size: tuple[int, int] | None
-    place: Path
+    annotation_file: Path
     in_pixels: bool = False
 
 
@@ -78,7 +78,7 @@ class ForeignSet:
     left_out: Counter[str] = field(default_factory=Counter[str])
     lists: dict[Path, Mapping[str, str]] = field(default_factory=dict[Path, Mapping[str, str]])
 
-    def know(self, name: object) -> str:
+    def spelling_of(self, name: object) -> str:
         """A class by the spelling that it was first seen with."""
         text = " ".join(str(name).split()) or "unnamed"
         if text not in self.classes:
@@ -86,7 +86,7 @@ class ForeignSet:
         return text
 
 
-def read_foreign(found: Recognised) -> ForeignSet:
+def read_foreign(found: RecognisedSet) -> ForeignSet:
     """Read a data set of another format.
 
     Raises:
@@ -114,10 +114,10 @@ def split_of(*places: str) -> str | None:
 
 
 def _read_coco(file: Path, made: ForeignSet) -> None:
-    content = mapping(read_json(file))
+    content = as_mapping(read_json(file))
     categories = _with_id(content, "categories", "id", made)
     names: dict[object, str] = {
-        one["id"]: made.know(one.get("name")) for one in sorted(categories, key=_by_id)
+        one["id"]: made.spelling_of(one.get("name")) for one in sorted(categories, key=_by_id)
     }
     boxes: dict[object, list[Mapping[str, Any]]] = {}
     for one in _with_id(content, "annotations", "image_id", made):
@@ -125,7 +125,7 @@ def _read_coco(file: Path, made: ForeignSet) -> None:
     for image in _with_id(content, "images", "id", made):
         taken: list[tuple[str, Corners]] = []
         for one in boxes.get(image["id"], ()):
-            box = [number(value) for value in listed(one.get("bbox"))]
+            box = [as_number(value) for value in as_list(one.get("bbox"))]
             label = names.get(_known_id(one.get("category_id")))
             if one.get("iscrowd") in (1, True):
                 made.left_out["crowds"] += 1
@@ -147,7 +147,7 @@ def _with_id(
     content: Mapping[str, Any], what: str, key: str, made: ForeignSet
 ) -> list[Mapping[str, Any]]:
     """The entries of a list of COCO that say which one they are, or of which image."""
-    entries = [mapping(one) for one in listed(content.get(what))]
+    entries = [as_mapping(one) for one in as_list(content.get(what))]
     known = [one for one in entries if _known_id(one.get(key)) is not None]
     if lost := len(entries) - len(known):
         made.left_out[f"{what} without {key}"] += lost
@@ -160,7 +160,7 @@ def _known_id(value: object) -> int | float | str | None:
 
 
 def _by_id(category: Mapping[str, Any]) -> tuple[float, str]:
-    return number(category.get("id")) or 0.0, str(category.get("name"))
+    return as_number(category.get("id")) or 0.0, str(category.get("name"))
 
 
 def _below(root: Path, file: Path) -> list[str]:
@@ -176,12 +176,14 @@ def _read_voc(file: Path, made: ForeignSet) -> None:
     size = _size({key: root.findtext(f"size/{key}") for key in ("width", "height")})
     taken: list[tuple[str, Corners]] = []
     for one in root.iter("object"):
-        edges = [number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+        edges = [
+            as_number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
+        ]
         if None in edges:
             made.left_out["objects without a box"] += 1
             continue
         x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
-        taken.append((made.know(one.findtext("name")), (x1, y1, x2, y2)))
+        taken.append((made.spelling_of(one.findtext("name")), (x1, y1, x2, y2)))
     name = root.findtext("filename") or ""
     # The file is the truth: annotations are copied and renamed with it, what stands in them is not.
     stem = f"{file.stem}{PurePosixPath(name).suffix or '.jpg'}"
@@ -200,7 +202,7 @@ def _voc_lists(annotations: Path, root: Path) -> Mapping[str, str]:
     places = [place / name for place in around for name in ("ImageSets/Main", "ImageSets")]
     folder = next((place for place in places if place.is_dir()), None)
     lists: dict[str, str] = {}
-    for name in names_in(folder) if folder else ():
+    for name in visible_names(folder) if folder else ():
         if (split := _SPLITS.get(Path(name).stem)) and name.endswith(".txt") and folder:
             for line in read_text(folder / name).text.splitlines():
                 lists.setdefault(line.split()[0] if line.strip() else "", split)
@@ -211,7 +213,7 @@ def _read_cvat(file: Path, made: ForeignSet) -> None:
     root = read_xml(file)
     for label in root.iter("label"):
         if name := label.findtext("name"):
-            made.know(name)
+            made.spelling_of(name)
     if root.find("track") is not None:
         what = "is CVAT's format for videos (tracks); its frames are not among the files"
         raise Fault(
@@ -224,38 +226,38 @@ def _read_cvat(file: Path, made: ForeignSet) -> None:
             if corners is None:
                 made.left_out[f"shapes that are no box ({shortened(shape.tag)})"] += 1
             else:
-                taken.append((made.know(shape.get("label")), corners))
+                taken.append((made.spelling_of(shape.get("label")), corners))
         name, subset = image.get("name") or "", image.get("subset") or ""
         split, size = split_of(subset, os.path.dirname(name)), _size(image.attrib)
         made.pictures.append(ForeignImage(name, tuple(taken), split, size, file, in_pixels=True))
 
 
 def _cvat_corners(shape: Element) -> Corners | None:
-    edges = [number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
-    if shape.tag == "box" and None not in edges and not number(shape.get("rotation") or 0):
+    edges = [as_number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
+    if shape.tag == "box" and None not in edges and not as_number(shape.get("rotation") or 0):
         x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
         return x1, y1, x2, y2
     if shape.tag == "polygon":
         points = [pair.split(",") for pair in (shape.get("points") or "").split(";")]
-        return _around([[number(value) for value in pair] for pair in points])
+        return _around([[as_number(value) for value in pair] for pair in points])
     return None
 
 
 def _read_label_studio(file: Path, made: ForeignSet) -> None:
-    for task in map(mapping, listed(read_json(file))):
+    for task in map(as_mapping, as_list(read_json(file))):
         address, values = _answered(task)
         if values is None or not address:
             made.left_out["tasks without an annotation or an image"] += 1
             continue
         taken: list[tuple[str, Corners]] = []
         for value in values:
-            labels = listed(value.get("rectanglelabels") or value.get("polygonlabels"))
+            labels = as_list(value.get("rectanglelabels") or value.get("polygonlabels"))
             corners = _studio_corners(value)
             if not labels or corners is None:
                 made.left_out["results that are neither an upright rectangle nor a polygon"] += 1
                 continue
             x1, y1, x2, y2 = corners
-            taken.append((made.know(labels[0]), (x1 / 100, y1 / 100, x2 / 100, y2 / 100)))
+            taken.append((made.spelling_of(labels[0]), (x1 / 100, y1 / 100, x2 / 100, y2 / 100)))
         made.pictures.append(ForeignImage(address, tuple(taken), None, None, file))
 
 
@@ -263,22 +265,22 @@ def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | N
     """The image of a task, and what was drawn on it; None where nobody answered."""
     if "annotation_id" in task:
         # JSON-MIN: data and answer in one row, what was drawn in lists by the name of the control.
-        lists = [one for value in task.values() for one in listed(value)]
-        return _image_in(task), [one for one in map(mapping, lists) if one]
-    answers = map(mapping, listed(task.get("annotations") or task.get("completions")))
+        lists = [one for value in task.values() for one in as_list(value)]
+        return _image_in(task), [one for one in map(as_mapping, lists) if one]
+    answers = map(as_mapping, as_list(task.get("annotations") or task.get("completions")))
     done = [one for one in answers if not one.get("was_cancelled")]
     # The last answer of a task is the one that stands.
-    results = [mapping(one) for one in listed(done[-1].get("result"))] if done else []
-    values = [mapping(one.get("value")) for one in results]
-    return _image_in(mapping(task.get("data"))), values if done else None
+    results = [as_mapping(one) for one in as_list(done[-1].get("result"))] if done else []
+    values = [as_mapping(one.get("value")) for one in results]
+    return _image_in(as_mapping(task.get("data"))), values if done else None
 
 
 def _studio_corners(value: Mapping[str, Any]) -> Corners | None:
     """The box of a rectangle or a polygon, in percent of the image."""
-    if outline := listed(value.get("points")):
-        return _around([[number(edge) for edge in listed(point)] for point in outline])
-    sides = [number(value.get(key)) for key in ("x", "y", "width", "height")]
-    if None in sides or number(value.get("rotation") or 0):
+    if outline := as_list(value.get("points")):
+        return _around([[as_number(edge) for edge in as_list(point)] for point in outline])
+    sides = [as_number(value.get(key)) for key in ("x", "y", "width", "height")]
+    if None in sides or as_number(value.get("rotation") or 0):
         return None
     x, y, width, height = (side or 0.0 for side in sides)
     return x, y, x + width, y + height
@@ -303,22 +305,22 @@ def _address(text: str) -> str:
 
 
 def _read_supervisely(file: Path, made: ForeignSet) -> None:
-    for one in map(mapping, listed(mapping(read_json(file)).get("classes"))):
-        made.know(one.get("title"))
+    for one in map(as_mapping, as_list(as_mapping(read_json(file)).get("classes"))):
+        made.spelling_of(one.get("title"))
     for note in sorted(made.root.rglob("ann/*.json")):
         try:
-            content = mapping(read_json(note, MAX_TEXT_BYTES))
+            content = as_mapping(read_json(note, MAX_TEXT_BYTES))
         except Fault as fault:
             raise refusal([fault.at(note)]) from fault
-        size = _size(mapping(content.get("size")))
+        size = _size(as_mapping(content.get("size")))
         taken: list[tuple[str, Corners]] = []
-        for one in map(mapping, listed(content.get("objects"))):
-            outline = listed(mapping(one.get("points")).get("exterior"))
-            corners = _around([[number(value) for value in listed(point)] for point in outline])
+        for one in map(as_mapping, as_list(content.get("objects"))):
+            outline = as_list(as_mapping(one.get("points")).get("exterior"))
+            corners = _around([[as_number(value) for value in as_list(point)] for point in outline])
             if one.get("geometryType") not in ("rectangle", "polygon") or not corners:
                 made.left_out[f"shapes that are no box ({shortened(one.get('geometryType'))})"] += 1
                 continue
-            taken.append((made.know(one.get("classTitle")), corners))
+            taken.append((made.spelling_of(one.get("classTitle")), corners))
         split = split_of(*_below(made.root, note.parent.parent))
         place = f"{os.path.relpath(note.parent.parent, made.root)}/img/{note.stem}"
         made.pictures.append(ForeignImage(place, tuple(taken), split, size, note, in_pixels=True))
@@ -328,18 +330,18 @@ def _read_ndjson(file: Path, made: ForeignSet) -> None:
     text = decode_text(read_content(file, MAX_BYTES)).text
     names: list[str] = []
     for line, row in enumerate(text.splitlines(), start=1):
-        entry = mapping(parse_json(row, line)) if row.strip() else {}
+        entry = as_mapping(parse_json(row, line)) if row.strip() else {}
         if entry.get("type") == "dataset":
             if entry.get("task", "detect") != "detect":
                 what = f"is a data set for {shortened(entry.get('task'))}, not for detection"
                 raise Fault(FaultCode.FORMAT_FOREIGN, what, "Export boxes.", line=line)
-            known = mapping(entry.get("class_names"))
-            ordered = sorted(known, key=lambda key: number(key) or 0.0)
-            names = [made.know(known[key]) for key in ordered]
+            known = as_mapping(entry.get("class_names"))
+            ordered = sorted(known, key=lambda key: as_number(key) or 0.0)
+            names = [made.spelling_of(known[key]) for key in ordered]
         elif entry.get("type") == "image":
             taken: list[tuple[str, Corners]] = []
-            for box in listed(mapping(entry.get("annotations")).get("boxes")):
-                values = [number(value) for value in listed(box)]
+            for box in as_list(as_mapping(entry.get("annotations")).get("boxes")):
+                values = [as_number(value) for value in as_list(box)]
                 if len(values) != 5 or None in values or not 0 <= (values[0] or 0) < len(names):
                     made.left_out["boxes that cannot be read"] += 1
                     continue
@@ -363,7 +365,7 @@ def _read_class_list(file: Path, made: ForeignSet) -> None:
             raise Fault(FaultCode.FORMAT_BROKEN, what, "Export all of it at once, or convert each.")
     made.classes += names
     images = list(images_below(made.root))
-    places = label_places([str(image) for image in images], os.fspath(made.root))
+    places = label_paths([str(image) for image in images], os.fspath(made.root))
     for image in images:
         label = next((Path(p) for p in places[str(image)] if os.path.isfile(p)), None)
         if label is None or label == file:
@@ -399,7 +401,7 @@ def images_below(root: Path) -> Iterator[Path]:
 
 
 def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = number(said.get("width")), number(said.get("height"))
+    width, height = as_number(said.get("width")), as_number(said.get("height"))
     return (int(width), int(height)) if width and height and min(width, height) >= 1 else None
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES
 from guardianflow.vision.data.documents import (
-    listed,
-    mapping,
-    names_in,
+    as_list,
+    as_mapping,
     read_first_json,
     read_json,
     read_xml,
+    visible_names,
 )
-from guardianflow.vision.data.findings import Fault, readable, typed
+from guardianflow.vision.data.findings import Fault, readable, shell_command
 from guardianflow.vision.data.rules import FaultCode
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
@@ -53,7 +53,7 @@ class ExportFormat(StrEnum):
 
 
 @dataclass(frozen=True)
-class Recognised:
+class RecognisedSet:
     """A data set in a format that `guardianflow dataset convert` reads.
 
     Attributes:
@@ -67,19 +67,19 @@ class Recognised:
     files: tuple[Path, ...]
 
 
-def recognise(place: Path) -> Recognised | None:
+def recognise(place: Path) -> RecognisedSet | None:
     """The data set in another format that a place is; None where it is none that is known."""
     if os.path.isfile(place):
         kind = _kind_of_file(place)
         beside = place.parent.name.lower() in ("annotations", "ann")
         root = place.parent.parent if beside else place.parent
-        return Recognised(kind, root, (place,)) if kind else None
+        return RecognisedSet(kind, root, (place,)) if kind else None
     files = list(_walk(place, _DEPTH))
     names = {file.name: file for file in reversed(files)}
     if "meta.json" in names and any(file.parent.name == "ann" for file in files):
-        return Recognised(ExportFormat.SUPERVISELY, place, (names["meta.json"],))
+        return RecognisedSet(ExportFormat.SUPERVISELY, place, (names["meta.json"],))
     if "obj.names" in names and "obj.data" in names:
-        return Recognised(ExportFormat.DARKNET, place, (names["obj.names"],))
+        return RecognisedSet(ExportFormat.DARKNET, place, (names["obj.names"],))
     telling = [file for file in files if file.suffix.lower() in _TELLING]
     told = [(file, kind) for file in telling[:_FEW] if (kind := _kind_of_file(file))]
     if told:
@@ -89,9 +89,9 @@ def recognise(place: Path) -> Recognised | None:
             of_kind = [file for file in telling if file.suffix == of_kind[0].suffix]
         # Beside the boxes COCO describes the same images by key points, in another file.
         boxes = [file for file in of_kind if file.name.startswith("instances")]
-        return Recognised(kind, place, tuple(boxes or of_kind))
+        return RecognisedSet(kind, place, tuple(boxes or of_kind))
     found = next((names[name] for name in CLASS_LISTS if name in names), _only_names(files))
-    return Recognised(ExportFormat.CLASS_LIST, place, (found,)) if found else None
+    return RecognisedSet(ExportFormat.CLASS_LIST, place, (found,)) if found else None
 
 
 def _only_names(files: Sequence[Path]) -> Path | None:
@@ -100,7 +100,7 @@ def _only_names(files: Sequence[Path]) -> Path | None:
     return found[0] if len({file.name for file in found}) == 1 else None
 
 
-def no_description(place: Path) -> Fault:
+def why_no_description(place: Path) -> Fault:
     """What is said of a place in which no YAML describes a YOLO set."""
     try:
         mode = os.stat(place).st_mode
@@ -130,7 +130,7 @@ def no_description(place: Path) -> Fault:
         return Fault(
             FaultCode.FORMAT_FOREIGN,
             f"is a data set in the format {found.kind} ({example}), not in YOLO's with data.yaml",
-            f"`{typed('guardianflow', 'dataset', 'convert', place, 'NEW_FOLDER')}` makes one.",
+            f"`{shell_command('guardianflow', 'dataset', 'convert', place, 'NEW_FOLDER')}` makes one.",
             value=found.kind,
         )
     return _unknown(place)
@@ -176,7 +176,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     if not os.path.isdir(folder):
         return
     folders: list[Path] = []
-    for name in names_in(folder):
+    for name in visible_names(folder):
         path = folder / name
         if os.path.islink(path):
             continue
@@ -199,7 +199,7 @@ def _kind_of_file(file: Path) -> ExportFormat | None:
     suffix = file.suffix.lower()
     try:
         if suffix in (".ndjson", ".jsonl"):
-            ours = mapping(read_first_json(file)).get("type") in ("dataset", "image")
+            ours = as_mapping(read_first_json(file)).get("type") in ("dataset", "image")
             return ExportFormat.NDJSON if ours else None
         if suffix == ".json":
             return _kind_of_json(read_json(file))
@@ -212,10 +212,10 @@ def _kind_of_file(file: Path) -> ExportFormat | None:
 
 
 def _kind_of_json(content: object) -> ExportFormat | None:
-    keys = mapping(content)
+    keys = as_mapping(content)
     if isinstance(keys.get("images"), list) and isinstance(keys.get("categories"), list):
         return ExportFormat.COCO
-    task = mapping(next(iter(listed(content)), None))
+    task = as_mapping(next(iter(as_list(content)), None))
     whole = "data" in task and ("annotations" in task or "completions" in task)
     # JSON-MIN has a flat row for each answer.
     if whole or ("annotation_id" in task and "annotator" in task):

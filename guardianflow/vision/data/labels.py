@@ -17,7 +17,7 @@ from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import decode_text
 
 # Exporters round to six digits: an edge may stand that far outside, more is a wrong box.
-EDGE_TOLERANCE = 2e-3
+_EDGE_TOLERANCE = 2e-3
 # That much is the rounding itself and not worth a word.
 _ROUNDING = 2e-6
 _EVERYTHING = 0.995
@@ -140,7 +140,7 @@ def _read_row(reading: _Reading, line: int, words: list[str]) -> Row | None:
         reading.count(FaultCode.ROW_EMPTY, line, _shown(words))
         return None
     outside = max(-min(box), max(box) - 1)
-    if outside > EDGE_TOLERANCE:
+    if outside > _EDGE_TOLERANCE:
         raise _outside(numbers, outline=outline)
     if outside > _ROUNDING:
         reading.count(FaultCode.ROW_CLIPPED, line, _shown(words))

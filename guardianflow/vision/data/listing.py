@@ -84,7 +84,7 @@ def find_images(root: Path, split: str, base: Path | None = None) -> list[Path]:
     return [Path(image) for image in list_images(description, split, findings).images]
 
 
-def label_places(images: list[str], root: str) -> dict[str, tuple[str, ...]]:
+def label_paths(images: list[str], root: str) -> dict[str, tuple[str, ...]]:
     """Where the label of each image may lie: the first place that is there counts.
 
     In `labels/` as the image in `images/`, beside the image, or in one `labels/` for all splits.
@@ -322,7 +322,7 @@ def _warn_colliding(listing: Listing, findings: list[DataFinding]) -> None:
     first: dict[str, str] = {}
     for image in listing.images:
         stem = os.path.splitext(image)[0]
-        other = first.setdefault(comparable(stem), stem)
+        other = first.setdefault(filename_key(stem), stem)
         if other != stem:
             fault = Fault(
                 FaultCode.FILE_NAMES_COLLIDE,
@@ -334,7 +334,7 @@ def _warn_colliding(listing: Listing, findings: list[DataFinding]) -> None:
             findings.append(fault.at(image, split=listing.split, image=image))
 
 
-def comparable(name: str) -> str:
+def filename_key(name: str) -> str:
     """A name as other systems compare it."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 

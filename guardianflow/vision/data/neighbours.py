@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_content
 from guardianflow.vision.data.description import Description
-from guardianflow.vision.data.examination import Looked
+from guardianflow.vision.data.examination import ExaminedImage
 from guardianflow.vision.data.findings import DataFinding, Fault, readable, shortened
 from guardianflow.vision.data.kinds import CLASS_LISTS
-from guardianflow.vision.data.listing import comparable, link_outside
+from guardianflow.vision.data.listing import filename_key, link_outside
 from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import MAX_TEXT_BYTES, read_text
 
@@ -17,7 +17,7 @@ _FEW = 50
 
 
 def compare_labels(
-    looked: Mapping[str, Sequence[Looked]], description: Description, root: str
+    looked: Mapping[str, Sequence[ExaminedImage]], description: Description, root: str
 ) -> Iterator[DataFinding]:
     """Find shared label files, label files without an image, links and foreign class lists."""
     first: dict[str, str] = {}
@@ -27,7 +27,7 @@ def compare_labels(
         for one in ones:
             folders.setdefault(os.path.dirname(one.label), set()).add(os.path.dirname(one.image))
             if one.labels is None:
-                missing[comparable(one.label)] = one.image
+                missing[filename_key(one.label)] = one.image
             if first.setdefault(one.label, one.image) != one.image:
                 name = readable(os.path.basename(first[one.label]))
                 what = f"shares its label file {readable(one.label)} with {name}"
@@ -41,7 +41,7 @@ def compare_labels(
             yield from _orphans(folder, images, first, missing)
 
 
-def compare_images(looked: Mapping[str, Sequence[Looked]]) -> Iterator[DataFinding]:
+def compare_images(looked: Mapping[str, Sequence[ExaminedImage]]) -> Iterator[DataFinding]:
     """Find images that are there twice, and splits with images without colour."""
     owner: dict[str, tuple[str, str]] = {}
     twins: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -109,7 +109,7 @@ def _orphans(
         stems = {stem for stem, suffix in parts if suffix.lower() in images_too}
         orphans = [p for p in orphans if os.path.splitext(os.path.basename(p))[0] not in stems]
         orphans = [path for path in orphans if _may_be_labels(path)]
-    renamed = {path: image for path in orphans if (image := missing.get(comparable(path)))}
+    renamed = {path: image for path in orphans if (image := missing.get(filename_key(path)))}
     for path, image in renamed.items():
         what = f"has no image, but {readable(os.path.basename(image))} has no label"
         remedy = "Give the two the same name: they differ by case or by composed letters."

@@ -15,7 +15,7 @@ from PIL import Image
 from guardianflow import __version__
 from guardianflow.errors import DatasetInvalid
 from guardianflow.machine.disk import write_whole
-from guardianflow.vision.data.checker import Checked
+from guardianflow.vision.data.checker import CheckResult
 from guardianflow.vision.data.contamination import DuplicatePair
 from guardianflow.vision.data.decoding import load_image
 from guardianflow.vision.data.findings import DataFinding, errors, in_order, readable
@@ -38,7 +38,7 @@ _SIDE = 360
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def write_page(checked: Checked, path: Path, pairs: Sequence[DuplicatePair] = ()) -> Path:
+def write_page(checked: CheckResult, path: Path, pairs: Sequence[DuplicatePair] = ()) -> Path:
     """Write the report of a check: whole, or not at all.
 
     Args:
@@ -54,7 +54,7 @@ def write_page(checked: Checked, path: Path, pairs: Sequence[DuplicatePair] = ()
     return path
 
 
-def _page(checked: Checked, pairs: Sequence[DuplicatePair]) -> Iterator[str]:
+def _page(checked: CheckResult, pairs: Sequence[DuplicatePair]) -> Iterator[str]:
     name = escape(readable(checked.root.name))
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
@@ -129,7 +129,7 @@ def _chart(title: str, bars: Sequence[tuple[str, int]]) -> str:
     return f'<div class="card"><h3>{escape(title)}</h3>{svg}</div>'
 
 
-def _findings(checked: Checked, known: Mapping[str, Sample]) -> Iterator[str]:
+def _findings(checked: CheckResult, known: Mapping[str, Sample]) -> Iterator[str]:
     yield "<h2>Findings</h2>"
     groups: dict[str, list[DataFinding]] = {}
     for finding in in_order(checked.findings):
@@ -152,7 +152,7 @@ def _group(
     yield f'<p class="soft">{escape(first.remedy)}{mended}</p>'
     yield "<details open><summary>Where</summary><ul>"
     for finding in findings[:_PLACES_PER_CODE]:
-        place = f'<span class="path">{escape(finding.place.removeprefix(root))}</span>'
+        place = f'<span class="path">{escape(finding.location.removeprefix(root))}</span>'
         yield f"<li>{place}<br>{escape(finding.what)}</li>"
     if len(findings) > _PLACES_PER_CODE:
         yield f"<li>and {len(findings) - _PLACES_PER_CODE:,} more places</li>"

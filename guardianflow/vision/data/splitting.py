@@ -22,8 +22,8 @@ import yaml
 from guardianflow.errors import DatasetInvalid, InputError
 from guardianflow.machine.disk import telling_full
 from guardianflow.progress import Progress
-from guardianflow.vision.data.checker import UNNAMED, Checked, check_dataset
-from guardianflow.vision.data.contamination import find_groups
+from guardianflow.vision.data.checker import UNNAMED, CheckResult, check_dataset
+from guardianflow.vision.data.contamination import group_pictures
 from guardianflow.vision.data.findings import errors, readable, refusal
 from guardianflow.vision.data.rules import MIXED, FaultCode
 from guardianflow.vision.data.sample import Sample
@@ -35,7 +35,7 @@ _MENDED = (FaultCode.SPLITS_MISSING, *MIXED)
 
 
 @dataclass(frozen=True)
-class Shares:
+class SplitShares:
     """How much of the images is kept for val and for test, and the seed by which they are drawn."""
 
     val: float = 0.15
@@ -44,7 +44,7 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class SharedOut:
+class SplitPlan:
     """The images of each split, and how they came there.
 
     Attributes:
@@ -59,10 +59,10 @@ class SharedOut:
 
 
 @dataclass(frozen=True)
-class SplitSet:
-    """A description that was written: what a check says of it, and as in `SharedOut`."""
+class SplitResult:
+    """A description that was written: what a check says of it, and as in `SplitPlan`."""
 
-    checked: Checked
+    checked: CheckResult
     moved: int
     drawn: tuple[str, ...]
 
@@ -70,13 +70,13 @@ class SplitSet:
 def split_dataset(
     place: Path,
     to: Path,
-    shares: Shares,
+    shares: SplitShares,
     *,
     base: Path | None = None,
     anew: bool = False,
     near_known: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-) -> SplitSet:
+) -> SplitResult:
     """Write a description of a data set in which no split is missing or mixed, and check it.
 
     Args:
@@ -97,17 +97,17 @@ def split_dataset(
     checked = check_dataset(place, base=base, on_progress=on_progress)
     if wrong := [finding for finding in errors(checked.findings) if finding.code not in _MENDED]:
         raise refusal(wrong)
-    shared = share_out(checked, shares, anew=anew, near_known=near_known)
+    shared = plan_splits(checked, shares, anew=anew, near_known=near_known)
     if shared.splits == checked.splits:
         raise _nothing_missing(checked.root, near_known=near_known)
     with fresh_folder(to) as draft:
         # Seen from the folder as it will be called.
         write_lists(shared.splits, checked.classes, draft, base or checked.root, to)
-    made = check_dataset(to, needs=SPLITS, tolerated=tolerated(near_known=near_known))
+    made = check_dataset(to, needs=SPLITS, tolerated=tolerated_codes(near_known=near_known))
     if wrong := errors(made.findings):
         shutil.rmtree(to)
         raise refusal(wrong)
-    return SplitSet(made, shared.moved, shared.drawn)
+    return SplitResult(made, shared.moved, shared.drawn)
 
 
 def _nothing_missing(root: Path, *, near_known: bool) -> InputError:
@@ -122,14 +122,14 @@ def _nothing_missing(root: Path, *, near_known: bool) -> InputError:
     )
 
 
-def tolerated(*, near_known: bool) -> tuple[FaultCode, ...]:
+def tolerated_codes(*, near_known: bool) -> tuple[FaultCode, ...]:
     """What is no error of a data set whose near duplicates are known."""
     return (FaultCode.IMAGE_NEARLY_TWICE,) if near_known else ()
 
 
-def share_out(
-    checked: Checked, shares: Shares, *, anew: bool = False, near_known: bool = False
-) -> SharedOut:
+def plan_splits(
+    checked: CheckResult, shares: SplitShares, *, anew: bool = False, near_known: bool = False
+) -> SplitPlan:
     """Share the images out: no split is missing, and no picture is in two of them.
 
     Args:
@@ -152,7 +152,7 @@ def share_out(
     moved = sum(homes[id(sample)] != split for split, ones in there.items() for sample in ones)
     missing = [split for split in SPLITS if split not in there]
     if not missing:
-        return SharedOut(there, moved, ())
+        return SplitPlan(there, moved, ())
     # Whether splits are missing for their near duplicates alone.
     alike = not near_known and len(_regrouped(before, near=False)) > len(there)
     hint = "Add --near-known to leave what only looks alike in its split, or " if alike else ""
@@ -163,13 +163,13 @@ def share_out(
             remedy=f"{hint or 'Add '}{anew_too}",
         )
     drawn = _drawn(there, missing, shares, checked.root, hint)
-    return SharedOut(drawn, moved, SPLITS if whole else tuple(missing))
+    return SplitPlan(drawn, moved, SPLITS if whole else tuple(missing))
 
 
 def _drawn(
     there: Mapping[str, tuple[Sample, ...]],
     missing: Sequence[str],
-    shares: Shares,
+    shares: SplitShares,
     root: Path,
     hint: str,
 ) -> dict[str, tuple[Sample, ...]]:
@@ -205,7 +205,7 @@ def _regrouped(
     """
     homes = [split for split in SPLITS for _ in splits.get(split, ())]
     samples = [sample for split in SPLITS for sample in splits.get(split, ())]
-    for group in find_groups(samples, near=near) if len(set(homes)) > 1 else ():
+    for group in group_pictures(samples, near=near) if len(set(homes)) > 1 else ():
         counts = Counter(homes[place] for place in group)
         (home, _), *_ = counts.most_common()
         for place in group:
@@ -218,7 +218,7 @@ def _draw(
     pool: Sequence[Sample], wanted: Mapping[str, int], seed: int
 ) -> dict[str, list[int]] | None:
     """Choose images for each split, whole groups; None where there are too few groups."""
-    groups = find_groups(pool)
+    groups = group_pictures(pool)
     if len(groups) <= len(wanted):
         return None
     classes = max((int(s.classes.max()) + 1 for s in pool if len(s.classes)), default=1)

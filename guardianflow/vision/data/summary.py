@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from guardianflow.vision.data.checker import Checked
+from guardianflow.vision.data.checker import CheckResult
 from guardianflow.vision.data.sample import Sample
 
 # Shares of the image's side: the square root of box area over image area.
@@ -32,7 +32,7 @@ class SplitFigures:
     boxes: Mapping[str, int]
 
 
-def figures_by_split(checked: Checked) -> dict[str, SplitFigures]:
+def figures_by_split(checked: CheckResult) -> dict[str, SplitFigures]:
     """Counts of images and boxes."""
     return {split: _figures(checked, split) for split in checked.splits}
 
@@ -66,7 +66,7 @@ def boxes_by_image(samples: Sequence[Sample]) -> list[tuple[str, int]]:
     return list(zip(names, counts.tolist(), strict=True))
 
 
-def _figures(checked: Checked, split: str) -> SplitFigures:
+def _figures(checked: CheckResult, split: str) -> SplitFigures:
     samples = checked.splits[split]
     counts = Counter(int(index) for sample in samples for index in sample.classes)
     named = {name: counts[index] for index, name in enumerate(checked.classes)}

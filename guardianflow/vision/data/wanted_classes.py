@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from guardianflow.vision.data.class_names import NoMatch, find_classes
+from guardianflow.vision.data.class_names import ClassMismatch, find_classes
 from guardianflow.vision.data.description import Description
 from guardianflow.vision.data.examination import LabelFacts, objects_digest
 from guardianflow.vision.data.findings import DataFinding, Fault, shortened
@@ -47,7 +47,7 @@ class WantedClasses:
             return cls(own)
         try:
             rows = find_classes(own, wanted, mapping)
-        except NoMatch as error:
+        except ClassMismatch as error:
             findings.append(_names_differ(description, error, frozen=frozen).at(description.file))
             return cls(own)
         if rows == tuple(range(len(own))):
@@ -64,7 +64,7 @@ class WantedClasses:
         return replace(labels, rows=rows, objects=objects_digest(rows))
 
 
-def _names_differ(description: Description, error: NoMatch, *, frozen: bool) -> Fault:
+def _names_differ(description: Description, error: ClassMismatch, *, frozen: bool) -> Fault:
     remedy = f"Where it is there by another word, rename it in {description.file.name}"
     if frozen:
         remedy += f": call it {error.called!r}. The scenario stays as it was trained."

@@ -7,7 +7,7 @@ from typing import cast
 
 import yaml
 
-from guardianflow.scenario.yaml_lines import NoYaml, line_of, parse, repeated_keys
+from guardianflow.scenario.yaml_lines import InvalidYaml, line_of, parse_yaml, repeated_keys
 from guardianflow.vision.data.findings import DataFinding, Fault, shortened
 from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import read_text
@@ -24,7 +24,7 @@ _MAX_BYTES = 512 * 2**10
 
 
 @dataclass(frozen=True)
-class Reader:
+class DescriptionReader:
     """A parsed data.yaml, and where its faults are collected."""
 
     file: Path
@@ -38,7 +38,7 @@ class Reader:
         self.findings.append(fault.at(self.file, line=line, split=split))
 
 
-def parse_file(file: Path, findings: list[DataFinding]) -> Reader:
+def parse_file(file: Path, findings: list[DataFinding]) -> DescriptionReader:
     """Parse the file.
 
     Raises:
@@ -53,8 +53,8 @@ def parse_file(file: Path, findings: list[DataFinding]) -> Reader:
     if text.fault:
         findings.append(text.fault.at(file))
     try:
-        content, tree = parse(text.text)
-    except NoYaml as error:
+        content, tree = parse_yaml(text.text)
+    except InvalidYaml as error:
         remedy = "Correct the line." if error.line else "Write it anew, or take the exporter's."
         what = f"is no YAML: {shortened(str(error))}"
         raise Fault(FaultCode.YAML_SYNTAX, what, remedy, line=error.line) from error
@@ -62,7 +62,7 @@ def parse_file(file: Path, findings: list[DataFinding]) -> Reader:
         raise Fault(
             FaultCode.YAML_NO_MAPPING, "is no mapping", "It has keys such as names and train."
         )
-    reader = Reader(file, tree, cast("Mapping[str, object]", content), findings)
+    reader = DescriptionReader(file, tree, cast("Mapping[str, object]", content), findings)
     if not text.text.endswith("\n"):
         fault = Fault(
             FaultCode.YAML_NO_NEWLINE,
@@ -74,7 +74,7 @@ def parse_file(file: Path, findings: list[DataFinding]) -> Reader:
     return reader
 
 
-def _refuse_keys(reader: Reader) -> None:
+def _refuse_keys(reader: DescriptionReader) -> None:
     for repeated in repeated_keys(reader.tree):
         what, remedy = shortened(str(repeated)), "Keep the one that is meant."
         fault = Fault(

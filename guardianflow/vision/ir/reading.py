@@ -139,7 +139,7 @@ def match_classes(
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
     try:
         return data_classes.find_classes(names, wanted, mapping)
-    except data_classes.NoMatch as error:
+    except data_classes.ClassMismatch as error:
         raise ModelInvalid(
             f"{where} has {error.problem}. Its classes are {listed}.",
             remedy=f"Name the class in the file: --map {error.name}=... If these are not its "

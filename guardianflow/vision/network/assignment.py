@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from guardianflow.vision.network.detector import Grid, RawOutput, decode_boxes
 
-TOP_CELLS = 10
-ALPHA = 0.5
-BETA = 4.0
-BOX_GAIN = 2.5
+_TOP_CELLS = 10
+_ALPHA = 0.5
+_BETA = 4.0
+_BOX_GAIN = 2.5
 _EPS = 1e-9
 
 
@@ -59,7 +59,7 @@ def detection_loss(raw: RawOutput, truth: Truth, grid: Grid) -> Loss:
     logits, distances = raw.logits.float(), raw.distances.float()
     boxes = decode_boxes(distances, grid)
     with torch.no_grad():
-        targets = assign(logits.sigmoid(), boxes, truth, grid)
+        targets = assign_targets(logits.sigmoid(), boxes, truth, grid)
         weights = targets.scores.sum(-1)
         norm = weights.sum().clamp(min=1.0)
     label = F.binary_cross_entropy_with_logits(logits, targets.scores, reduction="sum") / norm
@@ -69,10 +69,10 @@ def detection_loss(raw: RawOutput, truth: Truth, grid: Grid) -> Loss:
         box = ((1.0 - overlap) * weights[chosen]).sum() / norm
     else:
         box = boxes.sum() * 0.0
-    return Loss(label + BOX_GAIN * box, box.detach(), label.detach())
+    return Loss(label + _BOX_GAIN * box, box.detach(), label.detach())
 
 
-def assign(scores: Tensor, boxes: Tensor, truth: Truth, grid: Grid) -> Targets:
+def assign_targets(scores: Tensor, boxes: Tensor, truth: Truth, grid: Grid) -> Targets:
     """Give every object its cells.
 
     Args:
@@ -88,8 +88,8 @@ def assign(scores: Tensor, boxes: Tensor, truth: Truth, grid: Grid) -> Targets:
     candidate = _cells_inside(truth, grid)
     overlap = pairwise_iou(truth.boxes, boxes) * candidate
     score = scores.transpose(1, 2).gather(1, truth.classes[..., None].expand(-1, -1, cells))
-    alignment = score.pow(ALPHA) * overlap.pow(BETA) * candidate
-    best, index = alignment.topk(min(TOP_CELLS, cells), dim=2)
+    alignment = score.pow(_ALPHA) * overlap.pow(_BETA) * candidate
+    best, index = alignment.topk(min(_TOP_CELLS, cells), dim=2)
     chosen = torch.zeros_like(alignment).scatter_(2, index, (best > _EPS).to(alignment.dtype))
     # A cell that several objects want goes to the one it overlaps most.
     owner = (overlap * chosen).argmax(1)

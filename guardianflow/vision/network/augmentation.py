@@ -34,7 +34,7 @@ _MIN_SIDE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class LetterboxedSample:
     """One sample in the network's input.
 
     Attributes:
@@ -48,13 +48,13 @@ class Fitted:
     classes: NDArray[np.int64]
 
 
-def augment(sample: Fitted, random: np.random.Generator) -> Fitted:
+def augment(sample: LetterboxedSample, random: np.random.Generator) -> LetterboxedSample:
     """Mirror, scale, shift, and change brightness, tint and saturation."""
     frame = _empty(size := len(sample.image))
-    return Fitted(frame, *_place(sample, _SCALE, frame, (0, 0, size, size), random))
+    return LetterboxedSample(frame, *_place(sample, _SCALE, frame, (0, 0, size, size), random))
 
 
-def mosaic(samples: Sequence[Fitted], random: np.random.Generator) -> Fitted:
+def mosaic(samples: Sequence[LetterboxedSample], random: np.random.Generator) -> LetterboxedSample:
     """Four samples, each changed as `augment` does, in the four parts of one frame."""
     frame = _empty(size := len(samples[0].image))
     x, y = (random.uniform(*_CROSSING, 2) * size).astype(int).tolist()
@@ -65,7 +65,7 @@ def mosaic(samples: Sequence[Fitted], random: np.random.Generator) -> Fitted:
         for place, sample in zip(order, samples, strict=True)
     ]
     boxes, classes = zip(*placed, strict=True)
-    return Fitted(frame, np.concatenate(boxes), np.concatenate(classes))
+    return LetterboxedSample(frame, np.concatenate(boxes), np.concatenate(classes))
 
 
 def _empty(size: int) -> NDArray[np.uint8]:
@@ -73,7 +73,7 @@ def _empty(size: int) -> NDArray[np.uint8]:
 
 
 def _place(
-    sample: Fitted,
+    sample: LetterboxedSample,
     scales: tuple[float, float],
     frame: NDArray[np.uint8],
     part: tuple[int, int, int, int],

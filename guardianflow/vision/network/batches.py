@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from guardianflow.vision.data.dataset import Sample, load_image
 from guardianflow.vision.ir.serving import letterbox
 from guardianflow.vision.network.assignment import Truth
-from guardianflow.vision.network.augmentation import Fitted, augment, mosaic
+from guardianflow.vision.network.augmentation import LetterboxedSample, augment, mosaic
 
 # Decoded images stay in memory up to this size; beyond it they are decoded again.
 _MEMORY_BYTES = 2 * 1024**3
@@ -43,20 +43,20 @@ class Batches:
         self._samples = samples
         self._size = image_size
         self._mosaics, self._mosaic_epochs = mosaics, mosaic_epochs
-        self._memory: dict[int, Fitted] = {}
+        self._memory: dict[int, LetterboxedSample] = {}
         self._room = _MEMORY_BYTES // (_PIXEL_BYTES * image_size * image_size)
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def fitted(self, index: int) -> Fitted:
+    def letterboxed(self, index: int) -> LetterboxedSample:
         """One sample, letterboxed as it will be on the edge box."""
         if index in self._memory:
             return self._memory[index]
         sample = self._samples[index]
         image, scale = letterbox(load_image(sample.image), self._size)
         boxes = sample.boxes * np.float32(scale)
-        fitted = Fitted(image, boxes, sample.classes)
+        fitted = LetterboxedSample(image, boxes, sample.classes)
         if len(self._memory) < self._room:
             self._memory[index] = fitted
         return fitted
@@ -85,13 +85,13 @@ class Batches:
         stack = torch.from_numpy(np.stack([one.image for one in chosen]))
         return stack.permute(0, 3, 1, 2), pad_truth(chosen)
 
-    def _augmented(self, index: int, epoch: int, seed: int) -> Fitted:
+    def _augmented(self, index: int, epoch: int, seed: int) -> LetterboxedSample:
         # A generator for each: it does not matter what was drawn before, or by whom.
         random = np.random.default_rng((seed, epoch, index))
         if epoch >= self._mosaic_epochs or random.random() >= self._mosaics:
-            return augment(self.fitted(index), random)
+            return augment(self.letterboxed(index), random)
         others = random.integers(len(self), size=3).tolist()
-        return mosaic([self.fitted(one) for one in (index, *others)], random)
+        return mosaic([self.letterboxed(one) for one in (index, *others)], random)
 
 
 @lru_cache(maxsize=4)
@@ -100,7 +100,7 @@ def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def pad_truth(samples: Sequence[Fitted]) -> Truth:
+def pad_truth(samples: Sequence[LetterboxedSample]) -> Truth:
     """The objects of several images as one tensor each."""
     most = max((len(sample.classes) for sample in samples), default=0)
     boxes = torch.zeros(len(samples), most, 4)

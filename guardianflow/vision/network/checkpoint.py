@@ -104,11 +104,11 @@ class Checkpoints:
         return None
 
     def _safe(self) -> str:
-        if epoch := self.newest():
+        if epoch := self.newest_epoch():
             return f"Epoch {epoch} is kept in {self.folder}; the training goes on after it."
         return "No epoch was kept yet, and nothing was registered."
 
-    def newest(self) -> int:
+    def newest_epoch(self) -> int:
         """Epochs done according to the newest file, read or not; 0 if there is none."""
         files = self._files()
         return _epoch(files[0]) if files else 0
@@ -135,7 +135,7 @@ class Checkpoints:
         return Checkpoint(int(content["epoch"]), cast("Mapping[str, object]", content["state"]))
 
 
-def identify(*parts: object) -> str:
+def work_identity(*parts: object) -> str:
     """The identity of a piece of work: of what it is made, by which code, with which torch.
 
     Args:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDES = (8, 16, 32)
+_STRIDES = (8, 16, 32)
 # A cell's score starts at 1 %, so that the many empty cells do not dominate the first steps
 # (RetinaNet's prior, Lin et al. 2017).
 _PRIOR = 0.01
@@ -58,7 +58,7 @@ class DetectorShape:
     image_size: int
 
 
-class ConvUnit(nn.Module):
+class _ConvUnit(nn.Module):
     """Convolution, batch normalisation, SiLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
@@ -72,13 +72,13 @@ class ConvUnit(nn.Module):
         return F.silu(self.norm(self.conv(x)))
 
 
-class Bottleneck(nn.Module):
+class _Bottleneck(nn.Module):
     """Two 3x3 convolutions with a way around them."""
 
     def __init__(self, channels: int, *, shortcut: bool) -> None:
         super().__init__()
-        self.first = ConvUnit(channels, channels, 3)
-        self.second = ConvUnit(channels, channels, 3)
+        self.first = _ConvUnit(channels, channels, 3)
+        self.second = _ConvUnit(channels, channels, 3)
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,15 +87,15 @@ class Bottleneck(nn.Module):
         return x + y if self.shortcut else y
 
 
-class CspStage(nn.Module):
+class _CspStage(nn.Module):
     """Cross-stage partial block: half of the channels go through the bottleneck."""
 
     def __init__(self, inputs: int, outputs: int, *, shortcut: bool = True) -> None:
         super().__init__()
         half = outputs // 2
-        self.split = ConvUnit(inputs, 2 * half)
-        self.block = Bottleneck(half, shortcut=shortcut)
-        self.merge = ConvUnit(3 * half, outputs)
+        self.split = _ConvUnit(inputs, 2 * half)
+        self.block = _Bottleneck(half, shortcut=shortcut)
+        self.merge = _ConvUnit(3 * half, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
@@ -103,13 +103,13 @@ class CspStage(nn.Module):
         return self.merge(torch.cat((left, right, self.block(right)), 1))
 
 
-class PyramidPool(nn.Module):
+class _PyramidPool(nn.Module):
     """Three max-poolings in a row: context from the whole image for the deepest cells."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.reduce = ConvUnit(channels, channels // 2)
-        self.expand = ConvUnit(2 * channels, channels)
+        self.reduce = _ConvUnit(channels, channels // 2)
+        self.expand = _ConvUnit(2 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in, (B, C, H, W)."""
@@ -124,8 +124,8 @@ class Head(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, classes: int) -> None:
         super().__init__()
-        self.box = nn.Sequential(ConvUnit(inputs, hidden, 3), ConvUnit(hidden, hidden, 3))
-        self.label = nn.Sequential(ConvUnit(inputs, hidden, 3), ConvUnit(hidden, hidden, 3))
+        self.box = nn.Sequential(_ConvUnit(inputs, hidden, 3), _ConvUnit(hidden, hidden, 3))
+        self.label = nn.Sequential(_ConvUnit(inputs, hidden, 3), _ConvUnit(hidden, hidden, 3))
         self.distances = nn.Conv2d(hidden, 4, 1)
         self.logits = nn.Conv2d(hidden, classes, 1)
         nn.init.constant_(cast("Tensor", self.logits.bias), -math.log((1 - _PRIOR) / _PRIOR))
@@ -147,18 +147,18 @@ class Detector(nn.Module):
         self.shape = shape
         w = shape.width
         c2, c3, c4, c5 = 2 * w, 4 * w, 8 * w, 12 * w
-        self.stem = ConvUnit(3, w, 3, 2)
+        self.stem = _ConvUnit(3, w, 3, 2)
         # No CSP block at a quarter of the size: it would cost a fifth of the time.
-        self.stage2 = ConvUnit(w, c2, 3, 2)
-        self.stage3 = nn.Sequential(ConvUnit(c2, c3, 3, 2), CspStage(c3, c3))
-        self.stage4 = nn.Sequential(ConvUnit(c3, c4, 3, 2), CspStage(c4, c4))
-        self.stage5 = nn.Sequential(ConvUnit(c4, c5, 3, 2), CspStage(c5, c5), PyramidPool(c5))
-        self.top4 = CspStage(c5 + c4, c4, shortcut=False)
-        self.top3 = CspStage(c4 + c3, c3, shortcut=False)
-        self.down3 = ConvUnit(c3, c3, 3, 2)
-        self.out4 = CspStage(c3 + c4, c4, shortcut=False)
-        self.down4 = ConvUnit(c4, c4, 3, 2)
-        self.out5 = CspStage(c4 + c5, c5, shortcut=False)
+        self.stage2 = _ConvUnit(w, c2, 3, 2)
+        self.stage3 = nn.Sequential(_ConvUnit(c2, c3, 3, 2), _CspStage(c3, c3))
+        self.stage4 = nn.Sequential(_ConvUnit(c3, c4, 3, 2), _CspStage(c4, c4))
+        self.stage5 = nn.Sequential(_ConvUnit(c4, c5, 3, 2), _CspStage(c5, c5), _PyramidPool(c5))
+        self.top4 = _CspStage(c5 + c4, c4, shortcut=False)
+        self.top3 = _CspStage(c4 + c3, c3, shortcut=False)
+        self.down3 = _ConvUnit(c3, c3, 3, 2)
+        self.out4 = _CspStage(c3 + c4, c4, shortcut=False)
+        self.down4 = _ConvUnit(c4, c4, 3, 2)
+        self.out5 = _CspStage(c4 + c5, c5, shortcut=False)
         self.heads = nn.ModuleList(Head(c, c3, shape.classes) for c in (c3, c4, c5))
 
     def forward(self, images: Tensor) -> RawOutput:
@@ -209,7 +209,7 @@ def make_grid(image_size: int, device: torch.device | str = "cpu") -> Grid:
     """The cells' centres and strides for a square input, in the order of the heads' output."""
     centres: list[Tensor] = []
     strides: list[Tensor] = []
-    for stride in STRIDES:
+    for stride in _STRIDES:
         steps = (torch.arange(image_size // stride, device=device) + 0.5) * stride
         y, x = torch.meshgrid(steps, steps, indexing="ij")
         centres.append(torch.stack((x.flatten(), y.flatten()), 1))

@@ -38,7 +38,7 @@ from guardianflow.vision.network.detector import (
 )
 from guardianflow.vision.network.device import MixedPrecision, choose_device, cpu_threads
 from guardianflow.vision.network.history import EpochFigures
-from guardianflow.vision.network.loading import made_ahead, spare_workers
+from guardianflow.vision.network.loading import prefetch, spare_workers
 from guardianflow.vision.network.optimization import make_optimizer
 
 # Part of a training's identity: raise it when the same settings would now give other weights.
@@ -91,7 +91,7 @@ def fit(
     """
     device = choose_device(settings.device)
     with cpu_threads(settings.threads):
-        training = _Fit(settings, train, val, classes, device, start)
+        training = _Training(settings, train, val, classes, device, start)
         if checkpoints and (checkpoint := checkpoints.load()):
             training.restore(checkpoint.state)
             if on_resume:
@@ -113,7 +113,7 @@ def detect_samples(
     exported.to(device)
     found: list[Detections] = []
     for index, sample in enumerate(samples):
-        square = torch.from_numpy(batches.fitted(index).image[None]).to(device)
+        square = torch.from_numpy(batches.letterboxed(index).image[None]).to(device)
         with torch.inference_mode():
             boxes, scores = exported(square)
         kept, best, labels = select(
@@ -126,7 +126,7 @@ def detect_samples(
     return found
 
 
-class _Fit:
+class _Training:
     def __init__(
         self,
         settings: TrainingSettings,
@@ -167,16 +167,16 @@ class _Fit:
         """The epochs that are left; the state after each is whole when it is yielded."""
         epochs = self.settings.epochs
         every = max(1, epochs // _LOOKS)
-        ahead = made_ahead(
+        ahead = prefetch(
             self._batch, range(self.step, self.steps), spare_workers(self._busy_threads())
         )
         with closing(ahead) as batches:
             for epoch in range(len(self.history) + 1, epochs + 1):
                 if self._patience_is_over():
                     return
-                losses, wait_share = self._pass(batches, on_step)
+                losses, wait_share = self._run_epoch(batches, on_step)
                 look = epoch == epochs or (epochs - epoch) % every == 0
-                val = self._look() if look else None
+                val = self._evaluate() if look else None
                 if val and val.map50 >= self._best_score():
                     self.best, self.best_epoch = copy.deepcopy(self.averaged), epoch
                 rate = self.settings.learning_rate * self._rate_share(self.step)
@@ -233,7 +233,7 @@ class _Fit:
         # Only from pinned memory is a copy to the GPU made while it computes.
         return images.pin_memory(), Truth(*(part.pin_memory() for part in truth))
 
-    def _pass(
+    def _run_epoch(
         self, batches: Iterator[tuple[Tensor, Truth]], on_step: Callable[[int, int], None] | None
     ) -> tuple[tuple[float, float, float], float]:
         """One epoch: the means of the three losses, and the share of its time spent waiting."""
@@ -299,7 +299,7 @@ class _Fit:
         decay = min(self.settings.ema_decay, self.step / (self.step + 10))
         torch._foreach_lerp_(self.averages, self.sources, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
-    def _look(self) -> Evaluation:
+    def _evaluate(self) -> Evaluation:
         found = detect_samples(self.averaged, self.val, self.val_batches)
         return evaluate(found, self.val, self.classes)
 

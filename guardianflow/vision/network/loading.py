@@ -25,9 +25,7 @@ def spare_workers(busy: int) -> int:
     return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) - busy))
 
 
-def made_ahead(
-    make: Callable[[int], Item], numbers: Iterable[int], workers: int
-) -> Generator[Item]:
+def prefetch(make: Callable[[int], Item], numbers: Iterable[int], workers: int) -> Generator[Item]:
     """The items of these numbers, in their order, however many threads make them.
 
     At most `workers + 1` items wait to be taken, which bounds the memory. An error of `make` is

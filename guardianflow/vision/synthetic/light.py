@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from guardianflow.scenario import Light
 from guardianflow.vision.synthetic.canvas import Point
 
-Tint = tuple[float, float, float]
+_Tint = tuple[float, float, float]
 _LEVELS = 16384
 # The sRGB transfer curve, IEC 61966-2-1.
 _TO_LINEAR = np.array(
@@ -30,18 +30,18 @@ _TO_SRGB = np.array(
     ],
     np.uint8,
 )
-_ARC: Tint = (0.82, 0.92, 1.25)
-_NIGHT_SKIES: tuple[Tint, ...] = ((0.55, 0.75, 1.5), (1.5, 0.85, 0.3), (0.7, 1.1, 0.9))
+_ARC: _Tint = (0.82, 0.92, 1.25)
+_NIGHT_SKIES: tuple[_Tint, ...] = ((0.55, 0.75, 1.5), (1.5, 0.85, 0.3), (0.7, 1.1, 0.9))
 
 
 @dataclass(frozen=True)
-class Lamp:
+class _Lamp:
     """A source of light: where it hits, how far it reaches, and what colour it has."""
 
     at: Point
     reach: Point
     power: float
-    tint: Tint
+    tint: _Tint
 
 
 def expose(
@@ -69,9 +69,11 @@ def expose(
     side = scene.shape[0]
     match light:
         case Light.DAY:
-            lamps = [Lamp(w, (0.16, 0.2), 0.35, (1.0, 0.9, 0.66)) for w in windows]
+            lamps = [_Lamp(w, (0.16, 0.2), 0.35, (1.0, 0.9, 0.66)) for w in windows]
             arriving = _daylight(side, rng) + _arriving(lamps, side)
-            glow = _arriving([Lamp(w, (0.05, 0.07), 0.18, (1.0, 0.92, 0.7)) for w in windows], side)
+            glow = _arriving(
+                [_Lamp(w, (0.05, 0.07), 0.18, (1.0, 0.92, 0.7)) for w in windows], side
+            )
             photons, read_noise, flash = 2600.0, 0.004, 0.35
         case Light.NIGHT:
             ambient = np.array(_NIGHT_SKIES[int(rng.integers(len(_NIGHT_SKIES)))], np.float32)
@@ -83,8 +85,8 @@ def expose(
             photons, read_noise, flash = float(rng.uniform(160.0, 320.0)), 0.013, 0.5
         case _:
             assert_never(light)
-    arriving = arriving + _arriving([Lamp(a, (0.16, 0.16), flash, _ARC) for a in arcs], side)
-    glow = glow + _arriving([Lamp(a, (0.028, 0.028), 3.0, _ARC) for a in arcs], side)
+    arriving = arriving + _arriving([_Lamp(a, (0.16, 0.16), flash, _ARC) for a in arcs], side)
+    glow = glow + _arriving([_Lamp(a, (0.028, 0.028), 3.0, _ARC) for a in arcs], side)
     falling_in = (scene * arriving + glow).astype(np.float32, copy=False)
     picture = _sense(falling_in, photons, read_noise, rng)
     return _TO_SRGB[(picture * (_LEVELS - 1)).astype(np.int32)]
@@ -99,18 +101,18 @@ def _daylight(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return ((level * (1 + ramp))[None, :, None] * tint).astype(np.float32)
 
 
-def _night_lamps(rng: np.random.Generator) -> list[Lamp]:
+def _night_lamps(rng: np.random.Generator) -> list[_Lamp]:
     """Two or three pools: work lamps and the headlamps of a vehicle."""
-    lamps: list[Lamp] = []
+    lamps: list[_Lamp] = []
     for _ in range(int(rng.integers(2, 4))):
         at = (float(rng.uniform(0.05, 0.95)), float(rng.uniform(0.3, 0.9)))
         wide = float(rng.uniform(0.08, 0.17))
         tint = ((1.3, 0.95, 0.5), (0.85, 1.0, 1.2))[int(rng.integers(2))]
-        lamps.append(Lamp(at, (wide, wide * 1.2), float(rng.uniform(0.15, 0.45)), tint))
+        lamps.append(_Lamp(at, (wide, wide * 1.2), float(rng.uniform(0.15, 0.45)), tint))
     return lamps
 
 
-def _arriving(lamps: Sequence[Lamp], side: int) -> NDArray[np.float32]:
+def _arriving(lamps: Sequence[_Lamp], side: int) -> NDArray[np.float32]:
     """The light of all lamps at each pixel, shape (side, side, 3).
 
     Each falls off as 1 / (1 + r²)², r in units of its reach.

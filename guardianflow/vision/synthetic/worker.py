@@ -12,9 +12,9 @@ import numpy as np
 
 from guardianflow.vision.synthetic.canvas import Colour, Point, shade
 
-SKIN: tuple[Colour, ...] = ((241, 202, 168), (224, 172, 130), (190, 134, 94), (122, 82, 56))
-HAIR: tuple[Colour, ...] = ((28, 24, 22), (62, 44, 32), (112, 108, 104))
-HELMET: tuple[Colour, ...] = (
+_SKIN: tuple[Colour, ...] = ((241, 202, 168), (224, 172, 130), (190, 134, 94), (122, 82, 56))
+_HAIR: tuple[Colour, ...] = ((28, 24, 22), (62, 44, 32), (112, 108, 104))
+_HELMET: tuple[Colour, ...] = (
     (245, 245, 240),
     (250, 205, 30),
     (214, 42, 36),
@@ -22,8 +22,8 @@ HELMET: tuple[Colour, ...] = (
     (245, 124, 20),
     (48, 150, 72),
 )
-VEST: tuple[Colour, ...] = ((206, 240, 32), (255, 112, 24))
-CLOTHES: tuple[Colour, ...] = (
+_VEST: tuple[Colour, ...] = ((206, 240, 32), (255, 112, 24))
+_CLOTHES: tuple[Colour, ...] = (
     (44, 58, 92),
     (92, 98, 104),
     (128, 112, 82),
@@ -31,7 +31,7 @@ CLOTHES: tuple[Colour, ...] = (
     (122, 78, 52),
     (36, 40, 46),
 )
-GLOVE: tuple[Colour, ...] = ((222, 176, 92), (236, 232, 220), (60, 120, 196), (150, 84, 44))
+_GLOVE: tuple[Colour, ...] = ((222, 176, 92), (236, 232, 220), (60, 120, 196), (150, 84, 44))
 
 
 class Part(IntEnum):
@@ -108,13 +108,13 @@ def choose_look(rng: np.random.Generator) -> Look:
     def pick(colours: tuple[Colour, ...]) -> Colour:
         return shade(colours[int(rng.integers(len(colours)))], float(rng.uniform(0.88, 1.08)))
 
-    helmet, vest, glove = pick(HELMET), pick(VEST), pick(GLOVE)
+    helmet, vest, glove = pick(_HELMET), pick(_VEST), pick(_GLOVE)
     worn = rng.random(4) < (0.66, 0.6, 0.55, 0.62)
     return Look(
-        skin=pick(SKIN),
-        hair=pick(HAIR),
-        jacket=pick(CLOTHES),
-        trousers=pick(CLOTHES),
+        skin=pick(_SKIN),
+        hair=pick(_HAIR),
+        jacket=pick(_CLOTHES),
+        trousers=pick(_CLOTHES),
         helmet=helmet if worn[0] else None,
         vest=vest if worn[1] else None,
         mask=("welding", "dust")[int(rng.random() < 0.5)] if worn[2] else None,
