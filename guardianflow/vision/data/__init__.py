@@ -1,12 +1,12 @@
-"""Data sets: read, checked, fingerprinted, made; nothing else opens an image or a label.
+"""Data sets: read, checked, converted and split; only this package opens images and labels.
 
 dataset -> checker -> description -> yaml_file, class_names    data.yaml
-                   -> listing                    which files a split is made of
-                   -> examination -> cache       what one image and one label file say, kept
-                      -> decoding, labels        the one decoder; rows become boxes
-                   -> neighbours, contamination  what shows only beside other files
-conversion -> foreign_sets -> kinds, documents   data sets of other tools become one
-splitting                                        splits that are missing are made
-rules, findings                                  what can be found, and what was
-report_page -> summary                           the same for people, as a page
+                   -> listing                    the files of a split
+                   -> examination -> cache       facts about one image or label file, cached
+                      -> decoding, labels        decodes images; turns label rows into boxes
+                   -> neighbours, contamination  what only a comparison of files shows
+conversion -> foreign_sets -> kinds, documents   converts data sets of other tools
+splitting                                        makes missing splits
+rules, findings                                  what a check can find, and what it found
+report_page -> summary                           the report of a check as a page
 """

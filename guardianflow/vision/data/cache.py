@@ -1,12 +1,13 @@
-"""Keeps what was found in files, so that a second look decodes nothing; one file per data set.
+"""Caches what a check found in each file, so that the next check decodes only what changed.
 
-    path --stat--> same device, inode, size, mtime, ctime as then?  yes: same content as then
-                                                                     no: read, sha256
-    sha256, suffix --> the facts of that content, wherever it lies in the data set
+    path --stat--> same device, inode, size, mtime, ctime?  yes: the content is the same
+                                                             no: read the file, take its sha256
+    sha256, suffix --> the facts about that content, wherever it lies in the data set
 
-A file that was written within two seconds of being read is not trusted by its stat: it could have
-been written again without a trace. Facts of other code or of another Pillow do not count. The
-file is written whole or not at all, carries its own sha256, and a damaged one is ignored.
+There is one cache file per data set. The stat of a file that was written less than two seconds
+before it was read is not trusted: the file could have changed again without a trace. Facts found
+by other code or another version of Pillow are ignored. The cache is written atomically and carries
+its own sha256; a damaged one is ignored.
 """
 
 import contextlib
@@ -32,11 +33,11 @@ _SETTLED_NS = 2 * 10**9
 
 
 class Cache:
-    """What is known of the files of one data set.
+    """The known facts about the files of one data set.
 
     Args:
         root: The folder of the data set.
-        class_count: How many classes it has: what a label file says depends on it.
+        class_count: Number of classes: the findings in a label file depend on it.
     """
 
     def __init__(self, root: Path, class_count: int) -> None:
@@ -44,7 +45,7 @@ class Cache:
         self._file = home() / "cache" / "checks" / f"{name}.json"
         self._class_count = class_count
         known = _read(self._file)
-        # JSON of our own making, protected by its digest: its parts are taken as they were written.
+        # Our own JSON, protected by its digest: it is not validated again.
         self._images: dict[str, Any] = known.get("images", {})
         self._facts: dict[str, Any] = known.get("facts", {})
         self._labels: dict[str, Any] = known.get("labels", {})
@@ -52,7 +53,7 @@ class Cache:
         self._changed = False
 
     def image(self, path: str) -> ImageFacts | None:
-        """The facts of an image, where the file is the same as when they were found."""
+        """Return the facts about an image if its file has not changed since."""
         entry = self._images.get(path)
         if entry is None or not _same(path, entry[0]):
             return None
@@ -63,18 +64,18 @@ class Cache:
         return _unpack_image(entry[1], packed)
 
     def image_by_content(self, path: str, sha256: str) -> ImageFacts | None:
-        """The facts of a content, wherever in the data set it was."""
+        """Return the facts about an image with this content, wherever it lay in the data set."""
         packed = self._facts.get(_content_key(path, sha256))
         return _unpack_image(sha256, packed) if packed is not None else None
 
     def keep_image(self, path: str, stamp: FileStamp, facts: ImageFacts) -> None:
-        """Keep what was found in an image; the stamp was taken before it was read."""
+        """Store the facts about an image; `stamp` was taken before it was read."""
         self._changed = True
         self._kept["images"][path] = [stamp, facts.sha256]
         self._kept["facts"][_content_key(path, facts.sha256)] = _pack_image(facts)
 
     def labels(self, path: str) -> LabelFacts | None:
-        """The facts of a label file, where it is the same as when they were found."""
+        """Return the facts about a label file if it has not changed since."""
         entry = self._labels.get(path)
         if entry is None or entry[1] != self._class_count or not _same(path, entry[0]):
             return None
@@ -88,14 +89,14 @@ class Cache:
         )
 
     def keep_labels(self, path: str, stamp: FileStamp, facts: LabelFacts) -> None:
-        """Keep what was found in a label file; the stamp was taken before it was read."""
+        """Store the facts about a label file; `stamp` was taken before it was read."""
         self._changed = True
         findings = [finding.model_dump(mode="json") for finding in facts.findings]
         entry = [stamp, self._class_count, facts.sha256, facts.objects, facts.rows, findings]
         self._kept["labels"][path] = entry
 
     def save(self) -> None:
-        """Write what was seen in this check; a cache that cannot be written is no loss."""
+        """Write the facts about the files of this check; failures are ignored."""
         if not self._changed:
             return
         body = json.dumps(self._kept, separators=(",", ":"))
@@ -106,7 +107,7 @@ class Cache:
 
 
 def file_stamp(path: str) -> FileStamp | None:
-    """What identifies a file and its state, or None where there is none."""
+    """Return what identifies a file and its state; None if it does not exist."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -122,7 +123,7 @@ def file_stamp(path: str) -> FileStamp | None:
 
 
 def _content_key(path: str, sha256: str) -> str:
-    """What facts are kept by: whether an image is rightly named depends on its suffix, too."""
+    """The key of facts; it includes the suffix, because a wrong suffix is a finding."""
     return sha256 + os.path.splitext(path)[1].lower()
 
 
@@ -136,7 +137,7 @@ def _same(path: str, then: FileStamp) -> bool:
 def _read(file: Path) -> dict[str, Any]:
     try:
         if home().exists():
-            # What somebody else may have written there is no knowledge of ours.
+            # Raises if another account may write there: such a cache is not trusted.
             private_home()
         seal, _, body = file.read_text(encoding="utf-8").partition("\n")
         return json.loads(body) if seal == _seal(body) else {}
@@ -150,7 +151,7 @@ def _seal(body: str) -> str:
 
 @cache
 def _code_digest() -> str:
-    """sha256 over the code that finds the facts, and over the version of the decoder."""
+    """sha256 of the code that finds the facts and of the decoder's version."""
     digest = hashlib.sha256(PIL.__version__.encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())

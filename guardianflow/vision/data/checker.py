@@ -1,12 +1,12 @@
-"""The one check of a data set: everything that is wrong with it at once, and what can be loaded.
+"""Checks a data set: collects all its problems, and loads the samples that can be used.
 
     data.yaml --> splits --> images, labels --> samples
         |            |              |              |
         +------------+-- findings --+--------------+
 
-Training, health checks and `guardianflow dataset check` read data sets here and can never
-disagree. The images are looked at by several threads (Pillow decodes without the interpreter's
-lock), the result does not depend on how many.
+Training, health checks and `guardianflow dataset check` all read data sets here, so they cannot
+disagree. Several threads examine the images (Pillow decodes without Python's lock); the result
+does not depend on their number.
 """
 
 import hashlib
@@ -41,21 +41,21 @@ from guardianflow.vision.data.texts import MAX_TEXT_BYTES
 from guardianflow.vision.data.wanted_classes import WantedClasses
 
 UNNAMED = "unnamed"
-"""The split of images that no split of data.yaml leads to, where none leads anywhere."""
+"""The split of all images, if data.yaml names no split that exists."""
 _FEW_BOXES = 10
 _TINY_BOX_PX = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class CheckResult:
-    """What came of a check.
+    """The result of a check.
 
     Attributes:
         root: The folder of the data set.
-        classes: Class names; empty where they cannot be used.
-        splits: What could be loaded of each split.
-        images: How many images each split has, usable or not.
-        findings: Everything that was found, in the order of reading.
+        classes: Class names; empty if they cannot be used.
+        splits: The usable samples of each split.
+        images: Number of images in each split, usable or not.
+        findings: All findings, in the order of reading.
     """
 
     root: Path
@@ -77,20 +77,20 @@ def check_dataset(
     on_progress: Callable[[Progress], None] | None = None,
     workers: int | None = None,
 ) -> CheckResult:
-    """Check a data set in YOLO format; never raises, whatever the folder holds.
+    """Check a data set in YOLO format; never raises, whatever the folder contains.
 
     Args:
         place: The folder with data.yaml, or the YAML file.
-        classes: The classes that are wanted, in the order in which their labels are to be
-            numbered; None takes those of data.yaml.
-        mapping: What one of them is called in data.yaml, where case, blanks and hyphens are not all
-            that differs.
-        base: Stands in for `path` of data.yaml.
-        needs: The splits that what it is for cannot do without.
-        tolerated: Errors that are warnings for what it is for.
-        frozen: Whether the scenario of the classes was trained, and so stays as it is.
-        on_progress: Told how many images were looked at.
-        workers: How many threads look at images; None takes one per core.
+        classes: The wanted classes, in the order of their label indices; None takes those of
+            data.yaml.
+        mapping: By wanted class its name in data.yaml, if more than case, spaces and hyphens
+            differ.
+        base: Replaces `path` of data.yaml.
+        needs: The required splits.
+        tolerated: Errors to report as warnings.
+        frozen: Whether the scenario was trained already, so that it cannot change.
+        on_progress: Called with the number of examined images.
+        workers: Number of threads; None uses one per core.
     """
     findings: list[DataFinding] = []
     place = place.absolute()
@@ -101,7 +101,7 @@ def check_dataset(
     split = _Splitting.of(place, description.root, base)
     findings += _unnamed(description, needs, split)
     if not any(description.sources.values()):
-        # No split can be found; what lies beside data.yaml is looked at all the same.
+        # No split exists: check everything beside data.yaml instead.
         everything = {UNNAMED: (Path(os.path.realpath(description.root)),)}
         description = replace(description, sources=everything, lines={UNNAMED: None})
     listings = {s: list_images(description, s, findings) for s in description.sources}
@@ -118,21 +118,21 @@ def check_dataset(
 
 @dataclass(frozen=True)
 class _Splitting:
-    """The command that makes splits of a data set that can be used, and how they are used."""
+    """The command that makes usable splits of a data set, and what to do with its result."""
 
     command: str
     use: str
 
     @classmethod
     def of(cls, place: Path, root: Path, base: Path | None) -> "_Splitting":
-        # The first name that is free: nothing is written into a folder that is there.
+        # The first free name: nothing is written into an existing folder.
         names = itertools.chain(("split",), (f"split-{n}" for n in itertools.count(2)))
         to = next(root / name for name in names if not os.path.lexists(root / name))
         given = () if base is None else ("--root", base)
-        # What it writes names the images by where they are.
+        # The command writes full paths of the images.
         without = "" if base is None else ", without --root and `dataset.root`"
         command = shell_command("guardianflow", "dataset", "split", place, to, *given)
-        return cls(f"`{command}`", f"use that folder{without}")
+        return cls(f"`{command}`", f"then use that folder{without}")
 
 
 @dataclass
@@ -149,7 +149,7 @@ class _Check:
     def read(
         self, listings: Mapping[str, Listing], report: Reporter, workers: int
     ) -> Mapping[str, tuple[Sample, ...]]:
-        """Look at every image and label of every split."""
+        """Examine every image and label of every split; return the usable samples."""
         total = sum(len(listing.images) for listing in listings.values())
         done, looked = 0, dict[str, list[ExaminedImage]]()
         for split, listing in listings.items():
@@ -169,7 +169,7 @@ class _Check:
         return samples
 
     def _look(self, places: Mapping[str, tuple[str, ...]], workers: int) -> Iterator[ExaminedImage]:
-        """Look at images with their labels, in order; what is known is not read again."""
+        """Examine images with their labels, in order; cached facts are not read again."""
         known = {image: self._known(image, label) for image, label in places.items()}
         pool = ThreadPoolExecutor(workers, thread_name_prefix="check")
         try:
@@ -192,7 +192,7 @@ class _Check:
         return ExaminedImage(image, label, facts, labels) if facts and labels else None
 
     def _examine(self, image: str, places: tuple[str, ...]) -> ExaminedImage:
-        """Read an image and its labels; runs in a thread, so it changes nothing of this object."""
+        """Read an image and its labels. Runs in a thread, so it must not change this object."""
         faults: list[DataFinding] = []
         stamps = file_stamp(image), file_stamp(label := _existing(places))
         facts = labels = None
@@ -221,7 +221,7 @@ class _Check:
             self.cache.keep_labels(one.label, of_label, one.labels)
 
     def _sample(self, split: str, one: ExaminedImage) -> Sample | None:
-        """The sample of an image that can be used; what was found about it is told."""
+        """Return the sample of a usable image, else None; collect the findings about it."""
         seen = {"split": split, "image": one.image}
         about = (*one.faults, *(one.labels.findings if one.labels else ()))
         self.findings += [finding.model_copy(update=seen) for finding in about]
@@ -246,8 +246,10 @@ class _Check:
             return
         thin = (sample.boxes[:, 2:] - sample.boxes[:, :2]).min(axis=1)
         if count := int((thin < _TINY_BOX_PX).sum()):
-            what = f"{count} boxes are thinner than {_TINY_BOX_PX:g} pixels, one {thin.min():.2f}"
-            remedy = "Look whether they are objects; no detector finds them."
+            what = (
+                f"{count} boxes are thinner than {_TINY_BOX_PX:g} pixels, down to {thin.min():.2f}"
+            )
+            remedy = "Check whether they are objects: no detector finds boxes that thin."
             fault = Fault(FaultCode.BOX_TINY, what, remedy, value=f"{thin.min():.2f}")
             finding = fault.at(one.label, split=split, image=one.image, count=count)
             self.findings.append(finding)
@@ -269,9 +271,9 @@ def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
 def _for_this_use(
     finding: DataFinding, tolerated: Collection[FaultCode], split: _Splitting
 ) -> DataFinding:
-    """A finding as grave as it is here, with the command that brings one picture into one split."""
+    """Set the severity of a finding for this use; name the command that repairs mixed splits."""
     if finding.code in MIXED:
-        remedy = f"{split.command} brings them into one split: {split.use}. {finding.remedy}"
+        remedy = f"Bring them into one split with {split.command}, {split.use}. {finding.remedy}"
         finding = finding.model_copy(update={"remedy": remedy})
     if finding.code in tolerated:
         finding = finding.model_copy(update={"severity": FaultSeverity.WARNING})
@@ -279,32 +281,28 @@ def _for_this_use(
 
 
 def _existing(places: tuple[str, ...]) -> str:
-    return next(filter(_is_there, places), places[0])
-
-
-def _is_there(path: str) -> bool:
-    return os.path.lexists(path)
+    return next((path for path in places if os.path.lexists(path)), places[0])
 
 
 def _no_label(label: str) -> Fault:
     return Fault(
         FaultCode.LABEL_MISSING,
         f"has no label file {readable(label)}",
-        "Label the image; if there is nothing to find in it, make the file empty.",
+        "Label the image, or create an empty file if there are no objects in it.",
     )
 
 
 def _unnamed(
     description: Description, needs: Sequence[str], splitting: _Splitting
 ) -> Iterator[DataFinding]:
-    """The splits that are needed and not named; where none is named, that was said already."""
+    """Report required splits that are not named; if none is named, another finding says so."""
     missing = [split for split in needs if split not in description.sources]
     for split in missing if description.sources else ():
         fault = Fault(
             FaultCode.SPLIT_UNNAMED,
             f"names no images for {split}, which is needed ({', '.join(needs)})",
-            f"Name a folder of images that is kept for {split}, or let {splitting.command} choose "
-            f"them: {splitting.use}.",
+            f"Name a folder of images for {split}, or choose them with {splitting.command}, "
+            f"{splitting.use}.",
             value=split,
         )
         yield fault.at(description.file)
@@ -316,7 +314,7 @@ def _judge_classes(
     splits: Mapping[str, Sequence[Sample]],
     findings: list[DataFinding],
 ) -> None:
-    """Warn of classes that nobody can learn or measure here."""
+    """Warn of classes with too few boxes to learn or to measure."""
     for split, samples in splits.items():
         if split == UNNAMED:
             continue
@@ -324,11 +322,11 @@ def _judge_classes(
         for index, name in enumerate(names if samples else ()):
             if not counts[index]:
                 what = f"{split}: class {shortened(name)!r} has no box"
-                remedy = "Label some, or take the class out; it may be a synonym of another one."
+                remedy = "Label some, or remove the class; it may be a synonym of another one."
                 fault = Fault(FaultCode.CLASS_UNSEEN, what, remedy, value=name)
             elif split == "train" and counts[index] < _FEW_BOXES:
-                what = f"train: class {shortened(name)!r} has {counts[index]} boxes alone"
-                remedy = "Label more of it; nothing is learned from so few."
+                what = f"train: class {shortened(name)!r} has only {counts[index]} boxes"
+                remedy = "Label more of them: so few are not enough to learn from."
                 fault = Fault(FaultCode.CLASS_RARE, what, remedy, value=name)
             else:
                 continue

@@ -1,6 +1,6 @@
-"""The classes of a data set: `names` and `nc` of data.yaml, and which of them are wanted.
+"""The classes of a data set: reads `names` and `nc` of data.yaml, and finds the wanted ones.
 
-names of a data set, or of a model --match_classes--> the place of each class of the scenario
+names of a data set or a model --find_classes--> the index of each class of the scenario
 """
 
 import re
@@ -17,10 +17,13 @@ _MAX_CLASSES = 10_000
 
 
 def read_names(names: object) -> tuple[str, ...]:
-    """The class names in order.
+    """Return the class names in the order of their ids.
+
+    Args:
+        names: The value of `names`: a list, or a mapping from numbers to names.
 
     Raises:
-        Fault: They cannot be used.
+        Fault: The names cannot be used.
     """
     if isinstance(names, dict):
         names = _numbered(cast("dict[object, object]", names))
@@ -32,7 +35,7 @@ def read_names(names: object) -> tuple[str, ...]:
     listed = cast("list[object]", names)
     if len(listed) > _MAX_CLASSES:
         what = f"names has {len(listed)} entries, more than {_MAX_CLASSES}"
-        raise Fault(FaultCode.NAMES_INVALID, what, "Name the classes alone.", value=len(listed))
+        raise Fault(FaultCode.NAMES_INVALID, what, "List only classes.", value=len(listed))
     return tuple(_read_name(name) for name in listed)
 
 
@@ -58,12 +61,12 @@ def _read_name(name: object) -> str:
         return str(name)
     if isinstance(name, str) and name.strip():
         return name.strip()
-    what = f"class name {quoted(name)} is no text"
+    what = f"class name {quoted(name)} is not text"
     raise Fault(FaultCode.NAMES_INVALID, what, "Put it in quotes.", value=name)
 
 
 def judge_names(classes: Sequence[str]) -> Iterator[Fault]:
-    """Say what is odd about class names: twice, alike, or numbers."""
+    """Find class names that are repeated, look alike, or are numbers."""
     for name, count in Counter(classes).items():
         if count > 1:
             what = f"class {shortened(name)!r} is named twice"
@@ -72,35 +75,35 @@ def judge_names(classes: Sequence[str]) -> Iterator[Fault]:
     for name in dict.fromkeys(classes):
         if name.isdigit():
             what = f"class name {shortened(name)!r} is a number"
-            remedy = "Call it by what it is: people read it in reports and on the screen."
+            remedy = "Use a word: people read it in reports and on the screen."
             yield Fault(FaultCode.NAMES_NUMBER, what, remedy, value=name)
         key = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
         if first.setdefault(key, name) != name:
             what = f"class {shortened(name)!r} looks like class {shortened(first[key])!r}"
-            yield Fault(FaultCode.NAMES_ALIKE, what, "Merge the two if they are one.", value=name)
+            yield Fault(FaultCode.NAMES_ALIKE, what, "If they are one, merge them.", value=name)
 
 
 def judge_count(nc: object, classes: Sequence[str]) -> Fault | None:
-    """Say where `nc` is not the number of classes; it may be left out."""
-    # An exporter or two writes '2'.
+    """Return a fault if `nc` is not the number of classes; it may be left out."""
+    # Some exporters write '2'.
     given = int(nc) if isinstance(nc, str) and re.fullmatch(r"[0-9]{1,5}", nc.strip()) else nc
     if given is None or (not isinstance(given, bool) and given == len(classes)):
         return None
     return Fault(
         FaultCode.NC_DIFFERS,
         f"nc is {quoted(nc)}, but names has {len(classes)} classes",
-        "Make the two agree; nc may be left out.",
+        "Correct one of them, or leave nc out.",
         value=nc,
     )
 
 
 class ClassMismatch(Exception):
-    """A class that is wanted is not there, or not by a single name.
+    """A wanted class has no match, or more than one.
 
     Attributes:
-        name: The class as the scenario has it.
-        called: As it was looked for.
-        problem: What is wrong, to follow `it has`.
+        name: The class in the scenario.
+        called: The name that was looked for.
+        problem: What is wrong; continues the words `it has`.
     """
 
     def __init__(self, name: str, called: str, problem: str) -> None:
@@ -113,18 +116,17 @@ class ClassMismatch(Exception):
 def find_classes(
     names: Sequence[str], wanted: Sequence[str], mapping: Mapping[str, str]
 ) -> tuple[int, ...]:
-    """Where each wanted class stands among names that others gave.
+    """Return the index of each wanted class among the classes of a data set or a model.
 
-    Capitals, blanks and hyphens make no difference, nor do the order and further names; another
-    word is another class.
+    Case, spaces and hyphens make no difference. Neither do the order and additional classes.
 
     Args:
-        names: The classes of a data set or a model, in the order of their indices.
+        names: The classes of the data set or the model, in the order of their indices.
         wanted: The classes of the scenario.
-        mapping: What a class of the scenario is called there, where that differs.
+        mapping: By class of the scenario its name in `names`, if it is another word.
 
     Raises:
-        ClassMismatch: A class is not there, or not by a single name.
+        ClassMismatch: A class has no match, or more than one.
     """
     rows: list[int] = []
     for name in wanted:
@@ -140,6 +142,6 @@ def find_classes(
         elif len(found) > 1:
             problem = f"{called!r} more than once"
         else:
-            problem = f"{called!r} once, and the scenario wants it twice"
+            problem = f"{called!r} only once, but the scenario wants it twice"
         raise ClassMismatch(name, called, problem)
     return tuple(rows)

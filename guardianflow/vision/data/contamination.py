@@ -1,16 +1,16 @@
-"""Finds images that are there twice, to the byte or to the eye, where nothing may be in common.
+"""Finds exact and near duplicates between splits, and between new data and an evaluation set.
 
-    train  val  test    compared with each other: what is learned must not be measured on
-    a new data set      its train and val compared with the frozen evaluation set of a scenario
+    train  val  test    compared with each other: a model must not be measured on training images
+    a new data set      its train and val are compared with the frozen evaluation set of a scenario
 
-Near duplicates are found by imagehash's pHash of 256 bits. Up to 40 bits apart, two pictures are
-taken for the same: decision 0010 says how that was measured, and what it misses.
+Near duplicates are found with imagehash's pHash of 256 bits. Two pictures whose hashes differ in
+at most 40 bits count as the same: decision 0010 says how this was measured, and what it misses.
 """
 
 import importlib.metadata
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
@@ -28,14 +28,14 @@ from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.sample import Sample
 
 MAX_DISTANCE = 40
-"""In how many of 256 bits the hashes of two pictures may differ to count as the same."""
+"""Two pictures count as the same if their hashes differ in at most so many of 256 bits."""
 CONTAMINATION_FILE = "contamination.json"
 _LEARNED = ("train", "val")
-# The suffix of the picture before its export may be one that is not read.
+# The picture may have had another format, also an unsupported one, before its export.
 _SUFFIXES = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES))
 _COPY = re.compile(rf"(?P<origin>.+)_(?i:{_SUFFIXES})\.rf\.[0-9A-Za-z_-]{{8,64}}")
 _MAX_LISTED = 200
-# What one comparison of all with all may hold at a time.
+# Memory for one block of the comparison of all images with all.
 _CHUNK_BYTES = 2**24
 
 
@@ -47,81 +47,76 @@ class Likeness(StrEnum):
 
 
 class DuplicatePair(BaseModel):
-    """An image, and the one of another group that it is most like."""
+    """An image, and the most similar one of another group."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     likeness: Likeness = Field(description="The same bytes, or almost the same picture.")
-    first_group: str = Field(description="The group that the other image is in, e.g. train.")
-    second_group: str = Field(description="The group of the image, e.g. test.")
+    first_group: str = Field(description="Group of the other image, e.g. train.")
+    second_group: str = Field(description="Group of the image, e.g. test.")
     first: str = Field(description="The other image.")
     second: str = Field(description="The image.")
-    distance: int = Field(description="In how many of 256 bits the hashes differ.", ge=0)
+    distance: int = Field(description="How many of the 256 bits of the hashes differ.", ge=0)
 
 
 class ContaminationReport(Stored):
-    """What a data set has in common with itself, and with an evaluation set."""
+    """The duplicates between the splits of a data set, and between it and an evaluation set."""
 
-    method: str = Field(description="With what near duplicates were looked for.")
-    max_distance: int = Field(description="Up to which distance two pictures count as the same.")
-    images: dict[str, int] = Field(description="How many images each group has.")
+    method: str = Field(description="How near duplicates were found.")
+    max_distance: int = Field(description="Largest distance at which two pictures are the same.")
+    images: dict[str, int] = Field(description="Number of images in each group.")
     exact: dict[str, int] = Field(
         description="Images of the second group that are in the first, by `first/second`."
     )
     near: dict[str, int] = Field(
         description="Images of the second group that look like one of the first."
     )
-    pairs: tuple[DuplicatePair, ...] = Field(description="The pairs, exact ones first; cut.")
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing is in common."""
-        return not self.exact and not self.near
+    pairs: tuple[DuplicatePair, ...] = Field(description="The first pairs, exact ones first.")
 
     def leaked(self, counts: Mapping[str, int]) -> int:
-        """Of `exact` or `near`: images of test that are in what is learned from.
+        """Count the test images that are in train or val; one that is in both counts twice.
 
-        One that is in train and in val counts twice: it is no better than two.
+        Args:
+            counts: `exact` or `near`.
         """
         return sum(counts.get(f"{split}/test", 0) for split in _LEARNED)
 
 
 def find_duplicates(groups: Mapping[str, Sequence[Sample]]) -> tuple[DuplicatePair, ...]:
-    """Compare each group with those before it, e.g. test with train and val.
+    """Compare each group with the groups before it, e.g. test with train and val.
 
     Args:
-        groups: Samples by what they are for, in the order train, val, test.
+        groups: Samples by split, in the order train, val, test.
 
     Returns:
-        For each image of a group the one it is most like in each group before it, where there is
-        one; exact pairs first, then the most alike.
+        For each image its most similar duplicate in each earlier group; exact pairs first, then by
+        distance.
     """
-    pairs = (
+    return _sorted(
         pair
         for (first, ones), (second, others) in combinations(groups.items(), 2)
         for pair in _compare(first, ones, second, others)
     )
-    return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.second, pair.first)))
 
 
 def exported_from(image: Path | str) -> str | None:
-    """The picture that an image is an exporter's copy of, by its name; None where it is none.
+    """Return the name of the picture that an exporter copied; None if it is not such a copy.
 
-    Roboflow writes `name_jpg.rf.0123456789abcdef.jpg`, several of them where it augments.
+    Roboflow writes `name_jpg.rf.0123456789abcdef.jpg`, several of them if it augments.
     """
     match = _COPY.fullmatch(Path(image).stem)
     return match["origin"] if match else None
 
 
 def group_pictures(samples: Sequence[Sample], *, near: bool = True) -> list[list[int]]:
-    """Put together what shows one picture: the same bytes, near duplicates, exporters' copies.
+    """Group the samples that show one picture: same bytes, near duplicates, exporters' copies.
 
     Args:
         samples: The images.
         near: Whether near duplicates count.
 
     Returns:
-        The places of the samples of each group, in their order.
+        For each group the positions of its samples, in their order.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -146,7 +141,7 @@ def group_pictures(samples: Sequence[Sample], *, near: bool = True) -> list[list
 
 
 def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[DataFinding]:
-    """What a check says of an exporter's copies of one picture in two splits."""
+    """Report an exporter's copies of one picture in two splits."""
     first: dict[str, tuple[str, Sample]] = {}
     for split, samples in groups.items():
         for sample in samples:
@@ -159,7 +154,7 @@ def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[DataFindin
                     FaultCode.IMAGE_COPY_IN_TWO,
                     f"this image of {split} and {readable(twin.image.name)} of {other} are copies "
                     f"of one picture, {readable(origin)}",
-                    "Rename one where they show different pictures.",
+                    "If they show different pictures, rename one of them.",
                     value=origin,
                 )
                 yield fault.at(sample.image, split=split, image=sample.image)
@@ -168,23 +163,27 @@ def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[DataFindin
 def find_leaks(
     splits: Mapping[str, Sequence[Sample]], group: str, evaluation: Sequence[Sample]
 ) -> tuple[DuplicatePair, ...]:
-    """Compare what a new data set is learned from with a frozen evaluation set.
+    """Compare train and val of a new data set with a frozen evaluation set.
 
-    The test split of the new set is not compared: it may well be that evaluation set.
+    Its test split is not compared: it may be that evaluation set.
+
+    Args:
+        splits: Samples of the new data set by split.
+        group: What the pairs call the evaluation set.
+        evaluation: Its samples.
     """
-    pairs = (
+    return _sorted(
         pair
         for split, samples in splits.items()
         if split in _LEARNED
         for pair in _compare(split, samples, group, evaluation)
     )
-    return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.second, pair.first)))
 
 
 def report_contamination(
     pairs: Sequence[DuplicatePair], groups: Mapping[str, Sequence[Sample]]
 ) -> ContaminationReport:
-    """The record of a comparison, as the gate reads it."""
+    """Make the report of a comparison, as the gate reads it."""
     counted = {
         likeness: Counter(
             f"{pair.first_group}/{pair.second_group}" for pair in pairs if pair.likeness is likeness
@@ -203,30 +202,30 @@ def report_contamination(
 
 
 def leak_findings(pairs: Sequence[DuplicatePair]) -> Iterator[DataFinding]:
-    """What a check says of images that are in an evaluation set."""
+    """Report images that are in an evaluation set."""
     for pair in pairs:
         exact = pair.likeness is Likeness.EXACT
         fault = Fault(
             FaultCode.EVALUATION_IMAGE if exact else FaultCode.EVALUATION_NEARLY,
             f"this image of {pair.first_group} {'is' if exact else 'looks like one'} in the "
             f"{pair.second_group}: {readable(pair.second)}",
-            "Take it out of what is learned from: the evaluation set is frozen.",
+            "Remove it from the training data: the evaluation set is frozen.",
             value=pair.second,
         )
         yield fault.at(pair.first, split=pair.first_group, image=pair.first)
 
 
 def near_findings(pairs: Sequence[DuplicatePair]) -> Iterator[DataFinding]:
-    """What a check says of near duplicates; the exact ones it finds by itself."""
+    """Report near duplicates; `neighbours` finds exact ones."""
     for pair in pairs:
         if pair.likeness is Likeness.NEAR:
             fault = Fault(
                 FaultCode.IMAGE_NEARLY_TWICE,
                 f"this image of {pair.second_group} looks like one of {pair.first_group} "
                 f"({pair.distance} of {HASH_BITS} bits apart): {readable(pair.first)}",
-                "Frames of one moment belong in one split. Where a fixed camera sees the same "
-                "again at other times, `near_duplicates: known` under dataset in the scenario "
-                "takes them.",
+                "Frames of one moment belong in one split. If a fixed camera saw the same scene at "
+                "other times, accept them with `near_duplicates: known` under `dataset` in the "
+                "scenario.",
                 value=pair.first,
             )
             yield fault.at(pair.second, split=pair.second_group, image=pair.second)
@@ -247,6 +246,10 @@ def _compare(
             yield _pair(Likeness.NEAR, first, ours[index], second, sample, distance)
 
 
+def _sorted(pairs: Iterable[DuplicatePair]) -> tuple[DuplicatePair, ...]:
+    return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.second, pair.first)))
+
+
 def _pair(
     likeness: Likeness, first: str, twin: Sample, second: str, sample: Sample, distance: int
 ) -> DuplicatePair:
@@ -261,35 +264,38 @@ def _pair(
 
 
 def _nearest(rows: NDArray[np.uint64], columns: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
-    """For each row the most alike column, and in how many bits they differ."""
+    """For each row, the index of the most similar column and their distance in bits."""
     if not len(columns):
         yield from [(0, HASH_BITS)] * len(rows)
         return
-    step = max(1, _CHUNK_BYTES // columns[:, 0].nbytes)
-    for start in range(0, len(rows), step):
-        part = rows[start : start + step]
-        distances = np.zeros((len(part), len(columns)), np.uint16)
-        for word in range(columns.shape[1]):
-            distances += np.bitwise_count(part[:, word, None] ^ columns[None, :, word])
+    for _, distances in _distances(rows, columns):
         best = distances.argmin(axis=1)
         yield from zip(best.tolist(), distances.min(axis=1).tolist(), strict=True)
 
 
 def _near(hashes: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """All pairs of rows that count as the same picture."""
-    step = max(1, _CHUNK_BYTES // max(1, hashes[:, 0].nbytes))
-    for start in range(0, len(hashes), step):
-        part = hashes[start : start + step]
-        distances = np.zeros((len(part), len(hashes)), np.uint16)
-        for word in range(hashes.shape[1]):
-            distances += np.bitwise_count(part[:, word, None] ^ hashes[None, :, word])
+    for start, distances in _distances(hashes, hashes):
         for row, column in np.argwhere(distances <= MAX_DISTANCE).tolist():
             if start + row < column:
                 yield start + row, column
 
 
+def _distances(
+    rows: NDArray[np.uint64], columns: NDArray[np.uint64]
+) -> Iterator[tuple[int, NDArray[np.uint16]]]:
+    """Distances in bits, shape (rows, columns), in blocks of rows that start at an index."""
+    step = max(1, _CHUNK_BYTES // max(1, columns[:, 0].nbytes))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        distances = np.zeros((len(part), len(columns)), np.uint16)
+        for word in range(columns.shape[1]):
+            distances += np.bitwise_count(part[:, word, None] ^ columns[None, :, word])
+        yield start, distances
+
+
 def _hashed(samples: Sequence[Sample]) -> tuple[list[Sample], NDArray[np.uint64]]:
-    """The samples that show something, and their hashes, shape (N, 4), uint64."""
+    """The samples that have a hash, and the hashes, shape (N, 4), uint64."""
     hashes = [(sample, _hash(sample)) for sample in samples]
     shown = [(sample, text) for sample, text in hashes if text]
     content = b"".join(bytes.fromhex(text) for _, text in shown)
@@ -298,7 +304,7 @@ def _hashed(samples: Sequence[Sample]) -> tuple[list[Sample], NDArray[np.uint64]
 
 
 def _hash(sample: Sample) -> str:
-    # A sample that was read by the checker has a digest, and then its hash is known, too.
+    # The checker sets both the digest and the hash of a sample.
     if sample.digest:
         return sample.picture_hash
     return hash_picture(Image.fromarray(load_image(sample.image)))

@@ -1,11 +1,11 @@
-"""Turns a data set of another format into a YOLO set that was checked; the other is not changed.
+"""Converts a data set of another format into a checked YOLO set; the original is not changed.
 
     COCO, VOC, ... --read--> pictures --find their images--> images/, labels/, data.yaml --> check
                                                                   |
                                              a split is missing --+--> train.txt, val.txt, test.txt
 
-Images are looked for below the given folder alone, by the names that the annotations have; no
-address is fetched. Where anything is wrong with what comes out, nothing is left behind.
+Images are looked for only below the given folder, by the names in the annotations; no URL is
+fetched. If the result has errors, nothing is left behind.
 """
 
 import os
@@ -56,21 +56,21 @@ from guardianflow.vision.data.splitting import (
 from guardianflow.vision.data.yaml_file import SPLITS
 
 Box = tuple[str, Corners]
-# Pixels are counted from 0 or from 1.
+# Tools count pixels from 0 or from 1.
 _ROUNDING_PX = 1
 
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """What came of a conversion.
+    """The result of a conversion.
 
     Attributes:
-        kind: The format that the data set was in.
+        kind: The original format.
         checked: The YOLO set.
-        left_out: What could not be taken over, and how often.
-        drawn: The splits that were drawn: the other format did not name them, or nothing was left
-            of them when what shows one picture was brought together.
-        moved: How many images were brought into another split, where the rest of their picture is.
+        left_out: What could not be converted, and how often.
+        drawn: The splits that were drawn: the original did not name them, or they were empty after
+            duplicates were moved.
+        moved: Number of images that were moved to the split of their duplicates.
     """
 
     kind: ExportFormat
@@ -89,21 +89,20 @@ def convert_dataset(
     near_known: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ConversionResult:
-    """Write a YOLO set of a data set in another format.
+    """Convert a data set of another format into a YOLO set.
 
     Args:
         place: The folder of the data set, or the file with its annotations.
         to: A new folder.
-        shares: How much is kept for val and test where the data set has no such splits.
-        anew: Whether all images are shared out again, also those that have a split.
-        near_known: Whether near duplicates stay in the splits that they are in.
-        on_progress: Told how many images were copied and looked at.
+        shares: Shares of val and test, if the data set has no such splits.
+        anew: Whether to split all images again, also those that have a split.
+        near_known: Whether near duplicates stay in their splits.
+        on_progress: Called with the number of copied and examined images.
 
     Raises:
-        DatasetInvalid: It is in no format that is known, an image is missing, or the set that
-            would come of it has errors.
+        DatasetInvalid: The format is unknown, an image is missing, or the result has errors.
         InputError: The folder cannot be written, or an image cannot be copied.
-        DiskFull: There is no room for it.
+        DiskFull: The disk is full.
     """
     found, foreign = _read(place.absolute())
     chosen = _find_images(found.root, foreign)
@@ -111,24 +110,23 @@ def convert_dataset(
     with fresh_folder(to) as draft:
         _write(draft, foreign, chosen, report)
         checked = _checked(draft, on_progress, tolerated=MIXED)
-        # Without a train split of its own all of it is shared out.
+        # Without a train split, all images are split again.
         whole = anew or "train" not in checked.splits
         shared = plan_splits(checked, shares, anew=whole, near_known=near_known)
         if shared.splits != checked.splits:
             write_lists(shared.splits, checked.classes, draft, draft)
             _checked(draft, None, needs=SPLITS, tolerated=tolerated_codes(near_known=near_known))
     final = check_dataset(to, needs=SPLITS, tolerated=tolerated_codes(near_known=near_known))
-    # What is in no split is learned from, beside those that are; where none is in any, no split
-    # was named.
+    # Images without a split belong to train; if no image has one, all splits were drawn.
     drawn = shared.drawn if any(picture.split for picture, _ in chosen) else SPLITS
     return ConversionResult(found.kind, final, foreign.left_out, drawn, shared.moved)
 
 
 def _read(place: Path) -> tuple[RecognisedSet, ForeignSet]:
-    """What a data set in another format holds.
+    """Read a data set of another format.
 
     Raises:
-        DatasetInvalid: It is in no format that is known, or names nothing.
+        DatasetInvalid: The format is unknown, or there are no images or no classes.
         InputError: It is a YOLO set.
     """
     if read_description(place, []):
@@ -163,10 +161,10 @@ def _checked(
 
 
 def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[ForeignImage, Path]]:
-    """The image of each picture, below the folder alone; each image once.
+    """Find the image file of each picture below the folder; each file is used once.
 
     Raises:
-        DatasetInvalid: One is missing, or it is a guess which one is meant.
+        DatasetInvalid: An image is missing, or its name is ambiguous.
     """
     by_name: dict[str, list[Path]] = {}
     by_stem: dict[str, list[Path]] = {}
@@ -186,13 +184,13 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[ForeignImage, Pa
         else:
             chosen[image] = (picture, image)
     if lost:
+        file = readable(lost[0].annotation_file)
         raise DatasetInvalid(
-            f"{readable(lost[0].annotation_file)}: the image {shortened(lost[0].name)!r} is not below "
-            f"{readable(root)}, or more than one could be meant; so it is with {len(lost)} of "
-            f"{len(foreign.pictures)} images.",
-            remedy="Bring the images there (many tools export them only if asked to); addresses "
-            "are not fetched.",
-            file=readable(lost[0].annotation_file),
+            f"{file}: the image {shortened(lost[0].name)!r} is not below {readable(root)}, or its "
+            f"name is ambiguous. Affected are {len(lost)} of {len(foreign.pictures)} images.",
+            remedy="Copy the images there (many tools export them only on request); URLs are not "
+            "fetched.",
+            file=file,
             value=lost[0].name,
             count=len(lost),
         )
@@ -200,7 +198,7 @@ def _find_images(root: Path, foreign: ForeignSet) -> list[tuple[ForeignImage, Pa
 
 
 def _closest(images: Sequence[Path], name: str, picture: ForeignImage) -> Path | None:
-    """The one image that shares the longest end of its path with a name; then the nearest one."""
+    """The image whose path shares the longest end with a name, then the nearest; None if tied."""
     if len(images) < 2:
         return images[0] if images else None
     wanted = PurePosixPath(name).parts[::-1]
@@ -216,7 +214,7 @@ def _closest(images: Sequence[Path], name: str, picture: ForeignImage) -> Path |
 
 
 def _other_suffix(by_stem: Mapping[str, list[Path]], name: str) -> Path | None:
-    """An image of that stem, where annotations name another suffix: there may be one alone."""
+    """The only image with this stem: annotations may name another suffix."""
     same = by_stem.get(filename_key(PurePosixPath(name).stem), [])
     return same[0] if len(same) == 1 else None
 
@@ -258,13 +256,13 @@ def _copy(image: Path, copy: Path) -> None:
     except OSError as error:
         raise InputError(
             f"The image {readable(image)} cannot be copied ({error.strerror or error}).",
-            remedy="Let this account read it, or rename it where its name is too long.",
+            remedy="Make it readable for this account, or rename it if its name is too long.",
             file=readable(image),
         ) from error
 
 
 def _unused(stem: str, suffix: str, taken: set[str]) -> str:
-    """A name that no other image has, whatever its suffix."""
+    """A name whose stem no other image has."""
     free, number = stem, 2
     while filename_key(free) in taken:
         free, number = f"{stem}-{number}", number + 1
@@ -276,7 +274,8 @@ def _boxes_on(picture: ForeignImage, image: Path) -> Sequence[Box]:
     """The boxes of a picture as fractions of its image.
 
     Raises:
-        DatasetInvalid: It has another size than the annotations say, or a box has no room there.
+        DatasetInvalid: The image has another size than the annotations say, or is too small for a
+            box.
     """
     width, height = _compare_size(picture, image)
     if not picture.in_pixels:
@@ -288,13 +287,14 @@ def _boxes_on(picture: ForeignImage, image: Path) -> Sequence[Box]:
 
 
 def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
-    """The size of an image; boxes in pixels mean nothing on one of another size.
+    """The size of an image in pixels, after a comparison with the annotations.
 
-    Where the annotations do not say the size (a converter wrote 0, or nothing), the image has to
-    have room for the boxes.
+    If the annotations do not give a size (a converter wrote 0, or nothing), all boxes must fit
+    into the image.
 
     Raises:
-        DatasetInvalid: It has another size than the annotations say, or a box has no room there.
+        DatasetInvalid: The image has another size than the annotations say, or is too small for a
+            box.
     """
     try:
         size = image_size(image)
@@ -303,9 +303,9 @@ def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
     if picture.size and picture.size != size:
         fault = Fault(
             FaultCode.FORMAT_BROKEN,
-            f"says that {readable(image.name)} has {picture.size[0]} x {picture.size[1]} pixels; "
-            f"upright, as its EXIF tag turns it, it has {size[0]} x {size[1]}",
-            "Bring the image that was labelled, or save it upright before it is labelled.",
+            f"says that {readable(image.name)} has {picture.size[0]} x {picture.size[1]} pixels, "
+            f"but after its EXIF rotation it has {size[0]} x {size[1]}",
+            "Use the image that was labelled, or save it upright before labelling.",
             value=list(picture.size),
         )
         raise refusal([fault.at(picture.annotation_file)])
@@ -316,9 +316,9 @@ def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
         x, y = beyond[0]
         fault = Fault(
             FaultCode.FORMAT_BROKEN,
-            f"does not say how large {readable(image.name)} is, and a box ends at {x:g}, {y:g}; "
-            f"the image has {size[0]} x {size[1]} pixels",
-            "Bring the image that was labelled, or write its width and height there.",
+            f"gives no size for {readable(image.name)}, and a box ends at {x:g}, {y:g}, but the "
+            f"image has {size[0]} x {size[1]} pixels",
+            "Use the image that was labelled, or add its width and height.",
             value=[x, y],
         )
         raise refusal([fault.at(picture.annotation_file)])
@@ -326,7 +326,7 @@ def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
 
 
 def _row(foreign: ForeignSet, box: Box) -> str:
-    """A row of a label file; '' where nothing of the box is on the image."""
+    """A row of a label file; '' if no part of the box is on the image."""
     name, corners = box
     x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in corners)
     if (x1, y1, x2, y2) != corners:

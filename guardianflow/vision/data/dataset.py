@@ -1,9 +1,9 @@
-"""Data sets: images and boxes that were checked, and a fingerprint of exactly that content.
+"""Opens data sets: checked images and boxes, and a fingerprint of exactly that content.
 
     DatasetSettings --prepare_dataset--> folder in YOLO format --open_dataset--> Dataset
 
-Everything that trains, calibrates or measures reads its images here, through one decoder; what is
-wrong with a data set says `checker.py`, here and in `guardianflow dataset check`.
+Training, calibration and measurements read their images here, through one decoder. `checker.py`
+finds the problems of a data set, here and in `guardianflow dataset check`.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ __all__ = ["Dataset", "Sample", "load_image", "open_dataset", "prepare_dataset"]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set that was checked.
+    """A checked data set.
 
     Attributes:
         root: Its folder.
         classes: Class names in the order of their ids.
-        splits: The samples of `train`, `val` and `test`; at least one of them.
-        fingerprint: sha256 over classes, images and labels; where they lie does not matter.
-        warnings: What is odd about it, but usable.
-        alike: Pictures that stand in two splits, though not as the same bytes.
+        splits: The samples of at least one of `train`, `val` and `test`.
+        fingerprint: sha256 of classes, images and labels, independent of their paths.
+        warnings: The warnings of the check, as sentences.
+        alike: Findings of one picture in two splits as different bytes.
     """
 
     root: Path
@@ -50,7 +50,7 @@ class Dataset:
     alike: tuple[DataFinding, ...] = ()
 
     def split_fingerprint(self, split: str) -> str:
-        """sha256 over the classes and the content of one split.
+        """Return the sha256 of the classes and the content of one split.
 
         Raises:
             DatasetInvalid: The data set has no such split.
@@ -58,7 +58,7 @@ class Dataset:
         return _fingerprint(self.classes, {split: self.samples(split)})
 
     def samples(self, split: str) -> tuple[Sample, ...]:
-        """The samples of one split.
+        """Return the samples of one split.
 
         Raises:
             DatasetInvalid: The data set has no such split.
@@ -81,20 +81,20 @@ def open_dataset(
     needs: Sequence[str] = (),
     frozen: bool = False,
 ) -> Dataset:
-    """Read and check a data set in YOLO format; every image is decoded once, ever.
+    """Read and check a data set in YOLO format; the check decodes each image only once.
 
     Args:
         root: The folder with data.yaml, or the YAML file.
-        classes: The classes that are wanted, in order: labels get their numbers by it, whatever the
-            order in data.yaml, and what is not wanted is left out. None takes those of data.yaml.
-        mapping: What one of them is called in data.yaml, where it is another word.
-        base: Stands in for `path` of data.yaml.
-        needs: The splits that it is opened for.
-        frozen: Whether the scenario of the classes was trained, and so stays as it is.
+        classes: The wanted classes, in the order of their label indices; labels of other classes
+            are left out. None takes the classes of data.yaml.
+        mapping: By wanted class its name in data.yaml, if it is another word.
+        base: Replaces `path` of data.yaml.
+        needs: The required splits.
+        frozen: Whether the scenario was trained already, so that it cannot change.
 
     Raises:
-        DatasetInvalid: Says the first thing that is wrong with file, line, value and remedy, and
-            how many more there are; `data["problems"]` lists them.
+        DatasetInvalid: The data set has errors. The message tells the first one and how many more
+            there are; `data["problems"]` lists them.
     """
     checked = check_dataset(
         root, classes, mapping=mapping, base=base, needs=needs, tolerated=ALIKE, frozen=frozen
@@ -112,16 +112,16 @@ def open_dataset(
 
 
 def refuse_alike(dataset: Dataset, settings: DatasetSettings) -> None:
-    """Refuse to learn from data in which one picture stands in two splits.
+    """Refuse to train on data in which one picture is in two splits.
 
-    Only a training asks: what was trained before this was an error is measured, quantized,
-    promoted and brought back all the same.
+    Only training calls this. Models that were trained before this was an error can still be
+    measured, quantized, promoted and rolled back to.
 
     Raises:
-        DatasetInvalid: One does, and the scenario does not say that it is known.
+        DatasetInvalid: There are such pictures, and the scenario does not accept them.
     """
     if not isinstance(settings, FolderData):
-        # Scenes that were drawn are of other people each time, however alike they look.
+        # Drawn scenes show different people, however similar they look.
         return
     match settings.near_duplicates:
         case NearDuplicates.KNOWN:
@@ -135,12 +135,12 @@ def refuse_alike(dataset: Dataset, settings: DatasetSettings) -> None:
 
 
 def open_window(window: Path, scenario: Scenario | None) -> Dataset:
-    """Open frames that were labelled later, for the classes of a scenario.
+    """Open recent labelled frames with the classes of a scenario.
 
-    Their names may be those of the scenario, or those of its data set.
+    The frames may name the classes as the scenario does, or as its data set does.
 
     Raises:
-        DatasetInvalid: They cannot be used.
+        DatasetInvalid: The frames cannot be used.
     """
     if scenario is None:
         return open_dataset(window)
@@ -157,12 +157,12 @@ def open_window(window: Path, scenario: Scenario | None) -> Dataset:
 def prepare_dataset(
     settings: DatasetSettings, classes: Sequence[str], needs: Sequence[str] = ()
 ) -> Dataset:
-    """Open the data set of a scenario; a synthetic one is drawn first, once per machine.
+    """Open the data set of a scenario; a synthetic one is drawn once per machine.
 
     Args:
-        settings: Which data set.
-        classes: The classes that are wanted, in order.
-        needs: The splits that it is opened for.
+        settings: The data set.
+        classes: The wanted classes, in the order of their label indices.
+        needs: The required splits of a folder.
 
     Raises:
         ScenarioInvalid: The folder does not exist, or a class cannot be drawn.
@@ -188,7 +188,7 @@ def _publish(draft: Path, folder: Path) -> None:
     try:
         draft.rename(folder)
     except OSError:
-        # Another process drew the same bytes and was first; a full folder is never replaced.
+        # Another process drew the same bytes first.
         if not folder.is_dir():
             raise
 

@@ -1,9 +1,9 @@
-"""The one decoder: reads a file of a data set without harm, and turns it into an upright image.
+"""The only image decoder: reads untrusted files safely and returns upright RGB images.
 
-    path --read_content--> bytes --decode--> RGB, upright, and what is odd about it
+    path --read_content--> bytes --decode_image--> RGB, upright, and its oddities
 
-Nothing waits for a pipe, nothing is decoded that says it is enormous, only the formats that data
-sets are made of are tried, and half an image is no image.
+It never waits for a pipe, refuses images with too many pixels before decoding, tries only the
+formats that data sets use, and refuses truncated images.
 """
 
 import io
@@ -24,7 +24,7 @@ from guardianflow.vision.data.findings import Fault, refusal, shortened
 from guardianflow.vision.data.rules import FaultCode
 
 MAX_PIXELS = 89_478_485
-"""Pillow's own limit for what it takes for a decompression bomb: a quarter of a GiB of RGB."""
+"""Pillow's limit for decompression bombs: a quarter of a GiB of RGB."""
 _HUGE_PIXELS = 24_000_000
 _TINY_SIDE = 16
 _MAX_FILE_BYTES = 256 * 2**20
@@ -35,21 +35,21 @@ _FORMATS = {
     "BMP": (".bmp",),
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
-    # Only ever under another name: no suffix of it is taken for an image.
+    # Read only if the suffix is that of another format.
     "GIF": (),
 }
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
-"""How the names of images end that are read."""
+"""Suffixes of the images that are read."""
 UNSUPPORTED_SUFFIXES = frozenset(
     {".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".mpo", ".pfm", ".ppm", ".tga"}
 )
-"""How the names of images end that are not read."""
+"""Suffixes of images in unsupported formats."""
 # Pillow opens an MPO (several JPEGs in one file, as phones write them) as a JPEG.
 _READ = tuple(kind for kind in _FORMATS if kind != "MPO")
 _EXIF_ORIENTATION = 0x0112
 _TURNED = range(2, 9)
 _LFS_HEAD = b"version https://git-lfs.github.com/spec/"
-# What a decoder raises on bytes that are no image; the less usual ones were found by fuzzing.
+# What Pillow raises for bytes that are not an image; fuzzing found the less usual ones.
 _UNDECODABLE = (
     OSError,
     EOFError,
@@ -66,15 +66,15 @@ _UNDECODABLE = (
 )
 _DAMAGED = "Copy the image again, or remove it with its label file."
 
-# Set for the process: `catch_warnings` around each image would not be safe in threads. What Pillow
-# warns about (odd EXIF, transparency in palettes, many pixels) is judged here instead.
+# Set for the whole process, because `catch_warnings` is not safe in threads. This module checks
+# what Pillow warns about (odd EXIF, transparency in palettes, many pixels).
 warnings.filterwarnings("ignore", module=r"PIL\..*")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class ImageOddity:
-    """Something about an image that does not keep it out."""
+    """Something unusual about an image that can be used."""
 
     code: FaultCode
     what: str
@@ -83,13 +83,13 @@ class ImageOddity:
 
 
 def load_image(path: Path) -> NDArray[np.uint8]:
-    """Decode an image, upright as its EXIF tag says.
+    """Decode an image, rotated upright by its EXIF tag.
 
     Returns:
         RGB, shape (height, width, 3), uint8.
 
     Raises:
-        DatasetInvalid: The file is missing, truncated, no image, or has 16 bits per channel.
+        DatasetInvalid: The file is missing, truncated, not an image, or has 16 bits per channel.
     """
     try:
         return np.asarray(decode_image(path, read_content(path))[0])
@@ -98,16 +98,16 @@ def load_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_content(path: Path | str, max_bytes: int = _MAX_FILE_BYTES) -> bytes:
-    """Read a file; a pipe, a socket or a device is never waited for.
+    """Read a regular file; never wait for a pipe, a socket or a device.
 
     Raises:
-        Fault: It cannot be read, is no file, too large, or a pointer of Git LFS.
+        Fault: The file cannot be read, is not regular, is too large, or is a Git LFS pointer.
     """
     try:
         _check_regular(os.stat(path).st_mode)
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(handle, "rb", buffering=0) as file:
-            # Between the two looks somebody may have put something else there.
+            # The file may have been replaced between the two checks.
             _check_regular(os.fstat(handle).st_mode)
             size = os.fstat(handle).st_size
             content = b"" if size > max_bytes else file.read(max_bytes + 1) or b""
@@ -116,20 +116,20 @@ def read_content(path: Path | str, max_bytes: int = _MAX_FILE_BYTES) -> bytes:
         raise Fault(
             FaultCode.FILE_UNREADABLE,
             f"cannot be read ({reason})",
-            "Bring the file there, or its rights.",
+            "Copy the file there, or make it readable.",
         ) from error
     if max(size, len(content)) > max_bytes:
         raise Fault(
             FaultCode.FILE_HUGE,
-            f"has {max(size, len(content)) / 2**20:.0f} MiB, more than the {max_bytes / 2**20:.0f} "
-            "that such a file may have",
+            f"has {max(size, len(content)) / 2**20:.0f} MiB, more than the limit of "
+            f"{max_bytes / 2**20:.0f} MiB",
             "Remove it, or make it smaller.",
             value=size,
         )
     if content.startswith(_LFS_HEAD):
         raise Fault(
             FaultCode.FILE_POINTER,
-            "a Git LFS pointer instead of the content",
+            "is a Git LFS pointer instead of the content",
             "Run `git lfs pull` in the repository of the data set.",
         )
     return content
@@ -139,14 +139,15 @@ def decode_image(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[I
     """Decode the content of an image file completely.
 
     Returns:
-        The image, RGB and upright, and what is odd about it.
+        The upright RGB image, and what is unusual about it.
 
     Raises:
-        Fault: It is no image, not a whole one, too large, or has more than 8 bits.
+        Fault: The content is not an image, is truncated, is too large, or has more than 8 bits per
+            channel.
     """
     if not content:
         raise Fault(FaultCode.IMAGE_EMPTY, "cannot be decoded: it is empty (0 bytes)", _DAMAGED)
-    # A library in the same process may have asked Pillow to fill up what is missing with grey.
+    # Another library of this process may have told Pillow to fill missing data with grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(io.BytesIO(content), formats=_READ) as image:
@@ -173,16 +174,16 @@ def decode_image(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[I
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """Width and height of the upright image, by what its header says.
+    """Return width and height of the upright image in pixels, from its header.
 
     Raises:
-        Fault: It cannot be read, or is no image.
+        Fault: The file cannot be read, or is not an image.
     """
     content = read_content(path)
     try:
         with Image.open(io.BytesIO(content), formats=_READ) as image:
             width, height = image.size
-            # From 5 on the tag turns it by a quarter.
+            # From 5 on, the tag rotates the image by 90 degrees.
             return (height, width) if image.getexif().get(_EXIF_ORIENTATION, 1) > 4 else image.size
     except Image.UnidentifiedImageError as error:
         raise _not_an_image(content) from error
@@ -195,14 +196,14 @@ def _check_regular(mode: int) -> None:
         return
     kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
     kind = kinds.get(stat.S_IFMT(mode), "device")
-    raise Fault(FaultCode.FILE_IRREGULAR, f"is a {kind}, no file", "Remove it.", value=kind)
+    raise Fault(FaultCode.FILE_IRREGULAR, f"is a {kind}, not a file", "Remove it.", value=kind)
 
 
 def _refuse_by_header(image: Image.Image) -> None:
-    """Refuse what must not be decoded, by what the file says of itself.
+    """Check the header of an image before it is decoded.
 
     Raises:
-        Fault: It says it has too many pixels, or more than 8 bits.
+        Fault: It has too many pixels, or more than 8 bits per channel.
     """
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -222,17 +223,17 @@ def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
     if suffix not in _FORMATS.get(kind, ()):
         yield ImageOddity(
             FaultCode.IMAGE_MISNAMED,
-            f"is {kind} by its content",
-            "Rename it: other programs go by the suffix.",
+            f"has {kind} content",
+            "Rename it: other programs rely on the suffix.",
             kind,
         )
-    # Pillow keeps the upper 8 bits of three times 16.
+    # Of three channels of 16 bits, Pillow keeps the upper 8 bits.
     deep = ";16" in str(getattr(image, "tile", ()))
     if image.mode != "RGB" or deep or "transparency" in image.info:
         mode = f"{image.mode}, 16 bits" if deep else image.mode
         yield ImageOddity(
             FaultCode.IMAGE_MODE,
-            f"is no plain 8-bit RGB (mode {mode})",
+            f"is not plain 8-bit RGB (mode {mode})",
             "Nothing to do if it looks right in the report.",
             mode,
         )
@@ -240,8 +241,8 @@ def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
         frames = str(getattr(image, "n_frames", "several"))
         yield ImageOddity(
             FaultCode.IMAGE_ANIMATED,
-            f"holds {frames} frames",
-            "Write the frames as images of their own if all are wanted.",
+            f"contains {frames} frames",
+            "If you need all frames, save them as separate images.",
             frames,
         )
     size = f"{width} x {height}"
@@ -249,12 +250,12 @@ def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
         yield ImageOddity(
             FaultCode.IMAGE_HUGE,
             f"has {size} pixels",
-            "Make it smaller: training scales it down again in every epoch.",
+            "Scale it down: otherwise training does so in every epoch.",
             size,
         )
     if min(width, height) < _TINY_SIDE:
         yield ImageOddity(
-            FaultCode.IMAGE_TINY, f"has {size} pixels", "Remove it unless it is wanted.", size
+            FaultCode.IMAGE_TINY, f"has {size} pixels", "Remove it unless you want it.", size
         )
 
 
@@ -262,14 +263,14 @@ def _turned(orientation: int) -> Iterator[ImageOddity]:
     if orientation in _TURNED:
         yield ImageOddity(
             FaultCode.IMAGE_ROTATED,
-            f"is turned by its EXIF tag (orientation {orientation})",
-            "Make sure that it was labelled upright; boxes drawn on the lying image are wrong.",
+            f"is rotated by its EXIF tag (orientation {orientation})",
+            "Make sure that it was labelled upright; boxes drawn before the rotation are wrong.",
             str(orientation),
         )
 
 
 def _ends_grey(image: Image.Image) -> bool:
-    """Whether a JPEG ends in the grey (128) that libjpeg puts where data is missing, in silence."""
+    """Whether a JPEG ends in the grey (128) that libjpeg silently fills missing data with."""
     width, height = image.size
     block = 8
     if height < 2 * block:
@@ -289,7 +290,7 @@ def _not_an_image(content: bytes) -> Fault:
     head = content[:16]
     return Fault(
         FaultCode.IMAGE_BROKEN,
-        f"cannot be decoded: it is no {', '.join(_READ)}",
+        f"cannot be decoded: it is not {', '.join(_READ[:-1])} or {_READ[-1]}",
         _DAMAGED,
         value=shortened(head.decode("latin-1")),
     )

@@ -1,11 +1,12 @@
-"""`data.yaml`: the classes, and where the images of each split lie; all its faults at once.
+"""Reads `data.yaml`: the classes, and where the images of each split lie; collects all its faults.
 
-path             the folder that the splits are seen from; another one can be given in its place
-train val test   a folder of images, a .txt file with one image in a line, or a list of these;
-                 what exporters call them (Train, valid, Validation) is read, and told
-names  nc        the classes, as a list or numbered, and how many there are
+path             the folder to which the splits are relative; the caller can replace it
+train val test   a folder of images, a .txt file with one image per line, or a list of these;
+                 the names of exporters (Train, valid, Validation) are read with a warning
+names  nc        the classes, as a list or numbered, and their number
 
-Any one YAML file with these keys will do. What is empty counts as not there.
+The YAML file may have another name if it is the only one with these keys. Empty values count as
+missing.
 """
 
 import os
@@ -31,15 +32,15 @@ _MAX_ENTRIES = 10_000
 
 @dataclass(frozen=True)
 class Description:
-    """What `data.yaml` says, as far as it can be used.
+    """The usable content of `data.yaml`.
 
     Attributes:
-        file: The file.
-        root: The folder that the data set is.
-        base: The folder that the splits are seen from.
-        classes: Class names in order; empty where they cannot be used.
-        sources: Folders and lists of images of each split, resolved; empty where none was found.
-        lines: The line of each split.
+        file: The YAML file.
+        root: The folder of the data set.
+        base: The folder to which the splits are relative.
+        classes: Class names in the order of their ids; empty if they cannot be used.
+        sources: By split, the resolved folders and lists of images that exist.
+        lines: By split, its line in the file.
     """
 
     file: Path
@@ -57,11 +58,11 @@ def read_description(
 
     Args:
         place: The folder with data.yaml, or the YAML file itself.
-        findings: What is wrong is added here.
-        base: Stands in for `path` of data.yaml.
+        findings: Problems are added here.
+        base: Replaces `path` of data.yaml.
 
     Returns:
-        What can be used of it; None where nothing can.
+        The usable content; None if there is none.
     """
     file = place
     try:
@@ -85,15 +86,15 @@ def read_description(
 
 
 def _find(place: Path) -> Path:
-    """The YAML file that describes the data set of a place.
+    """The YAML file that describes a data set.
 
     Raises:
-        Fault: There is none, or it is a guess which one.
+        Fault: There is none, or more than one.
     """
     # Not Path.exists: it raises on names that are too long.
     if place.suffix.lower() in _SUFFIXES and os.path.exists(place) and not os.path.isdir(place):
         return place
-    # Not `is_file`: a pipe or a folder of that name has to be told, not overlooked.
+    # Not `is_file`: a pipe or a folder of that name must be reported, not overlooked.
     usual = next((place / name for name in _FILES if os.path.lexists(place / name)), None)
     if usual:
         return usual
@@ -104,7 +105,7 @@ def _find(place: Path) -> Path:
             FaultCode.YAML_SEVERAL,
             f"has no data.yaml, and {', '.join(readable(file.name) for file in others)} each "
             "describe a data set",
-            f"Name the one that is meant, e.g. {readable(others[0])}",
+            f"Give the one you mean, e.g. {readable(others[0])}",
             value=[file.name for file in others],
         )
     if not others:
@@ -135,13 +136,13 @@ def _read_names(reader: DescriptionReader) -> tuple[str, ...]:
 
 
 def _given_base(reader: DescriptionReader, base: Path) -> Path | None:
-    """The folder that stands in for `path`, where it exists."""
+    """The folder that replaces `path`; None if it does not exist."""
     if os.path.isdir(base):
         return base.absolute()
     fault = Fault(
         FaultCode.PATH_MISSING,
         f"the folder {base} given in place of `path` does not exist",
-        "Give the folder that train, val and test are seen from.",
+        "Give the folder to which train, val and test are relative.",
         value=str(base),
     )
     reader.add(fault, "path")
@@ -149,7 +150,7 @@ def _given_base(reader: DescriptionReader, base: Path) -> Path | None:
 
 
 def _read_base(reader: DescriptionReader) -> Path | None:
-    """The folder in which the splits lie: `path` of data.yaml, seen from data.yaml."""
+    """The folder to which the splits are relative: `path`, relative to data.yaml."""
     given = reader.content.get("path")
     if _unset(given):
         return reader.file.parent
@@ -158,8 +159,7 @@ def _read_base(reader: DescriptionReader) -> Path | None:
         fault = Fault(
             FaultCode.PATH_MISSING,
             f"path {quoted(given)} does not exist on this machine",
-            "Remove `path`, then the splits are looked for beside data.yaml; or give the folder "
-            "with --root.",
+            "Remove `path` if the splits are beside data.yaml, or give the folder with --root.",
             value=given,
         )
         reader.add(fault, "path")
@@ -172,9 +172,9 @@ def _unset(value: object) -> bool:
 
 
 def _split_keys(reader: DescriptionReader) -> Mapping[str, str]:
-    """The splits that are there, and what each is called."""
-    # CVAT writes Train and Validation. Any value may be a key in YAML, and one that is spelled as
-    # it should be goes first.
+    """The splits that have a value, and the key of each."""
+    # CVAT writes Train and Validation. A key with the correct spelling has precedence. In YAML, a
+    # key may be of any type.
     named = [key for key, value in reader.content.items() if not _unset(value)]
     spelled = {str(key).casefold(): key for key in named}
     spelled.update({key: key for key in named})
@@ -198,7 +198,7 @@ def _read_splits(
         what = "has none of the keys train, val, test"
         reader.add(Fault(FaultCode.SPLITS_MISSING, what, "Name at least one folder."))
     if base is None:
-        # Where they would be seen from is unknown; one finding says so.
+        # Another finding says that the base folder does not exist.
         return dict.fromkeys(named, ())
     sources = {split: _read_sources(reader, base, split, keys[split]) for split in named}
     owner: dict[Path, str] = {}
@@ -208,7 +208,7 @@ def _read_splits(
                 fault = Fault(
                     FaultCode.SPLIT_SHARED,
                     f"{split} and {owner[path]} are the same folder {path}",
-                    "A model must be measured on images that it did not learn from: split them.",
+                    "Split them: a model must be measured on images that it did not learn from.",
                     value=str(path),
                 )
                 reader.add(fault, keys[split], split=split)
@@ -219,7 +219,7 @@ def _read_sources(reader: DescriptionReader, base: Path, split: str, key: str) -
     value = reader.content[key]
     entries = cast("list[object]", value) if isinstance(value, list) else [value]
     sources: list[Path] = []
-    # A list that holds itself ends in entries that are no text; a long one is cut.
+    # A list can contain itself, through an alias: such an entry is not text. A long list is cut.
     for entry in entries[:_MAX_ENTRIES]:
         try:
             source, odd = _read_source(reader, base, split, entry)
@@ -235,40 +235,40 @@ def _read_sources(reader: DescriptionReader, base: Path, split: str, key: str) -
 def _read_source(
     reader: DescriptionReader, base: Path, split: str, entry: object
 ) -> tuple[Path, Fault | None]:
-    """A folder or a list of images, and what is odd about how it is named.
+    """A folder or a list of images, and a warning about its entry.
 
     Raises:
-        Fault: It does not exist here, or lies around the data set.
+        Fault: It does not exist, or contains the data set.
     """
     found, odd = None if _foreign(entry) else _resolve(base, entry), None
     if found is None and isinstance(entry, str) and entry.startswith("../"):
-        # A well-known exporter writes `../train/images` for a folder beside data.yaml.
+        # Roboflow writes `../train/images` for a folder beside data.yaml.
         found = _resolve(base, entry.removeprefix("../"))
         if found is not None:
             what = f"{split} {quoted(entry)} was read as {shortened(entry[3:])!r}"
-            odd = Fault(FaultCode.SPLIT_MOVED, what, "Take `../` out.", value=entry)
+            odd = Fault(FaultCode.SPLIT_MOVED, what, "Remove `../`.", value=entry)
     if found is None or not (found.is_dir() or found.suffix.lower() == ".txt"):
         ours = isinstance(entry, str) and not _foreign(entry)
         looked = shortened(f" (looked for {base / str(entry)})") if ours else ""
         raise Fault(
             FaultCode.SPLIT_MISSING,
-            f"{split} {quoted(entry)} is no folder on this machine{looked}",
-            "Name the folder of images as seen from data.yaml, e.g. images/train.",
+            f"{split} {quoted(entry)} is not a folder on this machine{looked}",
+            "Give the folder of images relative to data.yaml, e.g. images/train.",
             value=entry,
         )
     own = reader.file.parent.resolve()
     if found != own and own.is_relative_to(found):
         raise Fault(
             FaultCode.SPLIT_OUTSIDE,
-            f"{split} {quoted(entry)} is {found}, a folder around the data set",
-            "Name the folder of images alone.",
+            f"{split} {quoted(entry)} is {found}, a folder that contains the data set",
+            "Give only the folder of images.",
             value=entry,
         )
     if isinstance(entry, str) and os.path.isabs(os.path.expanduser(entry)):
         odd = Fault(
             FaultCode.SPLIT_ABSOLUTE,
             f"{split} {quoted(entry)} is an absolute path",
-            "Name the folder as seen from data.yaml.",
+            "Give the folder relative to data.yaml.",
             value=entry,
         )
     return found, odd
@@ -279,7 +279,7 @@ def _foreign(entry: object) -> bool:
 
 
 def _resolve(base: Path, entry: object) -> Path | None:
-    """What an entry names where it exists; any text may stand there, also one that is no path."""
+    """The path that an entry names; None if it does not exist or is not a path."""
     if not isinstance(entry, str) or not entry or "\0" in entry:
         return None
     try:

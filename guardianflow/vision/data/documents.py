@@ -1,4 +1,4 @@
-"""JSON, XML and NDJSON of other programs, read without harm: bounded, no entities, no objects."""
+"""Reads JSON, XML and NDJSON of other programs safely: limited in size, without entities."""
 
 import json
 import os
@@ -17,77 +17,81 @@ _REMEDY = "Export it again."
 
 
 def read_json(file: Path, max_bytes: int = MAX_BYTES) -> object:
-    """The values of a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
-        Fault: It cannot be read, is too large, or no JSON.
+        Fault: The file cannot be read, is too large, or is not JSON.
     """
     return parse_json(decode_text(read_content(file, max_bytes)).text)
 
 
 def read_first_json(file: Path) -> object:
-    """The values of the first line of an NDJSON file.
+    """Return the content of the first line of an NDJSON file.
 
     Raises:
-        Fault: It cannot be read, is too large, or no JSON.
+        Fault: The file cannot be read, is too large, or the line is not JSON.
     """
     text = decode_text(read_content(file, MAX_BYTES)).text
     return parse_json(text.lstrip().partition("\n")[0], line=1)
 
 
 def parse_json(text: str, line: int | None = None) -> object:
-    """The values of a JSON text.
+    """Return the content of a JSON text.
+
+    Args:
+        text: The text.
+        line: Its line in the file, for the fault.
 
     Raises:
-        Fault: It is none.
+        Fault: The text is not JSON.
     """
     try:
         return json.loads(text)
-    # 5000 brackets deep, or a number of 5000 digits.
+    # E.g. 5000 nested brackets, or a number of 5000 digits.
     except (ValueError, RecursionError) as error:
         raise Fault(
-            FaultCode.FORMAT_BROKEN, f"is no JSON: {shortened(str(error))}", _REMEDY, line=line
+            FaultCode.FORMAT_BROKEN, f"is not JSON: {shortened(str(error))}", _REMEDY, line=line
         ) from error
 
 
-def read_xml(file: Path, max_bytes: int = MAX_BYTES) -> ElementTree.Element:
-    """The root of an XML file. One with a DOCTYPE is refused: only there can entities be declared.
+def read_xml(file: Path) -> ElementTree.Element:
+    """Return the root of an XML file; refuse a DOCTYPE, because only it can declare entities.
 
     Raises:
-        Fault: It cannot be read, is too large, no XML, or declares a document type.
+        Fault: The file cannot be read, is too large, is not XML, or has a DOCTYPE.
     """
     parser = ElementTree.XMLParser(target=_Plain())
     try:
-        parser.feed(read_content(file, max_bytes))
+        parser.feed(read_content(file, MAX_BYTES))
         return parser.close()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        what = f"is no XML: {shortened(str(error))}"
+        what = f"is not XML: {shortened(str(error))}"
         raise Fault(FaultCode.FORMAT_BROKEN, what, _REMEDY) from error
 
 
 class _Plain(ElementTree.TreeBuilder):
-    """Builds a tree, and refuses what could make it grow or reach out."""
+    """Builds a tree, and refuses a DOCTYPE: entities could expand or read other files."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002
         raise Fault(
             FaultCode.FORMAT_BROKEN,
-            f"declares a document type ({shortened(name)}); such a file is not read",
-            "Remove the <!DOCTYPE ...>, if you know where the file is from.",
+            f"has a document type declaration ({shortened(name)}), which is not supported",
+            "If you trust the file, remove the <!DOCTYPE ...>.",
         )
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """A value as a mapping; an empty one where it is none."""
+    """Return a value that is a mapping; else an empty one."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def as_list(value: object) -> Sequence[Any]:
-    """A value as a list; an empty one where it is none."""
+    """Return a value that is a list; else an empty one."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def as_number(value: object) -> float | None:
-    """A finite number, also one that is written as text; None where it is none."""
+    """Return a finite number, also from text; None if it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -97,8 +101,8 @@ def as_number(value: object) -> float | None:
     return found if abs(found) < 1e9 else None
 
 
-def visible_names(folder: Path) -> list[str]:
-    """The names in a folder, sorted; none where it cannot be read."""
+def visible_names(folder: Path | str) -> list[str]:
+    """Return the names in a folder that do not start with a dot, sorted; [] if unreadable."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError:

@@ -1,7 +1,7 @@
-"""What is known of one image and of one label file after they were read once; can be kept.
+"""Examines one image and one label file; the resulting facts can be cached.
 
-ImageFacts    sha256, size, what it looks like, what is odd about it, or why it is none
-LabelFacts    rows as fractions of the image, what is wrong with them
+ImageFacts    sha256, size, perceptual hash, oddities, or why it cannot be used
+LabelFacts    rows as fractions of the image, findings
 """
 
 import hashlib
@@ -19,24 +19,24 @@ from guardianflow.vision.data.rules import FaultCode
 
 HASH_BITS = 256
 _HASH_SIDE = 16
-# The shorter side of the small picture that is looked at: twice what the hash is made of.
+# Least shorter side of the reduced picture, in pixels: twice what the hash is computed from.
 _SMALL = 128
-# JPEG turns grey into colours that differ by that much at most.
+# Channels of a grey picture differ by at most so much after JPEG compression.
 _GREY_SPREAD = 4
-# Less contrast than that, and a hash is made of noise.
+# With less contrast, the hash would consist of noise.
 _MIN_DEVIATION = 2.0
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the content of an image file says.
+    """Facts about the content of an image file.
 
     Attributes:
-        sha256: Of the content.
-        size: Width and height of the upright image in pixels; (0, 0) where there is none.
-        picture_hash: Perceptual hash of what it looks like, as hex; '' where it shows nothing.
-        grey: Whether it has no colour at all.
-        oddities: What is odd, but usable.
+        sha256: sha256 of the content.
+        size: Width and height of the upright image in pixels; (0, 0) if it cannot be used.
+        picture_hash: Perceptual hash as hex; '' if the image is of one colour.
+        grey: Whether it has no colour.
+        oddities: What is unusual about it.
         fault: Why it cannot be used: code, what, remedy, value.
     """
 
@@ -50,13 +50,13 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """What the content of a label file says.
+    """Facts about the content of a label file.
 
     Attributes:
-        sha256: Of the content.
-        objects: sha256 of what is read from it.
+        sha256: sha256 of the content.
+        objects: sha256 of the rows.
         rows: Class, x1, y1, x2, y2; fractions of the image.
-        findings: What is wrong or was mended.
+        findings: What is wrong, or was repaired in the rows.
     """
 
     sha256: str
@@ -66,20 +66,20 @@ class LabelFacts:
 
 
 FileStamp = tuple[int, int, int, int, int, int]
-"""Device, inode, size, mtime, ctime; and when it was taken. Times in nanoseconds."""
+"""Device, inode, size, mtime, ctime, and when the stamp was taken; times in nanoseconds."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExaminedImage:
-    """One image with its label file, looked at.
+    """One image and its label file after their examination.
 
     Attributes:
         image: The image file.
-        label: The label file that belongs to it, whether or not it exists.
-        facts: What the image says; None where it cannot be read.
-        labels: What the labels say; None where they cannot be read.
-        faults: What is wrong, as findings.
-        stamps: When the two files were looked at; None where the facts were known.
+        label: Its label file, whether or not it exists.
+        facts: Facts about the image; None if it cannot be read.
+        labels: Facts about the labels; None if they cannot be read.
+        faults: Why one of the files cannot be read.
+        stamps: Stamps of both files, taken before they were read; None if the facts were cached.
     """
 
     image: str
@@ -91,7 +91,7 @@ class ExaminedImage:
 
 
 def examine_image(path: str, digest: str, content: bytes) -> ImageFacts:
-    """Decode the content of an image, whose sha256 is `digest`, and look at it once."""
+    """Decode an image and return the facts about it; `digest` is the sha256 of its content."""
     try:
         image, oddities = decode_image(path, content)
     except Fault as fault:
@@ -102,10 +102,10 @@ def examine_image(path: str, digest: str, content: bytes) -> ImageFacts:
 
 
 def examine_labels(path: str, content: bytes, class_count: int) -> LabelFacts:
-    """Read the content of a label file.
+    """Parse a label file and return the facts about it.
 
     Raises:
-        Fault: It is no text.
+        Fault: The content is not text.
     """
     labels = parse_labels(path, content, class_count)
     classes, boxes = labels.classes.tolist(), labels.boxes.tolist()
@@ -116,7 +116,7 @@ def examine_labels(path: str, content: bytes, class_count: int) -> LabelFacts:
 
 
 def hash_picture(image: Image.Image) -> str:
-    """The perceptual hash (pHash, 256 bits) of an image, as hex; '' where it is all one colour."""
+    """Return the perceptual hash (pHash, 256 bits) of an image as hex; '' if it has one colour."""
     from imagehash import phash
 
     grey = _reduced(image).convert("L")
@@ -126,7 +126,7 @@ def hash_picture(image: Image.Image) -> str:
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """The image at a small size; at the same again where it is small already."""
+    """The image at a small size; a small image is returned as it is."""
     factor = min(image.size) // _SMALL
     return image.reduce(factor) if factor > 1 else image
 
@@ -137,6 +137,6 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def objects_digest(rows: Sequence[Row]) -> str:
-    """sha256 of the objects, whatever the order of the rows."""
+    """Return the sha256 of the objects, independent of the order of the rows."""
     listed = sorted((c, np.array(box).round(6).tolist()) for c, *box in rows)
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()

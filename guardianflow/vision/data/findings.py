@@ -1,4 +1,4 @@
-"""Findings: what a check found, where, and what to do about it; a check collects all of them."""
+"""Findings of a check: what is wrong, where, and what to do about it."""
 
 import os
 import reprlib
@@ -16,7 +16,7 @@ _MAX_TOLD = 5
 _MAX_VALUE = 120
 _ORDER = {code: position for position, code in enumerate(FaultCode)}
 
-# A value of a foreign file may be huge, or a list that holds itself a million times.
+# A value of an untrusted file may be huge, or a list that contains itself a million times.
 _short = reprlib.Repr()
 _short.maxlist = _short.maxdict = _short.maxtuple = 30
 _short.maxlevel = 3
@@ -24,7 +24,7 @@ _short.maxstring = _short.maxother = _short.maxlong = _MAX_VALUE
 
 
 class DataFinding(BaseModel):
-    """One thing that is wrong or odd about a data set."""
+    """One problem of a data set: an error or a warning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,13 +32,13 @@ class DataFinding(BaseModel):
     severity: FaultSeverity = Field(description="ERROR keeps the data set out of training.")
     file: str = Field(description="The file or folder.")
     line: int | None = Field(default=None, description="The line in it, from 1.")
-    split: str | None = Field(default=None, description="train, val or test, where it is of one.")
-    value: str | None = Field(default=None, description="The value that is wrong.")
-    what: str = Field(description="What is wrong, in words; goes on from the file's name.")
+    split: str | None = Field(default=None, description="train, val or test, if it is in one.")
+    value: str | None = Field(default=None, description="The wrong value.")
+    what: str = Field(description="What is wrong; continues the name of the file.")
     remedy: str = Field(description="What to do about it.")
-    repaired: bool = Field(description="Whether what is loaded was mended; no file ever is.")
-    count: int = Field(default=1, description="How many there are of it in this file.")
-    image: str | None = Field(default=None, description="The image that shows it.")
+    repaired: bool = Field(description="Whether the loaded data were repaired; files never are.")
+    count: int = Field(default=1, description="Number of occurrences in this file.")
+    image: str | None = Field(default=None, description="An image that shows it.")
 
     @field_serializer("image", when_used="json")
     def _readable_image(self, image: str | None) -> str | None:
@@ -54,7 +54,15 @@ class DataFinding(BaseModel):
 
 
 class Fault(Exception):
-    """What is wrong with a part of a file; whoever knows the file makes a finding of it."""
+    """A problem with a part of a file; `at` turns it into a finding about that file.
+
+    Args:
+        code: The kind of fault.
+        what: What is wrong; continues the name of the file.
+        remedy: What to do about it.
+        value: The wrong value.
+        line: The line in the file, from 1.
+    """
 
     def __init__(
         self,
@@ -81,7 +89,7 @@ class Fault(Exception):
         image: Path | str | None = None,
         count: int = 1,
     ) -> DataFinding:
-        """The finding about a file."""
+        """Make the finding about a file."""
         rule = RULES[self.code]
         return DataFinding(
             code=self.code,
@@ -99,35 +107,35 @@ class Fault(Exception):
 
 
 def readable(path: Path | str) -> str:
-    """A path as text that any terminal, JSON file and page can bear."""
+    """Return a path as printable text, with escapes for everything else."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shell_command(*words: Path | str) -> str:
-    """A command as a shell takes it, also where a path has blanks in it."""
+    """Return a command quoted for a shell."""
     return shlex.join(readable(word) for word in words)
 
 
 def shortened(value: object) -> str:
-    """A value of a foreign file in few words."""
+    """Return a value of an untrusted file as short printable text."""
     text = value if isinstance(value, str) else _short.repr(value)
     text = readable(text.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace"))
     return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
 
 
 def quoted(value: object) -> str:
-    """A value as YAML people would write it: text in quotes, all else as it is."""
+    """Return a short value, with quotes around text."""
     return repr(shortened(value)) if isinstance(value, str) else shortened(value)
 
 
 def errors(findings: Iterable[DataFinding]) -> list[DataFinding]:
-    """Those that keep a data set out of training."""
+    """Return the findings that keep a data set out of training."""
     return [finding for finding in findings if finding.severity is FaultSeverity.ERROR]
 
 
 def in_order(findings: Iterable[DataFinding]) -> list[DataFinding]:
-    """Errors first, then by kind, file and line: the same list for the same folder."""
+    """Sort findings: errors first, then by code, file and line."""
     return sorted(
         findings,
         key=lambda f: (f.severity is not FaultSeverity.ERROR, _ORDER[f.code], f.file, f.line or 0),
@@ -135,7 +143,7 @@ def in_order(findings: Iterable[DataFinding]) -> list[DataFinding]:
 
 
 def in_sentences(findings: Iterable[DataFinding]) -> tuple[str, ...]:
-    """Findings in sentences for people; what is common is counted by split."""
+    """Return findings as sentences; frequent kinds are counted by split."""
     groups: dict[tuple[str, FaultCode], list[DataFinding]] = {}
     for finding in findings:
         groups.setdefault((finding.split or "", finding.code), []).append(finding)
@@ -155,7 +163,7 @@ def _told(group: Sequence[DataFinding]) -> Iterator[str]:
 
 
 def refusal(findings: Sequence[DataFinding]) -> DatasetInvalid:
-    """The error that tells the first of several errors, how many there are, and lists them."""
+    """Return the exception for errors: tells the first one and their number, and lists them."""
     first, count = findings[0], len(findings)
     more = f" {count - 1} more problems in this data set." if count > 1 else ""
     return DatasetInvalid(

@@ -1,8 +1,8 @@
-"""Reads data sets of other formats: pictures by the name that the file gives, with boxes by class.
+"""Reads data sets of other formats: the image names in their annotations, with classes and boxes.
 
     COCO · Pascal VOC · CVAT · Label Studio · Supervisely · Ultralytics NDJSON · YOLO with a list
 
-Files are untrusted: they are read by `documents.py`, and where images lie is never taken from them.
+The files are untrusted: `documents.py` parses them, and their paths are never used to open images.
 """
 
 import os
@@ -41,15 +41,15 @@ _SPLITS = {word: split for split, words in SPLIT_WORDS.items() for word in words
 
 @dataclass(frozen=True)
 class ForeignImage:
-    """What a file says of one image.
+    """The annotations of one image.
 
     Attributes:
-        name: The image as the file calls it; a path, or a part of one.
-        boxes: Class name, and corners.
-        split: train, val or test, where the file says so.
-        size: Width and height in pixels; None where the file does not say.
-        place: The file that says it.
-        in_pixels: Whether the corners are in pixels, and no fractions of the image.
+        name: Name of the image in the annotations: a path, or a part of one.
+        boxes: Class name and corners of each box.
+        split: train, val or test; None if not known.
+        size: Width and height in pixels; None if not known.
+        annotation_file: The file with the annotations.
+        in_pixels: Whether the corners are in pixels; else they are fractions of the image.
     """
 
     name: str
@@ -66,10 +66,10 @@ class ForeignSet:
 
     Attributes:
         root: Its folder.
-        classes: In the order of their ids; those that boxes alone name come last.
-        pictures: Every image that has annotations, or is said to have nothing on it.
-        left_out: What could not be taken over, and how often.
-        lists: By folder of annotations the split of each image, where lists beside it say so.
+        classes: Class names in the order of their ids; those that occur only in boxes come last.
+        pictures: Every annotated image, also those without objects.
+        left_out: What could not be converted, and how often.
+        lists: By folder of annotations, the split of each image from the lists beside it.
     """
 
     root: Path
@@ -79,7 +79,7 @@ class ForeignSet:
     lists: dict[Path, Mapping[str, str]] = field(default_factory=dict[Path, Mapping[str, str]])
 
     def spelling_of(self, name: object) -> str:
-        """A class by the spelling that it was first seen with."""
+        """Return a class name with normal spaces; add it to the classes if it is new."""
         text = " ".join(str(name).split()) or "unnamed"
         if text not in self.classes:
             self.classes.append(text)
@@ -90,7 +90,7 @@ def read_foreign(found: RecognisedSet) -> ForeignSet:
     """Read a data set of another format.
 
     Raises:
-        DatasetInvalid: A file of it cannot be read.
+        DatasetInvalid: A file cannot be read.
     """
     made = ForeignSet(found.root)
     for file in found.files:
@@ -102,7 +102,7 @@ def read_foreign(found: RecognisedSet) -> ForeignSet:
 
 
 def split_of(*places: str) -> str | None:
-    """The split that a path or a text names, the last part first."""
+    """Return the split that a path or a text names, looking at its last part first."""
     for place in places:
         for part in reversed(PurePosixPath(place.replace(os.sep, "/")).parts):
             words = class_key(PurePosixPath(part).stem).replace(".", "_").split("_")
@@ -137,7 +137,7 @@ def _read_coco(file: Path, made: ForeignSet) -> None:
                 x, y, width, height = (value or 0.0 for value in box)
                 taken.append((label, (x, y, x + width, y + height)))
         name = str(image.get("file_name") or "")
-        split = split_of(*_below(made.root, file), os.path.dirname(name))
+        split = split_of(_below(made.root, file), os.path.dirname(name))
         made.pictures.append(
             ForeignImage(name, tuple(taken), split, _size(image), file, in_pixels=True)
         )
@@ -146,7 +146,7 @@ def _read_coco(file: Path, made: ForeignSet) -> None:
 def _with_id(
     content: Mapping[str, Any], what: str, key: str, made: ForeignSet
 ) -> list[Mapping[str, Any]]:
-    """The entries of a list of COCO that say which one they are, or of which image."""
+    """The entries of a COCO list that have an id under `key`; count the others."""
     entries = [as_mapping(one) for one in as_list(content.get(what))]
     known = [one for one in entries if _known_id(one.get(key)) is not None]
     if lost := len(entries) - len(known):
@@ -155,7 +155,7 @@ def _with_id(
 
 
 def _known_id(value: object) -> int | float | str | None:
-    """A value as an id; None where it is none: nothing is found by a list or an object."""
+    """A value that can be an id; else None, because a list or an object cannot be a key."""
     return value if isinstance(value, int | float | str) else None
 
 
@@ -163,9 +163,9 @@ def _by_id(category: Mapping[str, Any]) -> tuple[float, str]:
     return as_number(category.get("id")) or 0.0, str(category.get("name"))
 
 
-def _below(root: Path, file: Path) -> list[str]:
-    """The path of a file as seen from the data set: what lies above says nothing of it."""
-    return [os.path.relpath(file, root)]
+def _below(root: Path, file: Path) -> str:
+    """The path of a file relative to the data set: folders above it do not name its split."""
+    return os.path.relpath(file, root)
 
 
 def _read_voc(file: Path, made: ForeignSet) -> None:
@@ -185,18 +185,18 @@ def _read_voc(file: Path, made: ForeignSet) -> None:
         x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
         taken.append((made.spelling_of(one.findtext("name")), (x1, y1, x2, y2)))
     name = root.findtext("filename") or ""
-    # The file is the truth: annotations are copied and renamed with it, what stands in them is not.
+    # Annotation files are renamed together with their images; the name inside is not updated.
     stem = f"{file.stem}{PurePosixPath(name).suffix or '.jpg'}"
     if file.parent not in made.lists:
         made.lists[file.parent] = _voc_lists(file.parent, made.root)
-    split = made.lists[file.parent].get(file.stem) or split_of(*_below(made.root, file.parent))
+    split = made.lists[file.parent].get(file.stem) or split_of(_below(made.root, file.parent))
     made.pictures.append(ForeignImage(stem, tuple(taken), split, size, file, in_pixels=True))
 
 
 def _voc_lists(annotations: Path, root: Path) -> Mapping[str, str]:
-    """Which split the nearest ImageSets/Main up to the root names for each image.
+    """The split of each image in the nearest ImageSets/Main between the annotations and the root.
 
-    VOCdevkit holds a set of each year.
+    VOCdevkit contains one set per year.
     """
     around = [place for place in (annotations, *annotations.parents) if place.is_relative_to(root)]
     places = [place / name for place in around for name in ("ImageSets/Main", "ImageSets")]
@@ -262,14 +262,14 @@ def _read_label_studio(file: Path, made: ForeignSet) -> None:
 
 
 def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | None]:
-    """The image of a task, and what was drawn on it; None where nobody answered."""
+    """The image of a task, and its annotated shapes; None if nobody annotated it."""
     if "annotation_id" in task:
-        # JSON-MIN: data and answer in one row, what was drawn in lists by the name of the control.
+        # JSON-MIN has data and answer in one row, and the shapes in lists by name of the control.
         lists = [one for value in task.values() for one in as_list(value)]
         return _image_in(task), [one for one in map(as_mapping, lists) if one]
     answers = map(as_mapping, as_list(task.get("annotations") or task.get("completions")))
     done = [one for one in answers if not one.get("was_cancelled")]
-    # The last answer of a task is the one that stands.
+    # The last answer of a task counts.
     results = [as_mapping(one) for one in as_list(done[-1].get("result"))] if done else []
     values = [as_mapping(one.get("value")) for one in results]
     return _image_in(as_mapping(task.get("data"))), values if done else None
@@ -287,7 +287,7 @@ def _studio_corners(value: Mapping[str, Any]) -> Corners | None:
 
 
 def _image_in(data: Mapping[str, Any]) -> str:
-    """The image among the data of a task: its key is chosen by whoever sets the project up."""
+    """The image in the data of a task; each project chooses its own key."""
     texts = {key: _address(text) for key, text in data.items() if isinstance(text, str)}
     usual = [texts[key] for key in ("image", "img", "ocr") if texts.get(key)]
     pictures = [t for t in texts.values() if PurePosixPath(t).suffix.lower() in IMAGE_SUFFIXES]
@@ -321,7 +321,7 @@ def _read_supervisely(file: Path, made: ForeignSet) -> None:
                 made.left_out[f"shapes that are no box ({shortened(one.get('geometryType'))})"] += 1
                 continue
             taken.append((made.spelling_of(one.get("classTitle")), corners))
-        split = split_of(*_below(made.root, note.parent.parent))
+        split = split_of(_below(made.root, note.parent.parent))
         place = f"{os.path.relpath(note.parent.parent, made.root)}/img/{note.stem}"
         made.pictures.append(ForeignImage(place, tuple(taken), split, size, note, in_pixels=True))
 
@@ -354,15 +354,15 @@ def _read_ndjson(file: Path, made: ForeignSet) -> None:
 
 
 def _read_class_list(file: Path, made: ForeignSet) -> None:
-    """YOLO's labels, whose classes stand in a list: Label Studio, LabelImg, CVAT's YOLO 1.1."""
+    """YOLO labels with a list of classes: Label Studio, LabelImg, CVAT's YOLO 1.1."""
     names = [" ".join(line.split()) for line in read_text(file).text.rstrip().splitlines()]
     if len(set(names)) != len(names) or not all(names):
-        what = "names a class twice, or has an empty line: which id is which is a guess"
-        raise Fault(FaultCode.FORMAT_BROKEN, what, "Write one class in a line.")
+        what = "names a class twice or has an empty line, so the class ids are ambiguous"
+        raise Fault(FaultCode.FORMAT_BROKEN, what, "Write one class per line.")
     for other in _lists_like(file, made.root):
         if read_text(other).text.split() != read_text(file).text.split():
-            what = f"and {readable(other)} name other classes: which id is which is a guess"
-            raise Fault(FaultCode.FORMAT_BROKEN, what, "Export all of it at once, or convert each.")
+            what = f"and {readable(other)} name different classes, so class ids are ambiguous"
+            raise Fault(FaultCode.FORMAT_BROKEN, what, "Export all at once, or convert each set.")
     made.classes += names
     images = list(images_below(made.root))
     places = label_paths([str(image) for image in images], os.fspath(made.root))
@@ -377,12 +377,12 @@ def _read_class_list(file: Path, made: ForeignSet) -> None:
         boxes = zip(rows.classes.tolist(), rows.boxes.tolist(), strict=True)
         taken = tuple((made.classes[index], (x1, y1, x2, y2)) for index, (x1, y1, x2, y2) in boxes)
         name = os.path.relpath(image, made.root)
-        split = split_of(*_below(made.root, image.parent))
+        split = split_of(_below(made.root, image.parent))
         made.pictures.append(ForeignImage(name, taken, split, None, label))
 
 
 def _lists_like(file: Path, root: Path) -> Iterator[Path]:
-    """Other files of that name below a folder, as exporters write one for each split."""
+    """Other files of this name below a folder: some exporters write one per split."""
     for folder, folders, names in os.walk(root):
         folders.sort()
         if file.name in names and Path(folder) != file.parent:
@@ -390,7 +390,7 @@ def _lists_like(file: Path, root: Path) -> Iterator[Path]:
 
 
 def images_below(root: Path) -> Iterator[Path]:
-    """Every image below a folder, sorted; links are not followed."""
+    """Return every image below a folder, sorted; links are not followed."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -406,7 +406,7 @@ def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _around(points: Iterable[Sequence[float | None]]) -> Corners | None:
-    """The box around points; None where they are none."""
+    """The box around points; None if there are fewer than two."""
     known = [(p[0], p[1]) for p in points if len(p) == 2 and p[0] is not None and p[1] is not None]
     if len(known) < 2:
         return None

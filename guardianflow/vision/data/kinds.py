@@ -1,6 +1,6 @@
-"""What a place is that describes no YOLO set: recognised by its kind, with the sentence that helps.
+"""Recognises data sets of other formats, and explains why a path is not a YOLO data set.
 
-Only names and the few files that tell are looked at; nothing is unpacked.
+Only file names and a few files are examined; nothing is unpacked.
 """
 
 import os
@@ -32,15 +32,16 @@ CLASS_LISTS = (
     "labels.txt",
     "_darknet.labels",
 )
-"""What tools call the list of classes that they write beside labels."""
+"""Names of the list of classes that tools write beside labels."""
 _TELLING = (".json", ".xml", ".ndjson", ".jsonl")
 _TABLES = (".csv", ".tsv", ".parquet", ".tfrecord", ".pbtxt")
 _FEW = 200
 _DEPTH = 3
+_UNPACK = "Unpack it, and give the unpacked folder."
 
 
 class ExportFormat(StrEnum):
-    """In which format an annotation tool wrote a data set."""
+    """The format of an annotation tool."""
 
     COCO = "COCO"
     VOC = "Pascal VOC"
@@ -58,8 +59,8 @@ class RecognisedSet:
 
     Attributes:
         kind: The format.
-        root: Its folder; of a single file the folder that it lies in.
-        files: The files that hold its annotations; for Supervisely the meta.json.
+        root: The folder of the data set.
+        files: The annotation files; for Supervisely the meta.json.
     """
 
     kind: ExportFormat
@@ -68,7 +69,11 @@ class RecognisedSet:
 
 
 def recognise(place: Path) -> RecognisedSet | None:
-    """The data set in another format that a place is; None where it is none that is known."""
+    """Recognise a data set of another format; None if the format is unknown.
+
+    Args:
+        place: A folder, or an annotation file.
+    """
     if os.path.isfile(place):
         kind = _kind_of_file(place)
         beside = place.parent.name.lower() in ("annotations", "ann")
@@ -87,7 +92,7 @@ def recognise(place: Path) -> RecognisedSet | None:
         of_kind = [file for file, other in told if other is kind]
         if kind is ExportFormat.VOC:
             of_kind = [file for file in telling if file.suffix == of_kind[0].suffix]
-        # Beside the boxes COCO describes the same images by key points, in another file.
+        # COCO has other files with key points and captions of the same images.
         boxes = [file for file in of_kind if file.name.startswith("instances")]
         return RecognisedSet(kind, place, tuple(boxes or of_kind))
     found = next((names[name] for name in CLASS_LISTS if name in names), _only_names(files))
@@ -95,42 +100,42 @@ def recognise(place: Path) -> RecognisedSet | None:
 
 
 def _only_names(files: Sequence[Path]) -> Path | None:
-    """The list of classes of Darknet under a name of its own (coco.names), where there is one."""
+    """Darknet's list of classes under another name (coco.names), if there is only one."""
     found = [file for file in files if file.suffix.lower() == ".names"]
     return found[0] if len({file.name for file in found}) == 1 else None
 
 
 def why_no_description(place: Path) -> Fault:
-    """What is said of a place in which no YAML describes a YOLO set."""
+    """Return the fault of a path where no YAML file describes a YOLO set."""
     try:
         mode = os.stat(place).st_mode
     except (OSError, ValueError):
         return Fault(
             FaultCode.PLACE_MISSING,
             "does not exist on this machine",
-            "Correct the path, or bring the folder there.",
+            "Correct the path, or copy the folder there.",
             value=str(place),
         )
     if stat.S_ISREG(mode) and (place.suffix.lower() in _ARCHIVES or _is_archive(place)):
-        remedy = "Unpack it, and name the folder that comes out."
-        return Fault(FaultCode.FORMAT_FOREIGN, "is an archive", remedy, value=place.suffix)
+        return Fault(FaultCode.FORMAT_FOREIGN, "is an archive", _UNPACK, value=place.suffix)
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         what = "is neither a folder nor a file"
-        return Fault(FaultCode.PLACE_MISSING, what, "Name the folder of the data set.")
+        return Fault(FaultCode.PLACE_MISSING, what, "Give the folder of the data set.")
     inner = next((f for f in _walk(place, 2) if f.name in ("data.yaml", "data.yml")), None)
     if inner is not None and inner.parent != place:
         return Fault(
             FaultCode.YAML_MISSING,
             f"has no data.yaml, but {readable(inner.parent.relative_to(place))} in it has one",
-            f"Name that folder: {readable(inner.parent)}",
+            f"Give that folder: {readable(inner.parent)}",
             value=str(inner.parent),
         )
     if found := recognise(place):
+        convert = shell_command("guardianflow", "dataset", "convert", place, "NEW_FOLDER")
         example = readable(found.files[0].relative_to(found.root))
         return Fault(
             FaultCode.FORMAT_FOREIGN,
-            f"is a data set in the format {found.kind} ({example}), not in YOLO's with data.yaml",
-            f"`{shell_command('guardianflow', 'dataset', 'convert', place, 'NEW_FOLDER')}` makes one.",
+            f"is a data set in the format {found.kind} ({example}), not YOLO with data.yaml",
+            f"Convert it: `{convert}`.",
             value=found.kind,
         )
     return _unknown(place)
@@ -141,38 +146,36 @@ def _unknown(place: Path) -> Fault:
     files = list(_walk(place, _DEPTH))
     if any(file.suffix.lower() in _ARCHIVES for file in files):
         archive = next(file for file in files if file.suffix.lower() in _ARCHIVES)
-        what = f"holds no data.yaml, but the archive {readable(archive.name)}"
-        return Fault(
-            FaultCode.FORMAT_FOREIGN, what, "Unpack it, and name the folder that comes out."
-        )
+        what = f"has no data.yaml, but contains the archive {readable(archive.name)}"
+        return Fault(FaultCode.FORMAT_FOREIGN, what, _UNPACK)
     images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
     if not images:
-        return Fault(FaultCode.YAML_MISSING, "holds no data.yaml and no images", wanted)
+        return Fault(FaultCode.YAML_MISSING, "has no data.yaml and no images", wanted)
     if any(file.suffix.lower() == ".txt" and file.stem in images for file in files):
         return Fault(
             FaultCode.YAML_MISSING,
-            "holds images and text files, but no data.yaml",
-            "Write data.yaml with the names of the classes, in the order of their ids.",
+            "contains images and text files, but no data.yaml",
+            "Write data.yaml with the class names in the order of their ids.",
         )
     if other := next(filter(_is_of_another_tool, files), None):
         return Fault(
             FaultCode.FORMAT_FOREIGN,
-            f"holds images and {readable(other.relative_to(place))}, which is in no format that is "
-            "read",
-            "Export it again as YOLO with data.yaml, COCO, Pascal VOC or CVAT for images, with its "
+            f"contains images and {readable(other.relative_to(place))}, whose format is not "
+            "supported",
+            "Export it again with its images, as YOLO with data.yaml, COCO, Pascal VOC or CVAT for "
             "images.",
             value=other.name,
         )
-    return Fault(FaultCode.YAML_MISSING, "holds images without labels, but no data.yaml", wanted)
+    return Fault(FaultCode.YAML_MISSING, "contains only images, and no data.yaml", wanted)
 
 
 def _is_of_another_tool(file: Path) -> bool:
-    """Whether a file may hold annotations; `_annotations.txt` has those of a whole folder."""
+    """Whether a file may contain annotations; `_annotations.txt` has those of a whole folder."""
     return file.suffix.lower() in (*_TELLING, *_TABLES) or file.name == "_annotations.txt"
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    """Files below a folder, those above first, links not followed."""
+    """Files below a folder, from the top down; links are not followed."""
     if not os.path.isdir(folder):
         return
     folders: list[Path] = []
@@ -217,7 +220,7 @@ def _kind_of_json(content: object) -> ExportFormat | None:
         return ExportFormat.COCO
     task = as_mapping(next(iter(as_list(content)), None))
     whole = "data" in task and ("annotations" in task or "completions" in task)
-    # JSON-MIN has a flat row for each answer.
+    # JSON-MIN has a flat row per answer.
     if whole or ("annotation_id" in task and "annotator" in task):
         return ExportFormat.LABEL_STUDIO
     return None

@@ -1,7 +1,7 @@
-"""Label files: rows become boxes; what is wrong is named by row, what is safe is mended.
+"""Parses label files: reports wrong rows by line, and repairs what is safe to repair.
 
 class cx cy w h               fractions of the image
-class x1 y1 x2 y2 x3 y3 ...   a polygon: its bounding box is read, and it is counted
+class x1 y1 x2 y2 x3 y3 ...   a polygon: its bounding box is read, with a warning
 """
 
 import math
@@ -16,9 +16,9 @@ from guardianflow.vision.data.findings import DataFinding, Fault
 from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import decode_text
 
-# Exporters round to six digits: an edge may stand that far outside, more is a wrong box.
+# An edge may be so far outside of the image, through rounding; beyond that the box is wrong.
 _EDGE_TOLERANCE = 2e-3
-# That much is the rounding itself and not worth a word.
+# Exporters round to six digits: so much needs no finding.
 _ROUNDING = 2e-6
 _EVERYTHING = 0.995
 _MAX_LISTED_ROWS = 100
@@ -26,19 +26,19 @@ _REMEDIES = {
     FaultCode.ROW_CLIPPED: "Nothing to do.",
     FaultCode.ROW_EMPTY: "Remove the row, or draw the box again.",
     FaultCode.ROW_TWICE: "Nothing to do; an exporter or a merge wrote it twice.",
-    FaultCode.ROW_POLYGON: "Export the data set as detection boxes if they are at hand.",
+    FaultCode.ROW_POLYGON: "If there are detection boxes, export them instead.",
     FaultCode.ROW_CLASS_DECIMAL: "Write class ids as whole numbers.",
-    FaultCode.BOX_TWO_CLASSES: "Remove the one that is wrong.",
-    FaultCode.BOX_EVERYTHING: "Look whether it is a box at all, or the label of a whole image.",
+    FaultCode.BOX_TWO_CLASSES: "Remove the wrong one.",
+    FaultCode.BOX_EVERYTHING: "Check whether it is a box, or a label for the whole image.",
 }
 
 _PHRASES = {
-    FaultCode.ROW_CLIPPED: "box {value} stands over the border by a rounding error",
+    FaultCode.ROW_CLIPPED: "box {value} crosses the border by a rounding error",
     FaultCode.ROW_EMPTY: "box {value} has no area",
-    FaultCode.ROW_TWICE: "row {value} was there before",
+    FaultCode.ROW_TWICE: "row {value} is repeated",
     FaultCode.ROW_POLYGON: "row {value} is a polygon",
-    FaultCode.ROW_CLASS_DECIMAL: "class id {value} is written with a point",
-    FaultCode.BOX_TWO_CLASSES: "one box has two {value}",
+    FaultCode.ROW_CLASS_DECIMAL: "class id {value} has a decimal point",
+    FaultCode.BOX_TWO_CLASSES: "the same box has {value}",
     FaultCode.BOX_EVERYTHING: "box {value} is as large as the image",
 }
 
@@ -51,9 +51,9 @@ class Labels:
     """The rows of one label file.
 
     Attributes:
-        classes: Class of each row, shape (N,), int64.
+        classes: Class of each valid row, shape (N,), int64.
         boxes: x1, y1, x2, y2 as fractions of the image in [0, 1], shape (N, 4), float64.
-        findings: What is wrong or was mended; a row that is wrong is in none of the above.
+        findings: What is wrong, or was repaired.
     """
 
     classes: NDArray[np.int64]
@@ -63,7 +63,7 @@ class Labels:
 
 @dataclass
 class _Reading:
-    """What is known of a label file while it is read."""
+    """The state of reading a label file."""
 
     file: Path | str
     class_count: int
@@ -75,21 +75,21 @@ class _Reading:
     )
 
     def count(self, code: FaultCode, line: int, value: str) -> None:
-        """Count what is the same in many rows; the first one is shown."""
+        """Count a repeated kind of finding; the first value is shown."""
         count, first, shown = self.counted.get(code, (0, line, value))
         self.counted[code] = (count + 1, first, shown)
 
 
 def parse_labels(file: Path | str, content: bytes, class_count: int) -> Labels:
-    """Read the rows of a label file; an empty one is an image in which there is nothing to find.
+    """Parse the rows of a label file; an empty one means an image without objects.
 
     Args:
-        file: Where the content is from.
-        content: What is in it.
-        class_count: How many classes have a name; 0 where nobody knows.
+        file: The label file, for the findings.
+        content: Its content.
+        class_count: Number of classes; 0 if unknown.
 
     Raises:
-        Fault: It is no text.
+        Fault: The content is not text.
     """
     text = decode_text(content)
     reading = _Reading(file, class_count)
@@ -120,10 +120,10 @@ def parse_labels(file: Path | str, content: bytes, class_count: int) -> Labels:
 
 
 def _read_row(reading: _Reading, line: int, words: list[str]) -> Row | None:
-    """One row; None where it holds nothing.
+    """Parse one row; None if its box has no area.
 
     Raises:
-        Fault: It is wrong.
+        Fault: The row is wrong.
     """
     outline = len(words) >= 7 and len(words) % 2 == 1
     if len(words) != 5 and not outline:
@@ -159,8 +159,8 @@ def _read_class(reading: _Reading, line: int, word: str) -> int:
     if number != class_id:
         raise Fault(
             FaultCode.ROW_CLASS_TEXT,
-            f"class id {_shown([word])!r} is no whole number",
-            "The first column is the position of the class in `names`.",
+            f"class id {_shown([word])!r} is not a whole number",
+            "The first column is the index of the class in `names`.",
             value=word,
         )
     if not word.lstrip("+-").isdigit():
@@ -183,24 +183,24 @@ def _read_numbers(words: list[str]) -> list[float]:
         raise Fault(
             FaultCode.ROW_NUMBER,
             str(error),
-            "Coordinates are decimal numbers with a point.",
+            "Write coordinates as decimal numbers with a point.",
             words[1:9],
         ) from None
     if not all(map(math.isfinite, numbers)):
         raise Fault(
             FaultCode.ROW_NOT_FINITE,
             f"box {_shown(words[1:])} is not finite",
-            "Draw it again.",
+            "Draw the box again.",
             value=_shown(words[1:]),
         )
     return numbers
 
 
 def _number(word: str) -> float:
-    """A number as label files have it: `float` also takes 1_0 and the digits of other scripts.
+    """Parse a number; `float` alone would accept 1_0 and digits of other scripts.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The word is not a number.
     """
     if "_" in word or not word.isascii():
         raise ValueError(f"could not convert string to float: {_shown([word])!r}")
@@ -233,8 +233,8 @@ def _outside(numbers: list[float], *, outline: bool) -> Fault:
     elif not outline and _are_corners(numbers):
         hint = "The numbers look like two corners (x1 y1 x2 y2): write centre, width and height."
     else:
-        hint = "Cut the box at the border; all numbers are fractions of the image."
-    return Fault(FaultCode.ROW_OUTSIDE, f"box {value} leaves the image", hint, value=value)
+        hint = "Clip the box at the border; all numbers are fractions of the image."
+    return Fault(FaultCode.ROW_OUTSIDE, f"box {value} is partly outside", hint, value=value)
 
 
 def _are_corners(numbers: list[float]) -> bool:
@@ -244,9 +244,9 @@ def _are_corners(numbers: list[float]) -> bool:
 
 def _wrong_columns(words: list[str]) -> Fault:
     if len(words) == 6:
-        hint = "Six look like predictions with a confidence: take the last column out."
+        hint = "Six look like predictions with a confidence: remove the last column."
     elif len(words) == 1 and "," in words[0]:
-        hint = "Separate the columns by spaces, not by commas."
+        hint = "Separate the columns with spaces, not commas."
     else:
         hint = "A row is: class cx cy w h."
     return Fault(FaultCode.ROW_COLUMNS, f"{len(words)} columns, not 5", hint, value=_shown(words))
@@ -258,7 +258,7 @@ def _shown(words: list[str]) -> str:
 
 
 def _compare_classes(reading: _Reading) -> None:
-    """Count boxes that are there with two classes."""
+    """Count boxes that occur with two classes."""
     owner: dict[tuple[float, ...], int] = {}
     for class_id, *box in reading.rows:
         other = owner.setdefault(tuple(box), class_id)

@@ -1,9 +1,9 @@
-"""Which files a split is made of: walks folders and lists of images, and finds each label's place.
+"""Lists the images of a split, and where the label file of each image may be.
 
     images/train/a.jpg -> labels/train/a.txt      or a.txt beside the image, or labels/a.txt
 
-Links are followed once; nothing is opened here, so that no pipe can be waited for. Paths are text:
-a data set has ten thousands of files, and pathlib takes a multiple of the time.
+Links are followed once. Images are not opened here, so a pipe cannot block. Paths are strings: a
+data set has tens of thousands of files, and pathlib takes several times as long.
 """
 
 import os
@@ -19,20 +19,20 @@ from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import read_text
 from guardianflow.vision.data.yaml_file import SPLITS
 
-# Written beside images by annotation tools and operating systems; nobody needs to hear of them.
+# Annotation tools and operating systems write these beside images: they need no finding.
 _EXPECTED_SUFFIXES = frozenset(
     {".txt", ".cache", ".npy", ".json", ".xml", ".csv", ".ini", ".db", ".yaml"}
 )
-# CVAT writes its lists as seen from the folder in which it trains.
+# CVAT writes its lists relative to the folder in which one trains.
 _EXPORTED = "data/"
 _FEW = 20
 _MAX_DEPTH = 64
-# A folder outside of the data set may hold so many entries that no data set needs: then it is none.
+# A folder outside of the data set with more unrelated entries is not a folder of images.
 _MAX_ASTRAY = 10_000
 
 
 class _Astray(Exception):
-    """A link or a path led into something that is no folder of images."""
+    """A link or a path led to something that is not a folder of images."""
 
 
 @dataclass
@@ -41,8 +41,8 @@ class Listing:
 
     Attributes:
         split: Its name.
-        images: Paths, sorted, each once.
-        stray: Files that are no images.
+        images: Unique paths, sorted.
+        stray: Files that are not images.
     """
 
     split: str
@@ -51,7 +51,7 @@ class Listing:
 
 
 def list_images(description: Description, split: str, findings: list[DataFinding]) -> Listing:
-    """List the images of a split; what is wrong is added to `findings`."""
+    """List the images of a split; problems are added to `findings`."""
     listing = Listing(split)
     inside = tuple(f"{os.path.realpath(p)}{os.sep}" for p in (description.root, description.base))
     for source in description.sources[split]:
@@ -69,14 +69,14 @@ def list_images(description: Description, split: str, findings: list[DataFinding
     _warn_stray(listing, findings)
     if split in SPLITS and description.sources[split] and not listing.images:
         fault = Fault(
-            FaultCode.SPLIT_EMPTY, f"{split} has no image", "Bring images there, or remove the key."
+            FaultCode.SPLIT_EMPTY, f"{split} has no images", "Add images, or remove the key."
         )
         findings.append(fault.at(description.sources[split][0], split=split))
     return listing
 
 
 def find_images(root: Path, split: str, base: Path | None = None) -> list[Path]:
-    """The images of one split, without a look at what is wrong with the data set."""
+    """Return the images of one split without a check; [] if there is no such split."""
     findings: list[DataFinding] = []
     description = read_description(root, findings, base)
     if description is None or split not in description.sources:
@@ -85,10 +85,15 @@ def find_images(root: Path, split: str, base: Path | None = None) -> list[Path]:
 
 
 def label_paths(images: list[str], root: str) -> dict[str, tuple[str, ...]]:
-    """Where the label of each image may lie: the first place that is there counts.
+    """Return by image the possible paths of its label file, in the order of precedence.
 
-    In `labels/` as the image in `images/`, beside the image, or in one `labels/` for all splits.
-    The last folder called `images` counts, and only below the data set's own folder.
+    These are `labels/` in place of `images/`, beside the image, and one `labels/` for all splits.
+    Of several folders called `images` in a path, the last one counts. Folders above the data set
+    do not count.
+
+    Args:
+        images: Paths of the images.
+        root: The folder of the data set, without links in its path.
     """
     folders: dict[str, tuple[str, ...]] = {}
     places: dict[str, tuple[str, ...]] = {}
@@ -122,12 +127,11 @@ class _Walk:
 
     Attributes:
         source: The folder, without links in its path.
-        listing: What is found.
-        inside: The folders that links may lead into without a word.
-        findings: What is wrong is added here.
-        entered: Folders that a link led to.
-        astray: How many more entries that no data set needs are passed by; None in its own
-            folder.
+        listing: Receives the files.
+        inside: Links into these folders need no finding.
+        findings: Problems are added here.
+        entered: Folders to which a link led.
+        astray: How many more unrelated entries are tolerated; None inside the data set.
     """
 
     source: str
@@ -138,17 +142,14 @@ class _Walk:
     astray: int | None = None
 
     def walk(self, folder: str, depth: int = 0) -> None:
-        """Collect what lies below a folder."""
+        """Collect the files below a folder."""
         try:
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
             if depth > _MAX_DEPTH:
                 raise OSError(0, f"more than {_MAX_DEPTH} folders deep")
         except OSError as error:
-            what = f"cannot be read ({error.strerror})"
-            self._add(
-                Fault(FaultCode.FOLDER_UNREADABLE, what, "Give the right to read it."), folder
-            )
+            self._add(_unreadable(error), folder)
             return
         for entry in found:
             if entry.name.startswith("."):
@@ -156,9 +157,7 @@ class _Walk:
             try:
                 self._take(entry, depth)
             except OSError as error:
-                what = f"cannot be read ({error.strerror})"
-                fault = Fault(FaultCode.FOLDER_UNREADABLE, what, "Give the right to read it.")
-                self._add(fault, entry.path)
+                self._add(_unreadable(error), entry.path)
 
     def _take(self, entry: os.DirEntry[str], depth: int) -> None:
         suffix = os.path.splitext(entry.name)[1].lower()
@@ -169,7 +168,7 @@ class _Walk:
             self._count_astray()
         if entry.is_dir():
             if suffix in IMAGE_SUFFIXES:
-                what = "is a folder with the name of an image"
+                what = "is a folder named like an image"
                 self._add(Fault(FaultCode.FILE_IRREGULAR, what, "Rename it."), entry.path)
             if linked and self.astray is None:
                 self.walk_bounded(entry.path, depth + 1)
@@ -178,7 +177,7 @@ class _Walk:
         elif suffix in IMAGE_SUFFIXES:
             self.listing.images.append(entry.path)
         elif suffix in UNSUPPORTED_SUFFIXES:
-            what = f"is an image in a format that is not read ({suffix})"
+            what = f"is an image in an unsupported format ({suffix})"
             fault = Fault(FaultCode.FILE_UNSUPPORTED, what, "Convert it to JPEG or PNG.", suffix)
             self._add(fault, entry.path)
         elif suffix not in _EXPECTED_SUFFIXES and entry.is_file():
@@ -191,7 +190,7 @@ class _Walk:
                 raise _Astray
 
     def walk_bounded(self, folder: str, depth: int = 0) -> None:
-        """Collect what lies outside of the data set, unless that is no folder of images."""
+        """Collect the files of a folder outside the data set, if it is a folder of images."""
         listing, findings = self.listing, self.findings
         before = len(listing.images), len(listing.stray), len(findings)
         self.astray = _MAX_ASTRAY
@@ -203,8 +202,8 @@ class _Walk:
             ):
                 del found[length:]
             what = (
-                f"leads to {shortened(os.path.realpath(folder))}, which is no folder of images: "
-                f"more than {_MAX_ASTRAY} other files and folders lie in it"
+                f"leads to {shortened(os.path.realpath(folder))}, which is not a folder of images: "
+                f"it contains more than {_MAX_ASTRAY} other files and folders"
             )
             remedy = "Remove the link, or correct the path in data.yaml."
             self._add(Fault(FaultCode.FOLDER_UNREADABLE, what, remedy), folder)
@@ -212,7 +211,7 @@ class _Walk:
             self.astray = None
 
     def _follow(self, entry: os.DirEntry[str], suffix: str) -> bool:
-        """Whether a link leads to something that is to be read; says where it leads."""
+        """Whether the target of a link must be read; report broken links, loops, links outside."""
         target = entry.path
         try:
             target = os.path.realpath(entry.path)
@@ -220,11 +219,11 @@ class _Walk:
         except OSError as error:
             if suffix in IMAGE_SUFFIXES | {""}:
                 what = f"is a link to {shortened(target)}, which cannot be read ({error.strerror})"
-                remedy = "Bring the file there, or remove the link."
+                remedy = "Copy the file there, or remove the link."
                 self._add(Fault(FaultCode.LINK_BROKEN, what, remedy, value=target), entry.path)
             return False
         if folder and (self._around_or_in_source(target) or target in self.entered):
-            what = f"is a link to {shortened(target)}, which is read anyway or holds the data set"
+            what = f"is a link to {shortened(target)}, which is read anyway or contains this folder"
             self._add(
                 Fault(FaultCode.LINK_LOOP, what, "Remove the link.", value=target), entry.path
             )
@@ -244,12 +243,17 @@ class _Walk:
         self.findings.append(fault.at(path, split=self.listing.split))
 
 
+def _unreadable(error: OSError) -> Fault:
+    what = f"cannot be read ({error.strerror})"
+    return Fault(FaultCode.FOLDER_UNREADABLE, what, "Make it readable.")
+
+
 def link_outside(target: str) -> Fault:
-    """What is said of a link out of the data set."""
+    """Return the fault of a link out of the data set."""
     return Fault(
         FaultCode.LINK_OUTSIDE,
-        f"is a link out of the data set, to {shortened(target)}",
-        "Copy the file there if the folder is to be moved or shared.",
+        f"is a link to {shortened(target)}, outside the data set",
+        "Replace it by a copy before you move or share the folder.",
         value=target,
     )
 
@@ -257,7 +261,7 @@ def link_outside(target: str) -> Fault:
 def _read_list(
     description: Description, source: Path, listing: Listing, findings: list[DataFinding]
 ) -> None:
-    """Read a text file that names one image in a line, as seen from `path` or from the file."""
+    """Read a text file with one image per line, relative to `path` or to the file."""
     try:
         text = read_text(source)
     except Fault as fault:
@@ -277,7 +281,7 @@ def _read_list(
             moved += image is not None
         if image is None or os.path.splitext(image)[1].lower() not in IMAGE_SUFFIXES:
             what = f"image {shortened(entry)!r} does not exist on this machine"
-            remedy = "Correct the line; it is seen from `path`, or from this file."
+            remedy = "Correct the line; it is relative to `path` or to this file."
             fault = Fault(FaultCode.LIST_ENTRY_MISSING, what, remedy, value=entry)
             findings.append(fault.at(source, line=number, split=listing.split))
         elif image in taken:
@@ -288,10 +292,8 @@ def _read_list(
             taken.add(image)
             listing.images.append(image)
     if moved:
-        what = f"{moved} images are listed below {_EXPORTED}, and were found without it"
-        fault = Fault(
-            FaultCode.LIST_ENTRY_MOVED, what, f"Take {_EXPORTED} out of the lines.", moved
-        )
+        what = f"{moved} images are listed below {_EXPORTED}, but are found without it"
+        fault = Fault(FaultCode.LIST_ENTRY_MOVED, what, f"Remove {_EXPORTED} in the lines.", moved)
         findings.append(fault.at(source, split=listing.split, count=moved))
 
 
@@ -310,8 +312,8 @@ def _warn_above(description: Description, listing: Listing, findings: list[DataF
         if source.name != "images" and any(image.startswith(below) for image in listing.images):
             fault = Fault(
                 FaultCode.SPLIT_ABOVE,
-                f"{listing.split} names {source}, the images lie in images/ below it",
-                f"Name the folder of images: {source.name}/images.",
+                f"{listing.split} is {source}, but the images are in images/ below it",
+                f"Give the folder of images: {source.name}/images.",
                 value=str(source),
             )
             line = description.lines[listing.split]
@@ -326,8 +328,8 @@ def _warn_colliding(listing: Listing, findings: list[DataFinding]) -> None:
         if other != stem:
             fault = Fault(
                 FaultCode.FILE_NAMES_COLLIDE,
-                f"has the same name as {shortened(os.path.basename(other))} on systems that do not "
-                "tell case or composed letters apart",
+                f"has the same name as {shortened(os.path.basename(other))} on systems that ignore "
+                "case or Unicode composition",
                 "Rename one of them, with its label file.",
                 value=os.path.basename(image),
             )
@@ -335,7 +337,7 @@ def _warn_colliding(listing: Listing, findings: list[DataFinding]) -> None:
 
 
 def filename_key(name: str) -> str:
-    """A name as other systems compare it."""
+    """Return a file name as systems compare it that ignore case and Unicode composition."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
@@ -343,9 +345,10 @@ def _warn_stray(listing: Listing, findings: list[DataFinding]) -> None:
     for path in listing.stray[:_FEW]:
         remedy = "Remove it, or give it the suffix of an image."
         findings.append(
-            Fault(FaultCode.FILE_STRAY, "is no image", remedy).at(path, split=listing.split)
+            Fault(FaultCode.FILE_STRAY, "is not an image", remedy).at(path, split=listing.split)
         )
     rest = len(listing.stray) - _FEW
     if rest > 0:
-        fault = Fault(FaultCode.FILE_STRAY, f"and {rest} more files are no images", "Remove them.")
+        what = f"and {rest} more files are not images"
+        fault = Fault(FaultCode.FILE_STRAY, what, "Remove them.")
         findings.append(fault.at(listing.stray[_FEW], split=listing.split, count=rest))

@@ -1,10 +1,11 @@
-"""What only shows when files are seen beside each other: orphans, twins, images without colour."""
+"""Compares the files of a data set with each other: orphans, duplicates, images without colour."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, read_content
 from guardianflow.vision.data.description import Description
+from guardianflow.vision.data.documents import visible_names
 from guardianflow.vision.data.examination import ExaminedImage
 from guardianflow.vision.data.findings import DataFinding, Fault, readable, shortened
 from guardianflow.vision.data.kinds import CLASS_LISTS
@@ -19,7 +20,13 @@ _FEW = 50
 def compare_labels(
     looked: Mapping[str, Sequence[ExaminedImage]], description: Description, root: str
 ) -> Iterator[DataFinding]:
-    """Find shared label files, label files without an image, links and foreign class lists."""
+    """Find shared label files, label files without an image, links, and other class lists.
+
+    Args:
+        looked: Examined images by split.
+        description: The description of the data set.
+        root: Its folder, without links in its path.
+    """
     first: dict[str, str] = {}
     missing: dict[str, str] = {}
     folders: dict[str, set[str]] = {}
@@ -42,7 +49,7 @@ def compare_labels(
 
 
 def compare_images(looked: Mapping[str, Sequence[ExaminedImage]]) -> Iterator[DataFinding]:
-    """Find images that are there twice, and splits with images without colour."""
+    """Find duplicate images, and splits with images without colour."""
     owner: dict[str, tuple[str, str]] = {}
     twins: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for split, ones in looked.items():
@@ -66,14 +73,14 @@ def compare_images(looked: Mapping[str, Sequence[ExaminedImage]]) -> Iterator[Da
 
 def _twin(split: str, other: str, twin: str) -> Fault:
     if split == other:
-        what = f"this image of {split} is there twice: {readable(twin)}"
+        what = f"this image of {split} occurs twice: {readable(twin)}"
         return Fault(
-            FaultCode.IMAGE_TWICE, what, "Remove one of them: it counts double.", value=twin
+            FaultCode.IMAGE_TWICE, what, "Remove one of them: it counts twice.", value=twin
         )
     return Fault(
         FaultCode.IMAGE_IN_TWO_SPLITS,
         f"this image of {split} is also in {other}: {readable(twin)}",
-        "Keep it in one split; a model is measured on what it did not learn from.",
+        "Keep it in one split: a model must be measured on images that it did not learn from.",
         value=twin,
     )
 
@@ -81,8 +88,8 @@ def _twin(split: str, other: str, twin: str) -> Fault:
 def _grey(split: str, grey: Sequence[str], total: int) -> DataFinding:
     fault = Fault(
         FaultCode.IMAGES_GREY,
-        f"{len(grey)} of {total} images of {split} have no colour, this is the first",
-        "Use the images as the camera takes them: helmets and vests are told by their colour.",
+        f"{len(grey)} of {total} images of {split} have no colour; this is the first",
+        "Use the colour images of the camera: colour distinguishes helmets and vests.",
         value=f"{len(grey)} of {total}",
     )
     return fault.at(grey[0], split=split, image=grey[0], count=len(grey))
@@ -91,20 +98,20 @@ def _grey(split: str, grey: Sequence[str], total: int) -> DataFinding:
 def _orphans(
     folder: str, images: Collection[str], known: Mapping[str, str], missing: Mapping[str, str]
 ) -> Iterator[DataFinding]:
-    """Label files without an image, where labels have a folder of their own.
+    """Find label files without an image in a folder of labels.
 
     Args:
         folder: The folder of labels.
-        images: The folders that its images lie in: more than one where all splits share the labels.
+        images: The folders of its images; more than one if all splits share the labels.
         known: Images by their label file.
-        missing: Images without one, by where it would be.
+        missing: Images without a label file, by its expected path.
     """
-    paths = [os.path.join(folder, name) for name in _names(folder) if name.endswith(".txt")]
+    names = visible_names(folder)
+    paths = [os.path.join(folder, name) for name in names if name.endswith(".txt")]
     orphans = [p for p in paths if p not in known and os.path.basename(p) not in CLASS_LISTS]
     if orphans:
-        # An image that no list of the data set names is still an image, and so is one in a format
-        # that is not read: its label is left out with it.
-        parts = [os.path.splitext(name) for place in images for name in _names(place)]
+        # Images that no list names, and images in unsupported formats, still have labels.
+        parts = [os.path.splitext(name) for place in images for name in visible_names(place)]
         images_too = IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES
         stems = {stem for stem, suffix in parts if suffix.lower() in images_too}
         orphans = [p for p in orphans if os.path.splitext(os.path.basename(p))[0] not in stems]
@@ -112,18 +119,18 @@ def _orphans(
     renamed = {path: image for path in orphans if (image := missing.get(filename_key(path)))}
     for path, image in renamed.items():
         what = f"has no image, but {readable(os.path.basename(image))} has no label"
-        remedy = "Give the two the same name: they differ by case or by composed letters."
+        remedy = "Give both the same name: they differ only in case or Unicode composition."
         yield Fault(FaultCode.LABEL_ORPHAN, what, remedy).at(path, image=image)
     lost = [path for path in orphans if path not in renamed]
     if lost:
         more = f" (and {len(lost) - 1} more label files there)" if len(lost) > 1 else ""
-        remedy = "Bring the image back, or remove the label file."
+        remedy = "Restore the image, or remove the label file."
         fault = Fault(FaultCode.LABEL_ORPHAN, f"has no image{more}", remedy, value=len(lost))
         yield fault.at(lost[0], count=len(lost))
 
 
 def _may_be_labels(path: str) -> bool:
-    """Whether a text file begins as labels do; people's notes lie beside them, too."""
+    """Whether a text file begins like labels; people put notes beside them, too."""
     try:
         content = read_content(path, MAX_TEXT_BYTES)
     except Fault:
@@ -157,15 +164,8 @@ def _compare_classes(folder: str, classes: Sequence[str]) -> Iterator[DataFindin
     if names != tuple(classes):
         fault = Fault(
             FaultCode.CLASSES_FILE,
-            f"names {shortened(list(names))}, data.yaml {shortened(list(classes))}",
-            "Make sure that the class ids of the labels are those of data.yaml.",
+            f"names {shortened(list(names))}, but data.yaml {shortened(list(classes))}",
+            "Make sure that the labels use the class ids of data.yaml.",
             value=list(names),
         )
         yield fault.at(file)
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError:
-        return []

@@ -1,7 +1,6 @@
-"""The report of a check as one HTML file: figures, every finding with its picture, examples.
+"""Writes the report of a check as one HTML file: figures, findings with pictures, examples.
 
-It needs nothing but itself: pictures are inside, there is no script, and what is text in the data
-set stays text in the page.
+The file contains its pictures and no script. Text from the data set is escaped.
 """
 
 import base64
@@ -16,7 +15,7 @@ from guardianflow import __version__
 from guardianflow.errors import DatasetInvalid
 from guardianflow.machine.disk import write_whole
 from guardianflow.vision.data.checker import CheckResult
-from guardianflow.vision.data.contamination import DuplicatePair
+from guardianflow.vision.data.contamination import DuplicatePair, Likeness
 from guardianflow.vision.data.decoding import load_image
 from guardianflow.vision.data.findings import DataFinding, errors, in_order, readable
 from guardianflow.vision.data.report_style import PALETTE, style_sheet
@@ -39,16 +38,16 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_page(checked: CheckResult, path: Path, pairs: Sequence[DuplicatePair] = ()) -> Path:
-    """Write the report of a check: whole, or not at all.
+    """Write the report of a check atomically.
 
     Args:
-        checked: The check.
-        path: The HTML file, in a folder that exists.
-        pairs: Images that are alike, across splits or data sets.
+        checked: The result of the check.
+        path: The HTML file, in an existing folder.
+        pairs: Duplicates across splits or data sets.
 
     Raises:
-        DiskFull: There is no room for it.
-        OSError: It cannot be written there.
+        DiskFull: The disk is full.
+        OSError: The file cannot be written.
     """
     write_whole(path, "\n".join(_page(checked, pairs)).encode())
     return path
@@ -80,21 +79,21 @@ def _verdict(findings: Sequence[DataFinding]) -> str:
     wrong = len(errors(findings))
     odd = len(findings) - wrong
     if wrong:
-        text, look = f"Not to be used: {wrong} errors, {odd} warnings", "error"
+        text, look = f"Cannot be used: {wrong} errors, {odd} warnings", "error"
     elif odd:
         text, look = f"Can be used; {odd} warnings", "warning"
     else:
-        text, look = "Nothing to complain of", "fine"
+        text, look = "No problems found", "fine"
     return f'<p class="verdict {look}">{text}</p>'
 
 
 def _counts(classes: Sequence[str], figures: Mapping[str, SplitFigures]) -> Iterator[str]:
-    yield '<h2>What is in it</h2><div class="card wide"><table><thead><tr><th></th>'
+    yield '<h2>Contents</h2><div class="card wide"><table><thead><tr><th></th>'
     yield "".join(f"<th>{escape(split)}</th>" for split in figures) + "</tr></thead><tbody>"
     rows = {
         "images": [one.images for one in figures.values()],
-        "of them usable": [one.usable for one in figures.values()],
-        "without any object": [one.empty for one in figures.values()],
+        "usable images": [one.usable for one in figures.values()],
+        "images without objects": [one.empty for one in figures.values()],
     }
     for title, numbers in rows.items():
         yield _row(escape(title), numbers)
@@ -167,14 +166,11 @@ def _group(
 
 
 def _pairs(pairs: Sequence[DuplicatePair]) -> Iterator[str]:
-    yield f"<h2>Alike across splits × {len(pairs):,}</h2>"
+    yield f"<h2>Duplicates across splits × {len(pairs):,}</h2>"
     yield '<div class="pictures">'
     for pair in pairs[:_PAIRS]:
-        how = (
-            "the same bytes"
-            if pair.distance == 0 and pair.likeness == "exact"
-            else (f"{pair.distance} of 256 bits apart")
-        )
+        exact = pair.likeness is Likeness.EXACT
+        how = "the same bytes" if exact else f"{pair.distance} of 256 bits apart"
         sides = _drawing(pair.first, None, ()) + _drawing(pair.second, None, ())
         names = f"{pair.first_group}: {Path(pair.first).name} · "
         names += f"{pair.second_group}: {Path(pair.second).name} · {how}"
@@ -202,7 +198,7 @@ def _figure(image: str, sample: Sample | None, classes: Sequence[str]) -> str:
 
 
 def _drawing(image: str, sample: Sample | None, classes: Sequence[str]) -> str:
-    """A picture with its boxes; in words where it cannot be shown."""
+    """A picture with its boxes; an error message if it cannot be read."""
     try:
         picture = Image.fromarray(load_image(Path(image)))
     except DatasetInvalid as error:

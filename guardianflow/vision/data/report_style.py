@@ -1,6 +1,6 @@
-"""How the report of a check looks: one sheet for light and dark, narrow and wide; no script."""
+"""The style sheet of the report: for light and dark, narrow and wide screens."""
 
-# Okabe and Ito's palette: told apart also by colour-blind eyes, on photographs as on paper.
+# Okabe and Ito's palette, which colour-blind people can distinguish.
 PALETTE = (
     "#0072b2",
     "#e69f00",

@@ -1,7 +1,7 @@
-"""What a check can find: one code per kind of fault, how grave it is, and what is done about it.
+"""The kinds of fault that a check can find: code, severity, title and repair.
 
-An error keeps a data set out of training. A warning lets it in; where the rule says how it was
-mended, only what is loaded was changed, never a file. `docs/datasets.md` shows this table.
+Errors keep a data set out of training, warnings do not. A repair changes only the loaded data,
+never a file. `docs/datasets.md` shows this table.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class FaultSeverity(StrEnum):
 
 
 class FaultCode(StrEnum):
-    """The kinds of fault, in the order in which they are told."""
+    """The kinds of fault, in the order in which they are reported."""
 
     PLACE_MISSING = "place-missing"
     FORMAT_FOREIGN = "format-foreign"
@@ -109,14 +109,14 @@ class FaultCode(StrEnum):
 
 @dataclass(frozen=True)
 class FaultRule:
-    """What a code stands for.
+    """The severity and the texts of a code.
 
     Attributes:
-        severity: Whether the data set can be used all the same.
-        title: What it is, for people.
-        repair: What is done about it in what is loaded, or ''.
-        summary: How many of them there are in a split, with `{count}` and `{file}`; '' where each
-            is told by itself.
+        severity: Whether the data set can still be used.
+        title: Description for people.
+        repair: How the loaded data are repaired; '' if they are not.
+        summary: Sentence for all findings in a split, with `{count}` and `{file}`; '' if each is
+            reported separately.
     """
 
     severity: FaultSeverity
@@ -134,80 +134,78 @@ def _warning(title: str, repair: str = "", summary: str = "") -> FaultRule:
 
 
 RULES: Mapping[FaultCode, FaultRule] = {
-    FaultCode.PLACE_MISSING: _error("a folder that is not there"),
+    FaultCode.PLACE_MISSING: _error("the folder does not exist"),
     FaultCode.FORMAT_FOREIGN: _error("a data set in another format, or not unpacked"),
     FaultCode.FORMAT_BROKEN: _error("annotations of another format that cannot be read"),
     FaultCode.YAML_MISSING: _error("the folder has no data.yaml"),
     FaultCode.YAML_SEVERAL: _error(
-        "several YAML files describe a data set, none is called data.yaml"
+        "several YAML files describe a data set, but none is called data.yaml"
     ),
     FaultCode.YAML_UNREADABLE: _error("data.yaml cannot be read"),
-    FaultCode.YAML_SYNTAX: _error("data.yaml is no YAML"),
+    FaultCode.YAML_SYNTAX: _error("data.yaml is not YAML"),
     FaultCode.YAML_NO_MAPPING: _error("data.yaml has no keys"),
-    FaultCode.YAML_KEY_TWICE: _error(
-        "a key stands twice in data.yaml: which one counts is a guess"
-    ),
+    FaultCode.YAML_KEY_TWICE: _error("a key occurs twice in data.yaml"),
     FaultCode.YAML_NO_NEWLINE: _warning(
-        "data.yaml does not end with a newline: it may have been cut"
+        "data.yaml does not end with a newline: it may be incomplete"
     ),
     FaultCode.YAML_POSE: _error("key points (kpt_shape), not boxes"),
     FaultCode.TEXT_ENCODING: _error("a text that is not UTF-8"),
     FaultCode.TEXT_RECODED: _warning(
-        "a text with a byte order mark, or in UTF-16", "read as what the mark says"
+        "a text with a byte order mark, or in UTF-16", "read in the encoding of the mark"
     ),
     FaultCode.NAMES_MISSING: _error("data.yaml names no class"),
-    FaultCode.NAMES_INVALID: _error("names, or one of them, is no text"),
+    FaultCode.NAMES_INVALID: _error("names is not a list of texts"),
     FaultCode.NAMES_GAP: _error("the classes are not numbered from 0 without a gap"),
     FaultCode.NAMES_TWICE: _error("a class is named twice"),
     FaultCode.NAMES_ALIKE: _warning("two classes differ only by case, space, '-' or '_'"),
     FaultCode.NAMES_NUMBER: _warning("the name of a class is a number"),
-    FaultCode.NAMES_DIFFER: _error("the classes are not those of the scenario"),
+    FaultCode.NAMES_DIFFER: _error("a class of the scenario has no match"),
     FaultCode.NC_DIFFERS: _error("nc is not the number of names"),
     FaultCode.PATH_MISSING: _error("`path` does not exist on this machine"),
     FaultCode.SPLITS_MISSING: _error("data.yaml names no train, val or test"),
     FaultCode.SPLIT_UNNAMED: _error(
-        "a split that is needed (to train: train, val, test) is not named"
+        "a required split is not named (training requires train, val, test)"
     ),
     FaultCode.SPLIT_RENAMED: _warning(
-        "a split is called otherwise: valid, Train", "read as val, train"
+        "a split has another name: valid, Train", "read as val, train"
     ),
     FaultCode.SPLIT_MISSING: _error("a split does not exist on this machine"),
-    FaultCode.SPLIT_OUTSIDE: _error("a split is a folder around the data set itself"),
+    FaultCode.SPLIT_OUTSIDE: _error("a split is a folder that contains the data set"),
     FaultCode.SPLIT_SHARED: _error("two splits are the same folder"),
-    FaultCode.SPLIT_EMPTY: _error("a split has no image"),
+    FaultCode.SPLIT_EMPTY: _error("a split has no images"),
     FaultCode.SPLIT_MOVED: _warning("`../` of a well-known exporter", "read beside data.yaml"),
     FaultCode.SPLIT_ABOVE: _warning(
         "a split names the folder above images/", "the images below it are read"
     ),
-    FaultCode.SPLIT_ABSOLUTE: _warning("an absolute path: it works on this machine alone"),
-    FaultCode.LIST_ENTRY_MISSING: _error("a list of images names a file that is not there"),
+    FaultCode.SPLIT_ABSOLUTE: _warning("an absolute path: it works only on this machine"),
+    FaultCode.LIST_ENTRY_MISSING: _error("a list of images names a file that does not exist"),
     FaultCode.LIST_ENTRY_MOVED: _warning(
         "`data/` in front of the images of a list, as an exporter writes it", "read without it"
     ),
     FaultCode.LIST_ENTRY_TWICE: _warning("a list of images names a file twice", "it counts once"),
-    FaultCode.FOLDER_UNREADABLE: _error("a folder may not be read"),
-    FaultCode.FILE_UNREADABLE: _error("a file may not be read"),
-    FaultCode.FILE_IRREGULAR: _error("a folder, pipe, socket or device with the name of a file"),
+    FaultCode.FOLDER_UNREADABLE: _error("a folder that cannot be read"),
+    FaultCode.FILE_UNREADABLE: _error("a file that cannot be read"),
+    FaultCode.FILE_IRREGULAR: _error("a folder, pipe, socket or device named like a file"),
     FaultCode.FILE_POINTER: _error("a Git LFS pointer instead of the file"),
-    FaultCode.FILE_HUGE: _error("a file too large to be what its name says"),
+    FaultCode.FILE_HUGE: _error("a file that is too large for its kind"),
     FaultCode.FILE_STRAY: _warning(
-        "a file that is no image", "left out", "{count} files are no images, e.g. {file}"
+        "a file that is not an image", "left out", "{count} files are not images, e.g. {file}"
     ),
-    FaultCode.FILE_UNSUPPORTED: _warning("an image in a format that is not read", "left out"),
+    FaultCode.FILE_UNSUPPORTED: _warning("an image in an unsupported format", "left out"),
     FaultCode.FILE_NAMES_COLLIDE: _warning(
-        "names that other systems take for the same (case, composed letters)"
+        "names that are the same on other systems (case, Unicode composition)"
     ),
     FaultCode.LINK_BROKEN: _error("a link to nothing"),
     FaultCode.LINK_LOOP: _warning(
-        "a link to a folder that is read anyway, or that holds it", "not followed"
+        "a link to a folder that is read anyway, or that contains it", "not followed"
     ),
     FaultCode.LINK_OUTSIDE: _warning(
-        "a link out of the data set: a copy of the folder lacks the file"
+        "a link out of the data set: a copy of the folder will lack the file"
     ),
     FaultCode.IMAGE_EMPTY: _error("an image of 0 bytes"),
-    FaultCode.IMAGE_BROKEN: _error("a file that is no image, or a broken one"),
-    FaultCode.IMAGE_TRUNCATED: _error("an image that ends too early"),
-    FaultCode.IMAGE_BOMB: _error("an image that says it has too many pixels; it is not decoded"),
+    FaultCode.IMAGE_BROKEN: _error("a file that is not an image, or a broken one"),
+    FaultCode.IMAGE_TRUNCATED: _error("a truncated image"),
+    FaultCode.IMAGE_BOMB: _error("an image with too many pixels; it is not decoded"),
     FaultCode.IMAGE_DEEP: _error("one channel with more than 8 bits"),
     FaultCode.IMAGE_MISNAMED: _warning("the suffix names another format", "read by its content"),
     FaultCode.IMAGE_MODE: _warning(
@@ -215,44 +213,42 @@ RULES: Mapping[FaultCode, FaultRule] = {
     ),
     FaultCode.IMAGE_ANIMATED: _warning("more than one frame", "the first one is read"),
     FaultCode.IMAGE_ROTATED: _warning(
-        "the EXIF tag turns the image: labels have to fit the upright one", "turned upright"
+        "the EXIF tag rotates the image: labels must fit the upright image", "rotated upright"
     ),
     FaultCode.IMAGE_HUGE: _warning("a very large image: each epoch decodes it again"),
     FaultCode.IMAGE_TINY: _warning("a very small image"),
-    FaultCode.IMAGES_GREY: _warning("images without any colour: what is told by colour is lost"),
+    FaultCode.IMAGES_GREY: _warning("images without colour"),
     FaultCode.IMAGE_TWICE: _warning("the same image twice in one split"),
     FaultCode.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
     FaultCode.IMAGE_COPY_IN_TWO: _error("an exporter's copies of one picture in two splits"),
     FaultCode.IMAGE_NEARLY_TWICE: _error("almost the same image in two splits"),
-    FaultCode.EVALUATION_IMAGE: _error("an image to learn from is in the evaluation set"),
-    FaultCode.EVALUATION_NEARLY: _warning(
-        "an image to learn from looks like one in the evaluation set"
-    ),
+    FaultCode.EVALUATION_IMAGE: _error("a training image is in the evaluation set"),
+    FaultCode.EVALUATION_NEARLY: _warning("a training image looks like one in the evaluation set"),
     FaultCode.LABEL_MISSING: _error("an image without a label file"),
     FaultCode.LABEL_ORPHAN: _error("label files without an image"),
     FaultCode.LABEL_SHARED: _error("two images with one label file"),
-    FaultCode.LABEL_HOPELESS: _error("a label file with more wrong rows than are worth listing"),
+    FaultCode.LABEL_HOPELESS: _error("a label file with too many wrong rows to list"),
     FaultCode.CLASSES_FILE: _warning("classes.txt beside the labels names other classes"),
     FaultCode.ROW_COLUMNS: _error("a row that is neither a box nor a polygon"),
-    FaultCode.ROW_CLASS_TEXT: _error("a class id that is no whole number"),
+    FaultCode.ROW_CLASS_TEXT: _error("a class id that is not a whole number"),
     FaultCode.ROW_CLASS_UNKNOWN: _error("a class id without a name"),
     FaultCode.ROW_CLASS_DECIMAL: _warning("a class id written as 1.0", "read as the whole number"),
-    FaultCode.ROW_NUMBER: _error("a coordinate that is no number"),
+    FaultCode.ROW_NUMBER: _error("a coordinate that is not a number"),
     FaultCode.ROW_NOT_FINITE: _error("a coordinate that is infinite or nan"),
     FaultCode.ROW_NEGATIVE: _error("a box of negative size"),
-    FaultCode.ROW_OUTSIDE: _error("a box that leaves the image"),
+    FaultCode.ROW_OUTSIDE: _error("a box that is partly outside the image"),
     FaultCode.ROW_CLIPPED: _warning(
-        "a box that rounding pushed over the border",
-        "cut at the border",
-        "{count} boxes stood over the border by a rounding error and are cut there",
+        "a box that crosses the border by a rounding error",
+        "clipped at the border",
+        "{count} boxes cross the border by a rounding error and are clipped",
     ),
     FaultCode.ROW_EMPTY: _warning(
         "a box without area", "left out", "{count} boxes have no area and are left out"
     ),
     FaultCode.ROW_TWICE: _warning(
-        "a row that is there twice",
+        "a repeated row",
         "it counts once",
-        "{count} label rows were there twice and count once",
+        "{count} label rows are repeated and count once",
     ),
     FaultCode.ROW_POLYGON: _warning(
         "a polygon",
@@ -271,7 +267,7 @@ RULES: Mapping[FaultCode, FaultRule] = {
 }
 
 ALIKE = (FaultCode.IMAGE_COPY_IN_TWO, FaultCode.IMAGE_NEARLY_TWICE)
-"""One picture in two splits, but not the same bytes: nothing may be learned from such data. What
-was learned from them before this was an error is measured and promoted as ever."""
+"""One picture in two splits, as different bytes. Only training refuses such data: models that were
+trained before this was an error can still be measured and promoted."""
 MIXED = (FaultCode.IMAGE_IN_TWO_SPLITS, *ALIKE)
-"""All that `guardianflow dataset split` mends by bringing the images into one split."""
+"""What `guardianflow dataset split` repairs by bringing the images into one split."""

@@ -1,4 +1,4 @@
-"""One image with the objects in it: what everything that learns or measures is given."""
+"""One image with its objects: the input of everything that trains or measures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image with the objects in it.
+    """One image with its objects.
 
     Attributes:
         image: The image file.
@@ -17,7 +17,7 @@ class Sample:
         classes: Index into the data set's classes, shape (N,), int64.
         size: Width and height of the upright image in pixels.
         digest: sha256 of the image's bytes, a colon, sha256 of its objects.
-        picture_hash: What the picture looks like, as hex; '' where nobody looked yet.
+        picture_hash: Perceptual hash as hex; '' if there is none.
     """
 
     image: Path

@@ -1,10 +1,10 @@
-"""Makes missing splits: seeded, and what shows one picture stays in one split, or is brought there.
+"""Makes missing splits with a seed, and brings all images of one picture into one split.
 
     images --groups: copies, near duplicates, an exporter's copies--> whole groups in one split
                                                                           |
     a new folder: data.yaml, train.txt, val.txt, test.txt <---------------+
 
-No image is moved or copied; else a split that is there stays as it is.
+No file is moved or copied. Apart from duplicates, existing splits stay as they are.
 """
 
 import os
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from guardianflow.errors import DatasetInvalid, InputError
 from guardianflow.machine.disk import telling_full
@@ -29,14 +30,15 @@ from guardianflow.vision.data.rules import MIXED, FaultCode
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.data.yaml_file import SPLITS
 
-# Of so many orders of the groups the one is taken that leaves every class its share.
+# Number of random orders that are tried; the one with the fairest shares of classes is used.
 _ORDERS = 64
 _MENDED = (FaultCode.SPLITS_MISSING, *MIXED)
+_SPLIT_AGAIN = "--anew to split all its images again."
 
 
 @dataclass(frozen=True)
 class SplitShares:
-    """How much of the images is kept for val and for test, and the seed by which they are drawn."""
+    """The shares of the images for val and test, and the seed of the draw."""
 
     val: float = 0.15
     test: float = 0.15
@@ -45,11 +47,11 @@ class SplitShares:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """The images of each split, and how they came there.
+    """The planned images of each split.
 
     Attributes:
-        splits: The images.
-        moved: How many were brought into another split, where the rest of their picture is.
+        splits: The samples by split.
+        moved: Number of images that were moved to the split of their duplicates.
         drawn: The splits that were drawn.
     """
 
@@ -60,7 +62,7 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """A description that was written: what a check says of it, and as in `SplitPlan`."""
+    """The written splits: their check, and the figures of the `SplitPlan`."""
 
     checked: CheckResult
     moved: int
@@ -77,22 +79,21 @@ def split_dataset(
     near_known: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> SplitResult:
-    """Write a description of a data set in which no split is missing or mixed, and check it.
+    """Write a description of a data set without missing or mixed splits, and check it.
 
     Args:
-        place: The data set, or its YAML file.
+        place: The folder of the data set, or its YAML file.
         to: A new folder for data.yaml and a list of images for each split.
-        shares: How much is taken for the splits that are missing.
-        base: Stands in for `path` of data.yaml.
-        anew: Whether all images are shared out again, also those that have a split.
-        near_known: Whether near duplicates stay in the splits that they are in.
-        on_progress: Told how many images were looked at.
+        shares: Shares of the missing splits.
+        base: Replaces `path` of data.yaml.
+        anew: Whether to split all images again, also those that have a split.
+        near_known: Whether near duplicates stay in their splits.
+        on_progress: Called with the number of examined images.
 
     Raises:
-        DatasetInvalid: The data set has errors that a split does not mend, or too few images that
-            differ.
-        InputError: Nothing is to be done, or the folder cannot be written.
-        DiskFull: There is no room for it.
+        DatasetInvalid: The data set has other errors, or too few different images.
+        InputError: There is nothing to do, or the folder cannot be written.
+        DiskFull: The disk is full.
     """
     checked = check_dataset(place, base=base, on_progress=on_progress)
     if wrong := [finding for finding in errors(checked.findings) if finding.code not in _MENDED]:
@@ -101,7 +102,7 @@ def split_dataset(
     if shared.splits == checked.splits:
         raise _nothing_missing(checked.root, near_known=near_known)
     with fresh_folder(to) as draft:
-        # Seen from the folder as it will be called.
+        # Paths are relative to the final folder.
         write_lists(shared.splits, checked.classes, draft, base or checked.root, to)
     made = check_dataset(to, needs=SPLITS, tolerated=tolerated_codes(near_known=near_known))
     if wrong := errors(made.findings):
@@ -113,35 +114,35 @@ def split_dataset(
 def _nothing_missing(root: Path, *, near_known: bool) -> InputError:
     known, use = "", "Add"
     if near_known:
-        known = " but near duplicates, which are known"
+        known = " except known near duplicates"
         use = "Use it as it is, with `near_duplicates: known` under dataset in the scenario; or add"
     return InputError(
-        f"{readable(root)} has train, val and test, and no picture in two of them{known}: nothing "
-        "is missing.",
-        remedy=f"{use} --anew to share all of its images out again.",
+        f"{readable(root)} has train, val and test, and no picture in two of them{known}: there is "
+        "nothing to do.",
+        remedy=f"{use} {_SPLIT_AGAIN}",
     )
 
 
 def tolerated_codes(*, near_known: bool) -> tuple[FaultCode, ...]:
-    """What is no error of a data set whose near duplicates are known."""
+    """Return the errors that are tolerated if near duplicates are known."""
     return (FaultCode.IMAGE_NEARLY_TWICE,) if near_known else ()
 
 
 def plan_splits(
     checked: CheckResult, shares: SplitShares, *, anew: bool = False, near_known: bool = False
 ) -> SplitPlan:
-    """Share the images out: no split is missing, and no picture is in two of them.
+    """Plan splits so that none is missing, and no picture is in two of them.
 
     Args:
-        checked: The data set.
-        shares: How much is taken for the splits that are missing.
-        anew: Whether all images are shared out again.
-        near_known: Whether near duplicates stay in the splits that they are in. What is drawn is
-            drawn without them all the same.
+        checked: The checked data set.
+        shares: Shares of the missing splits.
+        anew: Whether to split all images again.
+        near_known: Whether near duplicates stay in their splits. Drawn splits still have none in
+            common with train.
 
     Raises:
-        DatasetInvalid: There are too few pictures that differ.
-        InputError: There is nothing to take from.
+        DatasetInvalid: There are too few different pictures.
+        InputError: There is no train split to draw from.
     """
     before = {split: samples for split, samples in checked.splits.items() if samples}
     whole = anew or UNNAMED in before
@@ -153,14 +154,13 @@ def plan_splits(
     missing = [split for split in SPLITS if split not in there]
     if not missing:
         return SplitPlan(there, moved, ())
-    # Whether splits are missing for their near duplicates alone.
+    # Whether splits are missing only because of near duplicates.
     alike = not near_known and len(_regrouped(before, near=False)) > len(there)
-    hint = "Add --near-known to leave what only looks alike in its split, or " if alike else ""
+    hint = "Add --near-known to keep near duplicates in their splits, or " if alike else ""
     if "train" in missing:
-        anew_too = "--anew to share all of its images out again."
         raise InputError(
-            f"{readable(checked.root)} has no images for train, from which the others are taken.",
-            remedy=f"{hint or 'Add '}{anew_too}",
+            f"{readable(checked.root)} has no train images to draw the other splits from.",
+            remedy=f"{hint or 'Add '}{_SPLIT_AGAIN}",
         )
     drawn = _drawn(there, missing, shares, checked.root, hint)
     return SplitPlan(drawn, moved, SPLITS if whole else tuple(missing))
@@ -173,21 +173,21 @@ def _drawn(
     root: Path,
     hint: str,
 ) -> dict[str, tuple[Sample, ...]]:
-    """All splits, those that are missing taken from train.
+    """All splits; the missing ones are drawn from train.
 
     Raises:
-        DatasetInvalid: There are too few pictures that differ.
+        DatasetInvalid: There are too few different pictures.
     """
     pool = sorted(there["train"], key=lambda sample: os.fspath(sample.image))
     total = sum(map(len, there.values()))
     wanted = {s: max(1, round(getattr(shares, s) * total)) for s in missing}
     taken = _draw(pool, wanted, shares.seed)
     if taken is None:
-        bring = "Bring images of other moments; what shows one picture stays in one split."
+        add = "add images of other moments: all images of one picture stay in one split."
         raise DatasetInvalid(
-            f"{len(pool)} images of {readable(root)} are too few, or too much alike, to "
+            f"{len(pool)} images of {readable(root)} are too few, or too similar, to "
             f"take {', '.join(f'{count} for {split}' for split, count in wanted.items())} of them.",
-            remedy=f"{hint}{bring[0].lower() if hint else bring[0]}{bring[1:]}",
+            remedy=f"{hint}{add if hint else add.capitalize()}",
             value=len(pool),
         )
     chosen = {number for numbers in taken.values() for number in numbers}
@@ -199,9 +199,9 @@ def _drawn(
 def _regrouped(
     splits: Mapping[str, Sequence[Sample]], *, near: bool
 ) -> dict[str, tuple[Sample, ...]]:
-    """The splits that are there, each group in the one that has most of it, or the first of these.
+    """The existing splits, with each group in the split that has most of it, or the first of these.
 
-    A split of which nothing is left is none.
+    Splits that are empty afterwards are absent.
     """
     homes = [split for split in SPLITS for _ in splits.get(split, ())]
     samples = [sample for split in SPLITS for sample in splits.get(split, ())]
@@ -217,7 +217,7 @@ def _regrouped(
 def _draw(
     pool: Sequence[Sample], wanted: Mapping[str, int], seed: int
 ) -> dict[str, list[int]] | None:
-    """Choose images for each split, whole groups; None where there are too few groups."""
+    """Choose whole groups of images for each split; None if there are too few groups."""
     groups = group_pictures(pool)
     if len(groups) <= len(wanted):
         return None
@@ -233,7 +233,7 @@ def _draw(
 
 
 def _take(groups: Sequence[list[int]], wanted: Mapping[str, int]) -> dict[str, list[int]] | None:
-    """Take groups in their order while they fit; the first one of a split may be too large."""
+    """Take groups in order while they fit; only the first group of a split may be too large."""
     taken: dict[str, list[int]] = {split: [] for split in wanted}
     left = len(groups)
     for group in groups:
@@ -243,13 +243,18 @@ def _take(groups: Sequence[list[int]], wanted: Mapping[str, int]) -> dict[str, l
                 left -= 1
                 break
     sizes = sum(map(len, groups)), sum(map(len, taken.values()))
-    # At least as much is left to learn from as is taken from it for one split.
+    # Train must stay at least as large as the largest drawn split.
     enough = sizes[0] - sizes[1] >= max(map(len, taken.values()))
     return taken if all(taken.values()) and enough else None
 
 
-def _unfairness(counts: np.ndarray, taken: Mapping[str, list[int]]) -> float:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
-    """How far the shares of the classes are from the share of the images, over all splits."""
+def _unfairness(counts: NDArray[np.intp], taken: Mapping[str, list[int]]) -> float:
+    """How far the splits' shares of each class differ from their shares of the images.
+
+    Args:
+        counts: Boxes by image and class, shape (N, C).
+        taken: Image numbers by split.
+    """
     whole = np.maximum(counts.sum(axis=0), 1)
     return sum(
         float(np.abs(counts[numbers].sum(axis=0) / whole - len(numbers) / len(counts)).sum())
@@ -267,15 +272,15 @@ def write_lists(
     """Write data.yaml and a list of images for each split into a folder.
 
     Args:
-        splits: The images.
+        splits: The samples by split.
         classes: Their classes.
         folder: Where the files are written.
-        base: The data set. Where the folder lies in it, images are named as seen from the folder,
-            so that both can be moved together; else by where they are.
-        place: What the folder will be called; None: as it is.
+        base: The data set. If the folder lies in it, the lists have relative paths, so that both
+            can be moved together; otherwise absolute ones.
+        place: The final path of the folder, if it will be renamed.
 
     Raises:
-        InputError: The name of an image cannot stand in a list.
+        InputError: The name of an image cannot be written in a list.
     """
     own = Path(os.path.realpath(place or folder))
     inside = own.is_relative_to(os.path.realpath(base))
@@ -284,7 +289,7 @@ def write_lists(
         lines = [f"./{os.path.relpath(image, own)}" if inside else image for image in images]
         if odd := next((line for line in lines if not _is_line(line)), None):
             raise InputError(
-                f"{readable(odd)} cannot stand in a list of images.",
+                f"{readable(odd)} cannot be written in a list of images.",
                 remedy="Rename it, with its label file.",
                 value=readable(odd),
             )
@@ -296,7 +301,7 @@ def write_lists(
 
 
 def _is_line(text: str) -> bool:
-    """Whether a text is read back from a list as it is; names of files may be in no encoding."""
+    """Whether a list preserves this text; file names may be in no known encoding."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -306,16 +311,16 @@ def _is_line(text: str) -> bool:
 
 @contextmanager
 def fresh_folder(to: Path) -> Generator[Path]:
-    """A folder to fill; it gets its name when the block ends well, and not before.
+    """Provide a temporary folder, which gets its final name only if the block succeeds.
 
     Raises:
-        InputError: There is something of that name already, or the folder cannot be made.
-        DiskFull: What was done in the block failed for want of room.
+        InputError: The name is taken, or the folder cannot be made.
+        DiskFull: The disk is full.
     """
     if os.path.lexists(to) and not (os.path.isdir(to) and not os.listdir(to)):
         raise InputError(
-            f"{readable(to)} is there already, so nothing is written there.",
-            remedy="Name a new folder.",
+            f"{readable(to)} exists already, so nothing is written there.",
+            remedy="Give a new folder.",
             value=readable(to),
         )
     with _making(to):
@@ -325,7 +330,7 @@ def fresh_folder(to: Path) -> Generator[Path]:
         with telling_full(draft):
             yield draft
         with _making(to):
-            # mkdtemp makes a folder for its owner alone.
+            # mkdtemp makes a folder that only its owner can read.
             draft.chmod(0o755)
             draft.rename(to)
     finally:
@@ -334,13 +339,13 @@ def fresh_folder(to: Path) -> Generator[Path]:
 
 @contextmanager
 def _making(to: Path) -> Generator[None]:
-    """Let a folder that cannot be made, or get its name, be told by that name."""
+    """Report a folder that cannot be made or renamed by its final name."""
     try:
         with telling_full(to.parent):
             yield
     except (OSError, ValueError) as error:
         raise InputError(
             f"The folder {readable(to)} cannot be written ({error}).",
-            remedy="Name a folder that you may write to.",
+            remedy="Give a folder that you may write to.",
             value=readable(to),
         ) from error

@@ -1,4 +1,4 @@
-"""The figures of a checked data set: counts by split and class, sizes of boxes and images."""
+"""Figures of a checked data set: counts by split and class, sizes of boxes and images."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ import numpy as np
 from guardianflow.vision.data.checker import CheckResult
 from guardianflow.vision.data.sample import Sample
 
-# Shares of the image's side: the square root of box area over image area.
+# Bounds of box sizes, as the square root of box area over image area.
 _BOX_EDGES = (0, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0001)
 _MAX_SIZES = 8
 
 
 @dataclass(frozen=True)
 class SplitFigures:
-    """What is in one split.
+    """The content of one split.
 
     Attributes:
-        images: How many images it has.
-        usable: How many of them can be loaded.
-        empty: How many of those hold no object.
-        boxes: How many boxes, by class name.
+        images: Number of images.
+        usable: Number of images that can be loaded.
+        empty: Number of usable images without objects.
+        boxes: Number of boxes by class name.
     """
 
     images: int
@@ -33,12 +33,12 @@ class SplitFigures:
 
 
 def figures_by_split(checked: CheckResult) -> dict[str, SplitFigures]:
-    """Counts of images and boxes."""
+    """Count images and boxes of each split."""
     return {split: _figures(checked, split) for split in checked.splits}
 
 
 def box_sizes(samples: Sequence[Sample]) -> list[tuple[str, int]]:
-    """How many boxes have which size, as a share of the image's side."""
+    """Count boxes by size, as a share of the image's side."""
     shares = [
         np.sqrt(np.prod(sample.boxes[:, 2:] - sample.boxes[:, :2], axis=1) / np.prod(sample.size))
         for sample in samples
@@ -50,7 +50,7 @@ def box_sizes(samples: Sequence[Sample]) -> list[tuple[str, int]]:
 
 
 def image_sizes(samples: Sequence[Sample]) -> list[tuple[str, int]]:
-    """How many images have which size; what is rare is put together."""
+    """Count images by size in pixels; rare sizes are counted together."""
     counts = Counter(sample.size for sample in samples)
     common = counts.most_common(_MAX_SIZES)
     rest = len(samples) - sum(count for _, count in common)
@@ -59,7 +59,7 @@ def image_sizes(samples: Sequence[Sample]) -> list[tuple[str, int]]:
 
 
 def boxes_by_image(samples: Sequence[Sample]) -> list[tuple[str, int]]:
-    """How many images hold how many boxes."""
+    """Count images by their number of boxes."""
     edges = (0, 1, 2, 3, 5, 10, 20, 50)
     names = ("0", "1", "2", "3-4", "5-9", "10-19", "20-49", "50+")
     counts, _ = np.histogram([len(sample.boxes) for sample in samples], [*edges, np.inf])

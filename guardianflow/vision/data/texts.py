@@ -1,4 +1,4 @@
-"""Text files of a data set: UTF-8, or what a byte order mark says; nothing is guessed."""
+"""Reads text files of a data set: UTF-8, or the encoding of a byte order mark."""
 
 import codecs
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _MARKS = (
 
 @dataclass(frozen=True)
 class DecodedText:
-    """A text, and the fault of its encoding where one was mended."""
+    """A text, and a warning if it begins with a byte order mark."""
 
     text: str
     fault: Fault | None = None
@@ -31,7 +31,7 @@ def read_text(file: Path | str, max_bytes: int = MAX_TEXT_BYTES) -> DecodedText:
     """Read a text file of the data set.
 
     Raises:
-        Fault: It cannot be read, or is in an unknown encoding.
+        Fault: The file cannot be read, or its encoding is unknown.
     """
     return decode_text(read_content(file, max_bytes))
 
@@ -40,7 +40,7 @@ def decode_text(content: bytes) -> DecodedText:
     """Decode the content of a text file.
 
     Raises:
-        Fault: It is in an unknown encoding.
+        Fault: The encoding is unknown.
     """
     mark = next((known for known in _MARKS if content.startswith(known[0])), None)
     try:
@@ -50,7 +50,7 @@ def decode_text(content: bytes) -> DecodedText:
     except UnicodeDecodeError as error:
         raise Fault(
             FaultCode.TEXT_ENCODING,
-            f"is no UTF-8 text (byte {error.start} is 0x{content[error.start]:02x})",
+            f"is not UTF-8 text (byte {error.start} is 0x{content[error.start]:02x})",
             f"Save the file as UTF-8{_guess(content)}.",
             value=content[max(0, error.start - 8) : error.start + 8],
         ) from error
@@ -59,14 +59,14 @@ def decode_text(content: bytes) -> DecodedText:
         Fault(
             FaultCode.TEXT_RECODED,
             f"begins with a byte order mark ({mark[2]})",
-            "Save it as UTF-8 without a mark: other programs stumble over it.",
+            "Save it as UTF-8 without the mark: other programs cannot read it.",
             value=mark[2],
         ),
     )
 
 
 def _guess(content: bytes) -> str:
-    """What people may try, where the bytes look like Korean or like Western European."""
+    """A command to try, if the bytes look like Korean or Western European text."""
     try:
         korean = content.decode("cp949")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The classes that a scenario wants of a data set: labels get its numbers when they are read."""
+"""Matches the classes of a data set with those of a scenario, and renumbers the labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ from guardianflow.vision.data.rules import FaultCode
 
 @dataclass(frozen=True)
 class WantedClasses:
-    """The classes that are wanted, and which label of a file is which of them.
+    """The wanted classes, and the index of each class of data.yaml among them.
 
     Attributes:
-        names: In the order of their indices.
-        numbers: By the index in data.yaml the index here; what is not wanted is absent. None where
-            the two are the same.
+        names: The wanted classes in the order of their indices.
+        numbers: By index in data.yaml the index here, without the classes that are not wanted.
+            None if both are the same.
     """
 
     names: tuple[str, ...]
@@ -33,14 +33,14 @@ class WantedClasses:
         *,
         frozen: bool = False,
     ) -> "WantedClasses":
-        """Match the classes of data.yaml with those that are wanted.
+        """Match the classes of data.yaml with the wanted ones.
 
         Args:
-            description: What data.yaml says.
+            description: The content of data.yaml.
             wanted: The classes of the scenario; None takes those of data.yaml.
-            mapping: What one of them is called in data.yaml, where it is another word.
-            findings: What is wrong is added here.
-            frozen: Whether the scenario was trained, and so stays as it is.
+            mapping: By wanted class its name in data.yaml, if it is another word.
+            findings: Problems are added here.
+            frozen: Whether the scenario was trained already, so that it cannot change.
         """
         own = description.classes
         if wanted is None or not own or tuple(wanted) == own:
@@ -55,7 +55,7 @@ class WantedClasses:
         return cls(tuple(wanted), {row: index for index, row in enumerate(rows)})
 
     def renumber(self, labels: LabelFacts) -> LabelFacts:
-        """The labels of what is wanted, by the numbers of what is wanted."""
+        """Return the labels of the wanted classes, with the indices of these classes."""
         if self.numbers is None:
             return labels
         rows = tuple(
@@ -65,11 +65,13 @@ class WantedClasses:
 
 
 def _names_differ(description: Description, error: ClassMismatch, *, frozen: bool) -> Fault:
-    remedy = f"Where it is there by another word, rename it in {description.file.name}"
+    file = description.file.name
     if frozen:
-        remedy += f": call it {error.called!r}. The scenario stays as it was trained."
+        remedy = f"If it has another name, rename it to {error.called!r} in {file}: the scenario "
+        remedy += "was trained already and cannot change."
     else:
-        remedy += f", or say so in the scenario: dataset: {{classes: {{{error.name}: WORD}}}}."
+        remedy = f"If it has another name, rename it in {file}, or give that name in the scenario: "
+        remedy += f"dataset: {{classes: {{{error.name}: NAME}}}}."
     return Fault(
         FaultCode.NAMES_DIFFER,
         f"it has {error.problem}; its classes are {shortened(list(description.classes))}",

@@ -1,4 +1,4 @@
-"""The file data.yaml itself: parsed with its lines, and the faults that it has as a text."""
+"""Parses data.yaml with its line numbers, and reports its faults as a YAML file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import read_text
 
 SPLITS = ("train", "val", "test")
-"""What a data set has images for; training needs all three."""
+"""The splits of a data set; training needs all three."""
 SPLIT_WORDS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""What exporters call each split, in capitals or not; the first word that is there counts."""
+"""Keys of exporters for each split, in any case; the first one that is present counts."""
 _MAX_BYTES = 512 * 2**10
 
 
 @dataclass(frozen=True)
 class DescriptionReader:
-    """A parsed data.yaml, and where its faults are collected."""
+    """A parsed data.yaml, and the findings about it."""
 
     file: Path
     tree: yaml.Node | None
@@ -33,7 +33,7 @@ class DescriptionReader:
     findings: list[DataFinding]
 
     def add(self, fault: Fault, key: str | None = None, *, split: str | None = None) -> None:
-        """Collect a fault, at the line of a key where it is about one."""
+        """Add a fault, at the line of its key."""
         line = line_of(self.tree, [key]) if key else None
         self.findings.append(fault.at(self.file, line=line, split=split))
 
@@ -42,7 +42,7 @@ def parse_file(file: Path, findings: list[DataFinding]) -> DescriptionReader:
     """Parse the file.
 
     Raises:
-        Fault: Nothing of it can be used.
+        Fault: The file cannot be used at all.
     """
     try:
         text = read_text(file, _MAX_BYTES)
@@ -55,19 +55,17 @@ def parse_file(file: Path, findings: list[DataFinding]) -> DescriptionReader:
     try:
         content, tree = parse_yaml(text.text)
     except InvalidYaml as error:
-        remedy = "Correct the line." if error.line else "Write it anew, or take the exporter's."
-        what = f"is no YAML: {shortened(str(error))}"
+        remedy = "Correct the line." if error.line else "Export or write it again."
+        what = f"is not YAML: {shortened(str(error))}"
         raise Fault(FaultCode.YAML_SYNTAX, what, remedy, line=error.line) from error
     if not isinstance(content, dict):
-        raise Fault(
-            FaultCode.YAML_NO_MAPPING, "is no mapping", "It has keys such as names and train."
-        )
+        raise Fault(FaultCode.YAML_NO_MAPPING, "has no keys", "Add keys such as names and train.")
     reader = DescriptionReader(file, tree, cast("Mapping[str, object]", content), findings)
     if not text.text.endswith("\n"):
         fault = Fault(
             FaultCode.YAML_NO_NEWLINE,
             "has no newline at its end",
-            "See whether something is missing there; then end the last line.",
+            "Check whether something is missing there, then add a newline.",
         )
         reader.add(fault)
     _refuse_keys(reader)
@@ -76,7 +74,7 @@ def parse_file(file: Path, findings: list[DataFinding]) -> DescriptionReader:
 
 def _refuse_keys(reader: DescriptionReader) -> None:
     for repeated in repeated_keys(reader.tree):
-        what, remedy = shortened(str(repeated)), "Keep the one that is meant."
+        what, remedy = shortened(str(repeated)), "Keep the correct one."
         fault = Fault(
             FaultCode.YAML_KEY_TWICE, what, remedy, value=repeated.key, line=repeated.again
         )
@@ -84,7 +82,7 @@ def _refuse_keys(reader: DescriptionReader) -> None:
     if "kpt_shape" in reader.content:
         fault = Fault(
             FaultCode.YAML_POSE,
-            "describes key points (kpt_shape); their rows look like polygons",
+            "describes key points (kpt_shape), whose rows look like polygons",
             "Export the data set for detection.",
         )
         reader.add(fault, "kpt_shape")
