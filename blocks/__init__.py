@@ -1,7 +1,7 @@
-"""What operators edit in the Prefect UI; `python -m prefect block register -m blocks` registers it.
+"""The blocks that operators edit in the Prefect UI.
 
-No `from blocks import *` elsewhere: flows load a document by its name, secrets never travel
-in a parameter.
+`python -m prefect block register -m blocks` registers them. Flows load a saved block by its name:
+secrets are never parameters.
 """
 
 from blocks.approval_policy import ApprovalPolicy

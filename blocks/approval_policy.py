@@ -1,4 +1,4 @@
-"""The block that says who may approve what: kept on the server, not in the engineer's YAML."""
+"""The block with the approval rules: on the server, not in the engineer's YAML file."""
 
 from typing import ClassVar
 
@@ -11,9 +11,9 @@ POLICY_DOCUMENT = "guardianflow-approval"
 
 
 class ApprovalPolicy(Block):
-    """What approvals of promotions need: the first rule that fits a model counts.
+    """The rules for approvals of promotions: the first rule that matches a model counts.
 
-    Without a rule that fits, one declared name is enough. The release workers copy the rules to
+    Without a matching rule, one declared name is enough. The release workers copy the rules to
     MLflow, where the command line reads them.
 
     Example:

@@ -1,4 +1,4 @@
-"""The block that says where MLflow is and with which account flows use it."""
+"""The block with the address of MLflow and the account of the flows."""
 
 import os
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -13,9 +13,9 @@ DEFAULT_DOCUMENT = "guardianflow-mlflow"
 
 
 class MlflowCredentials(Block):
-    """Address of an MLflow server, and user and password or a token where it asks for them.
+    """Address of an MLflow server, and user and password or a token if it requires them.
 
-    Whoever has the Prefect API can ask for the secrets: access to it equals these credentials.
+    Anyone with access to the Prefect API can read the secrets.
 
     Example:
         Load the credentials and list what is registered:
@@ -37,14 +37,14 @@ class MlflowCredentials(Block):
         "https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/"
     )
 
-    # What was typed into a wrong field may be a secret.
+    # A secret may have been typed into the wrong field.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     tracking_uri: str = Field(
         default=...,
         title="Tracking URI",
         pattern=r"^https?://[^@]+$",
-        # The address is shown in links, logs and artifacts.
+        # Links, logs and artifacts show the address.
         description="Address of the MLflow server without user or password, "
         "e.g. http://127.0.0.1:5000.",
     )
@@ -66,13 +66,13 @@ class MlflowCredentials(Block):
         if (self.username is None) != (self.password is None):
             raise ValueError("user and password belong together")
         if self.token is not None and self.username is not None:
-            raise ValueError("a token stands instead of user and password; give one of the two")
+            raise ValueError("give either a token, or user and password")
         return self
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that point MLflow's client at this server and account.
+        """Return the environment variables of MLflow's client for this server and account.
 
-        The values are in clear: they are meant for the environment of a process, never for a
+        The values are not encrypted: use them only for the environment of a process, never in a
         parameter, a log or an artifact.
         """
         variables = {"MLFLOW_TRACKING_URI": self.tracking_uri}
@@ -84,15 +84,15 @@ class MlflowCredentials(Block):
         return variables
 
     def activate(self) -> None:
-        """Point this process at the server; another account that was set before is forgotten."""
+        """Make this process use the server and account, instead of any previous account."""
         for name in ("USERNAME", "PASSWORD", "TOKEN"):
             os.environ.pop(f"MLFLOW_TRACKING_{name}", None)
         os.environ.update(self.environment())
 
     def get_client(self) -> "MlflowClient":
-        """A client of the server.
+        """Return a client of the server.
 
-        MLflow reads accounts from the environment only, so this process is pointed at the server.
+        MLflow reads accounts only from the environment, so this calls `activate`.
         """
         from mlflow import MlflowClient
 

@@ -1,7 +1,7 @@
-"""Reads what is saved on the Prefect server: a block, none of that name, or one of no use.
+"""Reads blocks from the Prefect server, and explains what is wrong with an invalid one.
 
-The server checks little of what is edited in its UI, and Prefect says of a block that does not fit
-only that it does not.
+The server hardly validates what is edited in its UI, and Prefect does not say which value of a
+block is wrong.
 """
 
 from typing import TypeVar, cast
@@ -19,13 +19,12 @@ _AnyBlock = TypeVar("_AnyBlock", bound=Block)
 def load_saved(
     kind: type[_AnyBlock], document: str, *, unusable: type[InputError] = InputError
 ) -> _AnyBlock | None:
-    """The block with this name; None where the server has none.
+    """Load the block with this name; None if the server has none.
 
     Args:
         kind: The block's class.
         document: Its name.
-        unusable: What is raised of one that was edited into something wrong; it says what that is,
-            and does not repeat it.
+        unusable: Error for an invalid block; the message names the key, but not the value.
     """
     try:
         return cast("_AnyBlock", kind.load(document))
@@ -47,16 +46,16 @@ def load_saved(
 
 
 def default_credentials() -> MlflowCredentials:
-    """Where MLflow is, and with which account flows use it.
+    """Load the address of MLflow and the account of the flows.
 
     Raises:
-        InputError: The server has no such block, or it cannot be used.
+        InputError: The server has no such block, or it is invalid.
     """
     found = load_saved(MlflowCredentials, DEFAULT_DOCUMENT)
     if found is None:
         raise InputError(
             f"The Prefect server has no MLflow Credentials block named {DEFAULT_DOCUMENT!r}.",
-            remedy="`python -m deployments.apply` makes it from MLFLOW_TRACKING_URI.",
+            remedy="`python -m deployments.apply` creates it from MLFLOW_TRACKING_URI.",
             value=DEFAULT_DOCUMENT,
         )
     return found

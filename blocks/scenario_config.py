@@ -1,4 +1,4 @@
-"""The block that holds a scenario as operators edit it: the YAML file's content in the UI."""
+"""The block with a scenario: the content of the YAML file, for editing in the UI."""
 
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from guardianflow.scenario import ScenarioSpec
 class ScenarioConfig(Block):
     """A scenario with all its versions: common settings, and what each version overrides.
 
-    The document has the scenario's name. A version that has been trained is frozen: add another.
+    The block has the scenario's name. Versions that were trained are frozen: add a new one.
 
     Example:
         Load a scenario and read one of its versions:
@@ -50,9 +50,9 @@ class ScenarioConfig(Block):
     )
 
     def spec(self) -> ScenarioSpec:
-        """The scenario, every version of it checked.
+        """Return the scenario, with every version validated.
 
         Raises:
-            ScenarioInvalid: A key or a value is wrong; the message names it.
+            ScenarioInvalid: A key or a value is wrong.
         """
         return ScenarioSpec.from_mapping(self.name, {**self.common, "versions": self.versions})

@@ -1,14 +1,15 @@
-"""Scenarios: what is trained, quantized, gated and watched for one customer x site x zone x task.
+"""Scenarios: the settings of training, quantization, gate and health for one zone and task.
 
     ScenarioSpec  --version("v3")-->  Scenario
 
 A `ScenarioSpec` is one YAML file or one Prefect block: common settings, and `versions` that
 override them key by key. A `Scenario` is one version of it, frozen, with a digest.
 
-    version    Scenario; its groups of settings stand in dataset, learning and judging
-    spec       ScenarioSpec
-    file       finds and reads `scenarios/*.yaml`
-    values     names, fractions, and what all groups of settings have in common
+    version      Scenario, made of dataset_settings, training_settings and gate_settings
+    spec         ScenarioSpec
+    file         finds and reads `scenarios/*.yaml`
+    yaml_lines   parses YAML with line numbers
+    values       names, fractions, and the base class of all settings
 """
 
 from guardianflow.scenario.dataset_settings import (

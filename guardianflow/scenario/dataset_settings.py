@@ -1,4 +1,4 @@
-"""What a scenario learns from: scenes that are drawn, or a folder of images and labels."""
+"""The data set of a scenario: drawn scenes, or a folder of images and labels."""
 
 import os
 import re
@@ -16,27 +16,27 @@ _YAML = (".yaml", ".yml")
 
 
 class Light(StrEnum):
-    """The light in which a synthetic scene is drawn."""
+    """The light of a synthetic scene."""
 
     DAY = "day"
     NIGHT = "night"
 
 
 class NearDuplicates(StrEnum):
-    """What training does about pictures that look the same in two splits."""
+    """Whether training accepts near duplicates in two splits."""
 
     REFUSED = "refused"
     KNOWN = "known"
 
 
 class SyntheticData(Settings):
-    """The embedded data set: welding-zone scenes that the project draws itself."""
+    """The embedded data set: drawn welding-zone scenes."""
 
     kind: Literal["synthetic"] = Field(description="Scenes drawn by guardianflow.vision.synthetic.")
     seed: int = Field(default=7, ge=0, description="Seed of every split; same seed, same bytes.")
     image_size: int = Field(default=256, ge=64, le=1280, description="Side of a scene in pixels.")
-    train_images: int = Field(default=240, ge=4, le=100_000, description="Scenes to learn from.")
-    val_images: int = Field(default=48, ge=2, le=100_000, description="Scenes that choose best.pt.")
+    train_images: int = Field(default=240, ge=4, le=100_000, description="Scenes to train on.")
+    val_images: int = Field(default=48, ge=2, le=100_000, description="Scenes that select best.pt.")
     test_images: int = Field(
         default=64, ge=2, le=100_000, description="Scenes of the frozen evaluation set."
     )
@@ -49,33 +49,33 @@ class SyntheticData(Settings):
 
 
 class FolderData(Settings):
-    """A YOLO-format data set on disk."""
+    """A data set in YOLO format on disk."""
 
     kind: Literal["folder"] = Field(description="A folder with data.yaml, images/ and labels/.")
     path: str = Field(
         min_length=1,
-        description="The folder, or the YAML file in it; ${VARIABLE} is read from the environment, "
-        "a relative path starts at the working directory.",
+        description="The folder, or the YAML file in it. ${VARIABLE} is read from the environment; "
+        "relative paths start at the working directory.",
     )
     root: str | None = Field(
         default=None,
         min_length=1,
-        description="Stands in for `path` of a data.yaml of another machine, as `dataset check "
-        "--root` does.",
+        description="Replaces `path` of a data.yaml from another machine, like `dataset check "
+        "--root`.",
     )
     classes: dict[ClassName, str] = Field(
         default_factory=dict[str, str],
-        description="What a class of the scenario is called in data.yaml, where it is another word;"
-        " case, blanks and hyphens make no difference, nor do order and further classes.",
+        description="Names in data.yaml of the scenario's classes that have another name there. "
+        "Case, spaces, hyphens, order and additional classes make no difference.",
     )
     near_duplicates: NearDuplicates = Field(
         default=NearDuplicates.REFUSED,
-        description="Almost the same image in two splits keeps the data set out of training, unless"
-        " it is known. No part of the digest: the data are the same.",
+        description="refused: near duplicates in two splits keep the data set out of training; "
+        "known: they are accepted. Not part of the digest, because the data are the same.",
     )
 
     def resolve(self) -> Path:
-        """The folder, or the YAML file, with the environment's variables filled in.
+        """Return the folder or the YAML file, with environment variables expanded.
 
         Raises:
             ScenarioInvalid: A variable is not set, or there is no such folder or file.
@@ -86,7 +86,7 @@ class FolderData(Settings):
         return path
 
     def base_folder(self) -> Path | None:
-        """The folder that stands in for `path` of data.yaml; None where there is none.
+        """Return the folder that replaces `path` of data.yaml; None if there is none.
 
         Raises:
             ScenarioInvalid: A variable is not set, or there is no such folder.
@@ -100,7 +100,7 @@ class FolderData(Settings):
 
 
 def _filled(key: str, text: str) -> Path:
-    """A path of the scenario with the environment's variables filled in."""
+    """A path of the scenario, with environment variables expanded."""
     missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
     if missing:
         raise ScenarioInvalid(
@@ -124,14 +124,14 @@ def _is_file(path: Path) -> bool:
 def _no_folder(key: str, text: str, path: Path) -> ScenarioInvalid:
     if _is_file(path):
         return ScenarioInvalid(
-            f"{key} = {text!r}: {path} is a file, and not the YAML file of a data set.",
-            remedy=f"`guardianflow dataset check {shlex.quote(str(path))}` says what it is.",
+            f"{key} = {text!r}: {path} is a file, but not the YAML file of a data set.",
+            remedy=f"`guardianflow dataset check {shlex.quote(str(path))}` tells what it is.",
             key=key,
             value=str(path),
         )
     return ScenarioInvalid(
         f"{key} = {text!r}: the folder {path} does not exist.",
-        remedy=f"Correct {key} in the scenario, or bring the folder there.",
+        remedy=f"Correct {key} in the scenario, or copy the folder there.",
         key=key,
         value=str(path),
     )

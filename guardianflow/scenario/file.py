@@ -1,4 +1,4 @@
-"""Scenario files: finds and reads those in `scenarios/`, and points at the line that is wrong.
+"""Finds and reads the scenario files in `scenarios/`; errors name the wrong line.
 
 scenarios/NAME.yaml  --load_spec-->  ScenarioSpec  --version("v3")-->  Scenario
 """
@@ -17,42 +17,41 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def scenarios_folder() -> Path:
-    """Where scenario files lie: `GUARDIANFLOW_SCENARIOS`, or `scenarios/` of this directory."""
+    """Return the folder of scenario files: `GUARDIANFLOW_SCENARIOS`, or `scenarios/` here."""
     return Path(os.environ.get("GUARDIANFLOW_SCENARIOS", "scenarios"))
 
 
 def load_scenario(name: str, version: str, folder: Path | None = None) -> Scenario:
-    """Read one version of a scenario from its YAML file and check it.
+    """Read one version of a scenario from its YAML file, and check its paths.
 
     Raises:
-        ScenarioInvalid: File, key, value, version or path is wrong; the message names it.
+        ScenarioInvalid: A file, key, value, version or path is wrong.
     """
     return load_spec(name, folder).version(version).check()
 
 
 def load_spec(name: str, folder: Path | None = None) -> ScenarioSpec:
-    """Read a scenario's YAML file by the scenario's name.
+    """Read the YAML file of a scenario, by the name of the scenario or of the file.
 
     Raises:
         ScenarioInvalid: There is no such file, or something in it is wrong.
     """
     folder = folder or scenarios_folder()
     files = scenario_files(folder)
-    # Who types the name of the file means its scenario.
     path = files.get(name) or files.get(Path(name).stem if Path(name).suffix in _SUFFIXES else "")
     if path is None:
         raise ScenarioInvalid(
             f"There is no scenario {name!r} in {folder.absolute()}.",
             remedy=f"Choose one of {', '.join(files)}."
             if files
-            else "Run the command from the checkout, or set GUARDIANFLOW_SCENARIOS.",
+            else "Run the command in the checkout, or set GUARDIANFLOW_SCENARIOS.",
             value=name,
         )
     return read_scenario_file(path)
 
 
 def today_in_files(name: str, version: str) -> Scenario | None:
-    """A version of a scenario as its file says now; None where there is no such file or version.
+    """Return a version of a scenario from its current file; None if there is none.
 
     Raises:
         ScenarioInvalid: Something in the file is wrong.
@@ -64,10 +63,10 @@ def today_in_files(name: str, version: str) -> Scenario | None:
 
 
 def scenario_files(folder: Path) -> dict[str, Path]:
-    """The scenario files of a folder by the scenario's name, in their order.
+    """Return the scenario files of a folder by name of the scenario, sorted.
 
     Raises:
-        ScenarioInvalid: Two files are about one scenario.
+        ScenarioInvalid: Two files have the same name.
     """
     found: dict[str, Path] = {}
     for file in sorted(file for file in folder.glob("*") if file.suffix in _SUFFIXES):
@@ -82,10 +81,10 @@ def scenario_files(folder: Path) -> dict[str, Path]:
 
 
 def read_scenario_file(path: Path) -> ScenarioSpec:
-    """Read a scenario's YAML file; every version in it is checked.
+    """Read a scenario's YAML file, and validate every version in it.
 
     Raises:
-        ScenarioInvalid: The message names file, line, key, value and remedy.
+        ScenarioInvalid: Something is wrong; the message names file, line, key and value.
     """
     try:
         content, tree = parse_yaml(path.read_text(encoding="utf-8"))
@@ -94,20 +93,20 @@ def read_scenario_file(path: Path) -> ScenarioSpec:
             f"{path}:{error.line}" if isinstance(error, InvalidYaml) and error.line else str(path)
         )
         raise ScenarioInvalid(
-            f"{place}: this is no YAML: {error}.",
-            remedy="Correct the line; a scenario in scenarios/ shows the form.",
+            f"{place}: this is not YAML: {error}.",
+            remedy="Correct the line; the files in scenarios/ are examples.",
             file=str(path),
         ) from error
     if not isinstance(content, dict):
         raise ScenarioInvalid(
             f"{path}:1: a scenario is a mapping with keys such as customer and versions.",
-            remedy="A scenario in scenarios/ shows the form.",
+            remedy="The files in scenarios/ are examples.",
             file=str(path),
         )
     for repeated in repeated_keys(tree):
         raise ScenarioInvalid(
             f"{path}:{repeated.again}: the key {repeated}.",
-            remedy="Keep the one that is meant; the last one would win silently.",
+            remedy="Keep the correct one; YAML would silently use the last one.",
             file=str(path),
             key=repeated.key,
             line=repeated.again,

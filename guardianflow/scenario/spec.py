@@ -1,4 +1,4 @@
-"""A scenario with all its versions: common settings, and what each version lays over them.
+"""A scenario with all its versions: common settings, and what each version overrides.
 
 ScenarioSpec  --version("v3")-->  Scenario
 """
@@ -15,7 +15,7 @@ from guardianflow.scenario.version import Scenario
 
 
 class ScenarioSpec(Settings):
-    """A scenario with all its versions, as a YAML file or a block holds it."""
+    """A scenario with all its versions, as in a YAML file or a block."""
 
     name: ScenarioName = Field(description="Name of the YAML file and of the block.")
     common: dict[str, object] = Field(description="Settings that all versions share.")
@@ -24,7 +24,7 @@ class ScenarioSpec(Settings):
     )
 
     def version(self, version: str) -> Scenario:
-        """One version, with the common settings underneath.
+        """Return one version, merged with the common settings.
 
         Raises:
             ScenarioInvalid: There is no such version, or a value is wrong.
@@ -48,20 +48,20 @@ class ScenarioSpec(Settings):
         where: str | None = None,
         line_of: Callable[[Sequence[object]], int | None] = lambda _: None,
     ) -> "ScenarioSpec":
-        """Read a mapping of the YAML file's shape and check every version of it.
+        """Read the content of a YAML file, and validate every version in it.
 
         Args:
             name: Name of the scenario.
             content: The common settings, and `versions`.
-            where: What an error calls it; the scenario's name if None.
-            line_of: The line of a nested key, for errors, where there are lines.
+            where: What errors call the source; the scenario's name if None.
+            line_of: Returns the line of a nested key, for errors.
 
         Raises:
             ScenarioInvalid: A key or a value is wrong.
         """
         where = where or f"Scenario {name}"
         common = {key: value for key, value in content.items() if key != "versions"}
-        # `versions:` with an empty entry (`v1:`) is a version that overrides nothing.
+        # An empty entry (`v1:`) is a version that overrides nothing.
         versions = content.get("versions") or {}
         if isinstance(versions, Mapping):
             versions = {key: {} if value is None else value for key, value in versions.items()}
@@ -75,16 +75,16 @@ class ScenarioSpec(Settings):
 
     @classmethod
     def from_block(cls, name: str, data: Mapping[str, Any]) -> "ScenarioSpec":
-        """Read what a block holds, as the Prefect server gives it.
+        """Read the content of a block, as the Prefect server returns it.
 
         Raises:
-            ScenarioInvalid: Somebody edited the block into something unusable.
+            ScenarioInvalid: The block cannot be used.
         """
         try:
             content = {**data["common"], "versions": data["versions"]}
         except (KeyError, TypeError) as error:
             raise ScenarioInvalid(
-                f"The block {name} holds no scenario.", remedy="Correct it in the Prefect UI."
+                f"The block {name} has no scenario in it.", remedy="Correct it in the Prefect UI."
             ) from error
         return cls.from_mapping(name, content)
 
@@ -105,7 +105,7 @@ def _number(version: str) -> int:
 def merge_settings(
     common: Mapping[str, object], override: Mapping[str, object]
 ) -> dict[str, object]:
-    """Lay `override` over `common`, group by group; a data set of another kind replaces it."""
+    """Merge `override` into `common`, group by group; a data set of another kind replaces it."""
     merged = dict(common)
     for key, value in override.items():
         below = merged.get(key)
@@ -129,7 +129,7 @@ def _invalid(
     error: ValidationError,
     line_of: Callable[[Sequence[object]], int | None],
 ) -> ScenarioInvalid:
-    """Say the first thing that is wrong, with its line, key, value and what to do."""
+    """The error about the first wrong value, with its line, key, value and remedy."""
     first = error.errors(include_url=False)[0]
     # A discriminated union puts its tag into the location: `dataset.synthetic.seed`.
     keys = [key for key in first["loc"] if key not in ("synthetic", "folder")]
@@ -146,14 +146,14 @@ def _invalid(
     elif first["type"] == "missing":
         message, remedy = f"{label}: the key {key!r} is missing.", "Add it."
     elif not keys:
-        # About several keys together: repeating all their values would bury the sentence.
+        # This is about several keys: the message does not repeat all their values.
         message = f"{label}: {first['msg'].removeprefix('Value error, ').rstrip('.')}."
         return ScenarioInvalid(message, remedy="Correct these values.")
     else:
         message = f"{label}: {key} = {value!r} is not allowed: {first['msg']}."
-        remedy = "Correct the value; segments are small letters, digits and single hyphens."
+        remedy = "Correct the value; use lower-case letters, digits and single hyphens."
         if "pattern" not in first["type"]:
             remedy = "Correct the value."
         elif keys[0] == "versions":
-            remedy = "Versions are named v1, v2 and so on, without a leading zero."
+            remedy = "Name versions v1, v2 and so on, without leading zeros."
     return ScenarioInvalid(message, remedy=remedy, key=key, value=repr(value), line=line)

@@ -1,4 +1,4 @@
-"""How a detector is trained, from which score it shows a box, and what is made for the edge box."""
+"""The settings of training, score thresholds and quantization."""
 
 from enum import StrEnum
 from typing import Literal
@@ -9,12 +9,12 @@ from guardianflow.scenario.values import Fraction, Settings
 
 
 class StartingPoint(StrEnum):
-    """What a training begins with."""
+    """The initial weights of a training."""
 
     SCRATCH = "scratch"
     """Random weights."""
     CHAMPION = "champion"
-    """The weights of the model's version in production; classes are matched by their names."""
+    """The weights of the current champion; classes are matched by name."""
 
 
 class TrainingSettings(Settings):
@@ -29,42 +29,44 @@ class TrainingSettings(Settings):
     epochs: int = Field(default=14, ge=1, le=10_000, description="Passes over the train split.")
     batch_size: int = Field(default=4, ge=1, le=1024, description="Images in one step.")
     matrix_rate: float = Field(
-        default=0.03, gt=0, le=1, description="Peak rate of the convolutions, which Muon learns."
+        default=0.03, gt=0, le=1, description="Peak learning rate of the convolutions (Muon)."
     )
     learning_rate: float = Field(
-        default=8e-3, gt=0, le=1, description="Peak rate of all else, which AdamW learns."
+        default=8e-3, gt=0, le=1, description="Peak learning rate of everything else (AdamW)."
     )
-    weight_decay: float = Field(default=5e-4, ge=0, le=1, description="Decay of convolutions.")
+    weight_decay: float = Field(
+        default=5e-4, ge=0, le=1, description="Weight decay of the convolutions."
+    )
     ema_decay: float = Field(default=0.96, ge=0, lt=1, description="Decay of averaged weights.")
     warmup_fraction: float = Field(default=0.03, ge=0, le=0.5, description="Share of warm-up.")
     mosaics: Fraction = Field(
-        default=0.6, description="Share of the train images that are put together from four."
+        default=0.6, description="Share of the train images that are mosaics of four."
     )
     mosaic_epochs: Fraction = Field(
-        default=0.85, description="Share of the epochs, from the first, that have mosaics."
+        default=0.85, description="Share of the epochs, from the first, with mosaics."
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, order and augmentation.")
     threads: int = Field(default=1, ge=0, le=256, description="CPU threads; 0 = all of them.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Format of the forward pass; auto: 16 bits where the device has them.",
+        description="Format of the forward pass; auto: 16 bits if the device supports them.",
     )
     patience: int = Field(
         default=0,
         ge=0,
-        description="Looks at val without anything better until the training stops; 0 = never.",
+        description="Evaluations on val without a better score before training stops; 0 = never.",
     )
 
 
 class EvaluationSettings(Settings):
-    """What a miss costs against a false alarm."""
+    """The cost of a missed object relative to a false alarm."""
 
     beta: float = Field(
         default=1.5,
         ge=0.25,
         le=4,
-        description="From which score a box is shown: where F-beta is highest on val; above 1 a "
+        description="Boxes are shown from the score with the highest F-beta on val. Above 1, a "
         "missed object costs more than a false alarm.",
     )
 
@@ -77,28 +79,28 @@ class Precision(StrEnum):
 
 
 class QuantizationSettings(Settings):
-    """How the FP32 IR becomes the variant for the edge box."""
+    """How the FP32 IR becomes variants for the edge box."""
 
     backend: Literal["openvino"] = Field(default="openvino", description="Runtime of the edge box.")
     variants: tuple[Precision, ...] = Field(
         default=(Precision.INT8,),
         min_length=1,
-        description="What is made of the FP32 model: number formats of the weights.",
+        description="Variants to make of the FP32 model: number formats of their weights.",
     )
     preset: Literal["auto", "mixed", "performance"] = Field(
         default="auto",
         description="NNCF's preset for int8: mixed keeps activations asymmetric; auto tries both "
-        "and keeps what is better on val.",
+        "and keeps the better one on val.",
     )
     max_drop: Fraction = Field(
         default=0.02,
-        description="Where every preset loses more mAP50-95 on val, the layers that cost most stay "
-        "FP32 (auto alone).",
+        description="If every preset loses more mAP50-95 on val, the layers that cost most stay "
+        "FP32 (only with auto).",
     )
     calibration_images: int = Field(
-        default=64, ge=1, le=10_000, description="Images from train that set the ranges."
+        default=64, ge=1, le=10_000, description="Train images that set the ranges."
     )
 
     def flavour(self, precision: Precision = Precision.INT8) -> str:
-        """The variant's suffix, e.g. `openvino_int8`."""
+        """Return the variant's suffix, e.g. `openvino_int8`."""
         return f"{self.backend}_{precision}"

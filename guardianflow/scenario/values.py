@@ -1,4 +1,4 @@
-"""The values that settings are made of, and the group that refuses what it does not know."""
+"""The types of settings, and their base class, which refuses unknown keys."""
 
 import unicodedata
 from typing import Annotated
@@ -9,14 +9,14 @@ from guardianflow.names import SEGMENT
 
 
 def _printable(name: str) -> str:
-    """A name as one line of text that people can read; letters composed, as most systems do.
+    """A name as one printable line in Unicode's composed form (NFC).
 
     Raises:
-        ValueError: It has signs that nobody sees.
+        ValueError: It has invisible characters.
     """
     composed = unicodedata.normalize("NFC", name)
     if not composed.isprintable() or composed != composed.strip():
-        raise ValueError("it has to be printable text in one line, without blanks around it")
+        raise ValueError("it must be printable text in one line, without spaces around it")
     return composed
 
 

@@ -1,4 +1,4 @@
-"""One version of a scenario, frozen, with a digest: what a whole lifecycle needs to know."""
+"""One version of a scenario, frozen, with a digest: the settings of a whole lifecycle."""
 
 import hashlib
 import json
@@ -21,27 +21,29 @@ from guardianflow.stored import read_stored, settled
 from guardianflow.wording.language import Language
 
 JUDGING: Final = ("gate", "health", "evidence", "language")
-"""What is no part of the work: it counts as the scenario says today, whatever was trained when."""
+"""Settings outside of the digest: their current values count, whenever a model was trained."""
 
 
 class Scenario(Settings):
-    """One version of a scenario: everything that a lifecycle needs to know."""
+    """One version of a scenario: all settings of a lifecycle."""
 
     name: ScenarioName = Field(description="Name of the YAML file and of the block.")
     version: ScenarioVersion = Field(description="Version of the settings, e.g. v3.")
-    customer: Segment = Field(description="Whose floor it is.")
+    customer: Segment = Field(description="The customer.")
     region: Segment = Field(description="Region of the plant.")
     plant: Segment = Field(description="The plant within the region.")
     zone: Segment = Field(description="The zone that the cameras watch.")
     task: Segment = Field(description="What is detected, e.g. ppe.")
-    classes: tuple[ClassName, ...] = Field(min_length=1, max_length=200, description="In order.")
-    dataset: DatasetSettings = Field(description="What to learn from.")
+    classes: tuple[ClassName, ...] = Field(
+        min_length=1, max_length=200, description="Class names in the order of their indices."
+    )
+    dataset: DatasetSettings = Field(description="The data set to train and evaluate on.")
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     quantization: QuantizationSettings = Field(default_factory=QuantizationSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
     language: Language = Field(
-        default=Language.EN, description="Of the approver's form and page: en or ko."
+        default=Language.EN, description="Language of the approval form and its page: en or ko."
     )
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     health: HealthPolicy = Field(default_factory=HealthPolicy)
@@ -51,7 +53,7 @@ class Scenario(Settings):
         first: dict[str, str] = {}
         for name in self.classes:
             if (other := first.setdefault(class_key(name), name)) != name:
-                raise ValueError(f"classes: {other} and {name} count as one name")
+                raise ValueError(f"classes: {other} and {name} count as the same name")
         if len(first) != len(self.classes):
             raise ValueError("classes: a class is listed twice")
         return self
@@ -60,14 +62,14 @@ class Scenario(Settings):
     def _the_data_set_knows_the_classes(self) -> "Scenario":
         for name in self.dataset.classes if isinstance(self.dataset, FolderData) else ():
             if name not in self.classes:
-                raise ValueError(f"dataset.classes: {name} is none of the classes")
+                raise ValueError(f"dataset.classes: {name} is not one of the classes")
         return self
 
     @model_validator(mode="after")
     def _gate_knows_the_classes(self) -> "Scenario":
         for name in self.gate.max_miss_rates:
             if name not in self.classes:
-                raise ValueError(f"gate.max_miss_rates: {name} is none of the classes")
+                raise ValueError(f"gate.max_miss_rates: {name} is not one of the classes")
         return self
 
     @model_validator(mode="after")
@@ -83,13 +85,13 @@ class Scenario(Settings):
 
     @property
     def model_name(self) -> ModelName:
-        """The base model of this scenario."""
+        """The name of this scenario's base model."""
         return ModelName.parse(
             f"{self.customer}/{self.region}-{self.plant}/{self.zone}/{self.task}"
         )
 
     def get_registered_model_name(self, variant: str | None = None) -> str:
-        """The public name of the model, e.g. `donghwa-entec/busan-plant1/welding/ppe`.
+        """Return the public name of the model, e.g. `donghwa-entec/busan-plant1/welding/ppe`.
 
         Args:
             variant: A flavour such as `openvino_int8`, or None for the FP32 base.
@@ -102,54 +104,54 @@ class Scenario(Settings):
 
     @classmethod
     def from_stored(cls, text: str, what: str) -> "Scenario":
-        """Read the scenario that a run kept, whichever version of guardianflow wrote it.
+        """Read the scenario that a run stored, from any version of guardianflow.
 
         Raises:
-            StoredUnreadable: This version does not understand it.
+            StoredUnreadable: This version cannot read it.
         """
         return read_stored(cls, text, what)
 
     def to_stored(self) -> str:
-        """The scenario as a run keeps it; older versions of guardianflow read it where they can."""
+        """Return the scenario as a run stores it, readable by older versions if possible."""
         content = settled("Scenario", self.model_dump(mode="json"))
         return json.dumps(content, ensure_ascii=False, indent=1)
 
     @property
     def work(self) -> dict[str, Any]:
-        """What defines the work: place, classes, data, training, evaluation and quantization.
+        """The settings that define the work: names, classes, data, training and quantization.
 
-        A setting that came later is absent while it has its first default (`stored.INTRODUCED`).
+        Newer settings are absent while they have their first default (`stored.INTRODUCED`).
         """
         return self._settled("name", "version", *JUDGING)
 
     @property
     def digest(self) -> str:
-        """sha256 over the work; two versions with the same digest are the same work."""
+        """sha256 of the work; two versions with the same digest are the same work."""
         return _sha256(self.work)
 
     @property
     def first_digest(self) -> str:
-        """The digest as version 0.1.0 made it, of gate and health too; what it stored says so."""
+        """The digest as version 0.1.0 computed and stored it, including gate and health."""
         return _sha256(self._settled("name", "version", "language", "evidence"))
 
     @property
     def judging(self) -> dict[str, str]:
-        """By group, a digest of what judges and shows the work."""
+        """By group, the digest of the settings outside of the work."""
         content = settled("Scenario", self.model_dump(mode="json"))
         return {group: _sha256(content[group]) for group in JUDGING if group in content}
 
     def judged_like(self, other: "Scenario") -> "Scenario":
-        """The same work, judged and shown to people as another version of the settings says."""
+        """Return the same work with the gate, health, evidence and language of another scenario."""
         return self.model_copy(update={key: getattr(other, key) for key in JUDGING})
 
     def _settled(self, *without: str) -> dict[str, Any]:
         content = settled("Scenario", self.model_dump(mode="json"))
-        # Whether training takes the data is not what the data are.
+        # This decides whether training accepts the data, and does not change them.
         content["dataset"].pop("near_duplicates", None)
         return {key: value for key, value in content.items() if key not in without}
 
     def check(self) -> "Scenario":
-        """Check what only the machine can tell (paths), before any work is spent.
+        """Check that the paths exist on this machine, and return the scenario.
 
         Raises:
             ScenarioInvalid: A path or an environment variable is missing.
@@ -170,16 +172,16 @@ class Scenario(Settings):
 
 
 Today = Callable[[str, str], Scenario | None]
-"""Name and version of a scenario -> it as it stands today; None where nobody knows."""
+"""Returns the current settings for the name and version of a scenario; None if unknown."""
 
 
 def nothing_known(_name: str, _version: str) -> Scenario | None:
-    """Where only what was recorded is known."""
+    """Return None: only the recorded settings are known."""
     return None
 
 
 def edits(before: Scenario, after: Scenario) -> list[str]:
-    """How the work of two scenarios differs, e.g. `training.epochs was 14, is 20`."""
+    """Describe how the work of two scenarios differs, e.g. `training.epochs was 14, is 20`."""
     then, now = dict(_leaves(before.work)), dict(_leaves(after.work))
     return [
         f"{key} was {then.get(key, 'not there')}, is {now.get(key, 'not there')}"

@@ -1,20 +1,20 @@
-"""YAML with line numbers, so that an error can point at the line of a key."""
+"""Parses YAML with line numbers, so that an error can name the line of a key."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import yaml
 
-# What PyYAML lets out beside its own errors: !!int '', 2001-99-99, a number of 5000 digits,
-# brackets a thousand deep.
+# What PyYAML raises besides its own errors: for !!int '', 2001-99-99, a number of 5000 digits, a
+# thousand nested brackets.
 _FOREIGN_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-# What merge keys (<<) may unfold to: a few lines of them grow to more than any memory holds.
+# Limit for merge keys (<<): a few lines of them could expand beyond all memory.
 _MAX_MERGED = 10_000
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class InvalidYaml(ValueError):
-    """A text that is no YAML, with the line where there is one."""
+    """A text that is not YAML, with the line if known."""
 
     def __init__(self, problem: str, line: int | None) -> None:
         super().__init__(problem)
@@ -23,21 +23,21 @@ class InvalidYaml(ValueError):
 
 @dataclass(frozen=True)
 class RepeatedKey:
-    """A key that stands twice in one mapping; YAML's readers take the last one silently."""
+    """A key that occurs twice in one mapping; YAML parsers silently use the last one."""
 
     key: str
     first: int
     again: int
 
     def __str__(self) -> str:
-        return f"{self.key} stands there twice, in lines {self.first} and {self.again}"
+        return f"{self.key} occurs twice, in lines {self.first} and {self.again}"
 
 
 def parse_yaml(text: str) -> tuple[object, yaml.Node | None]:
-    """The values of a YAML text (safe: no objects) and its tree, for `line_of`.
+    """Return the values of a YAML text (safe: no objects), and its tree for `line_of`.
 
     Raises:
-        InvalidYaml: It cannot be parsed, or merge keys (<<) make it grow without bounds.
+        InvalidYaml: It cannot be parsed, or merge keys (<<) expand without limit.
     """
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -54,7 +54,7 @@ def parse_yaml(text: str) -> tuple[object, yaml.Node | None]:
 
 
 def repeated_keys(tree: yaml.Node | None) -> Iterator[RepeatedKey]:
-    """Keys that stand twice in one mapping, at any depth, in the order of the text."""
+    """Find keys that occur twice in one mapping, at any depth, in the order of the text."""
     found: list[RepeatedKey] = []
     for node in _nodes(tree):
         first: dict[tuple[str, str], int] = {}
@@ -89,10 +89,10 @@ def _bound_merge_keys(tree: yaml.Node | None) -> None:
 
 
 def _merged_size(node: yaml.Node, sizes: dict[int, int], around: set[int]) -> int:
-    """How many pairs a mapping has after its merge keys were followed.
+    """Number of pairs of a mapping after its merge keys were expanded.
 
     Raises:
-        InvalidYaml: More than any file of ours needs, or without end.
+        InvalidYaml: It exceeds the limit, or a merge key refers to itself.
     """
     if not isinstance(node, yaml.MappingNode):
         return 0
@@ -104,17 +104,17 @@ def _merged_size(node: yaml.Node, sizes: dict[int, int], around: set[int]) -> in
                 continue
             line = key.start_mark.line + 1
             if id(node) in around:
-                raise InvalidYaml("a merge key (<<) leads back to itself", line)
+                raise InvalidYaml("a merge key (<<) refers to itself", line)
             parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
             size += sum(_merged_size(part, sizes, around | {id(node)}) for part in parts)
             if size > _MAX_MERGED:
-                raise InvalidYaml(f"merge keys (<<) unfold to more than {_MAX_MERGED} keys", line)
+                raise InvalidYaml(f"merge keys (<<) expand to more than {_MAX_MERGED} keys", line)
         sizes[id(node)] = size
     return sizes[id(node)]
 
 
 def line_of(tree: yaml.Node | None, keys: Sequence[object]) -> int | None:
-    """The 1-based line of a nested key, or None where it is absent."""
+    """Return the line of a nested key, from 1; None if the key is absent."""
     line, node = None, tree
     for key in keys:
         if isinstance(node, yaml.MappingNode):

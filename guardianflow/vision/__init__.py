@@ -1,8 +1,8 @@
-"""Vision: images, detectors and figures. Nothing here knows a server.
+"""Vision: images, detectors and metrics. Nothing here uses a server.
 
 synthetic  drawn scenes with exact labels
-data       data sets: read, checked, fingerprinted
-network    the embedded detector in torch
-ir         the OpenVINO model: made, adapted from others, compressed, served
-metrics    how good and how fast detections are, and pictures of both
+data       reads, checks and converts data sets
+network    the embedded detector in torch, and its training
+ir         the OpenVINO model: export, import, compression, inference
+metrics    accuracy and speed of detections, and pictures of both
 """

@@ -210,7 +210,7 @@ def test_what_is_meant_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_key_that_stands_twice_is_told_with_both_lines(root: Path) -> None:
     edit(root, "nc: 2", "nc: 2\nval: images/test")
     (finding, *_) = found(check_dataset(root), FaultCode.YAML_KEY_TWICE)
-    assert (finding.line, finding.what) == (6, "val stands there twice, in lines 3 and 6")
+    assert (finding.line, finding.what) == (6, "val occurs twice, in lines 3 and 6")
 
 
 def test_any_one_yaml_that_describes_a_set_is_taken(root: Path) -> None:
@@ -639,7 +639,7 @@ def test_a_label_whose_name_differs_by_composed_letters_is_recognized(root: Path
     draw(root / f"images/train/{composed}.png", 92)
     (root / f"labels/train/{whole}.txt").write_text(CLEAN)
     (finding,) = found(check_dataset(root), FaultCode.LABEL_ORPHAN)
-    assert "composed letters" in finding.remedy
+    assert "Unicode composition" in finding.remedy
 
 
 def test_labels_without_images_are_one_finding_with_their_count(root: Path) -> None:
@@ -697,7 +697,7 @@ def test_a_folder_outside_that_is_no_folder_of_images_is_left(
     checked = check_dataset(root)
     assert len(checked.splits["train"]) == 12
     (left,) = found(checked, FaultCode.FOLDER_UNREADABLE)
-    assert "no folder of images: more than 20 other files" in left.what
+    assert "not a folder of images: it contains more than 20 other files" in left.what
 
 
 def test_an_entry_whose_place_may_not_be_told_is_one_finding(

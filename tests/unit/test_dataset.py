@@ -134,7 +134,7 @@ def test_repeated_rows_count_once_and_are_said(root: Path) -> None:
     (root / "labels/train/a.txt").write_text(ROW * 3)
     dataset = open_dataset(root)
     assert len(dataset.splits["train"][0].boxes) == 1
-    assert "train: 2 label rows were there twice and count once" in dataset.warnings
+    assert "train: 2 label rows are repeated and count once" in dataset.warnings
 
 
 def test_a_class_without_a_box_and_a_stray_file_are_warnings(root: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_class_without_a_box_and_a_stray_file_are_warnings(root: Path) -> None
         (root / f"labels/train/{name}.txt").write_text(ROW)
     notes = "\n".join(open_dataset(root).warnings)
     assert "train: class 'helmet' has no box" in notes
-    assert "1 files are no images" in notes
+    assert "1 files are not images" in notes
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_a_class_without_a_box_and_a_stray_file_are_warnings(root: Path) -> None
     [
         ("2 0.5 0.5 0.1 0.1", "class id 2, but data.yaml names 2 classes"),
         ("-1 0.5 0.5 0.1 0.1", "class id -1"),
-        ("person 0.5 0.5 0.1 0.1", "'person' is no whole number"),
+        ("person 0.5 0.5 0.1 0.1", "'person' is not a whole number"),
         ("0 0.5 0.5 -0.1 0.1", "no area"),
         ("0 nan 0.5 0.1 0.1", "not finite"),
         ("0 0.5 0.5 inf 0.1", "not finite"),
-        ("0 0.95 0.5 0.2 0.1", "leaves the image"),
-        ("0 120 80 40 60", "leaves the image"),
+        ("0 0.95 0.5 0.2 0.1", "is partly outside"),
+        ("0 120 80 40 60", "is partly outside"),
         ("0 0,5 0,5 0,1 0,1", "could not convert"),
         ("0 0.5 0.5 0.1", "4 columns, not 5"),
         ("0 0.5 0.5 0.1 0.1 0.93", "6 columns, not 5"),
@@ -255,7 +255,7 @@ def test_image_without_label_and_label_without_image_are_refused(root: Path) -> 
     problems = " ".join(str(problem) for problem in error.data["problems"])  # type: ignore[attr-defined]
     assert "x.txt: has no image" in problems
     assert f"c.png: has no label file {root / 'labels/val/c.txt'}" in problems
-    assert "make the file empty" in problems
+    assert "create an empty file" in problems
 
 
 def test_two_images_that_share_one_label_file_are_refused(root: Path) -> None:
@@ -276,12 +276,12 @@ def test_the_same_image_in_two_splits_is_refused(root: Path) -> None:
         ("[person, helmet]", "[person, person]", 6, "'person' is named twice"),
         ("[person, helmet]", "{0: person, 2: helmet}", 6, "0 to 1 in order"),
         ("[person, helmet]", "person helmet", 6, "names is 'person helmet'"),
-        ("[person, helmet]", "[person, no]", 6, "False is no text"),
+        ("[person, helmet]", "[person, no]", 6, "False is not text"),
         ("[person, helmet]", "[]", 6, "missing or empty"),
-        ("[person, helmet]", "[person, helmet", 7, "no YAML"),
+        ("[person, helmet]", "[person, helmet", 7, "not YAML"),
         ("path: .", "path: D:\\data\\ppe", 1, "does not exist on this machine"),
-        ("images/train", "D:/data/train/", 2, "is no folder on this machine"),
-        ("images/train", "/Users/someone/a b/train", 2, "is no folder on this machine"),
+        ("images/train", "D:/data/train/", 2, "is not a folder on this machine"),
+        ("images/train", "/Users/someone/a b/train", 2, "is not a folder on this machine"),
         ("images/val", "images/train", 3, "val and train are the same folder"),
     ],
 )
@@ -299,7 +299,7 @@ def test_a_folder_without_data_yaml_or_without_images_is_refused(
 ) -> None:
     assert "nothing: does not exist on this machine" in refusal(tmp_path / "nothing").message
     (tmp_path / "void").mkdir()
-    assert "holds no data.yaml and no images" in refusal(tmp_path / "void").message
+    assert "has no data.yaml and no images" in refusal(tmp_path / "void").message
     shutil.rmtree(root / "images/val")
     (root / "images/val").mkdir()
     assert "val has no image" in refusal(root).message
@@ -310,7 +310,7 @@ def test_a_class_that_the_data_do_not_have_is_named(root: Path) -> None:
     assert "it has no class 'vest', which the scenario wants as 'vest'" in error.message
     assert "['person', 'helmet']" in error.message
     assert "rename it in data.yaml" in error.remedy
-    assert "dataset: {classes: {vest: WORD}}" in error.remedy
+    assert "dataset: {classes: {vest: NAME}}" in error.remedy
 
 
 def rows(dataset: Dataset, split: str = "train") -> list[list[str]]:
@@ -373,7 +373,7 @@ def test_a_window_may_have_the_names_of_the_scenario_or_of_its_data(root: Path) 
     with pytest.raises(DatasetInvalid, match="no class 'Hardhat'") as refused:
         open_window(root, scenario)
     # The scenario was trained: what is said can be done in the window alone, and helps.
-    assert "rename it in data.yaml: call it 'Hardhat'" in refused.value.remedy
+    assert "rename it to 'Hardhat' in data.yaml" in refused.value.remedy
     assert "dataset:" not in refused.value.remedy
     edit(root, "hat", "Hardhat")
     assert open_window(root, scenario).fingerprint == own.fingerprint
@@ -389,7 +389,7 @@ def test_a_window_of_a_scenario_that_draws_its_data_is_renamed_in_the_window(roo
     scenario = ScenarioSpec.from_mapping("s", spec).version("v1")
     with pytest.raises(DatasetInvalid, match="no class 'hard_hat'") as refused:
         open_window(root, scenario)
-    assert "call it 'hard_hat'" in refused.value.remedy
+    assert "rename it to 'hard_hat'" in refused.value.remedy
     assert "dataset:" not in refused.value.remedy
 
 
@@ -454,11 +454,11 @@ def test_real_photographs_open_with_few_words() -> None:
     }
     # What was looked at and is true: a contradiction, a full frame, grey photographs.
     assert [warning.partition(": ")[2] for warning in dataset.warnings] == [
-        "one box has two classes 2 and 0",
+        "the same box has classes 2 and 0",
         f"1 boxes are as large as the image, e.g. {dataset.root}/labels/test/esp_9f3cf0f99a.txt",
-        "3 of 336 images of train have no colour, this is the first",
-        "1 of 72 images of val have no colour, this is the first",
-        "2 of 72 images of test have no colour, this is the first",
+        "3 of 336 images of train have no colour; this is the first",
+        "1 of 72 images of val have no colour; this is the first",
+        "2 of 72 images of test have no colour; this is the first",
     ]
 
 
@@ -466,8 +466,11 @@ def test_real_photographs_open_with_few_words() -> None:
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("y01-windows-absolute-paths", r"data.yaml:1: train 'D:/.*no folder on this machine"),
-        ("y03-nc-smaller-than-labels", r"data.yaml:\d: train '/Users.*no folder on this machine"),
+        ("y01-windows-absolute-paths", r"data.yaml:1: train 'D:/.*not a folder on this machine"),
+        (
+            "y03-nc-smaller-than-labels",
+            r"data.yaml:\d: train '/Users.*not a folder on this machine",
+        ),
         ("y05-path-of-another-machine", r"data.yaml:1: path 'D:.*does not exist on this machine"),
         ("y07-synonym-class-and-no-test", r"data.yaml:1: train 'PPE/train/images'"),
     ],

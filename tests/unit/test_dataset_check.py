@@ -84,7 +84,7 @@ def test_people_see_each_kind_once_with_count_place_and_remedy(
     assert run(root) == 2
     out = " ".join(capsys.readouterr().out.split())
     assert "label-missing │ 3 │ images/train/train0.png: has no label file" in out
-    assert "make the file empty" in out
+    assert "create an empty file" in out
     assert "3 errors, 2 warnings: cannot be used as it is" in out
 
 
@@ -98,11 +98,14 @@ def test_a_data_yaml_of_another_machine_is_read_with_root_and_classes(
     capsys.readouterr()
     assert run(root, "--root", root, "--classes", "vest,person", "--json") == 2
     (first, *_) = answer(capsys)["findings"]  # type: ignore[misc]
-    assert (first["code"], "say so in the scenario" in first["remedy"]) == ("names-differ", True)
+    assert (first["code"], "give that name in the scenario" in first["remedy"]) == (
+        "names-differ",
+        True,
+    )
     words = ("--classes", "vest,person", "--for", "window", "--json")
     assert run(root, "--root", root, *words) == 2
     (first, *_) = answer(capsys)["findings"]  # type: ignore[misc]
-    assert "call it 'vest'. The scenario stays" in first["remedy"]
+    assert "rename it to 'vest' in data.yaml: the scenario" in first["remedy"]
     words = ("--classes", "hat,person", "--map", "hat=Helmet", "--json")
     assert run(root, "--root", root, *words) == 0
     assert answer(capsys)["classes"] == ["hat", "person"]
@@ -142,7 +145,7 @@ def test_what_is_no_data_set_is_told_without_a_traceback(
     page = tmp_path / "page.html"
     assert run(tmp_path / place, "--json", "--report", page) == 2
     assert answer(capsys)["findings"][0]["code"] == code  # type: ignore[index]
-    assert "Not to be used" in page.read_text("utf-8")
+    assert "Cannot be used" in page.read_text("utf-8")
 
 
 def test_can_be_used_means_by_what_it_is_for(

@@ -114,7 +114,7 @@ def test_a_training_says_from_which_epoch_it_goes_on(tmp_path):
     kept.save(Checkpoint(1, state))
     with little_room(ROOM), pytest.raises(DiskFull) as full:
         kept.save(Checkpoint(2, state))
-    assert f"Epoch 1 is kept in {kept.folder}; the training goes on after it" in full.value.remedy
+    assert f"Epoch 1 is kept in {kept.folder}; the training continues after it" in full.value.remedy
     loaded = kept.load()
     assert loaded is not None
     assert loaded.epoch == 1

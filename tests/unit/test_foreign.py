@@ -343,7 +343,7 @@ def test_an_exact_name_goes_before_one_that_only_looks_alike():
         (
             ("person", "helmet"),
             {"helmet": "person"},
-            "once, and the scenario wants it twice",
+            "only once, but the scenario wants it twice",
         ),
         (("person", "helmet"), {"mask": "person"}, "the scenario has no class 'mask'"),
     ],

@@ -178,10 +178,10 @@ def test_the_content_survives_the_way_through_a_block(tmp_path):
         ("{epochs: 5}", "{epoch: 5}", 13, "training.epoch", "unknown key"),
         ("kind: synthetic", "kind: webcam", 7, "dataset", "webcam"),
         ("[person, helmet]", "[person, person]", None, "classes", "listed twice"),
-        ("[person, helmet]", "[NO-Helmet, no_helmet]", None, "classes", "count as one name"),
+        ("[person, helmet]", "[NO-Helmet, no_helmet]", None, "classes", "count as the same name"),
         ("[person, helmet]", '["a\\u200bb"]', 6, "classes", "printable"),
         ("[person, helmet]", '["a\\nb"]', 6, "classes", "printable"),
-        ("[person, helmet]", "[' a']", 6, "classes", "without blanks around"),
+        ("[person, helmet]", "[' a']", 6, "classes", "without spaces around"),
         ("  v1: {}", "  first: {}", 11, "versions.first", "first"),
     ],
 )
@@ -245,14 +245,14 @@ def test_a_missing_path_or_variable_is_found_before_any_work(tmp_path, monkeypat
         (
             "zone: yard\n",
             "zone: yard\nzone: paint\n",
-            ":5: the key zone stands there twice, in lines 4 and 5",
+            ":5: the key zone occurs twice, in lines 4 and 5",
         ),
         (
             "  v1: {}\n",
             "  v1: {}\n  v1: {}\n",
-            ":12: the key v1 stands there twice, in lines 11 and 12",
+            ":12: the key v1 occurs twice, in lines 11 and 12",
         ),
-        ("{epochs: 5}", "{epochs: 5, epochs: 6}", ":13: the key epochs stands there twice"),
+        ("{epochs: 5}", "{epochs: 5, epochs: 6}", ":13: the key epochs occurs twice"),
     ],
 )
 def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path, before, after, words):
@@ -270,7 +270,7 @@ def test_a_data_set_may_be_named_by_its_yaml_file_and_stand_elsewhere(tmp_path, 
     (tmp_path / "sets" / "dataset.yaml").write_text("names: [a]\n")
     assert data.resolve() == tmp_path / "sets" / "dataset.yaml"
     (tmp_path / "my sets.zip").write_bytes(b"PK")
-    with pytest.raises(ScenarioInvalid, match="is a file, and not the YAML file") as refused:
+    with pytest.raises(ScenarioInvalid, match="is a file, but not the YAML file") as refused:
         FolderData(kind="folder", path=str(tmp_path / "my sets.zip")).resolve()
     assert f"`guardianflow dataset check '{tmp_path}/my sets.zip'`" in refused.value.remedy
     monkeypatch.setenv("SOME_DATA", str(tmp_path))
@@ -296,7 +296,7 @@ def test_what_a_class_is_called_in_the_data_is_asked_of_known_classes_alone(tmp_
     scenario = read_scenario_file(write(tmp_path, text)).version("v1")
     assert scenario.dataset.classes == {"helmet": "Hardhat"}
     path = write(tmp_path, text.replace("helmet: Hardhat", "hat: Hardhat"))
-    with pytest.raises(ScenarioInvalid, match="hat is none of the classes"):
+    with pytest.raises(ScenarioInvalid, match="hat is not one of the classes"):
         read_scenario_file(path)
 
 
@@ -331,7 +331,7 @@ def test_a_version_that_is_none_is_not_to_be_added(tmp_path):
     assert refused.value.remedy == "Choose one of v1, v2, or add it."
     with pytest.raises(ScenarioInvalid) as refused:
         read_scenario_file(write(tmp_path, GOOD.replace("  v1:", "  v01:")))
-    assert "without a leading zero" in refused.value.remedy
+    assert "without leading zeros" in refused.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -340,6 +340,6 @@ def test_a_version_that_is_none_is_not_to_be_added(tmp_path):
 def test_a_block_that_somebody_edited_into_none_is_told_as_one(monkeypatch, data):
     client = SimpleNamespace(read_block_document_by_name=lambda *_: SimpleNamespace(data=data))
     monkeypatch.setattr(control, "open_client", lambda *_: nullcontext(client))
-    with pytest.raises(ScenarioInvalid, match="The block wing holds no scenario") as wrong:
+    with pytest.raises(ScenarioInvalid, match="The block wing has no scenario in it") as wrong:
         control.Orchestrator("http://127.0.0.1:5/api").read_scenario("wing")
     assert "Correct it in the Prefect UI" in wrong.value.remedy

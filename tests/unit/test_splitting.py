@@ -191,7 +191,7 @@ def test_near_duplicates_that_are_known_stay_where_they_are(
     }
     assert (made.moved, made.drawn) == (2, ())
     assert split_dataset(root, tmp_path / "b", SHARES).moved == 3
-    with pytest.raises(InputError, match="near duplicates, which are known: nothing is missing"):
+    with pytest.raises(InputError, match="except known near duplicates: there is nothing to do"):
         split_dataset(tmp_path / "a", tmp_path / "c", SHARES, near_known=True)
     capsys.readouterr()
     for option, moved in (("--near-known", 2), ("--anew", 0)):
@@ -208,10 +208,10 @@ def test_a_fixed_camera_whose_splits_are_all_alike_is_told_of_the_option(tmp_pat
             picture = np.asarray(Image.open(root / "images/train/train0.png")).copy()
             picture[0, number] = len(split)
             Image.fromarray(picture).save(file)
-    with pytest.raises(DatasetInvalid, match="too much alike") as refused:
+    with pytest.raises(DatasetInvalid, match="too similar") as refused:
         split_dataset(root, tmp_path / "a", SHARES)
     assert refused.value.remedy.startswith("Add --near-known")
-    with pytest.raises(InputError, match="nothing is missing") as ready:
+    with pytest.raises(InputError, match="there is nothing to do") as ready:
         split_dataset(root, tmp_path / "a", SHARES, near_known=True)
     assert "near_duplicates: known" in ready.value.remedy
 
@@ -263,7 +263,7 @@ def test_an_exporters_copy_is_known_by_its_name(name: str, origin: str | None) -
 def test_what_cannot_be_split_is_told_and_leaves_nothing(root: Path, tmp_path: Path) -> None:
     to = tmp_path / "a"
     whole = make(tmp_path / "whole")
-    with pytest.raises(InputError, match="nothing is missing") as refused:
+    with pytest.raises(InputError, match="there is nothing to do") as refused:
         split_dataset(whole, to, SHARES)
     assert "--anew" in refused.value.remedy
     (root / "labels/train/train0.txt").write_text("7 1 1 1\n")
@@ -272,10 +272,10 @@ def test_what_cannot_be_split_is_told_and_leaves_nothing(root: Path, tmp_path: P
     for file in sorted((root / "images/train").iterdir()):
         shutil.copy(root / "images/train/train1.png", file) if file.name != "train1.png" else None
     (root / "labels/train/train0.txt").write_text(CLEAN)
-    with pytest.raises(DatasetInvalid, match="too much alike"):
+    with pytest.raises(DatasetInvalid, match="too similar"):
         split_dataset(root, to, SHARES)
     to.write_text("mine")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         split_dataset(whole, to, SHARES, anew=True)
     assert to.read_text() == "mine"
     assert not list(tmp_path.glob(".a.*"))
@@ -296,7 +296,7 @@ def test_an_image_named_in_no_encoding_is_told(root: Path, tmp_path: Path) -> No
     image, label = root / "images/train/train0.png", root / "labels/train/train0.txt"
     for file in (image, label):
         file.rename(file.with_stem(os.fsdecode(b"\xff")))
-    with pytest.raises(InputError, match=r"xff\.png cannot stand in a list"):
+    with pytest.raises(InputError, match=r"xff\.png cannot be written in a list"):
         split_dataset(root, tmp_path / "a", SHARES)
 
 

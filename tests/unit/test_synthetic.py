@@ -121,7 +121,7 @@ def test_boxes_lie_inside_scenes_of_any_size(tmp_path: Path, size: int) -> None:
 
 def test_a_box_follows_what_is_visible() -> None:
     canvas = Canvas(100)
-    canvas.box((0.2, 0.2, 0.6, 0.6), (200, 0, 0), owner=5)
+    canvas.polygon([(0.2, 0.2), (0.6, 0.2), (0.6, 0.6), (0.2, 0.6)], (200, 0, 0), owner=5)
     full, box = canvas.owned(range(5, 6))
     assert box == pytest.approx((0.2, 0.2, 0.6, 0.6), abs=0.006)
     canvas.box((0.4, 0.0, 1.0, 1.0), (0, 0, 0))

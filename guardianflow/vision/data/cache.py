@@ -24,7 +24,7 @@ import PIL
 from guardianflow.errors import DiskFull, InputError
 from guardianflow.machine.disk import write_whole
 from guardianflow.machine.servers import home, private_home
-from guardianflow.vision.data.decoding import ImageOddity
+from guardianflow.vision.data.decoding import ImageProblem
 from guardianflow.vision.data.examination import FileStamp, ImageFacts, LabelFacts
 from guardianflow.vision.data.findings import DataFinding
 from guardianflow.vision.data.rules import FaultCode
@@ -159,17 +159,10 @@ def _code_digest() -> str:
 
 
 def _pack_image(facts: ImageFacts) -> list[object]:
-    oddities = [[o.code, o.what, o.remedy, o.value] for o in facts.oddities]
-    return [facts.size, facts.picture_hash, facts.grey, oddities, facts.fault]
+    return [facts.problems, facts.size, facts.picture_hash, facts.grey]
 
 
 def _unpack_image(sha256: str, packed: list[Any]) -> ImageFacts:
-    (width, height), picture_hash, grey, oddities, fault = packed
-    return ImageFacts(
-        sha256,
-        (width, height),
-        picture_hash,
-        grey,
-        tuple(ImageOddity(FaultCode(code), *words) for code, *words in oddities),
-        (FaultCode(fault[0]), *fault[1:]) if fault else None,
-    )
+    problems, size, picture_hash, grey = packed
+    found = tuple(ImageProblem(FaultCode(code), *words) for code, *words in problems)
+    return ImageFacts(sha256, found, tuple(size), picture_hash, grey)

@@ -98,8 +98,8 @@ def check_dataset(
     if description is None:
         return CheckResult(place, (), {}, {}, tuple(findings))
     known = WantedClasses.of(description, classes, mapping or {}, findings, frozen=frozen)
-    split = _Splitting.of(place, description.root, base)
-    findings += _unnamed(description, needs, split)
+    how_to_split = _how_to_split(place, description.root, base)
+    findings += _unnamed(description, needs, how_to_split)
     if not any(description.sources.values()):
         # No split exists: check everything beside data.yaml instead.
         everything = {UNNAMED: (Path(os.path.realpath(description.root)),)}
@@ -111,28 +111,21 @@ def check_dataset(
     _judge_classes(description, known.names, splits, findings)
     findings += copy_findings(splits)
     findings += near_findings(find_duplicates(splits))
-    findings = [_for_this_use(one, tolerated, split) for one in findings]
+    findings = [_for_this_use(one, tolerated, how_to_split) for one in findings]
     counts = {split: len(listing.images) for split, listing in listings.items()}
     return CheckResult(description.root, known.names, splits, counts, tuple(findings))
 
 
-@dataclass(frozen=True)
-class _Splitting:
+def _how_to_split(place: Path, root: Path, base: Path | None) -> str:
     """The command that makes usable splits of a data set, and what to do with its result."""
-
-    command: str
-    use: str
-
-    @classmethod
-    def of(cls, place: Path, root: Path, base: Path | None) -> "_Splitting":
-        # The first free name: nothing is written into an existing folder.
-        names = itertools.chain(("split",), (f"split-{n}" for n in itertools.count(2)))
-        to = next(root / name for name in names if not os.path.lexists(root / name))
-        given = () if base is None else ("--root", base)
-        # The command writes full paths of the images.
-        without = "" if base is None else ", without --root and `dataset.root`"
-        command = shell_command("guardianflow", "dataset", "split", place, to, *given)
-        return cls(f"`{command}`", f"then use that folder{without}")
+    # The first free name: nothing is written into an existing folder.
+    names = itertools.chain(("split",), (f"split-{n}" for n in itertools.count(2)))
+    to = next(root / name for name in names if not os.path.lexists(root / name))
+    given = () if base is None else ("--root", base)
+    # The command writes full paths of the images.
+    without = "" if base is None else ", without --root and `dataset.root`"
+    command = shell_command("guardianflow", "dataset", "split", place, to, *given)
+    return f"`{command}`, then use that folder{without}"
 
 
 @dataclass
@@ -227,15 +220,10 @@ class _Check:
         self.findings += [finding.model_copy(update=seen) for finding in about]
         if one.facts is None:
             return None
-        if one.facts.fault:
-            self.findings.append(
-                Fault(*one.facts.fault).at(one.image, split=split, image=one.image)
-            )
-            return None
-        for odd in one.facts.oddities:
-            fault = Fault(odd.code, odd.what, odd.remedy, odd.value)
+        for problem in one.facts.problems:
+            fault = Fault(*problem)
             self.findings.append(fault.at(one.image, split=split, image=one.image))
-        if one.labels is None:
+        if not one.facts.usable or one.labels is None:
             return None
         sample = _sample(one.image, one.facts, self.known.renumber(one.labels))
         self._warn_tiny(split, one, sample)
@@ -269,11 +257,11 @@ def _sample(image: str, facts: ImageFacts, labels: LabelFacts) -> Sample:
 
 
 def _for_this_use(
-    finding: DataFinding, tolerated: Collection[FaultCode], split: _Splitting
+    finding: DataFinding, tolerated: Collection[FaultCode], how_to_split: str
 ) -> DataFinding:
     """Set the severity of a finding for this use; name the command that repairs mixed splits."""
     if finding.code in MIXED:
-        remedy = f"Bring them into one split with {split.command}, {split.use}. {finding.remedy}"
+        remedy = f"Bring them into one split with {how_to_split}. {finding.remedy}"
         finding = finding.model_copy(update={"remedy": remedy})
     if finding.code in tolerated:
         finding = finding.model_copy(update={"severity": FaultSeverity.WARNING})
@@ -293,7 +281,7 @@ def _no_label(label: str) -> Fault:
 
 
 def _unnamed(
-    description: Description, needs: Sequence[str], splitting: _Splitting
+    description: Description, needs: Sequence[str], how_to_split: str
 ) -> Iterator[DataFinding]:
     """Report required splits that are not named; if none is named, another finding says so."""
     missing = [split for split in needs if split not in description.sources]
@@ -301,8 +289,7 @@ def _unnamed(
         fault = Fault(
             FaultCode.SPLIT_UNNAMED,
             f"names no images for {split}, which is needed ({', '.join(needs)})",
-            f"Name a folder of images for {split}, or choose them with {splitting.command}, "
-            f"{splitting.use}.",
+            f"Name a folder of images for {split}, or choose them with {how_to_split}.",
             value=split,
         )
         yield fault.at(description.file)

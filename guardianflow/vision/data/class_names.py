@@ -17,10 +17,7 @@ _MAX_CLASSES = 10_000
 
 
 def read_names(names: object) -> tuple[str, ...]:
-    """Return the class names in the order of their ids.
-
-    Args:
-        names: The value of `names`: a list, or a mapping from numbers to names.
+    """Return the class names of a list or of a numbered mapping, in the order of their ids.
 
     Raises:
         Fault: The names cannot be used.

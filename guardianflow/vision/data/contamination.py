@@ -163,14 +163,9 @@ def copy_findings(groups: Mapping[str, Sequence[Sample]]) -> Iterator[DataFindin
 def find_leaks(
     splits: Mapping[str, Sequence[Sample]], group: str, evaluation: Sequence[Sample]
 ) -> tuple[DuplicatePair, ...]:
-    """Compare train and val of a new data set with a frozen evaluation set.
+    """Compare train and val of a new data set with a frozen evaluation set, named `group`.
 
-    Its test split is not compared: it may be that evaluation set.
-
-    Args:
-        splits: Samples of the new data set by split.
-        group: What the pairs call the evaluation set.
-        evaluation: Its samples.
+    The new test split is not compared: it may be that evaluation set.
     """
     return _sorted(
         pair

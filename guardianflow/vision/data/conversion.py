@@ -32,7 +32,7 @@ from guardianflow.vision.data.findings import (
     shortened,
 )
 from guardianflow.vision.data.foreign_sets import (
-    Corners,
+    Box,
     ForeignImage,
     ForeignSet,
     images_below,
@@ -55,7 +55,6 @@ from guardianflow.vision.data.splitting import (
 )
 from guardianflow.vision.data.yaml_file import SPLITS
 
-Box = tuple[str, Corners]
 # Tools count pixels from 0 or from 1.
 _ROUNDING_PX = 1
 
@@ -271,12 +270,7 @@ def _unused(stem: str, suffix: str, taken: set[str]) -> str:
 
 
 def _boxes_on(picture: ForeignImage, image: Path) -> Sequence[Box]:
-    """The boxes of a picture as fractions of its image.
-
-    Raises:
-        DatasetInvalid: The image has another size than the annotations say, or is too small for a
-            box.
-    """
+    """The boxes of a picture as fractions of its image, after a comparison of their sizes."""
     width, height = _compare_size(picture, image)
     if not picture.in_pixels:
         return picture.boxes
@@ -287,14 +281,12 @@ def _boxes_on(picture: ForeignImage, image: Path) -> Sequence[Box]:
 
 
 def _compare_size(picture: ForeignImage, image: Path) -> tuple[int, int]:
-    """The size of an image in pixels, after a comparison with the annotations.
+    """The size of an image in pixels; it must be that of the annotations.
 
-    If the annotations do not give a size (a converter wrote 0, or nothing), all boxes must fit
-    into the image.
+    If these do not give a size (a converter wrote 0, or nothing), all boxes must fit.
 
     Raises:
-        DatasetInvalid: The image has another size than the annotations say, or is too small for a
-            box.
+        DatasetInvalid: The image has another size, or is too small for a box.
     """
     try:
         size = image_size(image)

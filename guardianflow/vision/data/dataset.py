@@ -83,14 +83,7 @@ def open_dataset(
 ) -> Dataset:
     """Read and check a data set in YOLO format; the check decodes each image only once.
 
-    Args:
-        root: The folder with data.yaml, or the YAML file.
-        classes: The wanted classes, in the order of their label indices; labels of other classes
-            are left out. None takes the classes of data.yaml.
-        mapping: By wanted class its name in data.yaml, if it is another word.
-        base: Replaces `path` of data.yaml.
-        needs: The required splits.
-        frozen: Whether the scenario was trained already, so that it cannot change.
+    `check_dataset` describes the arguments. Labels of other classes are left out.
 
     Raises:
         DatasetInvalid: The data set has errors. The message tells the first one and how many more

@@ -13,8 +13,8 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +72,8 @@ warnings.filterwarnings("ignore", module=r"PIL\..*")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-@dataclass(frozen=True)
-class ImageOddity:
-    """Something unusual about an image that can be used."""
+class ImageProblem(NamedTuple):
+    """A problem of an image, with the fields of its `DataFinding`."""
 
     code: FaultCode
     what: str
@@ -135,7 +134,7 @@ def read_content(path: Path | str, max_bytes: int = _MAX_FILE_BYTES) -> bytes:
     return content
 
 
-def decode_image(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[ImageOddity, ...]]:
+def decode_image(path: Path | str, content: bytes) -> tuple[Image.Image, tuple[ImageProblem, ...]]:
     """Decode the content of an image file completely.
 
     Returns:
@@ -217,11 +216,11 @@ def _refuse_by_header(image: Image.Image) -> None:
         )
 
 
-def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
+def _oddities(path: str, image: Image.Image) -> Iterator[ImageProblem]:
     kind, (width, height) = image.format or "", image.size
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _FORMATS.get(kind, ()):
-        yield ImageOddity(
+        yield ImageProblem(
             FaultCode.IMAGE_MISNAMED,
             f"has {kind} content",
             "Rename it: other programs rely on the suffix.",
@@ -231,7 +230,7 @@ def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
     deep = ";16" in str(getattr(image, "tile", ()))
     if image.mode != "RGB" or deep or "transparency" in image.info:
         mode = f"{image.mode}, 16 bits" if deep else image.mode
-        yield ImageOddity(
+        yield ImageProblem(
             FaultCode.IMAGE_MODE,
             f"is not plain 8-bit RGB (mode {mode})",
             "Nothing to do if it looks right in the report.",
@@ -239,7 +238,7 @@ def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
         )
     if kind != "MPO" and getattr(image, "is_animated", False):
         frames = str(getattr(image, "n_frames", "several"))
-        yield ImageOddity(
+        yield ImageProblem(
             FaultCode.IMAGE_ANIMATED,
             f"contains {frames} frames",
             "If you need all frames, save them as separate images.",
@@ -247,21 +246,21 @@ def _oddities(path: str, image: Image.Image) -> Iterator[ImageOddity]:
         )
     size = f"{width} x {height}"
     if width * height > _HUGE_PIXELS:
-        yield ImageOddity(
+        yield ImageProblem(
             FaultCode.IMAGE_HUGE,
             f"has {size} pixels",
             "Scale it down: otherwise training does so in every epoch.",
             size,
         )
     if min(width, height) < _TINY_SIDE:
-        yield ImageOddity(
+        yield ImageProblem(
             FaultCode.IMAGE_TINY, f"has {size} pixels", "Remove it unless you want it.", size
         )
 
 
-def _turned(orientation: int) -> Iterator[ImageOddity]:
+def _turned(orientation: int) -> Iterator[ImageProblem]:
     if orientation in _TURNED:
-        yield ImageOddity(
+        yield ImageProblem(
             FaultCode.IMAGE_ROTATED,
             f"is rotated by its EXIF tag (orientation {orientation})",
             "Make sure that it was labelled upright; boxes drawn before the rotation are wrong.",

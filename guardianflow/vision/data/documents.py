@@ -36,11 +36,7 @@ def read_first_json(file: Path) -> object:
 
 
 def parse_json(text: str, line: int | None = None) -> object:
-    """Return the content of a JSON text.
-
-    Args:
-        text: The text.
-        line: Its line in the file, for the fault.
+    """Return the content of a JSON text; `line` is its line in the file.
 
     Raises:
         Fault: The text is not JSON.

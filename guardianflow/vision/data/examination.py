@@ -1,6 +1,6 @@
 """Examines one image and one label file; the resulting facts can be cached.
 
-ImageFacts    sha256, size, perceptual hash, oddities, or why it cannot be used
+ImageFacts    sha256, size, perceptual hash, what is unusual, or why it cannot be used
 LabelFacts    rows as fractions of the image, findings
 """
 
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from guardianflow.vision.data.decoding import ImageOddity, decode_image
+from guardianflow.vision.data.decoding import ImageProblem, decode_image
 from guardianflow.vision.data.findings import DataFinding, Fault, shortened
 from guardianflow.vision.data.labels import Row, parse_labels
-from guardianflow.vision.data.rules import FaultCode
 
 HASH_BITS = 256
 _HASH_SIDE = 16
@@ -33,19 +32,22 @@ class ImageFacts:
 
     Attributes:
         sha256: sha256 of the content.
+        problems: What is unusual about the image, or why it cannot be used.
         size: Width and height of the upright image in pixels; (0, 0) if it cannot be used.
         picture_hash: Perceptual hash as hex; '' if the image is of one colour.
         grey: Whether it has no colour.
-        oddities: What is unusual about it.
-        fault: Why it cannot be used: code, what, remedy, value.
     """
 
     sha256: str
+    problems: tuple[ImageProblem, ...]
     size: tuple[int, int] = (0, 0)
     picture_hash: str = ""
     grey: bool = False
-    oddities: tuple[ImageOddity, ...] = ()
-    fault: tuple[FaultCode, str, str, str] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the image could be decoded."""
+        return self.size != (0, 0)
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def examine_image(path: str, digest: str, content: bytes) -> ImageFacts:
         image, oddities = decode_image(path, content)
     except Fault as fault:
         value = "" if fault.value is None else shortened(fault.value)
-        return ImageFacts(digest, fault=(fault.code, fault.what, fault.remedy, value))
+        return ImageFacts(digest, (ImageProblem(fault.code, fault.what, fault.remedy, value),))
     small = _reduced(image)
-    return ImageFacts(digest, image.size, hash_picture(small), _is_grey(small), oddities)
+    return ImageFacts(digest, oddities, image.size, hash_picture(small), _is_grey(small))
 
 
 def examine_labels(path: str, content: bytes, class_count: int) -> LabelFacts:

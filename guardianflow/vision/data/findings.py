@@ -54,15 +54,7 @@ class DataFinding(BaseModel):
 
 
 class Fault(Exception):
-    """A problem with a part of a file; `at` turns it into a finding about that file.
-
-    Args:
-        code: The kind of fault.
-        what: What is wrong; continues the name of the file.
-        remedy: What to do about it.
-        value: The wrong value.
-        line: The line in the file, from 1.
-    """
+    """A problem with a part of a file; `at` makes it a `DataFinding`, with the same fields."""
 
     def __init__(
         self,

@@ -34,8 +34,10 @@ from guardianflow.vision.data.rules import FaultCode
 from guardianflow.vision.data.texts import MAX_TEXT_BYTES, decode_text, read_text
 from guardianflow.vision.data.yaml_file import SPLIT_WORDS
 
-Corners = tuple[float, float, float, float]
+_Corners = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
+Box = tuple[str, _Corners]
+"""Class name and corners."""
 _SPLITS = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 
 
@@ -45,7 +47,7 @@ class ForeignImage:
 
     Attributes:
         name: Name of the image in the annotations: a path, or a part of one.
-        boxes: Class name and corners of each box.
+        boxes: Its boxes.
         split: train, val or test; None if not known.
         size: Width and height in pixels; None if not known.
         annotation_file: The file with the annotations.
@@ -53,7 +55,7 @@ class ForeignImage:
     """
 
     name: str
-    boxes: tuple[tuple[str, Corners], ...]
+    boxes: tuple[Box, ...]
     split: str | None
     size: tuple[int, int] | None
     annotation_file: Path
@@ -123,7 +125,7 @@ def _read_coco(file: Path, made: ForeignSet) -> None:
     for one in _with_id(content, "annotations", "image_id", made):
         boxes.setdefault(one["image_id"], []).append(one)
     for image in _with_id(content, "images", "id", made):
-        taken: list[tuple[str, Corners]] = []
+        taken: list[Box] = []
         for one in boxes.get(image["id"], ()):
             box = [as_number(value) for value in as_list(one.get("bbox"))]
             label = names.get(_known_id(one.get("category_id")))
@@ -174,7 +176,7 @@ def _read_voc(file: Path, made: ForeignSet) -> None:
         made.left_out["XML files of other kinds"] += 1
         return
     size = _size({key: root.findtext(f"size/{key}") for key in ("width", "height")})
-    taken: list[tuple[str, Corners]] = []
+    taken: list[Box] = []
     for one in root.iter("object"):
         edges = [
             as_number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
@@ -220,7 +222,7 @@ def _read_cvat(file: Path, made: ForeignSet) -> None:
             FaultCode.FORMAT_FOREIGN, what, 'Export it as "CVAT for images", with the images.'
         )
     for image in root.iter("image"):
-        taken: list[tuple[str, Corners]] = []
+        taken: list[Box] = []
         for shape in image:
             corners = _cvat_corners(shape)
             if corners is None:
@@ -232,7 +234,7 @@ def _read_cvat(file: Path, made: ForeignSet) -> None:
         made.pictures.append(ForeignImage(name, tuple(taken), split, size, file, in_pixels=True))
 
 
-def _cvat_corners(shape: Element) -> Corners | None:
+def _cvat_corners(shape: Element) -> _Corners | None:
     edges = [as_number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
     if shape.tag == "box" and None not in edges and not as_number(shape.get("rotation") or 0):
         x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
@@ -249,7 +251,7 @@ def _read_label_studio(file: Path, made: ForeignSet) -> None:
         if values is None or not address:
             made.left_out["tasks without an annotation or an image"] += 1
             continue
-        taken: list[tuple[str, Corners]] = []
+        taken: list[Box] = []
         for value in values:
             labels = as_list(value.get("rectanglelabels") or value.get("polygonlabels"))
             corners = _studio_corners(value)
@@ -275,7 +277,7 @@ def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | N
     return _image_in(as_mapping(task.get("data"))), values if done else None
 
 
-def _studio_corners(value: Mapping[str, Any]) -> Corners | None:
+def _studio_corners(value: Mapping[str, Any]) -> _Corners | None:
     """The box of a rectangle or a polygon, in percent of the image."""
     if outline := as_list(value.get("points")):
         return _around([[as_number(edge) for edge in as_list(point)] for point in outline])
@@ -313,7 +315,7 @@ def _read_supervisely(file: Path, made: ForeignSet) -> None:
         except Fault as fault:
             raise refusal([fault.at(note)]) from fault
         size = _size(as_mapping(content.get("size")))
-        taken: list[tuple[str, Corners]] = []
+        taken: list[Box] = []
         for one in map(as_mapping, as_list(content.get("objects"))):
             outline = as_list(as_mapping(one.get("points")).get("exterior"))
             corners = _around([[as_number(value) for value in as_list(point)] for point in outline])
@@ -339,7 +341,7 @@ def _read_ndjson(file: Path, made: ForeignSet) -> None:
             ordered = sorted(known, key=lambda key: as_number(key) or 0.0)
             names = [made.spelling_of(known[key]) for key in ordered]
         elif entry.get("type") == "image":
-            taken: list[tuple[str, Corners]] = []
+            taken: list[Box] = []
             for box in as_list(as_mapping(entry.get("annotations")).get("boxes")):
                 values = [as_number(value) for value in as_list(box)]
                 if len(values) != 5 or None in values or not 0 <= (values[0] or 0) < len(names):
@@ -405,7 +407,7 @@ def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(width), int(height)) if width and height and min(width, height) >= 1 else None
 
 
-def _around(points: Iterable[Sequence[float | None]]) -> Corners | None:
+def _around(points: Iterable[Sequence[float | None]]) -> _Corners | None:
     """The box around points; None if there are fewer than two."""
     known = [(p[0], p[1]) for p in points if len(p) == 2 and p[0] is not None and p[1] is not None]
     if len(known) < 2:

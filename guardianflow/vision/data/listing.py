@@ -88,12 +88,8 @@ def label_paths(images: list[str], root: str) -> dict[str, tuple[str, ...]]:
     """Return by image the possible paths of its label file, in the order of precedence.
 
     These are `labels/` in place of `images/`, beside the image, and one `labels/` for all splits.
-    Of several folders called `images` in a path, the last one counts. Folders above the data set
-    do not count.
-
-    Args:
-        images: Paths of the images.
-        root: The folder of the data set, without links in its path.
+    Of several folders called `images` in a path, the last one below `root` counts. `root` is the
+    folder of the data set, without links in its path.
     """
     folders: dict[str, tuple[str, ...]] = {}
     places: dict[str, tuple[str, ...]] = {}

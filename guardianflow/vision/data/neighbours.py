@@ -57,7 +57,7 @@ def compare_images(looked: Mapping[str, Sequence[ExaminedImage]]) -> Iterator[Da
         if grey:
             yield _grey(split, grey, len(ones))
         for one in ones:
-            if one.facts is None or one.facts.fault:
+            if one.facts is None or not one.facts.usable:
                 continue
             other, image = owner.setdefault(one.facts.sha256, (split, one.image))
             if (other, image) != (split, one.image):

@@ -133,12 +133,8 @@ def plan_splits(
 ) -> SplitPlan:
     """Plan splits so that none is missing, and no picture is in two of them.
 
-    Args:
-        checked: The checked data set.
-        shares: Shares of the missing splits.
-        anew: Whether to split all images again.
-        near_known: Whether near duplicates stay in their splits. Drawn splits still have none in
-            common with train.
+    `split_dataset` describes the arguments. With `near_known`, drawn splits still have no near
+    duplicates in train.
 
     Raises:
         DatasetInvalid: There are too few different pictures.
@@ -249,12 +245,7 @@ def _take(groups: Sequence[list[int]], wanted: Mapping[str, int]) -> dict[str, l
 
 
 def _unfairness(counts: NDArray[np.intp], taken: Mapping[str, list[int]]) -> float:
-    """How far the splits' shares of each class differ from their shares of the images.
-
-    Args:
-        counts: Boxes by image and class, shape (N, C).
-        taken: Image numbers by split.
-    """
+    """How far the splits' shares of boxes, shape (images, classes), are from those of images."""
     whole = np.maximum(counts.sum(axis=0), 1)
     return sum(
         float(np.abs(counts[numbers].sum(axis=0) / whole - len(numbers) / len(counts)).sum())

@@ -1,4 +1,4 @@
-"""The embedded detector in torch: the network, its loss, its batches and the loop that trains it.
+"""The embedded detector in torch: network, loss, batches, training loop and stored weights.
 
-detector <- assignment <- fitting -> batches -> augmentation     weights: what is kept of it
+detector <- assignment <- fitting -> batches -> augmentation     weights: best.pt
 """

@@ -1,8 +1,9 @@
-"""The loss: which cell is responsible for which object, and how wrong it is.
+"""The loss: assigns objects to cells, and compares the predictions of these cells with them.
 
 Task-aligned assignment (Feng et al., TOOD, ICCV 2021): of the cells whose centre lies inside an
-object, those take it whose score^ALPHA * IoU^BETA is highest; their score target is that alignment,
-scaled to the best IoU. Boxes by GIoU (Rezatofighi et al., CVPR 2019), weighted by the target.
+object, those with the highest score^ALPHA * IoU^BETA are assigned. Their score target is this
+alignment, scaled to the best IoU. The box loss is GIoU (Rezatofighi et al., CVPR 2019), weighted by
+the target.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,7 @@ class Truth(NamedTuple):
 
     Attributes:
         boxes: x1, y1, x2, y2 in input pixels, shape (B, G, 4), float32.
-        classes: Class index, shape (B, G), int64; 0 where padded.
+        classes: Class index, shape (B, G), int64; 0 in padding.
         present: Whether the row is an object, shape (B, G), bool.
     """
 
@@ -35,11 +36,11 @@ class Truth(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What each cell should have said.
+    """The targets of each cell.
 
     Attributes:
-        boxes: Box of the assigned object, shape (B, A, 4).
-        scores: Target per class, shape (B, A, C); zero where the cell has no object.
+        boxes: Box of the assigned object in input pixels, shape (B, A, 4), float32.
+        scores: Target per class, shape (B, A, C), float32; zero for a cell without an object.
     """
 
     boxes: Tensor
@@ -47,7 +48,7 @@ class Targets(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """The parts of the loss, each a scalar; `total` is what is minimised."""
+    """The loss and its parts as scalars; training minimises `total`."""
 
     total: Tensor
     box: Tensor
@@ -55,7 +56,7 @@ class Loss(NamedTuple):
 
 
 def detection_loss(raw: RawOutput, truth: Truth, grid: Grid) -> Loss:
-    """The loss of one batch, in float32 also under automatic mixed precision."""
+    """Compute the loss of one batch, in float32 even under automatic mixed precision."""
     logits, distances = raw.logits.float(), raw.distances.float()
     boxes = decode_boxes(distances, grid)
     with torch.no_grad():
@@ -73,11 +74,11 @@ def detection_loss(raw: RawOutput, truth: Truth, grid: Grid) -> Loss:
 
 
 def assign_targets(scores: Tensor, boxes: Tensor, truth: Truth, grid: Grid) -> Targets:
-    """Give every object its cells.
+    """Assign cells to every object.
 
     Args:
-        scores: Predicted probabilities, shape (B, A, C).
-        boxes: Predicted boxes in input pixels, shape (B, A, 4).
+        scores: Predicted probabilities, shape (B, A, C), float32.
+        boxes: Predicted boxes in input pixels, shape (B, A, 4), float32.
         truth: The objects.
         grid: The cells.
     """
@@ -104,11 +105,11 @@ def assign_targets(scores: Tensor, boxes: Tensor, truth: Truth, grid: Grid) -> T
 
 
 def _cells_inside(truth: Truth, grid: Grid) -> Tensor:
-    """Cells whose centre is in the object, shape (B, G, A); a small object takes its nearest."""
+    """Cells whose centre is in the object, and its nearest cell, shape (B, G, A), bool."""
     low = grid.centres - truth.boxes[:, :, None, :2]
     high = truth.boxes[:, :, None, 2:] - grid.centres
     inside = torch.minimum(low, high).amin(-1) > 0
-    # An object smaller than a cell may contain no centre at all: nobody would learn it.
+    # An object smaller than a cell may contain no centre: without the nearest it is never learned.
     middle = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
     distance = (middle[:, :, None] - grid.centres).square().sum(-1)
     nearest = torch.zeros_like(inside).scatter_(2, distance.argmin(2, keepdim=True), value=True)
@@ -116,7 +117,7 @@ def _cells_inside(truth: Truth, grid: Grid) -> Tensor:
 
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    """IoU of every box of (B, G, 4) with every box of (B, A, 4), shape (B, G, A)."""
+    """Return the IoU of every box of (B, G, 4) with every box of (B, A, 4), shape (B, G, A)."""
     low = torch.maximum(first[:, :, None, :2], second[:, None, :, :2])
     high = torch.minimum(first[:, :, None, 2:], second[:, None, :, 2:])
     common = (high - low).clamp(min=0).prod(-1)
@@ -126,7 +127,7 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
-    """GIoU of the rows of two (N, 4) tensors, shape (N,), in -1..1."""
+    """Return the GIoU of the rows of two (N, 4) tensors, shape (N,), from -1 to 1."""
     common = (
         (torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2]))
         .clamp(min=0)

@@ -1,11 +1,10 @@
-"""Photographs as they might also have been taken: other light, other distance, side by side.
+"""Augments samples: mirrors, scales, moves and recolours them, and combines four in a mosaic.
 
-    one    mirrored, scaled, moved within the frame, in other light
-    four   the same for each, in the four parts of a frame: more objects, of more sizes, in a step
+    augment   one sample: mirrored, scaled, moved within the frame, in other light
+    mosaic    four samples, each augmented, in the four parts of a frame: more objects and sizes
 
-An augmented picture costs little beside what the network does with it: only what is seen of it is
-computed, and in one thread, since the others are the network's. What a picture does not reach stays
-as grey as on the edge box, whatever the light.
+Only the visible part of a picture is computed, in one thread: the other threads belong to the
+network. The rest of the frame stays grey, as on the edge box.
 """
 
 from collections.abc import Sequence
@@ -16,31 +15,31 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-# As the letterbox of serving has it.
+# The same as in the letterbox of serving.
 _GREY = 114
 _SCALE = (0.7, 1.4)
-# Of a picture that is one of four, against the whole frame.
+# Scale of each of the four pictures of a mosaic, relative to the whole frame.
 _SCALE_OF_FOUR = (0.45, 1.1)
-# Where the four meet, in parts of the frame.
+# Where the four pictures meet, as a fraction of the frame.
 _CROSSING = (0.3, 0.7)
 _BRIGHTNESS = (0.7, 1.3)
 _TINT = 0.08
 _SATURATION = (0.5, 1.5)
 # Brightness of a colour, ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)
-# What is left of an object at the border: less is not labelled by people either.
+# Objects with a smaller visible share are dropped: people do not label them either.
 _MIN_VISIBLE = 0.25
 _MIN_SIDE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class LetterboxedSample:
-    """One sample in the network's input.
+    """One sample as the network's input.
 
     Attributes:
         image: RGB, shape (S, S, 3), uint8.
         boxes: x1, y1, x2, y2 in input pixels, shape (N, 4), float32.
-        classes: Shape (N,), int64.
+        classes: Class index, shape (N,), int64.
     """
 
     image: NDArray[np.uint8]
@@ -49,13 +48,13 @@ class LetterboxedSample:
 
 
 def augment(sample: LetterboxedSample, random: np.random.Generator) -> LetterboxedSample:
-    """Mirror, scale, shift, and change brightness, tint and saturation."""
+    """Mirror, scale and move a sample, and change its brightness, tint and saturation."""
     frame = _empty(size := len(sample.image))
     return LetterboxedSample(frame, *_place(sample, _SCALE, frame, (0, 0, size, size), random))
 
 
 def mosaic(samples: Sequence[LetterboxedSample], random: np.random.Generator) -> LetterboxedSample:
-    """Four samples, each changed as `augment` does, in the four parts of one frame."""
+    """Place four samples in the four parts of one frame, each changed as by `augment`."""
     frame = _empty(size := len(samples[0].image))
     x, y = (random.uniform(*_CROSSING, 2) * size).astype(int).tolist()
     parts = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
@@ -79,19 +78,19 @@ def _place(
     part: tuple[int, int, int, int],
     random: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw a sample into a part of a frame, at a random scale and place and in random light.
+    """Draw a sample into a part of a frame, with random scale, position and light.
 
     Returns:
-        The boxes in the frame, and the classes, of the objects that are still seen.
+        Boxes in the frame and classes of the visible objects.
     """
     size = len(sample.image)
     side = max(1, round(size * float(np.exp(random.uniform(*np.log(scales))))))
     left, top, right, bottom = part
     origin, room = np.array((left, top)), np.array((right - left, bottom - top))
-    # Smaller pictures move within the part; larger ones show a random part of themselves.
+    # A smaller picture moves within the part; of a larger one, a random region is visible.
     corner = random.integers(np.minimum(room - side, 0), np.maximum(room - side, 0), endpoint=True)
     low, high = np.maximum(corner, 0), np.minimum(corner + side, room)
-    # Whole pixels of the picture are shown; the boxes follow these, not what was asked for.
+    # The region is rounded to whole pixels, and the boxes follow the rounded region.
     first = np.floor((low - corner) * (size / side)).astype(int)
     last = np.minimum(np.ceil((high - corner) * (size / side)).astype(int), size)
     shown = _resized(sample.image[_within(first, last)], high - low)
@@ -105,7 +104,7 @@ def _place(
 
 
 def _within(first: NDArray[np.int_], last: NDArray[np.int_]) -> tuple[slice, slice]:
-    """Rows and columns between two corners, each x and y."""
+    """Rows and columns between two corners, each given as x and y."""
     return slice(first[1], last[1]), slice(first[0], last[0])
 
 
@@ -118,9 +117,9 @@ def _mirrored(
 
 
 def _resized(image: NDArray[np.uint8], size: NDArray[np.int_]) -> NDArray[np.uint8]:
-    """An image at another width and height; averaged where it shrinks.
+    """Resize an image to width and height, with antialiasing.
 
-    Torch needs a third of Pillow's time for the same bytes, and one thread.
+    Torch takes a third of Pillow's time for the same bytes, in one thread.
     """
     width, height = size.tolist()
     pixels = torch.from_numpy(np.ascontiguousarray(image)[None]).permute(0, 3, 1, 2)
@@ -129,11 +128,11 @@ def _resized(image: NDArray[np.uint8], size: NDArray[np.int_]) -> NDArray[np.uin
 
 
 def _lit(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """The same in another brightness, tint and saturation."""
+    """Change brightness, tint and saturation of an image."""
     gains = random.uniform(*_BRIGHTNESS) * random.uniform(1 - _TINT, 1 + _TINT, 3)
     saturation = random.uniform(*_SATURATION)
     mixed = saturation * np.eye(3) + (1 - saturation) * np.array(_LUMA)
-    # Row by row: of one large product NumPy makes work for all cores.
+    # Row by row: NumPy would spread one large product over all cores.
     lit = image.astype(np.float32) @ (gains[:, None] * mixed).T.astype(np.float32)
     return np.clip(lit, 0, 255, out=lit).astype(np.uint8)
 
@@ -141,7 +140,7 @@ def _lit(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.ui
 def _visible(
     corners: NDArray[np.float64], room: NDArray[np.int_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The boxes that are left within so much width and height, and which of all those are."""
+    """The boxes clipped to a width and height, and the mask of those that stay visible."""
     inside = np.minimum(np.maximum(corners, 0), room)
     width, height = (inside[:, 1] - inside[:, 0]).T
     whole = (corners[:, 1] - corners[:, 0]).prod(1)

@@ -1,7 +1,7 @@
-"""Labelled images as tensors: letterboxed once, augmented anew in every epoch.
+"""Makes batches of labelled images: letterboxed once, augmented differently in every epoch.
 
-A batch is a function of the seed and the step's number alone: it is the same whichever thread makes
-it, and whether or not the training was interrupted before.
+A batch depends only on the seed and the number of the step, not on the thread that makes it or on
+an interruption of the training.
 """
 
 import math
@@ -17,7 +17,7 @@ from guardianflow.vision.ir.serving import letterbox
 from guardianflow.vision.network.assignment import Truth
 from guardianflow.vision.network.augmentation import LetterboxedSample, augment, mosaic
 
-# Decoded images stay in memory up to this size; beyond it they are decoded again.
+# Letterboxed images stay in memory up to this size; the others are decoded again.
 _MEMORY_BYTES = 2 * 1024**3
 _PIXEL_BYTES = 3
 
@@ -26,10 +26,10 @@ class Batches:
     """The samples of a split, ready for the network.
 
     Args:
-        samples: What to learn from.
-        image_size: Side S of the input.
-        mosaics: Which share of the augmented samples is put together from four.
-        mosaic_epochs: For so many epochs, counted from the first.
+        samples: The samples.
+        image_size: Side S of the input in pixels.
+        mosaics: Share of the augmented samples that are mosaics of four.
+        mosaic_epochs: Number of epochs with mosaics, from the first.
     """
 
     def __init__(
@@ -50,30 +50,30 @@ class Batches:
         return len(self._samples)
 
     def letterboxed(self, index: int) -> LetterboxedSample:
-        """One sample, letterboxed as it will be on the edge box."""
+        """Return one sample, letterboxed as on the edge box."""
         if index in self._memory:
             return self._memory[index]
         sample = self._samples[index]
         image, scale = letterbox(load_image(sample.image), self._size)
         boxes = sample.boxes * np.float32(scale)
-        fitted = LetterboxedSample(image, boxes, sample.classes)
+        letterboxed = LetterboxedSample(image, boxes, sample.classes)
         if len(self._memory) < self._room:
-            self._memory[index] = fitted
-        return fitted
+            self._memory[index] = letterboxed
+        return letterboxed
 
     def steps(self, batch_size: int) -> int:
-        """Batches in one epoch, in which every sample comes once."""
+        """Return the number of batches in one epoch, which has every sample once."""
         return math.ceil(len(self._samples) / batch_size)
 
     def batch(self, step: int, batch_size: int, seed: int) -> tuple[torch.Tensor, Truth]:
-        """The augmented samples of one step of the training, counted from 0 over all epochs.
+        """Return the augmented samples of one step, counted from 0 over all epochs.
 
         Returns:
             images: RGB, shape (B, 3, S, S), uint8, channels last in memory.
             truth: The objects in them.
 
         Raises:
-            DatasetInvalid: An image cannot be read any more; the message names its file.
+            DatasetInvalid: An image can no longer be read.
         """
         epoch, place = divmod(step, self.steps(batch_size))
         order = _order(seed, epoch, len(self._samples))
@@ -81,12 +81,12 @@ class Batches:
             self._augmented(int(index), epoch, seed)
             for index in order[place * batch_size : (place + 1) * batch_size]
         ]
-        # NHWC bytes seen as NCHW are the channels-last layout already: no copy.
+        # NHWC bytes viewed as NCHW already are the channels-last layout: no copy.
         stack = torch.from_numpy(np.stack([one.image for one in chosen]))
         return stack.permute(0, 3, 1, 2), pad_truth(chosen)
 
     def _augmented(self, index: int, epoch: int, seed: int) -> LetterboxedSample:
-        # A generator for each: it does not matter what was drawn before, or by whom.
+        # One generator per sample: earlier draws and other threads have no influence.
         random = np.random.default_rng((seed, epoch, index))
         if epoch >= self._mosaic_epochs or random.random() >= self._mosaics:
             return augment(self.letterboxed(index), random)
@@ -96,12 +96,12 @@ class Batches:
 
 @lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """In which order the samples come in one epoch."""
+    """The order of the samples in one epoch."""
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def pad_truth(samples: Sequence[LetterboxedSample]) -> Truth:
-    """The objects of several images as one tensor each."""
+    """Stack the objects of several images into padded tensors."""
     most = max((len(sample.classes) for sample in samples), default=0)
     boxes = torch.zeros(len(samples), most, 4)
     classes = torch.zeros(len(samples), most, dtype=torch.int64)

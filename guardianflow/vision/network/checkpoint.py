@@ -1,14 +1,14 @@
-"""Checkpoints of a training on this machine: whole or not there, and never those of other work.
+"""Checkpoints of a training on this machine: written atomically, and bound to one piece of work.
 
     HOME/training/*.lock             held by the one process that trains this scenario version
     HOME/training/<work>/
         epoch-000012.pt              the newest
-        epoch-000011.pt              the one before, should the newest turn out damaged
-        epoch-000010.pt.damaged      set aside, for whoever wants to know
+        epoch-000011.pt              the one before, in case the newest is damaged
+        epoch-000010.pt.damaged      a damaged one, set aside
 
-A file is a line with the sha256 of what follows, then plain tensors and values of `torch.save`,
-read without running any code. It is written under another name, flushed to the disk and renamed:
-after a power cut at any moment the folder holds the one before or the new one, complete.
+A file is a line with the sha256 of the rest, then plain tensors and values of `torch.save`, which
+are read without running code. It is written under another name, flushed to disk and renamed: after
+a power cut, the folder contains the previous or the new file, complete.
 """
 
 import fcntl
@@ -40,10 +40,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is known after an epoch.
+    """The state of a training after an epoch.
 
     Attributes:
-        epoch: How many epochs are done.
+        epoch: Number of finished epochs.
         state: Plain tensors and values.
     """
 
@@ -55,8 +55,8 @@ class Checkpoints:
     """The checkpoints of one piece of work.
 
     Args:
-        folder: Where they lie; made when the first is written.
-        work: Identity of the work: what else is found in the folder is not taken.
+        folder: Their folder; created with the first checkpoint.
+        work: Identity of the work; checkpoints of other work are refused.
     """
 
     def __init__(self, folder: Path, work: str) -> None:
@@ -64,10 +64,10 @@ class Checkpoints:
         self.work = work
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Write one: complete, or not at all; those before the last two are removed.
+        """Write a checkpoint atomically, and remove all but the last two.
 
         Raises:
-            DiskFull: There is no room; it says from which epoch the work can go on.
+            DiskFull: The disk is full; the message names the last kept epoch.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_drafts(self.folder)
@@ -86,12 +86,12 @@ class Checkpoints:
         return path
 
     def adopt(self, file: Path, epoch: int) -> None:
-        """Take a checkpoint that was fetched from elsewhere; `load` will judge it."""
+        """Copy a checkpoint from elsewhere into the folder; `load` validates it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.path(epoch), file.read_bytes())
 
     def load(self) -> Checkpoint | None:
-        """The newest that can be used; a damaged or foreign one is set aside with a warning."""
+        """Return the newest usable checkpoint; set damaged or foreign ones aside with a warning."""
         for path in self._files():
             try:
                 return self._read(path)
@@ -105,24 +105,24 @@ class Checkpoints:
 
     def _safe(self) -> str:
         if epoch := self.newest_epoch():
-            return f"Epoch {epoch} is kept in {self.folder}; the training goes on after it."
+            return f"Epoch {epoch} is kept in {self.folder}; the training continues after it."
         return "No epoch was kept yet, and nothing was registered."
 
     def newest_epoch(self) -> int:
-        """Epochs done according to the newest file, read or not; 0 if there is none."""
+        """Return the epoch in the name of the newest file, valid or not; 0 if there is none."""
         files = self._files()
         return _epoch(files[0]) if files else 0
 
     def path(self, epoch: int) -> Path:
-        """Where the checkpoint of an epoch lies, or would."""
+        """Return the path of the checkpoint of an epoch, whether or not it exists."""
         return self.folder / f"epoch-{epoch:06d}.pt"
 
     def remove(self) -> None:
-        """Remove them all: the work is finished."""
+        """Remove all checkpoints, once the work is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
-        """The newest first; drafts of killed processes are not among them."""
+        """The files, newest first, without drafts of killed processes."""
         return sorted(self.folder.glob("epoch-*.pt"), reverse=True)
 
     def _read(self, path: Path) -> Checkpoint:
@@ -136,7 +136,7 @@ class Checkpoints:
 
 
 def work_identity(*parts: object) -> str:
-    """The identity of a piece of work: of what it is made, by which code, with which torch.
+    """Return the identity of a piece of work: its parts, the code, and torch's version.
 
     Args:
         parts: Values that can be written as JSON.
@@ -149,22 +149,22 @@ def work_identity(*parts: object) -> str:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the checkpoints of work that nobody went on with for a month."""
+    """Remove checkpoints that were not touched for 30 days."""
     for folder in parent.glob("*"):
         if folder.is_dir() and time.time() - folder.stat().st_mtime > _ABANDONED_S:
-            log.info("removing checkpoints that nobody wanted for a month: %s", folder)
+            log.info("removing checkpoints that were not touched for 30 days: %s", folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def sole_process(lock: Path, on_wait: Callable[[str], None]) -> Generator[None]:
-    """Wait until no other process of this machine has the lock, and hold it.
+    """Wait until no other process of this machine holds the lock, then hold it.
 
-    The kernel takes it back when its process dies, however that happens; the file stays.
+    The kernel releases the lock if its process dies; the file stays.
 
     Args:
         lock: The file.
-        on_wait: Told who has it, again and again; may raise to give up.
+        on_wait: Called repeatedly with the current holder; may raise to give up.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""The network: a compact anchor-free detector in plain torch, and how its output is decoded.
+"""The network: a compact anchor-free detector in plain torch, and the decoding of its output.
 
     image --stem--> /2 --stage--> /4 --stage--> /8 ----------> fuse ------------> head  stride  8
                                           |                    ^    |
@@ -8,7 +8,7 @@
              backbone (CSP)                       PAN: top-down, bottom-up        decoupled
 
 Every cell of the three grids predicts one box (distances from its centre to the four sides) and
-one score per class. Decoding is part of the network, so that an exported file needs no code.
+one score per class. The exported network includes decoding, so that it needs no further code.
 """
 
 import math
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _STRIDES = (8, 16, 32)
-# A cell's score starts at 1 %, so that the many empty cells do not dominate the first steps
+# Initial score of a cell, so that the many empty cells do not dominate the first steps
 # (RetinaNet's prior, Lin et al. 2017).
 _PRIOR = 0.01
 
 
 class RawOutput(NamedTuple):
-    """What the heads say, for the loss.
+    """The output of the heads, for the loss.
 
     Attributes:
         logits: Class scores before the sigmoid, shape (B, A, C).
@@ -51,7 +51,7 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class DetectorShape:
-    """What has to be known to build the network again: kept beside the weights."""
+    """The arguments of the network, stored with its weights."""
 
     classes: int
     width: int
@@ -64,7 +64,7 @@ class _ConvUnit(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        # Small batches: the statistics move faster than torch's default of 0.1 would follow.
+        # Slower than torch's default of 0.1, because statistics of small batches are noisy.
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class _ConvUnit(nn.Module):
 
 
 class _Bottleneck(nn.Module):
-    """Two 3x3 convolutions with a way around them."""
+    """Two 3x3 convolutions with an optional shortcut."""
 
     def __init__(self, channels: int, *, shortcut: bool) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _Bottleneck(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in, (B, C, H, W)."""
+        """(B, C, H, W) to the same shape."""
         y = self.second(self.first(x))
         return x + y if self.shortcut else y
 
@@ -112,7 +112,7 @@ class _PyramidPool(nn.Module):
         self.expand = _ConvUnit(2 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in, (B, C, H, W)."""
+        """(B, C, H, W) to the same shape."""
         levels = [self.reduce(x)]
         for _ in range(3):
             levels.append(F.max_pool2d(levels[-1], 5, 1, 2))
@@ -120,7 +120,7 @@ class _PyramidPool(nn.Module):
 
 
 class Head(nn.Module):
-    """Decoupled: boxes and classes have their own convolutions."""
+    """A decoupled head: boxes and classes have their own convolutions."""
 
     def __init__(self, inputs: int, hidden: int, classes: int) -> None:
         super().__init__()
@@ -129,18 +129,18 @@ class Head(nn.Module):
         self.distances = nn.Conv2d(hidden, 4, 1)
         self.logits = nn.Conv2d(hidden, classes, 1)
         nn.init.constant_(cast("Tensor", self.logits.bias), -math.log((1 - _PRIOR) / _PRIOR))
-        # softplus(1.5) is about 1.7 strides to each side: a usual object of the level.
+        # softplus(1.5) is about 1.7 strides to each side: a typical object of the level.
         nn.init.constant_(cast("Tensor", self.distances.bias), 1.5)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, C, H*W) and distances in strides (B, 4, H*W), the latter positive."""
+        """Return logits (B, C, H*W), and positive distances in strides (B, 4, H*W)."""
         logits = self.logits(self.label(x)).flatten(2)
         distances = F.softplus(self.distances(self.box(x))).flatten(2)
         return logits, distances
 
 
 class Detector(nn.Module):
-    """The detector; `forward` gives what the loss needs, `decode` what people need."""
+    """The detector; `ExportedDetector` also decodes its output."""
 
     def __init__(self, shape: DetectorShape) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Detector(nn.Module):
         w = shape.width
         c2, c3, c4, c5 = 2 * w, 4 * w, 8 * w, 12 * w
         self.stem = _ConvUnit(3, w, 3, 2)
-        # No CSP block at a quarter of the size: it would cost a fifth of the time.
+        # No CSP block at 1/4 of the input size: it would take a fifth of the time.
         self.stage2 = _ConvUnit(w, c2, 3, 2)
         self.stage3 = nn.Sequential(_ConvUnit(c2, c3, 3, 2), _CspStage(c3, c3))
         self.stage4 = nn.Sequential(_ConvUnit(c3, c4, 3, 2), _CspStage(c4, c4))
@@ -165,7 +165,7 @@ class Detector(nn.Module):
         """Run the network.
 
         Args:
-            images: RGB in 0..1, shape (B, 3, S, S), float32; S a multiple of 32.
+            images: RGB from 0 to 1, shape (B, 3, S, S), float32; S is a multiple of 32.
         """
         p3 = self.stage3(self.stage2(self.stem(images)))
         p4 = self.stage4(p3)
@@ -181,7 +181,7 @@ class Detector(nn.Module):
 
 
 class ExportedDetector(nn.Module):
-    """The detector as it is deployed: camera bytes in, boxes in input pixels and scores out."""
+    """The deployed detector: camera bytes in, boxes in input pixels and scores out."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class ExportedDetector(nn.Module):
 
         Returns:
             boxes: x1, y1, x2, y2 in input pixels, shape (B, A, 4), float32.
-            scores: One probability per class, shape (B, A, C), float32.
+            scores: Probability of each class, shape (B, A, C), float32.
         """
         raw = self.detector(frames.permute(0, 3, 1, 2).float() / 255.0)
         grid = Grid(cast("Tensor", self.centres), cast("Tensor", self.strides))
@@ -206,7 +206,7 @@ class ExportedDetector(nn.Module):
 
 
 def make_grid(image_size: int, device: torch.device | str = "cpu") -> Grid:
-    """The cells' centres and strides for a square input, in the order of the heads' output."""
+    """Return the cells of a square input, in the order of the heads' output."""
     centres: list[Tensor] = []
     strides: list[Tensor] = []
     for stride in _STRIDES:
@@ -218,6 +218,6 @@ def make_grid(image_size: int, device: torch.device | str = "cpu") -> Grid:
 
 
 def decode_boxes(distances: Tensor, grid: Grid) -> Tensor:
-    """Distances in strides, shape (B, A, 4), to x1, y1, x2, y2 in input pixels, same shape."""
+    """Convert distances in strides, (B, A, 4), to x1, y1, x2, y2 in input pixels, (B, A, 4)."""
     pixels = distances * grid.strides
     return torch.cat((grid.centres - pixels[..., :2], grid.centres + pixels[..., 2:]), -1)

@@ -1,11 +1,11 @@
-"""What a training computes on: the device, the number format, the CPU's threads.
+"""Chooses the device, the number format and the CPU threads of a training.
 
     device  wanted    computes in
-    cuda    auto      bfloat16 where the GPU has it, else float16 with a scaled loss
-    cpu     auto      bfloat16 where the CPU has its instructions, else float32: ten times faster
+    cuda    auto      bfloat16 if the GPU supports it, else float16 with a scaled loss
+    cpu     auto      bfloat16 if the CPU has instructions for it, else float32 (much faster there)
     any     a format  that format; float16 with a scaled loss
 
-Weights, their averages and the loss are float32 everywhere.
+Weights, their averages and the loss are always float32.
 """
 
 from collections.abc import Generator
@@ -18,7 +18,7 @@ Format = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is a GPU where there is one."""
+    """Return the wanted device; `auto` is a GPU if there is one."""
     return torch.device(
         ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     )
@@ -28,18 +28,18 @@ class MixedPrecision:
     """Automatic mixed precision, or float32.
 
     Args:
-        device: Where the network runs.
-        wanted: The format of the convolutions.
+        device: The device of the network.
+        wanted: Format of the convolutions.
     """
 
     def __init__(self, device: torch.device, wanted: Format) -> None:
         self._device = device.type
         self.format: str = _suited(device) if wanted == "auto" else wanted
-        # float16 loses small gradients; a scaler that is off passes everything through.
+        # float16 loses small gradients; a disabled scaler does nothing.
         self.scaler = torch.amp.GradScaler(self._device, enabled=self.format == "float16")
 
     def autocast(self) -> torch.autocast:
-        """The context for the forward pass."""
+        """Return the context of the forward pass."""
         mixed = self.format != "float32"
         return torch.autocast(
             self._device, getattr(torch, self.format) if mixed else None, enabled=mixed
@@ -56,7 +56,7 @@ def _suited(device: torch.device) -> str:
 
 @contextmanager
 def cpu_threads(count: int) -> Generator[None]:
-    """Use this many CPU threads, 0 for all; tiny networks are slower on several (measured)."""
+    """Use this many CPU threads, 0 for all; tiny networks are slower with several (measured)."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)

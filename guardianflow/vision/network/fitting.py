@@ -1,12 +1,12 @@
-"""The training loop: settings and samples in, the weights that did best on the val split out.
+"""The training loop: settings and samples in, the weights with the best val score out.
 
-    start --> epoch 1 --> checkpoint --> epoch 2 --> checkpoint ... --> best of the looks at val
+    start --> epoch 1 --> checkpoint --> epoch 2 --> checkpoint ... --> best val score
                               |                          ^
-                              +---- killed, begun again -+
+                              +---- killed, resumed -----+
 
-Nothing here knows MLflow or scenarios' names; the loop runs the same on a CPU thread and a GPU.
-What an epoch does depends on the checkpoint before it and on its own number, on nothing else: a
-training that was killed ends, on the same kind of CPU with as many threads, in the same bits.
+The loop does not use MLflow. An epoch depends only on its number and the checkpoint before it, so a
+training that was killed and resumed ends in the same bits, on the same kind of CPU with as many
+threads.
 """
 
 import copy
@@ -41,10 +41,10 @@ from guardianflow.vision.network.history import EpochFigures
 from guardianflow.vision.network.loading import prefetch, spare_workers
 from guardianflow.vision.network.optimization import make_optimizer
 
-# Part of a training's identity: raise it when the same settings would now give other weights.
+# Part of a training's identity: increase it if the same settings now result in other weights.
 RECIPE = "3"
-# The val split is looked at this often, and after the last epoch.
-_LOOKS = 8
+# About how often a training evaluates on val; it always does after the last epoch.
+_EVALUATIONS = 8
 _MAX_GRADIENT = 10.0
 _FINAL_RATE = 0.02
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FittedDetector:
-    """What training made: the best averaged weights, on the CPU, and how they came about."""
+    """The result of a training: the best averaged weights, on the CPU, and its history."""
 
     detector: Detector
     best_epoch: int
@@ -72,22 +72,21 @@ def fit(
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[EpochFigures], None] | None = None,
 ) -> FittedDetector:
-    """Train a detector, or go on with a training that was killed.
+    """Train a detector, or resume a training that was killed.
 
     Args:
-        settings: How.
-        train: What to learn from.
-        val: What chooses the best weights.
+        settings: The settings.
+        train: Samples to train on.
+        val: Samples that choose the best weights.
         classes: Class names, in the order of their indices.
-        start: Weights to begin with, of the shape that settings and classes ask for; None begins
-            with random ones.
-        checkpoints: Where an epoch is kept once it is done; None keeps nothing.
-        on_resume: Called once with what was done before, where there is a checkpoint.
-        on_step: Called with steps done and steps in all.
-        on_epoch: Called after every epoch, once it is kept.
+        start: Initial weights, of the shape given by settings and classes; None uses random ones.
+        checkpoints: Where finished epochs are kept; None keeps nothing.
+        on_resume: Called once with the finished epochs, if there is a checkpoint.
+        on_step: Called with the number of finished steps and of all steps.
+        on_epoch: Called after every epoch, after its checkpoint.
 
     Raises:
-        DatasetInvalid: An image cannot be read any more; the message names its file.
+        DatasetInvalid: An image can no longer be read.
     """
     device = choose_device(settings.device)
     with cpu_threads(settings.threads):
@@ -107,7 +106,7 @@ def fit(
 def detect_samples(
     detector: Detector, samples: Sequence[Sample], batches: Batches
 ) -> list[Detections]:
-    """Run the network in torch over samples; boxes are in pixels of the images."""
+    """Run the network in torch on samples; the boxes are in pixels of the images."""
     exported = ExportedDetector(detector).eval()
     device = next(detector.parameters()).device
     exported.to(device)
@@ -142,7 +141,7 @@ class _Training:
             train,
             settings.image_size,
             mosaics=settings.mosaics,
-            # The last epochs show pictures as the edge box will see them.
+            # In the last epochs, images look as on the edge box.
             mosaic_epochs=round(settings.mosaic_epochs * settings.epochs),
         )
         self.val_batches = Batches(val, settings.image_size)
@@ -164,9 +163,9 @@ class _Training:
         self.best, self.best_epoch = self.averaged, 0
 
     def run(self, on_step: Callable[[int, int], None] | None) -> Iterator[EpochFigures]:
-        """The epochs that are left; the state after each is whole when it is yielded."""
+        """Run the remaining epochs; when one is yielded, `state` includes it."""
         epochs = self.settings.epochs
-        every = max(1, epochs // _LOOKS)
+        every = max(1, epochs // _EVALUATIONS)
         ahead = prefetch(
             self._batch, range(self.step, self.steps), spare_workers(self._busy_threads())
         )
@@ -175,8 +174,8 @@ class _Training:
                 if self._patience_is_over():
                     return
                 losses, wait_share = self._run_epoch(batches, on_step)
-                look = epoch == epochs or (epochs - epoch) % every == 0
-                val = self._evaluate() if look else None
+                # This includes the last epoch.
+                val = self._evaluate() if (epochs - epoch) % every == 0 else None
                 if val and val.map50 >= self._best_score():
                     self.best, self.best_epoch = copy.deepcopy(self.averaged), epoch
                 rate = self.settings.learning_rate * self._rate_share(self.step)
@@ -185,16 +184,16 @@ class _Training:
                 yield self.history[-1]
 
     def _busy_threads(self) -> int:
-        """Of the CPU, beside those that make batches; a GPU needs one that gives it work."""
+        """CPU threads that compute, besides those that make batches; a GPU needs one."""
         return torch.get_num_threads() if self.device.type == "cpu" else 1
 
     def result(self) -> FittedDetector:
-        """The best weights so far."""
+        """Return the best weights so far."""
         best = copy.deepcopy(self.best).to("cpu").eval()
         return FittedDetector(best, self.best_epoch, tuple(self.history), str(self.device))
 
     def state(self) -> dict[str, object]:
-        """All that the next epoch depends on, as plain tensors and values."""
+        """Return everything that the next epoch depends on, as plain tensors and values."""
         return {
             "history": [figures.to_plain() for figures in self.history],
             "step": self.step,
@@ -208,9 +207,9 @@ class _Training:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Be as the training was that `state` was taken of."""
+        """Restore the training from its state."""
         if state["machine"] != self._machine():
-            words = "begun on %s, continued on %s: the weights may differ in their last bits"
+            words = "started on %s, resumed on %s: the weights may differ in their last bits"
             log.warning(words, state["machine"], self._machine())
         self.history = [EpochFigures.from_plain(plain) for plain in state["history"]]
         self.step, self.best_epoch = state["step"], state["best_epoch"]
@@ -222,7 +221,7 @@ class _Training:
         self.precision.scaler.load_state_dict(state["scaler"])
 
     def _machine(self) -> str:
-        """What decides in which order floats are summed up."""
+        """What decides the order in which floats are added."""
         cpu = torch.backends.cpu.get_cpu_capability()
         return f"{self.device} {self.precision.format}, {torch.get_num_threads()} threads of {cpu}"
 
@@ -230,13 +229,13 @@ class _Training:
         images, truth = self.batches.batch(step, self.settings.batch_size, self.settings.seed)
         if self.device.type != "cuda":
             return images, truth
-        # Only from pinned memory is a copy to the GPU made while it computes.
+        # Only copies from pinned memory run while the GPU computes.
         return images.pin_memory(), Truth(*(part.pin_memory() for part in truth))
 
     def _run_epoch(
         self, batches: Iterator[tuple[Tensor, Truth]], on_step: Callable[[int, int], None] | None
     ) -> tuple[tuple[float, float, float], float]:
-        """One epoch: the means of the three losses, and the share of its time spent waiting."""
+        """Run one epoch; return the means of the three losses, and the share of time waited."""
         self.detector.train()
         sums = torch.zeros(3, device=self.device)
         began, waited = time.perf_counter(), 0.0
@@ -252,7 +251,7 @@ class _Training:
         return (total, box, label), waited / (time.perf_counter() - began)
 
     def _learn(self, images: Tensor, truth: Truth) -> Tensor:
-        """One step of the optimizer; the total loss, its box part and its label part."""
+        """Make one step of the optimizer; return the total, box and label loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._rate_share(self.step)
         inputs = images.to(self.device, non_blocking=True).float().div_(255.0)
@@ -276,7 +275,7 @@ class _Training:
         return next(scores, -1.0)
 
     def _patience_is_over(self) -> bool:
-        """Whether the last looks at val, as many as there is patience, brought nothing better."""
+        """Whether as many evaluations as `patience` allows brought no better score."""
         scores = [one.val.map50 for one in self.history if one.val]
         since = len(scores) - 1 - scores.index(max(scores)) if scores else 0
         return 0 < self.settings.patience <= since
@@ -284,8 +283,7 @@ class _Training:
     def _rate_share(self, step: int) -> float:
         """Share of the peak rates: linear warm-up, then half a cosine down to a fiftieth.
 
-        Over the steps that were planned: a training that runs out of patience was, until then, the
-        same as one that does not.
+        It depends on the planned steps, so that patience does not change earlier epochs.
         """
         warmup = max(1, round(self.settings.warmup_fraction * self.steps))
         if step < warmup:
@@ -295,7 +293,7 @@ class _Training:
 
     @torch.no_grad()
     def _average(self) -> None:
-        # The average forgets the random start quickly: decay grows over the first steps.
+        # The decay grows over the first steps, so that the average forgets the start quickly.
         decay = min(self.settings.ema_decay, self.step / (self.step + 10))
         torch._foreach_lerp_(self.averages, self.sources, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
@@ -305,5 +303,5 @@ class _Training:
 
 
 def _floats(detector: Detector) -> list[Tensor]:
-    """Weights and running statistics, as views that follow every change."""
+    """Weights and running statistics, as views of the detector's memory."""
     return [value for value in detector.state_dict().values() if value.dtype.is_floating_point]

@@ -1,4 +1,4 @@
-"""What is told of each epoch of a training, and kept in its checkpoints."""
+"""The figures of each epoch of a training, which its checkpoints keep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from guardianflow.vision.metrics.evaluation import Evaluation
 
 @dataclass(frozen=True)
 class EpochFigures:
-    """One pass over the train split.
+    """The figures of one epoch.
 
     Attributes:
-        epoch: Counted from 1.
+        epoch: Number of the epoch, from 1.
         loss: Mean of the total loss over the steps.
         box_loss: Its GIoU part, unweighted.
         label_loss: Its classification part.
-        learning_rate: At the end of the epoch.
-        val: Figures of the averaged weights on the val split, where it was looked at.
-        wait_share: Share of the epoch's time in which the step waited for its images.
-        ended_ms: When it ended, in milliseconds since 1970.
+        learning_rate: Rate at the end of the epoch.
+        val: Evaluation of the averaged weights on val; None if there was none.
+        wait_share: Share of the epoch's time that was spent waiting for images.
+        ended_ms: End of the epoch in milliseconds since 1970.
     """
 
     epoch: int
@@ -32,7 +32,7 @@ class EpochFigures:
     ended_ms: int = field(default=0, compare=False)
 
     def metrics(self) -> dict[str, float]:
-        """The figures of the train split, as names and values for MLflow."""
+        """Return the figures of the train split as MLflow metrics."""
         return {
             "train.loss": self.loss,
             "train.box_loss": self.box_loss,
@@ -42,17 +42,17 @@ class EpochFigures:
         }
 
     def describe(self) -> str:
-        """The figures in a few words, for people."""
+        """Return the figures in a few words."""
         text = f"loss {self.loss:.2f}"
         return f"{text}, val mAP50 {self.val.map50:.3f}" if self.val else text
 
     def to_plain(self) -> dict[str, object]:
-        """The figures without any class of ours, for a checkpoint."""
+        """Return the figures as plain values, for a checkpoint."""
         return {**vars(self), "val": self.val.model_dump_json() if self.val else None}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "EpochFigures":
-        """The figures that `to_plain` was taken of."""
+        """Return the figures from the values of `to_plain`."""
         kept = dict(plain)
         val = kept.pop("val")
         return cls(val=Evaluation.model_validate_json(val) if val else None, **kept)

@@ -1,7 +1,7 @@
-"""What the next steps need, made in background threads while the present step computes.
+"""Makes the batches of the next steps in background threads while the current step computes.
 
-Threads, not processes: decoding, resizing and the large array operations release Python's lock, a
-pool of processes would copy every image once more, and starting one costs seconds.
+These are threads because decoding, resizing and large array operations release Python's lock.
+Processes would copy every image once more and take seconds to start.
 """
 
 import os
@@ -16,25 +16,25 @@ import torch
 
 Item = TypeVar("Item")
 _MOST_WORKERS = 8
-# How much nicer they are than the thread that computes: 5 is a third of its share of a core.
+# Niceness above that of the computing thread: 5 means a third of its share of a core.
 _NICER = 5
 
 
 def spare_workers(busy: int) -> int:
-    """How many background threads suit this machine beside so many that compute; at least one."""
+    """Return how many background threads to use beside `busy` computing ones; at least one."""
     return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) - busy))
 
 
 def prefetch(make: Callable[[int], Item], numbers: Iterable[int], workers: int) -> Generator[Item]:
-    """The items of these numbers, in their order, however many threads make them.
+    """Make items in background threads, and yield them in order.
 
-    At most `workers + 1` items wait to be taken, which bounds the memory. An error of `make` is
-    raised where its item would have come.
+    At most `workers + 1` items wait, which limits memory. An error of `make` is raised in place of
+    its item.
 
     Args:
-        make: Makes the item of one number; called by several threads at once.
-        numbers: Of which items.
-        workers: How many threads.
+        make: Makes the item of one number; several threads call it at once.
+        numbers: The numbers of the items.
+        workers: Number of threads.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="loading", initializer=_give_way)
     upcoming = iter(numbers)
@@ -57,8 +57,8 @@ def prefetch(make: Callable[[int], Item], numbers: Iterable[int], workers: int) 
 
 
 def _give_way() -> None:
-    """Leave the cores to the thread that computes; its place in their queue, on Linux alone."""
-    # Else torch starts threads for this one, which wait for their next work in a loop.
+    """Leave the cores to the computing thread, through a lower priority on Linux."""
+    # Otherwise torch starts further threads for this one, which busy-wait.
     torch.set_num_threads(1)
     if sys.platform == "linux":
         niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)

@@ -1,8 +1,8 @@
-"""What moves the weights: Muon for the convolutions, AdamW for all else, each at its own rate.
+"""The optimizer: Muon for the convolutions, AdamW for everything else, each with its own rate.
 
-Muon (Jordan et al., 2024) makes a step equally long in all directions of a matrix, so that those
-which gradients seldom point to are learned too. From the same photographs that learns more in few
-passes, for about a tenth of a step's time (docs/decisions/0016).
+Muon (Jordan et al., 2024) makes a step equally long in all directions of a matrix, also in those
+that gradients seldom have. With few epochs this learns more from the same photographs, for about a
+tenth of a step's time (docs/decisions/0016).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,8 +17,8 @@ from guardianflow.scenario import TrainingSettings
 from guardianflow.vision.network.detector import Detector, Head
 
 _MOMENTUM = 0.95
-# Coefficients of the quintic iteration (Jordan et al.): five rounds bring the singular values to
-# between 0.7 and 1.2, which is near enough to 1.
+# Coefficients of the quintic iteration (Jordan et al.): five rounds bring the singular values
+# between 0.7 and 1.2, which is close enough to 1.
 _ROUNDS = 5
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _BETAS = (0.9, 0.999)
@@ -26,14 +26,14 @@ _EPS = 1e-8
 
 
 class MuonAdamW(Optimizer):
-    """Muon and AdamW in one: what is not finite in one's gradients has to stop both.
+    """Muon and AdamW in one optimizer, so that a gradient that is not finite skips both.
 
     Args:
-        matrices: For Muon: two or more dimensions; all but the first are taken as one.
-        others: For AdamW, never decayed.
-        matrix_rate: Length of Muon's steps: by so much a square matrix changes in every direction.
-        rate: AdamW's.
-        weight_decay: Share of the matrices that is lost in a step, times their rate.
+        matrices: Parameters for Muon, with two or more dimensions; all but the first are flattened.
+        others: Parameters for AdamW, without weight decay.
+        matrix_rate: Learning rate of Muon: how much a square matrix changes in every direction.
+        rate: Learning rate of AdamW.
+        weight_decay: Weight decay of the matrices.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class MuonAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Move the weights that have a gradient.
+        """Update the weights that have a gradient.
 
         Raises:
-            ValueError: There is a closure: what it would compute anew was not computed here.
+            ValueError: There is a closure, which is not supported.
         """
         if closure is not None:
             raise ValueError("MuonAdamW takes no closure")
@@ -70,14 +70,14 @@ class MuonAdamW(Optimizer):
     def _orthogonal_step(
         self, parameters: Sequence[nn.Parameter], rate: float, decay: float
     ) -> None:
-        # Matrices of one shape are iterated as one: a small network has many small ones.
+        # Matrices of one shape are processed together: a small network has many small ones.
         alike: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = {}
         for parameter in parameters:
             direction = self._direction(parameter).flatten(1)
             alike.setdefault(direction.shape, []).append((parameter, direction))
         for shape, pairs in alike.items():
             steps = orthogonalize(torch.stack([direction for _, direction in pairs]))
-            # A tall matrix has fewer directions than rows: its rows shall move as far as any.
+            # A tall matrix has fewer directions than rows: scale so that its rows move as far.
             length = rate * max(1.0, shape[0] / shape[1]) ** 0.5
             for (parameter, _), step in zip(pairs, steps, strict=True):
                 parameter.mul_(1 - rate * decay)
@@ -115,12 +115,12 @@ class MuonAdamW(Optimizer):
         )
 
     def _state(self, parameter: nn.Parameter) -> dict[str, Tensor]:
-        """What is remembered of a weight; empty before its first step."""
+        """The optimizer's state of a weight; empty before its first step."""
         return cast("dict[str, Any]", self.state[parameter])
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Matrices of the same directions, all about equally long, shape (N, rows, columns)."""
+    """Bring the singular values of matrices close to 1, shape (N, rows, columns)."""
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalize(matrices.mT).mT
     a, b, c = _QUINTIC
@@ -132,9 +132,9 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 def make_optimizer(detector: Detector, settings: TrainingSettings) -> MuonAdamW:
-    """The optimizer of all weights of a detector; groups know their peak rate as `initial_lr`.
+    """Make the optimizer of a detector; its groups have their peak rate as `initial_lr`.
 
-    Normalisation, biases and the heads' last layers are AdamW's: they are no rotations.
+    AdamW updates normalisation, biases and the last layers of the heads.
     """
     last = {
         id(parameter)

@@ -1,4 +1,4 @@
-"""Weights for new classes, taken from a detector that knows others."""
+"""Initial weights from a detector with other classes."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 
 from guardianflow.vision.network.detector import Detector, DetectorShape
 
-# The last layer of each head: a row per class. All else is shared by the classes.
+# The last layer of each head has a row per class. Classes share all other layers.
 _PER_CLASS = (".logits.weight", ".logits.bias")
 
 
@@ -18,17 +18,17 @@ def carry_over(
     *,
     seed: int,
 ) -> Detector:
-    """A detector that begins with what another one learned; new classes begin at random.
+    """Make a detector with the weights of another one; new classes start with random weights.
 
     Args:
-        source: The other one, of the same width; its input may have another size.
-        known: Its class names, in the order of their indices.
-        shape: Of the new one.
-        classes: The class names of the new one.
-        seed: Of the rows of classes that the source does not know.
+        source: The other detector, of the same width; its input size may differ.
+        known: Class names of the source, in the order of their indices.
+        shape: Shape of the new detector.
+        classes: Class names of the new detector, in the order of their indices.
+        seed: Seed of the weights of new classes.
 
     Raises:
-        ValueError: A layer has another shape, or does not exist there.
+        ValueError: A layer is missing in the source, or has another shape.
     """
     torch.manual_seed(seed)
     detector = Detector(shape)

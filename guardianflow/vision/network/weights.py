@@ -1,4 +1,4 @@
-"""best.pt: trained weights as plain tensors and plain values, read without running any code."""
+"""best.pt: trained weights as plain tensors and values, read without running code."""
 
 import io
 from dataclasses import asdict
@@ -16,7 +16,7 @@ _FORMAT = 1
 
 
 def save_weights(detector: Detector, classes: tuple[str, ...], folder: Path) -> Path:
-    """Write best.pt into a folder: complete, or not at all."""
+    """Write best.pt into a folder atomically, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path, buffer = folder / FILE, io.BytesIO()
     content = {
@@ -31,16 +31,16 @@ def save_weights(detector: Detector, classes: tuple[str, ...], folder: Path) -> 
 
 
 def load_weights(path: Path) -> tuple[Detector, tuple[str, ...]]:
-    """Read best.pt: the detector, ready to look, and its class names.
+    """Read best.pt; return the detector in evaluation mode, and its class names.
 
     Raises:
-        ArtifactMissing: The file is not one that `save_weights` wrote.
+        ArtifactMissing: `save_weights` did not write this file.
     """
     content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ArtifactMissing(
-            f"{path} does not hold weights of guardianflow (format {_FORMAT}).",
-            remedy="Take weights/best.pt of a training run.",
+            f"{path} does not contain weights of guardianflow (format {_FORMAT}).",
+            remedy="Use weights/best.pt of a training run.",
             file=str(path),
         )
     detector = Detector(DetectorShape(**content["shape"]))

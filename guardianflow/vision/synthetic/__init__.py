@@ -1,7 +1,7 @@
-"""The embedded data set: drawn welding-zone scenes with exact labels, seeded.
+"""The embedded data set: welding-zone scenes with exact labels, drawn from a seed.
 
-writing -> scene -> hall, worker -> figure -> canvas     what is there
--> light                                how a camera sees it, day or night
+writing -> scene -> hall, worker -> figure -> canvas     the objects
+                 -> light                                how a camera sees them by day or night
 """
 
 from guardianflow.vision.synthetic.writing import (

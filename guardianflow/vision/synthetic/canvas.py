@@ -1,8 +1,8 @@
-"""The sheet on which scenes are drawn: colour, who owns each pixel, and what throws light back.
+"""The canvas on which scenes are drawn: colour, owner and reflectivity of each pixel.
 
-Coordinates are fractions of the scene's side, y downwards. Everything is drawn at twice the
-size and reduced at the end, which smooths edges; ownership keeps the fine raster, so that a box
-is exact to half a pixel.
+Coordinates are fractions of the scene's side, y downwards. Everything is drawn at twice the size
+and reduced at the end, which smooths edges. Owners keep the fine raster, so that boxes are exact to
+half a pixel.
 """
 
 import math
@@ -20,13 +20,13 @@ _FINE = 2
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour, darker (factor < 1) or lighter."""
+    """Return the colour, darker (factor < 1) or lighter."""
     red, green, blue = (max(0, min(255, round(part * factor))) for part in colour)
     return red, green, blue
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour that lies `share` of the way from the first to the second."""
+    """Return the colour that is `share` of the way from the first to the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
@@ -45,17 +45,17 @@ class Canvas:
         self._owner = Image.new("L", (self._side, self._side), NOBODY)
         self._reflector = Image.new("L", (self._side, self._side), 0)
         self._pens = [ImageDraw.Draw(i) for i in (self._colour, self._owner, self._reflector)]
-        # As long as nothing belongs to anybody, only the colours have to be drawn.
+        # Until something has an owner, only the colours have to be drawn.
         self._bare = True
 
     def paint(self, pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> None:
-        """Lay an RGB picture (H, W, 3) over the box x1, y1, x2, y2; for backgrounds."""
+        """Paint an RGB picture, (H, W, 3), over the box x1, y1, x2, y2 of the background."""
         x1, y1, x2, y2 = (round(edge * self._side) for edge in box)
         picture = Image.fromarray(pixels).resize((x2 - x1, y2 - y1), Image.Resampling.BICUBIC)
         self._colour.paste(picture, (x1, y1))
 
     def darken(self, shadow: Image.Image) -> None:
-        """Multiply what is there by a grey picture of any size (255 = unchanged)."""
+        """Multiply the colours by a grey picture of any size (255 = unchanged)."""
         soft = shadow.resize(self._colour.size, Image.Resampling.BILINEAR)
         black = Image.new("RGB", self._colour.size)
         self._colour = Image.composite(self._colour, black, soft)
@@ -64,30 +64,22 @@ class Canvas:
     def polygon(
         self, points: Sequence[Point], colour: Colour, owner: int = NOBODY, glint: int = 0
     ) -> None:
-        """Fill a polygon; `glint` (0..255) is how strongly it throws light back to a lamp."""
+        """Fill a polygon; `glint` (0 to 255) is how strongly it reflects light to a lamp."""
         corners = [(x * self._side, y * self._side) for x, y in points]
         for pen, fill in self._inks(colour, owner, glint):
             pen.polygon(corners, fill=fill)
 
-    def box(
-        self,
-        corners: tuple[float, float, float, float],
-        colour: Colour,
-        owner: int = NOBODY,
-        glint: int = 0,
-    ) -> None:
-        """Fill an upright rectangle x1, y1, x2, y2."""
+    def box(self, corners: tuple[float, float, float, float], colour: Colour) -> None:
+        """Fill an upright rectangle x1, y1, x2, y2 that nobody owns."""
         x1, y1, x2, y2 = corners
-        self.polygon([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], colour, owner, glint)
+        self.polygon([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], colour)
 
-    def ellipse(
-        self, centre: Point, radii: Point, colour: Colour, owner: int = NOBODY, glint: int = 0
-    ) -> None:
+    def ellipse(self, centre: Point, radii: Point, colour: Colour, owner: int = NOBODY) -> None:
         """Fill an upright ellipse."""
         (x, y), (rx, ry) = centre, radii
         box = [(x - rx) * self._side, (y - ry) * self._side]
         box += [max(box[0], (x + rx) * self._side), max(box[1], (y + ry) * self._side)]
-        for pen, fill in self._inks(colour, owner, glint):
+        for pen, fill in self._inks(colour, owner, 0):
             pen.ellipse(box, fill=fill)
 
     def limb(
@@ -97,11 +89,10 @@ class Canvas:
         width: float,
         colour: Colour,
         owner: int = NOBODY,
-        glint: int = 0,
         *,
         taper: float = 1.0,
     ) -> None:
-        """A thick line with round ends; `taper` is the width at its end against the start."""
+        """Draw a thick line with round ends; `taper` is its end width over its start width."""
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = math.sqrt(dx * dx + dy * dy) or 1e-9
         nx, ny = -dy / length * width / 2, dx / length * width / 2
@@ -111,12 +102,12 @@ class Canvas:
             (end[0] - nx * taper, end[1] - ny * taper),
             (start[0] - nx, start[1] - ny),
         ]
-        self.polygon(corners, colour, owner, glint)
+        self.polygon(corners, colour, owner)
         for (x, y), radius in ((start, width / 2), (end, width / 2 * taper)):
-            self.ellipse((x, y), (radius, radius), colour, owner, glint)
+            self.ellipse((x, y), (radius, radius), colour, owner)
 
     def owned(self, owners: range) -> tuple[int, tuple[float, float, float, float] | None]:
-        """How many fine pixels the owners hold now, and the box around them as fractions."""
+        """Return how many fine pixels the owners have now, and the box around them as fractions."""
         table = [0] * 256
         table[owners.start : owners.stop] = [255] * len(owners)
         mask = self._owner.point(table)
@@ -128,11 +119,11 @@ class Canvas:
         return count, (x1, y1, x2, y2)
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The finished colours, shape (size, size, 3), RGB."""
+        """Return the finished colours, RGB, shape (size, size, 3), uint8."""
         return np.asarray(self._colour.reduce(_FINE))
 
     def reflectors(self) -> NDArray[np.float32]:
-        """How strongly each pixel throws light back to a lamp, shape (size, size), 0..1."""
+        """Return how strongly each pixel reflects light to a lamp, 0 to 1, shape (size, size)."""
         values = cast("NDArray[np.uint8]", np.asarray(self._reflector.reduce(_FINE)))
         return values.astype(np.float32) / np.float32(255)
 

@@ -1,7 +1,7 @@
-"""Figures: draws a worker with helmet, mask, vest and gloves, joint by joint.
+"""Draws a worker with helmet, mask, vest and gloves.
 
-All numbers are in the worker's own coordinates (see `worker.py`), shares of the body
-height; each piece of protection is drawn under an owner number of its own.
+All numbers are in the worker's own coordinates (see `worker.py`), as fractions of the body height.
+Each piece of protection has its own owner number.
 """
 
 import math
@@ -13,7 +13,7 @@ _SILVER: Colour = (226, 230, 232)
 
 
 def draw_worker(canvas: Canvas, worker: Worker) -> None:
-    """Draw a worker from the far arm to the near hand, and note the area of each part."""
+    """Draw a worker, and record the area of each part."""
     _draw_legs(canvas, worker)
     if worker.pose.back:
         _draw_arm(canvas, worker, 0)
@@ -28,7 +28,7 @@ def draw_worker(canvas: Canvas, worker: Worker) -> None:
 
 
 def torch_tip(worker: Worker) -> Point | None:
-    """Where the arc burns, for a worker who welds."""
+    """Return the position of the arc in the scene; None if the worker does not weld."""
     if not worker.pose.torch:
         return None
     hand = max(worker.pose.hands, key=lambda point: abs(point[0]))
@@ -285,7 +285,7 @@ def _draw_glove(canvas: Canvas, worker: Worker, index: int, elbow: Point, colour
 
 
 def _elbow(shoulder: Point, hand: Point, sign: float) -> Point:
-    """Where the elbow is when upper arm and forearm are 0.168 long and it points outwards."""
+    """The position of the elbow, pointing outwards; upper arm and forearm are 0.168 long."""
     dx, dy = hand[0] - shoulder[0], hand[1] - shoulder[1]
     distance = math.sqrt(dx * dx + dy * dy) or 1e-9
     out = math.sqrt(max(0.0, 0.168**2 - (distance / 2) ** 2))

@@ -1,10 +1,8 @@
-"""The welding hall: walls, floor, windows, machinery, and clutter that looks like protection.
+"""Draws the welding hall: walls, floor, windows, machines, and clutter that looks like protection.
 
 Orange barrels resemble vests, yellow signs and round lamps resemble helmets, pale cable drums
-resemble masks: a detector that only learned colours is wrong here.
+resemble masks. A detector that has learned only colours fails here.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -19,15 +17,8 @@ _WOOD: Colour = (176, 134, 84)
 _SKY: Colour = (226, 236, 240)
 
 
-@dataclass(frozen=True)
-class Hall:
-    """Where the hall's own light comes from."""
-
-    windows: tuple[Point, ...]
-
-
-def draw_hall(canvas: Canvas, rng: np.random.Generator) -> Hall:
-    """Draw the empty hall: wall, windows, pipes, machines, signs and floor."""
+def draw_hall(canvas: Canvas, rng: np.random.Generator) -> list[Point]:
+    """Draw the empty hall, and return the middle of each window."""
     edge = float(rng.uniform(0.5, 0.58))
     wall = _WALLS[int(rng.integers(len(_WALLS)))]
     floor = _FLOORS[int(rng.integers(len(_FLOORS)))]
@@ -47,11 +38,11 @@ def draw_hall(canvas: Canvas, rng: np.random.Generator) -> Hall:
         canvas.limb((x, 0.0), (x, 0.07), 0.006, (60, 60, 62))
         canvas.ellipse((x, 0.085), (0.034, 0.024), (244, 226, 160))
         canvas.ellipse((x, 0.075), (0.036, 0.02), (70, 76, 80))
-    return Hall(tuple(windows))
+    return windows
 
 
 def draw_clutter(canvas: Canvas, rng: np.random.Generator, depth: float, scale: float) -> None:
-    """Draw a barrel, crate, pair of cylinders, cable drum or cone that stands at a depth."""
+    """Draw a barrel, crate, group of cylinders, cable drum or cone at a depth of the scene."""
     x = float(rng.uniform(-0.02, 1.02))
     kind = int(rng.integers(5))
     if kind == 0:
@@ -67,7 +58,7 @@ def draw_clutter(canvas: Canvas, rng: np.random.Generator, depth: float, scale: 
 
 
 def draw_shadows(canvas: Canvas, feet: list[tuple[Point, float]]) -> None:
-    """Lay a soft shadow on the floor beneath each worker."""
+    """Draw a soft shadow on the floor beneath each worker, given by foot and height."""
     side = 128
     sheet = Image.new("L", (side, side), 255)
     pen = ImageDraw.Draw(sheet)
@@ -79,7 +70,7 @@ def draw_shadows(canvas: Canvas, feet: list[tuple[Point, float]]) -> None:
 
 
 def draw_sparks(canvas: Canvas, rng: np.random.Generator, arc: Point) -> None:
-    """Draw the sparks that fly from a welding arc."""
+    """Draw the sparks of a welding arc."""
     for _ in range(int(rng.integers(14, 30))):
         dx, dy = float(rng.normal(0, 0.05)), float(rng.normal(0.025, 0.04))
         start = (arc[0] + dx * 0.4, arc[1] + dy * 0.4)

@@ -1,9 +1,9 @@
-"""Light: what a camera makes of a drawn scene by day and at night.
+"""Simulates a camera that photographs a drawn scene by day or at night.
 
-Colours become linear reflectance; lamps, windows, reflectors and arcs add up physically; the
-sensor collects photons, counts them with shot and read noise, and its picture is gamma-coded.
-Night differs from day in nothing but the light. Only +, ×, ÷ and square roots touch pixels, so
-that every machine computes the same bytes.
+Colours become linear reflectance. The light of lamps, windows, reflectors and arcs adds up. The
+sensor counts photons with shot and read noise, and its picture is gamma-coded. Day and night differ
+only in the light. Pixels are computed with only +, ×, ÷ and square roots, so that every machine
+computes the same bytes.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _NIGHT_SKIES: tuple[_Tint, ...] = ((0.55, 0.75, 1.5), (1.5, 0.85, 0.3), (0.7, 1.
 
 @dataclass(frozen=True)
 class _Lamp:
-    """A source of light: where it hits, how far it reaches, and what colour it has."""
+    """A source of light: where it shines, how far, how strongly, and in which colour."""
 
     at: Point
     reach: Point
@@ -56,11 +56,11 @@ def expose(
 
     Args:
         colours: The scene as drawn, sRGB, shape (S, S, 3).
-        reflectors: How strongly each pixel throws light back to a lamp, shape (S, S), 0..1.
-        windows: Middle of each window, fractions of the scene.
-        arcs: Where welding arcs burn, fractions of the scene.
+        reflectors: How strongly each pixel reflects light to a lamp, 0 to 1, shape (S, S).
+        windows: Middle of each window, as fractions of the scene.
+        arcs: Positions of welding arcs, as fractions of the scene.
         light: Day or night.
-        rng: Chooses the lamps and the sensor's noise.
+        rng: Chooses the lamps and the noise of the sensor.
 
     Returns:
         sRGB, shape (S, S, 3), uint8.
@@ -79,7 +79,7 @@ def expose(
             ambient = np.array(_NIGHT_SKIES[int(rng.integers(len(_NIGHT_SKIES)))], np.float32)
             falling = _arriving(_night_lamps(rng), side)
             arriving = ambient * np.float32(rng.uniform(0.03, 0.06)) + falling
-            # A reflector sends a lamp's light back to where it came from: near the camera's axis.
+            # A reflector sends light back to its lamp, which is near the axis of the camera.
             arriving = arriving + falling * (reflectors * np.float32(2.0))[..., None]
             glow = np.zeros((side, side, 3), np.float32)
             photons, read_noise, flash = float(rng.uniform(160.0, 320.0)), 0.013, 0.5
@@ -93,7 +93,7 @@ def expose(
 
 
 def _daylight(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Daylight falls from one side: brighter there, warm or overcast."""
+    """Daylight from one side, warm or overcast, shape (side, side, 3)."""
     warm = rng.uniform(0.0, 1.0)
     tint = np.array((1.0 + 0.08 * warm, 1.0, 1.03 - 0.15 * warm), np.float32)
     ramp = np.linspace(-1, 1, side, dtype=np.float32) * np.float32(rng.uniform(-0.2, 0.2))
@@ -102,7 +102,7 @@ def _daylight(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _night_lamps(rng: np.random.Generator) -> list[_Lamp]:
-    """Two or three pools: work lamps and the headlamps of a vehicle."""
+    """Two or three pools of light: work lamps and headlamps of a vehicle."""
     lamps: list[_Lamp] = []
     for _ in range(int(rng.integers(2, 4))):
         at = (float(rng.uniform(0.05, 0.95)), float(rng.uniform(0.3, 0.9)))
@@ -115,7 +115,7 @@ def _night_lamps(rng: np.random.Generator) -> list[_Lamp]:
 def _arriving(lamps: Sequence[_Lamp], side: int) -> NDArray[np.float32]:
     """The light of all lamps at each pixel, shape (side, side, 3).
 
-    Each falls off as 1 / (1 + r²)², r in units of its reach.
+    It falls off as 1 / (1 + r²)², with r in units of a lamp's reach.
     """
     total = np.zeros((3, side, side), np.float32)
     ticks = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)
@@ -132,10 +132,10 @@ def _arriving(lamps: Sequence[_Lamp], side: int) -> NDArray[np.float32]:
 def _sense(
     light: NDArray[np.float32], photons: float, read_noise: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Count photons: shot noise grows with the square root of the light, read noise is there."""
+    """Add shot noise, which grows with the square root of the light, and read noise."""
     noise = rng.standard_normal(light.shape, dtype=np.float32)
     noise *= np.sqrt(light / np.float32(photons) + np.float32(read_noise * read_noise))
-    # Neighbouring pixels share colour filters: part of the noise is coarse and coloured.
+    # Part of the noise is coarse and coloured, because neighbouring pixels share colour filters.
     side = light.shape[0]
     cells = -(-side // 4)
     coarse = rng.standard_normal((cells, cells, 3), dtype=np.float32)

@@ -1,9 +1,9 @@
-"""Scenes: a welding hall with workers, clutter and light, and the boxes of what can be seen.
+"""Draws scenes: a welding hall with workers, clutter and light, and the boxes of visible objects.
 
-    hall (back to front) -> workers and clutter by depth -> light -> picture
-                                  └── who owns each pixel -> boxes
+    hall -> workers and clutter, far to near -> light -> picture
+                        └── owner of each pixel -> boxes
 
-A box encloses what is visible of an object; what is mostly hidden has none.
+A box encloses the visible part of an object; objects that are mostly hidden have none.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _CLASS_OF = {
     Part.LEFT_GLOVE: "gloves",
     Part.RIGHT_GLOVE: "gloves",
 }
-# Less than this share of an object visible: nobody could be asked to find it.
+# Objects with a smaller visible share have no box.
 _MIN_VISIBLE = 0.3
 _MIN_SIDE = 0.012
 _HORIZON = 0.24
@@ -40,7 +40,7 @@ _HORIZON = 0.24
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One visible object: class name and x1, y1, x2, y2 as fractions of the scene."""
+    """A visible object: class name, and x1, y1, x2, y2 as fractions of the scene."""
 
     name: str
     box: tuple[float, float, float, float]
@@ -48,7 +48,7 @@ class SceneObject:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A finished picture, RGB (size, size, 3) uint8, and what is in it."""
+    """A finished picture, RGB, shape (size, size, 3), uint8, and its visible objects."""
 
     picture: NDArray[np.uint8]
     objects: tuple[SceneObject, ...]
@@ -60,17 +60,17 @@ def draw_scene(
     """Draw one scene.
 
     Args:
-        geometry: Decides what is where; the same state draws the same things in any light.
+        geometry: Decides the objects; the same state draws the same objects in any light.
         lighting: Decides lamps and noise.
         light: Day or night.
         size: Side of the picture in pixels.
     """
     canvas = Canvas(size)
-    hall = draw_hall(canvas, geometry)
+    windows = draw_hall(canvas, geometry)
     workers = _place_workers(geometry)
     clutter = [float(geometry.uniform(0.6, 1.05)) for _ in range(int(geometry.integers(2, 6)))]
     draw_shadows(canvas, [(w.foot, w.height) for w in workers])
-    # Ties are impossible in practice, and the key alone decides: far things first.
+    # Far things first; only the depth is compared.
     order: list[tuple[float, Worker | None]] = [(w.foot[1], w) for w in workers]
     order += [(depth, None) for depth in clutter]
     for depth, worker in sorted(order, key=lambda item: item[0]):
@@ -82,12 +82,12 @@ def draw_scene(
     for arc in arcs:
         draw_sparks(canvas, geometry, arc)
     objects = tuple(found for worker in workers for found in _visible(canvas, worker))
-    picture = expose(canvas.pixels(), canvas.reflectors(), hall.windows, arcs, light, lighting)
+    picture = expose(canvas.pixels(), canvas.reflectors(), windows, arcs, light, lighting)
     return Scene(picture, objects)
 
 
 def _place_workers(rng: np.random.Generator) -> list[Worker]:
-    """One to four workers on the floor; the nearer, the larger, as the horizon demands."""
+    """Up to four workers on the floor; nearer ones are larger, by perspective."""
     workers: list[Worker] = []
     count = int(rng.choice((0, 1, 2, 3, 4), p=(0.03, 0.2, 0.35, 0.3, 0.12)))
     slots = rng.permutation(max(count, 2))
@@ -103,7 +103,7 @@ def _place_workers(rng: np.random.Generator) -> list[Worker]:
 
 
 def _visible(canvas: Canvas, worker: Worker) -> list[SceneObject]:
-    """The boxes of a worker and of what the worker wears."""
+    """The visible objects of a worker: the person and the protection."""
     found: list[SceneObject] = []
     for part, area in sorted(worker.areas.items()):
         first = worker.first + part

@@ -1,8 +1,7 @@
-"""Workers: who stands in a scene, in which pose, and with which protection.
+"""Chooses the pose, clothes and protection of workers.
 
-A worker's own coordinates: x to the right from between the feet, y upwards, 1 = body height.
-Proportions are those of a sturdy figure: hands and head a little large, so that they stay
-visible on small pictures.
+A worker's own coordinates: x to the right from between the feet, y upwards, 1 = body height. Hands
+and head are a little too large, so that they stay visible on small pictures.
 """
 
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ _GLOVE: tuple[Colour, ...] = ((222, 176, 92), (236, 232, 220), (60, 120, 196), (
 
 
 class Part(IntEnum):
-    """What a pixel of a worker belongs to; added to the worker's first owner number."""
+    """The part of a worker that owns a pixel; added to the worker's first owner number."""
 
     BODY = 0
     HELMET = 1
@@ -50,7 +49,7 @@ PARTS_PER_WORKER = 8
 
 @dataclass(frozen=True)
 class Look:
-    """What a worker wears; None is "not worn"."""
+    """The colours and clothes of a worker; None means "not worn"."""
 
     skin: Colour
     hair: Colour
@@ -79,13 +78,15 @@ class Pose:
 
 @dataclass
 class Worker:
-    """A worker at a place of the scene.
+    """A worker at a position in the scene.
 
     Attributes:
-        foot: The point on the floor between the feet, fractions of the scene.
+        foot: The point on the floor between the feet, as fractions of the scene.
         height: Body height as a fraction of the scene.
-        first: Owner number of the body; the parts follow.
-        areas: Fine pixels that each part had when it was drawn, before anything hid it.
+        look: Colours and clothes.
+        pose: Joints.
+        first: Owner number of the body; those of the parts follow.
+        areas: Fine pixels of each part when it was drawn, before other objects hid it.
     """
 
     foot: Point
@@ -96,14 +97,14 @@ class Worker:
     areas: dict[Part, int] = field(default_factory=dict)
 
     def at(self, x: float, y: float) -> Point:
-        """The place in the scene of a point in the worker's own coordinates."""
+        """Convert a point in the worker's own coordinates to fractions of the scene."""
         return self.foot[0] + (x + self.pose.lean * y) * self.height, (
             self.foot[1] - y * self.height
         )
 
 
 def choose_look(rng: np.random.Generator) -> Look:
-    """Dress a worker; each piece of protection is worn or missing by itself."""
+    """Choose clothes; each piece of protection is worn or missing independently."""
 
     def pick(colours: tuple[Colour, ...]) -> Colour:
         return shade(colours[int(rng.integers(len(colours)))], float(rng.uniform(0.88, 1.08)))
@@ -124,7 +125,7 @@ def choose_look(rng: np.random.Generator) -> Look:
 
 
 def choose_pose(rng: np.random.Generator) -> Pose:
-    """Stand, walk, reach up, work in front of the body, weld to the side, or crouch."""
+    """Choose a pose: stand, walk, reach up, work, weld to the side, or crouch."""
     kind = ("stand", "walk", "reach", "work", "weld", "crouch")[
         int(rng.choice(6, p=(0.22, 0.2, 0.14, 0.18, 0.14, 0.12)))
     ]

@@ -1,11 +1,11 @@
-"""The embedded data set: writes drawn welding-zone scenes as a data set in YOLO format.
+"""Writes drawn welding-zone scenes as a data set in YOLO format.
 
     draw_dataset   train, val, test   from the settings of a scenario
-    draw_window    test               "recent frames" with labels, for a check of health
-    draw_frame     one frame          the first of the evaluation set, for a rehearsal
+    draw_window    test               "recent frames" with labels, for a health check
+    draw_frame     one frame          the first one of the evaluation set, for a test run
 
-Every scene has a random stream of its own (seed, split, index): the test split stays the same
-bytes whatever the train split is, and a scene has the same workers by day and at night.
+Every scene has its own random stream (seed, split, index). So the test split does not depend on the
+train split, and a scene has the same workers by day and at night.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ _WINDOW_STREAM = 9
 
 
 def draw_dataset(folder: Path, settings: SyntheticData, classes: Sequence[str]) -> None:
-    """Draw the data set of a scenario into a folder; same settings, same bytes.
+    """Draw the data set of a scenario into a folder; the same settings give the same bytes.
 
     Raises:
-        ScenarioInvalid: A class is none of those that can be drawn.
+        ScenarioInvalid: A class cannot be drawn.
     """
     _check_classes(classes)
     plan = {
@@ -55,12 +55,12 @@ def draw_window(
     seed: int,
     image_size: int,
 ) -> None:
-    """Draw recent labelled frames of one light: a data set with the split `test` alone.
+    """Draw recent labelled frames in one light: a data set with only the split `test`.
 
-    No scene of it is in any data set of `draw_dataset`, whatever the seeds.
+    Its scenes are in no data set of `draw_dataset`, whatever the seeds.
 
     Raises:
-        ScenarioInvalid: A class is none of those that can be drawn.
+        ScenarioInvalid: A class cannot be drawn.
     """
     _check_classes(classes)
     for index in range(images):
@@ -70,7 +70,7 @@ def draw_window(
 
 
 def draw_frame(settings: SyntheticData) -> NDArray[np.uint8]:
-    """The first frame of a scenario's frozen evaluation set, without drawing the rest of it.
+    """Draw only the first frame of a scenario's frozen evaluation set.
 
     Returns:
         RGB, shape (size, size, 3), uint8.
@@ -81,7 +81,7 @@ def draw_frame(settings: SyntheticData) -> NDArray[np.uint8]:
 
 @cache
 def drawing_digest() -> str:
-    """sha256 over the code that draws: data sets drawn by other code are not reused."""
+    """Return the sha256 of the drawing code: data sets drawn by other code are not reused."""
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
@@ -92,7 +92,7 @@ def _check_classes(classes: Sequence[str]) -> None:
     for name in classes:
         if name not in DRAWABLE:
             raise ScenarioInvalid(
-                f"The class {name!r} cannot be drawn by the synthetic data set.",
+                f"The synthetic data set cannot draw the class {name!r}.",
                 remedy=f"Choose from {', '.join(DRAWABLE)}, or use a data set of kind: folder.",
                 key="classes",
                 value=name,
