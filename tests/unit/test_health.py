@@ -99,9 +99,9 @@ def test_what_was_not_reported_is_no_failure():
 
 
 def test_a_rule_has_one_limit():
-    with pytest.raises(ValidationError, match="one of them"):
+    with pytest.raises(ValidationError, match="either at_least or at_most"):
         HealthRule(metric="map50")
-    with pytest.raises(ValidationError, match="one of them"):
+    with pytest.raises(ValidationError, match="either at_least or at_most"):
         HealthRule(metric="map50", at_least=0.1, at_most=0.2)
 
 
