@@ -70,7 +70,7 @@ def test_an_evaluation_set_that_changed_since_is_no_evidence(learned, tmp_path):
     evaluation_set(scenario, recorded=recorded)
     picture = dataset.samples("test")[0].image.relative_to(dataset.root)
     (moved / "labels" / picture.relative_to("images")).with_suffix(".txt").write_text("")
-    with pytest.raises(ArtifactMissing, match="not the images and labels"):
+    with pytest.raises(ArtifactMissing, match="not hold the images and labels"):
         evaluation_set(scenario, recorded=recorded)
 
 

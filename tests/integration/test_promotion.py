@@ -244,7 +244,7 @@ def test_an_evaluation_set_that_changed_is_no_evidence(registry, learned, name):
     register_release(learned, name, gate=OPEN_GATE, dataset=folder)
     proposal = propose(registry, name, token=token(), requested_by="lee")
     assert proposal.gate.outcome is GateOutcome.INCONCLUSIVE
-    assert "not the images and labels" in proposal.gate.summary()
+    assert "not hold the images and labels" in proposal.gate.summary()
     assert proposal.images == 0
 
 

@@ -241,7 +241,7 @@ def test_a_runner_with_a_dark_train_split_makes_nothing(learned, monkeypatch):
     monkeypatch.setattr(variants, "choose", lambda *a, **k: dark(choose(*a, **k)))
     # another identity, or the quantization would be found instead
     monkeypatch.setattr("guardianflow.lifecycle.quantization.runner.RECIPE", "dark")
-    with pytest.raises(CalibrationUnfit, match="nothing was quantized"):
+    with pytest.raises(CalibrationUnfit, match="Nothing was quantized"):
         QuantizationRunner(learned.scenario, learned.registry, learned.trained.version).run()
 
 

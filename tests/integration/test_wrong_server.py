@@ -122,7 +122,7 @@ def test_a_store_that_cannot_be_written_is_told_with_where_to_look(
     run_id = client.create_run(experiment).info.run_id
     file = tmp_path / "model.bin"
     file.write_bytes(b"x")
-    with pytest.raises(RegistryUnavailable, match="did not take") as told, border("run"):
+    with pytest.raises(RegistryUnavailable, match="did not accept") as told, border("run"):
         client.log_artifact(run_id, str(file))
     assert told.value.data["file"] == "model.bin"
     assert "artifact store" in told.value.remedy

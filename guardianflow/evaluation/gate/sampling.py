@@ -71,7 +71,7 @@ def against_floor(guess: Guess, count: int, unit: str, floor: float) -> LimitVer
         unit: What the cases are, e.g. "images".
         floor: The lowest figure allowed.
     """
-    return _judged(guess, count, unit, lambda figure: compare(figure, floor))
+    return _judged(guess, count, unit, lambda figure: judge_floor(figure, floor))
 
 
 def against_ceiling(guess: Guess, count: int, unit: str, ceiling: float) -> LimitVerdict:
@@ -80,7 +80,9 @@ def against_ceiling(guess: Guess, count: int, unit: str, ceiling: float) -> Limi
         guess,
         count,
         unit,
-        lambda figure: compare(BoundedFigure(-figure.value, -figure.high, -figure.low), -ceiling),
+        lambda figure: judge_floor(
+            BoundedFigure(-figure.value, -figure.high, -figure.low), -ceiling
+        ),
     )
 
 
@@ -108,7 +110,7 @@ def _judged(
     return LimitVerdict(figure, outcome, f"it lies at the limit: more {unit} would hardly decide")
 
 
-def compare(figure: BoundedFigure, floor: float) -> GateOutcome:
+def judge_floor(figure: BoundedFigure, floor: float) -> GateOutcome:
     """Compare a figure and its bounds with a floor."""
     if figure.low >= floor:
         return GateOutcome.PASSED

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from guardianflow.evaluation.gate.figure_rules import doubted
 from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, GateRule
-from guardianflow.evaluation.gate.sampling import BoundedFigure, compare
+from guardianflow.evaluation.gate.sampling import BoundedFigure, judge_floor
 from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.scenario import GateSettings, Precision
 from guardianflow.vision.metrics.comparison import Difference
@@ -69,6 +69,6 @@ def _faster(model_name: str, cost: VariantCost, wanted: float) -> GateReason:
         message = f"its speed was never measured on such a machine (but {where}); "
         message += f"`guardianflow measure {model_name}` does it here"
         return GateReason.of(rule, model_name, GateOutcome.INCONCLUSIVE, message, limit=wanted)
-    outcome = compare(BoundedFigure(speed.speedup, speed.low, speed.high), wanted)
+    outcome = judge_floor(BoundedFigure(speed.speedup, speed.low, speed.high), wanted)
     message = f"{speed.sentence()}, {wanted:.2f}x is wanted"
     return GateReason.of(rule, model_name, outcome, message, measured=speed.speedup, limit=wanted)
