@@ -93,7 +93,7 @@ class Story:
         self._await_rollback(first, second, began, since)
         verdict = self._watch()
         if verdict != "HEALTHY":
-            remark(
+            aside(
                 f"On this machine version 1 is {verdict} at night, too: an operator would train "
                 "with more night scenes, or ask for another camera."
             )
@@ -172,7 +172,7 @@ class Story:
 
     def _ask_although(self, refusal: str) -> FlowRunInfo:
         """Ask in spite of the gate, as an engineer may with a reason, which the form shows."""
-        remark(f"On this machine the gate refuses: {refusal}\n  The demo asks all the same.")
+        aside(f"On this machine the gate refuses: {refusal}\n  The demo asks all the same.")
         reason = "the demo goes on although the gate refuses"
         asked = {"model_name": self.name, "requested_by": "demo", "reason": reason, "force": True}
         return self._run(PROMOTION, asked, timeout_s=QUESTION_TIMEOUT_S)
@@ -261,7 +261,7 @@ class Story:
 
     def _roll_back_by_hand(self, why: str) -> None:
         """Go back as a person does where the automation is in doubt."""
-        remark(f"On this machine: {why}\n  A person may go back all the same: this is how.")
+        aside(f"On this machine: {why}\n  A person may go back all the same: this is how.")
         reason = "the demo shows the way back although no automation takes it"
         _well(self._run(ROLLBACK, {"model_name": self.name, "reason": reason}))
 
@@ -329,7 +329,7 @@ def chapter(title: str) -> None:
     console.rule(f"[bold]{title}", align="left")
 
 
-def remark(text: str) -> None:
+def aside(text: str) -> None:
     """Say that the story does not go as told."""
     console.print(f"  {text}", style="yellow", markup=False)
 

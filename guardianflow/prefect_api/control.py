@@ -24,7 +24,7 @@ from guardianflow.prefect_api.following import follow_run
 from guardianflow.prefect_api.listing import by_id, by_key, newest_ended, of_flow
 from guardianflow.prefect_api.logs import SeenLines, pass_on
 from guardianflow.prefect_api.prefect_yaml import PROMOTION
-from guardianflow.prefect_api.sending import send_event
+from guardianflow.prefect_api.sending import post_event
 from guardianflow.prefect_api.server_state import ServerState, read_machinery, why_it_waits
 from guardianflow.prefect_api.submission import create_run
 from guardianflow.scenario import ScenarioSpec
@@ -141,11 +141,8 @@ class Orchestrator:
         Cancelled ones do not count, nor those for one model.
         """
         with self._client() as client:
-            runs = newest_ended(client, flow)
-        for run in runs:
-            if run.end_time is not None and not run.parameters.get("model_name"):
-                return describe_run(run, self.ui_url), run.end_time
-        return None
+            run = newest_ended(client, flow)
+        return (describe_run(run, self.ui_url), run.end_time) if run and run.end_time else None
 
     def follow(
         self, run_id: str, on_log: Callable[[str], None], *, timeout_s: float | None = None
@@ -238,7 +235,7 @@ class Orchestrator:
             The event's id.
         """
         with self._client() as client:
-            return send_event(client, event, payload, related)
+            return post_event(client, event, payload, related)
 
     def machinery(self) -> ServerState:
         """Automations, deployments, work pools, and the last pass of `reconcile`."""

@@ -16,12 +16,7 @@ _PATIENCE_S = 30.0
 def follow_run(
     read: Callable[[], FlowRunInfo], pass_on_log: Callable[[], None], timeout_s: float | None
 ) -> FlowRunInfo:
-    """Look every second until the flow run is over or waits; see `Orchestrator.follow`.
-
-    Args:
-        read: Returns how the flow run stands.
-        pass_on_log: Passes on what is new in its log.
-        timeout_s: Return the run as it stands after that many seconds; None: never.
+    """Read a flow run and its log every second until it is over, waits, or the time is.
 
     Raises:
         OrchestratorUnavailable: The server is away for more than half a minute.

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.filters import FlowFilter, FlowRunFilterState
     from prefect.client.schemas.objects import FlowRun
 
+_ENDED = ("COMPLETED", "FAILED", "CRASHED")
+"""States in which a flow run has ended, other than by being cancelled."""
 _PAGE = 200
 """The most that Prefect returns at once."""
 # Enough that one of them was not started by hand for one model.
@@ -43,17 +45,22 @@ def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowR
     return found
 
 
-def newest_ended(client: "SyncPrefectClient", flow: str) -> "list[FlowRun]":
-    """The flow runs of a flow that ended last, without cancelled ones."""
-    from prefect.client.schemas.filters import FlowRunFilter
+def newest_ended(
+    client: "SyncPrefectClient", flow: str, states: Sequence[str] = _ENDED
+) -> "FlowRun | None":
+    """The flow run that ended last in one of these states; those for one model do not count."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterEndTime
     from prefect.client.schemas.sorting import FlowRunSort
 
-    return client.read_flow_runs(
+    found = client.read_flow_runs(
         flow_filter=_named(flow),
-        flow_run_filter=FlowRunFilter(state=_in_state("COMPLETED", "FAILED", "CRASHED")),
+        flow_run_filter=FlowRunFilter(
+            state=_in_state(*states), end_time=FlowRunFilterEndTime(is_null_=False)
+        ),
         sort=FlowRunSort.END_TIME_DESC,
         limit=_NEWEST,
     )
+    return next((run for run in found if not run.parameters.get("model_name")), None)
 
 
 def of_flow(client: "SyncPrefectClient", flow: str, states: Sequence[str]) -> "list[FlowRun]":

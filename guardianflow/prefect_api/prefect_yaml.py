@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-TRAIN_POOL = "guardianflow-train"
 RELEASE_POOL = "guardianflow-release"
 LIFECYCLE = "lifecycle/guardianflow"
 PROMOTION = "promote/guardianflow"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _NAMESPACE = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
 
 
-def send_event(
+def post_event(
     client: "SyncPrefectClient",
     event: EventName,
     payload: ModelEvent,

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from guardianflow.prefect_api.flowruns import describe_run
+from guardianflow.prefect_api.listing import newest_ended
 from guardianflow.prefect_api.prefect_yaml import RECONCILE, TAG, described
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 REMEMBERED = timedelta(days=7)
 """How long Prefect keeps events by default."""
@@ -29,8 +32,6 @@ _AUTOMATION = "prefect.automation."
 _PAGE = 200
 # The most events that Prefect returns at once.
 _EVENTS = 50
-# Enough passes that one of them was not started by hand for one model.
-_NEWEST = 50
 
 Json = Mapping[str, Any]
 
@@ -146,7 +147,8 @@ class ServerState:
 
 def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> ServerState:
     """Read the state in about ten calls, however many models there are."""
-    last = _newest_pass(client, ("COMPLETED",))
+    reconcile = RECONCILE.partition("/")[0]
+    last = newest_ended(client, reconcile, ("COMPLETED",))
     found = list(_pages(client, "automations", {}))
     failures = _failures(client, now)
     automations: dict[str, list[AutomationInfo]] = {}
@@ -159,34 +161,18 @@ def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> S
         deployments,
         _pools(client, deployments.values(), now),
         _existing_blocks(client, found),
-        datetime.fromisoformat(last["end_time"]) if last else None,
-        _failed_pass(client, ui_url),
+        last.end_time if last else None,
+        _failed_pass(newest_ended(client, reconcile), ui_url),
     )
 
 
-def _failed_pass(client: "SyncPrefectClient", ui_url: str) -> FailedPass | None:
+def _failed_pass(newest: "FlowRun | None", ui_url: str) -> FailedPass | None:
     """The newest ended pass over all releases, unless it completed; cancelled ones do not count."""
-    run = _newest_pass(client, ("COMPLETED", "FAILED", "CRASHED"))
-    if run is None or run["state"]["type"] == "COMPLETED":
+    if newest is None or newest.end_time is None:
         return None
-    return FailedPass(
-        time=datetime.fromisoformat(run["end_time"]),
-        state=run["state"]["name"],
-        reason=" ".join((run["state"]["message"] or "no reason given").split()),
-        url=f"{ui_url}/runs/flow-run/{run['id']}",
-    )
-
-
-def _newest_pass(client: "SyncPrefectClient", states: Sequence[str]) -> Json | None:
-    wanted = {
-        "flows": {"name": {"any_": [RECONCILE.partition("/")[0]]}},
-        "flow_runs": {"state": {"type": {"any_": list(states)}}, "end_time": {"is_null_": False}},
-        "sort": "END_TIME_DESC",
-        "limit": _NEWEST,
-    }
-    found = cast("list[Json]", _ask(client, "flow_runs/filter", wanted))
-    # A pass that was started by hand for one model leaves out all others.
-    return next((run for run in found if not run["parameters"].get("model_name")), None)
+    run = describe_run(newest, ui_url)
+    reason = " ".join((run.message or "no reason given").split())
+    return None if run.ok else FailedPass(newest.end_time, run.state, reason, run.url)
 
 
 def _automation(one: Json, ui_url: str, failure: Failure | None) -> AutomationInfo:

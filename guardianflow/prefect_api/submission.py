@@ -25,8 +25,9 @@ def create_run(
     try:
         found = client.read_deployment_by_name(deployment)
     except ObjectNotFound as error:
+        server = str(client.api_url).rstrip("/")
         raise InputError(
-            f"The Prefect server {_address(client)} has no deployment {deployment!r}.",
+            f"The Prefect server {server} has no deployment {deployment!r}.",
             remedy="Bring it there with `python -m deployments.apply`.",
             deployment=deployment,
         ) from error
@@ -47,10 +48,6 @@ def create_run(
             deployment=deployment,
             status=error.response.status_code,
         ) from error
-
-
-def _address(client: "SyncPrefectClient") -> str:
-    return str(client.api_url).rstrip("/")
 
 
 def _name_of(deployment: str, parameters: Mapping[str, object]) -> str | None:

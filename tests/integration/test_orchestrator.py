@@ -30,7 +30,6 @@ from guardianflow.prefect_api.prefect_yaml import (
     RELEASE_POOL,
     ROLLBACK,
     TAG,
-    TRAIN_POOL,
     described,
 )
 from testbed.servers import mlflow_server_on
@@ -88,9 +87,9 @@ def test_what_is_expected_is_what_prefect_yaml_describes():
     assert {e["entrypoint"] for e in entries} == set(described().deployments.values())
     assert all(TAG in entry["tags"] for entry in entries)
     assert {entry["work_pool"]["name"] for entry in entries} == set(described().pools)
-    assert set(described().pools) == {TRAIN_POOL, RELEASE_POOL}
+    assert set(described().pools) == {"guardianflow-train", RELEASE_POOL}
     limits = {name: pool.concurrency_limit for name, pool in described().pools.items()}
-    assert limits == {TRAIN_POOL: 1, RELEASE_POOL: None}
+    assert limits == {"guardianflow-train": 1, RELEASE_POOL: None}
     [trigger] = [trigger for entry in entries for trigger in entry.get("triggers", [])]
     acts = described().rollback_trigger
     assert trigger["name"] == acts.name
