@@ -71,7 +71,6 @@ ALLOWED_HOMONYMS = {
     "promote": "a command and a flow with the same steps",
     "reconcile": "a flow and the domain function that it calls",
     "rollback": "a command and a flow of the same operation",
-    "send_event": "a task and the function that it calls",
 }
 
 
