@@ -161,18 +161,23 @@ def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> S
         deployments,
         _pools(client, deployments.values(), now),
         _existing_blocks(client, found),
-        last.end_time if last else None,
+        _ended(last) if last else None,
         _failed_pass(newest_ended(client, reconcile), ui_url),
     )
 
 
 def _failed_pass(newest: "FlowRun | None", ui_url: str) -> FailedPass | None:
     """The newest ended pass over all releases, unless it completed; cancelled ones do not count."""
-    if newest is None or newest.end_time is None:
+    if newest is None or (run := describe_run(newest, ui_url)).ok:
         return None
-    run = describe_run(newest, ui_url)
     reason = " ".join((run.message or "no reason given").split())
-    return None if run.ok else FailedPass(newest.end_time, run.state, reason, run.url)
+    return FailedPass(_ended(newest), run.state, reason, run.url)
+
+
+def _ended(run: "FlowRun") -> datetime:
+    assert run.end_time is not None
+    # Plain: Prefect's own class is no part of what others read.
+    return datetime.fromisoformat(run.end_time.isoformat())
 
 
 def _automation(one: Json, ui_url: str, failure: Failure | None) -> AutomationInfo:
