@@ -26,7 +26,7 @@ from guardianflow.mlflow_store.client import ABSENT, border
 from guardianflow.mlflow_store.registered_models import read_aliases, read_versions
 from guardianflow.names import ModelName
 from guardianflow.registry import UNSET, ModelRegistryManager
-from guardianflow.registry.release_state import OperationKind, OperationRecord
+from guardianflow.registry.release_state import Attribution, OperationKind, OperationRecord
 from guardianflow.registry.rotation.outcome import Operation, Plan
 from guardianflow.registry.rotation.request import RotationRequest
 from tests.chaos.evidence import Journal, read_lines
@@ -190,7 +190,9 @@ def perform(registry: ModelRegistryManager, run_id: str, asked: dict[str, Any]) 
         "adopt": lambda: registry.repair(name, "mlflow", reason="chaos", token=token),
         "rescue": lambda: registry.release(name).rescue(
             RotationRequest(
-                OperationKind.REPAIR, ModelName.parse(name), token=token, automatic=True
+                OperationKind.REPAIR,
+                ModelName.parse(name),
+                by=Attribution(token=token, automatic=True),
             )
         ),
     }

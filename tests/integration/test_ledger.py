@@ -21,7 +21,12 @@ from guardianflow.mlflow_store.client import connect
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, Ledger, known_bases
 from guardianflow.registry.ledger.write_once import HOLDS_TAG
-from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
+from guardianflow.registry.release_state import (
+    Attribution,
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+)
 from testbed.servers import mlflow_server_on, postgres_server
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -49,7 +54,13 @@ def entry(name, number):
     place = ProductionEntry(number, number - 1 or None, number)
     time = "2026-01-01T00:00:00.000+00:00"
     return OperationRecord(
-        0, OperationKind.PROMOTE, name, {}, {name: place}, "kim", "better", time, f"token-{number}"
+        0,
+        OperationKind.PROMOTE,
+        name,
+        {},
+        {name: place},
+        Attribution("kim", "better", f"token-{number}"),
+        time,
     )
 
 
