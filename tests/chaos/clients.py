@@ -207,7 +207,7 @@ def as_data(result: object) -> dict[str, Any]:
         return {"changed": False, "after": champions}
     if isinstance(result, OperationRecord):
         after = {name: place.champion for name, place in result.after.items()}
-        return {"seq": result.seq, "token": result.token, "after": after}
+        return {"seq": result.seq, "token": result.by.token, "after": after}
     if isinstance(result, Operation):
         return {
             "seq": result.seq,

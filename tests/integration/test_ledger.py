@@ -152,7 +152,8 @@ def test_a_run_that_was_made_and_never_written_is_gone_on_with(registry, factory
     name = factory.name()
     ledger, head = grown(registry.client, name, 2)
     # Killed between the election of the next run and its first operation.
-    ledger._create_run(ledger._index, 1, head.former.after(head.digest, head.former, head.records))
+    former = head.former.after(head.digest, head.former, head.records)
+    ledger._runs.create_next(ledger._runs.make_ready(anew=False), former)
     late = reader(registry.client, name)
     assert late.read().seq == late.verify().seq == 2
     late.commit(late.read(), entry(name, 3))
@@ -166,7 +167,7 @@ def test_of_two_writers_from_one_head_one_is_refused(registry, factory):
     one.commit(heads[0], entry(name, 1))
     with pytest.raises(RotationConflict):
         other.commit(heads[1], entry(name, 2))
-    assert reader(registry.client, name).read().records[0].token == "token-1"
+    assert reader(registry.client, name).read().records[0].by.token == "token-1"
 
 
 def test_an_operation_costs_the_same_however_long_the_ledger_is(registry, factory, monkeypatch):

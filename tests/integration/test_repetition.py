@@ -95,7 +95,7 @@ def test_a_promotion_whose_answer_was_lost_is_said_to_be_done(registry, plant, f
     ("change", "expected"),
     [
         ({}, True),
-        ({"actor": "lee"}, False),
+        ({"by": Attribution("lee")}, False),
         ({"kind": OperationKind.PROMOTE}, False),
         ({"name": ModelName.parse(f"{NAME}__openvino_int8")}, False),
         ({"expected_champion": 2}, True),

@@ -257,7 +257,8 @@ class ReleaseReader:
 
     def _check_tail(self, seen: ReleaseSnapshot) -> None:
         """Refuse a ledger whose mirror says that its tail was cut or its newest entry changed."""
-        seq, mirror = seen.head.seq, read_mirror(seen.models[self._base.public])
+        base = seen.models.get(self._base.public)
+        seq, mirror = seen.head.seq, read_mirror(base) if base else None
         if seen.mirror is MirrorStatus.AHEAD and mirror:
             what = f"ends at operation {seq}, but operation {mirror.seq} was decided"
         elif seen.mirror is MirrorStatus.OTHER:
