@@ -73,5 +73,5 @@ def tell_of_rescue(operation: "Operation") -> None:
     if operation.kind != "rollback":
         return
     # The message on a rollback leads to this page.
-    show_incident(scenario_registry(), operation, "")
+    show_incident(scenario_registry(), operation, None)
     tell_of_rollback(operation, incident=incident)

@@ -11,8 +11,9 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from flows.scenario_blocks import limits_in_blocks
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.health.report import HealthReport, label
+from guardianflow.health.report import HealthReport
 from guardianflow.mlflow_store.links import picture_links, run_link
+from guardianflow.names import ModelName
 from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import prose
 
@@ -62,7 +63,7 @@ def event_values(report: HealthReport) -> dict[str, Any]:
         "model": report.model_name,
         "version": report.version,
         "report": report.report_id,
-        "message": f"{label(report)} is {report.verdict}: {report.reason}",
+        "message": f"{report.subject} is {report.verdict}: {report.reason}",
     }
 
 
@@ -74,7 +75,7 @@ def measure_window(model_name: str, window: str, camera: str) -> dict[str, Any]:
     registry = scenario_registry()
     report = windows.check_health(
         registry,
-        model_name,
+        ModelName.parse(model_name),
         Path(window),
         token=run_token(TokenKind.HEALTH),
         camera=camera,

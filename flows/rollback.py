@@ -26,6 +26,7 @@ from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import Markdown, plain, prose
 
 if TYPE_CHECKING:
+    from guardianflow.health.report import HealthReport
     from guardianflow.registry import ModelRegistryManager, Operation
 
 
@@ -79,93 +80,92 @@ def rollback(
         raise
     if operation is None:
         return Completed(name="NothingToDo", message=message)
-    tell_of_rollback(operation, incident=incident, report=report, message=message)
+    tell_of_rollback(operation, incident=incident, report_id=report, message=message)
     return Completed(name="RolledBack", message=message)
 
 
 @task(name="answer", retries=2, retry_delay_seconds=3, **AGAIN)
-def answer(report: str, message: str) -> None:
+def answer(report_id: str, message: str) -> None:
     """Remember that a report was answered by a refusal; one that nobody wrote needs no answer."""
     from guardianflow.health.report import note_answer
 
     with suppress(VersionNotReady):
-        note_answer(scenario_registry(), report, message)
+        note_answer(scenario_registry(), report_id, message)
 
 
 @task(name="roll-back", retries=5, retry_delay_seconds=3, **AGAIN)
 def roll_back(
-    model_name: str, failing_version: int | None, report: str, reason: str
+    model_name: str, failing_version: int | None, report_id: str, reason: str
 ) -> "tuple[Operation | None, str]":
     """Move the aliases back, once however often this is tried, and show what moved.
 
     Returns:
         The operation of this flow run, None where it changed nothing; and what to say.
     """
-    registry = scenario_registry()
+    from guardianflow.health.reaction import Reaction, roll_back_failing
+    from guardianflow.health.report import note_answer, read_report
+    from guardianflow.registry.rotation.request import UNSET
+
+    registry, name = scenario_registry(), ModelName.parse(model_name)
     # On a second attempt the operation that is found may well be our own, whose answer was lost.
-    first = task_run.run_count <= 1
-    before = registry.release(model_name).inspect().head.seq if first else 0
-    if report and failing_version is not None:
-        from guardianflow.health.reaction import roll_back_failing
-        from guardianflow.health.report import note_answer
-
-        reaction = roll_back_failing(registry, model_name, failing_version, report)
-        operation, message = reaction.operation, reaction.message
-        note_answer(registry, report, message)
+    before = registry.ledger(name).read().seq if task_run.run_count <= 1 else 0
+    if report_id and failing_version is not None:
+        reaction = roll_back_failing(registry, name, failing_version, report_id)
+        note_answer(registry, report_id, reaction.message)
     else:
-        from guardianflow.registry.rotation.request import UNSET
-
-        operation = registry.rollback(
-            model_name,
+        done = registry.rollback(
+            name,
             expected_champion=UNSET if failing_version is None else failing_version,
             actor="Prefect",
             reason=reason,
             token=run_token(TokenKind.ROLLBACK),
         )
-        message = operation.message
+        reaction = Reaction(done, done.message)
+    operation, message = reaction.operation, reaction.message
     get_run_logger().info("%s", message)
     show_page(artifact_key("rollback", model_name), f"**{prose(message)}**\n", message)
     if operation is None or not operation.changed or operation.seq <= before:
         return None, message
+    report = reaction.report or (read_report(registry, report_id) if report_id else None)
     show_incident(registry, operation, report)
     return operation, message
 
 
 def tell_of_rollback(
-    operation: "Operation", *, incident: str, report: str = "", message: str = ""
+    operation: "Operation", *, incident: str, report_id: str = "", message: str = ""
 ) -> None:
     """Send one event for each name that went back; the message is the operation's, unless given."""
-    for move in operation.moves:
-        if move.alias == "champion" and move.after is not None:
-            payload = ModelEvent(
-                model=move.name,
-                version=move.after,
-                incident=incident,
-                report=report,
-                message=message or operation.message,
-            )
-            send_event(EventName.ROLLED_BACK, payload)
+    from guardianflow.registry.rotation.outcome import champion_moves
+
+    for move in champion_moves(operation.moves):
+        payload = ModelEvent(
+            model=move.name,
+            version=move.after,
+            incident=incident,
+            report=report_id,
+            message=message or operation.message,
+        )
+        send_event(EventName.ROLLED_BACK, payload)
 
 
-def show_incident(registry: "ModelRegistryManager", operation: "Operation", report: str) -> None:
+def show_incident(
+    registry: "ModelRegistryManager", operation: "Operation", report: "HealthReport | None"
+) -> None:
     """Show the page on a rollback, and keep it beside the report that asked for it."""
     from guardianflow.health.incident import incident_page
-    from guardianflow.health.report import keep_page, read_report
+    from guardianflow.health.report import keep_page
 
     links: dict[str, str] = {}
+    pictures: dict[str, str] = {}
     if run := flow_run.get_id():
         links["the flow run"] = f"{Orchestrator().ui_url}/runs/flow-run/{run}"
     if report:
-        links["the report in MLflow"] = run_link(registry.client, report)
-    page = incident_page(
-        operation,
-        read_report(registry, report) if report else None,
-        links,
-        picture_links(registry.client, report) if report else {},
-    )
+        links["the report in MLflow"] = run_link(registry.client, report.report_id)
+        pictures = picture_links(registry.client, report.report_id)
+    page = incident_page(operation, report, links, pictures)
     base = ModelName.parse(operation.name).base.public
     # All that is seen of a page that is opened by its key, as the links of messages do.
     about = f"{prose(operation.message)}\n\nWhy: {plain(operation.reason)}"
     show_page(artifact_key("incident", base), page, Markdown(about))
     if report:
-        keep_page(registry, report, "incident.md", page)
+        keep_page(registry, report.report_id, "incident.md", page)

@@ -18,7 +18,13 @@ from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.health.champion_since import champion_since
 from guardianflow.health.limits import limits_of
-from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
+from guardianflow.health.report import (
+    BOX_MODEL_TAG,
+    HealthReport,
+    find_report,
+    keep_report,
+    past_windows,
+)
 from guardianflow.health.verdict import WindowFigure, conclude, judge_window
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border, is_absent, server_time, write_repeatably
@@ -83,6 +89,11 @@ class BoxReport(Stored):
         return value
 
     @property
+    def name(self) -> ModelName:
+        """The model that the box runs."""
+        return ModelName.parse(self.model)
+
+    @property
     def digest(self) -> str:
         """sha256 over all of it: the same report posted twice is one."""
         return self.digest_as_written()
@@ -129,9 +140,8 @@ def _check(client: MlflowClient, report: BoxReport, now: datetime) -> None:
             remedy="Set the clock and the time zone of the box right, and report again.",
             key="end",
         )
-    name = ModelName.parse(report.model)
     try:
-        client.get_registered_model(name.registered)
+        client.get_registered_model(report.name.registered)
     except MlflowException as error:
         # An account that may not read models may report all the same.
         if is_absent(error):
@@ -210,26 +220,20 @@ def _judge(
     registry: ModelRegistryManager, box: BoxReport, posted: str, today: Today
 ) -> HealthReport | None:
     """The report that is kept of it; None where the version is not champion."""
-    client, token = registry.client, f"judged-{posted}"
-    if done := find_record(client, HEALTH, token):
-        return read_record(client, done, HealthReport)
-    champion = registry.get_champion(box.model)
+    token = f"judged-{posted}"
+    if done := find_report(registry.client, token):
+        return done
+    champion = registry.get_champion(box.name)
     if champion is None or champion.version != box.version:
         return None
-    report = _report(registry, box, champion, today)
-    run_id = open_record(client, HEALTH, token, f"health {box.model} {box.version}")
-    report = report.model_copy(update={"report_id": run_id})
-    with scratch() as folder:
-        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
-        close_record(client, run_id, report, draft)
-    return report
+    return keep_report(registry.client, token, _report(registry, box, champion, today))
 
 
 def _report(
     registry: ModelRegistryManager, box: BoxReport, champion: RegisteredModelInfo, today: Today
 ) -> HealthReport:
     """What is to be kept, still without the MLflow run that will hold it."""
-    standing = champion_since(registry, box.model, box.version)
+    since = champion_since(registry, box.name, box.version)
     limits = limits_of(registry, champion, today)
     policy = limits.policy
     figures = {metric: WindowFigure(value=value) for metric, value in box.metrics.items()}
@@ -237,9 +241,7 @@ def _report(
     own = judge_window(
         policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults
     )
-    past = past_windows(
-        registry.client, box.model, box.version, box.camera, since=standing.installed
-    )
+    past = past_windows(registry.client, box.name, box.version, box.camera, since=since.installed)
     concluded, row = conclude(own, policy, box.digest, past)
     begin, end = box.begin.astimezone(UTC), box.end.astimezone(UTC)
     return HealthReport(
@@ -259,5 +261,5 @@ def _report(
         report_id="",
         # When the frames were taken counts, not when they were judged.
         time=min(end, datetime.now(UTC)),
-        operation=standing.newest,
+        operation=since.newest,
     )

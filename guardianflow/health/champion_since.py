@@ -1,12 +1,13 @@
 """Who is champion, since which operation: what a report has to be newer than."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from guardianflow.errors import LedgerDamaged, NoCandidate, PermissionDenied, StoredUnreadable
+from guardianflow.errors import LedgerDamaged, PermissionDenied, StoredUnreadable
 from guardianflow.names import ModelName
-from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry import ModelRegistryManager
+from guardianflow.registry.release_state import OperationRecord
 
 log = logging.getLogger(__name__)
 
@@ -24,37 +25,22 @@ class ChampionSince:
     installed: int | None
 
 
-def champion_to_watch(registry: ModelRegistryManager, model_name: str) -> RegisteredModelInfo:
-    """The version in production.
-
-    Raises:
-        NoCandidate: There is none.
-    """
-    champion = registry.get_champion(model_name)
-    if champion is None:
-        raise NoCandidate(
-            f"{model_name} has no @champion whose health could be checked.",
-            remedy=f"guardianflow promote {model_name}",
-            name=model_name,
-        )
-    return champion
+def what_installed(
+    past: Iterable[OperationRecord], name: ModelName, version: int
+) -> OperationRecord | None:
+    """The newest operation that made a version champion; None if the ledger knows of none."""
+    moved = ((record, record.moved().get(name.public)) for record in past)
+    return next((record for record, move in moved if move and move[1] == version), None)
 
 
-def champion_since(registry: ModelRegistryManager, name: str, version: int) -> ChampionSince:
+def champion_since(registry: ModelRegistryManager, name: ModelName, version: int) -> ChampionSince:
     """Since when a version is champion, by the numbers of the ledger."""
-    ledger = Ledger(registry.client, ModelName.parse(name).base)
+    ledger = registry.ledger(name)
     try:
         head = ledger.read()
-        installed = next(
-            (
-                record.seq
-                for record in ledger.past(head)
-                if record.moved().get(name, (None, None))[1] == version
-            ),
-            None,
-        )
+        installed = what_installed(ledger.past(head), name, version)
     except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
         # Measuring goes on; which came first is then told by the clocks.
         log.warning("%s", error)
         return ChampionSince(None, None)
-    return ChampionSince(head.seq, installed)
+    return ChampionSince(head.seq, installed.seq if installed else None)

@@ -8,19 +8,18 @@ production as it is now.
 """
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from guardianflow.errors import ChampionChanged, Refused, SceneChanged
-from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, HealthReport, read_report
+from guardianflow.health.champion_since import what_installed
+from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, HealthReport
 from guardianflow.health.verdict import Verdict
-from guardianflow.mlflow_store.records import read_tags
+from guardianflow.mlflow_store.records import read_document, read_tags
 from guardianflow.names import ModelName
-from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation
-from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry import ModelRegistryManager, Operation
 from guardianflow.registry.release_state import OperationRecord
-from guardianflow.registry.rotation.outcome import champion_of, operation_of
+from guardianflow.registry.rotation.outcome import champion_moves, champion_of, operation_of
 
 MAX_AGE = timedelta(hours=1)
 """A failing report older than this rolls nothing back."""
@@ -35,13 +34,15 @@ class Reaction:
 
     operation: Operation | None
     message: str
+    report: HealthReport | None = None
+    """None where its tags and the ledger said enough."""
 
 
 def roll_back_failing(
     registry: ModelRegistryManager,
-    model_name: str,
+    name: ModelName,
     failing_version: int,
-    report: str,
+    report_id: str,
     *,
     max_age: timedelta = MAX_AGE,
 ) -> Reaction:
@@ -52,10 +53,10 @@ def roll_back_failing(
 
     Args:
         registry: The registry that knows the champion.
-        model_name: Base or variant.
+        name: Base or variant.
         failing_version: The champion that failed; another champion is left alone.
-        report: MLflow run that holds the report.
-        max_age: A report that was made longer ago than this speaks about a past that is over.
+        report_id: MLflow run that holds the report.
+        max_age: A report older than this no longer says anything about production.
 
     Raises:
         ArtifactMissing: The report does not exist.
@@ -64,82 +65,75 @@ def roll_back_failing(
         SceneChanged: The way back was no better on the same frames.
         Refused: The report is about something else, or of the future; or a rule says no.
     """
-    name = ModelName.parse(model_name).public
-    tags = read_tags(registry.client, report, HealthReport)
-    told = f"{tags.get(NAME_TAG)} version {tags.get(VERSION_TAG)}"
-    _check_subject(told, f"{name} version {failing_version}", report)
-    verdict = tags.get(VERDICT_TAG)
-    if verdict != Verdict.FAILING:
-        return Reaction(None, f"Report {report} says {verdict}: nothing to roll back.")
-    ledger = Ledger(registry.client, ModelName.parse(name).base)
+    asked = f"{name} version {failing_version}"
+    tags = read_tags(registry.client, report_id, HealthReport)
+    _check_subject(f"{tags.get(NAME_TAG)} version {tags.get(VERSION_TAG)}", asked, report_id)
+    if (verdict := tags.get(VERDICT_TAG)) != Verdict.FAILING:
+        return Reaction(None, f"Report {report_id} says {verdict}: nothing to roll back.")
+    ledger = registry.ledger(name)
     head = ledger.read()
     # One incident is one report: however often its event fires, it rolls back once.
-    token = f"incident-{report}"
+    token = f"incident-{report_id}"
     done = ledger.find_token(head, token)
-    # What is only decided has still to be finished, which the rollback does.
+    # An operation that was only decided still has to be finished: the rollback below does that.
     if head.interrupted is None:
         if done is not None:
             operation = operation_of(done, "was done before")
             return Reaction(operation, operation.message)
-        champion = champion_of(head.state, name)
+        champion = champion_of(head.state, name.public)
         if champion != failing_version:
             return _not_champion(name, champion, failing_version)
-    found = read_report(registry, report)
+    report = read_document(registry.client, report_id, HealthReport)
     # The document is what was judged; the tags only say where to look.
-    told = f"{found.model_name} version {found.version}"
-    _check_subject(told, f"{name} version {failing_version}", report)
-    if found.verdict is not Verdict.FAILING:
-        return Reaction(None, f"Report {report} says {found.verdict}: nothing to roll back.")
-    installed = _installed(ledger.past(head), name, failing_version)
-    if done is None and (too_late := _too_late(found, max_age, installed)):
-        return Reaction(None, f"{too_late}: nothing to roll back.")
+    _check_subject(report.subject, asked, report_id)
+    if report.verdict is not Verdict.FAILING:
+        return Reaction(None, f"Report {report_id} says {report.verdict}: nothing to roll back.")
     if done is None:
-        _refuse_worse(registry, found)
+        installed = what_installed(ledger.past(head), name, failing_version)
+        if too_late := _too_late(report, max_age, installed):
+            return Reaction(None, f"{too_late}: nothing to roll back.")
+        _refuse_worse(registry, report)
     try:
         operation = registry.rollback(
             name,
             expected_champion=failing_version,
             actor="automation",
-            reason=f"health: {found.reason} (report {report})",
+            reason=f"health: {report.reason} (report {report_id})",
             token=token,
             automatic=True,
         )
     except ChampionChanged as error:
         return _not_champion(name, error.actual, failing_version)
-    return Reaction(operation, operation.message)
+    return Reaction(operation, operation.message, report)
 
 
-def _refuse_worse(registry: ModelRegistryManager, found: HealthReport) -> None:
+def _refuse_worse(registry: ModelRegistryManager, report: HealthReport) -> None:
     """Refuse to go back to what did no better on the frames on which the champion failed.
 
     Raises:
         SceneChanged: It did no better, so not the model has changed but what it looks at.
     """
-    fallback = found.fallback
+    fallback = report.fallback
     if fallback is None or fallback.better:
         return
-    plan = registry.plan_rollback(found.model_name, write=False)
-    targets = {
-        move.after
-        for move in plan.moves
-        if move.name == found.model_name and move.alias == ModelAlias.CHAMPION
-    }
+    plan = registry.plan_rollback(report.model_name, write=False)
+    targets = {m.after for m in champion_moves(plan.moves) if m.name == report.model_name}
     # Another way back by now was not measured: nothing speaks against it.
     if targets == {fallback.version}:
-        raise SceneChanged(found.model_name, found.version, found.reason, fallback.message)
+        raise SceneChanged(report.model_name, report.version, report.reason, fallback.message)
 
 
-def _check_subject(told: str, asked: str, report: str) -> None:
+def _check_subject(told: str, asked: str, report_id: str) -> None:
     """Refuse a request about something else than its report."""
     if told != asked:
         raise Refused(
-            f"Report {report} is about {told}, not about {asked}.",
+            f"Report {report_id} is about {told}, not about {asked}.",
             remedy="Nothing was changed; find out who sent the event.",
-            report=report,
+            report=report_id,
         )
 
 
-def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
+def _not_champion(name: ModelName, champion: int | None, failing: int) -> Reaction:
     return Reaction(
         None,
         f"@champion of {name} is version {champion or 'none'}, no longer the failing {failing}: "
@@ -147,37 +141,29 @@ def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
     )
 
 
-def _installed(past: Iterable[OperationRecord], name: str, version: int) -> OperationRecord | None:
-    """What last made the version champion; None if the ledger knows of nothing that did."""
-    for record in past:
-        if record.moved().get(name, (None, None))[1] == version:
-            return record
-    return None
-
-
-def _too_late(found: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:
+def _too_late(report: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:
     """Why a report says nothing about production as it is now; '' if it does.
 
     Raises:
         Refused: It is of the future: the clock of whoever measured cannot be trusted.
     """
     now = datetime.now(UTC)
-    made = f"Report {found.report_id} of {_moment(found.time)}"
-    if found.time > now + CLOCK_SKEW:
+    made = f"Report {report.report_id} of {_moment(report.time)}"
+    if report.time > now + CLOCK_SKEW:
         raise Refused(
             f"{made} is of the future: here it is {_moment(now)}.",
             remedy="Nothing was changed; set the clock of the machine that measured, then measure "
             "again.",
-            report=found.report_id,
+            report=report.report_id,
         )
-    if installed is not None and (older := _older(found, installed)):
+    if installed is not None and (older := _older(report, installed)):
         return f"{made} is older than {older}"
-    if now - found.time > max_age:
+    if now - report.time > max_age:
         return f"{made} is older than {max_age}"
     return ""
 
 
-def _older(found: HealthReport, installed: OperationRecord) -> str:
+def _older(report: HealthReport, installed: OperationRecord) -> str:
     """The decision that came after the report was measured, in words; '' if none did.
 
     The ledger's numbers tell it, whatever the clocks say; a report that knows no number is judged
@@ -185,19 +171,19 @@ def _older(found: HealthReport, installed: OperationRecord) -> str:
     again must never count.
     """
     decided = datetime.fromisoformat(installed.time)
-    before = found.time < decided if found.operation is None else found.operation < installed.seq
+    before = report.time < decided if report.operation is None else report.operation < installed.seq
     if not before:
         return ""
     said = (
         f"the decision of {_moment(decided)} (operation {installed.seq}) that made version "
-        f"{found.version} champion again"
+        f"{report.version} champion again"
     )
-    if found.operation is None and decided - found.time < CLOCK_SKEW:
+    if report.operation is None and decided - report.time < CLOCK_SKEW:
         said += (
             f", by no more than {CLOCK_SKEW}: the clocks of the two machines may differ; set that "
             "of the machine that measured, then measure again"
         )
-        log.warning("report %s of %s is older than %s", found.report_id, found.model_name, said)
+        log.warning("report %s of %s is older than %s", report.report_id, report.model_name, said)
     return said
 
 

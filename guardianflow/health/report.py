@@ -1,15 +1,25 @@
 """The health report: a record in MLflow, and the tags by which it is found without a download."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.health.verdict import PastWindow, Verdict, WindowFigure
+from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border, write_repeatably
-from guardianflow.mlflow_store.records import COMPLETE_TAG, HEALTH, read_record
+from guardianflow.mlflow_store.records import (
+    COMPLETE_TAG,
+    HEALTH,
+    Draft,
+    close_record,
+    find_record,
+    open_record,
+    read_record,
+)
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import HealthPolicy
@@ -76,6 +86,11 @@ class HealthReport(Stored):
         "without any clock what came first. None where the account may not read the ledger.",
     )
 
+    @property
+    def subject(self) -> str:
+        """The model with its version, as people say it."""
+        return f"{self.model_name} version {self.version}"
+
     def tags(self) -> dict[str, str]:
         """What its MLflow run says about it."""
         return {
@@ -107,21 +122,49 @@ def read_report(registry: ModelRegistryManager, report: str) -> HealthReport:
     return read_record(registry.client, report, HealthReport)
 
 
+def find_report(client: MlflowClient, token: str) -> HealthReport | None:
+    """The report that was kept with a token, or None."""
+    done = find_record(client, HEALTH, token)
+    return read_record(client, done, HealthReport) if done else None
+
+
+def keep_report(
+    client: MlflowClient,
+    token: str,
+    report: HealthReport,
+    draw: Callable[[Path], None] = lambda _folder: None,
+) -> HealthReport:
+    """Keep a report as a record in MLflow, and return it with its id.
+
+    Args:
+        client: The MLflow server.
+        token: By which `find_report` finds it.
+        report: Still without an id.
+        draw: Writes pictures into a folder; they are kept with the report.
+    """
+    run_id = open_record(client, HEALTH, token, f"health {report.model_name} {report.version}")
+    report = report.model_copy(update={"report_id": run_id})
+    with scratch() as folder:
+        draw(folder)
+        close_record(client, run_id, report, Draft(folder, report.tags(), report.metrics()))
+    return report
+
+
 def past_windows(
-    client: MlflowClient, name: str, version: int, camera: str, *, since: int | None
+    client: MlflowClient, name: ModelName, version: int, camera: str, *, since: int | None
 ) -> Iterator[PastWindow]:
     """The windows of a champion from one camera, the newest first.
 
     Args:
         client: The MLflow server.
-        name: Public name of the model.
+        name: Base or variant.
         version: The champion.
         camera: As the reports say.
         since: Number of the operation that made it champion: what was measured before says
             nothing, somebody has mended it since. None takes them all.
     """
     for run in find_reports(
-        client, {NAME_TAG: name, VERSION_TAG: str(version), CAMERA_TAG: camera}
+        client, {NAME_TAG: name.public, VERSION_TAG: str(version), CAMERA_TAG: camera}
     ):
         tags = run.data.tags
         known = number_in(run, OPERATION_TAG)
@@ -133,7 +176,7 @@ def past_windows(
 
 
 def newest_sign(
-    client: MlflowClient, name: str, *, until: datetime | None = None
+    client: MlflowClient, name: ModelName, *, until: datetime | None = None
 ) -> datetime | None:
     """The stamp of the newest report about any version of a model, judged or not.
 
@@ -141,7 +184,7 @@ def newest_sign(
 
     Args:
         client: The MLflow server.
-        name: Public name of the model.
+        name: Base or variant.
         until: Later stamps do not count; None takes them all.
 
     Returns:
@@ -150,19 +193,24 @@ def newest_sign(
     return _sign(client, name, until_ms=_ms(until) if until else 0)
 
 
-def oldest_sign(client: MlflowClient, name: str, *, since: datetime) -> datetime | None:
+def oldest_sign(client: MlflowClient, name: ModelName, *, since: datetime) -> datetime | None:
     """The oldest stamp from `since` on, as `newest_sign` reads them."""
     return _sign(client, name, since_ms=_ms(since), oldest=True)
 
 
 def _sign(
-    client: MlflowClient, name: str, *, since_ms: int = 0, until_ms: int = 0, oldest: bool = False
+    client: MlflowClient,
+    name: ModelName,
+    *,
+    since_ms: int = 0,
+    until_ms: int = 0,
+    oldest: bool = False,
 ) -> datetime | None:
     times = [
         stamp_of(run)
         for tag in (NAME_TAG, BOX_MODEL_TAG)
         for run in find_reports(
-            client, {tag: name}, since_ms=since_ms, until_ms=until_ms, oldest=oldest, limit=1
+            client, {tag: name.public}, since_ms=since_ms, until_ms=until_ms, oldest=oldest, limit=1
         )
     ]
     if not times:
@@ -229,8 +277,3 @@ def keep_page(registry: ModelRegistryManager, report: str, name: str, page: str)
     """Keep a page beside a report; the same again changes nothing."""
     with border(f"{name} of report {report}"):
         write_repeatably(lambda: registry.client.log_text(report, page, name))
-
-
-def label(report: HealthReport) -> str:
-    """The model with its version, as people say it."""
-    return f"{ModelName.parse(report.model_name)} version {report.version}"

@@ -13,22 +13,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from guardianflow.errors import DatasetInvalid, Refused
+from guardianflow.errors import DatasetInvalid, NoCandidate, Refused
 from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
-from guardianflow.health.champion_since import ChampionSince, champion_since, champion_to_watch
+from guardianflow.health.champion_since import ChampionSince, champion_since
 from guardianflow.health.figures import Sampled, is_measured, sample_figures, surely_better
-from guardianflow.health.report import Fallback, HealthReport, past_windows
-from guardianflow.health.verdict import Judgement, Verdict, conclude, judge_window, rules_of
-from guardianflow.machine.disk import scratch
-from guardianflow.mlflow_store.records import (
-    HEALTH,
-    Draft,
-    close_record,
-    find_record,
-    open_record,
-    read_record,
+from guardianflow.health.report import (
+    Fallback,
+    HealthReport,
+    find_report,
+    keep_report,
+    past_windows,
 )
-from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
+from guardianflow.health.verdict import Judgement, Verdict, conclude, judge_window, rules_of
+from guardianflow.names import ModelName
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.registry.rotation.outcome import champion_moves
 from guardianflow.scenario import HealthPolicy, Scenario, Today, nothing_known
 from guardianflow.vision.data.dataset import Dataset, Sample, load_image, open_window
 from guardianflow.vision.metrics.camera import CameraFault, are_grey, check_camera
@@ -40,13 +39,13 @@ _GREY = "the frames are grey, without colour (infra-red at night?)"
 
 
 @dataclass(frozen=True, eq=False)
-class _Window:
+class _Frames:
     """The frames of a window that say something, and what they say about their camera."""
 
     dataset: Dataset
     samples: Sequence[Sample]
     faults: tuple[CameraFault, ...]
-    said: str
+    left_out: str
     """What was left out, as the end of a sentence; '' where nothing was."""
 
 
@@ -54,14 +53,14 @@ class _Window:
 class _Checked:
     """A version on the frames of a window."""
 
-    window: _Window
+    frames: _Frames
     measured: Measured
     sampled: Sampled
 
 
 def check_health(
     registry: ModelRegistryManager,
-    model_name: str,
+    name: ModelName,
     window: Path,
     *,
     token: str,
@@ -73,7 +72,7 @@ def check_health(
 
     Args:
         registry: The registry that knows the champion.
-        model_name: Base or variant.
+        name: Base or variant.
         window: A YOLO data set whose split `test` holds the recent frames.
         token: The same token gives the same report; it is measured once.
         camera: Which camera took them; failing windows are counted by camera.
@@ -84,43 +83,51 @@ def check_health(
         NoCandidate: The model has no champion that could be measured.
         DatasetInvalid: The window cannot be used.
     """
-    client = registry.client
-    if done := find_record(client, HEALTH, token):
-        return read_record(client, done, HealthReport)
-    champion = champion_to_watch(registry, model_name)
-    standing = champion_since(registry, champion.name, champion.version)
+    if done := find_report(registry.client, token):
+        return done
+    champion = _champion(registry, name)
+    since = champion_since(registry, name, champion.version)
     scenario = judged_scenario(registry, champion, today)
     frames = _look_at(*_open_window(window, scenario))
-    checked = _measure(registry, champion.name, champion.version, frames)
+    checked = _measure(registry, name, champion.version, frames)
     limits = policy or (scenario.health if scenario else HealthPolicy())
-    run_id = open_record(client, HEALTH, token, f"health {champion.name} {champion.version}")
-    report = _judge(registry, champion, standing, checked, limits, str(window), camera, run_id)
-    with scratch() as folder:
-        _draw(checked, report, folder)
-        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
-        close_record(client, run_id, report, draft)
-    return report
+    report = _judge(registry, name, since, checked, limits, camera, window)
+    return keep_report(
+        registry.client, token, report, lambda folder: _draw(checked, report, folder)
+    )
 
 
-def _measure(registry: ModelRegistryManager, name: str, version: int, window: _Window) -> _Checked:
-    samples, classes = window.samples, window.dataset.classes
+def _champion(registry: ModelRegistryManager, name: ModelName) -> RegisteredModelInfo:
+    champion = registry.get_champion(name)
+    if champion is None:
+        raise NoCandidate(
+            f"{name} has no @champion whose health could be checked.",
+            remedy=f"guardianflow promote {name}",
+            name=name.public,
+        )
+    return champion
+
+
+def _measure(
+    registry: ModelRegistryManager, name: ModelName, version: int, frames: _Frames
+) -> _Checked:
+    samples, classes = frames.samples, frames.dataset.classes
     # The bounds are those of `sampled`, which can be compared with the way back.
-    measured = measure_version(registry, name, version, samples, classes, draws=0)
-    return _Checked(window, measured, sample_figures(measured.seen, samples, classes))
+    measured = measure_version(registry, name.public, version, samples, classes, draws=0)
+    return _Checked(frames, measured, sample_figures(measured.seen, samples, classes))
 
 
 def _judge(
     registry: ModelRegistryManager,
-    champion: RegisteredModelInfo,
-    standing: ChampionSince,
+    name: ModelName,
+    since: ChampionSince,
     checked: _Checked,
     policy: HealthPolicy,
-    window: str,
     camera: str,
-    run_id: str,
+    window: Path,
 ) -> HealthReport:
-    seen, evaluation = checked.window, checked.measured.evaluation
-    fingerprint = seen.dataset.fingerprint
+    frames, evaluation = checked.frames, checked.measured.evaluation
+    version, fingerprint = checked.measured.version, frames.dataset.fingerprint
     figures = checked.sampled.figures(policy.confidence)
     own = judge_window(
         policy,
@@ -128,33 +135,31 @@ def _judge(
         figures,
         images=evaluation.images,
         objects=evaluation.objects,
-        faults=seen.faults,
+        faults=frames.faults,
     )
     if own.metric and own.verdict is not Verdict.HEALTHY:
-        own = _with_colour(own, seen.samples)
-    past = past_windows(
-        registry.client, champion.name, champion.version, camera, since=standing.installed
-    )
+        own = _with_colour(own, frames.samples)
+    past = past_windows(registry.client, name, version, camera, since=since.installed)
     concluded, row = conclude(own, policy, fingerprint, past)
     failed = own.verdict is Verdict.FAILING
     return HealthReport(
-        model_name=champion.name,
-        version=champion.version,
+        model_name=name.public,
+        version=version,
         camera=camera,
-        window=window,
+        window=str(window),
         window_fingerprint=fingerprint,
         evaluation=evaluation,
         figures=figures,
-        faults=seen.faults,
+        faults=frames.faults,
         policy=policy,
         window_verdict=own.verdict,
         in_a_row=row,
-        fallback=_fall_back(registry, champion.name, checked, policy, own) if failed else None,
+        fallback=_fall_back(registry, name, checked, policy, own) if failed else None,
         verdict=concluded.verdict,
-        reason=concluded.reason + seen.said,
-        report_id=run_id,
+        reason=concluded.reason + frames.left_out,
+        report_id="",
         time=datetime.now(UTC),
-        operation=standing.newest,
+        operation=since.newest,
     )
 
 
@@ -167,7 +172,7 @@ def _with_colour(own: Judgement, samples: Sequence[Sample]) -> Judgement:
 
 def _fall_back(
     registry: ModelRegistryManager,
-    name: str,
+    name: ModelName,
     checked: _Checked,
     policy: HealthPolicy,
     own: Judgement,
@@ -175,13 +180,12 @@ def _fall_back(
     """Measure what a rollback would bring back on the same frames; None where nothing can tell."""
     try:
         plan = registry.plan_rollback(name, write=False)
-        target = next(
-            m.after for m in plan.moves if m.name == name and m.alias == ModelAlias.CHAMPION
-        )
-        if target is None:
+        targets = [m.after for m in champion_moves(plan.moves) if m.name == name.public]
+        if not targets or targets[0] is None:
             return None
-        other = _measure(registry, name, target, checked.window)
-    except (Refused, StopIteration):
+        target = targets[0]
+        other = _measure(registry, name, target, checked.frames)
+    except Refused:
         # No way back, or none that could be measured: the rollback itself says so.
         return None
     higher = next(r.at_least is not None for r in rules_of(policy) if r.metric == own.metric)
@@ -214,23 +218,23 @@ def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequ
     return dataset, samples
 
 
-def _look_at(dataset: Dataset, samples: Sequence[Sample]) -> _Window:
+def _look_at(dataset: Dataset, samples: Sequence[Sample]) -> _Frames:
     """Look at the camera, and leave out what its recording only repeats."""
     camera = check_camera(load_image(sample.image) for sample in samples)
     repeats = frozenset(camera.repeats)
-    left = [sample for position, sample in enumerate(samples) if position not in repeats]
-    said = ""
+    left_out = ""
     if repeats:
         only = "repeats" if len(repeats) == 1 else "repeat"
-        said = f"; {len(repeats)} of {len(samples)} frames only {only} the one before: left out"
-    return _Window(dataset, left, camera.faults, said)
+        left_out = f"; {len(repeats)} of {len(samples)} frames only {only} the one before: left out"
+    samples = [sample for position, sample in enumerate(samples) if position not in repeats]
+    return _Frames(dataset, samples, camera.faults, left_out)
 
 
 def _draw(checked: _Checked, report: HealthReport, folder: Path) -> None:
     contact_sheet(
-        checked.window.samples[:_PICTURE_FRAMES],
+        checked.frames.samples[:_PICTURE_FRAMES],
         checked.measured.seen.shown()[:_PICTURE_FRAMES],
-        checked.window.dataset.classes,
+        checked.frames.dataset.classes,
         folder / "window.png",
         title=f"{report.model_name} version {report.version} on {Path(report.window).name}: "
         f"{report.verdict}",

@@ -34,7 +34,7 @@ from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.index import find_index, read_index
-from guardianflow.registry.ledger.log import Ledger, LedgerHead
+from guardianflow.registry.ledger.log import LedgerHead
 from guardianflow.registry.ledger.mirror import read_mirror
 from guardianflow.registry.ledger.write_once import FAILS_TAG
 from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord, ReleaseState
@@ -200,7 +200,7 @@ def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Fin
         LedgerDamaged: The ledger was deleted, cut or edited.
     """
     now = datetime.now(UTC)
-    ledger = Ledger(registry.client, base)
+    ledger = registry.ledger(base)
     head = ledger.read()
     open_end = [found.of_interruption(head.interrupted, now)] if head.interrupted else []
     past = tuple(ledger.past(head))
@@ -239,7 +239,7 @@ def read_chart(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetail
     """
     for _ in range(ATTEMPTS):
         inspection = registry.release(base).inspect()
-        head, ledger = inspection.head, Ledger(registry.client, base)
+        head, ledger = inspection.head, registry.ledger(base)
         past = tuple(ledger.past(ledger.verify()))
         versions = {
             name: {i.version: i for i in read_versions(registry.client, ModelName.parse(name))}
@@ -253,7 +253,7 @@ def read_chart(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetail
 
 def is_newest(registry: ModelRegistryManager, base: ModelName, head: LedgerHead) -> bool:
     """Whether a head is still the newest operation, and as far as it was."""
-    now = Ledger(registry.client, base).read()
+    now = registry.ledger(base).read()
     return (now.seq, now.interrupted) == (head.seq, head.interrupted)
 
 

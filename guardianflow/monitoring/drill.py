@@ -34,8 +34,8 @@ from guardianflow.monitoring.drill_report import (
     StepName,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
-from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry import ModelRegistryManager, Plan
+from guardianflow.registry.rotation.outcome import champion_moves
 
 Made = TypeVar("Made")
 OnProgress = Callable[[str, int, int], None]
@@ -224,7 +224,7 @@ class _Drill:
         decided and then half moved is worse than one that is refused.
         """
         client = self._registry.client
-        ledger = Ledger(client, self._name.base)
+        ledger = self._registry.ledger(self._name)
         head = ledger.read()
         require_alias_rights(client, [ModelName.parse(name) for name in sorted(head.state)])
         if head.interrupted:
@@ -256,11 +256,7 @@ class _Drill:
 
 def _targets(plan: Plan) -> dict[str, tuple[int | None, int]]:
     """By public name, the champion that would leave and the one that would come back."""
-    return {
-        move.name: (move.before, move.after)
-        for move in plan.moves
-        if move.alias is ModelAlias.CHAMPION and move.after is not None
-    }
+    return {m.name: (m.before, m.after) for m in champion_moves(plan.moves) if m.after is not None}
 
 
 def _describe(folder: Path) -> tuple[Path, str]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from mlflow.entities import Run
 
 from guardianflow.errors import LedgerDamaged, StoredUnreadable
+from guardianflow.health.champion_since import what_installed
 from guardianflow.health.report import (
     NAME_TAG,
     VERDICT_TAG,
@@ -19,9 +20,9 @@ from guardianflow.health.report import (
     stamp_of,
 )
 from guardianflow.monitoring.survey import ReleaseOverview, survey
+from guardianflow.names import ModelName
 from guardianflow.prefect_api.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
-from guardianflow.registry.ledger.log import Ledger
 
 Row = dict[str, object]
 """Column -> what stands there; plain values, so that yesterday's row compares with today's."""
@@ -84,12 +85,10 @@ def _placed(
         return {**{key: last.get(key) for key in columns}, "operation": operation}
     since, actor = "unknown", "nobody of whom the ledger knows"
     try:
-        ledger = Ledger(registry.client, sight.base)
-        for record in ledger.past(ledger.read()):
-            if record.moved().get(name, (None, None))[1] == version:
-                since = _minute(datetime.fromisoformat(record.time))
-                actor = f"{record.actor} ({record.kind})"
-                break
+        ledger = registry.ledger(sight.base)
+        if record := what_installed(ledger.past(ledger.read()), ModelName.parse(name), version):
+            since = _minute(datetime.fromisoformat(record.time))
+            actor = f"{record.actor} ({record.kind})"
     except LedgerDamaged:
         actor = "unknown: the ledger is damaged"
     except StoredUnreadable:

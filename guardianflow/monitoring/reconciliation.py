@@ -53,7 +53,6 @@ from guardianflow.monitoring.findings import (
 from guardianflow.monitoring.survey import ReleaseOverview, champions_of
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import ModelAlias, OperationKind
 from guardianflow.registry.rotation.outcome import Operation, operation_of
 
@@ -191,7 +190,7 @@ def _ends_well(registry: ModelRegistryManager, sight: ReleaseOverview) -> bool:
     if not sight.known:
         return True
     try:
-        head = Ledger(registry.client, sight.base).read()
+        head = registry.ledger(sight.base).read()
     except (Refused, InputError, MlflowException):
         # Read in full it is told what is wrong, and only of this release.
         return False

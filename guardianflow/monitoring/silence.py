@@ -99,7 +99,7 @@ def find_silent(
     asked = [*new[:ASKED_IN_ONE_PASS], *in_turn(old, ASKED_IN_ONE_PASS, turn_of(now))]
     found = [due[name] for name in old if name not in asked]
     for name in asked:
-        heard = _heard(registry.client, name, known[name], now)
+        heard = _heard(registry.client, ModelName.parse(name), known[name], now)
         if watch and heard != known[name]:
             notes.write(name, heard)
         if heard.is_due(now):
@@ -134,7 +134,7 @@ def _note_new(
         notes.write(name, Watched(version=version, after_h=after_h, seen=now))
 
 
-def _heard(client: MlflowClient, name: str, watched: Watched, now: datetime) -> Watched:
+def _heard(client: MlflowClient, name: ModelName, watched: Watched, now: datetime) -> Watched:
     """The same with the newest sign of life."""
     sign = newest_sign(client, name)
     if sign is None or sign <= watched.seen:

@@ -33,8 +33,9 @@ from guardianflow.promotion.evidence.pictures import (
 )
 from guardianflow.promotion.evidence.sentences import deciding, headline
 from guardianflow.promotion.page import Links, evidence_page
-from guardianflow.promotion.proposal import Proposal, champion_moves
+from guardianflow.promotion.proposal import Proposal
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
+from guardianflow.registry.rotation.outcome import champion_moves
 from guardianflow.scenario import GateSettings, Scenario, Today
 from guardianflow.wording.language import Language
 

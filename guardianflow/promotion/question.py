@@ -44,9 +44,10 @@ from guardianflow.promotion.approval.policy import (
     objection,
 )
 from guardianflow.promotion.approval.stored_rules import read_rule
-from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
+from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.recorded_messages import recorded
 from guardianflow.registry import ModelRegistryManager
+from guardianflow.registry.rotation.outcome import champion_moves
 from guardianflow.stored import Stored, read_stored
 
 MAX_WRONG_CODES = 5

@@ -41,9 +41,10 @@ from guardianflow.promotion.approval.stored_rules import read_rule
 from guardianflow.promotion.binding import differences
 from guardianflow.promotion.examination import Inquiry, examine
 from guardianflow.promotion.form import sentence
-from guardianflow.promotion.proposal import Proposal, champion_moves, is_in_time, require_in_time
+from guardianflow.promotion.proposal import Proposal, is_in_time, require_in_time
 from guardianflow.promotion.recorded_messages import recorded, recorded_void
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
+from guardianflow.registry.rotation.outcome import champion_moves
 from guardianflow.scenario import Today, nothing_known
 from guardianflow.wording.language import one_stop
 

@@ -159,7 +159,9 @@ def _lifecycle(registry: ModelRegistryManager) -> None:
     find_silent(registry, champions)
     window = Path("window")
     draw_window(window, ("person", "helmet"), light=Light.NIGHT, images=4, seed=3, image_size=64)
-    check_health(registry, f"{name}__openvino_int8", window, token="window", camera="gate-2")
+    check_health(
+        registry, ModelName.parse(f"{name}__openvino_int8"), window, token="window", camera="gate-2"
+    )
     now = datetime.now(UTC)
     box = BoxReport(
         model=name,

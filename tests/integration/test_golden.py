@@ -140,7 +140,7 @@ def test_operations_of_a_newer_version_are_gone_on_from_unless_they_forbid_it(re
     [finding] = examine_release(registry, base, asked={})
     assert finding.remedy == "Upgrade guardianflow to 99.1 or newer."
     assert finding.message in {alarm.message for alarm in reconcile(registry, LONG).alarms_of(LONG)}
-    assert champion_since(registry, LONG, 3).newest is None
+    assert champion_since(registry, ModelName.parse(LONG), 3).newest is None
     source = registry.get_version(LONG, 1).run_id
     assert registry.register_model(source, "model", LONG, token="trained meanwhile").version == 4
 

@@ -113,7 +113,7 @@ def test_what_a_box_writes_past_our_checks_ends_no_pass(releases, watched):
     [judged] = [one for one in judge_new(releases.registry) if one.model_name == name]
     assert set(judged.figures) == set(odd)
     assert "the year 1" in client.get_run(spoilt).data.tags["guardianflow.judged"]
-    assert newest_sign(client, name).year == 9999
+    assert newest_sign(client, ModelName.parse(name)).year == 9999
     client.set_tag(spoilt, NAME_TAG, name)
     client.set_tag(spoilt, VERSION_TAG, "1")
     [row] = [row for row in overview(releases.registry, []) if row["model"] == name]

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.health import box_reports, limits
+from guardianflow.health import report as reports
 from guardianflow.health.champion_since import ChampionSince
 from guardianflow.health.incident import incident_page
 from guardianflow.health.report import Fallback, HealthReport, number_in, stamp_of
@@ -171,13 +172,13 @@ def posted(monkeypatch):
         "_unjudged": lambda *_: [run],
         "_set_aside": lambda _, run_id, said: noted.update({run_id: said}),
         "read_record": lambda *_: report,
-        "find_record": lambda *_: None,
+        "find_report": lambda *_: None,
         "champion_since": lambda *_: ChampionSince(2, 2),
         "past_windows": lambda *_, **__: iter(()),
-        "open_record": lambda *_: "judged",
-        "close_record": lambda *_: None,
     }.items():
         monkeypatch.setattr(box_reports, what, instead)
+    monkeypatch.setattr(reports, "open_record", lambda *_: "judged")
+    monkeypatch.setattr(reports, "close_record", lambda *_: None)
     return registry, noted
 
 
@@ -221,13 +222,13 @@ def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
         MlflowException("Invalid metric name", INVALID_PARAMETER_VALUE),
     ],
 )
-@pytest.mark.parametrize("step", ["past_windows", "close_record"])
+@pytest.mark.parametrize("step", [(box_reports, "past_windows"), (reports, "close_record")])
 def test_a_box_report_that_cannot_be_judged_is_set_aside(posted, monkeypatch, error, step):
     def failing(*_, **__):
         raise error
 
     registry, noted = posted
-    monkeypatch.setattr(box_reports, step, failing)
+    monkeypatch.setattr(*step, failing)
     monkeypatch.setattr(box_reports, "limits_of", lambda *_: limits.Limits(POLICY))
     assert box_reports.judge_new(registry) == []
     assert noted["posted"].startswith("It cannot be judged: ")
@@ -242,7 +243,7 @@ def test_a_server_that_fails_costs_no_report(posted, monkeypatch, error):
 
     registry, noted = posted
     monkeypatch.setattr(box_reports, "limits_of", lambda *_: limits.Limits(POLICY))
-    monkeypatch.setattr(box_reports, "close_record", failing)
+    monkeypatch.setattr(reports, "close_record", failing)
     with pytest.raises(type(error)):
         box_reports.judge_new(registry)
     assert noted == {}

@@ -1,6 +1,6 @@
 """What callers see of an operation: before it (a plan) and after it (what moved, in words)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -113,6 +113,11 @@ def nothing_to_do(record: OperationRecord) -> Operation:
         message=f"{record.name} version {operation.after.get(record.name)} is champion already: "
         "nothing was to do.",
     )
+
+
+def champion_moves(moves: Iterable[Move]) -> list[Move]:
+    """The moves of @champion, which are what a promotion or a rollback is about."""
+    return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
 
 
 def champion_of(state: ReleaseState, name: str) -> int | None:
