@@ -7,18 +7,15 @@ from prefect import get_run_logger
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.health import event_values, tell_of_health
-from flows.publishing import artifact_key, show_page
+from flows.health import show_report, tell_of_health
 from flows.registry_access import scenario_registry
 from flows.scenario_blocks import limits_in_blocks
 from guardianflow.health.verdict import Verdict
-from guardianflow.mlflow_store.links import run_link
 from guardianflow.monitoring.alarms import AlarmBook, compare_all
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Topic
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import ROLLBACK
-from guardianflow.wording.markdown import prose
 
 
 def watch_health(champions: dict[str, int]) -> list[str]:
@@ -35,13 +32,10 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     registry = scenario_registry()
     said: list[str] = []
     for report in judge_new(registry, limits_in_blocks):
-        told = event_values(report)
-        if told["faulty"] or report.verdict is Verdict.FAILING:
-            link = run_link(registry.client, report.report_id)
-            page = f"**{prose(told['message'])}**\n\n[report in MLflow]({link})\n"
-            show_page(artifact_key("health", report.model_name), page, told["message"])
-            said.append(told["message"])
-        tell_of_health(told)
+        if report.faults or report.verdict is Verdict.FAILING:
+            show_report(registry.client, report)
+            said.append(report.message)
+        tell_of_health(report)
     for failing in unanswered(registry, champions):
         said.append(f"Report {failing.report_id} was answered by nobody: a rollback is started.")
         get_run_logger().warning("%s", said[-1])

@@ -91,6 +91,11 @@ class HealthReport(Stored):
         """The model with its version, as people say it."""
         return f"{self.model_name} version {self.version}"
 
+    @property
+    def message(self) -> str:
+        """How the champion does, and why, in one sentence."""
+        return f"{self.subject} is {self.verdict}: {self.reason}"
+
     def tags(self) -> dict[str, str]:
         """What its MLflow run says about it."""
         return {
