@@ -14,7 +14,7 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN
 from flows.rollback import show_incident, tell_of_rollback
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, digest
+from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, finding_digest
 from guardianflow.monitoring.pass_memory import Topic
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def tell(topic: Topic, change: AlarmChange, champions: Mapping[str, int]) -> Non
             ModelEvent(
                 model=finding.model or change.base,
                 version=champions.get(finding.model),
-                incident=digest(finding),
+                incident=finding_digest(finding),
                 message=f"{finding.message} {finding.remedy}",
             ),
         )

@@ -11,7 +11,7 @@ from flows.health import show_report, tell_of_health
 from flows.registry_access import scenario_registry
 from flows.scenario_blocks import limits_in_blocks
 from guardianflow.health.verdict import Verdict
-from guardianflow.monitoring.alarms import AlarmBook, compare_all
+from guardianflow.monitoring.alarms import AlarmBook, find_changes
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Topic
 from guardianflow.prefect_api.control import Orchestrator
@@ -27,7 +27,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
         What people may be told of, in words: messages lead to this flow run.
     """
     from guardianflow.health.box_reports import judge_new
-    from guardianflow.health.unanswered import unanswered
+    from guardianflow.health.unanswered import find_unanswered
 
     registry = scenario_registry()
     said: list[str] = []
@@ -36,7 +36,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
             show_report(registry.client, report)
             said.append(report.message)
         tell_of_health(report)
-    for failing in unanswered(registry, champions):
+    for failing in find_unanswered(registry, champions):
         said.append(f"Report {failing.report_id} was answered by nobody: a rollback is started.")
         get_run_logger().warning("%s", said[-1])
         Orchestrator().submit(
@@ -60,7 +60,7 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
     reported = AlarmBook(client, Topic.SILENCE).read()
     told = {known for memory in reported.values() for known in memory}
     silent = find_silent(registry, champions, told=told, today=limits_in_blocks)
-    for change in compare_all(reported, silent):
+    for change in find_changes(reported, silent):
         tell(Topic.SILENCE, change, champions)
     return silent
 
@@ -74,16 +74,16 @@ def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = (
         champions: The version of each champion, by public name.
         also: What was found wrong with Prefect elsewhere, which is told with it.
     """
-    from guardianflow.monitoring.prefect_checks import examine_machinery
+    from guardianflow.monitoring.prefect_checks import examine_prefect
 
     if not deployment.get_id():
         return list(also)
-    found = [*also, *examine_machinery(Orchestrator().machinery(), datetime.now(UTC))]
+    found = [*also, *examine_prefect(Orchestrator().machinery(), datetime.now(UTC))]
     # This one is made: that it is late, or that the one before failed, is no news any more.
     over = (FindingCode.PASS_LATE, FindingCode.PASS_FAILED)
     found = [finding for finding in found if finding.code not in over]
     errors = [finding for finding in found if finding.severity is Severity.ERROR]
     reported = AlarmBook(scenario_registry().client, Topic.ORCHESTRATOR).read()
-    for change in compare_all(reported, errors):
+    for change in find_changes(reported, errors):
         tell(Topic.ORCHESTRATOR, change, champions)
     return found

@@ -19,7 +19,7 @@ _PER_CLASS = ("recall.", "ap50.")
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
+class SampledFigures:
     """The figures of one version on one window.
 
     Attributes:
@@ -44,18 +44,18 @@ def is_measured(metric: str) -> bool:
     return metric in _WHOLE or metric.startswith(_PER_CLASS)
 
 
-def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> Sampled:
+def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> SampledFigures:
     """Measure what a version saw, and how sure the figures are."""
     layout = collect_overlaps(seen.detections, samples)
     measured = _named(measure_once(layout, len(classes), seen.thresholds, sizes=(ALL,)), classes)
     drawn = bootstrap(layout, len(classes), seen.thresholds, draws=_DRAWS, sizes=(ALL,))
     values = {metric: float(found[0]) for metric, found in measured.items()}
     known = {metric: value for metric, value in values.items() if np.isfinite(value)}
-    return Sampled(known, _named(drawn, classes))
+    return SampledFigures(known, _named(drawn, classes))
 
 
 def surely_better(
-    metric: str, ours: Sampled, theirs: Sampled, *, confidence: float, higher: bool
+    metric: str, ours: SampledFigures, theirs: SampledFigures, *, confidence: float, higher: bool
 ) -> bool:
     """Whether the second version's figure is better on the same frames, beyond chance."""
     if metric not in ours.values or metric not in theirs.values:

@@ -180,7 +180,7 @@ def past_windows(
             yield PastWindow(tags.get(FINGERPRINT_TAG, ""), Verdict(said))
 
 
-def newest_sign(
+def newest_report_time(
     client: MlflowClient, name: ModelName, *, until: datetime | None = None
 ) -> datetime | None:
     """The stamp of the newest report about any version of a model, judged or not.
@@ -198,7 +198,9 @@ def newest_sign(
     return _sign(client, name, until_ms=_ms(until) if until else 0)
 
 
-def oldest_sign(client: MlflowClient, name: ModelName, *, since: datetime) -> datetime | None:
+def oldest_report_time(
+    client: MlflowClient, name: ModelName, *, since: datetime
+) -> datetime | None:
     """The oldest stamp from `since` on, as `newest_sign` reads them."""
     return _sign(client, name, since_ms=_ms(since), oldest=True)
 
@@ -212,7 +214,7 @@ def _sign(
     oldest: bool = False,
 ) -> datetime | None:
     times = [
-        stamp_of(run)
+        report_time(run)
         for tag in (NAME_TAG, BOX_MODEL_TAG)
         for run in find_reports(
             client, {tag: name.public}, since_ms=since_ms, until_ms=until_ms, oldest=oldest, limit=1
@@ -223,7 +225,7 @@ def _sign(
     return min(times) if oldest else max(times)
 
 
-def stamp_of(run: Run) -> datetime:
+def report_time(run: Run) -> datetime:
     """When a report was made by the clock of who made it, UTC; the nearest where that is no date.
 
     A box may write any number there.

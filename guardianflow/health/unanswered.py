@@ -27,7 +27,7 @@ GRACE = timedelta(seconds=45)
 
 
 @dataclass(frozen=True)
-class Unanswered:
+class UnansweredReport:
     """A failing report about the champion of now, to which nothing has been done."""
 
     model_name: str
@@ -35,13 +35,13 @@ class Unanswered:
     report_id: str
 
 
-def unanswered(
+def find_unanswered(
     registry: ModelRegistryManager,
     champions: Mapping[str, int],
     *,
     now: datetime | None = None,
     grace: timedelta = GRACE,
-) -> list[Unanswered]:
+) -> list[UnansweredReport]:
     """The newest unanswered failing report of each champion.
 
     Args:
@@ -53,7 +53,7 @@ def unanswered(
     now = now or datetime.now(UTC)
     since = int((now - MAX_AGE).timestamp() * 1000)
     latest = int((now - grace).timestamp() * 1000)
-    found: dict[str, Unanswered] = {}
+    found: dict[str, UnansweredReport] = {}
     tags = {VERDICT_TAG: Verdict.FAILING.value}
     for run in find_reports(registry.client, tags, since_ms=since):
         if run.info.start_time > latest or ANSWER_TAG in run.data.tags:
@@ -63,7 +63,7 @@ def unanswered(
     return list(found.values())
 
 
-def _about_champion(run: Run, champions: Mapping[str, int]) -> Iterator[Unanswered]:
+def _about_champion(run: Run, champions: Mapping[str, int]) -> Iterator[UnansweredReport]:
     name, version = run.data.tags.get(NAME_TAG, ""), number_in(run, VERSION_TAG)
     if version and champions.get(name) == version:
-        yield Unanswered(name, version, run.info.run_id)
+        yield UnansweredReport(name, version, run.info.run_id)

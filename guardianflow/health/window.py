@@ -16,7 +16,7 @@ from pathlib import Path
 from guardianflow.errors import DatasetInvalid, NoCandidate, Refused
 from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
 from guardianflow.health.champion_since import ChampionSince, champion_since
-from guardianflow.health.figures import Sampled, is_measured, sample_figures, surely_better
+from guardianflow.health.figures import SampledFigures, is_measured, sample_figures, surely_better
 from guardianflow.health.report import (
     Fallback,
     HealthReport,
@@ -55,7 +55,7 @@ class _Checked:
 
     frames: _Frames
     measured: Measured
-    sampled: Sampled
+    sampled: SampledFigures
 
 
 def check_health(

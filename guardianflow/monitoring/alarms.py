@@ -22,7 +22,7 @@ from guardianflow.stored import Stored
 
 _CLOSENESS = list(FileCheck)
 
-Memory = Mapping[str, FileCheck]
+ReportedFindings = Mapping[str, FileCheck]
 """The digests of what was reported, each with the least check of files that shows it."""
 
 
@@ -34,7 +34,7 @@ class AlarmChange:
     """Public name; empty where it is the server."""
     new: tuple[Finding, ...]
     """What nobody was told yet, the worst first."""
-    memory: Memory
+    memory: ReportedFindings
     """What is to be remembered once that is told."""
 
     @property
@@ -44,7 +44,7 @@ class AlarmChange:
 
 
 def find_change(
-    base: str, reported: Memory, alarms: Sequence[Finding], looked: FileCheck
+    base: str, reported: ReportedFindings, alarms: Sequence[Finding], looked: FileCheck
 ) -> AlarmChange | None:
     """What is to be told of a release that was examined; None where nothing is.
 
@@ -54,7 +54,7 @@ def find_change(
         alarms: What was found.
         looked: How closely its files were compared: what only a closer look shows is kept.
     """
-    current = {digest(finding): finding for finding in alarms}
+    current = {finding_digest(finding): finding for finding in alarms}
     kept = {
         known: seen_by
         for known, seen_by in reported.items()
@@ -65,14 +65,16 @@ def find_change(
     return None if memory == reported else AlarmChange(base, tuple(new.values()), memory)
 
 
-def digest(finding: Finding) -> str:
+def finding_digest(finding: Finding) -> str:
     """The same for the same finding, whenever it is found."""
     text = f"{finding.model}\n{finding.code}\n{finding.message}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def compare_all(
-    reported: Mapping[str, Memory], alarms: Sequence[Finding], looked: FileCheck = FileCheck.NONE
+def find_changes(
+    reported: Mapping[str, ReportedFindings],
+    alarms: Sequence[Finding],
+    looked: FileCheck = FileCheck.NONE,
 ) -> list[AlarmChange]:
     """What is to be told where all that is wrong was looked for, whatever release it is about."""
     changes = [
@@ -114,7 +116,7 @@ class AlarmBook:
     def __init__(self, client: MlflowClient, topic: Topic = Topic.RELEASES) -> None:
         self._notes = Notes(client, topic, Told)
 
-    def read(self) -> dict[str, Memory]:
+    def read(self) -> dict[str, ReportedFindings]:
         """What was reported, by the public name of a release's base; under "" of the server."""
         found = {base: told.findings for base, told in self._notes.read().items()}
         return {base: memory for base, memory in found.items() if memory}

@@ -6,7 +6,7 @@ An older model on the floor, no way back, a hold, a candidate in quarantine. Pur
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from guardianflow.monitoring.findings import Finding, FindingCode, Severity, when
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity, decided_at
 from guardianflow.names import ModelName
 from guardianflow.registry.release_state import OperationRecord, ProductionEntry, ReleaseState
 from guardianflow.registry.rotation.rules import all_quarantined, find_hold
@@ -14,7 +14,7 @@ from guardianflow.registry.rotation.rules import all_quarantined, find_hold
 _ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
 
 
-def of_state(
+def release_caveats(
     base: str,
     state: ReleaseState,
     past: Sequence[OperationRecord],
@@ -41,16 +41,18 @@ def of_state(
     for name, place in sorted(state.items()):
         if name != base and champion is not None and place.source != champion:
             remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
-            found.append(_of_floor(name, base, champion, place, remedy))
+            found.append(_older_on_floor(name, base, champion, place, remedy))
         if place.rollback is None:
             mend = _next_promotion(name, place.champion, past, candidates, asked)
-            found.append(_of_way_back(name, place.champion, mend))
+            found.append(_no_way_back(name, place.champion, mend))
     if hold := find_hold(past, now):
-        found.append(_of_hold(hold))
+        found.append(_on_hold(hold))
     return found
 
 
-def _of_floor(name: str, base: str, champion: int, place: ProductionEntry, remedy: str) -> Finding:
+def _older_on_floor(
+    name: str, base: str, champion: int, place: ProductionEntry, remedy: str
+) -> Finding:
     """A variant that was made from another version than the champion of the base."""
     age = "a newer" if place.source and place.source > champion else "an older"
     return Finding(
@@ -71,7 +73,7 @@ def _twin_follows(name: str, twin: int | None, asked: int | None) -> str:
     return f"`{promote} --model-version {twin}`" if twin else f"{_make(name)}, then `{promote}`"
 
 
-def _of_way_back(name: str, champion: int, remedy: str) -> Finding:
+def _no_way_back(name: str, champion: int, remedy: str) -> Finding:
     """A champion before which there was no good one."""
     return Finding(
         name,
@@ -82,13 +84,13 @@ def _of_way_back(name: str, champion: int, remedy: str) -> Finding:
     )
 
 
-def _of_hold(hold: OperationRecord) -> Finding:
+def _on_hold(hold: OperationRecord) -> Finding:
     """A release that a rollback has put on hold."""
     return Finding(
         hold.name,
         FindingCode.ON_HOLD,
         Severity.WARNING,
-        f"The release is on hold since {when(hold)}: operation {hold.seq} was rolled back by "
+        f"The release is on hold since {decided_at(hold)}: operation {hold.seq} was rolled back by "
         f"{hold.actor} ({hold.reason or 'no reason given'}).",
         "It ends a day after the rollback. To end it now: `guardianflow promote "
         f'{hold.name} --force --reason "..."`',
@@ -123,7 +125,7 @@ def _next_promotion(
     return f"The next promotion makes one: {promote}"
 
 
-def of_candidate(name: str, version: int, asked: int | None = None) -> Finding:
+def quarantined_candidate(name: str, version: int, asked: int | None = None) -> Finding:
     """A @candidate that was rolled back before; people are asked about version `asked`, if any."""
     better = f"Register a better one with {_make(name)}"
     force = f'`guardianflow promote {name} --force --reason "..."`'

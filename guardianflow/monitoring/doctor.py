@@ -82,8 +82,8 @@ def examine_releases(
     """
     everything = examine_server(registry)
     asked = asked_about(registry)
-    for sight in find_releases(registry, name):
-        everything += examine_release(registry, sight.base, files=files, asked=asked)
+    for release in find_releases(registry, name):
+        everything += examine_release(registry, release.base, files=files, asked=asked)
     return said_once(everything)
 
 
@@ -107,12 +107,12 @@ def find_releases(
     Raises:
         ModelUnknown: No model of that name is registered, and the ledger knows none.
     """
-    sights = survey(registry.client)
+    releases = survey(registry.client)
     if name is None:
-        return sights
+        return releases
     wanted = name if isinstance(name, ModelName) else ModelName.parse(name)
-    mine = [sight for sight in sights if sight.base == wanted.base]
-    if not any(sight.known or wanted.public in sight.models for sight in mine):
+    mine = [release for release in releases if release.base == wanted.base]
+    if not any(release.in_ledger or wanted.public in release.models for release in mine):
         check_registered(registry.client, wanted)
     return mine
 
@@ -123,11 +123,11 @@ def examine_server(registry: ModelRegistryManager) -> list[Finding]:
         if index := find_index(registry.client):
             read_index(registry.client, index)
     except LedgerDamaged as error:
-        return [found.of_ledger(None, error)]
+        return [found.unusable_ledger(None, error)]
     # How it came out when it was tried, before the first operation; a doctor tries nothing.
     version = server_version(registry.client) or "unknown"
     why = index.tags.get(f"{FAILS_TAG}{version}") if index else None
-    return [found.of_backend(version, why)] if why else []
+    return [found.params_not_kept(version, why)] if why else []
 
 
 def said_once(findings: Sequence[Finding]) -> list[Finding]:
@@ -158,16 +158,16 @@ def examine_release(
         RotationConflict: Others kept changing the release while it was read.
     """
     try:
-        chart = read_chart(registry, base)
+        details = read_details(registry, base)
     except (LedgerDamaged, StoredUnreadable) as error:
-        return [found.of_ledger(base, error)]
+        return [found.unusable_ledger(base, error)]
     now = now or datetime.now(UTC)
-    return examine_chart(registry, chart, files=files, now=now, asked=asked)
+    return examine_details(registry, details, files=files, now=now, asked=asked)
 
 
-def examine_chart(
+def examine_details(
     registry: ModelRegistryManager,
-    chart: ReleaseDetails,
+    details: ReleaseDetails,
     *,
     files: FileCheck,
     now: datetime,
@@ -176,18 +176,18 @@ def examine_chart(
     """What is wrong with a release that was just read; only its files are still to be asked for."""
     return worst_first(
         [
-            *_aliases(registry.client, chart, now),
-            *_versions(registry.client, chart, files, asked),
-            *(found.of_tag(*wrong) for wrong in wrong_tags(chart)),
-            *_mirror(chart),
-            *caveats.of_state(
-                chart.base.public,
-                chart.state,
-                chart.past,
+            *_aliases(registry.client, details, now),
+            *_versions(registry.client, details, files, asked),
+            *(found.wrong_status(*wrong) for wrong in wrong_tags(details)),
+            *_mirror(details),
+            *caveats.release_caveats(
+                details.base.public,
+                details.state,
+                details.past,
                 now,
-                candidates=_candidates(chart.models),
+                candidates=_candidates(details.models),
                 asked=asked,
-                twins=_twins(chart),
+                twins=_twins(details),
             ),
         ]
     )
@@ -202,20 +202,22 @@ def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Fin
     now = datetime.now(UTC)
     ledger = registry.ledger(base)
     head = ledger.read()
-    open_end = [found.of_interruption(head.interrupted, now)] if head.interrupted else []
+    open_end = [found.interrupted_operation(head.interrupted, now)] if head.interrupted else []
     past = tuple(ledger.past(head))
     candidates = _candidates(read_release_models(registry.client, base))
     asked = asked_about(registry)
-    known = caveats.of_state(base.public, head.state, past, now, candidates=candidates, asked=asked)
+    known = caveats.release_caveats(
+        base.public, head.state, past, now, candidates=candidates, asked=asked
+    )
     return worst_first([*open_end, *known])
 
 
-def _twins(chart: ReleaseDetails) -> dict[str, int]:
+def _twins(details: ReleaseDetails) -> dict[str, int]:
     """By variant, the newest version that was made from the champion of the base."""
-    place, bad = chart.state.get(chart.base.public), all_quarantined(chart.past)
+    place, bad = details.state.get(details.base.public), all_quarantined(details.past)
     return {
         name: info.version
-        for name, infos in chart.versions.items()
+        for name, infos in details.versions.items()
         for _, info in sorted(infos.items())
         if place is not None and ModelName.parse(name).is_variant
         if info.source_version == place.champion and (name, info.version) not in bad
@@ -230,7 +232,7 @@ def _candidates(models: Mapping[str, ModelSummary]) -> dict[str, int]:
     }
 
 
-def read_chart(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetails:
+def read_details(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetails:
     """Read everything that the findings on one release need, but its files.
 
     Raises:
@@ -257,62 +259,62 @@ def is_newest(registry: ModelRegistryManager, base: ModelName, head: LedgerHead)
     return (now.seq, now.interrupted) == (head.seq, head.interrupted)
 
 
-def wrong_tags(chart: ReleaseDetails) -> list[tuple[str, int, str, str]]:
+def wrong_tags(details: ReleaseDetails) -> list[tuple[str, int, str, str]]:
     """The versions whose status is not what the ledger says: name, version, found, wanted."""
-    if chart.head.interrupted:
+    if details.head.interrupted:
         # The tags come after the aliases.
         return []
     wanted: dict[tuple[str, int], tuple[str, ...]] = {
-        (name, place.champion): ("champion",) for name, place in chart.state.items()
+        (name, place.champion): ("champion",) for name, place in details.state.items()
     }
-    for key in all_quarantined(chart.past):
+    for key in all_quarantined(details.past):
         # A person may have rejected it after the rollback.
         wanted.setdefault(key, (ROLLED_BACK, REJECTED))
     wrong: list[tuple[str, int, str, str]] = []
     for (name, version), allowed in sorted(wanted.items()):
-        info = chart.versions.get(name, {}).get(version)
+        info = details.versions.get(name, {}).get(version)
         if info is not None and info.status not in allowed:
             wrong.append((name, version, info.status, allowed[0]))
     return wrong
 
 
-def _aliases(client: MlflowClient, chart: ReleaseDetails, now: datetime) -> Iterator[Finding]:
-    for name, place in sorted(chart.state.items()):
-        if name not in chart.models:
+def _aliases(client: MlflowClient, details: ReleaseDetails, now: datetime) -> Iterator[Finding]:
+    for name, place in sorted(details.state.items()):
+        if name not in details.models:
             renamed = find_renamed(client, ModelName.parse(name))
-            yield found.of_absent_model(name, place.champion, renamed)
-    if chart.head.interrupted:
-        yield found.of_interruption(chart.head.interrupted, now)
-    numbers = {name: set(infos) for name, infos in chart.versions.items()}
-    for drift in chart.drift:
-        place = chart.state.get(drift.name)
+            yield found.absent_model(name, place.champion, renamed)
+    if details.head.interrupted:
+        yield found.interrupted_operation(details.head.interrupted, now)
+    numbers = {name: set(infos) for name, infos in details.versions.items()}
+    for drift in details.drift:
+        place = details.state.get(drift.name)
         way_back = place is not None and place.rollback in numbers.get(drift.name, ())
-        if finding := found.of_drift(drift, numbers, way_back=way_back):
+        if finding := found.moved_alias(drift, numbers, way_back=way_back):
             yield finding
 
 
 def _versions(
-    client: MlflowClient, chart: ReleaseDetails, files: FileCheck, asked: Mapping[str, int]
+    client: MlflowClient, details: ReleaseDetails, files: FileCheck, asked: Mapping[str, int]
 ) -> Iterator[Finding]:
-    bad = all_quarantined(chart.past)
-    for name, version, alias in _used(chart):
-        info = chart.versions.get(name, {}).get(version)
+    bad = all_quarantined(details.past)
+    for name, version, alias in _used(details):
+        info = details.versions.get(name, {}).get(version)
         if info is None:
             # Said with the alias, which went with the version.
             continue
         if not info.ready:
-            yield found.of_unready(name, version, alias)
+            yield found.unready_version(name, version, alias)
             continue
         if alias is ModelAlias.CANDIDATE and (name, version) in bad:
-            yield caveats.of_candidate(name, version, asked.get(name))
+            yield caveats.quarantined_candidate(name, version, asked.get(name))
         yield from _files(client, info, alias, files)
 
 
-def _used(chart: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
+def _used(details: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
     """The versions that production needs or may soon need, each once."""
     seen: set[tuple[str, int]] = set()
-    for name in sorted(chart.state.keys() | chart.models.keys()):
-        place, model = chart.state.get(name), chart.models.get(name)
+    for name in sorted(details.state.keys() | details.models.keys()):
+        place, model = details.state.get(name), details.models.get(name)
         for alias, version in (
             (ModelAlias.CHAMPION, place.champion if place else None),
             (ModelAlias.ROLLBACK, place.rollback if place else None),
@@ -333,15 +335,15 @@ def _files(
         try:
             verify(client, info)
         except ArtifactMissing as error:
-            yield found.of_files(info.name, info.version, alias, error, seen_by)
+            yield found.damaged_files(info.name, info.version, alias, error, seen_by)
             return
 
 
-def _mirror(chart: ReleaseDetails) -> Iterator[Finding]:
-    model = chart.models.get(chart.base.public)
-    if model is None or chart.head.record is None or chart.head.interrupted:
+def _mirror(details: ReleaseDetails) -> Iterator[Finding]:
+    model = details.models.get(details.base.public)
+    if model is None or details.head.record is None or details.head.interrupted:
         return
     mirror = read_mirror(model)
-    champions = {name: place.champion for name, place in chart.state.items()}
-    if mirror is None or mirror.seq != chart.head.seq or dict(mirror.champions) != champions:
-        yield found.of_mirror(chart.base)
+    champions = {name: place.champion for name, place in details.state.items()}
+    if mirror is None or mirror.seq != details.head.seq or dict(mirror.champions) != champions:
+        yield found.wrong_head_tag(details.base)

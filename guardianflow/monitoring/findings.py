@@ -108,7 +108,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (order.index(f.severity), f.model, f.code))
 
 
-def of_backend(version: str, why: str) -> Finding:
+def params_not_kept(version: str, why: str) -> Finding:
     """The server does not keep params as they were first written: nothing is moved on it."""
     return Finding(
         "",
@@ -120,7 +120,7 @@ def of_backend(version: str, why: str) -> Finding:
     )
 
 
-def of_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -> Finding:
+def unusable_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -> Finding:
     """The log of operations cannot be trusted, or not be understood: nothing moves before that."""
     name = base.public if base else ""
     code = (
@@ -129,7 +129,7 @@ def of_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -
     return Finding(name, code, Severity.ERROR, error.message, error.remedy)
 
 
-def of_unreadable(base: ModelName, error: str) -> Finding:
+def unreadable_release(base: ModelName, error: str) -> Finding:
     """A release that could not be examined for another reason."""
     return Finding(
         base.public,
@@ -140,9 +140,12 @@ def of_unreadable(base: ModelName, error: str) -> Finding:
     )
 
 
-def of_interruption(record: OperationRecord, now: datetime) -> Finding:
+def interrupted_operation(record: OperationRecord, now: datetime) -> Finding:
     """An operation that was decided, and whose aliases may be only half moved."""
-    said = f"Operation {record.seq} ({record.kind} of {record.name}) was decided at {when(record)}"
+    said = (
+        f"Operation {record.seq} ({record.kind} of {record.name}) was decided at "
+        f"{decided_at(record)}"
+    )
     base = ModelName.parse(record.name).base.public
     if under_way(record, now):
         return Finding(
@@ -167,7 +170,7 @@ def under_way(record: OperationRecord, now: datetime) -> bool:
     return timedelta(0) <= now - datetime.fromisoformat(record.time) < UNDER_WAY
 
 
-def of_drift(
+def moved_alias(
     drift: Drift, versions: Mapping[str, set[int]], *, way_back: bool = True
 ) -> Finding | None:
     """An alias that is not where the last operation put it.
@@ -233,7 +236,7 @@ def _deleted(drift: Drift, accept: str, *, way_back: bool) -> Finding:
     return Finding(name, FindingCode.VERSION_DELETED, Severity.ERROR, f"{message}.", remedy)
 
 
-def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
+def absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
     """A model that the ledger knows and MLflow does not any more."""
     registered = ModelName.parse(name).registered
     if renamed_to is not None:
@@ -261,7 +264,7 @@ def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding
     )
 
 
-def of_unready(name: str, version: int, alias: ModelAlias) -> Finding:
+def unready_version(name: str, version: int, alias: ModelAlias) -> Finding:
     """A version that an alias names and whose upload was never finished."""
     return Finding(
         name,
@@ -273,7 +276,7 @@ def of_unready(name: str, version: int, alias: ModelAlias) -> Finding:
     )
 
 
-def of_files(
+def damaged_files(
     name: str, version: int, alias: ModelAlias, error: ArtifactMissing, seen_by: FileCheck
 ) -> Finding:
     """Files of a version that are gone or differ."""
@@ -287,7 +290,7 @@ def of_files(
     )
 
 
-def of_tag(name: str, version: int, found: str, wanted: str) -> Finding:
+def wrong_status(name: str, version: int, found: str, wanted: str) -> Finding:
     """A status on a version that is not what the ledger says."""
     base = ModelName.parse(name).base.public
     return Finding(
@@ -300,7 +303,7 @@ def of_tag(name: str, version: int, found: str, wanted: str) -> Finding:
     )
 
 
-def of_mirror(base: ModelName) -> Finding:
+def wrong_head_tag(base: ModelName) -> Finding:
     """The mark on the base model that says which operation was the last one."""
     return Finding(
         base.public,
@@ -311,7 +314,7 @@ def of_mirror(base: ModelName) -> Finding:
     )
 
 
-def when(record: OperationRecord) -> str:
+def decided_at(record: OperationRecord) -> str:
     """The time of an operation for people."""
     return f"{datetime.fromisoformat(record.time):%Y-%m-%d %H:%M:%S} UTC"
 

@@ -17,7 +17,7 @@ from guardianflow.health.report import (
     VERSION_TAG,
     find_reports,
     number_in,
-    stamp_of,
+    report_time,
 )
 from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.names import ModelName
@@ -50,14 +50,14 @@ def overview(
     asked = {one.model_name: one for one in waiting}
     reports = _newest_reports(registry)
     rows: dict[str, Row] = {}
-    for sight in survey(registry.client):
-        for name, model in sight.models.items():
+    for release in survey(registry.client):
+        for name, model in release.models.items():
             version = model.aliases.get(ModelAlias.CHAMPION)
             if version is None:
                 continue
             last = known.get(name, {})
             row: Row = {"model": name, "version": version}
-            row |= _placed(registry, sight, name, version, last)
+            row |= _placed(registry, release, name, version, last)
             row |= _health(reports.get((name, version)), last if _same(last, row) else {})
             rows[name] = row | ({"health": SILENT} if name in silent else {})
     for name in asked.keys() - rows.keys():
@@ -73,19 +73,19 @@ def _same(last: Mapping[str, object], row: Row) -> bool:
 
 def _placed(
     registry: ModelRegistryManager,
-    sight: ReleaseOverview,
+    release: ReleaseOverview,
     name: str,
     version: int,
     last: Mapping[str, object],
 ) -> Row:
     """Since when a version is champion, and who put it there."""
-    operation = sight.mirror.seq if sight.mirror else None
+    operation = release.mirror.seq if release.mirror else None
     columns = ("since (UTC)", "put there by")
     if operation and (last.get("version"), last.get("operation")) == (version, operation):
         return {**{key: last.get(key) for key in columns}, "operation": operation}
     since, actor = "unknown", "nobody of whom the ledger knows"
     try:
-        ledger = registry.ledger(sight.base)
+        ledger = registry.ledger(release.base)
         if record := what_installed(ledger.past(ledger.read()), ModelName.parse(name), version):
             since = _minute(datetime.fromisoformat(record.time))
             actor = f"{record.actor} ({record.kind})"
@@ -117,7 +117,7 @@ def _health(report: Run | None, last: Mapping[str, object]) -> Row:
     return {
         "health": report.data.tags.get(VERDICT_TAG, "unknown"),
         # To the hour: boxes report every few minutes, and each change is a new page.
-        "last report (UTC)": f"{stamp_of(report):%Y-%m-%d %H} h",
+        "last report (UTC)": f"{report_time(report):%Y-%m-%d %H} h",
     }
 
 

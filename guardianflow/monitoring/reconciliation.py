@@ -34,20 +34,20 @@ from guardianflow.mlflow_store.registered_models import (
 )
 from guardianflow.monitoring.doctor import (
     ReleaseDetails,
-    examine_chart,
+    examine_details,
     examine_server,
     find_releases,
     is_newest,
-    read_chart,
+    read_details,
     wrong_tags,
 )
 from guardianflow.monitoring.findings import (
     FileCheck,
     Finding,
     Severity,
-    of_ledger,
-    of_unreadable,
     under_way,
+    unreadable_release,
+    unusable_ledger,
     worst_first,
 )
 from guardianflow.monitoring.survey import ReleaseOverview, champions_of
@@ -136,27 +136,29 @@ def reconcile(
     """
     now = now or datetime.now(UTC)
     server = examine_server(registry)
-    sights = find_releases(registry, name)
+    overviews = find_releases(registry, name)
     turn = turn_of(now)
     check = files or FileCheck.SIZE
     full = {
-        sight.base: check
-        for sight in sights
-        if name is not None or sight.looks_wrong or sight.base.public in suspects
+        overview.base: check
+        for overview in overviews
+        if name is not None or overview.looks_wrong or overview.base.public in suspects
     }
-    others = [sight for sight in sights if sight.base not in full] if files is None else []
-    for sight in in_turn(others, SIZES_IN_TURN, turn):
-        full[sight.base] = check
+    others = (
+        [overview for overview in overviews if overview.base not in full] if files is None else []
+    )
+    for overview in in_turn(others, SIZES_IN_TURN, turn):
+        full[overview.base] = check
     if files is None and name is None:
         # The files of one release are fetched and compared byte by byte.
-        for sight in in_turn(sights, 1, turn):
-            full[sight.base] = FileCheck.SHA256
-    for sight in in_turn(others, ENDS_IN_TURN, turn):
-        if sight.base not in full and not _ends_well(registry, sight):
-            full[sight.base] = check
-    bases = frozenset(sight.base.public for sight in sights)
+        for overview in in_turn(overviews, 1, turn):
+            full[overview.base] = FileCheck.SHA256
+    for overview in in_turn(others, ENDS_IN_TURN, turn):
+        if overview.base not in full and not _ends_well(registry, overview):
+            full[overview.base] = check
+    bases = frozenset(overview.base.public for overview in overviews)
     result = Reconciliation(
-        bases, examined={"": FileCheck.NONE}, findings=server, champions=champions_of(sights)
+        bases, examined={"": FileCheck.NONE}, findings=server, champions=champions_of(overviews)
     )
     for base, closeness in full.items():
         _look_at(registry, base, closeness, now, result)
@@ -182,19 +184,19 @@ def mend_tags(registry: ModelRegistryManager, base: ModelName) -> list[str]:
     Returns:
         What was written, in words.
     """
-    return _mend_tags(registry, read_chart(registry, base))
+    return _mend_tags(registry, read_details(registry, base))
 
 
-def _ends_well(registry: ModelRegistryManager, sight: ReleaseOverview) -> bool:
+def _ends_well(registry: ModelRegistryManager, overview: ReleaseOverview) -> bool:
     """Whether the ledger ends where the mirror says, with nothing left to finish."""
-    if not sight.known:
+    if not overview.in_ledger:
         return True
     try:
-        head = registry.ledger(sight.base).read()
+        head = registry.ledger(overview.base).read()
     except (Refused, InputError, MlflowException):
         # Read in full it is told what is wrong, and only of this release.
         return False
-    mirror = sight.mirror
+    mirror = overview.mirror
     ends = (mirror.seq, mirror.digest) if mirror else (0, "")
     return head.interrupted is None and ends == (head.seq, head.digest)
 
@@ -208,9 +210,9 @@ def _look_at(
 ) -> None:
     """Mend what is ours in one release and collect what is not."""
     try:
-        chart = _mend(registry, read_chart(registry, base), now, result)
+        details = _mend(registry, read_details(registry, base), now, result)
         # What people are asked about changes no remedy of an error, and a pass tells only those.
-        findings = examine_chart(registry, chart, files=files, now=now, asked={})
+        findings = examine_details(registry, details, files=files, now=now, asked={})
     except RotationConflict:
         # Others are at work on it: the next pass looks again.
         return
@@ -218,51 +220,51 @@ def _look_at(
         if error.message in (finding.message for finding in result.alarms_of("")):
             # Said once, for the server; of the release nothing new is known.
             return
-        findings = [of_ledger(base, error)]
+        findings = [unusable_ledger(base, error)]
     except (Refused, InputError, MlflowException) as error:
-        findings = [of_unreadable(base, str(error))]
+        findings = [unreadable_release(base, str(error))]
     result.examined[base.public] = files
     result.findings += findings
 
 
 def _mend(
-    registry: ModelRegistryManager, chart: ReleaseDetails, now: datetime, result: Reconciliation
+    registry: ModelRegistryManager, details: ReleaseDetails, now: datetime, result: Reconciliation
 ) -> ReleaseDetails:
     """Do what needs no person, and return the release as it is then."""
-    release = registry.release(chart.base)
+    release = registry.release(details.base)
     before = len(result.finished) + len(result.rescued)
     try:
-        if record := chart.head.interrupted:
+        if record := details.head.interrupted:
             if under_way(record, now):
-                return chart
+                return details
             if finished := release.finish():
                 result.finished.append(
                     operation_of(finished, "was interrupted and is finished now")
                 )
-        if any(drift.alias is ModelAlias.CHAMPION for drift in chart.drift) and (
+        if any(drift.alias is ModelAlias.CHAMPION for drift in details.drift) and (
             # It leaves alone what was moved to a version that may be right.
-            rescued := registry.rescue(chart.base, actor=ACTOR)
+            rescued := registry.rescue(details.base, actor=ACTOR)
         ):
             result.rescued.append(rescued)
         if release.refresh_mirror():
-            result.mended.append(f"Wrote the tag guardianflow.head of {chart.base} again.")
+            result.mended.append(f"Wrote the tag guardianflow.head of {details.base} again.")
     except RotationConflict:
         raise
     except Refused:
         # What cannot be mended is found by the examination, in more words.
         pass
     if len(result.finished) + len(result.rescued) > before:
-        chart = read_chart(registry, chart.base)
-    if tags := _mend_tags(registry, chart):
+        details = read_details(registry, details.base)
+    if tags := _mend_tags(registry, details):
         result.mended += tags
-        chart = read_chart(registry, chart.base)
-    return chart
+        details = read_details(registry, details.base)
+    return details
 
 
-def _mend_tags(registry: ModelRegistryManager, chart: ReleaseDetails) -> list[str]:
+def _mend_tags(registry: ModelRegistryManager, details: ReleaseDetails) -> list[str]:
     said: list[str] = []
-    for name, version, found, wanted in wrong_tags(chart):
-        if not _is_still(registry, chart, name, version, found):
+    for name, version, found, wanted in wrong_tags(details):
+        if not _is_still(registry, details, name, version, found):
             # Promoted, rolled back or rejected since: the next pass judges that.
             continue
         registry.set_version_tag(name, version, STATUS_TAG, wanted)
@@ -270,7 +272,7 @@ def _mend_tags(registry: ModelRegistryManager, chart: ReleaseDetails) -> list[st
             reason = next(
                 (
                     record.reason
-                    for record in chart.past
+                    for record in details.past
                     if record.kind is OperationKind.ROLLBACK
                     and record.moved().get(name, (None, 0))[0] == version
                 ),
@@ -285,11 +287,11 @@ def _mend_tags(registry: ModelRegistryManager, chart: ReleaseDetails) -> list[st
 
 
 def _is_still(
-    registry: ModelRegistryManager, chart: ReleaseDetails, name: str, version: int, status: str
+    registry: ModelRegistryManager, details: ReleaseDetails, name: str, version: int, status: str
 ) -> bool:
     """Whether a version has the status that was judged, and nobody moved the release since."""
     try:
         now = read_version(registry.client, ModelName.parse(name), version).status
     except VersionNotReady:
         return False
-    return now == status and is_newest(registry, chart.base, chart.head)
+    return now == status and is_newest(registry, details.base, details.head)

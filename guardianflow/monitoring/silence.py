@@ -22,8 +22,8 @@ from pydantic import AwareDatetime, Field
 
 from guardianflow.errors import VersionNotReady
 from guardianflow.health.limits import limits_of
-from guardianflow.health.report import newest_sign, oldest_sign
-from guardianflow.monitoring.alarms import digest
+from guardianflow.health.report import newest_report_time, oldest_report_time
+from guardianflow.monitoring.alarms import finding_digest
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Notes, Topic
 from guardianflow.monitoring.reconciliation import in_turn, turn_of
@@ -59,7 +59,7 @@ class Watched(Stored):
         """Whether it is silent unless a report came meanwhile."""
         return self.after_h is not None and now - self.seen > timedelta(hours=self.after_h)
 
-    def by(self, now: datetime) -> "Watched":
+    def as_known_at(self, now: datetime) -> "Watched":
         """The same as known now: a pass whose clock was ahead must not keep quiet for that long."""
         return self.model_copy(update={"seen": min(self.seen, now)})
 
@@ -84,22 +84,22 @@ def find_silent(
         today: Knows scenarios as they stand now; asked once for each new champion.
     """
     now = now or datetime.now(UTC)
-    floor = on_the_floor(champions)
+    floor = models_on_floor(champions)
     notes = Notes(registry.client, Topic.WATCHED, Watched)
     read = {n: w for n, w in notes.read().items() if floor.get(n) == w.version}
-    known = {name: watched.by(now) for name, watched in read.items()}
+    known = {name: watched.as_known_at(now) for name, watched in read.items()}
     if watch:
         for name in (name for name in read if known[name] != read[name]):
             notes.write(name, known[name])
         strangers = {name: version for name, version in floor.items() if name not in known}
         _note_new(registry, notes, strangers, now, today)
     due = {name: _silence(name, w) for name, w in sorted(known.items()) if w.is_due(now)}
-    new = [name for name, finding in due.items() if digest(finding) not in told]
+    new = [name for name, finding in due.items() if finding_digest(finding) not in told]
     old = [name for name in due if name not in new]
     asked = [*new[:ASKED_IN_ONE_PASS], *in_turn(old, ASKED_IN_ONE_PASS, turn_of(now))]
     found = [due[name] for name in old if name not in asked]
     for name in asked:
-        heard = _heard(registry.client, ModelName.parse(name), known[name], now)
+        heard = _with_newest_sign(registry.client, ModelName.parse(name), known[name], now)
         if watch and heard != known[name]:
             notes.write(name, heard)
         if heard.is_due(now):
@@ -107,7 +107,7 @@ def find_silent(
     return found
 
 
-def on_the_floor(champions: Mapping[str, int]) -> dict[str, int]:
+def models_on_floor(champions: Mapping[str, int]) -> dict[str, int]:
     """The champions that edge boxes run: the variants, and the bases without any."""
     bases = {name: ModelName.parse(name).base.public for name in champions}
     with_variants = {base for name, base in bases.items() if name != base}
@@ -134,21 +134,23 @@ def _note_new(
         notes.write(name, Watched(version=version, after_h=after_h, seen=now))
 
 
-def _heard(client: MlflowClient, name: ModelName, watched: Watched, now: datetime) -> Watched:
+def _with_newest_sign(
+    client: MlflowClient, name: ModelName, watched: Watched, now: datetime
+) -> Watched:
     """The same with the newest sign of life."""
-    sign = newest_sign(client, name)
+    sign = newest_report_time(client, name)
     if sign is None or sign <= watched.seen:
         return watched
     first, last = watched.ahead or (sign, watched.seen)
     if sign > now and sign > last:
         # A box whose clock is ahead must not keep quiet for that long: it counts as of now.
-        oldest = oldest_sign(client, name, since=now) or sign
+        oldest = oldest_report_time(client, name, since=now) or sign
         ahead = (min(oldest, first) if last > now else oldest, sign)
         return watched.model_copy(update={"seen": now, "ahead": ahead})
     if sign <= last:
         # It has counted. Behind it there may be signs of a clock that was put right.
         until = min(now, first - timedelta(milliseconds=1))
-        sign = newest_sign(client, name, until=until) or watched.seen
+        sign = newest_report_time(client, name, until=until) or watched.seen
     return watched.model_copy(update={"seen": max(sign, watched.seen)})
 
 

@@ -24,7 +24,7 @@ class ReleaseOverview:
     base: ModelName
     models: Mapping[str, ModelSummary]
     """By public name; without the base where that was deleted."""
-    known: bool
+    in_ledger: bool
     """Whether the ledger has operations of it."""
 
     @property
@@ -37,8 +37,8 @@ class ReleaseOverview:
     def looks_wrong(self) -> bool:
         """Whether the listing alone speaks against it; only reading its ledger tells more."""
         if self.mirror is not None:
-            return not self.known or not self.mirror.agrees(self.models)
-        return self.known or self.in_production
+            return not self.in_ledger or not self.mirror.agrees(self.models)
+        return self.in_ledger or self.in_production
 
     @property
     def in_production(self) -> bool:
@@ -69,11 +69,11 @@ def survey(client: MlflowClient) -> list[ReleaseOverview]:
     ]
 
 
-def champions_of(sights: Iterable[ReleaseOverview]) -> dict[str, int]:
+def champions_of(releases: Iterable[ReleaseOverview]) -> dict[str, int]:
     """What @champion names in MLflow, by public name; names without one are left out."""
     return {
         model.name: model.aliases[ModelAlias.CHAMPION]
-        for sight in sights
-        for model in sight.models.values()
+        for release in releases
+        for model in release.models.values()
         if ModelAlias.CHAMPION in model.aliases
     }

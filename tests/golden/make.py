@@ -35,7 +35,7 @@ from guardianflow.health.window import check_health
 from guardianflow.lifecycle.quantization import QuantizationRunner
 from guardianflow.lifecycle.training import TrainingRunner, attempt
 from guardianflow.machine import servers
-from guardianflow.monitoring.alarms import AlarmBook, compare_all
+from guardianflow.monitoring.alarms import AlarmBook, find_changes
 from guardianflow.monitoring.drill import drill
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.silence import find_silent
@@ -183,7 +183,7 @@ def _lifecycle(registry: ModelRegistryManager) -> None:
     drifted = Finding(
         name, FindingCode.CHAMPION_MOVED, Severity.ERROR, "@champion was moved", "Look at it."
     )
-    [change] = compare_all({}, [drifted])
+    [change] = find_changes({}, [drifted])
     AlarmBook(registry.client).write(change)
     _train(registry, spec, "v3")
     mirror_rules(registry.client, [ApprovalRule(models=f"{name}*", approvals_needed=2)])

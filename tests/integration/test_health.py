@@ -25,7 +25,7 @@ from guardianflow.health.report import (
     note_answer,
     read_report,
 )
-from guardianflow.health.unanswered import unanswered
+from guardianflow.health.unanswered import find_unanswered
 from guardianflow.health.verdict import Verdict
 from guardianflow.health.window import check_health
 from guardianflow.names import ModelName
@@ -216,12 +216,12 @@ def test_a_box_reports_and_is_judged_once(registry, learned, name):
     assert registry.client.get_run(stale).data.tags["guardianflow.judged"] == "about no champion"
     assert judged[1].reason.startswith("detections_per_frame 0.100 on 601 frames is below 0.500")
 
-    [lost] = unanswered(registry, {name: 2}, grace=timedelta(0))
+    [lost] = find_unanswered(registry, {name: 2}, grace=timedelta(0))
     assert (lost.version, lost.report_id) == (2, judged[1].report_id)
-    assert unanswered(registry, {name: 1}, grace=timedelta(0)) == []
-    assert unanswered(registry, {name: 2}, grace=timedelta(hours=1)) == []
+    assert find_unanswered(registry, {name: 1}, grace=timedelta(0)) == []
+    assert find_unanswered(registry, {name: 2}, grace=timedelta(hours=1)) == []
     note_answer(registry, lost.report_id, "seen to")
-    assert unanswered(registry, {name: 2}, grace=timedelta(0)) == []
+    assert find_unanswered(registry, {name: 2}, grace=timedelta(0)) == []
     assert (
         roll_back_failing(registry, ModelName.parse(name), 2, lost.report_id).operation is not None
     )

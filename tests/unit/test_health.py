@@ -17,7 +17,7 @@ from guardianflow.health import box_reports, limits
 from guardianflow.health import report as reports
 from guardianflow.health.champion_since import ChampionSince
 from guardianflow.health.incident import incident_page
-from guardianflow.health.report import Fallback, HealthReport, number_in, stamp_of
+from guardianflow.health.report import Fallback, HealthReport, number_in, report_time
 from guardianflow.health.verdict import (
     Judgement,
     PastWindow,
@@ -266,7 +266,7 @@ def test_a_time_that_utc_does_not_know_is_no_time_of_a_window(key, time):
 @pytest.mark.parametrize("start_time", [10**15, -(10**15), 2**63 - 1, 0])
 def test_any_stamp_of_a_box_is_a_time(start_time):
     run = SimpleNamespace(info=SimpleNamespace(start_time=start_time))
-    assert 1970 <= stamp_of(run).year <= 9999
+    assert 1970 <= report_time(run).year <= 9999
 
 
 def test_a_number_that_is_too_long_is_none():
