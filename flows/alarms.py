@@ -5,7 +5,7 @@ sends it again, never not at all.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from prefect import task
 
@@ -15,21 +15,14 @@ from flows.retries import AGAIN
 from flows.rollback import show_incident, tell_of_rollback
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, finding_digest
-from guardianflow.monitoring.pass_memory import Topic
+from guardianflow.monitoring.pass_memory import AlarmTopic, Topic
 
 if TYPE_CHECKING:
     from guardianflow.registry import Operation
 
-_OVER = {
-    Topic.RELEASES: "What was reported about {} is over.",
-    Topic.SILENCE: "Reports about {} come again, or another version is champion.",
-    Topic.ORCHESTRATOR: "What was reported about {} is over.",
-}
-SERVERS = {Topic.RELEASES: "the MLflow server", Topic.ORCHESTRATOR: "the Prefect server"}
-
 
 @task(name="tell", retries=2, retry_delay_seconds=3, **AGAIN)
-def tell(topic: Topic, change: AlarmChange, champions: Mapping[str, int]) -> None:
+def tell(topic: AlarmTopic, change: AlarmChange, champions: Mapping[str, int]) -> None:
     """Send what is new about a release or a server, and then remember that it was sent."""
     for finding in change.new:
         send_event(
@@ -47,10 +40,31 @@ def tell(topic: Topic, change: AlarmChange, champions: Mapping[str, int]) -> Non
             ModelEvent(
                 model=change.base,
                 version=champions.get(change.base),
-                message=_OVER[topic].format(change.base or SERVERS[topic]),
+                message=_over(topic, change.base or server_of(topic)),
             ),
         )
     AlarmBook(scenario_registry().client, topic).write(change)
+
+
+def server_of(topic: AlarmTopic) -> str:
+    """The server that a finding without a model is about."""
+    match topic:
+        case Topic.RELEASES | Topic.SILENCE:
+            return "the MLflow server"
+        case Topic.ORCHESTRATOR:
+            return "the Prefect server"
+        case _:
+            assert_never(topic)
+
+
+def _over(topic: AlarmTopic, about: str) -> str:
+    match topic:
+        case Topic.SILENCE:
+            return f"Reports about {about} come again, or another version is champion."
+        case Topic.RELEASES | Topic.ORCHESTRATOR:
+            return f"What was reported about {about} is over."
+        case _:
+            assert_never(topic)
 
 
 def tell_of_rescue(operation: "Operation") -> None:

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
-from flows.alarms import SERVERS, tell, tell_of_rescue
+from flows.alarms import server_of, tell, tell_of_rescue
 from flows.old_runs import forget_old_runs
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
@@ -31,7 +31,8 @@ from flows.status_page import refresh_status
 from guardianflow.mlflow_store.client import check_that_it_works
 from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, find_change
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity
-from guardianflow.monitoring.pass_memory import Topic
+from guardianflow.monitoring.pass_memory import AlarmTopic, Topic
+from guardianflow.names import ModelName
 from guardianflow.wording.markdown import plain, prose
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def look(
     # MLflow's client would ask a stuck database again for minutes, and nobody be told.
     check_that_it_works(registry.client.tracking_uri)
     reported = AlarmBook(registry.client).read()
-    result = reconciliation.reconcile(registry, model_name, files=files, suspects=reported)
+    name = ModelName.parse(model_name) if model_name else None
+    result = reconciliation.reconcile(registry, name, files=files, suspects=reported)
     for text in (*(o.message for o in (*result.finished, *result.rescued)), *result.mended):
         get_run_logger().warning("%s", text)
     for finding in result.alarms:
@@ -111,9 +113,13 @@ def look(
 def publish_state(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
     """Keep one page in the Prefect UI that says how things stand; written when that changes."""
     lines = ["# Releases"]
-    for topic, findings in ((Topic.RELEASES, result.alarms), (Topic.ORCHESTRATOR, others)):
+    pages: list[tuple[AlarmTopic, Sequence[Finding]]] = [
+        (Topic.RELEASES, result.alarms),
+        (Topic.ORCHESTRATOR, others),
+    ]
+    for topic, findings in pages:
         for finding in findings:
-            about = finding.model or SERVERS[topic]
+            about = finding.model or server_of(topic)
             lines += [f"**{plain(about)}**: {prose(finding.message)}", prose(finding.remedy)]
     lines += [prose(o.message) for o in (*result.finished, *result.rescued)]
     lines += [prose(said) for said in result.mended]

@@ -50,23 +50,13 @@ def doctor(
     guardianflow doctor donghwa-entec/busan-plant1/welding/ppe --files sha256
     """
     registry = open_registry(out)
-    from guardianflow.monitoring.doctor import (
-        asked_about,
-        examine_release,
-        examine_server,
-        find_releases,
-        said_once,
-    )
+    from guardianflow.monitoring.doctor import examine_releases, find_releases, said_once
     from guardianflow.monitoring.silence import find_silent
     from guardianflow.monitoring.survey import champions_of
 
-    found = [*examine_server(registry), *_of_prefect()]
-    releases, asked = find_releases(registry, name), asked_about(registry)
+    releases, found = find_releases(registry, name), _of_prefect()
     with out.meter(quiet=not releases) as show:
-        for count, release in enumerate(releases):
-            show("examining releases", count, len(releases))
-            found += examine_release(registry, release.base, files=files, asked=asked)
-        show("examining releases", len(releases), len(releases))
+        found += examine_releases(registry, releases, files=files, on_progress=show)
     found = said_once([*found, *find_silent(registry, champions_of(releases), watch=False)])
     _show(out, found, len(releases))
     out.result({"releases": len(releases), "findings": [finding.to_json() for finding in found]})

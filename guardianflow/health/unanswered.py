@@ -39,7 +39,6 @@ def find_unanswered(
     registry: ModelRegistryManager,
     champions: Mapping[str, int],
     *,
-    now: datetime | None = None,
     grace: timedelta = GRACE,
 ) -> list[UnansweredReport]:
     """The newest unanswered failing report of each champion.
@@ -47,10 +46,9 @@ def find_unanswered(
     Args:
         registry: Where the reports are.
         champions: The version of each champion, by public name.
-        now: The time of the pass.
         grace: Reports younger than this are left to their event.
     """
-    now = now or datetime.now(UTC)
+    now = datetime.now(UTC)
     since = int((now - MAX_AGE).timestamp() * 1000)
     latest = int((now - grace).timestamp() * 1000)
     found: dict[str, UnansweredReport] = {}

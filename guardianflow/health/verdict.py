@@ -12,6 +12,7 @@ else -----------------------------------------------> HEALTHY
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -109,10 +110,15 @@ def failing_in_a_row(fingerprint: str, past: Iterable[PastWindow]) -> int:
     """
     seen = {fingerprint}
     for window in past:
-        if window.verdict is Verdict.HEALTHY:
-            break
-        if window.verdict is Verdict.FAILING:
-            seen.add(window.fingerprint)
+        match window.verdict:
+            case Verdict.HEALTHY:
+                break
+            case Verdict.FAILING:
+                seen.add(window.fingerprint)
+            case Verdict.INCONCLUSIVE:
+                continue
+            case _:
+                assert_never(window.verdict)
     return len(seen)
 
 

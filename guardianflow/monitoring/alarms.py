@@ -3,9 +3,9 @@
     new finding -> event sent -> remembered -> still found: nothing is sent
                                             -> not found any more: forgotten, and that is sent too
 
-The memory is in MLflow (`notes.py`): for each topic a note on each release and one on the server.
-Events are sent before they are remembered, so that a process that is killed between the two sends
-one twice rather than never.
+The memory is in MLflow (`pass_memory.py`): one note per topic for each release and for the server.
+Events are sent before they are remembered: a process that is killed in between sends one twice
+rather than never.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from guardianflow.monitoring.findings import FileCheck, Finding
-from guardianflow.monitoring.pass_memory import Notes, Topic
+from guardianflow.monitoring.pass_memory import AlarmTopic, Notes, Topic
 from guardianflow.stored import Stored
 
 _CLOSENESS = list(FileCheck)
@@ -72,13 +72,15 @@ def finding_digest(finding: Finding) -> str:
 
 
 def find_changes(
-    reported: Mapping[str, ReportedFindings],
-    alarms: Sequence[Finding],
-    looked: FileCheck = FileCheck.NONE,
+    reported: Mapping[str, ReportedFindings], alarms: Sequence[Finding]
 ) -> list[AlarmChange]:
     """What is to be told where all that is wrong was looked for, whatever release it is about."""
+
+    def mine(base: str) -> list[Finding]:
+        return [finding for finding in alarms if finding.base == base]
+
     changes = [
-        find_change(base, reported.get(base, {}), [f for f in alarms if f.base == base], looked)
+        find_change(base, reported.get(base, {}), mine(base), FileCheck.NONE)
         for base in sorted(reported.keys() | {finding.base for finding in alarms})
     ]
     return [change for change in changes if change]
@@ -113,7 +115,7 @@ class Told(Stored):
 class AlarmBook:
     """What was reported about a topic, kept on the MLflow server."""
 
-    def __init__(self, client: MlflowClient, topic: Topic = Topic.RELEASES) -> None:
+    def __init__(self, client: MlflowClient, topic: AlarmTopic = Topic.RELEASES) -> None:
         self._notes = Notes(client, topic, Told)
 
     def read(self) -> dict[str, ReportedFindings]:

@@ -9,13 +9,14 @@ from datetime import datetime
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity, decided_at
 from guardianflow.names import ModelName
 from guardianflow.registry.release_state import OperationRecord, ProductionEntry, ReleaseState
+from guardianflow.registry.rotation.outcome import champion_of
 from guardianflow.registry.rotation.rules import all_quarantined, find_hold
 
 _ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
 
 
 def release_caveats(
-    base: str,
+    base: ModelName,
     state: ReleaseState,
     past: Sequence[OperationRecord],
     now: datetime,
@@ -27,7 +28,7 @@ def release_caveats(
     """What is to be known about a release.
 
     Args:
-        base: Public name of the base.
+        base: The base model.
         state: Where everything is.
         past: Its operations, the newest first.
         now: The time.
@@ -37,9 +38,9 @@ def release_caveats(
     """
     found: list[Finding] = []
     asked = asked or {}
-    champion = state[base].champion if base in state else None
+    champion = champion_of(state, base.public)
     for name, place in sorted(state.items()):
-        if name != base and champion is not None and place.source != champion:
+        if name != base.public and champion is not None and place.source != champion:
             remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
             found.append(_older_on_floor(name, base, champion, place, remedy))
         if place.rollback is None:
@@ -51,7 +52,7 @@ def release_caveats(
 
 
 def _older_on_floor(
-    name: str, base: str, champion: int, place: ProductionEntry, remedy: str
+    name: str, base: ModelName, champion: int, place: ProductionEntry, remedy: str
 ) -> Finding:
     """A variant that was made from another version than the champion of the base."""
     age = "a newer" if place.source and place.source > champion else "an older"

@@ -8,9 +8,10 @@ One listing of all models; then a handful of calls for each release that is exam
 each folder of files.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import assert_never
 
 from mlflow import MlflowClient
 
@@ -43,6 +44,7 @@ from guardianflow.registry.rotation.rules import all_quarantined
 
 Versions = Mapping[str, Mapping[int, RegisteredModelInfo]]
 """By public name and number; a name without a registered model is absent."""
+_Verify = Callable[[MlflowClient, RegisteredModelInfo], object]
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,29 @@ class ReleaseDetails:
 
 def examine_releases(
     registry: ModelRegistryManager,
-    name: str | ModelName | None = None,
+    releases: Sequence[ReleaseOverview],
     *,
     files: FileCheck = FileCheck.SIZE,
+    on_progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
 ) -> list[Finding]:
-    """Examine the release that a name belongs to, or all of them; the worst comes first.
+    """Examine the server and some releases; the worst finding comes first.
 
     Args:
         registry: The registered models.
-        name: Base or variant; None takes every release.
+        releases: What `find_releases` found.
         files: How closely the files of champions, ways back and candidates are compared.
+        on_progress: Called with the step, the releases done and all of them.
 
     Raises:
-        ModelUnknown: No model of that name is registered, and the ledger knows none.
         RegistryUnavailable: The server went away.
+        RotationConflict: Others kept changing a release while it was read.
     """
     everything = examine_server(registry)
-    asked = asked_about(registry)
-    for release in find_releases(registry, name):
+    asked, step = asked_about(registry), "examining releases"
+    for done, release in enumerate(releases):
+        on_progress(step, done, len(releases))
         everything += examine_release(registry, release.base, files=files, asked=asked)
+    on_progress(step, len(releases), len(releases))
     return said_once(everything)
 
 
@@ -100,7 +106,7 @@ def asked_about(registry: ModelRegistryManager) -> dict[str, int]:
 
 
 def find_releases(
-    registry: ModelRegistryManager, name: str | ModelName | None = None
+    registry: ModelRegistryManager, name: ModelName | None = None
 ) -> list[ReleaseOverview]:
     """The releases to examine: that of a name, or all.
 
@@ -110,10 +116,9 @@ def find_releases(
     releases = survey(registry.client)
     if name is None:
         return releases
-    wanted = name if isinstance(name, ModelName) else ModelName.parse(name)
-    mine = [release for release in releases if release.base == wanted.base]
-    if not any(release.in_ledger or wanted.public in release.models for release in mine):
-        check_registered(registry.client, wanted)
+    mine = [release for release in releases if release.base == name.base]
+    if not any(release.in_ledger or name.public in release.models for release in mine):
+        check_registered(registry.client, name)
     return mine
 
 
@@ -140,18 +145,16 @@ def examine_release(
     registry: ModelRegistryManager,
     base: ModelName,
     *,
+    files: FileCheck,
     asked: Mapping[str, int],
-    files: FileCheck = FileCheck.SIZE,
-    now: datetime | None = None,
 ) -> list[Finding]:
     """What is wrong with one release.
 
     Args:
         registry: The registered models.
-        base: Public name of the base.
-        asked: What `asked_about` found.
+        base: The base model of the release.
         files: How closely the files of champions, ways back and candidates are compared.
-        now: The time; None takes that of this machine.
+        asked: What `asked_about` found.
 
     Raises:
         RegistryUnavailable: The server went away.
@@ -161,8 +164,7 @@ def examine_release(
         details = read_details(registry, base)
     except (LedgerDamaged, StoredUnreadable) as error:
         return [found.unusable_ledger(base, error)]
-    now = now or datetime.now(UTC)
-    return examine_details(registry, details, files=files, now=now, asked=asked)
+    return examine_details(registry, details, files=files, now=datetime.now(UTC), asked=asked)
 
 
 def examine_details(
@@ -181,7 +183,7 @@ def examine_details(
             *(found.wrong_status(*wrong) for wrong in wrong_tags(details)),
             *_mirror(details),
             *caveats.release_caveats(
-                details.base.public,
+                details.base,
                 details.state,
                 details.past,
                 now,
@@ -206,9 +208,7 @@ def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Fin
     past = tuple(ledger.past(head))
     candidates = _candidates(read_release_models(registry.client, base))
     asked = asked_about(registry)
-    known = caveats.release_caveats(
-        base.public, head.state, past, now, candidates=candidates, asked=asked
-    )
+    known = caveats.release_caveats(base, head.state, past, now, candidates=candidates, asked=asked)
     return worst_first([*open_end, *known])
 
 
@@ -328,15 +328,25 @@ def _used(details: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
 def _files(
     client: MlflowClient, info: RegisteredModelInfo, alias: ModelAlias, files: FileCheck
 ) -> Iterator[Finding]:
-    closeness: Sequence[FileCheck] = list(FileCheck)
-    for seen_by, verify in ((FileCheck.SIZE, verify_sizes), (FileCheck.SHA256, verify_version)):
-        if closeness.index(files) < closeness.index(seen_by):
-            return
+    for seen_by, verify in _file_checks(files):
         try:
             verify(client, info)
         except ArtifactMissing as error:
             yield found.damaged_files(info.name, info.version, alias, error, seen_by)
             return
+
+
+def _file_checks(files: FileCheck) -> list[tuple[FileCheck, _Verify]]:
+    """The checks to make, the quickest first."""
+    match files:
+        case FileCheck.NONE:
+            return []
+        case FileCheck.SIZE:
+            return [(FileCheck.SIZE, verify_sizes)]
+        case FileCheck.SHA256:
+            return [(FileCheck.SIZE, verify_sizes), (FileCheck.SHA256, verify_version)]
+        case _:
+            assert_never(files)
 
 
 def _mirror(details: ReleaseDetails) -> Iterator[Finding]:

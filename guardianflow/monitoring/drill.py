@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from mlflow.entities.model_registry import RegisteredModelTag
 
-from guardianflow.errors import DrillFailed, Refused, VersionNotReady
+from guardianflow.errors import Refused, VersionNotReady
 from guardianflow.evaluation.trial import load_served, look_at, trial_frame
 from guardianflow.mlflow_store.artifacts import verified_files
 from guardianflow.mlflow_store.client import border, registry_store, write_repeatably
@@ -43,31 +43,26 @@ OnProgress = Callable[[str, int, int], None]
 
 def drill(
     registry: ModelRegistryManager,
-    model_name: str | ModelName,
+    name: ModelName,
     *,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda _what, _done, _total: None,
 ) -> DrillReport:
-    """Rehearse a rollback: prove that it would work, and say how long it would take.
+    """Rehearse a rollback: find out whether it would work, and how long it would take.
 
     No alias moves, no version changes, no operation is added to the ledger; the tag
     `guardianflow.drill` on the base's registered model keeps what was found.
 
     Args:
         registry: The registry that knows the release.
-        model_name: Base or variant that would be rolled back.
+        name: Base or variant that would be rolled back.
         on_progress: Told which step is tried, and when it is over.
 
     Raises:
         NoRollbackTarget: There is no way back.
-        DrillFailed: There is one, but a rollback would fail; every failure is named.
         Refused: A rollback would be refused now, e.g. AliasDrift or LedgerDamaged.
         RegistryUnavailable: The server went away: nothing is known about the way back.
     """
-    name = model_name if isinstance(model_name, ModelName) else ModelName.parse(model_name)
-    report = _Drill(registry, name, on_progress or (lambda _what, _done, _total: None)).run()
-    if not report.ok:
-        raise DrillFailed(report)
-    return report
+    return _Drill(registry, name, on_progress).run()
 
 
 def count_writes(plan: Plan) -> int:

@@ -1,7 +1,6 @@
 """What a drill found: its steps, how long a real rollback would take, and the mark that stays.
 
-The mark is one tag on the base's registered model; `read_last_drill` reads it for those who list
-models. Data alone: `drill.py` does the work.
+The mark is one tag on the base's registered model. Only data: `drill.py` does the work.
 """
 
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
-from guardianflow.errors import StoredUnreadable
-from guardianflow.stored import Stored, read_stored
+from guardianflow.errors import DrillFailed
+from guardianflow.stored import Stored
 
 DRILL_TAG = "guardianflow.drill"
 _MARKED_TEXT = 500
@@ -145,6 +144,23 @@ class DrillReport:
             return f"The way back of {self.model_name} would not work: {stopped}."
         return f"The way back of {self.model_name} works: {back}; {self.estimate}."
 
+    def require_success(self) -> None:
+        """Refuse to go on where the way back does not work.
+
+        Raises:
+            DrillFailed: It names every step that failed, with what helps.
+        """
+        if self.ok:
+            return
+        said = " ".join(f"{step.step}: {step.problem}" for step in self.failures)
+        raise DrillFailed(
+            f"The way back of {self.model_name} would not work. {said}",
+            remedy=" ".join(dict.fromkeys(step.remedy for step in self.failures if step.remedy)),
+            name=self.model_name,
+            failures=[step.to_json() for step in self.failures],
+            report=self.to_json(),
+        )
+
     def to_json(self) -> dict[str, object]:
         """The report as data, for `--json`."""
         return {
@@ -176,16 +192,3 @@ class LastDrill(Stored):
     problem: Annotated[str, AfterValidator(lambda text: text[:_MARKED_TEXT])] = Field(
         default="", description="What would have stopped it, or ''."
     )
-
-
-def read_last_drill(tags: Mapping[str, str]) -> LastDrill | None:
-    """What the tags of a base's registered model say about its last drill.
-
-    Returns:
-        None where none was made, where somebody wrote something else into the tag, or where it is
-        for a newer version of guardianflow.
-    """
-    try:
-        return read_stored(LastDrill, tags.get(DRILL_TAG, ""), f"tag {DRILL_TAG}")
-    except StoredUnreadable:
-        return None

@@ -7,7 +7,7 @@ reads all of a topic, however many subjects there are.
 import logging
 from contextlib import suppress
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from mlflow import MlflowClient
 
@@ -34,6 +34,8 @@ class Topic(StrEnum):
     """How long nobody has to hear of a champion, and when somebody last did."""
 
 
+AlarmTopic = Literal[Topic.RELEASES, Topic.SILENCE, Topic.ORCHESTRATOR]
+"""The topics of which people are told."""
 Note = TypeVar("Note", bound=Stored)
 
 

@@ -112,7 +112,7 @@ class Reconciliation:
 
 def reconcile(
     registry: ModelRegistryManager,
-    name: str | None = None,
+    name: ModelName | None = None,
     *,
     files: FileCheck | None = None,
     suspects: Collection[str] = (),

@@ -178,7 +178,7 @@ def _lifecycle(registry: ModelRegistryManager) -> None:
     ailing = {"camera": "gate-3", "faults": (fault,), "objects": 3}
     # Posted, and judged by nobody yet.
     post_report(registry.client, box.model_copy(update=ailing))
-    drill(registry, name)
+    drill(registry, ModelName.parse(name))
     registry.rollback(name, actor="lee@control-room", reason="blind at night", token="rollback-1")
     drifted = Finding(
         name, FindingCode.CHAMPION_MOVED, Severity.ERROR, "@champion was moved", "Look at it."

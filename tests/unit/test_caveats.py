@@ -6,6 +6,7 @@ import pytest
 
 from guardianflow.monitoring.caveats import quarantined_candidate, release_caveats
 from guardianflow.monitoring.findings import FindingCode
+from guardianflow.names import ModelName
 from tests.unit.rotation_world import BASE, INT8, World
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -13,7 +14,7 @@ NOW = datetime(2030, 6, 1, tzinfo=UTC)
 
 def remedy(world, **known):
     past = tuple(world.past())
-    findings = release_caveats(BASE, world.state, past, NOW, **known)
+    findings = release_caveats(ModelName.parse(BASE), world.state, past, NOW, **known)
     return next(f.remedy for f in findings if f.code is FindingCode.NO_WAY_BACK)
 
 
@@ -65,7 +66,7 @@ def test_a_floor_that_runs_another_model_is_told_how_its_twin_follows(world):
     past = tuple(world.past())
 
     def floor(**known):
-        findings = release_caveats(BASE, world.state, past, NOW, **known)
+        findings = release_caveats(ModelName.parse(BASE), world.state, past, NOW, **known)
         return next(f for f in findings if f.code is FindingCode.FLOOR_RUNS_OLDER)
 
     assert floor().message.startswith("The floor runs a newer model")
