@@ -22,8 +22,8 @@ from guardianflow.health.report import (
     BOX_MODEL_TAG,
     HealthReport,
     find_report,
-    keep_report,
     past_windows,
+    save_report,
 )
 from guardianflow.health.verdict import WindowFigure, conclude, judge_window
 from guardianflow.machine.disk import scratch
@@ -226,7 +226,7 @@ def _judge(
     champion = registry.get_champion(box.name)
     if champion is None or champion.version != box.version:
         return None
-    return keep_report(registry.client, token, _report(registry, box, champion, today))
+    return save_report(registry.client, token, _report(registry, box, champion, today))
 
 
 def _report(

@@ -133,7 +133,7 @@ def find_report(client: MlflowClient, token: str) -> HealthReport | None:
     return read_record(client, done, HealthReport) if done else None
 
 
-def keep_report(
+def save_report(
     client: MlflowClient,
     token: str,
     report: HealthReport,

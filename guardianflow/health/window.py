@@ -21,8 +21,8 @@ from guardianflow.health.report import (
     Fallback,
     HealthReport,
     find_report,
-    keep_report,
     past_windows,
+    save_report,
 )
 from guardianflow.health.verdict import Judgement, Verdict, conclude, judge_window, rules_of
 from guardianflow.names import ModelName
@@ -92,7 +92,7 @@ def check_health(
     checked = _measure(registry, name, champion.version, frames)
     limits = policy or (scenario.health if scenario else HealthPolicy())
     report = _judge(registry, name, since, checked, limits, camera, window)
-    return keep_report(
+    return save_report(
         registry.client, token, report, lambda folder: _draw(checked, report, folder)
     )
 
