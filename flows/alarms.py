@@ -1,7 +1,7 @@
-"""Tells what is wrong with releases and servers: once, and once more when it is over.
+"""Sends alarms about releases and servers: once, and once more when they are over.
 
-An event is sent before it is remembered that it was: a process that is killed between the two
-sends it again, never not at all.
+An event is sent before that is remembered: if the process is killed in between, it is sent twice
+rather than never.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @task(name="tell", retries=2, retry_delay_seconds=3, **AGAIN)
 def tell(topic: AlarmTopic, change: AlarmChange, champions: Mapping[str, int]) -> None:
-    """Send what is new about a release or a server, and then remember that it was sent."""
+    """Send the new alarms of a release or a server, then remember that they were sent."""
     for finding in change.new:
         send_event(
             EventName.ALARM,
@@ -68,9 +68,10 @@ def _over(topic: AlarmTopic, about: str) -> str:
 
 
 def tell_of_rescue(operation: "Operation") -> None:
-    """Say what was put back, for it may be what somebody moved on purpose; and where it went back.
+    """Send an alarm about aliases that were put back, and an event where it was a rollback.
 
-    An alias that was moved by hand is put back along with one that was missing.
+    They may have been moved on purpose: an alias that was moved by hand is put back together with
+    one that was missing.
     """
     incident = f"operation-{operation.seq}"
     moves = "; ".join(
@@ -86,6 +87,6 @@ def tell_of_rescue(operation: "Operation") -> None:
     send_event(EventName.ALARM, alarm)
     if operation.kind != "rollback":
         return
-    # The message on a rollback leads to this page.
+    # Messages about a rollback link to this page.
     show_incident(scenario_registry(), operation, None)
     tell_of_rollback(operation, incident=incident)

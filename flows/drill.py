@@ -1,4 +1,4 @@
-"""The flow `drill`: rehearses a rollback on a worker, moves nothing, alarms where it would fail."""
+"""The flow `drill`: rehearses a rollback on a worker, and alarms where it would fail."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def drill(model_name: PublicModelName) -> State[Any]:
         champion = refusal.data.get("champion")
         if report:
             champion, _ = report.targets.get(model_name, (None, 0))
-        # Found on a quiet day, and to be mended on it: nobody waits for this flow run.
+        # An alarm, because nobody waits for this flow run.
         send_event(
             EventName.ALARM,
             ModelEvent(
@@ -63,7 +63,7 @@ def rehearse(model_name: str) -> "DrillReport":
     try:
         report = drill.drill(registry, ModelName.parse(model_name), on_progress=ProgressBar())
     except Refused as refusal:
-        # No way back, or none that could be planned: the page says so too.
+        # No rollback could be planned: the page says so, too.
         text = f"{prose(refusal.message)}\n\n{prose(refusal.remedy)}\n"
         show_page(artifact_key("drill", model_name), text, refusal.message)
         raise
@@ -72,7 +72,7 @@ def rehearse(model_name: str) -> "DrillReport":
 
 
 def _show(report: "DrillReport") -> None:
-    """The same page and table for every drill of a model: their versions are its history."""
+    """Show the steps under the same keys for every drill of a model: that is its history."""
     key = artifact_key("drill", report.model_name)
     lines = [f"**{prose(report.message)}**"]
     lines += [f"note: {prose(warning)}" for warning in report.warnings]

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 def check_health(
     model_name: PublicModelName, window: Folder, incident: Text = "", camera: CameraName = ""
 ) -> str:
-    """Measure @champion on a window of recent labelled frames and say how it does.
+    """Measure @champion on a window of recent labelled frames and report its health.
 
-    It moves nothing: a failing report is an event, on which the automation starts `rollback`. A
-    faulty camera is an event of its own, and no model is blamed.
+    It moves nothing: a failing report sends an event, and the automation then starts `rollback`. A
+    faulty camera sends another event, and no model is blamed.
 
     Args:
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
             it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
-        window: Folder with recent labelled frames (YOLO, split test), as a worker sees it.
-        incident: What this belongs to; without it the report's id.
+        window: Folder with recent labelled frames (YOLO, split test), by its path on the worker.
+        incident: Id of the incident that this belongs to; without it the report's id.
         camera: Which camera took the frames; failing windows in a row are counted by camera.
 
     Returns:

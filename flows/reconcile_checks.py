@@ -1,4 +1,4 @@
-"""What a pass looks at besides the releases: reports, silence, and Prefect itself."""
+"""What a pass of `reconcile` checks besides releases: reports, silence and Prefect itself."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,10 +21,10 @@ from guardianflow.prefect_api.prefect_yaml import ROLLBACK
 def watch_health(champions: dict[str, int]) -> list[str]:
     """Judge what edge boxes posted, and start the rollbacks whose events were lost.
 
-    Each is started once, by the report's id: whether it is still right is asked by `rollback`.
+    Each rollback is started once per report; the flow `rollback` checks whether it is still right.
 
     Returns:
-        What people may be told of, in words: messages lead to this flow run.
+        What happened, in words: messages link to this flow run.
     """
     from guardianflow.health.box_reports import judge_new
     from guardianflow.health.unanswered import find_unanswered
@@ -37,7 +37,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
             said.append(report.message)
         tell_of_health(report)
     for failing in find_unanswered(registry, champions):
-        said.append(f"Report {failing.report_id} was answered by nobody: a rollback is started.")
+        said.append(f"Nothing followed from report {failing.report_id}: a rollback is started.")
         get_run_logger().warning("%s", said[-1])
         Orchestrator().submit(
             ROLLBACK,
@@ -53,7 +53,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
 
 
 def watch_silence(champions: dict[str, int]) -> list[Finding]:
-    """Tell of champions that nobody reports about, and when somebody does again; all that are."""
+    """Report champions without recent reports, and when reports come again; returns all of them."""
     from guardianflow.monitoring.silence import find_silent
 
     client = (registry := scenario_registry()).client
@@ -66,20 +66,20 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
 
 
 def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = ()) -> list[Finding]:
-    """Tell what is wrong with Prefect's automations, deployments and workers; all of it.
+    """Report what is wrong with Prefect's automations, deployments and workers; returns all of it.
 
-    A pass that no deployment started, as a test or a person does, says nothing about them.
+    A pass that no deployment started, as in a test, checks nothing of that.
 
     Args:
         champions: The version of each champion, by public name.
-        also: What was found wrong with Prefect elsewhere, which is told with it.
+        also: Other findings about Prefect, which are reported with it.
     """
     from guardianflow.monitoring.prefect_checks import examine_prefect
 
     if not deployment.get_id():
         return list(also)
     found = [*also, *examine_prefect(Orchestrator().machinery(), datetime.now(UTC))]
-    # This one is made: that it is late, or that the one before failed, is no news any more.
+    # This pass runs: that passes were late or failed is over.
     over = (FindingCode.PASS_LATE, FindingCode.PASS_FAILED)
     found = [finding for finding in found if finding.code not in over]
     errors = [finding for finding in found if finding.severity is Severity.ERROR]

@@ -65,7 +65,7 @@ def doctor(
 
 
 def _of_prefect() -> list[Finding]:
-    """What is wrong with the Prefect server; nothing where none is named: MLflow alone will do."""
+    """What is wrong with the Prefect server; nothing where none is configured."""
     from guardianflow.monitoring.prefect_checks import examine_prefect, unreadable_prefect
 
     address = find_servers().prefect

@@ -1,4 +1,4 @@
-"""Who is champion, since which operation: what a report has to be newer than."""
+"""Which operation made a version champion: a report has to be newer than that."""
 
 import logging
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ChampionSince:
-    """Where a champion stands in its ledger; None where the account may not read it.
+    """A champion's place in its ledger; None where the account may not read that.
 
     Attributes:
         newest: Number of the newest operation of the release.
@@ -34,13 +34,13 @@ def what_installed(
 
 
 def champion_since(registry: ModelRegistryManager, name: ModelName, version: int) -> ChampionSince:
-    """Since when a version is champion, by the numbers of the ledger."""
+    """Look up since which operation a version is champion."""
     ledger = registry.ledger(name)
     try:
         head = ledger.read()
         installed = what_installed(ledger.past(head), name, version)
     except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
-        # Measuring goes on; which came first is then told by the clocks.
+        # Measuring goes on; the clocks then decide what came first.
         log.warning("%s", error)
         return ChampionSince(None, None)
     return ChampionSince(head.seq, installed.seq if installed else None)

@@ -1,10 +1,10 @@
-"""Reaction: what a failing health report does to the champion that it is about.
+"""Decides what follows from a failing health report: a rollback, or a reason why not.
 
     report -> about this champion? -> FAILING? -> newer than what made it champion?
            -> is the way back any better on the same frames? -> rollback
 
-Nobody's word is taken: the stored report is read again, and asked whether it still speaks about
-production as it is now.
+Only the stored report counts, not what the caller says about it, and only if it is about production
+as it is now.
 """
 
 import logging
@@ -24,7 +24,7 @@ from guardianflow.registry.rotation.outcome import champion_moves, champion_of, 
 MAX_AGE = timedelta(hours=1)
 """A failing report older than this rolls nothing back."""
 CLOCK_SKEW = timedelta(minutes=2)
-"""How far the clock of whoever measured may differ from ours."""
+"""How far the clock of the measuring machine may differ from ours."""
 log = logging.getLogger(__name__)
 
 
@@ -46,10 +46,10 @@ def roll_back_failing(
     *,
     max_age: timedelta = MAX_AGE,
 ) -> Reaction:
-    """Roll back a champion whose stored report says FAILING; what the caller says is not enough.
+    """Roll back a champion whose stored report says FAILING.
 
     A repeated, late or invented request changes nothing and says so. Most requests of a burst are
-    of that kind, so the cheap questions come first: what the report is about, then who is champion.
+    of that kind, so the cheap checks come first: the report's tags, then the champion.
 
     Args:
         registry: The registry that knows the champion.
@@ -108,23 +108,23 @@ def roll_back_failing(
 
 
 def _refuse_worse(registry: ModelRegistryManager, report: HealthReport) -> None:
-    """Refuse to go back to what did no better on the frames on which the champion failed.
+    """Refuse to go back to a version that was no better on the frames where the champion failed.
 
     Raises:
-        SceneChanged: It did no better, so not the model has changed but what it looks at.
+        SceneChanged: It was no better: what changed is the scene, not the model.
     """
     fallback = report.fallback
     if fallback is None or fallback.better:
         return
     plan = registry.plan_rollback(report.model_name, write=False)
     targets = {m.after for m in champion_moves(plan.moves) if m.name == report.model_name}
-    # Another way back by now was not measured: nothing speaks against it.
+    # If the way back is another version by now, nothing is known against it.
     if targets == {fallback.version}:
         raise SceneChanged(report.model_name, report.version, report.reason, fallback.message)
 
 
 def _check_subject(told: str, asked: str, report_id: str) -> None:
-    """Refuse a request about something else than its report."""
+    """Refuse a request that is not about the subject of its report."""
     if told != asked:
         raise Refused(
             f"Report {report_id} is about {told}, not about {asked}.",
@@ -142,10 +142,10 @@ def _not_champion(name: ModelName, champion: int | None, failing: int) -> Reacti
 
 
 def _too_late(report: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:
-    """Why a report says nothing about production as it is now; '' if it does.
+    """Why a report is too old to count; '' if it is not.
 
     Raises:
-        Refused: It is of the future: the clock of whoever measured cannot be trusted.
+        Refused: It is of the future: the clock of the measuring machine is wrong.
     """
     now = datetime.now(UTC)
     made = f"Report {report.report_id} of {_moment(report.time)}"
@@ -164,11 +164,10 @@ def _too_late(report: HealthReport, max_age: timedelta, installed: OperationReco
 
 
 def _older(report: HealthReport, installed: OperationRecord) -> str:
-    """The decision that came after the report was measured, in words; '' if none did.
+    """The promotion that is newer than the report, in words; '' if none is.
 
-    The ledger's numbers tell it, whatever the clocks say; a report that knows no number is judged
-    by its time, without tolerance: a report about a version that a person has mended and promoted
-    again must never count.
+    The ledger's numbers decide. A report without a number is compared by its time, without
+    tolerance: a report about a version that was fixed and promoted again must never count.
     """
     decided = datetime.fromisoformat(installed.time)
     before = report.time < decided if report.operation is None else report.operation < installed.seq

@@ -1,4 +1,4 @@
-"""The health report: a record in MLflow, and the tags by which it is found without a download."""
+"""The health report: a record in MLflow, found by its tags without a download."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -30,18 +30,18 @@ from guardianflow.vision.metrics.evaluation import Evaluation
 NAME_TAG = "guardianflow.name"
 VERSION_TAG = "guardianflow.version"
 VERDICT_TAG = "guardianflow.verdict"
-"""They say on the MLflow run what its report is about, so that most events need no download."""
+"""What a report is about, so that most events need no download."""
 CAMERA_TAG = "guardianflow.camera"
 WINDOW_VERDICT_TAG = "guardianflow.window_verdict"
 FINGERPRINT_TAG = "guardianflow.window_fingerprint"
 WINDOW_TAG = "guardianflow.window"
 REASON_TAG = "guardianflow.reason"
-"""Where the frames lay and what was said, for `health show`; reports of before lack both."""
+"""The window and the reason, for `health show`; older reports lack both tags."""
 OPERATION_TAG = "guardianflow.operation"
 BOX_MODEL_TAG = "guardianflow.box_model"
-"""What a box says that its report is about, before that is judged."""
+"""The model that a box names, before the report is judged."""
 ANSWER_TAG = "guardianflow.answer"
-"""What came of a failing report; without it nobody has answered yet."""
+"""What followed from a failing report; absent until something did."""
 _LOOKED_BACK = 200
 _TAG_LENGTH = 1000
 _DIGITS = 18
@@ -65,11 +65,13 @@ class HealthReport(Stored):
     model_name: str = Field(description="Public name of the model.")
     version: int = Field(description="The champion that was measured.")
     camera: str = Field(default="", description="Which camera or box; '' where nobody says.")
-    window: str = Field(description="Where the frames lay, or when they were taken.")
+    window: str = Field(description="Where the frames are, or when they were taken.")
     window_fingerprint: str = Field(description="sha256 over the frames and labels, or figures.")
     evaluation: Evaluation | None = Field(description="Figures of labelled frames.")
-    figures: dict[str, WindowFigure] = Field(description="What the rules were asked about.")
-    faults: tuple[CameraFault, ...] = Field(default=(), description="What ails the camera.")
+    figures: dict[str, WindowFigure] = Field(description="What the rules judge.")
+    faults: tuple[CameraFault, ...] = Field(
+        default=(), description="What is wrong with the camera."
+    )
     policy: HealthPolicy = Field(description="The limits that were applied.")
     window_verdict: Verdict = Field(description="What this window says by itself.")
     in_a_row: int = Field(default=0, description="Failing windows in a row, this one with them.")
@@ -83,7 +85,7 @@ class HealthReport(Stored):
     operation: int | None = Field(
         default=None,
         description="Number of the newest operation of the release when measuring began: it tells "
-        "without any clock what came first. None where the account may not read the ledger.",
+        "what came first without any clock. None where the account may not read the ledger.",
     )
 
     @property
@@ -165,8 +167,8 @@ def past_windows(
         name: Base or variant.
         version: The champion.
         camera: As the reports say.
-        since: Number of the operation that made it champion: what was measured before says
-            nothing, somebody has mended it since. None takes them all.
+        since: Number of the operation that made it champion: older windows do not count, since
+            it may have been fixed in between. None takes them all.
     """
     for run in find_reports(
         client, {NAME_TAG: name.public, VERSION_TAG: str(version), CAMERA_TAG: camera}
@@ -183,17 +185,17 @@ def past_windows(
 def newest_report_time(
     client: MlflowClient, name: ModelName, *, until: datetime | None = None
 ) -> datetime | None:
-    """The stamp of the newest report about any version of a model, judged or not.
+    """The time of the newest report about any version of a model, judged or not.
 
-    The stamp is what the clock of the reporting machine said, which may be wrong.
+    It is what the clock of the reporting machine said, which may be wrong.
 
     Args:
         client: The MLflow server.
         name: Base or variant.
-        until: Later stamps do not count; None takes them all.
+        until: Later reports do not count; None takes them all.
 
     Returns:
-        The stamp, UTC; None where no report has one.
+        The time, UTC; None where there is no report.
     """
     return _sign(client, name, until_ms=_ms(until) if until else 0)
 
@@ -201,7 +203,7 @@ def newest_report_time(
 def oldest_report_time(
     client: MlflowClient, name: ModelName, *, since: datetime
 ) -> datetime | None:
-    """The oldest stamp from `since` on, as `newest_sign` reads them."""
+    """The time of the oldest report from `since` on, as in `newest_report_time`."""
     return _sign(client, name, since_ms=_ms(since), oldest=True)
 
 
@@ -226,15 +228,15 @@ def _sign(
 
 
 def report_time(run: Run) -> datetime:
-    """When a report was made by the clock of who made it, UTC; the nearest where that is no date.
+    """When a report was made, UTC, by the clock of the reporting machine.
 
-    A box may write any number there.
+    A box may write any number there; one that is not a date becomes the nearest date.
     """
     return datetime.fromtimestamp(min(max(run.info.start_time, 0), _LAST_MS) / 1000, UTC)
 
 
 def number_in(run: Run, tag: str) -> int | None:
-    """The number in a tag of a report; None where there is none that anybody counted."""
+    """The number in a tag of a report, or None."""
     text = run.data.tags.get(tag, "")
     return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
 
@@ -275,12 +277,12 @@ def find_reports(
 
 
 def note_answer(registry: ModelRegistryManager, report: str, answer: str) -> None:
-    """Remember what came of a failing report, so that no pass asks about it again."""
+    """Remember what followed from a failing report, so that no pass handles it again."""
     with border(f"answer to report {report}"):
         write_repeatably(lambda: registry.client.set_tag(report, ANSWER_TAG, answer[:500]))
 
 
 def keep_page(registry: ModelRegistryManager, report: str, name: str, page: str) -> None:
-    """Keep a page beside a report; the same again changes nothing."""
+    """Store a page with a report; the same page again changes nothing."""
     with border(f"{name} of report {report}"):
         write_repeatably(lambda: registry.client.log_text(report, page, name))

@@ -1,7 +1,7 @@
-"""What nobody has answered yet: failing reports whose event was lost, and models nobody watches.
+"""Finds failing reports that nothing followed from, because their event was lost.
 
-An event that gets lost does not lose the rollback: each pass derives it again from the stored
-reports. `reaction` then asks everything anew, so that answering twice changes nothing.
+A lost event does not lose the rollback: each pass finds it again in the stored reports. `reaction`
+then checks everything again, so that reacting twice changes nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,12 +23,12 @@ from guardianflow.health.verdict import Verdict
 from guardianflow.registry import ModelRegistryManager
 
 GRACE = timedelta(seconds=45)
-"""So long the event and its automation have, before a pass does without them."""
+"""Grace period before a pass of `reconcile` acts instead of the automation."""
 
 
 @dataclass(frozen=True)
 class UnansweredReport:
-    """A failing report about the champion of now, to which nothing has been done."""
+    """A failing report about the current champion that nothing followed from yet."""
 
     model_name: str
     version: int

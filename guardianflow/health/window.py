@@ -4,8 +4,9 @@
                                              | failing
                                              +-> the last-known-good on the same frames
 
-The frozen evaluation set cannot change, so it can never fail; a window can. Where the version
-before is no better on the same frames, the scene has changed, and going back would help nobody.
+The frozen evaluation set never changes, so a champion cannot start to fail on it; on a window of
+recent frames it can. Where the version before is no better on the same frames, the scene has
+changed and going back would not help.
 """
 
 from collections.abc import Sequence
@@ -40,18 +41,18 @@ _GREY = "the frames are grey, without colour (infra-red at night?)"
 
 @dataclass(frozen=True, eq=False)
 class _Frames:
-    """The frames of a window that say something, and what they say about their camera."""
+    """The frames of a window without repeats, and what is wrong with their camera."""
 
     dataset: Dataset
     samples: Sequence[Sample]
     faults: tuple[CameraFault, ...]
     left_out: str
-    """What was left out, as the end of a sentence; '' where nothing was."""
+    """The end of a sentence that says what was left out; '' where nothing was."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Checked:
-    """A version on the frames of a window."""
+    """One version, measured on the frames of a window."""
 
     frames: _Frames
     measured: Measured
@@ -75,9 +76,9 @@ def check_health(
         name: Base or variant.
         window: A YOLO data set whose split `test` holds the recent frames.
         token: The same token gives the same report; it is measured once.
-        camera: Which camera took them; failing windows are counted by camera.
+        camera: Which camera took them; failing windows in a row are counted by camera.
         policy: Limits; None takes those of the scenario that the champion was made from.
-        today: Knows scenarios as they stand now: their limits count, not those of the training.
+        today: Looks up scenarios as they are now: their limits count, not those of the training.
 
     Raises:
         NoCandidate: The model has no champion that could be measured.
@@ -164,7 +165,7 @@ def _judge(
 
 
 def _with_colour(own: Judgement, samples: Sequence[Sample]) -> Judgement:
-    """Say of a bad figure where the frames have no colour: people then know where to look."""
+    """Add to a bad figure that the frames have no colour, so that people know where to look."""
     if not are_grey(load_image(sample.image) for sample in samples):
         return own
     return replace(own, reason=f"{own.reason}; {_GREY}")
@@ -177,7 +178,7 @@ def _fall_back(
     policy: HealthPolicy,
     own: Judgement,
 ) -> Fallback | None:
-    """Measure what a rollback would bring back on the same frames; None where nothing can tell."""
+    """Measure the version that a rollback would bring back on the same frames, if there is one."""
     try:
         plan = registry.plan_rollback(name, write=False)
         targets = [m.after for m in champion_moves(plan.moves) if m.name == name.public]
@@ -186,7 +187,7 @@ def _fall_back(
         target = targets[0]
         other = _measure(registry, name, target, checked.frames)
     except Refused:
-        # No way back, or none that could be measured: the rollback itself says so.
+        # No way back, or it cannot be measured: the rollback itself says so.
         return None
     higher = next(r.at_least is not None for r in rules_of(policy) if r.metric == own.metric)
     better = surely_better(
@@ -219,7 +220,7 @@ def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequ
 
 
 def _look_at(dataset: Dataset, samples: Sequence[Sample]) -> _Frames:
-    """Look at the camera, and leave out what its recording only repeats."""
+    """Check the camera, and leave out frames that only repeat the one before."""
     camera = check_camera(load_image(sample.image) for sample in samples)
     repeats = frozenset(camera.repeats)
     left_out = ""

@@ -1,7 +1,7 @@
 """Remembers which findings were reported: an alarm is sent once, and once more when it is over.
 
     new finding -> event sent -> remembered -> still found: nothing is sent
-                                            -> not found any more: forgotten, and that is sent too
+                                            -> gone: that is sent, and it is forgotten
 
 The memory is in MLflow (`pass_memory.py`): one note per topic for each release and for the server.
 Events are sent before they are remembered: a process that is killed in between sends one twice
@@ -23,7 +23,7 @@ from guardianflow.stored import Stored
 _CLOSENESS = list(FileCheck)
 
 ReportedFindings = Mapping[str, FileCheck]
-"""The digests of what was reported, each with the least check of files that shows it."""
+"""Digests of findings that were reported, each with the weakest check of files that shows it."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class AlarmChange:
     base: str
     """Public name; empty where it is the server."""
     new: tuple[Finding, ...]
-    """What nobody was told yet, the worst first."""
+    """Findings that were not reported yet, the worst first."""
     memory: ReportedFindings
-    """What is to be remembered once that is told."""
+    """What to remember once they are reported."""
 
     @property
     def over(self) -> bool:
@@ -46,13 +46,13 @@ class AlarmChange:
 def find_change(
     base: str, reported: ReportedFindings, alarms: Sequence[Finding], looked: FileCheck
 ) -> AlarmChange | None:
-    """What is to be told of a release that was examined; None where nothing is.
+    """What changed in the alarms of a release that was examined; None where nothing did.
 
     Args:
         base: Public name of its base; empty for the server.
-        reported: What was told before.
-        alarms: What was found.
-        looked: How closely its files were compared: what only a closer look shows is kept.
+        reported: What was reported before.
+        alarms: What was found now.
+        looked: How closely its files were compared; what only a closer check shows is kept.
     """
     current = {finding_digest(finding): finding for finding in alarms}
     kept = {
@@ -66,7 +66,7 @@ def find_change(
 
 
 def finding_digest(finding: Finding) -> str:
-    """The same for the same finding, whenever it is found."""
+    """Identify a finding: the same model, code and message always give the same digest."""
     text = f"{finding.model}\n{finding.code}\n{finding.message}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -74,7 +74,7 @@ def finding_digest(finding: Finding) -> str:
 def find_changes(
     reported: Mapping[str, ReportedFindings], alarms: Sequence[Finding]
 ) -> list[AlarmChange]:
-    """What is to be told where all that is wrong was looked for, whatever release it is about."""
+    """What changed in the alarms of all releases, where all findings of a topic are known."""
 
     def mine(base: str) -> list[Finding]:
         return [finding for finding in alarms if finding.base == base]
@@ -97,7 +97,7 @@ class Told(Stored):
     @model_validator(mode="before")
     @classmethod
     def _from_flat(cls, content: object) -> object:
-        """Take up digests with a check that is known; what else lies there came later."""
+        """Read the digests; ignore keys of newer versions."""
         if not isinstance(content, dict) or "findings" in content:
             return content
         flat = cast("dict[str, object]", content)
@@ -113,16 +113,16 @@ class Told(Stored):
 
 
 class AlarmBook:
-    """What was reported about a topic, kept on the MLflow server."""
+    """What was reported of one topic, stored on the MLflow server."""
 
     def __init__(self, client: MlflowClient, topic: AlarmTopic = Topic.RELEASES) -> None:
         self._notes = Notes(client, topic, Told)
 
     def read(self) -> dict[str, ReportedFindings]:
-        """What was reported, by the public name of a release's base; under "" of the server."""
+        """What was reported, by the public name of the base; the server's under ""."""
         found = {base: told.findings for base, told in self._notes.read().items()}
         return {base: memory for base, memory in found.items() if memory}
 
     def write(self, change: AlarmChange) -> None:
-        """Remember a change that was told."""
+        """Remember a change that was reported."""
         self._notes.write(change.base, Told(findings=dict(change.memory)))

@@ -1,11 +1,11 @@
-"""Examines releases: what is wrong with each, and which command mends it. It writes nothing.
+"""Examines releases: finds what is wrong and which command mends it, and writes nothing.
 
     server -> ledger -> aliases -> versions -> files -> tags -> what a person should know
        |        |          |          |          |       |
        +--------+----------+----------+----------+-------+----> `findings.py`, `caveats.py`
 
-One listing of all models; then a handful of calls for each release that is examined, and one for
-each folder of files.
+It lists all models once; then it makes a few calls for each release, and one for each folder of
+files.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ _Verify = Callable[[MlflowClient, RegisteredModelInfo], object]
 
 @dataclass(frozen=True)
 class ReleaseDetails:
-    """What is known of one release, read at one moment."""
+    """Everything about one release, read at one moment."""
 
     base: ModelName
     head: LedgerHead
@@ -94,13 +94,13 @@ def examine_releases(
 
 
 def asked_about(registry: ModelRegistryManager) -> dict[str, int]:
-    """The versions that open questions would make champion, by public name."""
+    """The versions that open approvals would make champion, by public name."""
     from guardianflow.promotion.question import open_questions
 
     try:
         waiting = open_questions(registry.client)
     except LedgerDamaged:
-        # Said by `examine_server`.
+        # `examine_server` reports it.
         return {}
     return {name: v for one in waiting for name, v in one.asked.versions.items()}
 
@@ -123,20 +123,20 @@ def find_releases(
 
 
 def examine_server(registry: ModelRegistryManager) -> list[Finding]:
-    """What is wrong with the server itself, on which everything else rests."""
+    """What is wrong with the MLflow server itself."""
     try:
         if index := find_index(registry.client):
             read_index(registry.client, index)
     except LedgerDamaged as error:
         return [found.unusable_ledger(None, error)]
-    # How it came out when it was tried, before the first operation; a doctor tries nothing.
+    # The result of the test before the first operation; doctor itself writes nothing.
     version = server_version(registry.client) or "unknown"
     why = index.tags.get(f"{FAILS_TAG}{version}") if index else None
     return [found.params_not_kept(version, why)] if why else []
 
 
 def said_once(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings, the worst first; what is wrong with the server is not said for each release."""
+    """Sort the findings, the worst first, and drop those of releases that repeat the server's."""
     server = {finding.message for finding in findings if not finding.model}
     return worst_first(f for f in findings if not f.model or f.message not in server)
 
@@ -175,7 +175,7 @@ def examine_details(
     now: datetime,
     asked: Mapping[str, int],
 ) -> list[Finding]:
-    """What is wrong with a release that was just read; only its files are still to be asked for."""
+    """What is wrong with a release that was just read; only its files are still read here."""
     return worst_first(
         [
             *_aliases(registry.client, details, now),
@@ -196,7 +196,7 @@ def examine_details(
 
 
 def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
-    """What a person should know about a release, without a look at its versions.
+    """What people should know about a release, without reading its versions.
 
     Raises:
         LedgerDamaged: The ledger was deleted, cut or edited.
@@ -213,7 +213,7 @@ def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Fin
 
 
 def _twins(details: ReleaseDetails) -> dict[str, int]:
-    """By variant, the newest version that was made from the champion of the base."""
+    """The newest version of each variant made from the champion of the base."""
     place, bad = details.state.get(details.base.public), all_quarantined(details.past)
     return {
         name: info.version
@@ -233,7 +233,7 @@ def _candidates(models: Mapping[str, ModelSummary]) -> dict[str, int]:
 
 
 def read_details(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetails:
-    """Read everything that the findings on one release need, but its files.
+    """Read everything about one release except its files.
 
     Raises:
         LedgerDamaged: The ledger was deleted, cut or edited.
@@ -247,14 +247,14 @@ def read_details(registry: ModelRegistryManager, base: ModelName) -> ReleaseDeta
             name: {i.version: i for i in read_versions(registry.client, ModelName.parse(name))}
             for name in inspection.models
         }
-        # An operation that came between would have tagged what is compared with the one before.
+        # An operation in between would have changed the tags that are compared here.
         if is_newest(registry, base, head):
             return ReleaseDetails(base, head, past, inspection.models, versions, inspection.drift)
     raise conflict(base)
 
 
 def is_newest(registry: ModelRegistryManager, base: ModelName, head: LedgerHead) -> bool:
-    """Whether a head is still the newest operation, and as far as it was."""
+    """Whether a head is still the newest operation, with the same progress."""
     now = registry.ledger(base).read()
     return (now.seq, now.interrupted) == (head.seq, head.interrupted)
 
@@ -262,7 +262,7 @@ def is_newest(registry: ModelRegistryManager, base: ModelName, head: LedgerHead)
 def wrong_tags(details: ReleaseDetails) -> list[tuple[str, int, str, str]]:
     """The versions whose status is not what the ledger says: name, version, found, wanted."""
     if details.head.interrupted:
-        # The tags come after the aliases.
+        # The operation writes them after the aliases.
         return []
     wanted: dict[tuple[str, int], tuple[str, ...]] = {
         (name, place.champion): ("champion",) for name, place in details.state.items()
@@ -300,7 +300,7 @@ def _versions(
     for name, version, alias in _used(details):
         info = details.versions.get(name, {}).get(version)
         if info is None:
-            # Said with the alias, which went with the version.
+            # Reported with the alias.
             continue
         if not info.ready:
             yield found.unready_version(name, version, alias)
@@ -311,7 +311,7 @@ def _versions(
 
 
 def _used(details: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
-    """The versions that production needs or may soon need, each once."""
+    """The versions of champions, ways back and candidates, each once."""
     seen: set[tuple[str, int]] = set()
     for name in sorted(details.state.keys() | details.models.keys()):
         place, model = details.state.get(name), details.models.get(name)

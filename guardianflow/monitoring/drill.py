@@ -1,12 +1,12 @@
-"""The drill: proves that the way back of a release works, without moving an alias.
+"""Rehearses a rollback: proves that the way back of a release works, and moves no alias.
 
     plan the rollback -> for every name that would move:
         version there and READY -> files from the server, verified -> load -> predict
     -> the ledger takes a write that changes nothing -> a harmless write on the model, timed
     -> estimate of a real rollback -> mark on the base model
 
-Everything is tried and every failure is reported: whoever reads it at night wants the whole list.
-Files come from the server and not from the local copy, which would prove nothing about them.
+It tries everything and reports every failure, so that people see the whole list at once. Files come
+from the server, since a local copy proves nothing about them.
 """
 
 import time
@@ -55,12 +55,12 @@ def drill(
     Args:
         registry: The registry that knows the release.
         name: Base or variant that would be rolled back.
-        on_progress: Told which step is tried, and when it is over.
+        on_progress: Called when a step begins and when it ends.
 
     Raises:
         NoRollbackTarget: There is no way back.
         Refused: A rollback would be refused now, e.g. AliasDrift or LedgerDamaged.
-        RegistryUnavailable: The server went away: nothing is known about the way back.
+        RegistryUnavailable: The server went away.
     """
     return _Drill(registry, name, on_progress).run()
 
@@ -129,14 +129,14 @@ class _Drill:
         return plan, ", ".join(back)
 
     def _drifted(self) -> list[str]:
-        """What is not where the ledger says: a rollback may lead further back than it names."""
+        """Aliases that differ from the ledger: a rollback may go further back than they say."""
         return [
             f"{found}. `guardianflow doctor {self._name.base}` says what mends it."
             for found in self._registry.drift(self._name)
         ]
 
     def _try_version(self, name: ModelName, version: int) -> None:
-        """Try one version that would come back, as far as one step leaves something to the next."""
+        """Try one version that would come back, until a step fails."""
         info = self._try(StepName.VERSION, name, version, lambda: self._find(name, version))
         if info is None:
             return
@@ -147,7 +147,7 @@ class _Drill:
             folder = self._try(
                 StepName.FILES, name, version, lambda: _describe(stack.enter_context(fetch))
             )
-            # What is not what was registered is never loaded: a model is code.
+            # A model is code: only files that were verified are loaded.
             if folder is None:
                 return
             model = self._try(StepName.LOAD, name, version, lambda: load_served(folder, label))
@@ -176,7 +176,7 @@ class _Drill:
         act: Callable[[], tuple[Made, str]],
         refusals: list[Refused] | None = None,
     ) -> Made | None:
-        """Do one step and note what it found, or why a rollback would fail there.
+        """Try one step and note what it found, or why a rollback would fail there.
 
         Returns:
             What the step made; None where it failed.
@@ -213,10 +213,10 @@ class _Drill:
         )
 
     def _touch_ledger(self) -> tuple[bool, str]:
-        """Write into the ledger what it says already: proves the right to, and changes nothing.
+        """Write into the ledger what it already says: that proves the right to write.
 
-        The aliases of every name have to be this account's to move, too: an operation that is
-        decided and then half moved is worse than one that is refused.
+        The account also has to be allowed to move the aliases of every name: a half moved
+        operation is worse than a refused one.
         """
         client = self._registry.client
         ledger = self._registry.ledger(self._name)
@@ -232,7 +232,7 @@ class _Drill:
         return True, f"set the tag {DRILL_TAG}"
 
     def _mark(self, seconds: float | None = None) -> None:
-        """Keep on the base model what is known so far: a real write that moves nothing."""
+        """Store what is known so far on the base model: a real write that moves nothing."""
         problems = [step.problem for step in self._steps if not step.ok]
         mark = LastDrill(
             time=self._began,
@@ -242,7 +242,7 @@ class _Drill:
             problem=" ".join(problems),
         )
         base = self._name.base
-        # As a rollback writes, so that the time is that of its writes.
+        # The way a rollback writes, so that the time is comparable.
         store = registry_store(self._registry.client)
         tag = RegisteredModelTag(DRILL_TAG, mark.to_line())
         with border(f"set the tag {DRILL_TAG} of {base}"):

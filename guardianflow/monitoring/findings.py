@@ -16,7 +16,7 @@ from guardianflow.names import ModelName
 from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord
 
 UNDER_WAY = timedelta(seconds=60)
-"""An operation younger than this is left to whoever carries it out just now."""
+"""An unfinished operation younger than this is probably still being carried out."""
 
 
 class Severity(StrEnum):
@@ -89,7 +89,7 @@ class Finding:
     message: str
     remedy: str
     seen_by: FileCheck = FileCheck.NONE
-    """The least check of files that shows it."""
+    """The weakest check of files that shows it."""
 
     @property
     def base(self) -> str:
@@ -110,7 +110,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def params_not_kept(version: str, why: str) -> Finding:
-    """The server does not keep params as they were first written: nothing is moved on it."""
+    """The server overwrites params, so no ledger can be kept on it."""
     return Finding(
         "",
         FindingCode.WRITE_ONCE_BROKEN,
@@ -122,7 +122,7 @@ def params_not_kept(version: str, why: str) -> Finding:
 
 
 def unusable_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -> Finding:
-    """The log of operations cannot be trusted, or not be understood: nothing moves before that."""
+    """The ledger is damaged, or was written by a newer version of guardianflow."""
     name = base.public if base else ""
     code = (
         FindingCode.LEDGER_DAMAGED if isinstance(error, LedgerDamaged) else FindingCode.UNREADABLE
@@ -131,7 +131,7 @@ def unusable_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreada
 
 
 def unreadable_release(base: ModelName, error: str) -> Finding:
-    """A release that could not be examined for another reason."""
+    """A release that could not be examined."""
     return Finding(
         base.public,
         FindingCode.UNREADABLE,
@@ -142,7 +142,7 @@ def unreadable_release(base: ModelName, error: str) -> Finding:
 
 
 def interrupted_operation(record: OperationRecord, now: datetime) -> Finding:
-    """An operation that was decided, and whose aliases may be only half moved."""
+    """An operation that was decided but not finished: its aliases may be half moved."""
     said = (
         f"Operation {record.seq} ({record.kind} of {record.name}) was decided at "
         f"{decided_at(record)}"
@@ -167,7 +167,7 @@ def interrupted_operation(record: OperationRecord, now: datetime) -> Finding:
 
 
 def under_way(record: OperationRecord, now: datetime) -> bool:
-    """Whether an operation that is not finished yet may be carried out by somebody just now."""
+    """Whether an unfinished operation is probably still being carried out."""
     return timedelta(0) <= now - datetime.fromisoformat(record.time) < UNDER_WAY
 
 
@@ -183,7 +183,7 @@ def moved_alias(
     """
     name, expected, actual = drift.name, drift.expected, drift.actual
     if name not in versions:
-        # Said once, for the model as a whole.
+        # Reported once, for the model as a whole.
         return None
     base = ModelName.parse(name).base.public
     champion = drift.alias is ModelAlias.CHAMPION
@@ -238,7 +238,7 @@ def _deleted(drift: Drift, accept: str, *, way_back: bool) -> Finding:
 
 
 def absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
-    """A model that the ledger knows and MLflow does not any more."""
+    """A model that is in the ledger but no longer in MLflow."""
     registered = ModelName.parse(name).registered
     if renamed_to is not None:
         call = f"MlflowClient().rename_registered_model({renamed_to!r}, {registered!r})"
@@ -266,7 +266,7 @@ def absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
 
 
 def unready_version(name: str, version: int, alias: ModelAlias) -> Finding:
-    """A version that an alias names and whose upload was never finished."""
+    """A version with an alias whose upload was never finished."""
     return Finding(
         name,
         FindingCode.VERSION_NOT_READY,
@@ -280,7 +280,7 @@ def unready_version(name: str, version: int, alias: ModelAlias) -> Finding:
 def damaged_files(
     name: str, version: int, alias: ModelAlias, error: ArtifactMissing, seen_by: FileCheck
 ) -> Finding:
-    """Files of a version that are gone or differ."""
+    """Files of a version that are missing or changed."""
     return Finding(
         name,
         _code_of_files(seen_by),
@@ -302,7 +302,7 @@ def _code_of_files(seen_by: FileCheck) -> FindingCode:
 
 
 def wrong_status(name: str, version: int, found: str, wanted: str) -> Finding:
-    """A status on a version that is not what the ledger says."""
+    """A status tag of a version that differs from the ledger."""
     base = ModelName.parse(name).base.public
     return Finding(
         name,
@@ -315,7 +315,7 @@ def wrong_status(name: str, version: int, found: str, wanted: str) -> Finding:
 
 
 def wrong_head_tag(base: ModelName) -> Finding:
-    """The mark on the base model that says which operation was the last one."""
+    """The tag on the base model that names the newest operation is missing or wrong."""
     return Finding(
         base.public,
         FindingCode.MIRROR_WRONG,

@@ -1,7 +1,7 @@
-"""What runs where, since when, put there by whom, healthy or not: one row for each model.
+"""The rows of the status page: version, since when, who promoted it, and health, by model.
 
-One listing, one search for reports; a ledger is read only where a release has moved since the
-last look. That keeps a pass over many releases as cheap as it was.
+It makes one listing and one search for reports, and reads a ledger only where a release has moved
+since the last time. So a pass over many releases stays cheap.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ from guardianflow.prefect_api.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 
 Row = dict[str, object]
-"""Column -> what stands there; plain values, so that yesterday's row compares with today's."""
+"""Column -> plain value, so that rows can be compared with those of the last pass."""
 
 NO_REPORT = "no report yet"
 SILENT = "SILENT: nobody reports any more"
@@ -38,13 +38,13 @@ def overview(
     *,
     silent: Collection[str] = (),
 ) -> list[Row]:
-    """The rows of all models that are in production or asked about, by name.
+    """Make the rows of all models in production or waiting for approval, by name.
 
     Args:
         registry: The registered models.
         waiting: The promotions that wait for a person.
-        before: The rows of the last look: what has not moved is not read again.
-        silent: The models that nobody reports about any more.
+        before: The rows of the last time: what has not moved is not read again.
+        silent: The models without recent reports.
     """
     known = {str(row.get("model")): row for row in before}
     asked = {one.model_name: one for one in waiting}
@@ -78,7 +78,7 @@ def _placed(
     version: int,
     last: Mapping[str, object],
 ) -> Row:
-    """Since when a version is champion, and who put it there."""
+    """Since when a version is champion, and who promoted it."""
     operation = release.mirror.seq if release.mirror else None
     columns = ("since (UTC)", "put there by")
     if operation and (last.get("version"), last.get("operation")) == (version, operation):
@@ -97,7 +97,7 @@ def _placed(
 
 
 def _newest_reports(registry: ModelRegistryManager) -> dict[tuple[str, int], Run]:
-    """The newest report of each version, of the last few hundred."""
+    """The newest report of each version, among the last few hundred."""
     found: dict[tuple[str, int], Run] = {}
     for run in find_reports(registry.client, {}):
         if version := number_in(run, VERSION_TAG):
@@ -108,7 +108,7 @@ def _newest_reports(registry: ModelRegistryManager) -> dict[tuple[str, int], Run
 def _health(report: Run | None, last: Mapping[str, object]) -> Row:
     columns = ("health", "last report (UTC)")
     if report is None:
-        # An older one may have been pushed out of the search by others.
+        # It may be too old to be among the reports that were found.
         health = last.get(columns[0], NO_REPORT)
         return {
             "health": NO_REPORT if health == SILENT else health,

@@ -1,12 +1,12 @@
-"""What is wrong with what carries the flows on the Prefect server: pure, data in, findings out.
+"""Checks Prefect's automations, deployments and work pools; pure: data in, findings out.
 
     described (notifications.py, prefect.yaml) against found (server_state.py)
         automations   missing, off, edited, their block gone, their last action failed
         deployments   missing; `reconcile` not scheduled, or no pass for 25 minutes
         work pools    missing, paused, a queue paused, without a worker, flow runs that wait
 
-All of it is found without a model. What a pass of `reconcile` finds, it tells; that no pass is made
-any more can only be found from outside: by `guardianflow doctor`.
+A pass of `reconcile` reports what it finds. That passes have stopped can only be found from
+outside, by `guardianflow doctor`.
 """
 
 import re
@@ -81,7 +81,7 @@ def _deployments(server: ServerState) -> Iterator[Finding]:
 
 
 def _passes(server: ServerState, now: datetime) -> Iterator[Finding]:
-    """Whether somebody watches the watcher."""
+    """Whether passes of `reconcile` are made."""
     deployment = server.deployments.get(RECONCILE)
     if deployment is None:
         return
@@ -109,7 +109,7 @@ def _passes(server: ServerState, now: datetime) -> Iterator[Finding]:
             FindingCode.PASS_LATE,
             Severity.NOTE,
             "No pass of `reconcile` has ended yet.",
-            "The worker asks for one when it starts; look again in a minute.",
+            "The worker starts one when it starts; look again in a minute.",
         )
     elif server.last_pass and now - server.last_pass > PASS_LATE:
         yield _finding(
@@ -202,7 +202,7 @@ def _acts(name: str) -> bool:
 
 
 def _changed(name: str, mine: Sequence[AutomationInfo], server: ServerState) -> str:
-    """How an automation is not as described; '' where it is."""
+    """How an automation differs from its description; '' where it does not."""
     if len(mine) > 1:
         return f"is there {len(mine)} times"
     (found,) = mine
@@ -218,7 +218,7 @@ def _changed(name: str, mine: Sequence[AutomationInfo], server: ServerState) -> 
 
 
 def _plain(value: object) -> object:
-    """A value of a trigger, whatever the order of what it lists."""
+    """A value of a trigger; lists in a fixed order."""
     return sorted(value, key=str) if isinstance(value, list) else value
 
 
@@ -233,7 +233,7 @@ def _rolls_back(action: Json, server: ServerState) -> bool:
 
 
 def _tells(told: Notification, action: Json) -> bool:
-    """Whether an action sends this message, whatever address its links begin with."""
+    """Whether an action sends this message; the address in its links may be any."""
     words = r"\S*".join(re.escape(part) for part in told.body.split("<ui>"))
     return (
         action.get("type") == "send-notification"
@@ -263,12 +263,12 @@ def _used(actions: Sequence[Mapping[str, object]]) -> set[str]:
 
 
 def _failures(server: ServerState) -> Iterator[Finding]:
-    """Automations of anybody whose last action failed: that shows nowhere else."""
+    """Automations whose last action failed, also those of others: Prefect shows that nowhere."""
     for automation in (one for mine in server.automations.values() for one in mine):
         failure = automation.failure
         if failure is None:
             continue
-        how = f"Look at it: {automation.url}"
+        how = f"Open it: {automation.url}"
         if automation.name in _TOLD:
             how = (
                 "Correct the notification block in the Prefect UI under Blocks, or choose another: "

@@ -1,4 +1,4 @@
-"""Finishes what is provably ours, and reports the rest: one cheap pass over all releases.
+"""Mends what needs no person, and reports the rest: one cheap pass over all releases.
 
     one listing -> looks wrong?  yes -> read it -> interrupted:         finish it
          |                                      -> @champion missing
@@ -8,7 +8,7 @@
          +-> others in turn: the end of their ledger, a few with their files
 
 Only a person can say whether an alias that was moved by hand is right, so that is never undone
-here. A release that cannot be read is reported and keeps no other from being looked at.
+here. A release that cannot be read is reported, and the pass goes on with the others.
 """
 
 from collections.abc import Collection, Sequence
@@ -57,12 +57,11 @@ from guardianflow.registry.release_state import ModelAlias, OperationKind
 from guardianflow.registry.rotation.outcome import Operation, operation_of
 
 PASS_EVERY = timedelta(minutes=10)
-"""How often a pass is made without a reason (prefect.yaml); whose turn it is follows from the time
-alone."""
+"""How often a pass is scheduled (prefect.yaml); only the time decides whose turn it is."""
 ENDS_IN_TURN = 1000
-"""Releases of which the end of the ledger is read although they look well, in each pass."""
+"""Releases that look well and of which each pass still reads the end of the ledger."""
 SIZES_IN_TURN = 60
-"""Releases that are read in full, with the sizes of their files, in each pass."""
+"""Releases that each pass reads in full, with the sizes of their files."""
 ACTOR = "reconcile"
 
 Item = TypeVar("Item")
@@ -75,14 +74,14 @@ class Reconciliation:
     releases: frozenset[str]
     """All there are, by the public name of their base."""
     examined: dict[str, FileCheck] = field(default_factory=dict[str, FileCheck])
-    """The releases that were read in full, by the public name of their base, and how closely; the
-    server, which always is, has the name ""."""
+    """The releases that were read in full, by the public name of their base, with the check of
+    their files; the server is always among them, as ""."""
     finished: list[Operation] = field(default_factory=list[Operation])
     rescued: list[Operation] = field(default_factory=list[Operation])
     mended: list[str] = field(default_factory=list[str])
     """Tags that were written again, in words."""
     findings: list[Finding] = field(default_factory=list[Finding])
-    """What only a person can mend."""
+    """What was found after mending."""
     champions: dict[str, int] = field(default_factory=dict[str, int])
     """What @champion names in MLflow, by public name."""
 
@@ -93,16 +92,16 @@ class Reconciliation:
 
     @property
     def alarms(self) -> list[Finding]:
-        """The findings that want a person now."""
+        """The findings that need a person now."""
         return worst_first(f for f in self.findings if f.severity is Severity.ERROR)
 
     def alarms_of(self, base: str) -> list[Finding]:
-        """Those of one release; of the server, where the name is empty."""
+        """The alarms of one release, or of the server where the name is empty."""
         return [finding for finding in self.alarms if finding.base == base]
 
     @property
     def message(self) -> str:
-        """The pass in one line."""
+        """The result of the pass in one line."""
         said = [finding.message for finding in self.alarms]
         said += [operation.message for operation in (*self.finished, *self.rescued)]
         said += self.mended
@@ -125,9 +124,9 @@ def reconcile(
         name: Base or variant, whose release is read in full. None looks at all, and reads those
             that look wrong or whose turn it is.
         files: How closely the files of the releases that are read in full are compared; None
-            compares sizes, and looks at those as well whose turn it is, at the bytes of one.
-        suspects: Releases that are read in any case, by the public name of their base: those
-            that were reported before.
+            compares sizes, also of the releases whose turn it is, and all bytes of one.
+        suspects: Releases to read in any case, by the public name of their base: those that were
+            reported before.
         now: The time that decides whose turn it is.
 
     Raises:
@@ -171,7 +170,7 @@ def turn_of(now: datetime) -> int:
 
 
 def in_turn(items: Sequence[Item], count: int, turn: int) -> list[Item]:
-    """The few of many whose turn it is: all have been seen after len / count turns."""
+    """Choose the few whose turn it is; after len / count turns all have been chosen."""
     if len(items) <= count:
         return list(items)
     start = turn * count % len(items)
@@ -179,7 +178,7 @@ def in_turn(items: Sequence[Item], count: int, turn: int) -> list[Item]:
 
 
 def mend_tags(registry: ModelRegistryManager, base: ModelName) -> list[str]:
-    """Write the status of the versions of a release again where it is not what the ledger says.
+    """Write the status tags of a release again where they differ from the ledger.
 
     Returns:
         What was written, in words.
@@ -194,7 +193,7 @@ def _ends_well(registry: ModelRegistryManager, overview: ReleaseOverview) -> boo
     try:
         head = registry.ledger(overview.base).read()
     except (Refused, InputError, MlflowException):
-        # Read in full it is told what is wrong, and only of this release.
+        # Reading it in full reports what is wrong.
         return False
     mirror = overview.mirror
     ends = (mirror.seq, mirror.digest) if mirror else (0, "")
@@ -208,17 +207,17 @@ def _look_at(
     now: datetime,
     result: Reconciliation,
 ) -> None:
-    """Mend what is ours in one release and collect what is not."""
+    """Mend one release, and collect what is left to report."""
     try:
         details = _mend(registry, read_details(registry, base), now, result)
-        # What people are asked about changes no remedy of an error, and a pass tells only those.
+        # Open approvals change only remedies of warnings, and a pass reports only errors.
         findings = examine_details(registry, details, files=files, now=now, asked={})
     except RotationConflict:
         # Others are at work on it: the next pass looks again.
         return
     except (LedgerDamaged, StoredUnreadable) as error:
         if error.message in (finding.message for finding in result.alarms_of("")):
-            # Said once, for the server; of the release nothing new is known.
+            # Already reported for the server.
             return
         findings = [unusable_ledger(base, error)]
     except (Refused, InputError, MlflowException) as error:
@@ -230,7 +229,7 @@ def _look_at(
 def _mend(
     registry: ModelRegistryManager, details: ReleaseDetails, now: datetime, result: Reconciliation
 ) -> ReleaseDetails:
-    """Do what needs no person, and return the release as it is then."""
+    """Mend what needs no person, and return the release as it is afterwards."""
     release = registry.release(details.base)
     before = len(result.finished) + len(result.rescued)
     try:
@@ -242,7 +241,7 @@ def _mend(
                     operation_of(finished, "was interrupted and is finished now")
                 )
         if any(drift.alias is ModelAlias.CHAMPION for drift in details.drift) and (
-            # It leaves alone what was moved to a version that may be right.
+            # A rescue leaves an alias alone that was moved to a version that may be right.
             rescued := registry.rescue(details.base, actor=ACTOR)
         ):
             result.rescued.append(rescued)
@@ -251,7 +250,7 @@ def _mend(
     except RotationConflict:
         raise
     except Refused:
-        # What cannot be mended is found by the examination, in more words.
+        # The examination reports what cannot be mended.
         pass
     if len(result.finished) + len(result.rescued) > before:
         details = read_details(registry, details.base)
@@ -265,7 +264,7 @@ def _mend_tags(registry: ModelRegistryManager, details: ReleaseDetails) -> list[
     said: list[str] = []
     for name, version, found, wanted in wrong_tags(details):
         if not _is_still(registry, details, name, version, found):
-            # Promoted, rolled back or rejected since: the next pass judges that.
+            # Changed since: the next pass looks again.
             continue
         registry.set_version_tag(name, version, STATUS_TAG, wanted)
         if wanted == ROLLED_BACK:
@@ -289,7 +288,7 @@ def _mend_tags(registry: ModelRegistryManager, details: ReleaseDetails) -> list[
 def _is_still(
     registry: ModelRegistryManager, details: ReleaseDetails, name: str, version: int, status: str
 ) -> bool:
-    """Whether a version has the status that was judged, and nobody moved the release since."""
+    """Whether a version still has the status that was read, in a release that has not moved."""
     try:
         now = read_version(registry.client, ModelName.parse(name), version).status
     except VersionNotReady:

@@ -239,7 +239,7 @@ def test_a_report_that_nobody_could_judge_is_refused(registry, learned, name):
     for fields, words in (
         ({"model": f"{name}-x"}, "No model"),
         ({"end": now - timedelta(hours=1)}, "before it begins"),
-        ({"begin": now, "end": now + timedelta(days=365)}, "lies ahead"),
+        ({"begin": now, "end": now + timedelta(days=365)}, "in the future"),
     ):
         with pytest.raises(InputError, match=words):
             post_report(registry.client, box_report(name, 1, **fields))
