@@ -38,13 +38,8 @@ def limits_of(registry: ModelRegistryManager, info: RegisteredModelInfo, today: 
         scenario = judged_scenario(registry, info, today)
     except _UNREADABLE as error:
         limits = _without_scenario(registry, info, today)
-        log.warning(
-            "%s version %d%s: %s",
-            info.name,
-            info.version,
-            limits.remark.removeprefix(";"),
-            error,
-        )
+        remark = limits.remark.removeprefix(";")
+        log.warning("%s version %d%s: %s", info.name, info.version, remark, error)
         return limits
     return Limits(scenario.health if scenario else HealthPolicy())
 

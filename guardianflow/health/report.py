@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -197,34 +198,22 @@ def newest_report_time(
     Returns:
         The time, UTC; None where there is no report.
     """
-    return _sign(client, name, until_ms=_ms(until) if until else 0)
+    return max(_report_times(client, name, until=until), default=None)
 
 
 def oldest_report_time(
     client: MlflowClient, name: ModelName, *, since: datetime
 ) -> datetime | None:
     """The time of the oldest report from `since` on, as in `newest_report_time`."""
-    return _sign(client, name, since_ms=_ms(since), oldest=True)
+    return min(_report_times(client, name, since=since, oldest=True), default=None)
 
 
-def _sign(
-    client: MlflowClient,
-    name: ModelName,
-    *,
-    since_ms: int = 0,
-    until_ms: int = 0,
-    oldest: bool = False,
-) -> datetime | None:
-    times = [
-        report_time(run)
-        for tag in (NAME_TAG, BOX_MODEL_TAG)
-        for run in find_reports(
-            client, {tag: name.public}, since_ms=since_ms, until_ms=until_ms, oldest=oldest, limit=1
-        )
+def _report_times(client: MlflowClient, name: ModelName, **window: Any) -> list[datetime]:
+    """The time of the first report that boxes posted in a window, and of the first judged one."""
+    tags = ({NAME_TAG: name.public}, {BOX_MODEL_TAG: name.public})
+    return [
+        report_time(run) for tag in tags for run in find_reports(client, tag, limit=1, **window)
     ]
-    if not times:
-        return None
-    return min(times) if oldest else max(times)
 
 
 def report_time(run: Run) -> datetime:
@@ -241,26 +230,21 @@ def number_in(run: Run, tag: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
 
 
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
 def find_reports(
     client: MlflowClient,
     tags: dict[str, str],
     *,
-    since_ms: int = 0,
-    until_ms: int = 0,
+    since: datetime | None = None,
+    until: datetime | None = None,
     oldest: bool = False,
     limit: int = _LOOKED_BACK,
 ) -> list[Run]:
     """The runs of complete reports with these tags, the newest first, or the oldest."""
     wanted = {COMPLETE_TAG: "true", **tags}
     query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items() if value)
-    if since_ms:
-        query += f" and attributes.start_time >= {since_ms}"
-    if until_ms:
-        query += f" and attributes.start_time <= {until_ms}"
+    for bound, sign in ((since, ">="), (until, "<=")):
+        if bound:
+            query += f" and attributes.start_time {sign} {int(bound.timestamp() * 1000)}"
     with border("health reports"):
         known = client.get_experiment_by_name(HEALTH)
         if known is None:

@@ -18,6 +18,7 @@ from guardianflow.health.report import (
     VERSION_TAG,
     find_reports,
     number_in,
+    report_time,
 )
 from guardianflow.health.verdict import Verdict
 from guardianflow.registry import ModelRegistryManager
@@ -49,12 +50,10 @@ def find_unanswered(
         grace: Reports younger than this are left to their event.
     """
     now = datetime.now(UTC)
-    since = int((now - MAX_AGE).timestamp() * 1000)
-    latest = int((now - grace).timestamp() * 1000)
     found: dict[str, UnansweredReport] = {}
     tags = {VERDICT_TAG: Verdict.FAILING.value}
-    for run in find_reports(registry.client, tags, since_ms=since):
-        if run.info.start_time > latest or ANSWER_TAG in run.data.tags:
+    for run in find_reports(registry.client, tags, since=now - MAX_AGE):
+        if report_time(run) > now - grace or ANSWER_TAG in run.data.tags:
             continue
         for one in _about_champion(run, champions):
             found.setdefault(one.model_name, one)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import assert_never
 
 from guardianflow.errors import ArtifactMissing, LedgerDamaged, StoredUnreadable
 from guardianflow.names import ModelName
@@ -283,22 +282,12 @@ def damaged_files(
     """Files of a version that are missing or changed."""
     return Finding(
         name,
-        _code_of_files(seen_by),
+        FindingCode.FILE_CHANGED if seen_by is FileCheck.SHA256 else FindingCode.FILE_MISSING,
         Severity.ERROR if alias is not ModelAlias.CANDIDATE else Severity.WARNING,
         f"{error.message.removesuffix('.')} (@{alias} is version {version}).",
         error.remedy,
         seen_by,
     )
-
-
-def _code_of_files(seen_by: FileCheck) -> FindingCode:
-    match seen_by:
-        case FileCheck.SHA256:
-            return FindingCode.FILE_CHANGED
-        case FileCheck.SIZE | FileCheck.NONE:
-            return FindingCode.FILE_MISSING
-        case _:
-            assert_never(seen_by)
 
 
 def wrong_status(name: str, version: int, found: str, wanted: str) -> Finding:

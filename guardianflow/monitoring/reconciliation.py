@@ -177,15 +177,6 @@ def in_turn(items: Sequence[Item], count: int, turn: int) -> list[Item]:
     return [*items, *items][start : start + count]
 
 
-def mend_tags(registry: ModelRegistryManager, base: ModelName) -> list[str]:
-    """Write the status tags of a release again where they differ from the ledger.
-
-    Returns:
-        What was written, in words.
-    """
-    return _mend_tags(registry, read_details(registry, base))
-
-
 def _ends_well(registry: ModelRegistryManager, overview: ReleaseOverview) -> bool:
     """Whether the ledger ends where the mirror says, with nothing left to finish."""
     if not overview.in_ledger:
@@ -254,13 +245,18 @@ def _mend(
         pass
     if len(result.finished) + len(result.rescued) > before:
         details = read_details(registry, details.base)
-    if tags := _mend_tags(registry, details):
+    if tags := mend_tags(registry, details):
         result.mended += tags
         details = read_details(registry, details.base)
     return details
 
 
-def _mend_tags(registry: ModelRegistryManager, details: ReleaseDetails) -> list[str]:
+def mend_tags(registry: ModelRegistryManager, details: ReleaseDetails) -> list[str]:
+    """Write the status tags of a release again where they differ from the ledger.
+
+    Returns:
+        What was written, in words.
+    """
     said: list[str] = []
     for name, version, found, wanted in wrong_tags(details):
         if not _is_still(registry, details, name, version, found):
