@@ -40,7 +40,7 @@ def drill(
     _show(out, report)
     report.require_success()
     out.say(report.message, style="green")
-    out.result(report.to_json())
+    out.result(report.model_dump(mode="json"))
 
 
 def _show(out: Output, report: "DrillReport") -> None:

@@ -4,11 +4,9 @@ A lost event does not lose the rollback: each pass finds it again in the stored 
 then checks everything again, so that reacting twice changes nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-from mlflow.entities import Run
 
 from guardianflow.health.reaction import MAX_AGE
 from guardianflow.health.report import (
@@ -53,14 +51,8 @@ def find_unanswered(
     found: dict[str, UnansweredReport] = {}
     tags = {VERDICT_TAG: Verdict.FAILING.value}
     for run in find_reports(registry.client, tags, since=now - MAX_AGE):
-        if report_time(run) > now - grace or ANSWER_TAG in run.data.tags:
-            continue
-        for one in _about_champion(run, champions):
-            found.setdefault(one.model_name, one)
+        name, version = run.data.tags.get(NAME_TAG, ""), number_in(run, VERSION_TAG)
+        waits = ANSWER_TAG not in run.data.tags and report_time(run) <= now - grace
+        if waits and version and champions.get(name) == version:
+            found.setdefault(name, UnansweredReport(name, version, run.info.run_id))
     return list(found.values())
-
-
-def _about_champion(run: Run, champions: Mapping[str, int]) -> Iterator[UnansweredReport]:
-    name, version = run.data.tags.get(NAME_TAG, ""), number_in(run, VERSION_TAG)
-    if version and champions.get(name) == version:
-        yield UnansweredReport(name, version, run.info.run_id)

@@ -138,8 +138,9 @@ def _judge(
         objects=evaluation.objects,
         faults=frames.faults,
     )
-    if own.metric and own.verdict is not Verdict.HEALTHY:
-        own = _with_colour(own, frames.samples)
+    bad = own.metric and own.verdict is not Verdict.HEALTHY
+    if bad and are_grey(load_image(sample.image) for sample in frames.samples):
+        own = replace(own, reason=f"{own.reason}; {_GREY}")
     past = past_windows(registry.client, name, version, camera, since=since.installed)
     concluded, row = conclude(own, policy, fingerprint, past)
     failed = own.verdict is Verdict.FAILING
@@ -162,13 +163,6 @@ def _judge(
         time=datetime.now(UTC),
         operation=since.newest,
     )
-
-
-def _with_colour(own: Judgement, samples: Sequence[Sample]) -> Judgement:
-    """Add to a bad figure that the frames have no colour, so that people know where to look."""
-    if not are_grey(load_image(sample.image) for sample in samples):
-        return own
-    return replace(own, reason=f"{own.reason}; {_GREY}")
 
 
 def _fall_back(

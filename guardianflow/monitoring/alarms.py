@@ -75,12 +75,10 @@ def find_changes(
     reported: Mapping[str, ReportedFindings], alarms: Sequence[Finding]
 ) -> list[AlarmChange]:
     """What changed in the alarms of all releases, where all findings of a topic are known."""
-
-    def mine(base: str) -> list[Finding]:
-        return [finding for finding in alarms if finding.base == base]
-
     changes = [
-        find_change(base, reported.get(base, {}), mine(base), FileCheck.NONE)
+        find_change(
+            base, reported.get(base, {}), [f for f in alarms if f.base == base], FileCheck.NONE
+        )
         for base in sorted(reported.keys() | {finding.base for finding in alarms})
     ]
     return [change for change in changes if change]

@@ -12,7 +12,6 @@ from the server, since a local copy proves nothing about them.
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -116,11 +115,9 @@ class _Drill:
             raise refusals[0]
         if not plan.moves:
             # The same rollback was interrupted: what it was to bring back is half there.
-            self._steps[-1] = replace(
-                self._steps[-1],
-                problem=" ".join(plan.warnings),
-                remedy=f"`guardianflow rollback {self._name}` finishes it; drill again then.",
-            )
+            remedy = f"`guardianflow rollback {self._name}` finishes it; drill again then."
+            problem = {"problem": " ".join(plan.warnings), "remedy": remedy}
+            self._steps[-1] = self._steps[-1].model_copy(update=problem)
         return plan
 
     def _ask_for_plan(self) -> tuple[Plan, str]:
@@ -184,16 +181,17 @@ class _Drill:
         label = f"{step} of {name}" + ("" if version is None else f" version {version}")
         self._show(label, 0, 1)
         made: Made | None = None
-        found = problem = remedy = ""
+        found: dict[str, str] = {}
         began = time.monotonic()
         try:
-            made, found = act()
+            made, found["found"] = act()
         except Refused as refusal:
-            problem, remedy = refusal.message, refusal.remedy
+            found = {"problem": refusal.message, "remedy": refusal.remedy}
             if refusals is not None:
                 refusals.append(refusal)
         seconds = time.monotonic() - began
-        self._steps.append(Step(step, name.public, version, seconds, found, problem, remedy))
+        tried = Step(step=step, name=name.public, version=version, seconds=seconds, **found)
+        self._steps.append(tried)
         self._show(label, 1, 1)
         return made
 

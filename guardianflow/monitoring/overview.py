@@ -106,14 +106,10 @@ def _newest_reports(registry: ModelRegistryManager) -> dict[tuple[str, int], Run
 
 
 def _health(report: Run | None, last: Mapping[str, object]) -> Row:
-    columns = ("health", "last report (UTC)")
     if report is None:
         # It may be too old to be among the reports that were found.
-        health = last.get(columns[0], NO_REPORT)
-        return {
-            "health": NO_REPORT if health == SILENT else health,
-            "last report (UTC)": last.get(columns[1], ""),
-        }
+        health, time = last.get("health", NO_REPORT), last.get("last report (UTC)", "")
+        return {"health": NO_REPORT if health == SILENT else health, "last report (UTC)": time}
     return {
         "health": report.data.tags.get(VERDICT_TAG, "unknown"),
         # To the hour: boxes report every few minutes, and each change is a new page.
