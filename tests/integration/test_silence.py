@@ -205,7 +205,7 @@ class Counted:
             "limits_of",
             lambda r, i, t: self.reads.append(i.name) or read(r, i, t),
         )
-        patch(silence, "newest_sign", lambda c, n: self.asks.append(n) or ask(c, n))
+        patch(silence, "newest_report_time", lambda c, n: self.asks.append(n.public) or ask(c, n))
 
 
 def test_a_pass_reads_a_policy_once_and_asks_only_where_time_is_up(releases, watched, monkeypatch):
