@@ -139,7 +139,7 @@ class Floor:
         name = self.two_champions()
         report = keep_report(self.plant.client, name.public, 2, operation=2)
         began = datetime.now(UTC)
-        roll_back_failing(self.plant.registry, name.public, 2, report)
+        roll_back_failing(self.plant.registry, name, 2, report)
         return datetime.now(UTC) - began, {}
 
     def answer(self) -> Try:
@@ -160,7 +160,7 @@ class Floor:
         policy, number = HealthPolicy(), len(list(folder.iterdir()))
         windows = [drawn(trained, folder, number + one) for one in range(policy.consecutive)]
         for one in windows[:-1]:
-            check_health(self.plant.registry, name.public, one, token=f"{name}-{one.name}")
+            check_health(self.plant.registry, name, one, token=f"{name}-{one.name}")
         began = datetime.now(UTC)
         last = {"model_name": name.public, "window": str(windows[-1])}
         self.orchestrator.submit("check-health/guardianflow", last)

@@ -134,7 +134,7 @@ def outcome(detectors: Detectors, name: ModelName, windows: Iterator[Path]) -> s
     for window in windows:
         report = check_health(
             registry,
-            name.public,
+            name,
             window,
             token=f"{camera}-{window.name}",
             camera=camera,
@@ -148,7 +148,7 @@ def outcome(detectors: Detectors, name: ModelName, windows: Iterator[Path]) -> s
     if report.verdict is not Verdict.FAILING:
         return HEALTHY if report.verdict is Verdict.HEALTHY else OPEN
     try:
-        reaction = roll_back_failing(registry, name.public, 2, report.report_id)
+        reaction = roll_back_failing(registry, name, 2, report.report_id)
     except SceneChanged:
         return SCENE
     except Refused as error:

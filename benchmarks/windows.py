@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.health.figures import Sampled, sample_figures, surely_better
+from guardianflow.health.figures import SampledFigures, sample_figures, surely_better
 from guardianflow.health.verdict import Verdict, judge_window, rules_of
 from guardianflow.scenario import HealthPolicy, Light, Scenario
 from guardianflow.vision.data.dataset import open_dataset, prepare_dataset
@@ -47,8 +47,8 @@ class Window:
 
     images: int
     objects: int
-    ours: Sampled
-    theirs: Sampled
+    ours: SampledFigures
+    theirs: SampledFigures
 
     def verdict(self, policy: HealthPolicy) -> Verdict:
         """What it says by itself."""
@@ -199,7 +199,9 @@ class Champions:
         )
         return min(1.0, points / float(recall))
 
-    def _sampled(self, seen: Seen, samples: Sequence[Sample], rows: NDArray[np.int64]) -> Sampled:
+    def _sampled(
+        self, seen: Seen, samples: Sequence[Sample], rows: NDArray[np.int64]
+    ) -> SampledFigures:
         chosen = Seen([seen.detections[row] for row in rows], seen.thresholds)
         found = sample_figures(chosen, [samples[row] for row in rows], self._classes)
-        return Sampled({METRIC: found.values[METRIC]}, {METRIC: found.drawn[METRIC]})
+        return SampledFigures({METRIC: found.values[METRIC]}, {METRIC: found.drawn[METRIC]})

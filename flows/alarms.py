@@ -1,11 +1,11 @@
-"""Tells what is wrong with releases and servers: once, and once more when it is over.
+"""Sends alarms about releases and servers: once, and once more when they are over.
 
-An event is sent before it is remembered that it was: a process that is killed between the two
-sends it again, never not at all.
+An event is sent before that is remembered: if the process is killed in between, it is sent twice
+rather than never.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from prefect import task
 
@@ -14,30 +14,23 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN
 from flows.rollback import show_incident, tell_of_rollback
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, digest
-from guardianflow.monitoring.pass_memory import Topic
+from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, finding_digest
+from guardianflow.monitoring.pass_memory import AlarmTopic, Topic
 
 if TYPE_CHECKING:
     from guardianflow.registry import Operation
 
-_OVER = {
-    Topic.RELEASES: "What was reported about {} is over.",
-    Topic.SILENCE: "Reports about {} come again, or another version is champion.",
-    Topic.ORCHESTRATOR: "What was reported about {} is over.",
-}
-SERVERS = {Topic.RELEASES: "the MLflow server", Topic.ORCHESTRATOR: "the Prefect server"}
-
 
 @task(name="tell", retries=2, retry_delay_seconds=3, **AGAIN)
-def tell(topic: Topic, change: AlarmChange, champions: Mapping[str, int]) -> None:
-    """Send what is new about a release or a server, and then remember that it was sent."""
+def tell(topic: AlarmTopic, change: AlarmChange, champions: Mapping[str, int]) -> None:
+    """Send the new alarms of a release or a server, then remember that they were sent."""
     for finding in change.new:
         send_event(
             EventName.ALARM,
             ModelEvent(
                 model=finding.model or change.base,
                 version=champions.get(finding.model),
-                incident=digest(finding),
+                incident=finding_digest(finding),
                 message=f"{finding.message} {finding.remedy}",
             ),
         )
@@ -47,16 +40,38 @@ def tell(topic: Topic, change: AlarmChange, champions: Mapping[str, int]) -> Non
             ModelEvent(
                 model=change.base,
                 version=champions.get(change.base),
-                message=_OVER[topic].format(change.base or SERVERS[topic]),
+                message=_over(topic, change.base or server_of(topic)),
             ),
         )
     AlarmBook(scenario_registry().client, topic).write(change)
 
 
-def tell_of_rescue(operation: "Operation") -> None:
-    """Say what was put back, for it may be what somebody moved on purpose; and where it went back.
+def server_of(topic: AlarmTopic) -> str:
+    """The server that a finding without a model is about."""
+    match topic:
+        case Topic.RELEASES | Topic.SILENCE:
+            return "the MLflow server"
+        case Topic.ORCHESTRATOR:
+            return "the Prefect server"
+        case _:
+            assert_never(topic)
 
-    An alias that was moved by hand is put back along with one that was missing.
+
+def _over(topic: AlarmTopic, about: str) -> str:
+    match topic:
+        case Topic.SILENCE:
+            return f"Reports about {about} come again, or another version is champion."
+        case Topic.RELEASES | Topic.ORCHESTRATOR:
+            return f"What was reported about {about} is over."
+        case _:
+            assert_never(topic)
+
+
+def tell_of_rescue(operation: "Operation") -> None:
+    """Send an alarm about aliases that were put back, and an event where it was a rollback.
+
+    They may have been moved on purpose: an alias that was moved by hand is put back together with
+    one that was missing.
     """
     incident = f"operation-{operation.seq}"
     moves = "; ".join(
@@ -72,6 +87,6 @@ def tell_of_rescue(operation: "Operation") -> None:
     send_event(EventName.ALARM, alarm)
     if operation.kind != "rollback":
         return
-    # The message on a rollback leads to this page.
-    show_incident(scenario_registry(), operation, "")
+    # Messages about a rollback link to this page.
+    show_incident(scenario_registry(), operation, None)
     tell_of_rollback(operation, incident=incident)

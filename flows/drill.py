@@ -1,4 +1,4 @@
-"""The flow `drill`: rehearses a rollback on a worker, moves nothing, alarms where it would fail."""
+"""The flow `drill`: rehearses a rollback on a worker, and alarms where it would fail."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ from flows.parameters import PublicModelName
 from flows.publishing import ProgressBar, artifact_key, send_event, show_page, show_table
 from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
-from guardianflow.errors import DrillFailed, Refused
+from guardianflow.errors import Refused
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.names import ModelName
 from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import plain, prose
 
@@ -30,58 +31,48 @@ def drill(model_name: PublicModelName) -> State[Any]:
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
             it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
     """
+    report: DrillReport | None = None
     try:
-        message = rehearse(model_name)
+        report = rehearse(model_name)
+        report.require_success()
     except Refused as refusal:
-        # Found on a quiet day, and to be mended on it: nobody waits for this flow run.
+        champion = refusal.data.get("champion")
+        if report:
+            champion, _ = report.targets.get(model_name, (None, 0))
+        # An alarm, because nobody waits for this flow run.
         send_event(
             EventName.ALARM,
             ModelEvent(
                 model=model_name,
-                version=_champion(model_name, refusal),
+                version=champion if isinstance(champion, int) else None,
                 incident=run_token(TokenKind.DRILL),
                 message=f"{refusal.message} {refusal.remedy}",
             ),
         )
         raise
-    return Completed(name="Drilled", message=message)
+    get_run_logger().info("%s", report.message)
+    return Completed(name="Drilled", message=report.message)
 
 
 @task(name="rehearse-rollback", retries=3, retry_delay_seconds=10, **AGAIN)
-def rehearse(model_name: str) -> str:
-    """Drill, and show the steps whether it worked or not.
-
-    Returns:
-        What was found, in one sentence.
-    """
+def rehearse(model_name: str) -> "DrillReport":
+    """Drill, and show the steps whether it worked or not."""
     from guardianflow.monitoring import drill
 
     registry = scenario_registry()
     try:
-        report = drill.drill(registry, model_name, on_progress=ProgressBar())
-    except DrillFailed as failed:
-        _show(failed.report)
-        raise
+        report = drill.drill(registry, ModelName.parse(model_name), on_progress=ProgressBar())
     except Refused as refusal:
-        # No way back, or none that could be planned: the page says so too.
+        # No rollback could be planned: the page says so, too.
         text = f"{prose(refusal.message)}\n\n{prose(refusal.remedy)}\n"
         show_page(artifact_key("drill", model_name), text, refusal.message)
         raise
     _show(report)
-    get_run_logger().info("%s", report.message)
-    return report.message
-
-
-def _champion(model_name: str, refusal: Refused) -> int | None:
-    """The version that could not be rolled back, as far as the refusal says it."""
-    if isinstance(refusal, DrillFailed):
-        return refusal.report.targets.get(model_name, (None, 0))[0]
-    champion = refusal.data.get("champion")
-    return champion if isinstance(champion, int) else None
+    return report
 
 
 def _show(report: "DrillReport") -> None:
-    """The same page and table for every drill of a model: their versions are its history."""
+    """Show the steps under the same keys for every drill of a model: that is its history."""
     key = artifact_key("drill", report.model_name)
     lines = [f"**{prose(report.message)}**"]
     lines += [f"note: {prose(warning)}" for warning in report.warnings]

@@ -1,7 +1,7 @@
 """The flow `check-health`: a champion on recent labelled frames -> report -> event."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, assert_never
 
 from prefect import flow, get_run_logger, task
 
@@ -11,81 +11,90 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from flows.scenario_blocks import limits_in_blocks
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.health.report import HealthReport, label
+from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.links import picture_links, run_link
+from guardianflow.names import ModelName
 from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import prose
 
-_EVENTS = {
-    "HEALTHY": EventName.HEALTH_HEALTHY,
-    "FAILING": EventName.HEALTH_FAILING,
-    "INCONCLUSIVE": EventName.HEALTH_INCONCLUSIVE,
-}
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from guardianflow.health.report import HealthReport
 
 
 @flow(name="check-health", flow_run_name="check-health {model_name}")
 def check_health(
     model_name: PublicModelName, window: Folder, incident: Text = "", camera: CameraName = ""
 ) -> str:
-    """Measure @champion on a window of recent labelled frames and say how it does.
+    """Measure @champion on a window of recent labelled frames and report its health.
 
-    It moves nothing: a failing report is an event, on which the automation starts `rollback`. A
-    faulty camera is an event of its own, and no model is blamed.
+    It moves nothing: a failing report sends an event, and the automation then starts `rollback`. A
+    faulty camera sends another event, and no model is blamed.
 
     Args:
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
             it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
-        window: Folder with recent labelled frames (YOLO, split test), as a worker sees it.
-        incident: What this belongs to; without it the report's id.
+        window: Folder with recent labelled frames (YOLO, split test), by its path on the worker.
+        incident: Id of the incident that this belongs to; without it the report's id.
         camera: Which camera took the frames; failing windows in a row are counted by camera.
 
     Returns:
         HEALTHY, FAILING or INCONCLUSIVE.
     """
-    told = measure_window(model_name, window, camera)
-    tell_of_health(told, incident)
-    return told["verdict"]
+    report = measure_window(model_name, window, camera)
+    tell_of_health(report, incident)
+    return report.verdict.value
 
 
-def tell_of_health(told: dict[str, Any], incident: str = "") -> None:
-    """Send the event of a report: what ails the camera, or how the champion does."""
-    event = EventName.CAMERA_FAULT if told["faulty"] else _EVENTS[told["verdict"]]
-    payload = {key: told[key] for key in ("model", "version", "report", "message")}
-    send_event(event, ModelEvent(**payload, incident=incident or told["report"]))
+def tell_of_health(report: "HealthReport", incident: str = "") -> None:
+    """Send the event of a report: what is wrong with the camera, or how the champion does."""
+    payload = ModelEvent(
+        model=report.model_name,
+        version=report.version,
+        report=report.report_id,
+        message=report.message,
+        incident=incident or report.report_id,
+    )
+    send_event(EventName.CAMERA_FAULT if report.faults else _event_of(report.verdict), payload)
 
 
-def event_values(report: HealthReport) -> dict[str, Any]:
-    """What an event says about a report, in plain values."""
-    return {
-        "verdict": report.verdict.value,
-        "faulty": bool(report.faults),
-        "model": report.model_name,
-        "version": report.version,
-        "report": report.report_id,
-        "message": f"{label(report)} is {report.verdict}: {report.reason}",
-    }
+def _event_of(verdict: Verdict) -> EventName:
+    match verdict:
+        case Verdict.HEALTHY:
+            return EventName.HEALTH_HEALTHY
+        case Verdict.FAILING:
+            return EventName.HEALTH_FAILING
+        case Verdict.INCONCLUSIVE:
+            return EventName.HEALTH_INCONCLUSIVE
+        case _:
+            assert_never(verdict)
+
+
+def show_report(client: "MlflowClient", report: "HealthReport") -> None:
+    """Show what a report says, with a link to it."""
+    link = run_link(client, report.report_id)
+    page = f"**{prose(report.message)}**\n\n[report in MLflow]({link})\n"
+    show_page(artifact_key("health", report.model_name), page, report.message)
 
 
 @task(name="measure-window", retries=3, retry_delay_seconds=10, **AGAIN)
-def measure_window(model_name: str, window: str, camera: str) -> dict[str, Any]:
+def measure_window(model_name: str, window: str, camera: str) -> "HealthReport":
     """Measure, keep the report in MLflow and show it."""
     from guardianflow.health import window as windows
 
     registry = scenario_registry()
     report = windows.check_health(
         registry,
-        model_name,
+        ModelName.parse(model_name),
         Path(window),
         token=run_token(TokenKind.HEALTH),
         camera=camera,
         today=limits_in_blocks,
     )
-    told = event_values(report)
-    message = told["message"]
-    get_run_logger().info("%s", message)
+    get_run_logger().info("%s", report.message)
+    show_report(registry.client, report)
     key = artifact_key("health", report.model_name)
-    link = run_link(registry.client, report.report_id)
-    show_page(key, f"**{prose(message)}**\n\n[report in MLflow]({link})\n", message)
     show_table(
         f"{key}-figures",
         [
@@ -95,4 +104,4 @@ def measure_window(model_name: str, window: str, camera: str) -> dict[str, Any]:
         f"On {window}; low and high hold with {report.policy.confidence:.0%} confidence each.",
     )
     show_pictures(key, picture_links(registry.client, report.report_id))
-    return told
+    return report

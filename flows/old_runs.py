@@ -1,11 +1,11 @@
-"""Deletes flow runs that nobody will look for, a few in each pass of `reconcile`.
+"""Deletes old flow runs, a few in each pass of `reconcile`.
 
     passes that found nothing: an hour · other passes: a week · all of ours: a year after their end
         wrote the newest version of a page -> stays until there is a newer one
         all others                         -> deleted, with their task runs and logs
 
-What else they wrote Prefect deletes with the flow runs that are gone (`RETENTION` in
-`deployments/state.py`): a page that is still to be read needs its flow run.
+Prefect deletes a page when its flow run is gone (`RETENTION` in `deployments/state.py`), so the
+flow run of a page that is still needed stays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from guardianflow.prefect_api.prefect_yaml import TAG
 
 _QUIET = ("AllWell", "Cancelled")
 _QUIET_KEPT = timedelta(hours=1)
-"""Flow runs that found nothing are not kept longer: they are most of all that there are."""
+"""Flow runs that found nothing are kept only this long: most are of this kind."""
 _KEPT = timedelta(days=7)
 _OTHERS_KEPT = timedelta(days=365)
-"""Flow runs of all our deployments: what they decided and measured stays in MLflow."""
+"""Flow runs of all our deployments; their decisions and figures stay in MLflow."""
 _AT_ONCE = 50
-"""Prefect deletes no more in one request."""
+"""The most flow runs that Prefect deletes in one request."""
 _IN_A_PASS = 20
-"""Batches: more than a plant of a thousand cameras makes in ten minutes."""
+"""Batches in a pass: more than a plant of a thousand cameras makes in ten minutes."""
 _PAGE = 200
 
 
@@ -33,7 +33,7 @@ def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
     """Delete the flow runs whose time is over.
 
     Args:
-        deployment_id: The deployment of these passes; None for one that was not scheduled.
+        deployment_id: The deployment of these passes; None deletes nothing.
         now: The time of the pass.
     """
     from guardianflow.monitoring.reconciliation import turn_of
@@ -53,7 +53,7 @@ def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
 
 
 def _batches(client: SyncPrefectClient, old: Mapping[str, Any], turn: int) -> list[list[str]]:
-    """The ids of old flow runs, all of them in turn: those that stay must not hide the others."""
+    """The ids of old flow runs, in turn, so that those that stay do not hide the others."""
     count = int(_post(client, "count", {"flow_runs": old}))
     ids: list[str] = []
     step = _AT_ONCE * _IN_A_PASS
@@ -68,7 +68,7 @@ def _batches(client: SyncPrefectClient, old: Mapping[str, Any], turn: int) -> li
 
 
 def _holding_a_page(client: SyncPrefectClient, runs: Sequence[str]) -> set[str]:
-    """Those of some flow runs that wrote the newest version of an artifact."""
+    """The flow runs among these that wrote the newest version of an artifact."""
     held: set[str] = set()
     seen = 0
     while True:

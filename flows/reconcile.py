@@ -1,12 +1,12 @@
-"""The flow `reconcile`: finish what is provably ours, and report the rest once.
+"""The flow `reconcile`: mends what needs no person, and reports the rest once.
 
 look at all releases -> reports, silence, Prefect itself -> alarm or settled, once (alarms.py)
 -> approval policy to MLflow -> questions that end, or ended without a decision
 -> page -> status page -> pictures whose time is over -> flow runs that nobody will look for
 
-It is made when something has changed (deployments/watcher.py), and every ten minutes. Its steps are
-no tasks: of each, Prefect would keep a run and three events, all day long. What fails is tried
-again as a whole; each step looks first.
+It runs when something has changed (deployments/watcher.py), and every ten minutes. Its steps are
+not tasks, because Prefect would store a run and three events for each. If a step fails, the whole
+flow is retried; each step first checks what is left to do.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed
 
-from flows.alarms import SERVERS, tell, tell_of_rescue
+from flows.alarms import server_of, tell, tell_of_rescue
 from flows.old_runs import forget_old_runs
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
@@ -31,7 +31,8 @@ from flows.status_page import refresh_status
 from guardianflow.mlflow_store.client import check_that_it_works
 from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, find_change
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity
-from guardianflow.monitoring.pass_memory import Topic
+from guardianflow.monitoring.pass_memory import AlarmTopic, Topic
+from guardianflow.names import ModelName
 from guardianflow.wording.markdown import plain, prose
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def reconcile(
     is reported and left alone.
 
     Args:
-        model_name: One model, whose release is read in full; without it all are looked at.
-        files: How closely files are compared (none, size, sha256) of releases that look wrong;
-            without it by size, and also of those whose turn it is, all bytes of one.
+        model_name: One model, whose release is read in full; without it all releases are checked.
+        files: How closely to compare the files (none, size, sha256) of releases that look wrong.
+            Without it by size, also of the releases whose turn it is, and all bytes of one.
     """
     result, changes = look(model_name, files)
     for change in changes:
@@ -72,7 +73,7 @@ def reconcile(
     if model_name is None:
         refresh_status(others)
         forget_pictures()
-        # At the very end: of the passes that ended well this is the newest then.
+        # At the very end, when this pass is the newest that succeeded.
         forget_old_runs(deployment.id, datetime.now(UTC))
     errors = [finding for finding in others if finding.severity is Severity.ERROR]
     message = " ".join([*said, *(finding.message for finding in errors), result.message])[:2000]
@@ -84,21 +85,22 @@ def reconcile(
 def look(
     model_name: str | None, files: FileCheck | None
 ) -> "tuple[Reconciliation, list[AlarmChange]]":
-    """Look, mend, and compare what is found with what was reported before."""
+    """Examine and mend the releases, and compare the findings with what was reported before."""
     from guardianflow.monitoring import reconciliation
 
     registry = scenario_registry()
-    # MLflow's client would ask a stuck database again for minutes, and nobody be told.
+    # MLflow's client would retry on a stuck database for minutes without a message.
     check_that_it_works(registry.client.tracking_uri)
     reported = AlarmBook(registry.client).read()
-    result = reconciliation.reconcile(registry, model_name, files=files, suspects=reported)
+    name = ModelName.parse(model_name) if model_name else None
+    result = reconciliation.reconcile(registry, name, files=files, suspects=reported)
     for text in (*(o.message for o in (*result.finished, *result.rescued)), *result.mended):
         get_run_logger().warning("%s", text)
     for finding in result.alarms:
         get_run_logger().error("%s: %s %s", finding.code, finding.message, finding.remedy)
     looked = dict(result.examined)
     if model_name is None and not result.alarms_of(""):
-        # Neither a model nor the ledger knows them any more: there is nothing left to report.
+        # They are neither in MLflow nor in the ledger any more: their alarms are over.
         gone = reported.keys() - result.releases - {""}
         looked |= dict.fromkeys(gone, FileCheck.SHA256)
     changes = [
@@ -109,11 +111,15 @@ def look(
 
 
 def publish_state(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
-    """Keep one page in the Prefect UI that says how things stand; written when that changes."""
+    """Show what was found on a page in the Prefect UI, where that has changed."""
     lines = ["# Releases"]
-    for topic, findings in ((Topic.RELEASES, result.alarms), (Topic.ORCHESTRATOR, others)):
+    pages: list[tuple[AlarmTopic, Sequence[Finding]]] = [
+        (Topic.RELEASES, result.alarms),
+        (Topic.ORCHESTRATOR, others),
+    ]
+    for topic, findings in pages:
         for finding in findings:
-            about = finding.model or SERVERS[topic]
+            about = finding.model or server_of(topic)
             lines += [f"**{plain(about)}**: {prose(finding.message)}", prose(finding.remedy)]
     lines += [prose(o.message) for o in (*result.finished, *result.rescued)]
     lines += [prose(said) for said in result.mended]

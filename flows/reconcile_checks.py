@@ -1,4 +1,4 @@
-"""What a pass looks at besides the releases: reports, silence, and Prefect itself."""
+"""What a pass of `reconcile` checks besides releases: reports, silence and Prefect itself."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,43 +7,37 @@ from prefect import get_run_logger
 from prefect.runtime import deployment
 
 from flows.alarms import tell
-from flows.health import event_values, tell_of_health
-from flows.publishing import artifact_key, show_page
+from flows.health import show_report, tell_of_health
 from flows.registry_access import scenario_registry
 from flows.scenario_blocks import limits_in_blocks
 from guardianflow.health.verdict import Verdict
-from guardianflow.mlflow_store.links import run_link
-from guardianflow.monitoring.alarms import AlarmBook, compare_all
+from guardianflow.monitoring.alarms import AlarmBook, find_changes
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Topic
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import ROLLBACK
-from guardianflow.wording.markdown import prose
 
 
 def watch_health(champions: dict[str, int]) -> list[str]:
     """Judge what edge boxes posted, and start the rollbacks whose events were lost.
 
-    Each is started once, by the report's id: whether it is still right is asked by `rollback`.
+    Each rollback is started once per report; the flow `rollback` checks whether it is still right.
 
     Returns:
-        What people may be told of, in words: messages lead to this flow run.
+        What happened, in words: messages link to this flow run.
     """
     from guardianflow.health.box_reports import judge_new
-    from guardianflow.health.unanswered import unanswered
+    from guardianflow.health.unanswered import find_unanswered
 
     registry = scenario_registry()
     said: list[str] = []
     for report in judge_new(registry, limits_in_blocks):
-        told = event_values(report)
-        if told["faulty"] or report.verdict is Verdict.FAILING:
-            link = run_link(registry.client, report.report_id)
-            page = f"**{prose(told['message'])}**\n\n[report in MLflow]({link})\n"
-            show_page(artifact_key("health", report.model_name), page, told["message"])
-            said.append(told["message"])
-        tell_of_health(told)
-    for failing in unanswered(registry, champions):
-        said.append(f"Report {failing.report_id} was answered by nobody: a rollback is started.")
+        if report.faults or report.verdict is Verdict.FAILING:
+            show_report(registry.client, report)
+            said.append(report.message)
+        tell_of_health(report)
+    for failing in find_unanswered(registry, champions):
+        said.append(f"Nothing followed from report {failing.report_id}: a rollback is started.")
         get_run_logger().warning("%s", said[-1])
         Orchestrator().submit(
             ROLLBACK,
@@ -59,37 +53,37 @@ def watch_health(champions: dict[str, int]) -> list[str]:
 
 
 def watch_silence(champions: dict[str, int]) -> list[Finding]:
-    """Tell of champions that nobody reports about, and when somebody does again; all that are."""
+    """Report champions without recent reports, and when reports come again; returns all of them."""
     from guardianflow.monitoring.silence import find_silent
 
     client = (registry := scenario_registry()).client
     reported = AlarmBook(client, Topic.SILENCE).read()
     told = {known for memory in reported.values() for known in memory}
     silent = find_silent(registry, champions, told=told, today=limits_in_blocks)
-    for change in compare_all(reported, silent):
+    for change in find_changes(reported, silent):
         tell(Topic.SILENCE, change, champions)
     return silent
 
 
 def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = ()) -> list[Finding]:
-    """Tell what is wrong with Prefect's automations, deployments and workers; all of it.
+    """Report what is wrong with Prefect's automations, deployments and workers; returns all of it.
 
-    A pass that no deployment started, as a test or a person does, says nothing about them.
+    A pass that no deployment started, as in a test, checks nothing of that.
 
     Args:
         champions: The version of each champion, by public name.
-        also: What was found wrong with Prefect elsewhere, which is told with it.
+        also: Other findings about Prefect, which are reported with it.
     """
-    from guardianflow.monitoring.prefect_checks import examine_machinery
+    from guardianflow.monitoring.prefect_checks import examine_prefect
 
     if not deployment.get_id():
         return list(also)
-    found = [*also, *examine_machinery(Orchestrator().machinery(), datetime.now(UTC))]
-    # This one is made: that it is late, or that the one before failed, is no news any more.
+    found = [*also, *examine_prefect(Orchestrator().machinery(), datetime.now(UTC))]
+    # This pass runs: that passes were late or failed is over.
     over = (FindingCode.PASS_LATE, FindingCode.PASS_FAILED)
     found = [finding for finding in found if finding.code not in over]
     errors = [finding for finding in found if finding.severity is Severity.ERROR]
     reported = AlarmBook(scenario_registry().client, Topic.ORCHESTRATOR).read()
-    for change in compare_all(reported, errors):
+    for change in find_changes(reported, errors):
         tell(Topic.ORCHESTRATOR, change, champions)
     return found

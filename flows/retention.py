@@ -17,13 +17,13 @@ from guardianflow.errors import GuardianflowError, LedgerDamaged
 from guardianflow.monitoring.retention import Overdue, delete_pictures, find_overdue, mark_deleted
 from guardianflow.promotion.question import open_questions
 
-# Of our modules: it is told in the flow run, and there need not be one.
+# Not the flow run's logger: there may be no flow run.
 log = logging.getLogger("guardianflow.reconcile")
 _PAGE = 200
 
 
 def forget_pictures() -> int:
-    """Delete what is overdue; of how many promotions. One that cannot be is said and left."""
+    """Delete overdue pictures; returns of how many promotions. A failure is logged and left."""
     client, deleted = scenario_registry().client, 0
     overdue = find_overdue(client, datetime.now(UTC))
     if not overdue:
@@ -31,7 +31,7 @@ def forget_pictures() -> int:
     try:
         asked = {question.asked.record for question in open_questions(client)}
     except LedgerDamaged:
-        # Whether somebody still looks at them is not known; the pass tells of the damage.
+        # Which pictures are still needed is unknown; the pass reports the damage.
         return 0
     for record in overdue:
         if record.run_id in asked:

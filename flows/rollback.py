@@ -1,8 +1,7 @@
 """The flow `rollback`: back to the last-known-good release, for a person or an automation.
 
-With a health report it trusts nothing but that report, which it reads again from MLflow, and
-sends an alarm where it may not or cannot go back. Without one it is a person's own act and needs a
-reason.
+With a health report it trusts only that report, read from MLflow, and sends an alarm where the
+rollback is refused. Without a report it is a person's decision and needs a reason.
 """
 
 from contextlib import suppress
@@ -27,6 +26,7 @@ from guardianflow.registry.release_state import champion_moves
 from guardianflow.wording.markdown import Markdown, plain, prose
 
 if TYPE_CHECKING:
+    from guardianflow.health.report import HealthReport
     from guardianflow.registry import ModelRegistryManager, Operation
 
 
@@ -47,14 +47,14 @@ def rollback(
         model_name: customer/region-plant/zone/task, for a variant with __backend_precision behind
             it, e.g. donghwa-entec/busan-plant1/welding/ppe__openvino_int8.
         failing_version: The champion that failed; another champion is left alone.
-        report: MLflow run that holds the failing health report; it is read again. Without one it
-            is a person's own act and needs a reason.
-        incident: What set this off, e.g. the id of an event.
+        report: MLflow run that holds the failing health report. Without one the rollback is a
+            person's decision and needs a reason.
+        incident: What caused this, e.g. the id of an event.
         reason: Why; it stays in the history.
     """
     if report and failing_version is None:
         raise InputError(
-            f"Report {report} came without the version that it speaks against.",
+            f"Report {report} came without the version that it is about.",
             remedy="Give failing_version beside report.",
         )
     if not report and len(reason.strip()) < 3:
@@ -66,7 +66,7 @@ def rollback(
     except Refused as refusal:
         if report:
             answer(report, refusal.message)
-            # A person reads why it was refused; an automation does not, and the champion fails on.
+            # Nobody reads the refusal of an automation, and the champion still fails.
             send_event(
                 EventName.ALARM,
                 ModelEvent(
@@ -80,92 +80,90 @@ def rollback(
         raise
     if operation is None:
         return Completed(name="NothingToDo", message=message)
-    tell_of_rollback(operation, incident=incident, report=report, message=message)
+    tell_of_rollback(operation, incident=incident, report_id=report, message=message)
     return Completed(name="RolledBack", message=message)
 
 
 @task(name="answer", retries=2, retry_delay_seconds=3, **AGAIN)
-def answer(report: str, message: str) -> None:
-    """Remember that a report was answered by a refusal; one that nobody wrote needs no answer."""
+def answer(report_id: str, message: str) -> None:
+    """Remember that a report led to a refusal; a report that does not exist needs no answer."""
     from guardianflow.health.report import note_answer
 
     with suppress(VersionNotReady):
-        note_answer(scenario_registry(), report, message)
+        note_answer(scenario_registry(), report_id, message)
 
 
 @task(name="roll-back", retries=5, retry_delay_seconds=3, **AGAIN)
 def roll_back(
-    model_name: str, failing_version: int | None, report: str, reason: str
+    model_name: str, failing_version: int | None, report_id: str, reason: str
 ) -> "tuple[Operation | None, str]":
     """Move the aliases back, once however often this is tried, and show what moved.
 
     Returns:
-        The operation of this flow run, None where it changed nothing; and what to say.
+        The operation, None where this flow run changed nothing; and the message for people.
     """
-    registry = scenario_registry()
-    # On a second attempt the operation that is found may well be our own, whose answer was lost.
-    first = task_run.run_count <= 1
-    before = registry.release(model_name).inspect().head.seq if first else 0
-    if report and failing_version is not None:
-        from guardianflow.health.reaction import roll_back_failing
-        from guardianflow.health.report import note_answer
+    from guardianflow.health.reaction import Reaction, roll_back_failing
+    from guardianflow.health.report import note_answer, read_report
+    from guardianflow.registry.rotation.request import UNSET
 
-        reaction = roll_back_failing(registry, model_name, failing_version, report)
-        operation, message = reaction.operation, reaction.message
-        note_answer(registry, report, message)
+    registry, name = scenario_registry(), ModelName.parse(model_name)
+    # On a second attempt the newest operation may be our own, whose answer was lost.
+    before = registry.ledger(name).read().seq if task_run.run_count <= 1 else 0
+    if report_id and failing_version is not None:
+        reaction = roll_back_failing(registry, name, failing_version, report_id)
+        note_answer(registry, report_id, reaction.message)
     else:
-        from guardianflow.registry.rotation.request import UNSET
-
-        operation = registry.rollback(
-            model_name,
+        done = registry.rollback(
+            name,
             expected_champion=UNSET if failing_version is None else failing_version,
             actor="Prefect",
             reason=reason,
             token=run_token(TokenKind.ROLLBACK),
         )
-        message = operation.message
+        reaction = Reaction(done, done.message)
+    operation, message = reaction.operation, reaction.message
     get_run_logger().info("%s", message)
     show_page(artifact_key("rollback", model_name), f"**{prose(message)}**\n", message)
     if operation is None or not operation.changed or operation.seq <= before:
         return None, message
+    report = reaction.report or (read_report(registry, report_id) if report_id else None)
     show_incident(registry, operation, report)
     return operation, message
 
 
 def tell_of_rollback(
-    operation: "Operation", *, incident: str, report: str = "", message: str = ""
+    operation: "Operation", *, incident: str, report_id: str = "", message: str = ""
 ) -> None:
-    """Send one event for each name that went back; the message is the operation's, unless given."""
+    """Send one event for each model that went back; by default with the operation's message."""
     for name, (_, version) in champion_moves(operation.moves).items():
         payload = ModelEvent(
             model=name,
             version=version,
             incident=incident,
-            report=report,
+            report=report_id,
             message=message or operation.message,
         )
         send_event(EventName.ROLLED_BACK, payload)
 
 
-def show_incident(registry: "ModelRegistryManager", operation: "Operation", report: str) -> None:
-    """Show the page on a rollback, and keep it beside the report that asked for it."""
+def show_incident(
+    registry: "ModelRegistryManager", operation: "Operation", report: "HealthReport | None"
+) -> None:
+    """Show the page on a rollback, and store it with the report that asked for it."""
     from guardianflow.health.incident import incident_page
-    from guardianflow.health.report import keep_page, read_report
+    from guardianflow.health.report import keep_page
 
     links: dict[str, str] = {}
+    pictures: dict[str, str] = {}
     if run := flow_run.get_id():
         links["the flow run"] = f"{Orchestrator().ui_url}/runs/flow-run/{run}"
     if report:
-        links["the report in MLflow"] = run_link(registry.client, report)
-    page = incident_page(
-        operation,
-        read_report(registry, report) if report else None,
-        links,
-        picture_links(registry.client, report) if report else {},
-    )
+        links["the report in MLflow"] = run_link(registry.client, report.report_id)
+        pictures = picture_links(registry.client, report.report_id)
+    page = incident_page(operation, report, links, pictures)
     base = ModelName.parse(operation.name).base.public
-    # All that is seen of a page that is opened by its key, as the links of messages do.
+    # Links in messages open a page by its key, which shows only its description.
     about = f"{prose(operation.message)}\n\nWhy: {plain(operation.reason)}"
     show_page(artifact_key("incident", base), page, Markdown(about))
     if report:
-        keep_page(registry, report, "incident.md", page)
+        keep_page(registry, report.report_id, "incident.md", page)

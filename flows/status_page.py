@@ -1,7 +1,7 @@
-"""The page `guardianflow-status` in the Prefect UI: what runs where, in one table.
+"""The page `guardianflow-status` in the Prefect UI: which version runs where, in one table.
 
-Its key never changes, so a bookmark and the links of messages stay right. It is written when
-something changed, by the flow `reconcile`.
+Its key never changes, so bookmarks and links in messages keep working. The flow `reconcile` writes
+it when something has changed.
 """
 
 import json
@@ -19,7 +19,7 @@ from guardianflow.prefect_api.notifications import STATUS_PAGE
 from guardianflow.wording.markdown import Markdown, cell, plain, prose, table, unescaped
 
 _ABOUT = (
-    "What runs on the floor, since when, put there by whom, and how it does. `guardianflow history "
+    "Which version runs, since when, who promoted it, and how healthy it is. `guardianflow history "
     "NAME` says why; `guardianflow doctor` says what is wrong."
 )
 
@@ -28,7 +28,7 @@ _ASKED = "waiting for approval"
 
 
 def refresh_status(others: Sequence[Finding] = ()) -> bool:
-    """Write the page again where anything on it has changed; whether it had.
+    """Write the page where anything on it has changed; returns whether it did.
 
     Args:
         others: What is wrong besides the releases: champions that are silent, Prefect itself.
@@ -57,7 +57,7 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
 
 
 def _for_people(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """What waits for somebody or fails, in lines that wrap: a phone cuts the table off."""
+    """What waits for a decision or fails, in lines that wrap, because phones cut tables off."""
     from guardianflow.monitoring.overview import SILENT
 
     waiting = [
@@ -73,8 +73,8 @@ def _for_people(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _in_words(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """The table as Markdown: a page that is opened by its key shows its description alone."""
-    # What is asked about a model without a champion has no version yet.
+    """The table as Markdown: a page that is opened by its key shows only its description."""
+    # A model without a champion that waits for approval has no version yet.
     return table(_SHOWN, ([plain(row.get(key) or "") for key in _SHOWN] for row in rows))
 
 
@@ -88,7 +88,7 @@ def _stored(last: Artifact) -> list[dict[str, Any]] | None:
     try:
         rows = json.loads(last.data) if isinstance(last.data, str) else last.data
     except ValueError:
-        # Somebody else's page under our key.
+        # A page of somebody else under our key.
         return None
     if not isinstance(rows, list):
         return None
@@ -96,7 +96,7 @@ def _stored(last: Artifact) -> list[dict[str, Any]] | None:
 
 
 def _rows(last: Artifact) -> list[dict[str, Any]] | None:
-    """The rows that were shown, as they were before they were made plain."""
+    """The rows of a page as they were before escaping."""
     return [
         {key: _typed(value) if isinstance(value, str) else value for key, value in row.items()}
         for row in _stored(last) or ()
@@ -104,6 +104,6 @@ def _rows(last: Artifact) -> list[dict[str, Any]] | None:
 
 
 def _typed(value: str) -> str:
-    """What was made plain; pages of older versions hold it as it was, backslashes included."""
+    """A value before escaping; pages of older versions hold it unescaped."""
     typed = unescaped(value)
     return typed if plain(typed) == value else value

@@ -12,7 +12,7 @@
     │   ├── NoCandidate                             nothing to promote or quantize
     │   │   └── ModelUnknown                        no model of that name is registered
     │   ├── NoRollbackTarget                        no way back
-    │   ├── DrillFailed(report)                     there is a way back, but it would not work
+    │   ├── DrillFailed                             there is a way back, but it would not work
     │   ├── RollbackHeld                            an automation may not undo a rollback
     │   ├── SceneChanged                            the way back is no better on the same frames
     │   ├── ReleaseOnHold                           an automation rolled it back a short time ago
@@ -52,7 +52,6 @@ from typing import TYPE_CHECKING, ClassVar
 from guardianflow.wording.printable import printable
 
 if TYPE_CHECKING:
-    from guardianflow.monitoring.drill_report import DrillReport
     from guardianflow.promotion.proposal import Proposal
 
 
@@ -137,18 +136,6 @@ class NoRollbackTarget(Refused):
 
 class DrillFailed(Refused):
     """The rehearsal of a rollback found something that would stop it."""
-
-    def __init__(self, report: "DrillReport") -> None:
-        failures = report.failures
-        said = " ".join(f"{step.step}: {step.problem}" for step in failures)
-        super().__init__(
-            f"The way back of {report.model_name} would not work. {said}",
-            remedy=" ".join(dict.fromkeys(step.remedy for step in failures if step.remedy)),
-            name=report.model_name,
-            failures=[step.to_json() for step in failures],
-            report=report.to_json(),
-        )
-        self.report = report
 
 
 class RollbackHeld(Refused):

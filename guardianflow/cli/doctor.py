@@ -50,33 +50,23 @@ def doctor(
     guardianflow doctor donghwa-entec/busan-plant1/welding/ppe --files sha256
     """
     registry = open_registry(out)
-    from guardianflow.monitoring.doctor import (
-        asked_about,
-        examine_release,
-        examine_server,
-        find_releases,
-        said_once,
-    )
+    from guardianflow.monitoring.doctor import examine_releases, find_releases, said_once
     from guardianflow.monitoring.silence import find_silent
     from guardianflow.monitoring.survey import champions_of
 
-    found = [*examine_server(registry), *_of_prefect()]
-    sights, asked = find_releases(registry, name), asked_about(registry)
-    with out.meter(quiet=not sights) as show:
-        for count, sight in enumerate(sights):
-            show("examining releases", count, len(sights))
-            found += examine_release(registry, sight.base, files=files, asked=asked)
-        show("examining releases", len(sights), len(sights))
-    found = said_once([*found, *find_silent(registry, champions_of(sights), watch=False)])
-    _show(out, found, len(sights))
-    out.result({"releases": len(sights), "findings": [finding.to_json() for finding in found]})
+    releases, found = find_releases(registry, name), _of_prefect()
+    with out.meter(quiet=not releases) as show:
+        found += examine_releases(registry, releases, files=files, on_progress=show)
+    found = said_once([*found, *find_silent(registry, champions_of(releases), watch=False)])
+    _show(out, found, len(releases))
+    out.result({"releases": len(releases), "findings": [finding.to_json() for finding in found]})
     if any(finding.severity is Severity.ERROR for finding in found):
         raise typer.Exit(_REFUSED)
 
 
 def _of_prefect() -> list[Finding]:
-    """What is wrong with the Prefect server; nothing if none is named, for MLflow is enough."""
-    from guardianflow.monitoring.prefect_checks import examine_machinery, of_orchestrator
+    """What is wrong with the Prefect server; nothing where none is configured."""
+    from guardianflow.monitoring.prefect_checks import examine_prefect, unreadable_prefect
 
     address = find_servers().prefect
     if not address:
@@ -85,9 +75,9 @@ def _of_prefect() -> list[Finding]:
     from guardianflow.prefect_api.control import Orchestrator
 
     try:
-        return examine_machinery(Orchestrator(address).machinery(), datetime.now(UTC))
+        return examine_prefect(Orchestrator(address).machinery(), datetime.now(UTC))
     except GuardianflowError as error:
-        return [of_orchestrator(error)]
+        return [unreadable_prefect(error)]
 
 
 def _show(out: Output, findings: Sequence[Finding], releases: int) -> None:

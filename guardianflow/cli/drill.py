@@ -7,7 +7,6 @@ import typer
 from guardianflow.cli.opening import open_registry
 from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import Output, OutputOption
-from guardianflow.errors import DrillFailed
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -36,15 +35,12 @@ def drill(
     registry = open_registry(out)
     from guardianflow.monitoring.drill import drill as rehearse
 
-    try:
-        with out.meter() as show:
-            report = rehearse(registry, name, on_progress=show)
-    except DrillFailed as failed:
-        _show(out, failed.report)
-        raise
+    with out.meter() as show:
+        report = rehearse(registry, name, on_progress=show)
     _show(out, report)
+    report.require_success()
     out.say(report.message, style="green")
-    out.result(report.to_json())
+    out.result(report.model_dump(mode="json"))
 
 
 def _show(out: Output, report: "DrillReport") -> None:

@@ -114,7 +114,7 @@ def _row(registry: "ModelRegistryManager", run: "Run") -> dict[str, object]:
             reason = error.message
     return {
         "report": run.info.run_id,
-        "time": reports.stamp_of(run),
+        "time": reports.report_time(run),
         "version": reports.number_in(run, reports.VERSION_TAG) or 0,
         "camera": tags.get(reports.CAMERA_TAG, ""),
         "window": window,

@@ -48,9 +48,10 @@ def repair(
     operation = registry.repair(
         name, keep.value, reason=reason, actor=actor(), token=f"cli-{uuid.uuid4()}"
     )
+    from guardianflow.monitoring.doctor import read_details
     from guardianflow.monitoring.reconciliation import mend_tags
 
-    tags = mend_tags(registry, name.base)
+    tags = mend_tags(registry, read_details(registry, name.base))
     out.moves(f"repair {name}", operation.moves)
     out.say(operation.message, style="green")
     for said in tags:

@@ -2,8 +2,8 @@
 
     box --BoxReport--> experiment guardianflow.health --judge_new--> HealthReport -> event
 
-The box's account may write in that experiment and nowhere else: it has no password of Prefect and
-names no verdict. Whoever judges reads the champion, the limits and the history again.
+The box's account may only write in that experiment: it has no password for Prefect and names no
+verdict. Judging a report reads the champion, the limits and the history again.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,13 @@ from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.health.champion_since import champion_since
 from guardianflow.health.limits import limits_of
-from guardianflow.health.report import BOX_MODEL_TAG, HealthReport, past_windows
+from guardianflow.health.report import (
+    BOX_MODEL_TAG,
+    HealthReport,
+    find_report,
+    past_windows,
+    save_report,
+)
 from guardianflow.health.verdict import WindowFigure, conclude, judge_window
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border, is_absent, server_time, write_repeatably
@@ -41,8 +47,7 @@ _JUDGED_TAG = "guardianflow.judged"
 _UNFIT = "INVALID_PARAMETER_VALUE"
 _IN_ONE_PASS = 100
 CLOCK_AHEAD = timedelta(hours=1)
-"""A clock may be wrong by that much; a wrong time zone is more, and so is a box that starts in
-another year."""
+"""How far a box's clock may be ahead. A wrong time zone is more, and so is a wrong year."""
 
 
 class BoxReport(Stored):
@@ -55,7 +60,7 @@ class BoxReport(Stored):
     )
     begin: AwareDatetime = Field(description="When the first frame was taken, with time zone.")
     end: AwareDatetime = Field(description="When the last frame was taken, with time zone.")
-    frames: int = Field(ge=0, description="Frames that were looked at.")
+    frames: int = Field(ge=0, description="Frames that were examined.")
     objects: int | None = Field(
         default=None, ge=0, description="Labelled objects; null where nobody labelled the frames."
     )
@@ -64,7 +69,7 @@ class BoxReport(Stored):
     )
     faults: tuple[CameraFault, ...] = Field(
         default=(),
-        description="What ails the camera, as guardianflow.vision.metrics.camera says it.",
+        description="What is wrong with the camera, by guardianflow.vision.metrics.camera.",
     )
 
     @field_validator("model")
@@ -75,7 +80,7 @@ class BoxReport(Stored):
     @field_validator("begin", "end")
     @classmethod
     def _a_time_in_utc(cls, value: datetime) -> datetime:
-        # It stays as it was written: the digest is made of that.
+        # Kept as it was written: the digest is made of that.
         try:
             value.astimezone(UTC)
         except OverflowError as error:
@@ -83,25 +88,30 @@ class BoxReport(Stored):
         return value
 
     @property
+    def name(self) -> ModelName:
+        """The model that the box runs."""
+        return ModelName.parse(self.model)
+
+    @property
     def digest(self) -> str:
-        """sha256 over all of it: the same report posted twice is one."""
+        """sha256 of the report: the same report posted twice counts once."""
         return self.digest_as_written()
 
 
 def post_report(client: MlflowClient, report: BoxReport, *, now: datetime | None = None) -> str:
-    """Keep what a box says in MLflow; the same again is the same. Judges nothing.
+    """Store a box's report in MLflow without judging it; the same report again changes nothing.
 
     Args:
         client: The MLflow server, with the box's own account.
         report: What the box counted.
-        now: The time; None asks the server, since it may be the box's own clock that is wrong.
+        now: The time; None asks the server, since the box's own clock may be wrong.
 
     Returns:
         The MLflow run that holds it.
 
     Raises:
         PermissionDenied: The account may not write into the experiment guardianflow.health.
-        InputError: It is about no model or about a time that cannot be, and would never be judged.
+        InputError: Its model is not registered, or its times are impossible.
     """
     _check(client, report, now or server_time(client))
     token = f"box-{report.digest[:32]}"
@@ -124,16 +134,15 @@ def _check(client: MlflowClient, report: BoxReport, now: datetime) -> None:
         )
     if report.end > now + CLOCK_AHEAD:
         raise InputError(
-            f"The report of {report.camera} ends at {report.end.isoformat()}, which lies ahead: "
+            f"The report of {report.camera} ends at {report.end.isoformat()}, in the future: "
             f"the MLflow server has {now.isoformat(timespec='seconds')}.",
-            remedy="Set the clock and the time zone of the box right, and report again.",
+            remedy="Correct the clock and the time zone of the box, then report again.",
             key="end",
         )
-    name = ModelName.parse(report.model)
     try:
-        client.get_registered_model(name.registered)
+        client.get_registered_model(report.name.registered)
     except MlflowException as error:
-        # An account that may not read models may report all the same.
+        # An account that may not read models may still report.
         if is_absent(error):
             raise InputError(
                 f"No model {report.model} is registered.",
@@ -145,13 +154,13 @@ def _check(client: MlflowClient, report: BoxReport, now: datetime) -> None:
 def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> list[HealthReport]:
     """Judge what boxes posted since the last pass, the oldest first.
 
-    A report that cannot be read, judged or kept, or is about no champion, is set aside and keeps no
-    other waiting.
-    Where the champion's scenario cannot be read, the verdict says which limits count.
+    A report that cannot be read, judged or stored, or is not about a champion, is set aside, so
+    that it holds up no other. Where the champion's scenario cannot be read, the verdict says which
+    limits were used.
 
     Args:
         registry: Where the reports and the champions are.
-        today: Knows scenarios as they stand now: their limits count.
+        today: Looks up scenarios as they are now: their limits count.
     """
     client = registry.client
     judged: list[HealthReport] = []
@@ -173,9 +182,10 @@ def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> l
 
 
 def _is_its_own_fault(error: Exception) -> bool:
-    """Whether what a box wrote is at fault, and not the server: trying again would change nothing.
+    """Whether the box's report is at fault, not the server: then trying again changes nothing.
 
-    An answer that is no JSON is a ValueError, too; of a report that is none, `read_record` says so.
+    A server's answer that is not JSON is a ValueError, too; a report that is not JSON never gets
+    here, because `read_record` refuses it.
     """
     if isinstance(error, MlflowException):
         return error.error_code == _UNFIT
@@ -183,12 +193,12 @@ def _is_its_own_fault(error: Exception) -> bool:
 
 
 def next_unjudged(client: MlflowClient) -> str | None:
-    """The MLflow run of a report that waits to be judged; None where none does."""
+    """The MLflow run of a report that waits to be judged, or None."""
     return next((run.info.run_id for run in _unjudged(client, 1)), None)
 
 
 def _unjudged(client: MlflowClient, limit: int) -> list[Run]:
-    """Reports that nobody has judged, the oldest first."""
+    """Reports that were not judged yet, the oldest first."""
     with border("reports of boxes"):
         known = client.get_experiment_by_name(HEALTH)
         if known is None:
@@ -209,27 +219,21 @@ def _set_aside(client: MlflowClient, run_id: str, said: str) -> None:
 def _judge(
     registry: ModelRegistryManager, box: BoxReport, posted: str, today: Today
 ) -> HealthReport | None:
-    """The report that is kept of it; None where the version is not champion."""
-    client, token = registry.client, f"judged-{posted}"
-    if done := find_record(client, HEALTH, token):
-        return read_record(client, done, HealthReport)
-    champion = registry.get_champion(box.model)
+    """Judge a box's report and store the result; None if its version is not champion."""
+    token = f"judged-{posted}"
+    if done := find_report(registry.client, token):
+        return done
+    champion = registry.get_champion(box.name)
     if champion is None or champion.version != box.version:
         return None
-    report = _report(registry, box, champion, today)
-    run_id = open_record(client, HEALTH, token, f"health {box.model} {box.version}")
-    report = report.model_copy(update={"report_id": run_id})
-    with scratch() as folder:
-        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
-        close_record(client, run_id, report, draft)
-    return report
+    return save_report(registry.client, token, _report(registry, box, champion, today))
 
 
 def _report(
     registry: ModelRegistryManager, box: BoxReport, champion: RegisteredModelInfo, today: Today
 ) -> HealthReport:
-    """What is to be kept, still without the MLflow run that will hold it."""
-    standing = champion_since(registry, box.model, box.version)
+    """The report to store, still without its id."""
+    since = champion_since(registry, box.name, box.version)
     limits = limits_of(registry, champion, today)
     policy = limits.policy
     figures = {metric: WindowFigure(value=value) for metric, value in box.metrics.items()}
@@ -237,9 +241,7 @@ def _report(
     own = judge_window(
         policy, rules, figures, images=box.frames, objects=box.objects, faults=box.faults
     )
-    past = past_windows(
-        registry.client, box.model, box.version, box.camera, since=standing.installed
-    )
+    past = past_windows(registry.client, box.name, box.version, box.camera, since=since.installed)
     concluded, row = conclude(own, policy, box.digest, past)
     begin, end = box.begin.astimezone(UTC), box.end.astimezone(UTC)
     return HealthReport(
@@ -259,5 +261,5 @@ def _report(
         report_id="",
         # When the frames were taken counts, not when they were judged.
         time=min(end, datetime.now(UTC)),
-        operation=standing.newest,
+        operation=since.newest,
     )

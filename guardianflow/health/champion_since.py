@@ -1,12 +1,11 @@
-"""Who is champion, since which operation: what a report has to be newer than."""
+"""Which operation made a version champion: a report has to be newer than that."""
 
 import logging
 from dataclasses import dataclass
 
-from guardianflow.errors import LedgerDamaged, NoCandidate, PermissionDenied, StoredUnreadable
+from guardianflow.errors import LedgerDamaged, PermissionDenied, StoredUnreadable
 from guardianflow.names import ModelName
-from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.release_state import find_installation
 
 log = logging.getLogger(__name__)
@@ -14,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ChampionSince:
-    """Where a champion stands in its ledger; None where the account may not read it.
+    """A champion's place in its ledger; None where the account may not read that.
 
     Attributes:
         newest: Number of the newest operation of the release.
@@ -25,30 +24,14 @@ class ChampionSince:
     installed: int | None
 
 
-def champion_to_watch(registry: ModelRegistryManager, model_name: str) -> RegisteredModelInfo:
-    """The version in production.
-
-    Raises:
-        NoCandidate: There is none.
-    """
-    champion = registry.get_champion(model_name)
-    if champion is None:
-        raise NoCandidate(
-            f"{model_name} has no @champion whose health could be checked.",
-            remedy=f"guardianflow promote {model_name}",
-            name=model_name,
-        )
-    return champion
-
-
-def champion_since(registry: ModelRegistryManager, name: str, version: int) -> ChampionSince:
-    """Since when a version is champion, by the numbers of the ledger."""
-    ledger = Ledger(registry.client, ModelName.parse(name).base)
+def champion_since(registry: ModelRegistryManager, name: ModelName, version: int) -> ChampionSince:
+    """Look up since which operation a version is champion."""
+    ledger = registry.ledger(name)
     try:
         head = ledger.read()
-        installed = find_installation(ledger.past(head), name, version)
+        installed = find_installation(ledger.past(head), name.public, version)
     except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
-        # Measuring goes on; which came first is then told by the clocks.
+        # Measuring goes on; the clocks then decide what came first.
         log.warning("%s", error)
         return ChampionSince(None, None)
     return ChampionSince(head.seq, installed.seq if installed else None)

@@ -1,4 +1,4 @@
-"""The figures of a window of labelled frames, with how sure they are, by the rules' names."""
+"""The figures of a window of labelled frames with their confidence bounds, by metric."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ _PER_CLASS = ("recall.", "ap50.")
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
+class SampledFigures:
     """The figures of one version on one window.
 
     Attributes:
         values: As measured, by metric.
-        drawn: The same of sets drawn from the window's frames, shape (B,) each; NaN where a set
-            holds no such object. Two versions on one window are drawn the same sets.
+        drawn: The same for resamples of the window's frames, shape (B,), float64 each; NaN where
+            a resample holds no such object. Two versions on one window get the same resamples.
     """
 
     values: Mapping[str, float]
     drawn: Mapping[str, NDArray[np.float64]]
 
     def figures(self, confidence: float) -> dict[str, WindowFigure]:
-        """Each figure with the ends that it surely, one at a time, does not pass."""
+        """Each figure with its one-sided confidence bounds."""
         return {
             metric: _figure(value, self.drawn[metric], confidence)
             for metric, value in self.values.items()
@@ -40,22 +40,22 @@ class Sampled:
 
 
 def is_measured(metric: str) -> bool:
-    """Whether a rule asks about labelled frames; what is left only boxes can report."""
+    """Whether a metric is measured on labelled frames; all others only boxes can report."""
     return metric in _WHOLE or metric.startswith(_PER_CLASS)
 
 
-def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> Sampled:
-    """Measure what a version saw, and how sure the figures are."""
+def sample_figures(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> SampledFigures:
+    """Measure what a version detected, with resamples for the bounds."""
     layout = collect_overlaps(seen.detections, samples)
     measured = _named(measure_once(layout, len(classes), seen.thresholds, sizes=(ALL,)), classes)
     drawn = bootstrap(layout, len(classes), seen.thresholds, draws=_DRAWS, sizes=(ALL,))
     values = {metric: float(found[0]) for metric, found in measured.items()}
     known = {metric: value for metric, value in values.items() if np.isfinite(value)}
-    return Sampled(known, _named(drawn, classes))
+    return SampledFigures(known, _named(drawn, classes))
 
 
 def surely_better(
-    metric: str, ours: Sampled, theirs: Sampled, *, confidence: float, higher: bool
+    metric: str, ours: SampledFigures, theirs: SampledFigures, *, confidence: float, higher: bool
 ) -> bool:
     """Whether the second version's figure is better on the same frames, beyond chance."""
     if metric not in ours.values or metric not in theirs.values:

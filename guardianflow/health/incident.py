@@ -1,4 +1,4 @@
-"""The page on a rollback: what, when, why, from what to what, and what to look at."""
+"""The page on a rollback: what moved, when, why, and where to read on."""
 
 from collections.abc import Mapping
 from datetime import UTC
@@ -45,7 +45,7 @@ def incident_page(
     lines += [f"- picture [{plain(name)}]({address})" for name, address in pictures.items()]
     lines += [
         "",
-        "The version that failed is quarantined: nothing promotes it again by itself. "
+        "The version that failed is quarantined: it is promoted again only with --force. "
         f"`guardianflow history {base}` shows what came before.",
     ]
     return "\n".join(lines) + "\n"

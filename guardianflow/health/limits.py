@@ -1,11 +1,11 @@
-"""The limits of a champion's health, also where its scenario cannot be read any more.
+"""The limits of a champion's health, even where its scenario cannot be read.
 
-    its recorded scenario, with the limits of today        can be read: as ever
-    the limits of today of the scenario that its tags name
-    the limits in what was recorded, whatever else stands there
-    the default limits                                     nobody knows better
+    today's limits of its recorded scenario           the usual case
+    today's limits of the scenario that its tags name
+    the limits inside the recorded text
+    the default limits                                the last resort
 
-Each but the first is said with the verdict.
+The verdict says where it is not the first.
 """
 
 import json
@@ -26,25 +26,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a champion is judged by, and what a verdict has to say about it; '' for nothing."""
+    """The limits of a champion, and what the verdict says about them; '' for nothing."""
 
     policy: HealthPolicy
     remark: str = ""
 
 
 def limits_of(registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today) -> Limits:
-    """The limits of a version: it is judged even if its run was purged, or is of another time."""
+    """Find the limits of a version, even if its run was purged or cannot be understood."""
     try:
         scenario = judged_scenario(registry, info, today)
     except _UNREADABLE as error:
         limits = _without_scenario(registry, info, today)
-        log.warning(
-            "%s version %d%s: %s",
-            info.name,
-            info.version,
-            limits.remark.removeprefix(";"),
-            error,
-        )
+        remark = limits.remark.removeprefix(";")
+        log.warning("%s version %d%s: %s", info.name, info.version, remark, error)
         return limits
     return Limits(scenario.health if scenario else HealthPolicy())
 
@@ -52,7 +47,7 @@ def limits_of(registry: ModelRegistryManager, info: RegisteredModelInfo, today: 
 def _without_scenario(
     registry: ModelRegistryManager, info: RegisteredModelInfo, today: Today
 ) -> Limits:
-    """The best limits that are known without the recorded scenario."""
+    """The best limits without the recorded scenario."""
     unreadable = "; its recorded scenario cannot be read, so"
     name, version = info.scenario, info.scenario_version
     now = today(name, version) if name and version else None
@@ -65,7 +60,7 @@ def _without_scenario(
 
 
 def _recorded(registry: ModelRegistryManager, info: RegisteredModelInfo) -> HealthPolicy | None:
-    """The limits in the text of a recorded scenario that is not understood as a whole."""
+    """The limits in a recorded scenario that cannot be read as a whole."""
     try:
         content = json.loads(read_run_text(registry.client, info.run_id or "", SCENARIO_FILE))
         health = cast("dict[str, Any]", content)["health"] if isinstance(content, dict) else None

@@ -1,10 +1,10 @@
-"""Reaction: what a failing health report does to the champion that it is about.
+"""Decides what follows from a failing health report: a rollback, or a reason why not.
 
     report -> about this champion? -> FAILING? -> newer than what made it champion?
            -> is the way back any better on the same frames? -> rollback
 
-Nobody's word is taken: the stored report is read again, and asked whether it still speaks about
-production as it is now.
+Only the stored report counts, not what the caller says about it, and only if it is about production
+as it is now.
 """
 
 import logging
@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from guardianflow.errors import ChampionChanged, Refused, SceneChanged
-from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, HealthReport, read_report
+from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, HealthReport
 from guardianflow.health.verdict import Verdict
-from guardianflow.mlflow_store.records import read_tags
+from guardianflow.mlflow_store.records import read_document, read_tags
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, Operation
-from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import OperationRecord, champion_moves, find_installation
 from guardianflow.registry.rotation.outcome import champion_of, operation_of
 
 MAX_AGE = timedelta(hours=1)
 """A failing report older than this rolls nothing back."""
 CLOCK_SKEW = timedelta(minutes=2)
-"""How far the clock of whoever measured may differ from ours."""
+"""How far the clock of the measuring machine may differ from ours."""
 log = logging.getLogger(__name__)
 
 
@@ -34,27 +33,29 @@ class Reaction:
 
     operation: Operation | None
     message: str
+    report: HealthReport | None = None
+    """None where its tags and the ledger said enough."""
 
 
 def roll_back_failing(
     registry: ModelRegistryManager,
-    model_name: str,
+    name: ModelName,
     failing_version: int,
-    report: str,
+    report_id: str,
     *,
     max_age: timedelta = MAX_AGE,
 ) -> Reaction:
-    """Roll back a champion whose stored report says FAILING; what the caller says is not enough.
+    """Roll back a champion whose stored report says FAILING.
 
     A repeated, late or invented request changes nothing and says so. Most requests of a burst are
-    of that kind, so the cheap questions come first: what the report is about, then who is champion.
+    of that kind, so the cheap checks come first: the report's tags, then the champion.
 
     Args:
         registry: The registry that knows the champion.
-        model_name: Base or variant.
+        name: Base or variant.
         failing_version: The champion that failed; another champion is left alone.
-        report: MLflow run that holds the report.
-        max_age: A report that was made longer ago than this speaks about a past that is over.
+        report_id: MLflow run that holds the report.
+        max_age: A report older than this no longer says anything about production.
 
     Raises:
         ArtifactMissing: The report does not exist.
@@ -63,78 +64,75 @@ def roll_back_failing(
         SceneChanged: The way back was no better on the same frames.
         Refused: The report is about something else, or of the future; or a rule says no.
     """
-    name = ModelName.parse(model_name).public
-    tags = read_tags(registry.client, report, HealthReport)
-    told = f"{tags.get(NAME_TAG)} version {tags.get(VERSION_TAG)}"
-    _check_subject(told, f"{name} version {failing_version}", report)
-    verdict = tags.get(VERDICT_TAG)
-    if verdict != Verdict.FAILING:
-        return Reaction(None, f"Report {report} says {verdict}: nothing to roll back.")
-    ledger = Ledger(registry.client, ModelName.parse(name).base)
+    asked = f"{name} version {failing_version}"
+    tags = read_tags(registry.client, report_id, HealthReport)
+    _check_subject(f"{tags.get(NAME_TAG)} version {tags.get(VERSION_TAG)}", asked, report_id)
+    if (verdict := tags.get(VERDICT_TAG)) != Verdict.FAILING:
+        return Reaction(None, f"Report {report_id} says {verdict}: nothing to roll back.")
+    ledger = registry.ledger(name)
     head = ledger.read()
     # One incident is one report: however often its event fires, it rolls back once.
-    token = f"incident-{report}"
+    token = f"incident-{report_id}"
     done = ledger.find_token(head, token)
-    # What is only decided has still to be finished, which the rollback does.
+    # An operation that was only decided still has to be finished: the rollback below does that.
     if head.interrupted is None:
         if done is not None:
             operation = operation_of(done, "was done before")
             return Reaction(operation, operation.message)
-        champion = champion_of(head.state, name)
+        champion = champion_of(head.state, name.public)
         if champion != failing_version:
             return _not_champion(name, champion, failing_version)
-    found = read_report(registry, report)
+    report = read_document(registry.client, report_id, HealthReport)
     # The document is what was judged; the tags only say where to look.
-    told = f"{found.model_name} version {found.version}"
-    _check_subject(told, f"{name} version {failing_version}", report)
-    if found.verdict is not Verdict.FAILING:
-        return Reaction(None, f"Report {report} says {found.verdict}: nothing to roll back.")
-    installed = find_installation(ledger.past(head), name, failing_version)
-    if done is None and (too_late := _too_late(found, max_age, installed)):
-        return Reaction(None, f"{too_late}: nothing to roll back.")
+    _check_subject(report.subject, asked, report_id)
+    if report.verdict is not Verdict.FAILING:
+        return Reaction(None, f"Report {report_id} says {report.verdict}: nothing to roll back.")
     if done is None:
-        _refuse_worse(registry, found)
+        installed = find_installation(ledger.past(head), name.public, failing_version)
+        if too_late := _too_late(report, max_age, installed):
+            return Reaction(None, f"{too_late}: nothing to roll back.")
+        _refuse_worse(registry, report)
     try:
         operation = registry.rollback(
             name,
             expected_champion=failing_version,
             actor="automation",
-            reason=f"health: {found.reason} (report {report})",
+            reason=f"health: {report.reason} (report {report_id})",
             token=token,
             automatic=True,
         )
     except ChampionChanged as error:
         return _not_champion(name, error.actual, failing_version)
-    return Reaction(operation, operation.message)
+    return Reaction(operation, operation.message, report)
 
 
-def _refuse_worse(registry: ModelRegistryManager, found: HealthReport) -> None:
-    """Refuse to go back to what did no better on the frames on which the champion failed.
+def _refuse_worse(registry: ModelRegistryManager, report: HealthReport) -> None:
+    """Refuse to go back to a version that was no better on the frames where the champion failed.
 
     Raises:
-        SceneChanged: It did no better, so not the model has changed but what it looks at.
+        SceneChanged: It was no better: what changed is the scene, not the model.
     """
-    fallback = found.fallback
+    fallback = report.fallback
     if fallback is None or fallback.better:
         return
-    plan = registry.plan_rollback(found.model_name, write=False)
-    moved = champion_moves(plan.moves).get(found.model_name)
-    # Another way back by now was not measured: nothing speaks against it.
+    plan = registry.plan_rollback(report.model_name, write=False)
+    moved = champion_moves(plan.moves).get(report.model_name)
+    # If the way back is another version by now, nothing is known against it.
     if moved is not None and moved[1] == fallback.version:
-        raise SceneChanged(found.model_name, found.version, found.reason, fallback.message)
+        raise SceneChanged(report.model_name, report.version, report.reason, fallback.message)
 
 
-def _check_subject(told: str, asked: str, report: str) -> None:
-    """Refuse a request about something else than its report."""
+def _check_subject(told: str, asked: str, report_id: str) -> None:
+    """Refuse a request that is not about the subject of its report."""
     if told != asked:
         raise Refused(
-            f"Report {report} is about {told}, not about {asked}.",
+            f"Report {report_id} is about {told}, not about {asked}.",
             remedy="Nothing was changed; find out who sent the event.",
-            report=report,
+            report=report_id,
         )
 
 
-def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
+def _not_champion(name: ModelName, champion: int | None, failing: int) -> Reaction:
     return Reaction(
         None,
         f"@champion of {name} is version {champion or 'none'}, no longer the failing {failing}: "
@@ -142,49 +140,48 @@ def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
     )
 
 
-def _too_late(found: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:
-    """Why a report says nothing about production as it is now; '' if it does.
+def _too_late(report: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:
+    """Why a report is too old to count; '' if it is not.
 
     Raises:
-        Refused: It is of the future: the clock of whoever measured cannot be trusted.
+        Refused: It is of the future: the clock of the measuring machine is wrong.
     """
     now = datetime.now(UTC)
-    made = f"Report {found.report_id} of {_moment(found.time)}"
-    if found.time > now + CLOCK_SKEW:
+    made = f"Report {report.report_id} of {_moment(report.time)}"
+    if report.time > now + CLOCK_SKEW:
         raise Refused(
             f"{made} is of the future: here it is {_moment(now)}.",
             remedy="Nothing was changed; set the clock of the machine that measured, then measure "
             "again.",
-            report=found.report_id,
+            report=report.report_id,
         )
-    if installed is not None and (older := _older(found, installed)):
+    if installed is not None and (older := _older(report, installed)):
         return f"{made} is older than {older}"
-    if now - found.time > max_age:
+    if now - report.time > max_age:
         return f"{made} is older than {max_age}"
     return ""
 
 
-def _older(found: HealthReport, installed: OperationRecord) -> str:
-    """The decision that came after the report was measured, in words; '' if none did.
+def _older(report: HealthReport, installed: OperationRecord) -> str:
+    """The promotion that is newer than the report, in words; '' if none is.
 
-    The ledger's numbers tell it, whatever the clocks say; a report that knows no number is judged
-    by its time, without tolerance: a report about a version that a person has mended and promoted
-    again must never count.
+    The ledger's numbers decide. A report without a number is compared by its time, without
+    tolerance: a report about a version that was fixed and promoted again must never count.
     """
     decided = datetime.fromisoformat(installed.time)
-    before = found.time < decided if found.operation is None else found.operation < installed.seq
+    before = report.time < decided if report.operation is None else report.operation < installed.seq
     if not before:
         return ""
     said = (
         f"the decision of {_moment(decided)} (operation {installed.seq}) that made version "
-        f"{found.version} champion again"
+        f"{report.version} champion again"
     )
-    if found.operation is None and decided - found.time < CLOCK_SKEW:
+    if report.operation is None and decided - report.time < CLOCK_SKEW:
         said += (
             f", by no more than {CLOCK_SKEW}: the clocks of the two machines may differ; set that "
             "of the machine that measured, then measure again"
         )
-        log.warning("report %s of %s is older than %s", found.report_id, found.model_name, said)
+        log.warning("report %s of %s is older than %s", report.report_id, report.model_name, said)
     return said
 
 

@@ -1,15 +1,26 @@
-"""The health report: a record in MLflow, and the tags by which it is found without a download."""
+"""The health report: a record in MLflow, found by its tags without a download."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.health.verdict import PastWindow, Verdict, WindowFigure
+from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border, write_repeatably
-from guardianflow.mlflow_store.records import COMPLETE_TAG, HEALTH, read_record
+from guardianflow.mlflow_store.records import (
+    COMPLETE_TAG,
+    HEALTH,
+    Draft,
+    close_record,
+    find_record,
+    open_record,
+    read_record,
+)
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import HealthPolicy
@@ -20,18 +31,18 @@ from guardianflow.vision.metrics.evaluation import Evaluation
 NAME_TAG = "guardianflow.name"
 VERSION_TAG = "guardianflow.version"
 VERDICT_TAG = "guardianflow.verdict"
-"""They say on the MLflow run what its report is about, so that most events need no download."""
+"""What a report is about, so that most events need no download."""
 CAMERA_TAG = "guardianflow.camera"
 WINDOW_VERDICT_TAG = "guardianflow.window_verdict"
 FINGERPRINT_TAG = "guardianflow.window_fingerprint"
 WINDOW_TAG = "guardianflow.window"
 REASON_TAG = "guardianflow.reason"
-"""Where the frames lay and what was said, for `health show`; reports of before lack both."""
+"""The window and the reason, for `health show`; older reports lack both tags."""
 OPERATION_TAG = "guardianflow.operation"
 BOX_MODEL_TAG = "guardianflow.box_model"
-"""What a box says that its report is about, before that is judged."""
+"""The model that a box names, before the report is judged."""
 ANSWER_TAG = "guardianflow.answer"
-"""What came of a failing report; without it nobody has answered yet."""
+"""What followed from a failing report; absent until something did."""
 _LOOKED_BACK = 200
 _TAG_LENGTH = 1000
 _DIGITS = 18
@@ -55,11 +66,13 @@ class HealthReport(Stored):
     model_name: str = Field(description="Public name of the model.")
     version: int = Field(description="The champion that was measured.")
     camera: str = Field(default="", description="Which camera or box; '' where nobody says.")
-    window: str = Field(description="Where the frames lay, or when they were taken.")
+    window: str = Field(description="Where the frames are, or when they were taken.")
     window_fingerprint: str = Field(description="sha256 over the frames and labels, or figures.")
     evaluation: Evaluation | None = Field(description="Figures of labelled frames.")
-    figures: dict[str, WindowFigure] = Field(description="What the rules were asked about.")
-    faults: tuple[CameraFault, ...] = Field(default=(), description="What ails the camera.")
+    figures: dict[str, WindowFigure] = Field(description="What the rules judge.")
+    faults: tuple[CameraFault, ...] = Field(
+        default=(), description="What is wrong with the camera."
+    )
     policy: HealthPolicy = Field(description="The limits that were applied.")
     window_verdict: Verdict = Field(description="What this window says by itself.")
     in_a_row: int = Field(default=0, description="Failing windows in a row, this one with them.")
@@ -73,8 +86,18 @@ class HealthReport(Stored):
     operation: int | None = Field(
         default=None,
         description="Number of the newest operation of the release when measuring began: it tells "
-        "without any clock what came first. None where the account may not read the ledger.",
+        "what came first without any clock. None where the account may not read the ledger.",
     )
+
+    @property
+    def subject(self) -> str:
+        """The model with its version, as people say it."""
+        return f"{self.model_name} version {self.version}"
+
+    @property
+    def message(self) -> str:
+        """How the champion does, and why, in one sentence."""
+        return f"{self.subject} is {self.verdict}: {self.reason}"
 
     def tags(self) -> dict[str, str]:
         """What its MLflow run says about it."""
@@ -107,21 +130,49 @@ def read_report(registry: ModelRegistryManager, report: str) -> HealthReport:
     return read_record(registry.client, report, HealthReport)
 
 
+def find_report(client: MlflowClient, token: str) -> HealthReport | None:
+    """The report that was kept with a token, or None."""
+    done = find_record(client, HEALTH, token)
+    return read_record(client, done, HealthReport) if done else None
+
+
+def save_report(
+    client: MlflowClient,
+    token: str,
+    report: HealthReport,
+    draw: Callable[[Path], None] = lambda _folder: None,
+) -> HealthReport:
+    """Keep a report as a record in MLflow, and return it with its id.
+
+    Args:
+        client: The MLflow server.
+        token: By which `find_report` finds it.
+        report: Still without an id.
+        draw: Writes pictures into a folder; they are kept with the report.
+    """
+    run_id = open_record(client, HEALTH, token, f"health {report.model_name} {report.version}")
+    report = report.model_copy(update={"report_id": run_id})
+    with scratch() as folder:
+        draw(folder)
+        close_record(client, run_id, report, Draft(folder, report.tags(), report.metrics()))
+    return report
+
+
 def past_windows(
-    client: MlflowClient, name: str, version: int, camera: str, *, since: int | None
+    client: MlflowClient, name: ModelName, version: int, camera: str, *, since: int | None
 ) -> Iterator[PastWindow]:
     """The windows of a champion from one camera, the newest first.
 
     Args:
         client: The MLflow server.
-        name: Public name of the model.
+        name: Base or variant.
         version: The champion.
         camera: As the reports say.
-        since: Number of the operation that made it champion: what was measured before says
-            nothing, somebody has mended it since. None takes them all.
+        since: Number of the operation that made it champion: older windows do not count, since
+            it may have been fixed in between. None takes them all.
     """
     for run in find_reports(
-        client, {NAME_TAG: name, VERSION_TAG: str(version), CAMERA_TAG: camera}
+        client, {NAME_TAG: name.public, VERSION_TAG: str(version), CAMERA_TAG: camera}
     ):
         tags = run.data.tags
         known = number_in(run, OPERATION_TAG)
@@ -132,78 +183,68 @@ def past_windows(
             yield PastWindow(tags.get(FINGERPRINT_TAG, ""), Verdict(said))
 
 
-def newest_sign(
-    client: MlflowClient, name: str, *, until: datetime | None = None
+def newest_report_time(
+    client: MlflowClient, name: ModelName, *, until: datetime | None = None
 ) -> datetime | None:
-    """The stamp of the newest report about any version of a model, judged or not.
+    """The time of the newest report about any version of a model, judged or not.
 
-    The stamp is what the clock of the reporting machine said, which may be wrong.
+    It is what the clock of the reporting machine said, which may be wrong.
 
     Args:
         client: The MLflow server.
-        name: Public name of the model.
-        until: Later stamps do not count; None takes them all.
+        name: Base or variant.
+        until: Later reports do not count; None takes them all.
 
     Returns:
-        The stamp, UTC; None where no report has one.
+        The time, UTC; None where there is no report.
     """
-    return _sign(client, name, until_ms=_ms(until) if until else 0)
+    return max(_report_times(client, name, until=until), default=None)
 
 
-def oldest_sign(client: MlflowClient, name: str, *, since: datetime) -> datetime | None:
-    """The oldest stamp from `since` on, as `newest_sign` reads them."""
-    return _sign(client, name, since_ms=_ms(since), oldest=True)
-
-
-def _sign(
-    client: MlflowClient, name: str, *, since_ms: int = 0, until_ms: int = 0, oldest: bool = False
+def oldest_report_time(
+    client: MlflowClient, name: ModelName, *, since: datetime
 ) -> datetime | None:
-    times = [
-        stamp_of(run)
-        for tag in (NAME_TAG, BOX_MODEL_TAG)
-        for run in find_reports(
-            client, {tag: name}, since_ms=since_ms, until_ms=until_ms, oldest=oldest, limit=1
-        )
+    """The time of the oldest report from `since` on, as in `newest_report_time`."""
+    return min(_report_times(client, name, since=since, oldest=True), default=None)
+
+
+def _report_times(client: MlflowClient, name: ModelName, **window: Any) -> list[datetime]:
+    """The time of the first report that boxes posted in a window, and of the first judged one."""
+    tags = ({NAME_TAG: name.public}, {BOX_MODEL_TAG: name.public})
+    return [
+        report_time(run) for tag in tags for run in find_reports(client, tag, limit=1, **window)
     ]
-    if not times:
-        return None
-    return min(times) if oldest else max(times)
 
 
-def stamp_of(run: Run) -> datetime:
-    """When a report was made by the clock of who made it, UTC; the nearest where that is no date.
+def report_time(run: Run) -> datetime:
+    """When a report was made, UTC, by the clock of the reporting machine.
 
-    A box may write any number there.
+    A box may write any number there; one that is not a date becomes the nearest date.
     """
     return datetime.fromtimestamp(min(max(run.info.start_time, 0), _LAST_MS) / 1000, UTC)
 
 
 def number_in(run: Run, tag: str) -> int | None:
-    """The number in a tag of a report; None where there is none that anybody counted."""
+    """The number in a tag of a report, or None."""
     text = run.data.tags.get(tag, "")
     return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
 
 
 def find_reports(
     client: MlflowClient,
     tags: dict[str, str],
     *,
-    since_ms: int = 0,
-    until_ms: int = 0,
+    since: datetime | None = None,
+    until: datetime | None = None,
     oldest: bool = False,
     limit: int = _LOOKED_BACK,
 ) -> list[Run]:
     """The runs of complete reports with these tags, the newest first, or the oldest."""
     wanted = {COMPLETE_TAG: "true", **tags}
     query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items() if value)
-    if since_ms:
-        query += f" and attributes.start_time >= {since_ms}"
-    if until_ms:
-        query += f" and attributes.start_time <= {until_ms}"
+    for bound, sign in ((since, ">="), (until, "<=")):
+        if bound:
+            query += f" and attributes.start_time {sign} {int(bound.timestamp() * 1000)}"
     with border("health reports"):
         known = client.get_experiment_by_name(HEALTH)
         if known is None:
@@ -220,17 +261,12 @@ def find_reports(
 
 
 def note_answer(registry: ModelRegistryManager, report: str, answer: str) -> None:
-    """Remember what came of a failing report, so that no pass asks about it again."""
+    """Remember what followed from a failing report, so that no pass handles it again."""
     with border(f"answer to report {report}"):
         write_repeatably(lambda: registry.client.set_tag(report, ANSWER_TAG, answer[:500]))
 
 
 def keep_page(registry: ModelRegistryManager, report: str, name: str, page: str) -> None:
-    """Keep a page beside a report; the same again changes nothing."""
+    """Store a page with a report; the same page again changes nothing."""
     with border(f"{name} of report {report}"):
         write_repeatably(lambda: registry.client.log_text(report, page, name))
-
-
-def label(report: HealthReport) -> str:
-    """The model with its version, as people say it."""
-    return f"{ModelName.parse(report.model_name)} version {report.version}"

@@ -1,14 +1,12 @@
-"""What nobody has answered yet: failing reports whose event was lost, and models nobody watches.
+"""Finds failing reports that nothing followed from, because their event was lost.
 
-An event that gets lost does not lose the rollback: each pass derives it again from the stored
-reports. `reaction` then asks everything anew, so that answering twice changes nothing.
+A lost event does not lose the rollback: each pass finds it again in the stored reports. `reaction`
+then checks everything again, so that reacting twice changes nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-from mlflow.entities import Run
 
 from guardianflow.health.reaction import MAX_AGE
 from guardianflow.health.report import (
@@ -18,52 +16,43 @@ from guardianflow.health.report import (
     VERSION_TAG,
     find_reports,
     number_in,
+    report_time,
 )
 from guardianflow.health.verdict import Verdict
 from guardianflow.registry import ModelRegistryManager
 
 GRACE = timedelta(seconds=45)
-"""So long the event and its automation have, before a pass does without them."""
+"""Grace period before a pass of `reconcile` acts instead of the automation."""
 
 
 @dataclass(frozen=True)
-class Unanswered:
-    """A failing report about the champion of now, to which nothing has been done."""
+class UnansweredReport:
+    """A failing report about the current champion that nothing followed from yet."""
 
     model_name: str
     version: int
     report_id: str
 
 
-def unanswered(
+def find_unanswered(
     registry: ModelRegistryManager,
     champions: Mapping[str, int],
     *,
-    now: datetime | None = None,
     grace: timedelta = GRACE,
-) -> list[Unanswered]:
+) -> list[UnansweredReport]:
     """The newest unanswered failing report of each champion.
 
     Args:
         registry: Where the reports are.
         champions: The version of each champion, by public name.
-        now: The time of the pass.
         grace: Reports younger than this are left to their event.
     """
-    now = now or datetime.now(UTC)
-    since = int((now - MAX_AGE).timestamp() * 1000)
-    latest = int((now - grace).timestamp() * 1000)
-    found: dict[str, Unanswered] = {}
+    now = datetime.now(UTC)
+    found: dict[str, UnansweredReport] = {}
     tags = {VERDICT_TAG: Verdict.FAILING.value}
-    for run in find_reports(registry.client, tags, since_ms=since):
-        if run.info.start_time > latest or ANSWER_TAG in run.data.tags:
-            continue
-        for one in _about_champion(run, champions):
-            found.setdefault(one.model_name, one)
+    for run in find_reports(registry.client, tags, since=now - MAX_AGE):
+        name, version = run.data.tags.get(NAME_TAG, ""), number_in(run, VERSION_TAG)
+        waits = ANSWER_TAG not in run.data.tags and report_time(run) <= now - grace
+        if waits and version and champions.get(name) == version:
+            found.setdefault(name, UnansweredReport(name, version, run.info.run_id))
     return list(found.values())
-
-
-def _about_champion(run: Run, champions: Mapping[str, int]) -> Iterator[Unanswered]:
-    name, version = run.data.tags.get(NAME_TAG, ""), number_in(run, VERSION_TAG)
-    if version and champions.get(name) == version:
-        yield Unanswered(name, version, run.info.run_id)

@@ -1,4 +1,4 @@
-"""The rules of health, pure: figures of one window, and the windows before it, to a verdict.
+"""The rules of health, pure: from the figures of a window and the windows before to a verdict.
 
 faults of the camera ------------------------------> INCONCLUSIVE: no model is blamed
 too few frames or objects --------------------------> INCONCLUSIVE
@@ -12,6 +12,7 @@ else -----------------------------------------------> HEALTHY
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,13 +31,13 @@ class Verdict(StrEnum):
 
 
 class WindowFigure(BaseModel):
-    """One figure of a window; without bounds, where nobody knows them."""
+    """One figure of a window; without bounds where they are unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float = Field(description="As measured.")
-    low: float | None = Field(default=None, description="It is surely not below.")
-    high: float | None = Field(default=None, description="It is surely not above.")
+    low: float | None = Field(default=None, description="Lower confidence bound.")
+    high: float | None = Field(default=None, description="Upper confidence bound.")
 
 
 @dataclass(frozen=True)
@@ -100,26 +101,31 @@ def judge_window(
 
 
 def failing_in_a_row(fingerprint: str, past: Iterable[PastWindow]) -> int:
-    """How many windows in a row failed, the one of now with them.
+    """How many windows in a row failed, including the current one.
 
     Args:
-        fingerprint: Of the window of now, which failed.
-        past: The windows before it, the newest first. The same frames again are no further
-            evidence, and a window that said nothing neither counts nor breaks the row.
+        fingerprint: Of the current window, which failed.
+        past: The windows before it, the newest first. The same frames count once, and an
+            INCONCLUSIVE window neither counts nor breaks the row.
     """
     seen = {fingerprint}
     for window in past:
-        if window.verdict is Verdict.HEALTHY:
-            break
-        if window.verdict is Verdict.FAILING:
-            seen.add(window.fingerprint)
+        match window.verdict:
+            case Verdict.HEALTHY:
+                break
+            case Verdict.FAILING:
+                seen.add(window.fingerprint)
+            case Verdict.INCONCLUSIVE:
+                continue
+            case _:
+                assert_never(window.verdict)
     return len(seen)
 
 
 def conclude(
     own: Judgement, policy: HealthPolicy, fingerprint: str, past: Iterable[PastWindow]
 ) -> tuple[Judgement, int]:
-    """What a window says with those before it, and how many failed in a row."""
+    """Judge a window together with those before it; also returns how many failed in a row."""
     if own.verdict is not Verdict.FAILING:
         return own, 0
     row = failing_in_a_row(fingerprint, past)

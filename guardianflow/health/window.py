@@ -4,8 +4,9 @@
                                              | failing
                                              +-> the last-known-good on the same frames
 
-The frozen evaluation set cannot change, so it can never fail; a window can. Where the version
-before is no better on the same frames, the scene has changed, and going back would help nobody.
+The frozen evaluation set never changes, so a champion cannot start to fail on it; on a window of
+recent frames it can. Where the version before is no better on the same frames, the scene has
+changed and going back would not help.
 """
 
 from collections.abc import Sequence
@@ -13,21 +14,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from guardianflow.errors import DatasetInvalid, Refused
+from guardianflow.errors import DatasetInvalid, NoCandidate, Refused
 from guardianflow.evaluation.measurement import Measured, judged_scenario, measure_version
-from guardianflow.health.champion_since import ChampionSince, champion_since, champion_to_watch
-from guardianflow.health.figures import Sampled, is_measured, sample_figures, surely_better
-from guardianflow.health.report import Fallback, HealthReport, past_windows
-from guardianflow.health.verdict import Judgement, Verdict, conclude, judge_window, rules_of
-from guardianflow.machine.disk import scratch
-from guardianflow.mlflow_store.records import (
-    HEALTH,
-    Draft,
-    close_record,
-    find_record,
-    open_record,
-    read_record,
+from guardianflow.health.champion_since import ChampionSince, champion_since
+from guardianflow.health.figures import SampledFigures, is_measured, sample_figures, surely_better
+from guardianflow.health.report import (
+    Fallback,
+    HealthReport,
+    find_report,
+    past_windows,
+    save_report,
 )
+from guardianflow.health.verdict import Judgement, Verdict, conclude, judge_window, rules_of
+from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.registry.release_state import champion_moves
 from guardianflow.scenario import HealthPolicy, Scenario, Today, nothing_known
@@ -41,28 +40,28 @@ _GREY = "the frames are grey, without colour (infra-red at night?)"
 
 
 @dataclass(frozen=True, eq=False)
-class _Window:
-    """The frames of a window that say something, and what they say about their camera."""
+class _Frames:
+    """The frames of a window without repeats, and what is wrong with their camera."""
 
     dataset: Dataset
     samples: Sequence[Sample]
     faults: tuple[CameraFault, ...]
-    said: str
-    """What was left out, as the end of a sentence; '' where nothing was."""
+    left_out: str
+    """The end of a sentence that says what was left out; '' where nothing was."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Checked:
-    """A version on the frames of a window."""
+    """One version, measured on the frames of a window."""
 
-    window: _Window
+    frames: _Frames
     measured: Measured
-    sampled: Sampled
+    sampled: SampledFigures
 
 
 def check_health(
     registry: ModelRegistryManager,
-    model_name: str,
+    name: ModelName,
     window: Path,
     *,
     token: str,
@@ -74,54 +73,62 @@ def check_health(
 
     Args:
         registry: The registry that knows the champion.
-        model_name: Base or variant.
+        name: Base or variant.
         window: A YOLO data set whose split `test` holds the recent frames.
         token: The same token gives the same report; it is measured once.
-        camera: Which camera took them; failing windows are counted by camera.
+        camera: Which camera took them; failing windows in a row are counted by camera.
         policy: Limits; None takes those of the scenario that the champion was made from.
-        today: Knows scenarios as they stand now: their limits count, not those of the training.
+        today: Looks up scenarios as they are now: their limits count, not those of the training.
 
     Raises:
         NoCandidate: The model has no champion that could be measured.
         DatasetInvalid: The window cannot be used.
     """
-    client = registry.client
-    if done := find_record(client, HEALTH, token):
-        return read_record(client, done, HealthReport)
-    champion = champion_to_watch(registry, model_name)
-    standing = champion_since(registry, champion.name, champion.version)
+    if done := find_report(registry.client, token):
+        return done
+    champion = _champion(registry, name)
+    since = champion_since(registry, name, champion.version)
     scenario = judged_scenario(registry, champion, today)
     frames = _look_at(*_open_window(window, scenario))
-    checked = _measure(registry, champion.name, champion.version, frames)
+    checked = _measure(registry, name, champion.version, frames)
     limits = policy or (scenario.health if scenario else HealthPolicy())
-    run_id = open_record(client, HEALTH, token, f"health {champion.name} {champion.version}")
-    report = _judge(registry, champion, standing, checked, limits, str(window), camera, run_id)
-    with scratch() as folder:
-        _draw(checked, report, folder)
-        draft = Draft(folder, tags=report.tags(), metrics=report.metrics())
-        close_record(client, run_id, report, draft)
-    return report
+    report = _judge(registry, name, since, checked, limits, camera, window)
+    return save_report(
+        registry.client, token, report, lambda folder: _draw(checked, report, folder)
+    )
 
 
-def _measure(registry: ModelRegistryManager, name: str, version: int, window: _Window) -> _Checked:
-    samples, classes = window.samples, window.dataset.classes
+def _champion(registry: ModelRegistryManager, name: ModelName) -> RegisteredModelInfo:
+    champion = registry.get_champion(name)
+    if champion is None:
+        raise NoCandidate(
+            f"{name} has no @champion whose health could be checked.",
+            remedy=f"guardianflow promote {name}",
+            name=name.public,
+        )
+    return champion
+
+
+def _measure(
+    registry: ModelRegistryManager, name: ModelName, version: int, frames: _Frames
+) -> _Checked:
+    samples, classes = frames.samples, frames.dataset.classes
     # The bounds are those of `sampled`, which can be compared with the way back.
-    measured = measure_version(registry, name, version, samples, classes, draws=0)
-    return _Checked(window, measured, sample_figures(measured.seen, samples, classes))
+    measured = measure_version(registry, name.public, version, samples, classes, draws=0)
+    return _Checked(frames, measured, sample_figures(measured.seen, samples, classes))
 
 
 def _judge(
     registry: ModelRegistryManager,
-    champion: RegisteredModelInfo,
-    standing: ChampionSince,
+    name: ModelName,
+    since: ChampionSince,
     checked: _Checked,
     policy: HealthPolicy,
-    window: str,
     camera: str,
-    run_id: str,
+    window: Path,
 ) -> HealthReport:
-    seen, evaluation = checked.window, checked.measured.evaluation
-    fingerprint = seen.dataset.fingerprint
+    frames, evaluation = checked.frames, checked.measured.evaluation
+    version, fingerprint = checked.measured.version, frames.dataset.fingerprint
     figures = checked.sampled.figures(policy.confidence)
     own = judge_window(
         policy,
@@ -129,60 +136,52 @@ def _judge(
         figures,
         images=evaluation.images,
         objects=evaluation.objects,
-        faults=seen.faults,
+        faults=frames.faults,
     )
-    if own.metric and own.verdict is not Verdict.HEALTHY:
-        own = _with_colour(own, seen.samples)
-    past = past_windows(
-        registry.client, champion.name, champion.version, camera, since=standing.installed
-    )
+    bad = own.metric and own.verdict is not Verdict.HEALTHY
+    if bad and are_grey(load_image(sample.image) for sample in frames.samples):
+        own = replace(own, reason=f"{own.reason}; {_GREY}")
+    past = past_windows(registry.client, name, version, camera, since=since.installed)
     concluded, row = conclude(own, policy, fingerprint, past)
     failed = own.verdict is Verdict.FAILING
     return HealthReport(
-        model_name=champion.name,
-        version=champion.version,
+        model_name=name.public,
+        version=version,
         camera=camera,
-        window=window,
+        window=str(window),
         window_fingerprint=fingerprint,
         evaluation=evaluation,
         figures=figures,
-        faults=seen.faults,
+        faults=frames.faults,
         policy=policy,
         window_verdict=own.verdict,
         in_a_row=row,
-        fallback=_fall_back(registry, champion.name, checked, policy, own) if failed else None,
+        fallback=_fall_back(registry, name, checked, policy, own) if failed else None,
         verdict=concluded.verdict,
-        reason=concluded.reason + seen.said,
-        report_id=run_id,
+        reason=concluded.reason + frames.left_out,
+        report_id="",
         time=datetime.now(UTC),
-        operation=standing.newest,
+        operation=since.newest,
     )
-
-
-def _with_colour(own: Judgement, samples: Sequence[Sample]) -> Judgement:
-    """Say of a bad figure where the frames have no colour: people then know where to look."""
-    if not are_grey(load_image(sample.image) for sample in samples):
-        return own
-    return replace(own, reason=f"{own.reason}; {_GREY}")
 
 
 def _fall_back(
     registry: ModelRegistryManager,
-    name: str,
+    name: ModelName,
     checked: _Checked,
     policy: HealthPolicy,
     own: Judgement,
 ) -> Fallback | None:
-    """Measure what a rollback would bring back on the same frames; None where nothing can tell."""
+    """Measure the version that a rollback would bring back on the same frames, if there is one."""
     try:
         plan = registry.plan_rollback(name, write=False)
-        moved = champion_moves(plan.moves).get(name)
+        moved = champion_moves(plan.moves).get(name.public)
         if moved is None:
             return None
         _, target = moved
-        other = _measure(registry, name, target, checked.window)
+        other = _measure(registry, name, target, checked.frames)
     except Refused:
-        # No way back, or none that could be measured: the rollback itself says so.
+        # No way back, or it cannot be measured: the rollback itself says so.
         return None
     higher = next(r.at_least is not None for r in rules_of(policy) if r.metric == own.metric)
     better = surely_better(
@@ -214,23 +213,23 @@ def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequ
     return dataset, samples
 
 
-def _look_at(dataset: Dataset, samples: Sequence[Sample]) -> _Window:
-    """Look at the camera, and leave out what its recording only repeats."""
+def _look_at(dataset: Dataset, samples: Sequence[Sample]) -> _Frames:
+    """Check the camera, and leave out frames that only repeat the one before."""
     camera = check_camera(load_image(sample.image) for sample in samples)
     repeats = frozenset(camera.repeats)
-    left = [sample for position, sample in enumerate(samples) if position not in repeats]
-    said = ""
+    left_out = ""
     if repeats:
         only = "repeats" if len(repeats) == 1 else "repeat"
-        said = f"; {len(repeats)} of {len(samples)} frames only {only} the one before: left out"
-    return _Window(dataset, left, camera.faults, said)
+        left_out = f"; {len(repeats)} of {len(samples)} frames only {only} the one before: left out"
+    samples = [sample for position, sample in enumerate(samples) if position not in repeats]
+    return _Frames(dataset, samples, camera.faults, left_out)
 
 
 def _draw(checked: _Checked, report: HealthReport, folder: Path) -> None:
     contact_sheet(
-        checked.window.samples[:_PICTURE_FRAMES],
+        checked.frames.samples[:_PICTURE_FRAMES],
         checked.measured.seen.shown()[:_PICTURE_FRAMES],
-        checked.window.dataset.classes,
+        checked.frames.dataset.classes,
         folder / "window.png",
         title=f"{report.model_name} version {report.version} on {Path(report.window).name}: "
         f"{report.verdict}",

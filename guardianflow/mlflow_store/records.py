@@ -117,6 +117,16 @@ def read_record(client: MlflowClient, run_id: str, kind: type[Document]) -> Docu
         StoredUnreadable: This version of guardianflow does not understand it.
     """
     read_tags(client, run_id, kind)
+    return read_document(client, run_id, kind)
+
+
+def read_document(client: MlflowClient, run_id: str, kind: type[Document]) -> Document:
+    """Read the document of a record whose tags say that it is complete.
+
+    Raises:
+        ArtifactMissing: It is not readable.
+        StoredUnreadable: This version of guardianflow does not understand it.
+    """
     label = _label(kind, run_id)
     try:
         with border(label), scratch() as folder:

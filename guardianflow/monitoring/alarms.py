@@ -1,11 +1,11 @@
 """Remembers which findings were reported: an alarm is sent once, and once more when it is over.
 
     new finding -> event sent -> remembered -> still found: nothing is sent
-                                            -> not found any more: forgotten, and that is sent too
+                                            -> gone: that is sent, and it is forgotten
 
-The memory is in MLflow (`notes.py`): for each topic a note on each release and one on the server.
-Events are sent before they are remembered, so that a process that is killed between the two sends
-one twice rather than never.
+The memory is in MLflow (`pass_memory.py`): one note per topic for each release and for the server.
+Events are sent before they are remembered: a process that is killed in between sends one twice
+rather than never.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from mlflow import MlflowClient
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from guardianflow.monitoring.findings import FileCheck, Finding
-from guardianflow.monitoring.pass_memory import Notes, Topic
+from guardianflow.monitoring.pass_memory import AlarmTopic, Notes, Topic
 from guardianflow.stored import Stored
 
 _CLOSENESS = list(FileCheck)
 
-Memory = Mapping[str, FileCheck]
-"""The digests of what was reported, each with the least check of files that shows it."""
+ReportedFindings = Mapping[str, FileCheck]
+"""Digests of findings that were reported, each with the weakest check of files that shows it."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class AlarmChange:
     base: str
     """Public name; empty where it is the server."""
     new: tuple[Finding, ...]
-    """What nobody was told yet, the worst first."""
-    memory: Memory
-    """What is to be remembered once that is told."""
+    """Findings that were not reported yet, the worst first."""
+    memory: ReportedFindings
+    """What to remember once they are reported."""
 
     @property
     def over(self) -> bool:
@@ -44,17 +44,17 @@ class AlarmChange:
 
 
 def find_change(
-    base: str, reported: Memory, alarms: Sequence[Finding], looked: FileCheck
+    base: str, reported: ReportedFindings, alarms: Sequence[Finding], looked: FileCheck
 ) -> AlarmChange | None:
-    """What is to be told of a release that was examined; None where nothing is.
+    """What changed in the alarms of a release that was examined; None where nothing did.
 
     Args:
         base: Public name of its base; empty for the server.
-        reported: What was told before.
-        alarms: What was found.
-        looked: How closely its files were compared: what only a closer look shows is kept.
+        reported: What was reported before.
+        alarms: What was found now.
+        looked: How closely its files were compared; what only a closer check shows is kept.
     """
-    current = {digest(finding): finding for finding in alarms}
+    current = {finding_digest(finding): finding for finding in alarms}
     kept = {
         known: seen_by
         for known, seen_by in reported.items()
@@ -65,18 +65,20 @@ def find_change(
     return None if memory == reported else AlarmChange(base, tuple(new.values()), memory)
 
 
-def digest(finding: Finding) -> str:
-    """The same for the same finding, whenever it is found."""
+def finding_digest(finding: Finding) -> str:
+    """Identify a finding: the same model, code and message always give the same digest."""
     text = f"{finding.model}\n{finding.code}\n{finding.message}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def compare_all(
-    reported: Mapping[str, Memory], alarms: Sequence[Finding], looked: FileCheck = FileCheck.NONE
+def find_changes(
+    reported: Mapping[str, ReportedFindings], alarms: Sequence[Finding]
 ) -> list[AlarmChange]:
-    """What is to be told where all that is wrong was looked for, whatever release it is about."""
+    """What changed in the alarms of all releases, where all findings of a topic are known."""
     changes = [
-        find_change(base, reported.get(base, {}), [f for f in alarms if f.base == base], looked)
+        find_change(
+            base, reported.get(base, {}), [f for f in alarms if f.base == base], FileCheck.NONE
+        )
         for base in sorted(reported.keys() | {finding.base for finding in alarms})
     ]
     return [change for change in changes if change]
@@ -93,7 +95,7 @@ class Told(Stored):
     @model_validator(mode="before")
     @classmethod
     def _from_flat(cls, content: object) -> object:
-        """Take up digests with a check that is known; what else lies there came later."""
+        """Read the digests; ignore keys of newer versions."""
         if not isinstance(content, dict) or "findings" in content:
             return content
         flat = cast("dict[str, object]", content)
@@ -109,16 +111,16 @@ class Told(Stored):
 
 
 class AlarmBook:
-    """What was reported about a topic, kept on the MLflow server."""
+    """What was reported of one topic, stored on the MLflow server."""
 
-    def __init__(self, client: MlflowClient, topic: Topic = Topic.RELEASES) -> None:
+    def __init__(self, client: MlflowClient, topic: AlarmTopic = Topic.RELEASES) -> None:
         self._notes = Notes(client, topic, Told)
 
-    def read(self) -> dict[str, Memory]:
-        """What was reported, by the public name of a release's base; under "" of the server."""
+    def read(self) -> dict[str, ReportedFindings]:
+        """What was reported, by the public name of the base; the server's under ""."""
         found = {base: told.findings for base, told in self._notes.read().items()}
         return {base: memory for base, memory in found.items() if memory}
 
     def write(self, change: AlarmChange) -> None:
-        """Remember a change that was told."""
+        """Remember a change that was reported."""
         self._notes.write(change.base, Told(findings=dict(change.memory)))

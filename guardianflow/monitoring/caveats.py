@@ -1,12 +1,12 @@
-"""What a person should know about a release that is as the ledger says, with what to do about it.
+"""What people should know about a release although nothing is broken, and what to do about it.
 
-An older model on the floor, no way back, a hold, a candidate in quarantine. Pure, as `findings.py`.
+An older model on the floor, no way back, a hold, a quarantined candidate. Pure, like `findings.py`.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from guardianflow.monitoring.findings import Finding, FindingCode, Severity, when
+from guardianflow.monitoring.findings import Finding, FindingCode, Severity, decided_at
 from guardianflow.names import ModelName
 from guardianflow.registry.release_state import OperationRecord, ProductionEntry, ReleaseState
 from guardianflow.registry.rotation.remarks import no_way_back, strays
@@ -15,8 +15,8 @@ from guardianflow.registry.rotation.rules import all_quarantined, find_hold
 _ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
 
 
-def of_state(
-    base: str,
+def release_caveats(
+    base: ModelName,
     state: ReleaseState,
     past: Sequence[OperationRecord],
     now: datetime,
@@ -25,35 +25,37 @@ def of_state(
     asked: Mapping[str, int] | None = None,
     twins: Mapping[str, int] | None = None,
 ) -> list[Finding]:
-    """What is to be known about a release.
+    """List what people should know about a release.
 
     Args:
-        base: Public name of the base.
-        state: Where everything is.
+        base: The base model.
+        state: What the ledger says.
         past: Its operations, the newest first.
         now: The time.
-        candidates: What @candidate names, by public name; None where nobody looked.
-        asked: The versions about which a question is open, by public name.
-        twins: By variant, the newest version that was made from the base's champion, if known.
+        candidates: The version of @candidate, by public name; None where it was not read.
+        asked: The versions that wait for an approval, by public name.
+        twins: The newest version of each variant made from the base's champion, where known.
     """
     found: list[Finding] = []
     asked = asked or {}
-    stay = strays(base, state)
+    stay = strays(base.public, state)
     for name, place in sorted(state.items()):
         if age := stay.get(name):
             remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
-            found.append(_of_floor(name, base, state, age, remedy))
+            found.append(_older_on_floor(name, base, state, age, remedy))
         if place.rollback is None:
             mend = _next_promotion(name, place.champion, past, candidates, asked)
-            found.append(_of_way_back(name, place, mend))
+            found.append(_no_way_back(name, place, mend))
     if hold := find_hold(past, now):
-        found.append(_of_hold(hold))
+        found.append(_on_hold(hold))
     return found
 
 
-def _of_floor(name: str, base: str, state: ReleaseState, age: str, remedy: str) -> Finding:
+def _older_on_floor(
+    name: str, base: ModelName, state: ReleaseState, age: str, remedy: str
+) -> Finding:
     """A variant that was made from another version than the champion of the base."""
-    place, champion = state[name], state[base].champion
+    place, champion = state[name], state[base.public].champion
     article = "a" if age == "newer" else "an"
     return Finding(
         name,
@@ -66,15 +68,15 @@ def _of_floor(name: str, base: str, state: ReleaseState, age: str, remedy: str) 
 
 
 def _twin_follows(name: str, twin: int | None, asked: int | None) -> str:
-    """How a variant comes to be one of the base's champion."""
+    """How to get a variant of the base's champion onto the floor."""
     if asked:
-        return f"People are asked about version {asked} of it, which comes first: {_ANSWER}"
+        return f"People are asked about version {asked} of it; answer that first: {_ANSWER}"
     promote = f"guardianflow promote {name}"
     return f"`{promote} --model-version {twin}`" if twin else f"{_make(name)}, then `{promote}`"
 
 
-def _of_way_back(name: str, place: ProductionEntry, remedy: str) -> Finding:
-    """A champion before which there was no good one."""
+def _no_way_back(name: str, place: ProductionEntry, remedy: str) -> Finding:
+    """A champion without an earlier good one."""
     return Finding(
         name,
         FindingCode.NO_WAY_BACK,
@@ -84,15 +86,15 @@ def _of_way_back(name: str, place: ProductionEntry, remedy: str) -> Finding:
     )
 
 
-def _of_hold(hold: OperationRecord) -> Finding:
+def _on_hold(hold: OperationRecord) -> Finding:
     """A release that a rollback has put on hold."""
     return Finding(
         hold.name,
         FindingCode.ON_HOLD,
         Severity.WARNING,
-        f"The release is on hold since {when(hold)}: operation {hold.seq} was rolled back by "
-        f"{hold.by.actor} ({hold.by.reason or 'no reason given'}).",
-        "It ends a day after the rollback. To end it now: `guardianflow promote "
+        f"The release has been on hold since {decided_at(hold)}: {hold.by.actor} rolled it back as "
+        f"operation {hold.seq} ({hold.by.reason or 'no reason given'}).",
+        "The hold ends a day after the rollback. To promote before that: `guardianflow promote "
         f'{hold.name} --force --reason "..."`',
     )
 
@@ -104,11 +106,10 @@ def _next_promotion(
     candidates: Mapping[str, int] | None,
     asked: Mapping[str, int],
 ) -> str:
-    """How a name gets its way back: the next promotion, as far as it has come."""
+    """How a name gets a way back: by the next promotion, with its next step."""
     if name in asked:
         return (
-            f"The next promotion makes one, and people are asked about version {asked[name]}: "
-            f"{_ANSWER}"
+            f"The next promotion makes one; people are asked about version {asked[name]}: {_ANSWER}"
         )
     promote = f"`guardianflow promote {name}`"
     if candidates is None:
@@ -116,7 +117,9 @@ def _next_promotion(
     candidate = candidates.get(name)
     make = _make(name)
     if candidate is None or candidate == champion:
-        return f"The next promotion makes one, and nothing waits for it: {make}, then {promote}"
+        return (
+            f"The next promotion makes one, but there is no candidate yet: {make}, then {promote}"
+        )
     if (name, candidate) in all_quarantined(past):
         return (
             f"The next promotion makes one, but @candidate, version {candidate}, was rolled back: "
@@ -125,8 +128,8 @@ def _next_promotion(
     return f"The next promotion makes one: {promote}"
 
 
-def of_candidate(name: str, version: int, asked: int | None = None) -> Finding:
-    """A @candidate that was rolled back before; people are asked about version `asked`, if any."""
+def quarantined_candidate(name: str, version: int, asked: int | None = None) -> Finding:
+    """A @candidate that was rolled back before; `asked` is the version that waits for approval."""
     better = f"Register a better one with {_make(name)}"
     force = f'`guardianflow promote {name} --force --reason "..."`'
     return Finding(

@@ -1,16 +1,17 @@
-"""Examines releases: what is wrong with each, and which command mends it. It writes nothing.
+"""Examines releases: finds what is wrong and which command mends it, and writes nothing.
 
     server -> ledger -> aliases -> versions -> files -> tags -> what a person should know
        |        |          |          |          |       |
        +--------+----------+----------+----------+-------+----> `findings.py`, `caveats.py`
 
-One listing of all models; then a handful of calls for each release that is examined, and one for
-each folder of files.
+It lists all models once; then it makes a few calls for each release, and one for each folder of
+files.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import assert_never
 
 from mlflow import MlflowClient
 
@@ -35,7 +36,6 @@ from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.head import LedgerHead
 from guardianflow.registry.ledger.index import find_index, read_index
-from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.ledger.mirror import MirrorStatus, compare_mirror, read_mirror
 from guardianflow.registry.ledger.write_once import FAILS_TAG
 from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord, ReleaseState
@@ -44,11 +44,12 @@ from guardianflow.registry.rotation.rules import all_quarantined
 
 Versions = Mapping[str, Mapping[int, RegisteredModelInfo]]
 """By public name and number; a name without a registered model is absent."""
+_Verify = Callable[[MlflowClient, RegisteredModelInfo], object]
 
 
 @dataclass(frozen=True)
 class ReleaseDetails:
-    """What is known of one release, read at one moment."""
+    """Everything about one release, read at one moment."""
 
     base: ModelName
     head: LedgerHead
@@ -66,73 +67,76 @@ class ReleaseDetails:
 
 def examine_releases(
     registry: ModelRegistryManager,
-    name: str | ModelName | None = None,
+    releases: Sequence[ReleaseOverview],
     *,
     files: FileCheck = FileCheck.SIZE,
+    on_progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
 ) -> list[Finding]:
-    """Examine the release that a name belongs to, or all of them; the worst comes first.
+    """Examine the server and some releases; the worst finding comes first.
 
     Args:
         registry: The registered models.
-        name: Base or variant; None takes every release.
+        releases: What `find_releases` found.
         files: How closely the files of champions, ways back and candidates are compared.
+        on_progress: Called with the step, the releases done and all of them.
 
     Raises:
-        ModelUnknown: No model of that name is registered, and the ledger knows none.
         RegistryUnavailable: The server went away.
+        RotationConflict: Others kept changing a release while it was read.
     """
     everything = examine_server(registry)
-    asked = asked_about(registry)
-    for sight in find_releases(registry, name):
-        everything += examine_release(registry, sight.base, files=files, asked=asked)
+    asked, step = asked_about(registry), "examining releases"
+    for done, release in enumerate(releases):
+        on_progress(step, done, len(releases))
+        everything += examine_release(registry, release.base, files=files, asked=asked)
+    on_progress(step, len(releases), len(releases))
     return said_once(everything)
 
 
 def asked_about(registry: ModelRegistryManager) -> dict[str, int]:
-    """The versions that open questions would make champion, by public name."""
+    """The versions that open approvals would make champion, by public name."""
     from guardianflow.promotion.question import open_questions
 
     try:
         waiting = open_questions(registry.client)
     except LedgerDamaged:
-        # Said by `examine_server`.
+        # `examine_server` reports it.
         return {}
     return {name: v for one in waiting for name, v in one.asked.versions.items()}
 
 
 def find_releases(
-    registry: ModelRegistryManager, name: str | ModelName | None = None
+    registry: ModelRegistryManager, name: ModelName | None = None
 ) -> list[ReleaseOverview]:
     """The releases to examine: that of a name, or all.
 
     Raises:
         ModelUnknown: No model of that name is registered, and the ledger knows none.
     """
-    sights = survey(registry.client)
+    releases = survey(registry.client)
     if name is None:
-        return sights
-    wanted = name if isinstance(name, ModelName) else ModelName.parse(name)
-    mine = [sight for sight in sights if sight.base == wanted.base]
-    if not any(sight.known or wanted.public in sight.models for sight in mine):
-        check_registered(registry.client, wanted)
+        return releases
+    mine = [release for release in releases if release.base == name.base]
+    if not any(release.in_ledger or name.public in release.models for release in mine):
+        check_registered(registry.client, name)
     return mine
 
 
 def examine_server(registry: ModelRegistryManager) -> list[Finding]:
-    """What is wrong with the server itself, on which everything else rests."""
+    """What is wrong with the MLflow server itself."""
     try:
         if index := find_index(registry.client):
             read_index(registry.client, index)
     except LedgerDamaged as error:
-        return [found.of_ledger(None, error)]
-    # How it came out when it was tried, before the first operation; a doctor tries nothing.
+        return [found.unusable_ledger(None, error)]
+    # The result of the test before the first operation; doctor itself writes nothing.
     version = server_version(registry.client) or "unknown"
     why = index.tags.get(f"{FAILS_TAG}{version}") if index else None
-    return [found.of_backend(version, why)] if why else []
+    return [found.params_not_kept(version, why)] if why else []
 
 
 def said_once(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings, the worst first; what is wrong with the server is not said for each release."""
+    """Sort the findings, the worst first, and drop those of releases that repeat the server's."""
     server = {finding.message for finding in findings if not finding.model}
     return worst_first(f for f in findings if not f.model or f.message not in server)
 
@@ -141,82 +145,79 @@ def examine_release(
     registry: ModelRegistryManager,
     base: ModelName,
     *,
+    files: FileCheck,
     asked: Mapping[str, int],
-    files: FileCheck = FileCheck.SIZE,
-    now: datetime | None = None,
 ) -> list[Finding]:
     """What is wrong with one release.
 
     Args:
         registry: The registered models.
-        base: Public name of the base.
-        asked: What `asked_about` found.
+        base: The base model of the release.
         files: How closely the files of champions, ways back and candidates are compared.
-        now: The time; None takes that of this machine.
+        asked: What `asked_about` found.
 
     Raises:
         RegistryUnavailable: The server went away.
         RotationConflict: Others kept changing the release while it was read.
     """
     try:
-        chart = read_chart(registry, base)
+        details = read_details(registry, base)
     except (LedgerDamaged, StoredUnreadable) as error:
-        return [found.of_ledger(base, error)]
-    now = now or datetime.now(UTC)
-    return examine_chart(registry, chart, files=files, now=now, asked=asked)
+        return [found.unusable_ledger(base, error)]
+    return examine_details(registry, details, files=files, now=datetime.now(UTC), asked=asked)
 
 
-def examine_chart(
+def examine_details(
     registry: ModelRegistryManager,
-    chart: ReleaseDetails,
+    details: ReleaseDetails,
     *,
     files: FileCheck,
     now: datetime,
     asked: Mapping[str, int],
 ) -> list[Finding]:
-    """What is wrong with a release that was just read; only its files are still to be asked for."""
+    """What is wrong with a release that was just read; only its files are still read here."""
     return worst_first(
         [
-            *_aliases(registry.client, chart, now),
-            *_versions(registry.client, chart, files, asked),
-            *(found.of_tag(*wrong) for wrong in wrong_tags(chart)),
-            *_mirror(chart),
-            *caveats.of_state(
-                chart.base.public,
-                chart.state,
-                chart.past,
+            *_aliases(registry.client, details, now),
+            *_versions(registry.client, details, files, asked),
+            *(found.wrong_status(*wrong) for wrong in wrong_tags(details)),
+            *_mirror(details),
+            *caveats.release_caveats(
+                details.base,
+                details.state,
+                details.past,
                 now,
-                candidates=_candidates(chart.models),
+                candidates=_candidates(details.models),
                 asked=asked,
-                twins=_twins(chart),
+                twins=_twins(details),
             ),
         ]
     )
 
 
 def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Finding]:
-    """What a person should know about a release, without a look at its versions.
+    """What people should know about a release, without reading its versions.
 
     Raises:
         LedgerDamaged: The ledger was deleted, cut or edited.
     """
     now = datetime.now(UTC)
-    ledger = Ledger(registry.client, base)
+    ledger = registry.ledger(base)
     head = ledger.read()
-    open_end = [found.of_interruption(head.interrupted, now)] if head.interrupted else []
+    open_end = [found.interrupted_operation(head.interrupted, now)] if head.interrupted else []
     past = tuple(ledger.past(head))
     candidates = _candidates(read_release_models(registry.client, base))
     asked = asked_about(registry)
-    known = caveats.of_state(base.public, head.state, past, now, candidates=candidates, asked=asked)
+    known = caveats.release_caveats(base, head.state, past, now, candidates=candidates, asked=asked)
     return worst_first([*open_end, *known])
 
 
-def _twins(chart: ReleaseDetails) -> dict[str, int]:
-    """By variant, the newest version that was made from the champion of the base."""
-    place, bad = chart.state.get(chart.base.public), all_quarantined(chart.past)
+def _twins(details: ReleaseDetails) -> dict[str, int]:
+    """The newest version of each variant made from the champion of the base."""
+    place, bad = details.state.get(details.base.public), all_quarantined(details.past)
     return {
         name: info.version
-        for name, infos in chart.versions.items()
+        for name, infos in details.versions.items()
         for _, info in sorted(infos.items())
         if place is not None and ModelName.parse(name).is_variant
         if info.source_version == place.champion and (name, info.version) not in bad
@@ -231,8 +232,8 @@ def _candidates(models: Mapping[str, ModelSummary]) -> dict[str, int]:
     }
 
 
-def read_chart(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetails:
-    """Read everything that the findings on one release need, but its files.
+def read_details(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetails:
+    """Read everything about one release except its files.
 
     Raises:
         LedgerDamaged: The ledger was deleted, cut or edited.
@@ -240,80 +241,80 @@ def read_chart(registry: ModelRegistryManager, base: ModelName) -> ReleaseDetail
     """
     for _ in range(ATTEMPTS):
         inspection = registry.release(base).inspect()
-        head, ledger = inspection.head, Ledger(registry.client, base)
+        head, ledger = inspection.head, registry.ledger(base)
         past = tuple(ledger.past(ledger.verify()))
         versions = {
             name: {i.version: i for i in read_versions(registry.client, ModelName.parse(name))}
             for name in inspection.models
         }
-        # An operation that came between would have tagged what is compared with the one before.
+        # An operation in between would have changed the tags that are compared here.
         if is_newest(registry, base, head):
             return ReleaseDetails(base, head, past, inspection.models, versions, inspection.drift)
     raise conflict(base)
 
 
 def is_newest(registry: ModelRegistryManager, base: ModelName, head: LedgerHead) -> bool:
-    """Whether a head is still the newest operation, and as far as it was."""
-    now = Ledger(registry.client, base).read()
+    """Whether a head is still the newest operation, with the same progress."""
+    now = registry.ledger(base).read()
     return (now.seq, now.interrupted) == (head.seq, head.interrupted)
 
 
-def wrong_tags(chart: ReleaseDetails) -> list[tuple[str, int, str, str]]:
+def wrong_tags(details: ReleaseDetails) -> list[tuple[str, int, str, str]]:
     """The versions whose status is not what the ledger says: name, version, found, wanted."""
-    if chart.head.interrupted:
-        # The tags come after the aliases.
+    if details.head.interrupted:
+        # The operation writes them after the aliases.
         return []
     wanted: dict[tuple[str, int], tuple[str, ...]] = {
-        (name, place.champion): ("champion",) for name, place in chart.state.items()
+        (name, place.champion): ("champion",) for name, place in details.state.items()
     }
-    for key in all_quarantined(chart.past):
+    for key in all_quarantined(details.past):
         # A person may have rejected it after the rollback.
         wanted.setdefault(key, (ROLLED_BACK, REJECTED))
     wrong: list[tuple[str, int, str, str]] = []
     for (name, version), allowed in sorted(wanted.items()):
-        info = chart.versions.get(name, {}).get(version)
+        info = details.versions.get(name, {}).get(version)
         if info is not None and info.status not in allowed:
             wrong.append((name, version, info.status, allowed[0]))
     return wrong
 
 
-def _aliases(client: MlflowClient, chart: ReleaseDetails, now: datetime) -> Iterator[Finding]:
-    for name, place in sorted(chart.state.items()):
-        if name not in chart.models:
+def _aliases(client: MlflowClient, details: ReleaseDetails, now: datetime) -> Iterator[Finding]:
+    for name, place in sorted(details.state.items()):
+        if name not in details.models:
             renamed = find_renamed(client, ModelName.parse(name))
-            yield found.of_absent_model(name, place.champion, renamed)
-    if chart.head.interrupted:
-        yield found.of_interruption(chart.head.interrupted, now)
-    numbers = {name: set(infos) for name, infos in chart.versions.items()}
-    for drift in chart.drift:
-        place = chart.state.get(drift.name)
+            yield found.absent_model(name, place.champion, renamed)
+    if details.head.interrupted:
+        yield found.interrupted_operation(details.head.interrupted, now)
+    numbers = {name: set(infos) for name, infos in details.versions.items()}
+    for drift in details.drift:
+        place = details.state.get(drift.name)
         way_back = place is not None and place.rollback in numbers.get(drift.name, ())
-        if finding := found.of_drift(drift, numbers, way_back=way_back):
+        if finding := found.moved_alias(drift, numbers, way_back=way_back):
             yield finding
 
 
 def _versions(
-    client: MlflowClient, chart: ReleaseDetails, files: FileCheck, asked: Mapping[str, int]
+    client: MlflowClient, details: ReleaseDetails, files: FileCheck, asked: Mapping[str, int]
 ) -> Iterator[Finding]:
-    bad = all_quarantined(chart.past)
-    for name, version, alias in _used(chart):
-        info = chart.versions.get(name, {}).get(version)
+    bad = all_quarantined(details.past)
+    for name, version, alias in _used(details):
+        info = details.versions.get(name, {}).get(version)
         if info is None:
-            # Said with the alias, which went with the version.
+            # Reported with the alias.
             continue
         if not info.ready:
-            yield found.of_unready(name, version, alias)
+            yield found.unready_version(name, version, alias)
             continue
         if alias is ModelAlias.CANDIDATE and (name, version) in bad:
-            yield caveats.of_candidate(name, version, asked.get(name))
+            yield caveats.quarantined_candidate(name, version, asked.get(name))
         yield from _files(client, info, alias, files)
 
 
-def _used(chart: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
-    """The versions that production needs or may soon need, each once."""
+def _used(details: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
+    """The versions of champions, ways back and candidates, each once."""
     seen: set[tuple[str, int]] = set()
-    for name in sorted(chart.state.keys() | chart.models.keys()):
-        place, model = chart.state.get(name), chart.models.get(name)
+    for name in sorted(details.state.keys() | details.models.keys()):
+        place, model = details.state.get(name), details.models.get(name)
         for alias, version in (
             (ModelAlias.CHAMPION, place.champion if place else None),
             (ModelAlias.ROLLBACK, place.rollback if place else None),
@@ -327,20 +328,30 @@ def _used(chart: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
 def _files(
     client: MlflowClient, info: RegisteredModelInfo, alias: ModelAlias, files: FileCheck
 ) -> Iterator[Finding]:
-    closeness: Sequence[FileCheck] = list(FileCheck)
-    for seen_by, verify in ((FileCheck.SIZE, verify_sizes), (FileCheck.SHA256, verify_version)):
-        if closeness.index(files) < closeness.index(seen_by):
-            return
+    for seen_by, verify in _file_checks(files):
         try:
             verify(client, info)
         except ArtifactMissing as error:
-            yield found.of_files(info.name, info.version, alias, error, seen_by)
+            yield found.damaged_files(info.name, info.version, alias, error, seen_by)
             return
 
 
-def _mirror(chart: ReleaseDetails) -> Iterator[Finding]:
-    model = chart.models.get(chart.base.public)
-    if model is None or chart.head.interrupted:
+def _file_checks(files: FileCheck) -> list[tuple[FileCheck, _Verify]]:
+    """The checks to make, the quickest first."""
+    match files:
+        case FileCheck.NONE:
+            return []
+        case FileCheck.SIZE:
+            return [(FileCheck.SIZE, verify_sizes)]
+        case FileCheck.SHA256:
+            return [(FileCheck.SIZE, verify_sizes), (FileCheck.SHA256, verify_version)]
+        case _:
+            assert_never(files)
+
+
+def _mirror(details: ReleaseDetails) -> Iterator[Finding]:
+    model = details.models.get(details.base.public)
+    if model is None or details.head.interrupted:
         return
-    if compare_mirror(read_mirror(model), chart.head) is not MirrorStatus.CURRENT:
-        yield found.of_mirror(chart.base)
+    if compare_mirror(read_mirror(model), details.head) is not MirrorStatus.CURRENT:
+        yield found.wrong_head_tag(details.base)

@@ -1,25 +1,24 @@
-"""The drill: proves that the way back of a release works, without moving an alias.
+"""Rehearses a rollback: proves that the way back of a release works, and moves no alias.
 
     plan the rollback -> for every name that would move:
         version there and READY -> files from the server, verified -> load -> predict
     -> the ledger takes a write that changes nothing -> a harmless write on the model, timed
     -> estimate of a real rollback -> mark on the base model
 
-Everything is tried and every failure is reported: whoever reads it at night wants the whole list.
-Files come from the server and not from the local copy, which would prove nothing about them.
+It tries everything and reports every failure, so that people see the whole list at once. Files come
+from the server, since a local copy proves nothing about them.
 """
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from mlflow.entities.model_registry import RegisteredModelTag
 
-from guardianflow.errors import DrillFailed, Refused, VersionNotReady
+from guardianflow.errors import Refused, VersionNotReady
 from guardianflow.evaluation.trial import load_served, look_at, trial_frame
 from guardianflow.mlflow_store.artifacts import verified_files
 from guardianflow.mlflow_store.client import border, registry_store, write_repeatably
@@ -35,7 +34,6 @@ from guardianflow.monitoring.drill_report import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, Plan
-from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import champion_moves
 
 Made = TypeVar("Made")
@@ -44,31 +42,26 @@ OnProgress = Callable[[str, int, int], None]
 
 def drill(
     registry: ModelRegistryManager,
-    model_name: str | ModelName,
+    name: ModelName,
     *,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda _what, _done, _total: None,
 ) -> DrillReport:
-    """Rehearse a rollback: prove that it would work, and say how long it would take.
+    """Rehearse a rollback: find out whether it would work, and how long it would take.
 
     No alias moves, no version changes, no operation is added to the ledger; the tag
     `guardianflow.drill` on the base's registered model keeps what was found.
 
     Args:
         registry: The registry that knows the release.
-        model_name: Base or variant that would be rolled back.
-        on_progress: Told which step is tried, and when it is over.
+        name: Base or variant that would be rolled back.
+        on_progress: Called when a step begins and when it ends.
 
     Raises:
         NoRollbackTarget: There is no way back.
-        DrillFailed: There is one, but a rollback would fail; every failure is named.
         Refused: A rollback would be refused now, e.g. AliasDrift or LedgerDamaged.
-        RegistryUnavailable: The server went away: nothing is known about the way back.
+        RegistryUnavailable: The server went away.
     """
-    name = model_name if isinstance(model_name, ModelName) else ModelName.parse(model_name)
-    report = _Drill(registry, name, on_progress or (lambda _what, _done, _total: None)).run()
-    if not report.ok:
-        raise DrillFailed(report)
-    return report
+    return _Drill(registry, name, on_progress).run()
 
 
 def count_writes(plan: Plan) -> int:
@@ -122,11 +115,9 @@ class _Drill:
             raise refusals[0]
         if not plan.moves:
             # The same rollback was interrupted: what it was to bring back is half there.
-            self._steps[-1] = replace(
-                self._steps[-1],
-                problem=" ".join(plan.warnings),
-                remedy=f"`guardianflow rollback {self._name}` finishes it; drill again then.",
-            )
+            remedy = f"`guardianflow rollback {self._name}` finishes it; drill again then."
+            problem = {"problem": " ".join(plan.warnings), "remedy": remedy}
+            self._steps[-1] = self._steps[-1].model_copy(update=problem)
         return plan
 
     def _ask_for_plan(self) -> tuple[Plan, str]:
@@ -136,14 +127,14 @@ class _Drill:
         return plan, ", ".join(back)
 
     def _drifted(self) -> list[str]:
-        """What is not where the ledger says: a rollback may lead further back than it names."""
+        """Aliases that differ from the ledger: a rollback may go further back than they say."""
         return [
             f"{found}. `guardianflow doctor {self._name.base}` says what mends it."
             for found in self._registry.drift(self._name)
         ]
 
     def _try_version(self, name: ModelName, version: int) -> None:
-        """Try one version that would come back, as far as one step leaves something to the next."""
+        """Try one version that would come back, until a step fails."""
         info = self._try(StepName.VERSION, name, version, lambda: self._find(name, version))
         if info is None:
             return
@@ -154,7 +145,7 @@ class _Drill:
             folder = self._try(
                 StepName.FILES, name, version, lambda: _describe(stack.enter_context(fetch))
             )
-            # What is not what was registered is never loaded: a model is code.
+            # A model is code: only files that were verified are loaded.
             if folder is None:
                 return
             model = self._try(StepName.LOAD, name, version, lambda: load_served(folder, label))
@@ -183,7 +174,7 @@ class _Drill:
         act: Callable[[], tuple[Made, str]],
         refusals: list[Refused] | None = None,
     ) -> Made | None:
-        """Do one step and note what it found, or why a rollback would fail there.
+        """Try one step and note what it found, or why a rollback would fail there.
 
         Returns:
             What the step made; None where it failed.
@@ -191,16 +182,17 @@ class _Drill:
         label = f"{step} of {name}" + ("" if version is None else f" version {version}")
         self._show(label, 0, 1)
         made: Made | None = None
-        found = problem = remedy = ""
+        found: dict[str, str] = {}
         began = time.monotonic()
         try:
-            made, found = act()
+            made, found["found"] = act()
         except Refused as refusal:
-            problem, remedy = refusal.message, refusal.remedy
+            found = {"problem": refusal.message, "remedy": refusal.remedy}
             if refusals is not None:
                 refusals.append(refusal)
         seconds = time.monotonic() - began
-        self._steps.append(Step(step, name.public, version, seconds, found, problem, remedy))
+        tried = Step(step=step, name=name.public, version=version, seconds=seconds, **found)
+        self._steps.append(tried)
         self._show(label, 1, 1)
         return made
 
@@ -220,13 +212,13 @@ class _Drill:
         )
 
     def _touch_ledger(self) -> tuple[bool, str]:
-        """Write into the ledger what it says already: proves the right to, and changes nothing.
+        """Write into the ledger what it already says: that proves the right to write.
 
-        The aliases of every name have to be this account's to move, too: an operation that is
-        decided and then half moved is worse than one that is refused.
+        The account also has to be allowed to move the aliases of every name: a half moved
+        operation is worse than a refused one.
         """
         client = self._registry.client
-        ledger = Ledger(client, self._name.base)
+        ledger = self._registry.ledger(self._name)
         head = ledger.read()
         require_alias_rights(client, [ModelName.parse(name) for name in sorted(head.state)])
         if head.interrupted:
@@ -239,7 +231,7 @@ class _Drill:
         return True, f"set the tag {DRILL_TAG}"
 
     def _mark(self, seconds: float | None = None) -> None:
-        """Keep on the base model what is known so far: a real write that moves nothing."""
+        """Store what is known so far on the base model: a real write that moves nothing."""
         problems = [step.problem for step in self._steps if not step.ok]
         mark = LastDrill(
             time=self._began,
@@ -249,7 +241,7 @@ class _Drill:
             problem=" ".join(problems),
         )
         base = self._name.base
-        # As a rollback writes, so that the time is that of its writes.
+        # The way a rollback writes, so that the time is comparable.
         store = registry_store(self._registry.client)
         tag = RegisteredModelTag(DRILL_TAG, mark.to_line())
         with border(f"set the tag {DRILL_TAG} of {base}"):

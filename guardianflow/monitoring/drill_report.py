@@ -1,22 +1,30 @@
 """What a drill found: its steps, how long a real rollback would take, and the mark that stays.
 
-The mark is one tag on the base's registered model; `read_last_drill` reads it for those who list
-models. Data alone: `drill.py` does the work.
+The mark is one tag on the base's registered model. Only data: `drill.py` does the work.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    computed_field,
+    field_serializer,
+)
 
-from guardianflow.errors import StoredUnreadable
-from guardianflow.stored import Stored, read_stored
+from guardianflow.errors import DrillFailed
+from guardianflow.stored import Stored
 
 DRILL_TAG = "guardianflow.drill"
 _MARKED_TEXT = 500
+_Seconds = Annotated[float, PlainSerializer(lambda s: round(s, 4))]
+_Time = Annotated[AwareDatetime, PlainSerializer(lambda t: t.isoformat(timespec="seconds"))]
 
 
 class StepName(StrEnum):
@@ -31,28 +39,20 @@ class StepName(StrEnum):
     WRITE = "write"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One thing that was tried.
+class Step(BaseModel):
+    """One thing that was tried."""
 
-    Attributes:
-        step: What was tried.
-        name: Public name of the model.
-        version: The version that would come back; None where the step is about none.
-        seconds: How long it took.
-        found: What was found, in words.
-        problem: Why a rollback would fail here; '' when all is well.
-        remedy: What helps.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    step: StepName
-    name: str
-    version: int | None
-    seconds: float
-    found: str = ""
-    problem: str = ""
-    remedy: str = ""
+    step: StepName = Field(description="What was tried.")
+    name: str = Field(description="Public name of the model.")
+    version: int | None = Field(description="The version that would come back, if it is about one.")
+    seconds: _Seconds = Field(description="How long it took.")
+    found: str = Field(default="", description="What was found, in words.")
+    problem: str = Field(default="", description="Why a rollback would fail here, or ''.")
+    remedy: str = Field(default="", description="What helps.")
 
+    @computed_field
     @property
     def ok(self) -> bool:
         """Whether the step succeeded."""
@@ -64,29 +64,20 @@ class Step:
         version = "" if self.version is None else f" version {self.version}"
         return f"{self.step} of {self.name}{version}"
 
-    def to_json(self) -> dict[str, object]:
-        """The step as data, for `--json`."""
-        return {**asdict(self), "seconds": round(self.seconds, 4), "ok": self.ok}
 
+class Estimate(BaseModel):
+    """How long a real rollback would take, made of what was measured."""
 
-@dataclass(frozen=True)
-class Estimate:
-    """How long a real rollback would take, made of what was measured.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    Attributes:
-        plan_s: Reading ledger and aliases and deciding.
-        files_s: Fetching the files of every version that would come back, and verifying them.
-        writes: How many writes the rollback makes.
-        write_s: How long one write took on this server.
-    """
+    plan_s: _Seconds = Field(description="Reading ledger and aliases and deciding.")
+    files_s: _Seconds = Field(description="Fetching and verifying all files that would come back.")
+    writes: int = Field(description="How many writes the rollback makes.")
+    write_s: _Seconds = Field(description="How long one write took on this server.")
 
-    plan_s: float
-    files_s: float
-    writes: int
-    write_s: float
-
+    @computed_field
     @property
-    def seconds(self) -> float:
+    def seconds(self) -> _Seconds:
         """All parts together."""
         return self.plan_s + self.files_s + self.writes * self.write_s
 
@@ -97,42 +88,38 @@ class Estimate:
             f"{1000 * self.write_s:.0f} ms"
         )
 
-    def to_json(self) -> dict[str, object]:
-        """The estimate with its parts as data, for `--json`."""
-        parts = {key: round(value, 4) for key, value in asdict(self).items()}
-        return {"seconds": round(self.seconds, 4), **parts}
 
+class DrillReport(BaseModel):
+    """What a drill found."""
 
-@dataclass(frozen=True)
-class DrillReport:
-    """What a drill found.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    Attributes:
-        model_name: Public name of the base or variant that would be rolled back.
-        time: When, UTC.
-        targets: By public name, which version would leave production and which would come back.
-        steps: Everything that was tried.
-        estimate: How long a real rollback would take; None where a part could not be measured.
-        warnings: What a person should know about the state that the rollback leads to.
-    """
-
-    model_name: str
-    time: datetime
-    targets: Mapping[str, tuple[int | None, int]]
-    steps: tuple[Step, ...]
-    estimate: Estimate | None = None
-    warnings: tuple[str, ...] = ()
+    model_name: str = Field(description="Public name of what would be rolled back.")
+    time: _Time = Field(description="When, UTC.")
+    targets: Mapping[str, tuple[int | None, int]] = Field(
+        description="By public name, the version that would leave production and the one that "
+        "would come back."
+    )
+    steps: tuple[Step, ...] = Field(description="Everything that was tried.")
+    estimate: Estimate | None = Field(
+        default=None, description="None where a part of it could not be measured."
+    )
+    warnings: tuple[str, ...] = Field(
+        default=(), description="What people should know about the state after the rollback."
+    )
 
     @property
     def failures(self) -> tuple[Step, ...]:
         """The steps at which a real rollback would fail."""
         return tuple(step for step in self.steps if not step.ok)
 
+    @computed_field
     @property
     def ok(self) -> bool:
         """Whether the way back works."""
         return not self.failures
 
+    @computed_field
     @property
     def message(self) -> str:
         """One sentence for people."""
@@ -145,29 +132,34 @@ class DrillReport:
             return f"The way back of {self.model_name} would not work: {stopped}."
         return f"The way back of {self.model_name} works: {back}; {self.estimate}."
 
-    def to_json(self) -> dict[str, object]:
-        """The report as data, for `--json`."""
-        return {
-            "model_name": self.model_name,
-            "time": self.time.isoformat(timespec="seconds"),
-            "ok": self.ok,
-            "message": self.message,
-            "targets": {
-                name: {"from": before, "to": after}
-                for name, (before, after) in self.targets.items()
-            },
-            "steps": [step.to_json() for step in self.steps],
-            "estimate": self.estimate.to_json() if self.estimate else None,
-            "warnings": list(self.warnings),
-        }
+    def require_success(self) -> None:
+        """Refuse to go on where the way back does not work.
+
+        Raises:
+            DrillFailed: It names every step that failed, with what helps.
+        """
+        if self.ok:
+            return
+        said = " ".join(f"{step.step}: {step.problem}" for step in self.failures)
+        raise DrillFailed(
+            f"The way back of {self.model_name} would not work. {said}",
+            remedy=" ".join(dict.fromkeys(step.remedy for step in self.failures if step.remedy)),
+            name=self.model_name,
+            failures=[step.model_dump(mode="json") for step in self.failures],
+            report=self.model_dump(mode="json"),
+        )
+
+    @field_serializer("targets", when_used="json")
+    def _from_and_to(
+        self, targets: Mapping[str, tuple[int | None, int]]
+    ) -> dict[str, dict[str, int | None]]:
+        return {name: {"from": before, "to": after} for name, (before, after) in targets.items()}
 
 
 class LastDrill(Stored):
     """What the last drill of a release left behind."""
 
-    time: Annotated[AwareDatetime, PlainSerializer(lambda t: t.isoformat(timespec="seconds"))] = (
-        Field(description="When, UTC.")
-    )
+    time: _Time = Field(description="When, UTC.")
     ok: bool = Field(description="Whether the way back worked.")
     name: str = Field(description="Public name that was drilled.")
     seconds: Annotated[float, PlainSerializer(lambda s: round(s, 3))] | None = Field(
@@ -176,16 +168,3 @@ class LastDrill(Stored):
     problem: Annotated[str, AfterValidator(lambda text: text[:_MARKED_TEXT])] = Field(
         default="", description="What would have stopped it, or ''."
     )
-
-
-def read_last_drill(tags: Mapping[str, str]) -> LastDrill | None:
-    """What the tags of a base's registered model say about its last drill.
-
-    Returns:
-        None where none was made, where somebody wrote something else into the tag, or where it is
-        for a newer version of guardianflow.
-    """
-    try:
-        return read_stored(LastDrill, tags.get(DRILL_TAG, ""), f"tag {DRILL_TAG}")
-    except StoredUnreadable:
-        return None

@@ -15,7 +15,7 @@ from guardianflow.names import ModelName
 from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord
 
 UNDER_WAY = timedelta(seconds=60)
-"""An operation younger than this is left to whoever carries it out just now."""
+"""An unfinished operation younger than this is probably still being carried out."""
 
 
 class Severity(StrEnum):
@@ -88,7 +88,7 @@ class Finding:
     message: str
     remedy: str
     seen_by: FileCheck = FileCheck.NONE
-    """The least check of files that shows it."""
+    """The weakest check of files that shows it."""
 
     @property
     def base(self) -> str:
@@ -108,8 +108,8 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (order.index(f.severity), f.model, f.code))
 
 
-def of_backend(version: str, why: str) -> Finding:
-    """The server does not keep params as they were first written: nothing is moved on it."""
+def params_not_kept(version: str, why: str) -> Finding:
+    """The server overwrites params, so no ledger can be kept on it."""
     return Finding(
         "",
         FindingCode.WRITE_ONCE_BROKEN,
@@ -120,8 +120,8 @@ def of_backend(version: str, why: str) -> Finding:
     )
 
 
-def of_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -> Finding:
-    """The log of operations cannot be trusted, or not be understood: nothing moves before that."""
+def unusable_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -> Finding:
+    """The ledger is damaged, or was written by a newer version of guardianflow."""
     name = base.public if base else ""
     code = (
         FindingCode.LEDGER_DAMAGED if isinstance(error, LedgerDamaged) else FindingCode.UNREADABLE
@@ -129,8 +129,8 @@ def of_ledger(base: ModelName | None, error: LedgerDamaged | StoredUnreadable) -
     return Finding(name, code, Severity.ERROR, error.message, error.remedy)
 
 
-def of_unreadable(base: ModelName, error: str) -> Finding:
-    """A release that could not be examined for another reason."""
+def unreadable_release(base: ModelName, error: str) -> Finding:
+    """A release that could not be examined."""
     return Finding(
         base.public,
         FindingCode.UNREADABLE,
@@ -140,9 +140,12 @@ def of_unreadable(base: ModelName, error: str) -> Finding:
     )
 
 
-def of_interruption(record: OperationRecord, now: datetime) -> Finding:
-    """An operation that was decided, and whose aliases may be only half moved."""
-    said = f"Operation {record.seq} ({record.kind} of {record.name}) was decided at {when(record)}"
+def interrupted_operation(record: OperationRecord, now: datetime) -> Finding:
+    """An operation that was decided but not finished: its aliases may be half moved."""
+    said = (
+        f"Operation {record.seq} ({record.kind} of {record.name}) was decided at "
+        f"{decided_at(record)}"
+    )
     base = ModelName.parse(record.name).base.public
     if under_way(record, now):
         return Finding(
@@ -163,11 +166,11 @@ def of_interruption(record: OperationRecord, now: datetime) -> Finding:
 
 
 def under_way(record: OperationRecord, now: datetime) -> bool:
-    """Whether an operation that is not finished yet may be carried out by somebody just now."""
+    """Whether an unfinished operation is probably still being carried out."""
     return timedelta(0) <= now - datetime.fromisoformat(record.time) < UNDER_WAY
 
 
-def of_drift(
+def moved_alias(
     drift: Drift, versions: Mapping[str, set[int]], *, way_back: bool = True
 ) -> Finding | None:
     """An alias that is not where the last operation put it.
@@ -179,7 +182,7 @@ def of_drift(
     """
     name, expected, actual = drift.name, drift.expected, drift.actual
     if name not in versions:
-        # Said once, for the model as a whole.
+        # Reported once, for the model as a whole.
         return None
     base = ModelName.parse(name).base.public
     champion = drift.alias is ModelAlias.CHAMPION
@@ -233,8 +236,8 @@ def _deleted(drift: Drift, accept: str, *, way_back: bool) -> Finding:
     return Finding(name, FindingCode.VERSION_DELETED, Severity.ERROR, f"{message}.", remedy)
 
 
-def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
-    """A model that the ledger knows and MLflow does not any more."""
+def absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
+    """A model that is in the ledger but no longer in MLflow."""
     registered = ModelName.parse(name).registered
     if renamed_to is not None:
         call = f"MlflowClient().rename_registered_model({renamed_to!r}, {registered!r})"
@@ -261,8 +264,8 @@ def of_absent_model(name: str, champion: int, renamed_to: str | None) -> Finding
     )
 
 
-def of_unready(name: str, version: int, alias: ModelAlias) -> Finding:
-    """A version that an alias names and whose upload was never finished."""
+def unready_version(name: str, version: int, alias: ModelAlias) -> Finding:
+    """A version with an alias whose upload was never finished."""
     return Finding(
         name,
         FindingCode.VERSION_NOT_READY,
@@ -273,10 +276,10 @@ def of_unready(name: str, version: int, alias: ModelAlias) -> Finding:
     )
 
 
-def of_files(
+def damaged_files(
     name: str, version: int, alias: ModelAlias, error: ArtifactMissing, seen_by: FileCheck
 ) -> Finding:
-    """Files of a version that are gone or differ."""
+    """Files of a version that are missing or changed."""
     return Finding(
         name,
         FindingCode.FILE_CHANGED if seen_by is FileCheck.SHA256 else FindingCode.FILE_MISSING,
@@ -287,8 +290,8 @@ def of_files(
     )
 
 
-def of_tag(name: str, version: int, found: str, wanted: str) -> Finding:
-    """A status on a version that is not what the ledger says."""
+def wrong_status(name: str, version: int, found: str, wanted: str) -> Finding:
+    """A status tag of a version that differs from the ledger."""
     base = ModelName.parse(name).base.public
     return Finding(
         name,
@@ -300,8 +303,8 @@ def of_tag(name: str, version: int, found: str, wanted: str) -> Finding:
     )
 
 
-def of_mirror(base: ModelName) -> Finding:
-    """The mark on the base model that says which operation was the last one."""
+def wrong_head_tag(base: ModelName) -> Finding:
+    """The tag on the base model that names the newest operation is missing or wrong."""
     return Finding(
         base.public,
         FindingCode.MIRROR_WRONG,
@@ -311,7 +314,7 @@ def of_mirror(base: ModelName) -> Finding:
     )
 
 
-def when(record: OperationRecord) -> str:
+def decided_at(record: OperationRecord) -> str:
     """The time of an operation for people."""
     return f"{datetime.fromisoformat(record.time):%Y-%m-%d %H:%M:%S} UTC"
 

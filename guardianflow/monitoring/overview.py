@@ -1,7 +1,7 @@
-"""What runs where, since when, put there by whom, healthy or not: one row for each model.
+"""The rows of the status page: version, since when, who promoted it, and health, by model.
 
-One listing, one search for reports; a ledger is read only where a release has moved since the
-last look. That keeps a pass over many releases as cheap as it was.
+It makes one listing and one search for reports, and reads a ledger only where a release has moved
+since the last time. So a pass over many releases stays cheap.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,16 +16,15 @@ from guardianflow.health.report import (
     VERSION_TAG,
     find_reports,
     number_in,
-    stamp_of,
+    report_time,
 )
 from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.prefect_api.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
-from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import find_installation
 
 Row = dict[str, object]
-"""Column -> what stands there; plain values, so that yesterday's row compares with today's."""
+"""Column -> plain value, so that rows can be compared with those of the last pass."""
 
 NO_REPORT = "no report yet"
 SILENT = "SILENT: nobody reports any more"
@@ -38,26 +37,26 @@ def overview(
     *,
     silent: Collection[str] = (),
 ) -> list[Row]:
-    """The rows of all models that are in production or asked about, by name.
+    """Make the rows of all models in production or waiting for approval, by name.
 
     Args:
         registry: The registered models.
         waiting: The promotions that wait for a person.
-        before: The rows of the last look: what has not moved is not read again.
-        silent: The models that nobody reports about any more.
+        before: The rows of the last time: what has not moved is not read again.
+        silent: The models without recent reports.
     """
     known = {str(row.get("model")): row for row in before}
     asked = {one.model_name: one for one in waiting}
     reports = _newest_reports(registry)
     rows: dict[str, Row] = {}
-    for sight in survey(registry.client):
-        for name, model in sight.models.items():
+    for release in survey(registry.client):
+        for name, model in release.models.items():
             version = model.aliases.get(ModelAlias.CHAMPION)
             if version is None:
                 continue
             last = known.get(name, {})
             row: Row = {"model": name, "version": version}
-            row |= _placed(registry, sight, name, version, last)
+            row |= _placed(registry, release, name, version, last)
             row |= _health(reports.get((name, version)), last if _same(last, row) else {})
             rows[name] = row | ({"health": SILENT} if name in silent else {})
     for name in asked.keys() - rows.keys():
@@ -73,19 +72,19 @@ def _same(last: Mapping[str, object], row: Row) -> bool:
 
 def _placed(
     registry: ModelRegistryManager,
-    sight: ReleaseOverview,
+    release: ReleaseOverview,
     name: str,
     version: int,
     last: Mapping[str, object],
 ) -> Row:
-    """Since when a version is champion, and who put it there."""
-    operation = sight.mirror.seq if sight.mirror else None
+    """Since when a version is champion, and who promoted it."""
+    operation = release.mirror.seq if release.mirror else None
     columns = ("since (UTC)", "put there by")
     if operation and (last.get("version"), last.get("operation")) == (version, operation):
         return {**{key: last.get(key) for key in columns}, "operation": operation}
     since, actor = "unknown", "nobody of whom the ledger knows"
     try:
-        ledger = Ledger(registry.client, sight.base)
+        ledger = registry.ledger(release.base)
         if record := find_installation(ledger.past(ledger.read()), name, version):
             since = _minute(datetime.fromisoformat(record.time))
             actor = f"{record.by.actor} ({record.kind})"
@@ -97,7 +96,7 @@ def _placed(
 
 
 def _newest_reports(registry: ModelRegistryManager) -> dict[tuple[str, int], Run]:
-    """The newest report of each version, of the last few hundred."""
+    """The newest report of each version, among the last few hundred."""
     found: dict[tuple[str, int], Run] = {}
     for run in find_reports(registry.client, {}):
         if version := number_in(run, VERSION_TAG):
@@ -106,18 +105,14 @@ def _newest_reports(registry: ModelRegistryManager) -> dict[tuple[str, int], Run
 
 
 def _health(report: Run | None, last: Mapping[str, object]) -> Row:
-    columns = ("health", "last report (UTC)")
     if report is None:
-        # An older one may have been pushed out of the search by others.
-        health = last.get(columns[0], NO_REPORT)
-        return {
-            "health": NO_REPORT if health == SILENT else health,
-            "last report (UTC)": last.get(columns[1], ""),
-        }
+        # It may be too old to be among the reports that were found.
+        health, time = last.get("health", NO_REPORT), last.get("last report (UTC)", "")
+        return {"health": NO_REPORT if health == SILENT else health, "last report (UTC)": time}
     return {
         "health": report.data.tags.get(VERDICT_TAG, "unknown"),
         # To the hour: boxes report every few minutes, and each change is a new page.
-        "last report (UTC)": f"{stamp_of(report):%Y-%m-%d %H} h",
+        "last report (UTC)": f"{report_time(report):%Y-%m-%d %H} h",
     }
 
 

@@ -1,13 +1,13 @@
-"""What the scheduled pass remembers, on the MLflow server: one note for each subject and topic.
+"""What passes of `reconcile` remember on the MLflow server: a note for each subject and topic.
 
-Notes are tags of an experiment of their own, because a model that was deleted has no tags. One call
-reads all of a topic, however many subjects there are.
+Notes are tags of an experiment of their own, because a deleted model has no tags. One call reads
+all notes of a topic.
 """
 
 import logging
 from contextlib import suppress
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from mlflow import MlflowClient
 
@@ -25,15 +25,17 @@ class Topic(StrEnum):
     """What a note is about."""
 
     RELEASES = "alarm"
-    """Which findings about a release, or about MLflow, were told."""
+    """Which findings about a release or the MLflow server were reported."""
     SILENCE = "silent"
-    """Which silences were told."""
+    """Which silent champions were reported."""
     ORCHESTRATOR = "prefect"
-    """Which findings about Prefect were told."""
+    """Which findings about Prefect were reported."""
     WATCHED = "watched"
-    """How long nobody has to hear of a champion, and when somebody last did."""
+    """How long a champion may be silent, and its last sign of life."""
 
 
+AlarmTopic = Literal[Topic.RELEASES, Topic.SILENCE, Topic.ORCHESTRATOR]
+"""The topics of which people are told."""
 Note = TypeVar("Note", bound=Stored)
 
 
@@ -46,10 +48,9 @@ class Notes(Generic[Note]):
         self._prefix = f"guardianflow.{topic}."
 
     def read(self) -> dict[str, Note]:
-        """What was written, by the public name of a model; under "" of a server.
+        """All notes by the public name of a model; the server's under "".
 
-        One that was edited by hand, or is for a newer version of guardianflow, is forgotten: told
-        again is better than never.
+        A note that cannot be read is ignored: an alarm that is sent twice is better than none.
         """
         with border("read what was reported"):
             experiment = self._client.get_experiment_by_name(ALARMS)
@@ -58,7 +59,7 @@ class Notes(Generic[Note]):
             if not key.startswith(self._prefix):
                 continue
             about = key.removeprefix(self._prefix)
-            # Whatever else somebody wrote there is none of ours.
+            # Tags of other people are ignored.
             with suppress(NameInvalid):
                 name = "" if about == _SERVER else ModelName.parse(about).public
                 try:
@@ -68,12 +69,12 @@ class Notes(Generic[Note]):
         return found
 
     def write(self, name: str, note: Note) -> None:
-        """Remember something of a model; of a server where the name is empty."""
+        """Store the note of a model, or of the server where the name is empty."""
         key = f"{self._prefix}{ModelName.parse(name).registered if name else _SERVER}"
         text = note.to_line()
         where = experiment_id(self._client, ALARMS)
         with border(f"remember what was reported about {name or 'the server'}"):
             if self._client.get_experiment(where).lifecycle_stage != "active":
                 self._client.restore_experiment(where)
-            # Emptied, never deleted: that may need more rights.
+            # Emptied, not deleted: deleting may need more rights.
             write_repeatably(lambda: self._client.set_experiment_tag(where, key, text))

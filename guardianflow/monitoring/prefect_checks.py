@@ -1,12 +1,12 @@
-"""What is wrong with what carries the flows on the Prefect server: pure, data in, findings out.
+"""Checks Prefect's automations, deployments and work pools; pure: data in, findings out.
 
     described (notifications.py, prefect.yaml) against found (server_state.py)
         automations   missing, off, edited, their block gone, their last action failed
         deployments   missing; `reconcile` not scheduled, or no pass for 25 minutes
         work pools    missing, paused, a queue paused, without a worker, flow runs that wait
 
-All of it is found without a model. What a pass of `reconcile` finds, it tells; that no pass is made
-any more can only be found from outside: by `guardianflow doctor`.
+A pass of `reconcile` reports what it finds. That passes have stopped can only be found from
+outside, by `guardianflow doctor`.
 """
 
 import re
@@ -34,9 +34,9 @@ _TOLD = {told.name: told for told in TOLD}
 _WITHOUT_ROLLBACK = "until then a failing champion goes back only with the next pass of `reconcile`"
 
 
-def examine_machinery(machinery: ServerState, now: datetime) -> list[Finding]:
+def examine_prefect(server: ServerState, now: datetime) -> list[Finding]:
     """What is wrong with a Prefect server, the worst first."""
-    if not (machinery.deployments or machinery.pools):
+    if not (server.deployments or server.pools):
         return [
             _finding(
                 FindingCode.NOT_APPLIED,
@@ -47,17 +47,17 @@ def examine_machinery(machinery: ServerState, now: datetime) -> list[Finding]:
         ]
     return worst_first(
         [
-            *_deployments(machinery),
-            *_passes(machinery, now),
-            *_pools(machinery),
-            *_automations(machinery),
-            *_blocks(machinery),
-            *_failures(machinery),
+            *_deployments(server),
+            *_passes(server, now),
+            *_pools(server),
+            *_automations(server),
+            *_blocks(server),
+            *_failures(server),
         ]
     )
 
 
-def of_orchestrator(error: GuardianflowError) -> Finding:
+def unreadable_prefect(error: GuardianflowError) -> Finding:
     """A Prefect server that could not be examined."""
     return _finding(
         FindingCode.ORCHESTRATOR_UNREADABLE, Severity.ERROR, error.message, error.remedy
@@ -68,9 +68,9 @@ def _finding(code: FindingCode, severity: Severity, message: str, remedy: str) -
     return Finding("", code, severity, message, remedy)
 
 
-def _deployments(machinery: ServerState) -> Iterator[Finding]:
-    missing = [name for name in described().deployments if name not in machinery.deployments]
-    missing += [f"work pool {name}" for name in described().pools if name not in machinery.pools]
+def _deployments(server: ServerState) -> Iterator[Finding]:
+    missing = [name for name in described().deployments if name not in server.deployments]
+    missing += [f"work pool {name}" for name in described().pools if name not in server.pools]
     if missing:
         yield _finding(
             FindingCode.NOT_APPLIED,
@@ -80,14 +80,14 @@ def _deployments(machinery: ServerState) -> Iterator[Finding]:
         )
 
 
-def _passes(machinery: ServerState, now: datetime) -> Iterator[Finding]:
-    """Whether somebody watches the watcher."""
-    deployment = machinery.deployments.get(RECONCILE)
+def _passes(server: ServerState, now: datetime) -> Iterator[Finding]:
+    """Whether passes of `reconcile` are made."""
+    deployment = server.deployments.get(RECONCILE)
     if deployment is None:
         return
     unseen = "What is moved by hand, lost, silent or expired is noticed by nobody"
-    if failed := machinery.failed_pass:
-        since = machinery.last_pass
+    if failed := server.failed_pass:
+        since = server.last_pass
         last = f"the last one that ended well did so at {since:%Y-%m-%d %H:%M} UTC" if since else ""
         yield _finding(
             FindingCode.PASS_FAILED,
@@ -104,26 +104,26 @@ def _passes(machinery: ServerState, now: datetime) -> Iterator[Finding]:
             f"The schedule of {RECONCILE} is off. {unseen}.",
             f"Switch it on in the Prefect UI under Deployments, or: {_APPLY}.",
         )
-    elif machinery.last_pass is None and not machinery.failed_pass:
+    elif server.last_pass is None and not server.failed_pass:
         yield _finding(
             FindingCode.PASS_LATE,
             Severity.NOTE,
             "No pass of `reconcile` has ended yet.",
-            "The worker asks for one when it starts; look again in a minute.",
+            "The worker starts one when it starts; look again in a minute.",
         )
-    elif machinery.last_pass and now - machinery.last_pass > PASS_LATE:
+    elif server.last_pass and now - server.last_pass > PASS_LATE:
         yield _finding(
             FindingCode.PASS_LATE,
             Severity.ERROR,
-            f"The last pass of `reconcile` ended at {machinery.last_pass:%Y-%m-%d %H:%M} UTC. "
+            f"The last pass of `reconcile` ended at {server.last_pass:%Y-%m-%d %H:%M} UTC. "
             f"{unseen}.",
             f"Look at the worker of {RELEASE_POOL} and its log; a pass that still holds the only "
             "slot is cancelled in the Prefect UI.",
         )
 
 
-def _pools(machinery: ServerState) -> Iterator[Finding]:
-    for name, pool in sorted(machinery.pools.items()):
+def _pools(server: ServerState) -> Iterator[Finding]:
+    for name, pool in sorted(server.pools.items()):
         release = name == RELEASE_POOL
         severity = Severity.ERROR if release else Severity.WARNING
         what = "promoted, rolled back or looked after" if release else "trained or quantized"
@@ -166,8 +166,8 @@ def _pools(machinery: ServerState) -> Iterator[Finding]:
             )
 
 
-def _automations(machinery: ServerState) -> Iterator[Finding]:
-    found = machinery.automations
+def _automations(server: ServerState) -> Iterator[Finding]:
+    found = server.automations
     wanted = [described().rollback_trigger.name, *(_TOLD if _TOLD.keys() & found.keys() else ())]
     if len(wanted) == 1:
         yield _finding(
@@ -187,7 +187,7 @@ def _automations(machinery: ServerState) -> Iterator[Finding]:
             off = f"The automation {name!r} is switched off."
             here = f"Switch it on: {mine[0].url}{_until(name)}"
             yield _finding(FindingCode.AUTOMATION_OFF, severity, off, here)
-        elif changed := _changed(name, mine, machinery):
+        elif changed := _changed(name, mine, server):
             said = f"The automation {name!r} {changed}."
             yield _finding(FindingCode.AUTOMATION_CHANGED, severity, said, mend)
 
@@ -201,8 +201,8 @@ def _acts(name: str) -> bool:
     return name == described().rollback_trigger.name
 
 
-def _changed(name: str, mine: Sequence[AutomationInfo], machinery: ServerState) -> str:
-    """How an automation is not as described; '' where it is."""
+def _changed(name: str, mine: Sequence[AutomationInfo], server: ServerState) -> str:
+    """How an automation differs from its description; '' where it does not."""
     if len(mine) > 1:
         return f"is there {len(mine)} times"
     (found,) = mine
@@ -211,19 +211,19 @@ def _changed(name: str, mine: Sequence[AutomationInfo], machinery: ServerState) 
     edited = [
         key for key, value in wanted.items() if _plain(found.trigger.get(key)) != _plain(value)
     ]
-    ours = [_tells(told, one) if told else _rolls_back(one, machinery) for one in found.actions]
+    ours = [_tells(told, one) if told else _rolls_back(one, server) for one in found.actions]
     if ours != [True]:
         edited.append("actions")
     return f"was edited: {', '.join(edited)}" if edited else ""
 
 
 def _plain(value: object) -> object:
-    """A value of a trigger, whatever the order of what it lists."""
+    """A value of a trigger; lists in a fixed order."""
     return sorted(value, key=str) if isinstance(value, list) else value
 
 
-def _rolls_back(action: Json, machinery: ServerState) -> bool:
-    deployment = machinery.deployments.get(ROLLBACK)
+def _rolls_back(action: Json, server: ServerState) -> bool:
+    deployment = server.deployments.get(ROLLBACK)
     return (
         action.get("type") == "run-deployment"
         and deployment is not None
@@ -233,7 +233,7 @@ def _rolls_back(action: Json, machinery: ServerState) -> bool:
 
 
 def _tells(told: Notification, action: Json) -> bool:
-    """Whether an action sends this message, whatever address its links begin with."""
+    """Whether an action sends this message; the address in its links may be any."""
     words = r"\S*".join(re.escape(part) for part in told.body.split("<ui>"))
     return (
         action.get("type") == "send-notification"
@@ -242,12 +242,12 @@ def _tells(told: Notification, action: Json) -> bool:
     )
 
 
-def _blocks(machinery: ServerState) -> Iterator[Finding]:
+def _blocks(server: ServerState) -> Iterator[Finding]:
     if lost := [
         name
         for name in _TOLD
-        for automation in machinery.automations.get(name, ())
-        if _used(automation.actions) - machinery.blocks
+        for automation in server.automations.get(name, ())
+        if _used(automation.actions) - server.blocks
     ]:
         yield _finding(
             FindingCode.BLOCK_MISSING,
@@ -262,13 +262,13 @@ def _used(actions: Sequence[Mapping[str, object]]) -> set[str]:
     return {str(block) for action in actions if (block := action.get("block_document_id"))}
 
 
-def _failures(machinery: ServerState) -> Iterator[Finding]:
-    """Automations of anybody whose last action failed: that shows nowhere else."""
-    for automation in (one for mine in machinery.automations.values() for one in mine):
+def _failures(server: ServerState) -> Iterator[Finding]:
+    """Automations whose last action failed, also those of others: Prefect shows that nowhere."""
+    for automation in (one for mine in server.automations.values() for one in mine):
         failure = automation.failure
         if failure is None:
             continue
-        how = f"Look at it: {automation.url}"
+        how = f"Open it: {automation.url}"
         if automation.name in _TOLD:
             how = (
                 "Correct the notification block in the Prefect UI under Blocks, or choose another: "

@@ -1,4 +1,4 @@
-"""Finishes what is provably ours, and reports the rest: one cheap pass over all releases.
+"""Mends what needs no person, and reports the rest: one cheap pass over all releases.
 
     one listing -> looks wrong?  yes -> read it -> interrupted:         finish it
          |                                      -> @champion missing
@@ -8,7 +8,7 @@
          +-> others in turn: the end of their ledger, a few with their files
 
 Only a person can say whether an alias that was moved by hand is right, so that is never undone
-here. A release that cannot be read is reported and keeps no other from being looked at.
+here. A release that cannot be read is reported, and the pass goes on with the others.
 """
 
 from collections.abc import Collection, Sequence
@@ -34,37 +34,35 @@ from guardianflow.mlflow_store.registered_models import (
 )
 from guardianflow.monitoring.doctor import (
     ReleaseDetails,
-    examine_chart,
+    examine_details,
     examine_server,
     find_releases,
     is_newest,
-    read_chart,
+    read_details,
     wrong_tags,
 )
 from guardianflow.monitoring.findings import (
     FileCheck,
     Finding,
     Severity,
-    of_ledger,
-    of_unreadable,
     under_way,
+    unreadable_release,
+    unusable_ledger,
     worst_first,
 )
 from guardianflow.monitoring.survey import ReleaseOverview, champions_of
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.ledger.mirror import MirrorStatus, compare_mirror
 from guardianflow.registry.release_state import ModelAlias, OperationKind
 from guardianflow.registry.rotation.outcome import Operation, operation_of
 
 PASS_EVERY = timedelta(minutes=10)
-"""How often a pass is made without a reason (prefect.yaml); whose turn it is follows from the time
-alone."""
+"""How often a pass is scheduled (prefect.yaml); only the time decides whose turn it is."""
 ENDS_IN_TURN = 1000
-"""Releases of which the end of the ledger is read although they look well, in each pass."""
+"""Releases that look well and of which each pass still reads the end of the ledger."""
 SIZES_IN_TURN = 60
-"""Releases that are read in full, with the sizes of their files, in each pass."""
+"""Releases that each pass reads in full, with the sizes of their files."""
 ACTOR = "reconcile"
 
 Item = TypeVar("Item")
@@ -77,14 +75,14 @@ class Reconciliation:
     releases: frozenset[str]
     """All there are, by the public name of their base."""
     examined: dict[str, FileCheck] = field(default_factory=dict[str, FileCheck])
-    """The releases that were read in full, by the public name of their base, and how closely; the
-    server, which always is, has the name ""."""
+    """The releases that were read in full, by the public name of their base, with the check of
+    their files; the server is always among them, as ""."""
     finished: list[Operation] = field(default_factory=list[Operation])
     rescued: list[Operation] = field(default_factory=list[Operation])
     mended: list[str] = field(default_factory=list[str])
     """Tags that were written again, in words."""
     findings: list[Finding] = field(default_factory=list[Finding])
-    """What only a person can mend."""
+    """What was found after mending."""
     champions: dict[str, int] = field(default_factory=dict[str, int])
     """What @champion names in MLflow, by public name."""
 
@@ -95,16 +93,16 @@ class Reconciliation:
 
     @property
     def alarms(self) -> list[Finding]:
-        """The findings that want a person now."""
+        """The findings that need a person now."""
         return worst_first(f for f in self.findings if f.severity is Severity.ERROR)
 
     def alarms_of(self, base: str) -> list[Finding]:
-        """Those of one release; of the server, where the name is empty."""
+        """The alarms of one release, or of the server where the name is empty."""
         return [finding for finding in self.alarms if finding.base == base]
 
     @property
     def message(self) -> str:
-        """The pass in one line."""
+        """The result of the pass in one line."""
         said = [finding.message for finding in self.alarms]
         said += [operation.message for operation in (*self.finished, *self.rescued)]
         said += self.mended
@@ -114,7 +112,7 @@ class Reconciliation:
 
 def reconcile(
     registry: ModelRegistryManager,
-    name: str | None = None,
+    name: ModelName | None = None,
     *,
     files: FileCheck | None = None,
     suspects: Collection[str] = (),
@@ -127,9 +125,9 @@ def reconcile(
         name: Base or variant, whose release is read in full. None looks at all, and reads those
             that look wrong or whose turn it is.
         files: How closely the files of the releases that are read in full are compared; None
-            compares sizes, and looks at those as well whose turn it is, at the bytes of one.
-        suspects: Releases that are read in any case, by the public name of their base: those
-            that were reported before.
+            compares sizes, also of the releases whose turn it is, and all bytes of one.
+        suspects: Releases to read in any case, by the public name of their base: those that were
+            reported before.
         now: The time that decides whose turn it is.
 
     Raises:
@@ -138,27 +136,29 @@ def reconcile(
     """
     now = now or datetime.now(UTC)
     server = examine_server(registry)
-    sights = find_releases(registry, name)
+    overviews = find_releases(registry, name)
     turn = turn_of(now)
     check = files or FileCheck.SIZE
     full = {
-        sight.base: check
-        for sight in sights
-        if name is not None or sight.looks_wrong or sight.base.public in suspects
+        overview.base: check
+        for overview in overviews
+        if name is not None or overview.looks_wrong or overview.base.public in suspects
     }
-    others = [sight for sight in sights if sight.base not in full] if files is None else []
-    for sight in in_turn(others, SIZES_IN_TURN, turn):
-        full[sight.base] = check
+    others = (
+        [overview for overview in overviews if overview.base not in full] if files is None else []
+    )
+    for overview in in_turn(others, SIZES_IN_TURN, turn):
+        full[overview.base] = check
     if files is None and name is None:
         # The files of one release are fetched and compared byte by byte.
-        for sight in in_turn(sights, 1, turn):
-            full[sight.base] = FileCheck.SHA256
-    for sight in in_turn(others, ENDS_IN_TURN, turn):
-        if sight.base not in full and not _ends_well(registry, sight):
-            full[sight.base] = check
-    bases = frozenset(sight.base.public for sight in sights)
+        for overview in in_turn(overviews, 1, turn):
+            full[overview.base] = FileCheck.SHA256
+    for overview in in_turn(others, ENDS_IN_TURN, turn):
+        if overview.base not in full and not _ends_well(registry, overview):
+            full[overview.base] = check
+    bases = frozenset(overview.base.public for overview in overviews)
     result = Reconciliation(
-        bases, examined={"": FileCheck.NONE}, findings=server, champions=champions_of(sights)
+        bases, examined={"": FileCheck.NONE}, findings=server, champions=champions_of(overviews)
     )
     for base, closeness in full.items():
         _look_at(registry, base, closeness, now, result)
@@ -171,32 +171,23 @@ def turn_of(now: datetime) -> int:
 
 
 def in_turn(items: Sequence[Item], count: int, turn: int) -> list[Item]:
-    """The few of many whose turn it is: all have been seen after len / count turns."""
+    """Choose the few whose turn it is; after len / count turns all have been chosen."""
     if len(items) <= count:
         return list(items)
     start = turn * count % len(items)
     return [*items, *items][start : start + count]
 
 
-def mend_tags(registry: ModelRegistryManager, base: ModelName) -> list[str]:
-    """Write the status of the versions of a release again where it is not what the ledger says.
-
-    Returns:
-        What was written, in words.
-    """
-    return _mend_tags(registry, read_chart(registry, base))
-
-
-def _ends_well(registry: ModelRegistryManager, sight: ReleaseOverview) -> bool:
+def _ends_well(registry: ModelRegistryManager, overview: ReleaseOverview) -> bool:
     """Whether the ledger ends where the mirror says, with nothing left to finish."""
-    if not sight.known:
+    if not overview.in_ledger:
         return True
     try:
-        head = Ledger(registry.client, sight.base).read()
+        head = registry.ledger(overview.base).read()
     except (Refused, InputError, MlflowException):
-        # Read in full it is told what is wrong, and only of this release.
+        # Reading it in full reports what is wrong.
         return False
-    mirrored = compare_mirror(sight.mirror, head) is MirrorStatus.CURRENT
+    mirrored = compare_mirror(overview.mirror, head) is MirrorStatus.CURRENT
     return mirrored and head.interrupted is None
 
 
@@ -207,71 +198,76 @@ def _look_at(
     now: datetime,
     result: Reconciliation,
 ) -> None:
-    """Mend what is ours in one release and collect what is not."""
+    """Mend one release, and collect what is left to report."""
     try:
-        chart = _mend(registry, read_chart(registry, base), now, result)
-        # What people are asked about changes no remedy of an error, and a pass tells only those.
-        findings = examine_chart(registry, chart, files=files, now=now, asked={})
+        details = _mend(registry, read_details(registry, base), now, result)
+        # Open approvals change only remedies of warnings, and a pass reports only errors.
+        findings = examine_details(registry, details, files=files, now=now, asked={})
     except RotationConflict:
         # Others are at work on it: the next pass looks again.
         return
     except (LedgerDamaged, StoredUnreadable) as error:
         if error.message in (finding.message for finding in result.alarms_of("")):
-            # Said once, for the server; of the release nothing new is known.
+            # Already reported for the server.
             return
-        findings = [of_ledger(base, error)]
+        findings = [unusable_ledger(base, error)]
     except (Refused, InputError, MlflowException) as error:
-        findings = [of_unreadable(base, str(error))]
+        findings = [unreadable_release(base, str(error))]
     result.examined[base.public] = files
     result.findings += findings
 
 
 def _mend(
-    registry: ModelRegistryManager, chart: ReleaseDetails, now: datetime, result: Reconciliation
+    registry: ModelRegistryManager, details: ReleaseDetails, now: datetime, result: Reconciliation
 ) -> ReleaseDetails:
-    """Do what needs no person, and return the release as it is then."""
-    release = registry.release(chart.base)
+    """Mend what needs no person, and return the release as it is afterwards."""
+    release = registry.release(details.base)
     before = len(result.finished) + len(result.rescued)
     try:
-        if record := chart.head.interrupted:
+        if record := details.head.interrupted:
             if under_way(record, now):
-                return chart
+                return details
             if finished := release.finish():
                 result.finished.append(
                     operation_of(finished, "was interrupted and is finished now")
                 )
-        if any(drift.alias is ModelAlias.CHAMPION for drift in chart.drift) and (
-            # It leaves alone what was moved to a version that may be right.
-            rescued := registry.rescue(chart.base, actor=ACTOR)
+        if any(drift.alias is ModelAlias.CHAMPION for drift in details.drift) and (
+            # A rescue leaves an alias alone that was moved to a version that may be right.
+            rescued := registry.rescue(details.base, actor=ACTOR)
         ):
             result.rescued.append(rescued)
         if release.refresh_mirror():
-            result.mended.append(f"Wrote the tag guardianflow.head of {chart.base} again.")
+            result.mended.append(f"Wrote the tag guardianflow.head of {details.base} again.")
     except RotationConflict:
         raise
     except Refused:
-        # What cannot be mended is found by the examination, in more words.
+        # The examination reports what cannot be mended.
         pass
     if len(result.finished) + len(result.rescued) > before:
-        chart = read_chart(registry, chart.base)
-    if tags := _mend_tags(registry, chart):
+        details = read_details(registry, details.base)
+    if tags := mend_tags(registry, details):
         result.mended += tags
-        chart = read_chart(registry, chart.base)
-    return chart
+        details = read_details(registry, details.base)
+    return details
 
 
-def _mend_tags(registry: ModelRegistryManager, chart: ReleaseDetails) -> list[str]:
+def mend_tags(registry: ModelRegistryManager, details: ReleaseDetails) -> list[str]:
+    """Write the status tags of a release again where they differ from the ledger.
+
+    Returns:
+        What was written, in words.
+    """
     said: list[str] = []
-    for name, version, found, wanted in wrong_tags(chart):
-        if not _is_still(registry, chart, name, version, found):
-            # Promoted, rolled back or rejected since: the next pass judges that.
+    for name, version, found, wanted in wrong_tags(details):
+        if not _is_still(registry, details, name, version, found):
+            # Changed since: the next pass looks again.
             continue
         registry.set_version_tag(name, version, STATUS_TAG, wanted)
         if wanted == ROLLED_BACK:
             reason = next(
                 (
                     record.by.reason
-                    for record in chart.past
+                    for record in details.past
                     if record.kind is OperationKind.ROLLBACK
                     and record.moved().get(name, (None, 0))[0] == version
                 ),
@@ -286,11 +282,11 @@ def _mend_tags(registry: ModelRegistryManager, chart: ReleaseDetails) -> list[st
 
 
 def _is_still(
-    registry: ModelRegistryManager, chart: ReleaseDetails, name: str, version: int, status: str
+    registry: ModelRegistryManager, details: ReleaseDetails, name: str, version: int, status: str
 ) -> bool:
-    """Whether a version has the status that was judged, and nobody moved the release since."""
+    """Whether a version still has the status that was read, in a release that has not moved."""
     try:
         now = read_version(registry.client, ModelName.parse(name), version).status
     except VersionNotReady:
         return False
-    return now == status and is_newest(registry, chart.base, chart.head)
+    return now == status and is_newest(registry, details.base, details.head)

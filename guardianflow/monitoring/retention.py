@@ -3,8 +3,8 @@
     record with crops, older than its days, its question over
         -> crops deleted -> page in MLflow without them -> page in Prefect without them -> marked
 
-The mark is the last write: a pass that is killed before it does the rest again, and nothing of it
-does harm twice. A pass that finds nothing costs one search.
+The mark is written last: if a pass is killed before, the next one repeats the steps, which is
+harmless. A pass that finds nothing costs one search.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from guardianflow.promotion.evidence.pictures import (
 from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.wording.language import Language
 
-# What is left waits for the next pass.
+# The rest waits for the next pass.
 _AT_ONCE = 100
 
 
@@ -39,8 +39,8 @@ class Overdue:
     Attributes:
         run_id: The MLflow run that holds it.
         model_name: Public name of the model.
-        language: In which its page is written.
-        days: How long the pictures were to be kept.
+        language: The language of its page.
+        days: For how many days the pictures were kept.
     """
 
     run_id: str
@@ -49,12 +49,12 @@ class Overdue:
     days: int
 
     def without_pictures(self, page: str) -> str:
-        """Its page, or what shows it, as it reads from then on."""
+        """A page of the record as it reads without the pictures."""
         return without_pictures(page, self.language, self.days)
 
 
 def find_overdue(client: MlflowClient, now: datetime) -> list[Overdue]:
-    """The records whose pictures have been kept for their days, the oldest first."""
+    """Find the records whose pictures are past their days, the oldest first."""
     with border("promotions with pictures"):
         known = client.get_experiment_by_name(PROMOTIONS)
         if known is None:
@@ -69,7 +69,7 @@ def find_overdue(client: MlflowClient, now: datetime) -> list[Overdue]:
 
 
 def delete_pictures(client: MlflowClient, overdue: Overdue) -> None:
-    """Delete the crops of a record and take them out of its page; again changes nothing."""
+    """Delete the crops of a record and take them out of its page; repeating it changes nothing."""
     run_id = overdue.run_id
     with border(f"pictures of record {run_id}"):
         where = client.get_run(run_id).info.artifact_uri or ""
@@ -83,7 +83,7 @@ def delete_pictures(client: MlflowClient, overdue: Overdue) -> None:
 
 
 def mark_deleted(client: MlflowClient, overdue: Overdue) -> None:
-    """Remember that nothing is left to delete."""
+    """Mark a record as done."""
     with border(f"pictures of record {overdue.run_id}"):
         write_repeatably(lambda: client.set_tag(overdue.run_id, KEPT_TAG, "deleted"))
 

@@ -1,16 +1,15 @@
-"""Which champions nobody reports about any more, although their scenario wants to hear of them.
+"""Finds champions without recent reports, where their scenario expects some.
 
-    new champion -> its policy is read, once -> noted: silent from now + silent_after_h
-    silent from  not yet                 -> nothing is asked
-                 past, a report came     -> noted: silent from the report + silent_after_h
-                 past, no report         -> a finding, which moves nothing
+    new champion -> read its policy, once -> note: due at now + silent_after_h
+    due later                -> nothing is read
+    due, a report came       -> note: due at the report + silent_after_h
+    due, no report           -> a finding, which moves nothing
 
-The floor runs the variants of a release where there are any; then nobody reports about the base,
-and nobody waits for that. A report about any version is a sign of life: what a box posts while it
-still runs the version before, too.
+Where a release has variants, the floor runs those, and no reports about the base are expected. A
+report about any version is a sign of life, even about the version before.
 
-Reports carry the time of the machine that made them. One of the future is a sign of life of the
-pass that first saw it, once: not again when that time comes.
+Reports carry the time of the machine that made them. A report from the future counts once, as of
+the pass that first saw it, and not again when its time comes.
 """
 
 import logging
@@ -22,8 +21,8 @@ from pydantic import AwareDatetime, Field
 
 from guardianflow.errors import VersionNotReady
 from guardianflow.health.limits import limits_of
-from guardianflow.health.report import newest_sign, oldest_sign
-from guardianflow.monitoring.alarms import digest
+from guardianflow.health.report import newest_report_time, oldest_report_time
+from guardianflow.monitoring.alarms import finding_digest
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Notes, Topic
 from guardianflow.monitoring.reconciliation import in_turn, turn_of
@@ -33,19 +32,19 @@ from guardianflow.scenario import Today, nothing_known
 from guardianflow.stored import Stored
 
 READ_IN_ONE_PASS = 20
-"""Of so many new champions the policy is read in one pass: each is a download."""
+"""New champions whose policy is read in one pass: each is a download."""
 ASKED_IN_ONE_PASS = 25
-"""Of so many that may be silent, and of so many that are, the newest report is asked for."""
+"""Champions whose newest report is read in one pass, of the newly due and of the silent each."""
 log = logging.getLogger(__name__)
 
 
 class Watched(Stored):
-    """What is noted of a champion."""
+    """What a pass remembers of a champion."""
 
     version: int
-    """Of another champion nothing is known yet."""
+    """The champion that the note is about."""
     after_h: float | None
-    """As its scenario says; None where it does not want to hear of it."""
+    """`silent_after_h` of its scenario; None where it expects no reports."""
     seen: AwareDatetime
     """The last sign of life: a report, or the first pass that saw this champion."""
     ahead: tuple[AwareDatetime, AwareDatetime] | None = Field(
@@ -53,14 +52,14 @@ class Watched(Stored):
         default=None,
         exclude_if=lambda ahead: ahead is None,
     )
-    """The stamps of the future that have counted, from the first to the last."""
+    """The first and the last report time of the future that has counted."""
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it is silent unless a report came meanwhile."""
+        """Whether it is silent, unless a report came meanwhile."""
         return self.after_h is not None and now - self.seen > timedelta(hours=self.after_h)
 
-    def by(self, now: datetime) -> "Watched":
-        """The same as known now: a pass whose clock was ahead must not keep quiet for that long."""
+    def as_known_at(self, now: datetime) -> "Watched":
+        """The note without a time of the future, which a pass with a wrong clock may have left."""
         return self.model_copy(update={"seen": min(self.seen, now)})
 
 
@@ -73,33 +72,33 @@ def find_silent(
     watch: bool = True,
     today: Today = nothing_known,
 ) -> list[Finding]:
-    """The champions of which nobody has heard for longer than their scenario allows.
+    """Find the champions without a report for longer than their scenario allows.
 
     Args:
         registry: Where the reports are.
         champions: The version of each champion, by public name.
-        told: Digests of silences that were told; they last where nobody asks in this pass.
+        told: Digests of silences that were reported; they stay where this pass does not check.
         now: The time of the pass.
-        watch: Note new champions and signs of life; a doctor writes nothing.
-        today: Knows scenarios as they stand now; asked once for each new champion.
+        watch: Store notes on new champions and signs of life; doctor writes nothing.
+        today: Looks up scenarios as they are now; asked once for each new champion.
     """
     now = now or datetime.now(UTC)
-    floor = on_the_floor(champions)
+    floor = models_on_floor(champions)
     notes = Notes(registry.client, Topic.WATCHED, Watched)
     read = {n: w for n, w in notes.read().items() if floor.get(n) == w.version}
-    known = {name: watched.by(now) for name, watched in read.items()}
+    known = {name: watched.as_known_at(now) for name, watched in read.items()}
     if watch:
         for name in (name for name in read if known[name] != read[name]):
             notes.write(name, known[name])
         strangers = {name: version for name, version in floor.items() if name not in known}
         _note_new(registry, notes, strangers, now, today)
     due = {name: _silence(name, w) for name, w in sorted(known.items()) if w.is_due(now)}
-    new = [name for name, finding in due.items() if digest(finding) not in told]
+    new = [name for name, finding in due.items() if finding_digest(finding) not in told]
     old = [name for name in due if name not in new]
     asked = [*new[:ASKED_IN_ONE_PASS], *in_turn(old, ASKED_IN_ONE_PASS, turn_of(now))]
     found = [due[name] for name in old if name not in asked]
     for name in asked:
-        heard = _heard(registry.client, name, known[name], now)
+        heard = _with_newest_sign(registry.client, ModelName.parse(name), known[name], now)
         if watch and heard != known[name]:
             notes.write(name, heard)
         if heard.is_due(now):
@@ -107,8 +106,8 @@ def find_silent(
     return found
 
 
-def on_the_floor(champions: Mapping[str, int]) -> dict[str, int]:
-    """The champions that edge boxes run: the variants, and the bases without any."""
+def models_on_floor(champions: Mapping[str, int]) -> dict[str, int]:
+    """The champions that boxes run: the variants, and bases without variants."""
     bases = {name: ModelName.parse(name).base.public for name in champions}
     with_variants = {base for name, base in bases.items() if name != base}
     return {name: v for name, v in champions.items() if name not in with_variants}
@@ -126,29 +125,31 @@ def _note_new(
             limits = limits_of(registry, registry.get_version(name, version), today)
             after_h = limits.policy.silent_after_h
         except VersionNotReady as error:
-            # It was deleted by hand, which other findings are about.
+            # Deleted by hand, which other findings report.
             log.warning(
-                "nobody knows how long %s version %d may be silent: %s", name, version, error
+                "it is unknown how long %s version %d may be silent: %s", name, version, error
             )
             after_h = None
         notes.write(name, Watched(version=version, after_h=after_h, seen=now))
 
 
-def _heard(client: MlflowClient, name: str, watched: Watched, now: datetime) -> Watched:
-    """The same with the newest sign of life."""
-    sign = newest_sign(client, name)
+def _with_newest_sign(
+    client: MlflowClient, name: ModelName, watched: Watched, now: datetime
+) -> Watched:
+    """The note with the newest sign of life."""
+    sign = newest_report_time(client, name)
     if sign is None or sign <= watched.seen:
         return watched
     first, last = watched.ahead or (sign, watched.seen)
     if sign > now and sign > last:
-        # A box whose clock is ahead must not keep quiet for that long: it counts as of now.
-        oldest = oldest_sign(client, name, since=now) or sign
+        # It counts as of now, or a box whose clock is ahead could be silent for that long.
+        oldest = oldest_report_time(client, name, since=now) or sign
         ahead = (min(oldest, first) if last > now else oldest, sign)
         return watched.model_copy(update={"seen": now, "ahead": ahead})
     if sign <= last:
-        # It has counted. Behind it there may be signs of a clock that was put right.
+        # It has counted before. There may be older ones, of a clock that was corrected.
         until = min(now, first - timedelta(milliseconds=1))
-        sign = newest_sign(client, name, until=until) or watched.seen
+        sign = newest_report_time(client, name, until=until) or watched.seen
     return watched.model_copy(update={"seen": max(sign, watched.seen)})
 
 
@@ -159,6 +160,6 @@ def _silence(name: str, watched: Watched) -> Finding:
         Severity.ERROR,
         f"Nobody has reported about {name} since {watched.seen:%Y-%m-%d %H:%M} UTC, for more than "
         f"{watched.after_h:g} h: whether it fails, nobody knows.",
-        "Look whether the camera and the edge box run, and whether they reach MLflow; "
-        f"`guardianflow health show {name}` lists what came.",
+        "Check whether the camera and the edge box run, and whether the box reaches MLflow. "
+        f"`guardianflow health show {name}` lists its reports.",
     )

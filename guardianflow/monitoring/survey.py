@@ -1,7 +1,7 @@
-"""Which releases there are: one listing of all models, and the releases that the ledger knows.
+"""Lists the releases: one listing of all models, and the releases in the ledger.
 
-What a listing tells costs the same for one release and for a thousand; whatever needs a call for
-each release is left to those who look at few.
+The listing takes the same few calls for one release and for a thousand; what needs calls for each
+release is done elsewhere.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,25 +24,25 @@ class ReleaseOverview:
     base: ModelName
     models: Mapping[str, ModelSummary]
     """By public name; without the base where that was deleted."""
-    known: bool
-    """Whether the ledger has operations of it."""
+    in_ledger: bool
+    """Whether the ledger has operations of this release."""
 
     @property
     def mirror(self) -> Mirror | None:
-        """What the last operation makes of it, as the base model says."""
+        """The state after the newest operation, as the tag on the base model says."""
         model = self.models.get(self.base.public)
         return None if model is None else read_mirror(model)
 
     @property
     def looks_wrong(self) -> bool:
-        """Whether the listing alone speaks against it; only reading its ledger tells more."""
+        """Whether the listing shows a problem; only the ledger tells more."""
         if self.mirror is not None:
-            return not self.known or not self.mirror.agrees(self.models)
-        return self.known or self.in_production
+            return not self.in_ledger or not self.mirror.agrees(self.models)
+        return self.in_ledger or self.in_production
 
     @property
     def in_production(self) -> bool:
-        """Whether an alias of a rotation is set, by whomever."""
+        """Whether @champion or @rollback is set."""
         return any(
             alias in model.aliases
             for model in self.models.values()
@@ -51,10 +51,9 @@ class ReleaseOverview:
 
 
 def survey(client: MlflowClient) -> list[ReleaseOverview]:
-    """Every release on the server, by name: those with a model, and those that had one.
+    """List every release on the server by name, also those whose models were deleted.
 
-    Where the ledger cannot be read, no release is known to it: each then looks wrong, and whoever
-    reads it is told why.
+    Where the ledger cannot be read, every release looks wrong, so that it is read and reported.
     """
     models: dict[ModelName, dict[str, ModelSummary]] = {}
     for summary in list_models(client):
@@ -69,11 +68,11 @@ def survey(client: MlflowClient) -> list[ReleaseOverview]:
     ]
 
 
-def champions_of(sights: Iterable[ReleaseOverview]) -> dict[str, int]:
-    """What @champion names in MLflow, by public name; names without one are left out."""
+def champions_of(releases: Iterable[ReleaseOverview]) -> dict[str, int]:
+    """The version of @champion in MLflow by public name; names without one are left out."""
     return {
         model.name: model.aliases[ModelAlias.CHAMPION]
-        for sight in sights
-        for model in sight.models.values()
+        for release in releases
+        for model in release.models.values()
         if ModelAlias.CHAMPION in model.aliases
     }

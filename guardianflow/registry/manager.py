@@ -29,6 +29,7 @@ from guardianflow.mlflow_store.registered_models import (
     read_versions,
 )
 from guardianflow.names import ModelName
+from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.registration import register
 from guardianflow.registry.release_state import Attribution, Drift, ModelAlias, Move, OperationKind
 from guardianflow.registry.rotation.operations import Release
@@ -312,6 +313,10 @@ class ModelRegistryManager:
             ),
         )
         return self.release(model_name).rescue(request)
+
+    def ledger(self, model_name: str | ModelName) -> Ledger:
+        """The log of operations of the release that a name belongs to."""
+        return Ledger(self.client, _parse(model_name).base)
 
     def drift(self, model_name: str | ModelName) -> tuple[Drift, ...]:
         """How MLflow's aliases differ from the last operation; empty when all is well."""

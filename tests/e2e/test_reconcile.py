@@ -11,7 +11,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from guardianflow.events import EventName
 from guardianflow.monitoring.findings import FindingCode
-from guardianflow.monitoring.prefect_checks import examine_machinery
+from guardianflow.monitoring.prefect_checks import examine_prefect
 from tests.e2e.plant import events_about, until
 from tests.integration.releases import Releases, registered
 
@@ -32,9 +32,7 @@ def passes_since(prefect, deployment, since):
 
 def test_what_make_up_started_lacks_nothing(plant):
     until(lambda: plant.orchestrator.last_ended("reconcile"))
-    found = {
-        one.code for one in examine_machinery(plant.orchestrator.machinery(), datetime.now(UTC))
-    }
+    found = {one.code for one in examine_prefect(plant.orchestrator.machinery(), datetime.now(UTC))}
     # What other tests here do to the servers is none of it.
     assert found <= {
         FindingCode.NOBODY_TOLD,

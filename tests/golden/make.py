@@ -35,7 +35,7 @@ from guardianflow.health.window import check_health
 from guardianflow.lifecycle.quantization import QuantizationRunner
 from guardianflow.lifecycle.training import TrainingRunner, attempt
 from guardianflow.machine import servers
-from guardianflow.monitoring.alarms import AlarmBook, compare_all
+from guardianflow.monitoring.alarms import AlarmBook, find_changes
 from guardianflow.monitoring.drill import drill
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.silence import find_silent
@@ -164,7 +164,9 @@ def _lifecycle(registry: ModelRegistryManager) -> None:
     find_silent(registry, champions)
     window = Path("window")
     draw_window(window, ("person", "helmet"), light=Light.NIGHT, images=4, seed=3, image_size=64)
-    check_health(registry, f"{name}__openvino_int8", window, token="window", camera="gate-2")
+    check_health(
+        registry, ModelName.parse(f"{name}__openvino_int8"), window, token="window", camera="gate-2"
+    )
     now = datetime.now(UTC)
     box = BoxReport(
         model=name,
@@ -181,12 +183,12 @@ def _lifecycle(registry: ModelRegistryManager) -> None:
     ailing = {"camera": "gate-3", "faults": (fault,), "objects": 3}
     # Posted, and judged by nobody yet.
     post_report(registry.client, box.model_copy(update=ailing))
-    drill(registry, name)
+    drill(registry, ModelName.parse(name))
     registry.rollback(name, actor="lee@control-room", reason="blind at night", token="rollback-1")
     drifted = Finding(
         name, FindingCode.CHAMPION_MOVED, Severity.ERROR, "@champion was moved", "Look at it."
     )
-    [change] = compare_all({}, [drifted])
+    [change] = find_changes({}, [drifted])
     AlarmBook(registry.client).write(change)
     _train(registry, spec, "v3")
     mirror_rules(registry.client, [ApprovalRule(models=f"{name}*", approvals_needed=2)])

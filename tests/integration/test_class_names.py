@@ -10,6 +10,7 @@ from guardianflow.health.window import check_health
 from guardianflow.lifecycle.quantization import QuantizationRunner
 from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.mlflow_store.runs import read_run_text
+from guardianflow.names import ModelName
 from guardianflow.promotion import propose
 from guardianflow.promotion.examination import EVIDENCE_PAGE
 from guardianflow.registry import ModelRegistryManager
@@ -73,5 +74,7 @@ def test_names_that_can_be_printed_go_the_whole_way(mlflow_server, data):
     registry.promote_to_champion(name)
     rule = HealthRule(metric=f"recall.{ODD}", at_least=0.0)
     policy = HealthPolicy(min_map50=0.0, min_images=1, min_objects=1, rules=(rule,))
-    report = check_health(registry, variant, window, token=str(uuid.uuid4()), policy=policy)
+    report = check_health(
+        registry, ModelName.parse(variant), window, token=str(uuid.uuid4()), policy=policy
+    )
     assert {f"recall.{KOREAN}", f"recall.{ODD}"} <= set(report.figures)

@@ -11,7 +11,7 @@ import pytest
 
 from guardianflow.cli import main
 from guardianflow.errors import ModelUnknown
-from guardianflow.monitoring.doctor import examine_releases
+from guardianflow.monitoring import doctor
 from guardianflow.monitoring.findings import FileCheck, Severity
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.index import known_bases
@@ -62,8 +62,14 @@ def twins(registry, releases):
     return releases.release(variant=True)
 
 
+def examine(registry, name=None, files=FileCheck.SIZE):
+    """What the command finds on the MLflow server about a release, or about all of them."""
+    releases = doctor.find_releases(registry, ModelName.parse(name) if name else None)
+    return doctor.examine_releases(registry, releases, files=files)
+
+
 def found(registry, name, files=FileCheck.SIZE):
-    return [finding.code for finding in examine_releases(registry, name, files=files)]
+    return [finding.code for finding in examine(registry, name, files=files)]
 
 
 def command_line(*words):
@@ -88,11 +94,11 @@ def test_an_alias_moved_by_hand_is_found_and_mended(registry, client, single, al
     client.set_registered_model_alias(
         registered(single), alias, "1" if alias == "champion" else "2"
     )
-    finding = next(f for f in examine_releases(registry, single) if f.severity is Severity.ERROR)
+    finding = next(f for f in examine(registry, single) if f.severity is Severity.ERROR)
     assert finding.code == f"{alias}-moved"
     assert finding.model == single
     carry_out(finding, command)
-    assert not [f for f in examine_releases(registry, single) if f.severity is Severity.ERROR]
+    assert not [f for f in examine(registry, single) if f.severity is Severity.ERROR]
     champion = registry.get_champion(single).version
     assert champion == (1 if command == 1 else 2)
 
@@ -101,18 +107,18 @@ def test_an_alias_moved_by_hand_is_found_and_mended(registry, client, single, al
 def test_an_alias_deleted_by_hand_is_found_and_mended(registry, client, twins, alias):
     int8 = f"{twins}__openvino_int8"
     client.delete_registered_model_alias(registered(int8), alias)
-    (finding,) = examine_releases(registry, int8)
+    (finding,) = examine(registry, int8)
     assert (finding.code, finding.model) == (f"{alias}-missing", int8)
     carry_out(finding)
-    assert examine_releases(registry, twins) == []
+    assert examine(registry, twins) == []
 
 
 def test_a_champion_that_the_ledger_never_heard_of_is_adopted(registry, client, releases):
     name = releases.name()
     releases.version(name)
-    assert examine_releases(registry, name) == []
+    assert examine(registry, name) == []
     client.set_registered_model_alias(registered(name), "champion", "1")
-    (finding,) = examine_releases(registry, name)
+    (finding,) = examine(registry, name)
     assert finding.code == "not-in-ledger"
     carry_out(finding)
     assert found(registry, name) == ["no-way-back"]
@@ -127,7 +133,7 @@ def test_a_way_back_that_the_ledger_never_heard_of_is_taken_away_or_adopted(
         releases.version(name)
     registry.promote_to_champion(name, 2)
     client.set_registered_model_alias(registered(name), "rollback", "1")
-    finding = examine_releases(registry, name)[0]
+    finding = examine(registry, name)[0]
     assert (finding.code, finding.model) == ("rollback-moved", name)
     carry_out(finding, command)
     assert found(registry, name) == (["no-way-back"] if command == 0 else [])
@@ -135,11 +141,11 @@ def test_a_way_back_that_the_ledger_never_heard_of_is_taken_away_or_adopted(
 
 def test_a_deleted_champion_is_found_and_a_rollback_mends_it(registry, client, single):
     client.delete_model_version(registered(single), "2")
-    findings = examine_releases(registry, single)
+    findings = examine(registry, single)
     assert [f.code for f in findings] == ["version-deleted"]
     carry_out(findings[0])
     assert registry.get_champion(single).version == 1
-    assert not [f for f in examine_releases(registry, single) if f.severity is Severity.ERROR]
+    assert not [f for f in examine(registry, single) if f.severity is Severity.ERROR]
 
 
 def test_a_deleted_champion_without_a_way_back_names_what_is_left(registry, client, releases):
@@ -148,7 +154,7 @@ def test_a_deleted_champion_without_a_way_back_names_what_is_left(registry, clie
     releases.version(name)
     registry.promote_to_champion(name, 2)
     client.delete_model_version(registered(name), "2")
-    finding = examine_releases(registry, name)[0]
+    finding = examine(registry, name)[0]
     assert finding.code == "version-deleted"
     assert "set @champion in MLflow" in finding.remedy
     client.set_registered_model_alias(registered(name), "champion", "1")
@@ -158,7 +164,7 @@ def test_a_deleted_champion_without_a_way_back_names_what_is_left(registry, clie
 
 def test_a_deleted_way_back_is_found_and_accepted(registry, client, single):
     client.delete_model_version(registered(single), "1")
-    (finding,) = examine_releases(registry, single)
+    (finding,) = examine(registry, single)
     assert finding.code == "version-deleted"
     assert "way back" in finding.message
     carry_out(finding)
@@ -168,24 +174,24 @@ def test_a_deleted_way_back_is_found_and_accepted(registry, client, single):
 def test_a_renamed_model_is_found_and_renamed_back(registry, client, twins):
     int8 = f"{twins}__openvino_int8"
     client.rename_registered_model(registered(int8), "somebody's copy")
-    (finding,) = examine_releases(registry, twins)
+    (finding,) = examine(registry, twins)
     assert (finding.code, finding.model) == ("model-renamed", int8)
     carry_out(finding)
-    assert examine_releases(registry, twins) == []
+    assert examine(registry, twins) == []
 
 
 def test_a_renamed_base_is_found_too(registry, client, twins):
     client.rename_registered_model(registered(twins), "renamed")
-    (finding,) = examine_releases(registry, twins)
+    (finding,) = examine(registry, twins)
     assert (finding.code, finding.model) == ("model-renamed", twins)
     carry_out(finding)
-    assert examine_releases(registry, twins) == []
+    assert examine(registry, twins) == []
 
 
 def test_a_deleted_model_is_found_and_registered_again(registry, client, releases, twins):
     int8 = f"{twins}__openvino_int8"
     client.delete_registered_model(registered(int8))
-    (finding,) = examine_releases(registry, twins)
+    (finding,) = examine(registry, twins)
     assert (finding.code, finding.model) == ("model-deleted", int8)
     # MLflow leaves out of a listing what the account may not read.
     assert "or this account may not read it" in finding.message
@@ -200,16 +206,16 @@ def test_a_release_whose_models_are_all_gone_is_still_known(registry, client, tw
         client.delete_registered_model(registered(name))
     assert found(registry, twins) == ["model-deleted", "model-deleted"]
     with pytest.raises(ModelUnknown):
-        examine_releases(registry, "nobody/knows-this/welding/ppe")
+        examine(registry, "nobody/knows-this/welding/ppe")
 
 
 def test_a_deleted_run_of_the_ledger_is_found_and_restored(registry, client, single):
     run = next(iter(known_bases(client)[ModelName.parse(single)]))
     client.delete_run(run)
-    (finding,) = examine_releases(registry, single)
+    (finding,) = examine(registry, single)
     assert (finding.code, finding.model) == ("ledger-damaged", single)
     carry_out(finding)
-    assert examine_releases(registry, single) == []
+    assert examine(registry, single) == []
 
 
 @pytest.mark.parametrize("seq", [1, 2])
@@ -219,23 +225,23 @@ def test_an_edited_entry_of_the_ledger_is_found(registry, client, server, single
     with sqlite3.connect(server.folder / "mlflow.db") as database:
         done = database.execute(change, ('"kim"', '"lee"', run, f"op.{seq:06d}"))
         assert done.rowcount == 1
-    (finding,) = examine_releases(registry, single)
+    (finding,) = examine(registry, single)
     assert finding.code == "ledger-damaged"
     assert "back-up" in finding.remedy
     with sqlite3.connect(server.folder / "mlflow.db") as database:
         database.execute(change, ('"lee"', '"kim"', run, f"op.{seq:06d}"))
-    assert examine_releases(registry, single) == []
+    assert examine(registry, single) == []
 
 
 def test_a_renamed_ledger_is_said_once_and_renamed_back(registry, client, single):
     where = client.get_experiment_by_name("guardianflow.ledger").experiment_id
     client.rename_experiment(where, "old stuff")
-    findings = examine_releases(registry)
+    findings = examine(registry)
     assert [(f.code, f.model) for f in findings if f.code == "ledger-damaged"] == [
         ("ledger-damaged", "")
     ]
     carry_out(findings[0])
-    assert examine_releases(registry, single) == []
+    assert examine(registry, single) == []
 
 
 @pytest.mark.parametrize("damage", ["deleted", "untagged"])
@@ -245,23 +251,23 @@ def test_a_deleted_or_untagged_ledger_is_found_and_mended(registry, client, sing
         client.delete_experiment(where)
     else:
         client.delete_experiment_tag(where, "guardianflow.index_run")
-    carry_out(next(f for f in examine_releases(registry) if f.code == "ledger-damaged"))
-    assert examine_releases(registry, single) == []
+    carry_out(next(f for f in examine(registry) if f.code == "ledger-damaged"))
+    assert examine(registry, single) == []
 
 
 def test_an_interrupted_operation_is_found_and_finished(registry, releases, single):
     version = releases.interrupt(single)
-    (finding,) = examine_releases(registry, single)
+    (finding,) = examine(registry, single)
     assert (finding.code, finding.severity) == ("operation-interrupted", Severity.ERROR)
     assert "Operation 3 (promote" in finding.message
     carry_out(finding, 1)
-    assert examine_releases(registry, single) == []
+    assert examine(registry, single) == []
     assert registry.get_champion(single).version == version
 
 
 def test_an_operation_under_way_is_no_error(registry, releases, single):
     releases.interrupt(single, age=timedelta(seconds=40))
-    (finding,) = examine_releases(registry, single)
+    (finding,) = examine(registry, single)
     assert (finding.code, finding.severity) == ("operation-interrupted", Severity.NOTE)
     assert command_line("doctor", single) == 0
 
@@ -277,7 +283,7 @@ def test_a_lost_or_changed_file_is_found(registry, client, releases):
     for file in files:
         file.write_bytes(content[::-1])
     assert found(registry, name) == []
-    findings = examine_releases(registry, name, files=FileCheck.SHA256)
+    findings = examine(registry, name, files=FileCheck.SHA256)
     assert {f.code for f in findings} == {"file-changed"}
     assert [(f.severity, f.message.partition("(")[2]) for f in findings] == [
         (Severity.ERROR, "@champion is version 2)."),
@@ -299,7 +305,7 @@ def test_edited_tags_are_found_and_written_again(registry, client, single):
     registry.rollback(single, reason="misses at night")
     client.set_model_version_tag(registered(single), "1", "guardianflow.status", "former")
     client.delete_model_version_tag(registered(single), "2", "guardianflow.status")
-    findings = [f for f in examine_releases(registry, single) if f.code == "tag-wrong"]
+    findings = [f for f in examine(registry, single) if f.code == "tag-wrong"]
     assert len(findings) == 2
     carry_out(findings[0])
     assert "tag-wrong" not in found(registry, single)
@@ -312,19 +318,19 @@ def test_an_edited_mirror_is_found_and_written_again(registry, client, single):
             client.delete_registered_model_tag(registered(single), "guardianflow.head")
         else:
             client.set_registered_model_tag(registered(single), "guardianflow.head", value)
-        (finding,) = examine_releases(registry, single)
+        (finding,) = examine(registry, single)
         assert finding.code == "mirror-wrong"
     carry_out(finding)
-    assert examine_releases(registry, single) == []
+    assert examine(registry, single) == []
 
 
 def test_what_a_person_should_know_is_said(registry, releases, twins):
     releases.version(twins)
     registry.promote_to_champion(twins)
-    (older,) = examine_releases(registry, twins)
+    (older,) = examine(registry, twins)
     assert (older.code, older.model) == ("floor-runs-older", f"{twins}__openvino_int8")
     registry.rollback(twins, automatic=True, expected_champion=3, actor="automation", reason="dark")
-    findings = {finding.code: finding for finding in examine_releases(registry, twins)}
+    findings = {finding.code: finding for finding in examine(registry, twins)}
     assert list(findings) == ["on-hold", "candidate-quarantined"]
     assert "by automation (dark)" in findings["on-hold"].message
     assert command_line("doctor", twins) == 0

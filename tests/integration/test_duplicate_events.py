@@ -14,6 +14,7 @@ import pytest
 from guardianflow.errors import ArtifactMissing, InputError, Refused, RollbackHeld
 from guardianflow.health.reaction import CLOCK_SKEW, MAX_AGE, roll_back_failing
 from guardianflow.health.verdict import Verdict
+from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from testbed.reports import keep_report
 from tests.integration.faults import (
@@ -62,7 +63,8 @@ def send(server, events, answers):
     said = Counter()
     for event in events:
         try:
-            reaction = roll_back_failing(registry, *event)
+            name, version, report = event
+            reaction = roll_back_failing(registry, ModelName.parse(name), version, report)
             said["nothing" if reaction.operation is None else reaction.operation.seq] += 1
         except (ArtifactMissing, Refused) as error:
             said[type(error).__name__] += 1
@@ -119,18 +121,18 @@ def test_a_thousand_events_roll_back_once(incidents: Incidents, mlflow_server):
 def test_an_old_report_and_one_of_the_future_move_nothing(incidents: Incidents):
     registry, base = incidents.registry, incidents.base
     report = incidents.report(base, 3)
-    reaction = roll_back_failing(registry, base, 3, report, max_age=timedelta(0))
+    reaction = roll_back_failing(registry, ModelName.parse(base), 3, report, max_age=timedelta(0))
     assert reaction.operation is None
     assert "is older than 0:00:00: nothing to roll back" in reaction.message
     future = incidents.report(base, 3, age=-2 * CLOCK_SKEW)
     with pytest.raises(Refused, match="of the future"):
-        roll_back_failing(registry, base, 3, future)
+        roll_back_failing(registry, ModelName.parse(base), 3, future)
     incidents.plant.check()
     # A clock that is a little ahead is no reason to leave a failing champion.
     ahead = incidents.report(base, 3, age=-CLOCK_SKEW / 2)
-    assert roll_back_failing(registry, base, 3, ahead).operation is not None
+    assert roll_back_failing(registry, ModelName.parse(base), 3, ahead).operation is not None
     # Once done, it was done: also for the attempt that comes after the cut-off.
-    late = roll_back_failing(registry, base, 3, ahead, max_age=timedelta(0))
+    late = roll_back_failing(registry, ModelName.parse(base), 3, ahead, max_age=timedelta(0))
     assert late.operation is not None
     assert "was done before" in late.message
     incidents.plant.has_seen(RollBack())
@@ -139,11 +141,14 @@ def test_an_old_report_and_one_of_the_future_move_nothing(incidents: Incidents):
 
 def test_a_restored_version_that_fails_is_left_to_a_person(incidents: Incidents):
     registry, base = incidents.registry, incidents.base
-    assert roll_back_failing(registry, base, 3, incidents.report(base, 3)).operation is not None
+    assert (
+        roll_back_failing(registry, ModelName.parse(base), 3, incidents.report(base, 3)).operation
+        is not None
+    )
     incidents.plant.has_seen(RollBack())
     for _ in range(2):
         with pytest.raises(RollbackHeld):
-            roll_back_failing(registry, base, 2, incidents.report(base, 2))
+            roll_back_failing(registry, ModelName.parse(base), 2, incidents.report(base, 2))
     incidents.plant.check()
 
 
@@ -154,7 +159,9 @@ def test_what_a_killed_rollback_began_its_next_event_finishes(incidents: Inciden
     class Automation(RollBack):
         def run(self, registry, plant, token):
             # The second time as late as it may be: what is decided is finished all the same.
-            return roll_back_failing(registry, base, 3, report, max_age=self.max_age)
+            return roll_back_failing(
+                registry, ModelName.parse(base), 3, report, max_age=self.max_age
+            )
 
     command = Automation()
     command.max_age = MAX_AGE

@@ -20,7 +20,8 @@ from guardianflow.mlflow_store.same_work import find_same_work, refuse_edited, v
 from guardianflow.monitoring.alarms import AlarmBook
 from guardianflow.monitoring.doctor import examine_release
 from guardianflow.monitoring.drill import drill
-from guardianflow.monitoring.drill_report import read_last_drill
+from guardianflow.monitoring.drill_report import DRILL_TAG, LastDrill
+from guardianflow.monitoring.findings import FileCheck
 from guardianflow.monitoring.pass_memory import Notes, Topic
 from guardianflow.monitoring.reconciliation import reconcile
 from guardianflow.monitoring.silence import Watched, find_silent
@@ -34,6 +35,7 @@ from guardianflow.registry.ledger.index import find_index, read_index, runs_of
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import OperationKind
 from guardianflow.scenario import GateSettings, HealthPolicy, ScenarioSpec
+from guardianflow.stored import read_stored
 from testbed.servers import mlflow_server_on
 from tests.golden.make import LONG, REQUEST, SETTINGS
 
@@ -72,8 +74,7 @@ def test_models_aliases_and_history_are_listed(registry):
         OperationKind.ROLLBACK,
     ]
     assert history[2].reason == "blind at night"
-    drilled = read_last_drill(models[NAME].tags)
-    assert drilled is not None
+    drilled = read_stored(LastDrill, models[NAME].tags[DRILL_TAG], "mark")
     assert drilled.ok
     scenario = recorded_scenario(registry, registry.get_version(INT8, 2))
     assert scenario is not None
@@ -137,10 +138,12 @@ def test_operations_of_a_newer_version_are_gone_on_from_unless_they_forbid_it(re
         with pytest.raises(StoredUnreadable, match=r"needs guardianflow 99\.1"):
             command(LONG)
     # One model that only a newer version can move keeps nobody from the others.
-    [finding] = examine_release(registry, base, asked={})
+    [finding] = examine_release(registry, base, files=FileCheck.SIZE, asked={})
     assert finding.remedy == "Upgrade guardianflow to 99.1 or newer."
-    assert finding.message in {alarm.message for alarm in reconcile(registry, LONG).alarms_of(LONG)}
-    assert champion_since(registry, LONG, 3).newest is None
+    assert finding.message in {
+        alarm.message for alarm in reconcile(registry, ModelName.parse(LONG)).alarms_of(LONG)
+    }
+    assert champion_since(registry, ModelName.parse(LONG), 3).newest is None
     source = registry.get_version(LONG, 1).run_id
     assert registry.register_model(source, "model", LONG, token="trained meanwhile").version == 4
 
@@ -181,7 +184,7 @@ def test_the_question_that_waits_is_answered_and_the_way_back_works(registry, mo
     assert done is not None
     assert done.changed
     assert {registry.get_champion(name).version for name in (NAME, INT8)} == {3}
-    assert drill(registry, NAME).ok
+    assert drill(registry, ModelName.parse(NAME)).ok
     registry.rollback(INT8, actor="lee", reason="too dark")
     assert {registry.get_champion(name).version for name in (NAME, INT8)} == {1}
 

@@ -20,7 +20,7 @@ from deployments.automations import NOBODY, apply_automations
 from guardianflow.cli import main
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.findings import FindingCode, Severity
-from guardianflow.monitoring.prefect_checks import examine_machinery
+from guardianflow.monitoring.prefect_checks import examine_prefect
 from guardianflow.prefect_api.notifications import TOLD
 from guardianflow.prefect_api.prefect_yaml import (
     CHECK_HEALTH,
@@ -56,7 +56,7 @@ def forgotten(prefect):
 
 
 def found(orchestrator, now=None):
-    return examine_machinery(orchestrator.machinery(), now or datetime.now(UTC))
+    return examine_prefect(orchestrator.machinery(), now or datetime.now(UTC))
 
 
 def by_code(orchestrator):
@@ -122,7 +122,7 @@ def test_a_queue_whose_name_has_blanks_is_one_word_of_the_remedy(applied):
     machinery = applied.machinery()
     pool = replace(machinery.pools[RELEASE_POOL], paused_queues=("night shift",))
     pools = {**machinery.pools, RELEASE_POOL: pool}
-    findings = examine_machinery(replace(machinery, pools=pools), datetime.now(UTC))
+    findings = examine_prefect(replace(machinery, pools=pools), datetime.now(UTC))
     [remedy] = [f.remedy for f in findings if f.code == FindingCode.QUEUE_PAUSED]
     assert "night shift" in shlex.split(remedy.split("`")[1])
 
@@ -365,5 +365,5 @@ def test_the_command_asks_prefect_where_one_is_named(applied, monkeypatch, tmp_p
 
 def test_an_empty_server_is_told_in_one_finding(applied):
     empty = applied.machinery().__class__({}, {}, {}, frozenset(), None)
-    [finding] = examine_machinery(empty, datetime.now(UTC))
+    [finding] = examine_prefect(empty, datetime.now(UTC))
     assert (finding.code, finding.severity) == (FindingCode.NOT_APPLIED, Severity.ERROR)

@@ -16,6 +16,7 @@ from guardianflow.monitoring import overview as overview_module
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.overview import NO_REPORT, overview
 from guardianflow.prefect_api.notifications import STATUS_PAGE
+from guardianflow.registry import manager
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.wording.markdown import plain
 from testbed.reports import keep_report
@@ -113,7 +114,7 @@ def test_a_release_that_has_not_moved_is_not_read_again(releases, monkeypatch):
         return Ledger(client, base)
 
     with monkeypatch.context() as patch:
-        patch.setattr(overview_module, "Ledger", note)
+        patch.setattr(manager, "Ledger", note)
         patch.setattr(overview_module, "find_reports", lambda *_: [])
         assert overview(releases.registry, [], rows) == rows
     # Other tests share the server and leave releases of which no ledger knows.

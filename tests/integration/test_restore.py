@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from guardianflow.monitoring.doctor import examine_releases
+from guardianflow.monitoring.doctor import examine_releases, find_releases
 from guardianflow.monitoring.findings import FileCheck, Severity
 from testbed.servers import mlflow_server_on, postgres_server
 from tests.integration.releases import Releases
@@ -96,12 +96,12 @@ def test_what_came_after_the_back_up_is_gone_and_is_made_again(backed_up, monkey
     # History and aliases went back together: nothing looks wrong.
     assert registry.get_champion(name).version == 2
     assert [operation.seq for operation in registry.history(name)] == [1, 2]
-    findings = examine_releases(registry, files=FileCheck.SHA256)
+    findings = examine_releases(registry, find_releases(registry), files=FileCheck.SHA256)
     assert [f for f in findings if f.severity is Severity.ERROR] == []
 
     assert releases.version(name) == 3
     again = registry.promote_to_champion(name, reason="made again")
     assert (again.seq, registry.get_champion(name).version) == (3, 3)
     assert registry.rollback(name, reason="and back").after[name] == 2
-    findings = examine_releases(registry, files=FileCheck.SHA256)
+    findings = examine_releases(registry, find_releases(registry), files=FileCheck.SHA256)
     assert [f for f in findings if f.severity is Severity.ERROR] == []

@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from guardianflow.health.box_reports import BoxReport, judge_new, post_report
-from guardianflow.health.report import BOX_MODEL_TAG, NAME_TAG, VERSION_TAG, newest_sign
+from guardianflow.health.report import BOX_MODEL_TAG, NAME_TAG, VERSION_TAG, newest_report_time
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.records import ALARMS, COMPLETE_TAG, HEALTH
 from guardianflow.mlflow_store.runs import SCENARIO_FILE
 from guardianflow.monitoring import silence
-from guardianflow.monitoring.alarms import compare_all, digest
+from guardianflow.monitoring.alarms import find_changes, finding_digest
 from guardianflow.monitoring.findings import FindingCode
 from guardianflow.monitoring.overview import overview
 from guardianflow.monitoring.pass_memory import Notes, Topic
 from guardianflow.monitoring.reconciliation import PASS_EVERY
-from guardianflow.monitoring.silence import Watched, find_silent, on_the_floor
+from guardianflow.monitoring.silence import Watched, find_silent, models_on_floor
 from guardianflow.names import ModelName
 from testbed.reports import keep_report
 from testbed.runs import make_run
@@ -71,10 +71,10 @@ def test_nobody_reported_for_longer_than_the_scenario_allows(releases, watched):
     assert "since 2030-06-01 12:00 UTC, for more than 24 h" in finding.message
     # The same however long it lasts, so that it is told once.
     [later] = silent(releases, watched, NOON + timedelta(days=9))
-    assert digest(later) == digest(finding)
-    told = {watched: {digest(finding): finding.seen_by}}
-    assert compare_all(told, [later]) == []
-    [over] = compare_all(told, [])
+    assert finding_digest(later) == finding_digest(finding)
+    told = {watched: {finding_digest(finding): finding.seen_by}}
+    assert find_changes(told, [later]) == []
+    [over] = find_changes(told, [])
     assert over.over
 
 
@@ -113,7 +113,7 @@ def test_what_a_box_writes_past_our_checks_ends_no_pass(releases, watched):
     [judged] = [one for one in judge_new(releases.registry) if one.model_name == name]
     assert set(judged.figures) == set(odd)
     assert "the year 1" in client.get_run(spoilt).data.tags["guardianflow.judged"]
-    assert newest_sign(client, name).year == 9999
+    assert newest_report_time(client, ModelName.parse(name)).year == 9999
     client.set_tag(spoilt, NAME_TAG, name)
     client.set_tag(spoilt, VERSION_TAG, "1")
     [row] = [row for row in overview(releases.registry, []) if row["model"] == name]
@@ -190,7 +190,7 @@ def test_who_does_not_want_to_hear_of_it_is_never_silent(releases):
 def test_the_floor_runs_the_variants_where_there_are_any():
     base, other = "a/b-c/d/e", "a/b-c/d/f"
     champions = {base: 1, f"{base}__openvino_int8": 2, other: 3}
-    assert on_the_floor(champions) == {f"{base}__openvino_int8": 2, other: 3}
+    assert models_on_floor(champions) == {f"{base}__openvino_int8": 2, other: 3}
 
 
 class Counted:
@@ -198,14 +198,14 @@ class Counted:
 
     def __init__(self, monkeypatch):
         self.reads, self.asks = [], []
-        read, ask = silence.limits_of, silence.newest_sign
+        read, ask = silence.limits_of, silence.newest_report_time
         patch = monkeypatch.setattr
         patch(
             silence,
             "limits_of",
             lambda r, i, t: self.reads.append(i.name) or read(r, i, t),
         )
-        patch(silence, "newest_sign", lambda c, n: self.asks.append(n) or ask(c, n))
+        patch(silence, "newest_report_time", lambda c, n: self.asks.append(n.public) or ask(c, n))
 
 
 def test_a_pass_reads_a_policy_once_and_asks_only_where_time_is_up(releases, watched, monkeypatch):
@@ -249,7 +249,7 @@ def test_of_many_a_few_are_asked_in_each_pass_and_none_is_forgotten(
     late, told = NOON + timedelta(hours=25), set()
     for expected in (2, 4, 5):
         found = make_pass(late, told)
-        told |= {digest(finding) for finding in found}
+        told |= {finding_digest(finding) for finding in found}
         assert len(told) == expected
     # Those that were told last, also where nobody asks; each is asked in its turn.
     asked = set()

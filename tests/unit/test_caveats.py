@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from guardianflow.monitoring.caveats import of_candidate, of_state
+from guardianflow.monitoring.caveats import quarantined_candidate, release_caveats
 from guardianflow.monitoring.findings import FindingCode
+from guardianflow.names import ModelName
 from tests.unit.rotation_world import BASE, INT8, World
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -13,7 +14,7 @@ NOW = datetime(2030, 6, 1, tzinfo=UTC)
 
 def remedy(world, **known):
     past = tuple(world.past())
-    findings = of_state(BASE, world.state, past, NOW, **known)
+    findings = release_caveats(ModelName.parse(BASE), world.state, past, NOW, **known)
     return next(f.remedy for f in findings if f.code is FindingCode.NO_WAY_BACK)
 
 
@@ -65,7 +66,7 @@ def test_a_floor_that_runs_another_model_is_told_how_its_twin_follows(world):
     past = tuple(world.past())
 
     def floor(**known):
-        findings = of_state(BASE, world.state, past, NOW, **known)
+        findings = release_caveats(ModelName.parse(BASE), world.state, past, NOW, **known)
         return next(f for f in findings if f.code is FindingCode.FLOOR_RUNS_OLDER)
 
     assert floor().message.startswith("The floor runs a newer model")
@@ -76,7 +77,7 @@ def test_a_floor_that_runs_another_model_is_told_how_its_twin_follows(world):
 
 
 def test_a_candidate_in_quarantine_is_made_better_as_what_it_is():
-    assert "--type train" in of_candidate(BASE, 2).remedy
-    assert "--type quant" in of_candidate(INT8, 2).remedy
-    assert "--force" in of_candidate(BASE, 2, asked=3).remedy
-    assert of_candidate(BASE, 2, asked=2).remedy.startswith("People are asked about it: ")
+    assert "--type train" in quarantined_candidate(BASE, 2).remedy
+    assert "--type quant" in quarantined_candidate(INT8, 2).remedy
+    assert "--force" in quarantined_candidate(BASE, 2, asked=3).remedy
+    assert quarantined_candidate(BASE, 2, asked=2).remedy.startswith("People are asked about it: ")

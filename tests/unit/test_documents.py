@@ -20,6 +20,7 @@ from guardianflow.monitoring.findings import FindingCode
 from guardianflow.prefect_api.notifications import TOLD
 from guardianflow.registry import registration
 from guardianflow.registry.release_state import ModelAlias, OperationKind
+from guardianflow.vision.metrics.camera import FaultKind
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -259,3 +260,28 @@ def test_every_decision_has_a_status():
     for document in (ROOT / "docs/decisions").glob("*.md"):
         third = document.read_text("utf-8").splitlines()[2]
         assert third.startswith("**Status.** "), document.name
+
+
+def lists_of(words, places):
+    """The lines that name several of these words: file, line number, and the words they lack."""
+    for place in places:
+        for number, line in enumerate(place.read_text("utf-8").splitlines(), start=1):
+            missing = [word for word in words if not re.search(rf"\b{word}\b", line.lower())]
+            if len(words) - len(missing) > 1:
+                yield place.relative_to(ROOT).as_posix(), number, missing
+
+
+def test_every_list_of_what_can_be_wrong_with_a_camera_names_all_of_it():
+    notifications = ROOT / "guardianflow/prefect_api/notifications.py"
+    # docs/mission.md quotes what was once asked for, which named fewer.
+    docs = [page for page in (ROOT / "docs").glob("*.md") if page.name != "mission.md"]
+    pages = [ROOT / "README.md", *docs, notifications]
+    found = list(lists_of([kind.value for kind in FaultKind], pages))
+    assert [one for one in found if one[2]] == []
+    lists = {place for place, *_ in found}
+    assert lists >= {
+        "docs/concepts.md",
+        "docs/events.md",
+        notifications.relative_to(ROOT).as_posix(),
+    }
+    assert len(lists) >= 4

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from guardianflow.errors import ArtifactMissing, StoredUnreadable, VersionNotReady
 from guardianflow.health import box_reports, limits
+from guardianflow.health import report as reports
 from guardianflow.health.champion_since import ChampionSince
 from guardianflow.health.incident import incident_page
-from guardianflow.health.report import Fallback, HealthReport, number_in, stamp_of
+from guardianflow.health.report import Fallback, HealthReport, number_in, report_time
 from guardianflow.health.verdict import (
     Judgement,
     PastWindow,
@@ -172,13 +173,13 @@ def posted(monkeypatch):
         "_unjudged": lambda *_: [run],
         "_set_aside": lambda _, run_id, said: noted.update({run_id: said}),
         "read_record": lambda *_: report,
-        "find_record": lambda *_: None,
+        "find_report": lambda *_: None,
         "champion_since": lambda *_: ChampionSince(2, 2),
         "past_windows": lambda *_, **__: iter(()),
-        "open_record": lambda *_: "judged",
-        "close_record": lambda *_: None,
     }.items():
         monkeypatch.setattr(box_reports, what, instead)
+    monkeypatch.setattr(reports, "open_record", lambda *_: "judged")
+    monkeypatch.setattr(reports, "close_record", lambda *_: None)
     return registry, noted
 
 
@@ -222,13 +223,13 @@ def test_a_champion_whose_scenario_is_gone_is_judged_by_what_is_known_of_it(
         MlflowException("Invalid metric name", INVALID_PARAMETER_VALUE),
     ],
 )
-@pytest.mark.parametrize("step", ["past_windows", "close_record"])
+@pytest.mark.parametrize("step", [(box_reports, "past_windows"), (reports, "close_record")])
 def test_a_box_report_that_cannot_be_judged_is_set_aside(posted, monkeypatch, error, step):
     def failing(*_, **__):
         raise error
 
     registry, noted = posted
-    monkeypatch.setattr(box_reports, step, failing)
+    monkeypatch.setattr(*step, failing)
     monkeypatch.setattr(box_reports, "limits_of", lambda *_: limits.Limits(POLICY))
     assert box_reports.judge_new(registry) == []
     assert noted["posted"].startswith("It cannot be judged: ")
@@ -243,7 +244,7 @@ def test_a_server_that_fails_costs_no_report(posted, monkeypatch, error):
 
     registry, noted = posted
     monkeypatch.setattr(box_reports, "limits_of", lambda *_: limits.Limits(POLICY))
-    monkeypatch.setattr(box_reports, "close_record", failing)
+    monkeypatch.setattr(reports, "close_record", failing)
     with pytest.raises(type(error)):
         box_reports.judge_new(registry)
     assert noted == {}
@@ -266,7 +267,7 @@ def test_a_time_that_utc_does_not_know_is_no_time_of_a_window(key, time):
 @pytest.mark.parametrize("start_time", [10**15, -(10**15), 2**63 - 1, 0])
 def test_any_stamp_of_a_box_is_a_time(start_time):
     run = SimpleNamespace(info=SimpleNamespace(start_time=start_time))
-    assert 1970 <= stamp_of(run).year <= 9999
+    assert 1970 <= report_time(run).year <= 9999
 
 
 def test_a_number_that_is_too_long_is_none():

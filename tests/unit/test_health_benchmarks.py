@@ -7,7 +7,7 @@ from PIL import Image
 from benchmarks import false_rollbacks, flow_overhead, frames, reaction, right_action
 from benchmarks.false_rollbacks import Judged, detected, healthy
 from benchmarks.windows import METRIC, Champion, Window, thinned
-from guardianflow.health.figures import Sampled
+from guardianflow.health.figures import SampledFigures
 from guardianflow.scenario import HealthPolicy, Light
 from guardianflow.vision.data.dataset import load_image, open_dataset
 from guardianflow.vision.data.sample import Sample
@@ -21,7 +21,9 @@ GOOD, BAD = POLICY.min_map50 + 0.2, POLICY.min_map50 - 0.2
 
 def window(ours, theirs):
     """A window whose figures are beyond doubt."""
-    figures = [Sampled({METRIC: value}, {METRIC: np.full(50, value)}) for value in (ours, theirs)]
+    figures = [
+        SampledFigures({METRIC: value}, {METRIC: np.full(50, value)}) for value in (ours, theirs)
+    ]
     return Window(POLICY.min_images, POLICY.min_objects, *figures)
 
 

@@ -12,6 +12,7 @@ by day and at night, from the same pictures darkened, hazed or blurred.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +53,20 @@ class CameraFault(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: FaultKind = Field(description="silent, dark, washed out, blurred or frozen.")
+    kind: FaultKind = Field(description=", ".join(FaultKind))
     frames: int = Field(ge=0, description="Frames with the fault.")
     of: int = Field(ge=0, description="Frames in the window.")
 
     @property
     def message(self) -> str:
         """The fault in words."""
-        if self.kind is FaultKind.SILENT:
-            return f"the camera is silent: {self.of} frames"
-        return f"{self.frames} of {self.of} frames are {self.kind.value}"
+        match self.kind:
+            case FaultKind.SILENT:
+                return f"the camera is silent: {self.of} frames"
+            case FaultKind.DARK | FaultKind.WASHED_OUT | FaultKind.BLURRED | FaultKind.FROZEN:
+                return f"{self.frames} of {self.of} frames are {self.kind.value}"
+            case _:
+                assert_never(self.kind)
 
 
 @dataclass(frozen=True)
