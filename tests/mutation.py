@@ -17,14 +17,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 _RESULT = Path("docs/results/mutation-rotation.md")
-_FILES = ("rules", "refusals")
+_FILES = ("release_state", "rotation.rules", "rotation.refusals")
 _GOAL = 0.9
 _KILLED = ("killed", "timeout", "caught by type check", "segfault")
 
 # By part of a changed line, why the mutant behaves like the original.
 EXPLAINED = {
-    "draft = Record(": "The draft only shows the walk back what a rollback is about to do: its "
-    "kind, before and after are read, nothing else of it, and it is never kept.",
+    "draft = OperationRecord(": "The draft only shows the walk back what a rollback is about to do: "
+    "its kind, before and after are read, nothing else of it, and it is never kept.",
     "only=None": "None stands for False: both are the whole release.",
     "setdefault((name, after), None)": "None stands for False: the version is not bad.",
     "setdefault((name, after), )": "The default None stands for False: the version is not bad.",
@@ -45,9 +45,7 @@ def main() -> int:
     listed = subprocess.run(
         [*mutmut, "results", "--all", "true"], check=True, capture_output=True, text=True
     ).stdout
-    found = re.findall(
-        r"^\s*guardianflow\.registry\.rotation\.(\w+)\.(\S+): (.+)$", listed, re.MULTILINE
-    )
+    found = re.findall(r"^\s*guardianflow\.registry\.([\w.]+)\.(\S+): (.+)$", listed, re.MULTILINE)
     lines = [
         "# Mutation testing of the rotation's rules",
         "",
@@ -63,14 +61,14 @@ def main() -> int:
         total = counts.total()
         good &= total > 0 and counts[True] >= _GOAL * total
         lines.append(
-            f"| guardianflow/registry/rotation/{file}.py | {total} | {counts[True]} "
+            f"| guardianflow/registry/{file.replace('.', '/')}.py | {total} | {counts[True]} "
             f"| {counts[False]} | {counts[True] / max(total, 1):.1%} |"
         )
     lines += ["", "## Survivors", ""]
     for where, name, status in found:
         if status in _KILLED:
             continue
-        change = _change(mutmut, f"guardianflow.registry.rotation.{where}.{name}")
+        change = _change(mutmut, f"guardianflow.registry.{where}.{name}")
         why = next((why for text, why in EXPLAINED.items() if text in change), "")
         good &= bool(why)
         lines += [f"`{where}.{name}` ({status})", "", "```diff", change, "```", ""]

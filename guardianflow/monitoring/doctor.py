@@ -34,7 +34,8 @@ from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.index import find_index, read_index
-from guardianflow.registry.ledger.log import Ledger, LedgerHead
+from guardianflow.registry.ledger.head import LedgerHead
+from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.ledger.mirror import read_mirror
 from guardianflow.registry.ledger.write_once import FAILS_TAG
 from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord, ReleaseState

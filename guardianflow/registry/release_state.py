@@ -1,7 +1,7 @@
 """The words of the rotation: release state, record, decision, drift. Data alone, no I/O.
 
 A release is a base model and the variants quantized from it. Its state says, for every name, which
-version is champion; names are public names. The rules over these words are in `rotation.py`.
+version is champion; names are public names. The rules over these words are in `rotation/rules.py`.
 """
 
 from collections.abc import Mapping
@@ -171,3 +171,21 @@ def moved_champions(before: ReleaseState, after: ReleaseState) -> dict[str, tupl
         for name, place in after.items()
         if former.get(name) != place.champion
     }
+
+
+def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) -> tuple[Drift, ...]:
+    """Compare the aliases in MLflow with the state: the one place that says what drift is."""
+    found: list[Drift] = []
+    for name in sorted(state.keys() | aliases.keys()):
+        place, present = state.get(name), aliases.get(name, {})
+        champion = present.get(ModelAlias.CHAMPION)
+        expected = place.champion if place else None
+        if champion != expected:
+            found.append(Drift(name, ModelAlias.CHAMPION, expected, champion))
+        rollback = present.get(ModelAlias.ROLLBACK)
+        way_back = place.rollback if place else None
+        # Left over where deleting was not allowed; it names the champion and says nothing.
+        left_over = rollback is not None and rollback == expected and way_back is None
+        if rollback != way_back and not left_over:
+            found.append(Drift(name, ModelAlias.ROLLBACK, way_back, rollback))
+    return tuple(found)

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.mirror import HEAD_TAG, encode_mirror, read_mirror
-from guardianflow.registry.release_state import ProductionEntry
-from guardianflow.registry.rotation.rules import find_drift
+from guardianflow.registry.release_state import ProductionEntry, find_drift
 from tests.unit.rotation_world import BASE, INT4, INT8
 
 NAMES = (BASE, INT8, INT4)

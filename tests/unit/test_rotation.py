@@ -23,12 +23,12 @@ from guardianflow.registry.release_state import (
     OperationKind,
     OperationRecord,
     ProductionEntry,
+    find_drift,
 )
 from guardianflow.registry.rotation.rules import (
     adopt,
     all_quarantined,
     check_expected,
-    find_drift,
     find_hold,
     is_quarantined,
     plan_promotion,

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from guardianflow.errors import NoRollbackTarget, Refused
-from guardianflow.registry.release_state import Decision, OperationKind, OperationRecord
+from guardianflow.registry.release_state import Decision, OperationKind, OperationRecord, find_drift
 from guardianflow.registry.rotation.rules import (
     adopt,
-    find_drift,
     find_hold,
     is_quarantined,
     plan_promotion,

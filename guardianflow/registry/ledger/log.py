@@ -15,8 +15,8 @@ one before; that of the newest stands on the base model (`mirror.py`).
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
@@ -37,6 +37,7 @@ from guardianflow.registry.ledger.entry import (
     encode_entry,
     short_token,
 )
+from guardianflow.registry.ledger.head import LedgerHead
 from guardianflow.registry.ledger.index import (
     LEDGER_EXPERIMENT,
     Index,
@@ -54,55 +55,16 @@ from guardianflow.registry.ledger.write_once import (
     require_write_once,
     write_once,
 )
-from guardianflow.registry.release_state import OperationKind, OperationRecord, ReleaseState
+from guardianflow.registry.release_state import OperationKind, OperationRecord
 from guardianflow.stored import LEDGER_SEGMENT_LENGTH
 
-__all__ = ["LEDGER_EXPERIMENT", "Ledger", "LedgerHead", "known_bases", "prepare_server"]
+__all__ = ["LEDGER_EXPERIMENT", "Ledger", "known_bases", "prepare_server"]
 
 SEGMENT_LENGTH = LEDGER_SEGMENT_LENGTH
 _NAME_TAG = "guardianflow.name"
 _FORMER = "former"
 _ALSO = "also."
 _PAGE = 1000
-
-
-@dataclass(frozen=True)
-class LedgerHead:
-    """The newest operation and those before it in the same ledger run."""
-
-    records: tuple[OperationRecord, ...]
-    """Newest first."""
-    done: frozenset[int]
-    segment: int
-    """The ledger run that holds the records; -1 while there is none."""
-    digest: str
-    """sha256 of the newest entry, which the next one repeats."""
-    previous: str = ""
-    """What the oldest of the records says to be the digest of the one before it."""
-    former: Former = field(default_factory=Former)
-    """What is known of the ledger runs before."""
-    also: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Operations by the shortened tokens of others who asked for just them."""
-
-    @property
-    def record(self) -> OperationRecord | None:
-        """The newest operation."""
-        return self.records[0] if self.records else None
-
-    @property
-    def seq(self) -> int:
-        """Its number; 0 while there is none."""
-        return self.records[0].seq if self.records else 0
-
-    @property
-    def state(self) -> ReleaseState:
-        """The release state that it made."""
-        return self.records[0].after if self.records else {}
-
-    @property
-    def interrupted(self) -> OperationRecord | None:
-        """The newest operation, if its aliases may be only half moved."""
-        return None if self.seq in self.done else self.record
 
 
 _EMPTY = LedgerHead((), frozenset({0}), -1, "")

@@ -16,8 +16,7 @@ from pydantic import BeforeValidator, Field, StrictInt
 from guardianflow.errors import StoredUnreadable
 from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import ProductionEntry, ReleaseState
-from guardianflow.registry.rotation.rules import find_drift
+from guardianflow.registry.release_state import ProductionEntry, ReleaseState, find_drift
 from guardianflow.stored import Stored, first_of, read_stored
 
 HEAD_TAG = "guardianflow.head"

@@ -24,7 +24,8 @@ from guardianflow.errors import (
 )
 from guardianflow.mlflow_store.rights import require_alias_rights
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.log import Ledger, LedgerHead
+from guardianflow.registry.ledger.head import LedgerHead
+from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.ledger.mirror import HEAD_TAG
 from guardianflow.registry.release_state import (
     Decision,

@@ -22,7 +22,8 @@ from guardianflow.mlflow_store.registered_models import (
     read_release_models,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.log import Ledger, LedgerHead
+from guardianflow.registry.ledger.head import LedgerHead
+from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.ledger.mirror import HEAD_TAG, encode_mirror
 from guardianflow.registry.release_state import Aliases, ModelAlias, OperationKind, OperationRecord
 from guardianflow.registry.rotation.aliases import write_candidates, write_production

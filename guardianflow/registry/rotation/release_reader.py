@@ -27,7 +27,8 @@ from guardianflow.mlflow_store.registered_models import (
     read_versions,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.log import Ledger, LedgerHead
+from guardianflow.registry.ledger.head import LedgerHead
+from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.ledger.mirror import HEAD_TAG, read_mirror
 from guardianflow.registry.release_state import (
     Decision,
@@ -35,10 +36,11 @@ from guardianflow.registry.release_state import (
     ModelAlias,
     OperationKind,
     RuleInputs,
+    find_drift,
 )
 from guardianflow.registry.rotation.outcome import champion_of
 from guardianflow.registry.rotation.request import RotationRequest
-from guardianflow.registry.rotation.rules import Past, find_drift, unguarded
+from guardianflow.registry.rotation.rules import Past, unguarded
 
 ATTEMPTS = 6
 """How often a release is read, or an operation tried, while others keep changing it."""

@@ -21,7 +21,6 @@ from guardianflow.errors import ChampionChanged, InputError
 from guardianflow.registry.release_state import (
     Aliases,
     Decision,
-    Drift,
     ModelAlias,
     Move,
     OperationKind,
@@ -321,24 +320,6 @@ def projected(
             candidate = max(candidate or 0, former.champion)
         wanted[name] = Aliases(place.champion, place.rollback, candidate)
     return wanted
-
-
-def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) -> tuple[Drift, ...]:
-    """Compare the aliases in MLflow with the state: the one place that says what drift is."""
-    found: list[Drift] = []
-    for name in sorted(state.keys() | aliases.keys()):
-        place, present = state.get(name), aliases.get(name, {})
-        champion = present.get(ModelAlias.CHAMPION)
-        expected = place.champion if place else None
-        if champion != expected:
-            found.append(Drift(name, ModelAlias.CHAMPION, expected, champion))
-        rollback = present.get(ModelAlias.ROLLBACK)
-        way_back = place.rollback if place else None
-        # Left over where deleting was not allowed; it names the champion and says nothing.
-        left_over = rollback is not None and rollback == expected and way_back is None
-        if rollback != way_back and not left_over:
-            found.append(Drift(name, ModelAlias.ROLLBACK, way_back, rollback))
-    return tuple(found)
 
 
 def check_expected(state: ReleaseState, name: str, expected: int | None) -> None:
