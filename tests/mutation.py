@@ -23,8 +23,8 @@ _KILLED = ("killed", "timeout", "caught by type check", "segfault")
 
 # By part of a changed line, why the mutant behaves like the original.
 EXPLAINED = {
-    "draft = OperationRecord(": "The draft only shows the walk back what a rollback is about to do: "
-    "its kind, before and after are read, nothing else of it, and it is never kept.",
+    "draft = OperationRecord(": "The draft only shows the walk back what a rollback is about to "
+    "do: its kind, before and after are read, nothing else of it, and it is never kept.",
     "only=None": "None stands for False: both are the whole release.",
     "setdefault((name, after), None)": "None stands for False: the version is not bad.",
     "setdefault((name, after), )": "The default None stands for False: the version is not bad.",

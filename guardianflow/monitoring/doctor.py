@@ -33,10 +33,10 @@ from guardianflow.monitoring.findings import FileCheck, Finding, worst_first
 from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.registry.ledger.index import find_index, read_index
 from guardianflow.registry.ledger.head import LedgerHead
+from guardianflow.registry.ledger.index import find_index, read_index
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.ledger.mirror import read_mirror
+from guardianflow.registry.ledger.mirror import MirrorStatus, compare_mirror, read_mirror
 from guardianflow.registry.ledger.write_once import FAILS_TAG
 from guardianflow.registry.release_state import Drift, ModelAlias, OperationRecord, ReleaseState
 from guardianflow.registry.rotation.release_reader import ATTEMPTS, conflict
@@ -340,9 +340,7 @@ def _files(
 
 def _mirror(chart: ReleaseDetails) -> Iterator[Finding]:
     model = chart.models.get(chart.base.public)
-    if model is None or chart.head.record is None or chart.head.interrupted:
+    if model is None or chart.head.interrupted:
         return
-    mirror = read_mirror(model)
-    champions = {name: place.champion for name, place in chart.state.items()}
-    if mirror is None or mirror.seq != chart.head.seq or dict(mirror.champions) != champions:
+    if compare_mirror(read_mirror(model), chart.head) is not MirrorStatus.CURRENT:
         yield found.of_mirror(chart.base)

@@ -54,6 +54,7 @@ from guardianflow.monitoring.survey import ReleaseOverview, champions_of
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.ledger.mirror import MirrorStatus, compare_mirror
 from guardianflow.registry.release_state import ModelAlias, OperationKind
 from guardianflow.registry.rotation.outcome import Operation, operation_of
 
@@ -195,9 +196,8 @@ def _ends_well(registry: ModelRegistryManager, sight: ReleaseOverview) -> bool:
     except (Refused, InputError, MlflowException):
         # Read in full it is told what is wrong, and only of this release.
         return False
-    mirror = sight.mirror
-    ends = (mirror.seq, mirror.digest) if mirror else (0, "")
-    return head.interrupted is None and ends == (head.seq, head.digest)
+    mirrored = compare_mirror(sight.mirror, head) is MirrorStatus.CURRENT
+    return mirrored and head.interrupted is None
 
 
 def _look_at(

@@ -32,9 +32,14 @@ from guardianflow.registry.registration import register
 from guardianflow.registry.release_state import Drift, ModelAlias, Move, OperationKind
 from guardianflow.registry.rotation.operations import Release
 from guardianflow.registry.rotation.outcome import Operation, Plan
-from guardianflow.registry.rotation.release_reader import Rule
 from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expected, RotationRequest
-from guardianflow.registry.rotation.rules import adopt, plan_promotion, plan_rollback
+from guardianflow.registry.rotation.rules import (
+    Rule,
+    adopt,
+    plan_promotion,
+    plan_rollback,
+    repair,
+)
 
 __all__ = [
     "UNSET",
@@ -275,10 +280,7 @@ class ModelRegistryManager:
         request = RotationRequest(
             kind, name.base, actor=actor or _whoami(), reason=reason, token=token or ""
         )
-        release = self.release(name)
-        if keep == "ledger":
-            return release.repair(request)
-        return release.perform(request, adopt)
+        return self.release(name).perform(request, repair if keep == "ledger" else adopt)
 
     def rescue(
         self, model_name: str | ModelName, *, reason: str = "", actor: str = ""

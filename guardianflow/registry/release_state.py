@@ -100,6 +100,8 @@ class RuleInputs:
     """Versions that were deleted in MLflow, as far as somebody looked."""
     now: datetime | None = None
     """What time it is, UTC; without it a hold does not end by itself."""
+    mirrored: bool = True
+    """Whether the tag on the base model says what the ledger says."""
 
     @property
     def candidates(self) -> dict[str, int]:
@@ -128,7 +130,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the rules say: the next state. It equals the state before when nothing is to do."""
+    """What the rules say: the next state. It equals the one before where nothing is to change."""
 
     kind: OperationKind
     name: str
@@ -136,10 +138,12 @@ class Decision:
     after: ReleaseState
     warnings: tuple[str, ...] = ()
     moves: tuple[Move, ...] = ()
+    mends: str = ""
+    """What of MLflow differs from the state and is to be put back, in words."""
 
     @property
     def changed(self) -> bool:
-        """Whether anything is to be done."""
+        """Whether the state changes."""
         return dict(self.before) != dict(self.after)
 
     def moved(self) -> dict[str, tuple[int | None, int]]:

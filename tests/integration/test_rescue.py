@@ -133,6 +133,8 @@ def test_another_model_under_the_number_of_a_champion_is_not_put_back(registry, 
         client.create_model_version(registered(twin), f"runs:/{run_id}/model", run_id)
     with pytest.raises(NoRollbackTarget, match="deleted in MLflow"):
         registry.rescue(name)
+    with pytest.raises(VersionNotReady, match="no version 3"):
+        registry.repair(name, "ledger", reason="it is there again")
     assert aliases(registry, twin) == {}
 
 

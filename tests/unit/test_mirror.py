@@ -1,12 +1,27 @@
 """The mirror says of the aliases what the rules say; whatever else stands in its tag is none."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
-from guardianflow.registry.ledger.mirror import HEAD_TAG, encode_mirror, read_mirror
-from guardianflow.registry.release_state import ProductionEntry, find_drift
+from guardianflow.registry.ledger.head import LedgerHead
+from guardianflow.registry.ledger.mirror import (
+    HEAD_TAG,
+    Mirror,
+    MirrorStatus,
+    compare_mirror,
+    encode_mirror,
+    read_mirror,
+)
+from guardianflow.registry.release_state import (
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+    find_drift,
+)
 from tests.unit.rotation_world import BASE, INT4, INT8
 
 NAMES = (BASE, INT8, INT4)
@@ -52,6 +67,30 @@ def test_the_mirror_agrees_where_the_rules_find_no_drift(release):
     mirror = mirror_of(encode_mirror(ModelName.parse(BASE), 7, "d", state))
     models = {name: ModelSummary(name, present, {}) for name, present in aliases.items()}
     assert mirror.agrees(models) == (not find_drift(state, aliases))
+
+
+def record(seq):
+    state = {BASE: ProductionEntry(3, 2, 3)}
+    return OperationRecord(seq, OperationKind.PROMOTE, BASE, {}, state, "", "", "", "")
+
+
+def test_a_mirror_is_compared_with_the_head_of_its_ledger():
+    head = LedgerHead((record(7),), frozenset({7}), 0, "d")
+    mirror = Mirror.of(head)
+    assert mirror == mirror_of(encode_mirror(ModelName.parse(BASE), 7, "d", head.state))
+    for changes, status in (
+        ({}, MirrorStatus.CURRENT),
+        ({"seq": 6}, MirrorStatus.BEHIND),
+        ({"seq": 8, "digest": "e"}, MirrorStatus.AHEAD),
+        ({"digest": "e"}, MirrorStatus.OTHER),
+        ({"champions": {BASE: 2}}, MirrorStatus.EDITED),
+        ({"rollbacks": {}}, MirrorStatus.EDITED),
+    ):
+        assert compare_mirror(replace(mirror, **changes), head) is status
+    assert compare_mirror(None, head) is MirrorStatus.ABSENT
+    empty = LedgerHead((), frozenset({0}), -1, "")
+    assert compare_mirror(None, empty) is MirrorStatus.CURRENT
+    assert compare_mirror(mirror, empty) is MirrorStatus.AHEAD
 
 
 def test_a_way_back_moved_by_hand_onto_the_champion_is_no_agreement():

@@ -124,6 +124,19 @@ CASES = {
         "SCENARIO --type quant --version vN`.",
         {"name": TWIN, "version": 5, "source_version": None},
     ),
+    "no operation": (
+        lambda: refusals.no_operation(BASE),
+        f"The ledger knows no operation of {BASE}. `guardianflow repair {BASE} --keep mlflow "
+        "--reason ...` adopts the aliases.",
+        {"name": BASE},
+    ),
+    "no version": (
+        lambda: refusals.no_version(BASE, TWIN, 3),
+        f"{TWIN} has no version 3 that guardianflow registered. `guardianflow rollback {BASE} "
+        f'--reason "..."` goes back to the last good release, `guardianflow repair {BASE} --keep '
+        "mlflow` accepts the aliases that are left.",
+        {"name": TWIN, "version": 3},
+    ),
     "champion gone": (
         lambda: refusals.champion_gone(BASE, 2),
         f"@champion of {BASE} is gone in MLflow, so MLflow's aliases cannot be kept. "

@@ -16,10 +16,13 @@ from guardianflow.errors import (
     ReleaseOnHold,
     RollbackHeld,
     SourceNotChampion,
+    VersionNotReady,
     VersionQuarantined,
 )
 from guardianflow.registry.release_state import (
     Aliases,
+    ModelAlias,
+    Move,
     OperationKind,
     OperationRecord,
     ProductionEntry,
@@ -34,6 +37,7 @@ from guardianflow.registry.rotation.rules import (
     plan_promotion,
     plan_rollback,
     projected,
+    repair,
     rescue,
     unguarded,
 )
@@ -411,6 +415,49 @@ def test_a_persons_act_ends_a_hold_but_what_is_put_back_by_itself_does_not(world
     assert find_hold(world.past(), None) is None
 
 
+def repaired(world, **changes):
+    return repair(replace(world.situation, **changes), world.past)
+
+
+def test_a_repair_moves_the_aliases_and_no_champion(world):
+    for _ in range(2):
+        world.release()
+    assert not repaired(world).mends
+    world.aliases[BASE]["champion"] = 1
+    decision = repaired(world)
+    assert (decision.kind, decision.name, decision.changed) == (OperationKind.REPAIR, BASE, False)
+    assert decision.moves == (Move(BASE, ModelAlias.CHAMPION, 1, 2),)
+    assert decision.mends == f"@champion of {BASE} is version 1, the ledger says 2"
+    world.aliases[INT8].pop("rollback")
+    assert repaired(world).mends.split("; ")[1] == (
+        f"@rollback of {INT8} is version none, the ledger says 1"
+    )
+    world.apply(decision)
+    assert find_drift(world.state, world.aliases) == ()
+
+
+def test_a_repair_writes_a_mirror_that_was_edited(world):
+    world.release()
+    decision = repaired(world, mirrored=False)
+    assert (decision.mends, decision.moves) == ("the tag guardianflow.head differed", ())
+    world.aliases[BASE]["champion"] = 3
+    assert "the tag" not in repaired(world, mirrored=False).mends
+
+
+def test_a_repair_begins_nothing_that_cannot_end(world):
+    with pytest.raises(AliasDrift, match="knows no operation"):
+        repaired(world)
+    for _ in range(2):
+        world.release()
+    world.aliases[BASE].pop("rollback")
+    assert repaired(world, gone=frozenset({(BASE, 2)})).mends
+    with pytest.raises(VersionNotReady, match="no version 1"):
+        repaired(world, gone=frozenset({(BASE, 1)}))
+    world.aliases[INT4] = {"champion": 1}
+    with pytest.raises(AliasDrift, match="knows no champion"):
+        repaired(world)
+
+
 def rescued(world, *gone):
     situation = replace(world.situation, gone=frozenset(gone))
     return world.apply(rescue(situation, world.past))
@@ -422,13 +469,18 @@ def test_a_lost_champion_whose_version_exists_is_put_back(world):
     assert unguarded(world.situation, world.past) == (INT8,)
     decision = rescued(world)
     assert (decision.kind, decision.name, decision.changed) == (OperationKind.REPAIR, BASE, False)
+    assert decision.moves == (Move(INT8, ModelAlias.CHAMPION, None, 1),)
+    assert decision.mends == f"@champion of {INT8} is version none, the ledger says 1"
+    assert not rescued(world).mends
 
 
 def test_a_lost_champion_whose_version_is_gone_takes_the_release_back(world):
     for _ in range(3):
         world.release()
     del world.aliases[INT8]["champion"]
-    assert rescued(world, (INT8, 3)).name == INT8
+    decision = rescued(world, (INT8, 3))
+    assert decision.name == INT8
+    assert decision.mends == f"@champion of {INT8} is version none, the ledger says 3"
     assert world.champions == {BASE: 2, INT8: 2}
     assert world.state[INT8].rollback == 1
 

@@ -9,6 +9,7 @@ ends before its mirror was cut, and a newest entry with another digest was chang
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StrictInt
@@ -16,6 +17,7 @@ from pydantic import BeforeValidator, Field, StrictInt
 from guardianflow.errors import StoredUnreadable
 from guardianflow.mlflow_store.registered_models import ModelSummary
 from guardianflow.names import ModelName
+from guardianflow.registry.ledger.head import LedgerHead
 from guardianflow.registry.release_state import ProductionEntry, ReleaseState, find_drift
 from guardianflow.stored import Stored, first_of, read_stored
 
@@ -48,6 +50,14 @@ class Mirror:
     rollbacks: Mapping[str, int]
     """By public name, the version that @rollback is to name; absent where there is none."""
 
+    @classmethod
+    def of(cls, head: LedgerHead) -> "Mirror":
+        """What the mirror of a ledger is to say."""
+        places = head.state.items()
+        champions = {name: place.champion for name, place in places}
+        rollbacks = {name: p.rollback for name, p in places if p.rollback is not None}
+        return cls(head.seq, head.digest, champions, rollbacks)
+
     def agrees(self, models: Mapping[str, ModelSummary]) -> bool:
         """Whether the aliases of a release are as the mirror says; @candidate is not part of it."""
         state = {
@@ -55,6 +65,34 @@ class Mirror:
             for name, champion in self.champions.items()
         }
         return not find_drift(state, {name: model.aliases for name, model in models.items()})
+
+
+class MirrorStatus(Enum):
+    """How a mirror compares with the newest operation of the ledger."""
+
+    CURRENT = auto()
+    """It says what the ledger says; also where neither says anything."""
+    ABSENT = auto()
+    """There is none, or none that can be read."""
+    BEHIND = auto()
+    """It is of an earlier operation."""
+    AHEAD = auto()
+    """It is of an operation that the ledger does not have: the ledger was cut."""
+    OTHER = auto()
+    """It is of another operation with the same number: one of the two was changed."""
+    EDITED = auto()
+    """It is of the newest operation, with other aliases."""
+
+
+def compare_mirror(mirror: Mirror | None, head: LedgerHead) -> MirrorStatus:
+    """Compare a mirror with the head of its ledger: the one place that says what fits."""
+    if mirror is None:
+        return MirrorStatus.ABSENT if head.seq else MirrorStatus.CURRENT
+    if mirror.seq != head.seq:
+        return MirrorStatus.BEHIND if mirror.seq < head.seq else MirrorStatus.AHEAD
+    if mirror.digest != head.digest:
+        return MirrorStatus.OTHER
+    return MirrorStatus.CURRENT if mirror == Mirror.of(head) else MirrorStatus.EDITED
 
 
 def encode_mirror(base: ModelName, seq: int, digest: str, state: ReleaseState) -> str:

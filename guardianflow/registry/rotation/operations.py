@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from mlflow import MlflowClient
 
 from guardianflow.errors import (
-    AliasDrift,
+    ArtifactMissing,
     NoCandidate,
     NoRollbackTarget,
     ReleaseChanged,
@@ -26,34 +26,27 @@ from guardianflow.mlflow_store.rights import require_alias_rights
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.head import LedgerHead
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.ledger.mirror import HEAD_TAG
-from guardianflow.registry.release_state import (
-    Decision,
-    Drift,
-    ModelAlias,
-    Move,
-    OperationKind,
-    OperationRecord,
-)
+from guardianflow.registry.ledger.mirror import MirrorStatus
+from guardianflow.registry.release_state import Decision, OperationKind, OperationRecord
 from guardianflow.registry.rotation.outcome import (
     Operation,
     Plan,
     champion_of,
+    mended,
     nothing_to_do,
     operation_of,
 )
 from guardianflow.registry.rotation.projection import Projector
-from guardianflow.registry.rotation.refusals import champion_unknown
 from guardianflow.registry.rotation.release_reader import (
     ATTEMPTS,
     ReleaseReader,
     ReleaseSnapshot,
-    Rule,
+    VersionKey,
     conflict,
 )
 from guardianflow.registry.rotation.repetition import answered, answers, may_repeat, when_finished
-from guardianflow.registry.rotation.request import UNSET, RotationRequest
-from guardianflow.registry.rotation.rules import check_expected, rescue
+from guardianflow.registry.rotation.request import MAX_TEXT, UNSET, RotationRequest
+from guardianflow.registry.rotation.rules import Rule, check_expected, rescue
 
 
 class Release:
@@ -63,7 +56,7 @@ class Release:
         self._client = client
         self._base = base
         self._ledger = Ledger(client, base)
-        self._observer = ReleaseReader(client, base, self._ledger)
+        self._reader = ReleaseReader(client, base, self._ledger)
         self._projector = Projector(client, base, self._ledger)
 
     def inspect(self) -> ReleaseSnapshot:
@@ -72,7 +65,7 @@ class Release:
         Raises:
             LedgerDamaged: The ledger was deleted, cut or edited.
         """
-        return self._observer.inspect()
+        return self._reader.inspect()
 
     def history(self) -> list[Operation]:
         """Every operation, oldest first."""
@@ -105,14 +98,14 @@ class Release:
             Refused: A rule says no.
         """
         finished = self.finish() if write else None
-        seen = self._observer.inspect()
+        seen = self._reader.inspect()
         interrupted = seen.head.interrupted
         if interrupted:
             # Not to be written, or of somebody who committed it this moment.
             finished = interrupted
             seen = replace(seen, models=when_finished(finished, seen.models))
         else:
-            self._observer.check_drift(seen, request)
+            self._reader.check_drift(seen, request)
         warnings: list[str] = []
         if finished is not None:
             done = "is finished first" if interrupted else "is finished now"
@@ -123,7 +116,7 @@ class Release:
         repeated = newest if may_repeat(newest, request, datetime.now(UTC)) else None
         said = [f"{operation_of(repeated).message} That was a short time ago."] if repeated else []
         try:
-            decision = self._observer.decide(seen, request, rule)
+            decision = self._reader.decide(seen, request, rule)
         except (NoCandidate, NoRollbackTarget):
             if repeated is None:
                 raise
@@ -155,7 +148,7 @@ class Release:
         request = replace(request, token=given or uuid.uuid4().hex)
         finished: OperationRecord | None = None
         for _ in range(ATTEMPTS):
-            seen = self._observer.inspect(trusting_ledger=request.kind is OperationKind.ADOPT)
+            seen = self._reader.inspect(trusting_ledger=request.is_mending)
             head = seen.head
             if head.interrupted:
                 if given and answers(head.interrupted, request):
@@ -169,90 +162,54 @@ class Release:
             # token given again would make one more.
             if finished is not None and not given and answers(finished, request):
                 return operation_of(finished, "was interrupted and is finished now")
-            if request.kind is OperationKind.ADOPT:
-                self._observer.look_for_retired(seen)
-            else:
-                self._observer.check_drift(seen, request)
+            if request.kind in (OperationKind.PROMOTE, OperationKind.ROLLBACK):
+                self._reader.check_drift(seen, request)
             if request.expected_champion is not UNSET:
                 check_expected(head.state, request.name.public, request.expected_champion)
-            decision = self._observer.decide(seen, request, rule)
-            expected = request.expected_moves
-            if expected is not None and decision.moved() != dict(expected):
-                raise ReleaseChanged(request.name.public, expected, decision.moved())
-            if not decision.changed:
-                return nothing_to_do(_record(request, decision, head.seq))
-            self._observer.verify(decision)
+            decision = self._decide(seen, request, rule)
+            if not decision.changed and not decision.mends:
+                return nothing_to_do(_record(request, decision, head.seq), finished)
             if operation := self._commit(head, request, decision):
                 return operation
         raise conflict(self._base)
 
-    def repair(self, request: RotationRequest) -> Operation:
-        """Put the aliases back where the ledger says, as an operation that says who and why.
+    def _decide(self, seen: ReleaseSnapshot, request: RotationRequest, rule: Rule) -> Decision:
+        """What the rule says, as it was asked for, with versions that are whole.
 
-        Raises:
-            AliasDrift: The ledger knows no operation, or no champion of a name that was given one
-                by hand: it has nothing to keep.
-            VersionNotReady: A version that an alias is to name was deleted.
+        A person is told of a version that is not; a rescue takes the next one.
         """
-        request.check()
-        finished: OperationRecord | None = None
-        for _ in range(ATTEMPTS):
-            seen = self._observer.inspect(trusting_ledger=True)
-            head = seen.head
-            if head.interrupted:
-                self._projector.project(head)
-                finished = head.record
-                continue
-            if head.record is None:
-                raise AliasDrift(
-                    f"The ledger knows no operation of {self._base}.",
-                    remedy=f"`guardianflow repair {self._base} --keep mlflow --reason ...` adopts "
-                    "the aliases.",
-                    name=self._base.public,
-                )
-            if request.token and (done := self._ledger.find_token(head, request.token)):
-                return operation_of(done, "was done before")
-            decision = Decision(OperationKind.REPAIR, self._base.public, head.state, head.state)
-            if not seen.drift and self._is_mirrored(seen):
-                return self._nothing_to_mend(_record(request, decision), finished)
-            self._check_existence(seen.drift)
-            if operation := self._commit(head, request, decision):
-                return _mended(operation, seen.drift)
-        raise conflict(self._base)
+        unfit: set[VersionKey] = set()
+        while True:
+            decision = self._reader.decide(seen, request, rule, unfit)
+            moved, expected = decision.moved(), request.expected_moves
+            if expected is not None and moved != dict(expected):
+                raise ReleaseChanged(request.name.public, expected, moved)
+            for name, (_, version) in moved.items():
+                try:
+                    self._reader.verify(name, version)
+                except (ArtifactMissing, VersionNotReady):
+                    if not request.is_rescue:
+                        raise
+                    unfit.add((name, version))
+                    break
+            else:
+                return decision
 
     def rescue(self, request: RotationRequest) -> Operation | None:
         """Give every name its @champion back that has none in MLflow, or a quarantined one.
 
-        An alias that was deleted by hand is put back where the ledger says, with the others of the
-        release; where the version itself was deleted, the release goes back to the last good state
-        whose files are whole. None where nothing is to be done.
+        None where nothing was to be done.
 
         Raises:
             NoRollbackTarget: The version was deleted, and no former champion is left.
         """
-        for _ in range(ATTEMPTS):
-            seen = self._observer.inspect()
-            if seen.head.interrupted:
-                self._projector.project(seen.head)
-                continue
-            names = self._observer.unguarded(seen, request)
-            if not names:
-                return None
-            for name in names:
-                self._observer.look_for(name, champion_of(seen.head.state, name))
-            decision = self._observer.decide(seen, request, rescue)
-            while self._observer.skip_unusable(decision):
-                decision = self._observer.decide(seen, request, rescue)
-            # What was found is part of the record: it may mend what somebody moved by hand, too.
-            told = replace(request, reason=f"{request.reason}: {_in_words(seen.drift)}"[:1000])
-            if operation := self._commit(seen.head, told, decision):
-                return _mended(operation, seen.drift)
-        raise conflict(self._base)
+        operation = self.perform(request, rescue)
+        return operation if operation.changed else None
 
     def refresh_mirror(self) -> bool:
         """Write the mirror again if it is older than the ledger; whether that was so."""
-        seen = self._observer.inspect()
-        if seen.head.record is None or seen.head.interrupted or self._is_mirrored(seen):
+        seen = self._reader.inspect()
+        if seen.head.interrupted or seen.mirror is MirrorStatus.CURRENT:
             return False
         self._projector.write_mirror(seen.head)
         return True
@@ -269,52 +226,13 @@ class Release:
         except RotationConflict:
             return None
         self._projector.project(head)
-        return operation_of(head.records[0])
-
-    def _nothing_to_mend(
-        self, record: OperationRecord, finished: OperationRecord | None
-    ) -> Operation:
-        message = f"The aliases of {self._base} are as the ledger says: nothing was to mend"
-        if finished:
-            message += f"; operation {finished.seq} was interrupted and is finished now"
-        return replace(operation_of(record), changed=False, message=f"{message}.")
-
-    def _check_existence(self, drift: tuple[Drift, ...]) -> None:
-        """Refuse what cannot come to its end: once committed, it would have to."""
-        for found in drift:
-            if found.expected is None:
-                if found.alias is ModelAlias.CHAMPION:
-                    raise champion_unknown(found.name, found.actual)
-                continue
-            try:
-                self._observer.version(found.name, found.expected)
-            except VersionNotReady as error:
-                raise VersionNotReady(
-                    error.message,
-                    remedy=f'`guardianflow rollback {self._base} --reason "..."` goes back to the '
-                    f"last good release, `guardianflow repair {self._base} --keep mlflow` accepts "
-                    "the aliases that are left.",
-                    name=found.name,
-                    version=found.expected,
-                ) from error
-
-    def _is_mirrored(self, seen: ReleaseSnapshot) -> bool:
-        base = seen.models.get(self._base.public)
-        return base is None or base.tags.get(HEAD_TAG) == self._projector.mirror_of(seen.head)
-
-
-def _mended(operation: Operation, drift: tuple[Drift, ...]) -> Operation:
-    """A repair shows the aliases that it moved, which its states do not tell."""
-    said = _in_words(drift) or f"the tag {HEAD_TAG} differed"
-    moves = operation.moves or tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift)
-    return replace(operation, moves=moves, message=f"{operation.message} Before: {said}.")
-
-
-def _in_words(drift: tuple[Drift, ...]) -> str:
-    return "; ".join(str(found) for found in drift)
+        return mended(operation_of(head.records[0]), decision)
 
 
 def _record(request: RotationRequest, decision: Decision, seq: int = 0) -> OperationRecord:
+    # What a rescue found is part of the record: it may mend what somebody moved by hand, too.
+    found = f": {decision.mends}" if request.is_rescue else ""
+    reason = f"{request.reason}{found}"[:MAX_TEXT]
     return OperationRecord(
         seq=seq,
         kind=decision.kind,
@@ -322,7 +240,7 @@ def _record(request: RotationRequest, decision: Decision, seq: int = 0) -> Opera
         before=decision.before,
         after=decision.after,
         actor=request.actor,
-        reason=request.reason,
+        reason=reason,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         token=request.token,
         evidence=request.evidence,

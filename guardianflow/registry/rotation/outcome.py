@@ -6,6 +6,7 @@ from datetime import datetime
 
 from guardianflow.names import ModelName
 from guardianflow.registry.release_state import (
+    Decision,
     ModelAlias,
     Move,
     OperationKind,
@@ -104,15 +105,29 @@ def _message(record: OperationRecord, remark: str) -> str:
     return f"{text}; it {remark}." if remark else f"{text}."
 
 
-def nothing_to_do(record: OperationRecord) -> Operation:
-    """The answer to a request that found everything as it asked for."""
-    operation = operation_of(record)
-    return replace(
-        operation,
-        changed=False,
-        message=f"{record.name} version {operation.after.get(record.name)} is champion already: "
-        "nothing was to do.",
-    )
+def mended(operation: Operation, decision: Decision) -> Operation:
+    """An operation that put aliases back shows which, which its states do not tell."""
+    if not decision.mends:
+        return operation
+    message = f"{operation.message} Before: {decision.mends}."
+    return replace(operation, moves=operation.moves or decision.moves, message=message)
+
+
+def nothing_to_do(record: OperationRecord, finished: OperationRecord | None) -> Operation:
+    """The answer to a request that found everything as it asked for.
+
+    Args:
+        record: What the request would have become.
+        finished: The operation that was interrupted, and was finished for this request.
+    """
+    if record.kind is OperationKind.REPAIR:
+        message = f"The aliases of {record.name} are as the ledger says: nothing was to mend"
+        if finished:
+            message += f"; operation {finished.seq} was interrupted and is finished now"
+    else:
+        champion = champion_of(record.after, record.name)
+        message = f"{record.name} version {champion} is champion already: nothing was to do"
+    return replace(operation_of(record), changed=False, message=f"{message}.")
 
 
 def champion_of(state: ReleaseState, name: str) -> int | None:

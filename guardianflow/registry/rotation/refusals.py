@@ -7,6 +7,7 @@ from guardianflow.errors import (
     ReleaseOnHold,
     RollbackHeld,
     SourceNotChampion,
+    VersionNotReady,
     VersionQuarantined,
 )
 from guardianflow.names import ModelName
@@ -133,6 +134,26 @@ def champion_gone(name: str, former: int) -> AliasDrift:
         f"{former} again; if that version was deleted, `guardianflow rollback {name}` goes back to "
         f"the last good release. `guardianflow doctor {name}` says which.",
         name=name,
+    )
+
+
+def no_operation(base: str) -> AliasDrift:
+    """The ledger cannot be kept: it is empty."""
+    return AliasDrift(
+        f"The ledger knows no operation of {base}.",
+        remedy=f"`guardianflow repair {base} --keep mlflow --reason ...` adopts the aliases.",
+        name=base,
+    )
+
+
+def no_version(base: str, name: str, version: int) -> VersionNotReady:
+    """An alias cannot be put back: its version was deleted, or is none that we registered."""
+    return VersionNotReady(
+        f"{name} has no version {version} that guardianflow registered.",
+        remedy=f'`guardianflow rollback {base} --reason "..."` goes back to the last good release, '
+        f"`guardianflow repair {base} --keep mlflow` accepts the aliases that are left.",
+        name=name,
+        version=version,
     )
 
 

@@ -4,20 +4,14 @@ What is read together belongs together: where aliases do not fit to the ledger, 
 until no operation came between. Nothing is written here.
 """
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
+import tenacity
 from mlflow import MlflowClient
 
-from guardianflow.errors import (
-    AliasDrift,
-    ArtifactMissing,
-    LedgerDamaged,
-    RotationConflict,
-    VersionNotReady,
-)
+from guardianflow.errors import AliasDrift, LedgerDamaged, RotationConflict, VersionNotReady
 from guardianflow.mlflow_store.artifacts import SHA_TAG, verify_version
 from guardianflow.mlflow_store.registered_models import (
     ModelSummary,
@@ -29,7 +23,7 @@ from guardianflow.mlflow_store.registered_models import (
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.head import LedgerHead
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.ledger.mirror import HEAD_TAG, read_mirror
+from guardianflow.registry.ledger.mirror import HEAD_TAG, MirrorStatus, compare_mirror, read_mirror
 from guardianflow.registry.release_state import (
     Decision,
     Drift,
@@ -40,14 +34,15 @@ from guardianflow.registry.release_state import (
 )
 from guardianflow.registry.rotation.outcome import champion_of
 from guardianflow.registry.rotation.request import RotationRequest
-from guardianflow.registry.rotation.rules import Past, unguarded
+from guardianflow.registry.rotation.rules import Rule
 
 ATTEMPTS = 6
 """How often a release is read, or an operation tried, while others keep changing it."""
 # Another writer may be about to finish: what looks like drift for less than this is none.
 _DRIFT_PATIENCE_S = (0.2, 0.5, 1.0)
 
-Rule = Callable[[RuleInputs, Past], Decision]
+VersionKey = tuple[str, int]
+"""Public name and number."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,8 @@ class ReleaseSnapshot:
     models: Mapping[str, ModelSummary]
     drift: tuple[Drift, ...]
     """Empty while an operation is interrupted: what its aliases are to be is known."""
+    mirror: MirrorStatus
+    """CURRENT also where there is no base model that could carry one."""
 
     @property
     def aliases(self) -> dict[str, Mapping[str, int]]:
@@ -72,8 +69,7 @@ class ReleaseReader:
         self._client = client
         self._base = base
         self._ledger = ledger
-        self._versions: dict[tuple[str, int], RegisteredModelInfo] = {}
-        self._gone: set[tuple[str, int]] = set()
+        self._versions: dict[VersionKey, RegisteredModelInfo] = {}
 
     def inspect(self, *, trusting_ledger: bool = False) -> ReleaseSnapshot:
         """The head and the aliases that belong together.
@@ -87,28 +83,27 @@ class ReleaseReader:
         """
         head = self._ledger.read()
         for _ in range(ATTEMPTS):
-            models = read_release_models(self._client, self._base)
-            if self._fits(head, models):
+            seen = self._look(head)
+            fits = head.interrupted is None and not seen.drift
+            if fits and seen.mirror in (MirrorStatus.CURRENT, MirrorStatus.ABSENT):
                 # Who commits from now on takes the number that our own commit would need.
-                return ReleaseSnapshot(head, models, ())
+                return seen
             again = self._ledger.read()
             if again.seq == head.seq and again.interrupted == head.interrupted:
                 if not trusting_ledger:
-                    self._check_tail(again, models)
-                drift = () if again.interrupted else find_drift(again.state, _aliases(models))
-                return ReleaseSnapshot(again, models, drift)
+                    self._check_tail(seen)
+                return replace(seen, head=again)
             head = again
         raise conflict(self._base)
 
-    def _fits(self, head: LedgerHead, models: Mapping[str, ModelSummary]) -> bool:
-        """Whether nothing suggests that an operation came between reading one and the other."""
+    def _look(self, head: LedgerHead) -> ReleaseSnapshot:
+        """The models of now, and how they differ from a head."""
+        models = read_release_models(self._client, self._base)
+        aliases = {name: model.aliases for name, model in models.items()}
+        drift = () if head.interrupted else find_drift(head.state, aliases)
         base = models.get(self._base.public)
-        mirror = read_mirror(base) if base else None
-        return (
-            head.interrupted is None
-            and not find_drift(head.state, _aliases(models))
-            and (mirror is None or (mirror.seq, mirror.digest) == (head.seq, head.digest))
-        )
+        mirror = compare_mirror(read_mirror(base), head) if base else MirrorStatus.CURRENT
+        return ReleaseSnapshot(head, models, drift, mirror)
 
     def check_drift(self, seen: ReleaseSnapshot, request: RotationRequest) -> None:
         """Refuse to build on aliases that somebody moved by hand.
@@ -118,17 +113,20 @@ class ReleaseReader:
         Raises:
             AliasDrift: An alias is not where the last operation put it.
         """
-        if request.kind is OperationKind.ROLLBACK and all(
-            found.actual is None for found in seen.drift
-        ):
-            for found in seen.drift:
-                self.look_for(found.name, found.expected)
+        missing = all(found.actual is None for found in seen.drift)
+        if request.kind is OperationKind.ROLLBACK and missing:
             return
-        for pause in _DRIFT_PATIENCE_S:
-            if not seen.drift:
-                return
-            time.sleep(pause)
-            seen = self.inspect()
+        if seen.drift:
+            self._require_no_drift()
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(AliasDrift),
+        wait=tenacity.wait_chain(*map(tenacity.wait_fixed, _DRIFT_PATIENCE_S)),
+        stop=tenacity.stop_after_attempt(1 + len(_DRIFT_PATIENCE_S)),
+        reraise=True,
+    )
+    def _require_no_drift(self) -> None:
+        seen = self.inspect()
         if seen.drift:
             raise AliasDrift(
                 f"{'; '.join(str(found) for found in seen.drift)}. Somebody moved it without "
@@ -138,23 +136,41 @@ class ReleaseReader:
                 drift=[asdict(found) for found in seen.drift],
             )
 
-    def decide(self, seen: ReleaseSnapshot, request: RotationRequest, rule: Rule) -> Decision:
+    def decide(
+        self,
+        seen: ReleaseSnapshot,
+        request: RotationRequest,
+        rule: Rule,
+        lost: Collection[VersionKey] = (),
+    ) -> Decision:
         """What the rule says; a way back never leads to a version that was deleted in MLflow.
 
-        The versions that a rollback moves are looked for, and it is decided again with what they
-        say: that one is gone, or from which version of the base it was made.
+        The versions that aliases lack are looked for, and those that a rollback moves: then it is
+        decided again with what they say, that one is gone or from which version of the base it was
+        made.
+
+        Args:
+            seen: The release.
+            request: Who asks for what.
+            rule: Decides.
+            lost: Versions that count as deleted.
         """
+        wanted = {(found.name, found.expected) for found in seen.drift if found.expected}
+        gone = {*lost, *self._find_gone(wanted)}
         while True:
-            decision = rule(self.situation(seen, request), lambda: self._ledger.past(seen.head))
+            situation = self._situation(seen, request, frozenset(gone))
+            decision = rule(situation, lambda: self._ledger.past(seen.head))
             if decision.kind is not OperationKind.ROLLBACK:
                 return decision
-            known = len(self._gone) + len(self._versions)
-            for name, (_, version) in decision.moved().items():
-                self.look_for(name, version)
-            if len(self._gone) + len(self._versions) == known:
+            known = len(gone) + len(self._versions)
+            moved = {(name, version) for name, (_, version) in decision.moved().items()}
+            gone |= self._find_gone(moved)
+            if len(gone) + len(self._versions) == known:
                 return decision
 
-    def situation(self, seen: ReleaseSnapshot, request: RotationRequest) -> RuleInputs:
+    def _situation(
+        self, seen: ReleaseSnapshot, request: RotationRequest, gone: frozenset[VersionKey]
+    ) -> RuleInputs:
         """What the rules look at; only versions that could move are asked for."""
         wanted = {
             (name, present[alias])
@@ -171,7 +187,7 @@ class ReleaseReader:
             self._read_variants(seen)
         state = seen.head.state
         sources = {key: info.source_version for key, info in self._versions.items()} | {
-            (name, version): self.version(name, version).source_version
+            (name, version): self._version(name, version).source_version
             for name, version in wanted
             if request.kind in (OperationKind.PROMOTE, OperationKind.ADOPT)
             and ModelName.parse(name).is_variant
@@ -182,8 +198,9 @@ class ReleaseReader:
             state,
             seen.aliases,
             sources,
-            gone=frozenset(self._gone),
+            gone=gone,
             now=datetime.now(UTC),
+            mirrored=seen.mirror is MirrorStatus.CURRENT,
         )
 
     def _read_variants(self, seen: ReleaseSnapshot) -> None:
@@ -193,23 +210,23 @@ class ReleaseReader:
                 for info in read_versions(self._client, variant):
                     self._versions.setdefault((variant.public, info.version), info)
 
-    def look_for(self, name: str, version: int | None) -> None:
-        """Remember a version that does not exist any more.
+    def _find_gone(self, versions: Collection[VersionKey]) -> set[VersionKey]:
+        """Those of some versions that do not exist any more.
 
         One without fingerprints is none of ours: MLflow counts from 1 again where a whole model was
         deleted, so that the number of a champion may come back with another model behind it.
         """
-        if version is None:
-            return
-        try:
-            info = self.version(name, version)
-        except VersionNotReady:
-            self._gone.add((name, version))
-            return
-        if not any(tag.startswith(SHA_TAG) for tag in info.tags):
-            self._gone.add((name, version))
+        gone: set[VersionKey] = set()
+        for name, version in versions:
+            try:
+                tags = self._version(name, version).tags
+            except VersionNotReady:
+                tags = ()
+            if not any(tag.startswith(SHA_TAG) for tag in tags):
+                gone.add((name, version))
+        return gone
 
-    def version(self, name: str, version: int) -> RegisteredModelInfo:
+    def _version(self, name: str, version: int) -> RegisteredModelInfo:
         """A version as it was read first: it is asked for by the rules and by the checks.
 
         Raises:
@@ -220,54 +237,32 @@ class ReleaseReader:
             self._versions[name, version] = info
         return self._versions[name, version]
 
-    def unguarded(self, seen: ReleaseSnapshot, request: RotationRequest) -> tuple[str, ...]:
-        """The names that have no @champion in MLflow, or one that was rolled back before."""
-        return unguarded(self.situation(seen, request), lambda: self._ledger.past(seen.head))
-
-    def look_for_retired(self, seen: ReleaseSnapshot) -> None:
-        """Remember the names whose whole registered model is gone."""
-        for name in seen.head.state.keys() - seen.models.keys():
-            self.look_for(name, seen.head.state[name].champion)
-
-    def skip_unusable(self, decision: Decision) -> bool:
-        """Whether a version that is to come back lacks a file; it counts as gone from now on."""
-        for name, (_, version) in decision.moved().items():
-            try:
-                verify_version(self._client, self.version(name, version))
-            except ArtifactMissing:
-                self._gone.add((name, version))
-                return True
-        return False
-
-    def verify(self, decision: Decision) -> None:
-        """Check that every version that becomes champion is there, whole and READY.
+    def verify(self, name: str, version: int) -> None:
+        """Check that a version which is to become champion is there, whole and READY.
 
         Raises:
-            VersionNotReady: A version is gone or was never finished.
-            ArtifactMissing: A file of a version is gone or differs.
+            VersionNotReady: The version is gone or was never finished.
+            ArtifactMissing: A file of it is gone or differs.
         """
-        for name, (_, version) in decision.moved().items():
-            info = self.version(name, version)
-            if not info.ready:
-                raise VersionNotReady(
-                    f"{name} version {version} is not READY in MLflow.",
-                    remedy="Register it again with `guardianflow run SCENARIO --type train "
-                    "--version vN` (or --type quant).",
-                    name=name,
-                    version=version,
-                )
-            verify_version(self._client, info)
+        info = self._version(name, version)
+        if not info.ready:
+            raise VersionNotReady(
+                f"{name} version {version} is not READY in MLflow.",
+                remedy="Register it again with `guardianflow run SCENARIO --type train "
+                "--version vN` (or --type quant).",
+                name=name,
+                version=version,
+            )
+        verify_version(self._client, info)
 
-    def _check_tail(self, head: LedgerHead, models: Mapping[str, ModelSummary]) -> None:
-        """Compare the ledger with its mirror: a cut tail or a changed newest entry shows here."""
-        base = models.get(self._base.public)
-        mirror = read_mirror(base) if base else None
-        if mirror is None or mirror.seq < head.seq:
-            return
-        if mirror.seq > head.seq:
-            what = f"ends at operation {head.seq}, but operation {mirror.seq} was decided"
-        elif mirror.digest != head.digest:
-            what = f"holds another operation {head.seq} than the one that was decided"
+    def _check_tail(self, seen: ReleaseSnapshot) -> None:
+        """Refuse a ledger whose mirror says that its tail was cut or its newest entry changed."""
+        base = seen.models.get(self._base.public)
+        seq, mirror = seen.head.seq, read_mirror(base) if base else None
+        if seen.mirror is MirrorStatus.AHEAD and mirror:
+            what = f"ends at operation {seq}, but operation {mirror.seq} was decided"
+        elif seen.mirror is MirrorStatus.OTHER:
+            what = f"holds another operation {seq} than the one that was decided"
         else:
             return
         raise LedgerDamaged(
@@ -287,7 +282,3 @@ def conflict(base: ModelName) -> RotationConflict:
         remedy="Look at `guardianflow history` and try again.",
         name=base.public,
     )
-
-
-def _aliases(models: Mapping[str, ModelSummary]) -> dict[str, Mapping[str, int]]:
-    return {name: model.aliases for name, model in models.items()}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from guardianflow.mlflow_store.registered_models import ModelSummary
-from guardianflow.registry.release_state import ModelAlias, OperationRecord
+from guardianflow.registry.release_state import ModelAlias, OperationKind, OperationRecord
 from guardianflow.registry.rotation.outcome import Plan, champion_of
 from guardianflow.registry.rotation.request import UNSET, RotationRequest
 from guardianflow.registry.rotation.rules import projected
@@ -51,8 +51,13 @@ def answered(record: OperationRecord, request: RotationRequest, warnings: Sequen
 
 
 def answers(record: OperationRecord, request: RotationRequest) -> bool:
-    """Whether an interrupted operation is what the same request, made again, asks for."""
+    """Whether an interrupted operation is what the same request, made again, asks for.
+
+    No repair answers another: that one is about what is wrong by then.
+    """
     if record.kind is not request.kind or record.name != request.name.public:
+        return False
+    if record.kind is OperationKind.REPAIR:
         return False
     before = champion_of(record.before, record.name)
     if request.expected_champion is not UNSET and request.expected_champion != before:

@@ -10,7 +10,7 @@ from guardianflow.names import ModelName
 from guardianflow.registry.release_state import OperationKind
 from guardianflow.wording.printable import printable
 
-_MAX_TEXT = 1000
+MAX_TEXT = 1000
 
 
 class Unset(Enum):
@@ -46,6 +46,16 @@ class RotationRequest:
         for field in ("actor", "reason"):
             object.__setattr__(self, field, printable(getattr(self, field)))
 
+    @property
+    def is_mending(self) -> bool:
+        """Whether a person says what counts: the ledger, or the aliases in MLflow."""
+        return self.kind in (OperationKind.ADOPT, OperationKind.REPAIR) and not self.automatic
+
+    @property
+    def is_rescue(self) -> bool:
+        """Whether production is to get its @champion back, and nobody waits for an answer."""
+        return self.kind is OperationKind.REPAIR and self.automatic
+
     def check(self) -> None:
         """Refuse texts that would not fit into the ledger.
 
@@ -58,8 +68,8 @@ class RotationRequest:
             ("token", self.token),
             ("evidence", self.evidence),
         ):
-            if len(text) > _MAX_TEXT:
+            if len(text) > MAX_TEXT:
                 raise InputError(
-                    f"The {field} has {len(text)} characters, more than {_MAX_TEXT}.",
+                    f"The {field} has {len(text)} characters, more than {MAX_TEXT}.",
                     remedy="Shorten it.",
                 )

@@ -28,11 +28,15 @@ from guardianflow.registry.release_state import (
     ProductionEntry,
     ReleaseState,
     RuleInputs,
+    find_drift,
 )
 from guardianflow.registry.rotation.refusals import (
     champion_gone,
+    champion_unknown,
     had_none,
     no_candidate,
+    no_operation,
+    no_version,
     no_way_back,
     nothing_left,
     nothing_to_roll_back,
@@ -48,6 +52,7 @@ HOLD = timedelta(days=1)
 
 Past = Callable[[], Iterable[OperationRecord]]
 """Gives the records of a release, newest first; called only where they are needed."""
+Rule = Callable[[RuleInputs, Past], Decision]
 
 
 def plan_promotion(
@@ -205,31 +210,70 @@ def _rolled_back(
     return _decision(situation, OperationKind.ROLLBACK, name, after)
 
 
+def repair(situation: RuleInputs, _past: Past) -> Decision:
+    """Decide what puts the aliases and the mirror back where the ledger says; the state stays.
+
+    Raises:
+        AliasDrift: The ledger knows no operation, or no champion of a name that was given one by
+            hand: it has nothing to keep.
+        VersionNotReady: A version that an alias is to name was deleted: what is committed has to
+            come to its end.
+    """
+    if not situation.state:
+        raise no_operation(situation.base)
+    decision = _mended(situation)
+    for move in decision.moves:
+        if move.after is None and move.alias is ModelAlias.CHAMPION:
+            raise champion_unknown(move.name, move.before)
+        if move.after is not None and (move.name, move.after) in situation.gone:
+            raise no_version(situation.base, move.name, move.after)
+    if not decision.mends and not situation.mirrored:
+        return replace(decision, mends="the tag guardianflow.head differed")
+    return decision
+
+
+def _mended(situation: RuleInputs) -> Decision:
+    """Put every alias back that differs from the state."""
+    drift = find_drift(situation.state, situation.aliases)
+    return Decision(
+        OperationKind.REPAIR,
+        situation.base,
+        situation.state,
+        situation.state,
+        moves=tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift),
+        mends="; ".join(str(found) for found in drift),
+    )
+
+
 def rescue(situation: RuleInputs, past: Past) -> Decision:
     """Decide how a name gets its @champion back that has none in MLflow any more, or a bad one.
 
     Where its version still exists, the state stays and the aliases are put back. Where it was
     deleted, the release goes back to the last good state; if there is none for all of it, those
-    names alone go back whose version was deleted. Nothing moves where no name is `unguarded`.
+    names go back whose version was deleted. Nothing moves where no name is `unguarded`.
 
     Raises:
         NoRollbackTarget: The version was deleted, and no former champion is left.
     """
     state = situation.state
     suspects = unguarded(situation, past)
+    if not suspects:
+        return Decision(OperationKind.REPAIR, situation.base, state, state)
+    mended = _mended(situation)
     lost = [name for name in suspects if (name, state[name].champion) in situation.gone]
     if not lost:
-        return Decision(OperationKind.REPAIR, situation.base, state, state)
+        return mended
     target = _target(past(), situation, lost[0], only=False)
-    if target is not None and state.keys() <= target.keys():
-        return _rolled_back(situation, past, lost[0], {name: target[name] for name in state})
     places: dict[str, ProductionEntry] = {}
-    for name in lost:
-        former = _target(past(), situation, name, only=True)
-        if former is None:
-            raise nothing_left(name, state[name].champion)
-        places[name] = former[name]
-    return _rolled_back(situation, past, lost[0], places)
+    if target is not None and state.keys() <= target.keys():
+        places = {name: target[name] for name in state}
+    else:
+        for name in lost:
+            former = _target(past(), situation, name, only=True)
+            if former is None:
+                raise nothing_left(name, state[name].champion)
+            places[name] = former[name]
+    return replace(_rolled_back(situation, past, lost[0], places), mends=mended.mends)
 
 
 def unguarded(situation: RuleInputs, past: Past) -> tuple[str, ...]:
