@@ -23,6 +23,7 @@ from guardianflow.mlflow_store.links import picture_links, run_link
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.run_tokens import TokenKind
+from guardianflow.registry.release_state import champion_moves
 from guardianflow.wording.markdown import Markdown, plain, prose
 
 if TYPE_CHECKING:
@@ -135,16 +136,15 @@ def tell_of_rollback(
     operation: "Operation", *, incident: str, report: str = "", message: str = ""
 ) -> None:
     """Send one event for each name that went back; the message is the operation's, unless given."""
-    for move in operation.moves:
-        if move.alias == "champion" and move.after is not None:
-            payload = ModelEvent(
-                model=move.name,
-                version=move.after,
-                incident=incident,
-                report=report,
-                message=message or operation.message,
-            )
-            send_event(EventName.ROLLED_BACK, payload)
+    for name, (_, version) in champion_moves(operation.moves).items():
+        payload = ModelEvent(
+            model=name,
+            version=version,
+            incident=incident,
+            report=report,
+            message=message or operation.message,
+        )
+        send_event(EventName.ROLLED_BACK, payload)
 
 
 def show_incident(registry: "ModelRegistryManager", operation: "Operation", report: str) -> None:

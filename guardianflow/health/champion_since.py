@@ -7,6 +7,7 @@ from guardianflow.errors import LedgerDamaged, NoCandidate, PermissionDenied, St
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import find_installation
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,9 @@ def champion_since(registry: ModelRegistryManager, name: str, version: int) -> C
     ledger = Ledger(registry.client, ModelName.parse(name).base)
     try:
         head = ledger.read()
-        installed = next(
-            (
-                record.seq
-                for record in ledger.past(head)
-                if record.moved().get(name, (None, None))[1] == version
-            ),
-            None,
-        )
+        installed = find_installation(ledger.past(head), name, version)
     except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
         # Measuring goes on; which came first is then told by the clocks.
         log.warning("%s", error)
         return ChampionSince(None, None)
-    return ChampionSince(head.seq, installed)
+    return ChampionSince(head.seq, installed.seq if installed else None)

@@ -8,7 +8,6 @@ production as it is now.
 """
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,9 +16,9 @@ from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, Healt
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.records import read_tags
 from guardianflow.names import ModelName
-from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation
+from guardianflow.registry import ModelRegistryManager, Operation
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import OperationRecord
+from guardianflow.registry.release_state import OperationRecord, champion_moves, find_installation
 from guardianflow.registry.rotation.outcome import champion_of, operation_of
 
 MAX_AGE = timedelta(hours=1)
@@ -90,7 +89,7 @@ def roll_back_failing(
     _check_subject(told, f"{name} version {failing_version}", report)
     if found.verdict is not Verdict.FAILING:
         return Reaction(None, f"Report {report} says {found.verdict}: nothing to roll back.")
-    installed = _installed(ledger.past(head), name, failing_version)
+    installed = find_installation(ledger.past(head), name, failing_version)
     if done is None and (too_late := _too_late(found, max_age, installed)):
         return Reaction(None, f"{too_late}: nothing to roll back.")
     if done is None:
@@ -119,13 +118,9 @@ def _refuse_worse(registry: ModelRegistryManager, found: HealthReport) -> None:
     if fallback is None or fallback.better:
         return
     plan = registry.plan_rollback(found.model_name, write=False)
-    targets = {
-        move.after
-        for move in plan.moves
-        if move.name == found.model_name and move.alias == ModelAlias.CHAMPION
-    }
+    moved = champion_moves(plan.moves).get(found.model_name)
     # Another way back by now was not measured: nothing speaks against it.
-    if targets == {fallback.version}:
+    if moved is not None and moved[1] == fallback.version:
         raise SceneChanged(found.model_name, found.version, found.reason, fallback.message)
 
 
@@ -145,14 +140,6 @@ def _not_champion(name: str, champion: int | None, failing: int) -> Reaction:
         f"@champion of {name} is version {champion or 'none'}, no longer the failing {failing}: "
         "nothing to roll back.",
     )
-
-
-def _installed(past: Iterable[OperationRecord], name: str, version: int) -> OperationRecord | None:
-    """What last made the version champion; None if the ledger knows of nothing that did."""
-    for record in past:
-        if record.moved().get(name, (None, None))[1] == version:
-            return record
-    return None
 
 
 def _too_late(found: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:

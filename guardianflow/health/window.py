@@ -28,7 +28,8 @@ from guardianflow.mlflow_store.records import (
     open_record,
     read_record,
 )
-from guardianflow.registry import ModelAlias, ModelRegistryManager, RegisteredModelInfo
+from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
+from guardianflow.registry.release_state import champion_moves
 from guardianflow.scenario import HealthPolicy, Scenario, Today, nothing_known
 from guardianflow.vision.data.dataset import Dataset, Sample, load_image, open_window
 from guardianflow.vision.metrics.camera import CameraFault, are_grey, check_camera
@@ -175,13 +176,12 @@ def _fall_back(
     """Measure what a rollback would bring back on the same frames; None where nothing can tell."""
     try:
         plan = registry.plan_rollback(name, write=False)
-        target = next(
-            m.after for m in plan.moves if m.name == name and m.alias == ModelAlias.CHAMPION
-        )
-        if target is None:
+        moved = champion_moves(plan.moves).get(name)
+        if moved is None:
             return None
+        _, target = moved
         other = _measure(registry, name, target, checked.window)
-    except (Refused, StopIteration):
+    except Refused:
         # No way back, or none that could be measured: the rollback itself says so.
         return None
     higher = next(r.at_least is not None for r in rules_of(policy) if r.metric == own.metric)

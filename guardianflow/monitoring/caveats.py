@@ -9,6 +9,7 @@ from datetime import datetime
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity, when
 from guardianflow.names import ModelName
 from guardianflow.registry.release_state import OperationRecord, ProductionEntry, ReleaseState
+from guardianflow.registry.rotation.remarks import mismatched_variants, without_way_back
 from guardianflow.registry.rotation.rules import all_quarantined, find_hold
 
 _ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
@@ -37,28 +38,29 @@ def of_state(
     """
     found: list[Finding] = []
     asked = asked or {}
-    champion = state[base].champion if base in state else None
+    stay = mismatched_variants(base, state)
     for name, place in sorted(state.items()):
-        if name != base and champion is not None and place.source != champion:
+        if age := stay.get(name):
             remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
-            found.append(_of_floor(name, base, champion, place, remedy))
+            found.append(_of_floor(name, base, state, age, remedy))
         if place.rollback is None:
             mend = _next_promotion(name, place.champion, past, candidates, asked)
-            found.append(_of_way_back(name, place.champion, mend))
+            found.append(_of_way_back(name, place, mend))
     if hold := find_hold(past, now):
         found.append(_of_hold(hold))
     return found
 
 
-def _of_floor(name: str, base: str, champion: int, place: ProductionEntry, remedy: str) -> Finding:
+def _of_floor(name: str, base: str, state: ReleaseState, age: str, remedy: str) -> Finding:
     """A variant that was made from another version than the champion of the base."""
-    age = "a newer" if place.source and place.source > champion else "an older"
+    place, champion = state[name], state[base].champion
+    article = "a" if age == "newer" else "an"
     return Finding(
         name,
         FindingCode.FLOOR_RUNS_OLDER,
         Severity.WARNING,
-        f"The floor runs {age} model: {name} version {place.champion} was made from version "
-        f"{place.source or 'unknown'} of {base}, whose champion is version {champion}.",
+        f"The floor runs {article} {age} model: {name} version {place.champion} was made from "
+        f"version {place.source or 'unknown'} of {base}, whose champion is version {champion}.",
         remedy,
     )
 
@@ -71,13 +73,13 @@ def _twin_follows(name: str, twin: int | None, asked: int | None) -> str:
     return f"`{promote} --model-version {twin}`" if twin else f"{_make(name)}, then `{promote}`"
 
 
-def _of_way_back(name: str, champion: int, remedy: str) -> Finding:
+def _of_way_back(name: str, place: ProductionEntry, remedy: str) -> Finding:
     """A champion before which there was no good one."""
     return Finding(
         name,
         FindingCode.NO_WAY_BACK,
         Severity.WARNING,
-        f"{name} has no way back: version {champion} has no earlier good champion.",
+        f"{without_way_back(name, place)}.",
         remedy,
     )
 

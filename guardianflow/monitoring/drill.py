@@ -34,8 +34,9 @@ from guardianflow.monitoring.drill_report import (
     StepName,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
+from guardianflow.registry import ModelRegistryManager, Plan
 from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import champion_moves
 
 Made = TypeVar("Made")
 OnProgress = Callable[[str, int, int], None]
@@ -76,7 +77,7 @@ def count_writes(plan: Plan) -> int:
     One for each alias; on the version that comes back its status, on the one that leaves its
     status and the reason; the operation, its mirror, and that it is done.
     """
-    return len(plan.moves) + 3 * len(_targets(plan)) + 3
+    return len(plan.moves) + 3 * len(champion_moves(plan.moves)) + 3
 
 
 class _Drill:
@@ -92,7 +93,7 @@ class _Drill:
     def run(self) -> DrillReport:
         """Try everything, and mark the base model with what was found."""
         plan = self._plan()
-        targets = _targets(plan)
+        targets = champion_moves(plan.moves)
         for name, (_, version) in sorted(targets.items()):
             self._try_version(ModelName.parse(name), version)
         self._try(StepName.LEDGER, self._name.base, None, self._touch_ledger)
@@ -130,7 +131,8 @@ class _Drill:
 
     def _ask_for_plan(self) -> tuple[Plan, str]:
         plan = self._registry.plan_rollback(self._name, write=False)
-        back = [f"{name} to version {after}" for name, (_, after) in _targets(plan).items()]
+        moved = champion_moves(plan.moves).items()
+        back = [f"{name} to version {after}" for name, (_, after) in moved]
         return plan, ", ".join(back)
 
     def _drifted(self) -> list[str]:
@@ -252,15 +254,6 @@ class _Drill:
         tag = RegisteredModelTag(DRILL_TAG, mark.to_line())
         with border(f"set the tag {DRILL_TAG} of {base}"):
             write_repeatably(lambda: store.set_registered_model_tag(base.registered, tag))
-
-
-def _targets(plan: Plan) -> dict[str, tuple[int | None, int]]:
-    """By public name, the champion that would leave and the one that would come back."""
-    return {
-        move.name: (move.before, move.after)
-        for move in plan.moves
-        if move.alias is ModelAlias.CHAMPION and move.after is not None
-    }
 
 
 def _describe(folder: Path) -> tuple[Path, str]:

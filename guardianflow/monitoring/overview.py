@@ -22,6 +22,7 @@ from guardianflow.monitoring.survey import ReleaseOverview, survey
 from guardianflow.prefect_api.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
+from guardianflow.registry.release_state import find_installation
 
 Row = dict[str, object]
 """Column -> what stands there; plain values, so that yesterday's row compares with today's."""
@@ -85,11 +86,9 @@ def _placed(
     since, actor = "unknown", "nobody of whom the ledger knows"
     try:
         ledger = Ledger(registry.client, sight.base)
-        for record in ledger.past(ledger.read()):
-            if record.moved().get(name, (None, None))[1] == version:
-                since = _minute(datetime.fromisoformat(record.time))
-                actor = f"{record.actor} ({record.kind})"
-                break
+        if record := find_installation(ledger.past(ledger.read()), name, version):
+            since = _minute(datetime.fromisoformat(record.time))
+            actor = f"{record.actor} ({record.kind})"
     except LedgerDamaged:
         actor = "unknown: the ledger is damaged"
     except StoredUnreadable:

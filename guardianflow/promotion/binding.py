@@ -15,7 +15,8 @@ from guardianflow.evaluation.gate import GateReport
 from guardianflow.mlflow_store.artifacts import registered_files
 from guardianflow.promotion.approval.policy import ApprovalRule
 from guardianflow.promotion.recorded_messages import recorded
-from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
+from guardianflow.registry import ModelRegistryManager, Move
+from guardianflow.registry.release_state import champion_moves
 from guardianflow.scenario import Scenario
 
 _DIGEST_TAG = "guardianflow.scenario_digest"
@@ -76,12 +77,9 @@ def bind(
     """
     files: dict[str, dict[str, str]] = {}
     scenario: dict[str, str] = {}
-    champions: dict[str, tuple[int | None, int]] = {}
-    for move in moves:
-        if move.alias != ModelAlias.CHAMPION or move.after is None:
-            continue
-        champions[move.name] = (move.before, move.after)
-        files[move.name], scenario[move.name] = _version(registry, move.name, move.after)
+    champions = champion_moves(moves)
+    for name, (_, version) in champions.items():
+        files[name], scenario[name] = _version(registry, name, version)
     return Binding(
         model_name=asked[0],
         version=asked[1],

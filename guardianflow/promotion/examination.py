@@ -33,8 +33,9 @@ from guardianflow.promotion.evidence.pictures import (
 )
 from guardianflow.promotion.evidence.sentences import deciding, headline
 from guardianflow.promotion.page import Links, evidence_page
-from guardianflow.promotion.proposal import Proposal, champion_moves
+from guardianflow.promotion.proposal import Proposal
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Plan
+from guardianflow.registry.release_state import champion_moves
 from guardianflow.scenario import GateSettings, Scenario, Today
 from guardianflow.wording.language import Language
 
@@ -121,17 +122,15 @@ def _examine_names(
     """Measure every name whose champion would move."""
     compared: list[Compared] = []
     back = {move.name: move.after for move in plan.moves if move.alias is ModelAlias.ROLLBACK}
-    for move in champion_moves(plan.moves):
-        if move.after is None:
-            raise ValueError(f"a promotion never empties @champion of {move.name}")
-        pair = Pair(move.name, move.after, move.before, back.get(move.name))
+    for name, (before, after) in champion_moves(plan.moves).items():
+        pair = Pair(name, after, before, back.get(name))
         compared.append(examine_name(registry, pair, ground, on_progress))
     return compared
 
 
 def _stays(plan: Plan) -> dict[str, int]:
     """Variants whose champions do not move, where their base does."""
-    moving = {move.name for move in champion_moves(plan.moves)}
+    moving = champion_moves(plan.moves)
     base = ModelName.parse(plan.model_name).base.public
     return {
         name: version

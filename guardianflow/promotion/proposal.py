@@ -1,6 +1,5 @@
 """What is asked of a person before a promotion; `approval/` says what a person answers."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydantic import Field
@@ -12,7 +11,7 @@ from guardianflow.promotion.approval.policy import ApprovalRule, expires_at
 from guardianflow.promotion.binding import Binding
 from guardianflow.promotion.evidence.lineage import Lineage
 from guardianflow.promotion.evidence.pictures import Pictures
-from guardianflow.registry import ModelAlias, Move
+from guardianflow.registry import Move
 from guardianflow.stored import Stored
 from guardianflow.wording.language import Language
 
@@ -88,11 +87,6 @@ class Proposal(Stored):
     def changes_nothing(self) -> bool:
         """Whether the version is champion already."""
         return not self.moves
-
-
-def champion_moves(moves: Sequence[Move]) -> list[Move]:
-    """The moves of @champion, which are what a promotion is about."""
-    return [m for m in moves if m.alias == ModelAlias.CHAMPION and m.after is not None]
 
 
 def is_in_time(proposal: Proposal, now: datetime) -> bool:

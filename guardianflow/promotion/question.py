@@ -44,9 +44,10 @@ from guardianflow.promotion.approval.policy import (
     objection,
 )
 from guardianflow.promotion.approval.stored_rules import read_rule
-from guardianflow.promotion.proposal import Proposal, champion_moves, require_in_time
+from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.recorded_messages import recorded
 from guardianflow.registry import ModelRegistryManager
+from guardianflow.registry.release_state import champion_moves
 from guardianflow.stored import Stored, read_stored
 
 MAX_WRONG_CODES = 5
@@ -330,7 +331,7 @@ def _asked_of(proposal: Proposal) -> Asked:
         digest=proposal.digest,
         model_name=proposal.model_name,
         version=proposal.version,
-        versions={m.name: m.after for m in champion_moves(proposal.moves) if m.after is not None},
+        versions={name: after for name, (_, after) in champion_moves(proposal.moves).items()},
         expires=proposal.expires,
         time=proposal.time,
     )

@@ -41,9 +41,10 @@ from guardianflow.promotion.approval.stored_rules import read_rule
 from guardianflow.promotion.binding import differences
 from guardianflow.promotion.examination import Inquiry, examine
 from guardianflow.promotion.form import sentence
-from guardianflow.promotion.proposal import Proposal, champion_moves, is_in_time, require_in_time
+from guardianflow.promotion.proposal import Proposal, is_in_time, require_in_time
 from guardianflow.promotion.recorded_messages import recorded, recorded_void
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
+from guardianflow.registry.release_state import champion_moves
 from guardianflow.scenario import Today, nothing_known
 from guardianflow.wording.language import one_stop
 
@@ -168,23 +169,21 @@ def rejections(registry: ModelRegistryManager, plan: Plan, reason: str) -> tuple
         VersionRejected: One was, and no reason was given to ask again.
     """
     said: list[str] = []
-    for move in champion_moves(plan.moves):
-        if move.after is None:
-            continue
-        info = registry.get_version(move.name, move.after)
+    for name, (_, version) in champion_moves(plan.moves).items():
+        info = registry.get_version(name, version)
         if info.status != REJECTED:
             continue
         why = info.tags.get(REASON_TAG, "rejected, nobody said why")
         if len(reason.strip()) < 3:
             raise VersionRejected(
-                one_stop(f"{move.name} version {move.after} was {why}."),
+                one_stop(f"{name} version {version} was {why}."),
                 remedy="Say what is different now: `guardianflow promote "
                 f'{plan.model_name} --model-version {plan.version} --reason "..."`.',
-                name=move.name,
-                version=move.after,
+                name=name,
+                version=version,
             )
-        version = {"model": move.name, "version": move.after}
-        said.append(recorded("rejected", **version, rejection=why, now=reason.strip()))
+        told = {"model": name, "version": version, "rejection": why, "now": reason.strip()}
+        said.append(recorded("rejected", **told))
     return tuple(said)
 
 
@@ -282,7 +281,7 @@ def _approve(
         proposal.model_name,
         proposal.version,
         expected_champion=proposal.expected_champion,
-        expected_moves={m.name: (m.before, m.after) for m in champion_moves(proposal.moves)},
+        expected_moves=champion_moves(proposal.moves),
         actor=actor_of(answers),
         reason=_reason_of(proposal, answers),
         token=token,

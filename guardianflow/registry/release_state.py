@@ -4,7 +4,7 @@ A release is a base model and the variants quantized from it. Its state says, fo
 version is champion; names are public names. The rules over these words are in `rotation/rules.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -167,6 +167,15 @@ class Drift:
         )
 
 
+def champion_moves(moves: Iterable[Move]) -> dict[str, tuple[int | None, int]]:
+    """The moves of @champion, by public name; the version before is None where there was none."""
+    return {
+        move.name: (move.before, move.after)
+        for move in moves
+        if move.alias == ModelAlias.CHAMPION and move.after is not None
+    }
+
+
 def moved_champions(before: ReleaseState, after: ReleaseState) -> dict[str, tuple[int | None, int]]:
     """The names whose champion differs, with the version before and after."""
     former = {name: place.champion for name, place in before.items()}
@@ -175,6 +184,13 @@ def moved_champions(before: ReleaseState, after: ReleaseState) -> dict[str, tupl
         for name, place in after.items()
         if former.get(name) != place.champion
     }
+
+
+def find_installation(
+    past: Iterable[OperationRecord], name: str, version: int
+) -> OperationRecord | None:
+    """What last made a version champion; None where no record, newest first, did."""
+    return next((r for r in past if r.moved().get(name, (None, None))[1] == version), None)
 
 
 def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) -> tuple[Drift, ...]:

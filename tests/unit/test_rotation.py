@@ -26,7 +26,9 @@ from guardianflow.registry.release_state import (
     OperationKind,
     OperationRecord,
     ProductionEntry,
+    champion_moves,
     find_drift,
+    find_installation,
 )
 from guardianflow.registry.rotation.rules import (
     adopt,
@@ -413,6 +415,27 @@ def test_a_persons_act_ends_a_hold_but_what_is_put_back_by_itself_does_not(world
     world.records.pop()
     world.roll_back()
     assert find_hold(world.past(), None) is None
+
+
+def test_what_installed_a_version_is_the_last_operation_that_made_it_champion(world):
+    for _ in range(2):
+        world.release()
+    assert find_installation(world.past(), BASE, 1).seq == 1
+    world.roll_back()
+    assert find_installation(world.past(), BASE, 1).seq == 3
+    assert find_installation(world.past(), INT8, 2).seq == 2
+    assert find_installation(world.past(), INT4, 1) is None
+    assert find_installation(world.past(), BASE, 3) is None
+
+
+def test_the_moves_of_champion_are_by_name_from_which_version_to_which(world):
+    world.release()
+    version = world.register(BASE)
+    world.register(INT8, version)
+    decision = plan_promotion(world.situation, world.past, BASE)
+    assert champion_moves(decision.moves) == decision.moved() == {BASE: (1, 2), INT8: (1, 2)}
+    emptied = Move(INT8, ModelAlias.CHAMPION, 1, None)
+    assert champion_moves([emptied, Move(BASE, ModelAlias.CHAMPION, None, 1)]) == {BASE: (None, 1)}
 
 
 def repaired(world, **changes):

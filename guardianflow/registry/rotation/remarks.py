@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from guardianflow.registry.release_state import ReleaseState
+from guardianflow.registry.release_state import ProductionEntry, ReleaseState
 
 
 def remarks(
@@ -18,14 +18,11 @@ def remarks(
     """
     twins = twins or {}
     found: list[str] = []
+    stay = mismatched_variants(base, state)
     for name, place in sorted(state.items()):
         if place.rollback is None:
-            found.append(
-                f"{name} has no way back: version {place.champion} has no earlier good "
-                "champion until the next promotion."
-            )
-        if name != base and base in state and place.source != (champion := state[base].champion):
-            age = "newer" if place.source and place.source > champion else "older"
+            found.append(f"{without_way_back(name, place)} until the next promotion.")
+        if age := stay.get(name):
             found.append(
                 f"{name} stays at version {place.champion}, made from version "
                 f"{place.source or 'unknown'} of {base}: the floor still runs the {age} model "
@@ -37,6 +34,23 @@ def remarks(
         if name not in state
     ]
     return tuple(found)
+
+
+def mismatched_variants(base: str, state: ReleaseState) -> dict[str, str]:
+    """The variants not made from the base's champion; whether what they run is older or newer."""
+    if base not in state:
+        return {}
+    champion = state[base].champion
+    return {
+        name: "newer" if place.source and place.source > champion else "older"
+        for name, place in state.items()
+        if name != base and place.source != champion
+    }
+
+
+def without_way_back(name: str, place: ProductionEntry) -> str:
+    """That a rollback of a name has nowhere to go."""
+    return f"{name} has no way back: version {place.champion} has no earlier good champion"
 
 
 def _follow(name: str, twin: int | None) -> str:
