@@ -27,6 +27,7 @@ from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.release_state import (
+    Attribution,
     OperationKind,
     OperationRecord,
     ProductionEntry,
@@ -176,7 +177,13 @@ def _turn(name: ModelName, number: int, before: ReleaseState) -> OperationRecord
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     token = uuid.uuid4().hex
     return OperationRecord(
-        0, OperationKind.PROMOTE, name.public, before, after, "bench", "bench", time, token
+        0,
+        OperationKind.PROMOTE,
+        name.public,
+        before,
+        after,
+        Attribution("bench", "bench", token),
+        time,
     )
 
 

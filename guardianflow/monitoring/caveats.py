@@ -91,7 +91,7 @@ def _of_hold(hold: OperationRecord) -> Finding:
         FindingCode.ON_HOLD,
         Severity.WARNING,
         f"The release is on hold since {when(hold)}: operation {hold.seq} was rolled back by "
-        f"{hold.actor} ({hold.reason or 'no reason given'}).",
+        f"{hold.by.actor} ({hold.by.reason or 'no reason given'}).",
         "It ends a day after the rollback. To end it now: `guardianflow promote "
         f'{hold.name} --force --reason "..."`',
     )

@@ -88,7 +88,7 @@ def _placed(
         ledger = Ledger(registry.client, sight.base)
         if record := find_installation(ledger.past(ledger.read()), name, version):
             since = _minute(datetime.fromisoformat(record.time))
-            actor = f"{record.actor} ({record.kind})"
+            actor = f"{record.by.actor} ({record.kind})"
     except LedgerDamaged:
         actor = "unknown: the ledger is damaged"
     except StoredUnreadable:

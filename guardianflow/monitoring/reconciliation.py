@@ -270,7 +270,7 @@ def _mend_tags(registry: ModelRegistryManager, chart: ReleaseDetails) -> list[st
         if wanted == ROLLED_BACK:
             reason = next(
                 (
-                    record.reason
+                    record.by.reason
                     for record in chart.past
                     if record.kind is OperationKind.ROLLBACK
                     and record.moved().get(name, (None, 0))[0] == version

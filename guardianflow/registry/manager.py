@@ -29,7 +29,7 @@ from guardianflow.mlflow_store.registered_models import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry.registration import register
-from guardianflow.registry.release_state import Drift, ModelAlias, Move, OperationKind
+from guardianflow.registry.release_state import Attribution, Drift, ModelAlias, Move, OperationKind
 from guardianflow.registry.rotation.operations import Release
 from guardianflow.registry.rotation.outcome import Operation, Plan
 from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expected, RotationRequest
@@ -124,7 +124,7 @@ class ModelRegistryManager:
             Refused: A rule says no: see `promote_to_champion`.
         """
         name = _parse(model_name)
-        request = RotationRequest(OperationKind.PROMOTE, name, version, actor=actor)
+        request = RotationRequest(OperationKind.PROMOTE, name, version, Attribution(actor))
         # A plan is no decision: the reason that force wants is asked for when it is one.
         rule = _promotion(request, force=force, reason=reason or "planned")
         return self.release(name).plan(request, rule, write=write)
@@ -171,14 +171,11 @@ class ModelRegistryManager:
             OperationKind.PROMOTE,
             name,
             version,
-            actor=actor or _whoami(),
-            reason=reason,
-            token=token or "",
-            evidence=evidence,
-            expected_champion=expected_champion,
-            expected_moves=expected_moves,
+            Attribution(actor or _whoami(), reason, token or "", evidence),
+            expected_champion,
+            expected_moves,
         )
-        rule = _promotion(request, force=force, reason=reason)
+        rule = _promotion(request, force=force, reason=request.by.reason)
         return self.release(name).perform(request, rule)
 
     def plan_rollback(
@@ -199,7 +196,9 @@ class ModelRegistryManager:
             Refused: A rule says no: see `rollback`.
         """
         name = _parse(model_name)
-        request = RotationRequest(OperationKind.ROLLBACK, name, actor=actor, reason="planned")
+        request = RotationRequest(
+            OperationKind.ROLLBACK, name, by=Attribution(actor, reason="planned")
+        )
         return self.release(name).plan(request, _rollback(request, only=only), write=write)
 
     def rollback(
@@ -246,11 +245,7 @@ class ModelRegistryManager:
         request = RotationRequest(
             OperationKind.ROLLBACK,
             name,
-            actor=actor or _whoami(),
-            reason=reason,
-            token=token or "",
-            evidence=evidence,
-            automatic=automatic,
+            by=Attribution(actor or _whoami(), reason, token or "", evidence, automatic=automatic),
             expected_champion=expected_champion,
         )
         return self.release(name).perform(request, _rollback(request, only=only))
@@ -277,9 +272,8 @@ class ModelRegistryManager:
             raise InputError("A repair needs a reason.", remedy='Add --reason "what happened".')
         name = _parse(model_name)
         kind = OperationKind.REPAIR if keep == "ledger" else OperationKind.ADOPT
-        request = RotationRequest(
-            kind, name.base, actor=actor or _whoami(), reason=reason, token=token or ""
-        )
+        by = Attribution(actor or _whoami(), reason, token or "")
+        request = RotationRequest(kind, name.base, by=by)
         return self.release(name).perform(request, repair if keep == "ledger" else adopt)
 
     def rescue(
@@ -295,9 +289,11 @@ class ModelRegistryManager:
         request = RotationRequest(
             OperationKind.REPAIR,
             _parse(model_name).base,
-            actor=actor or _whoami(),
-            reason=reason or "@champion was missing or quarantined in MLflow",
-            automatic=True,
+            by=Attribution(
+                actor or _whoami(),
+                reason or "@champion was missing or quarantined in MLflow",
+                automatic=True,
+            ),
         )
         return self.release(model_name).rescue(request)
 
@@ -398,8 +394,8 @@ def _rollback(request: RotationRequest, *, only: bool) -> Rule:
         past,
         request.name.public,
         only=only,
-        automatic=request.automatic,
-        reason=request.reason,
+        automatic=request.by.automatic,
+        reason=request.by.reason,
     )
 
 

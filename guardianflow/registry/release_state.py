@@ -65,6 +65,20 @@ ReleaseState = Mapping[str, ProductionEntry]
 
 
 @dataclass(frozen=True)
+class Attribution:
+    """Who moves something and why: one value from the request to the ledger and its answer."""
+
+    actor: str = ""
+    reason: str = ""
+    token: str = ""
+    """The same token again is the same request."""
+    evidence: str = ""
+    """Where the evidence is kept."""
+    automatic: bool = False
+    """Whether no person asked."""
+
+
+@dataclass(frozen=True)
 class OperationRecord:
     """One operation as the ledger keeps it."""
 
@@ -73,12 +87,8 @@ class OperationRecord:
     name: str
     before: ReleaseState
     after: ReleaseState
-    actor: str
-    reason: str
+    by: Attribution
     time: str
-    token: str
-    evidence: str = ""
-    automatic: bool = False
     nonce: str = ""
 
     def moved(self) -> dict[str, tuple[int | None, int]]:

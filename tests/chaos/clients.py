@@ -26,7 +26,7 @@ from guardianflow.mlflow_store.client import ABSENT, border
 from guardianflow.mlflow_store.registered_models import read_aliases, read_versions
 from guardianflow.names import ModelName
 from guardianflow.registry import UNSET, ModelRegistryManager
-from guardianflow.registry.release_state import OperationKind, OperationRecord
+from guardianflow.registry.release_state import Attribution, OperationKind, OperationRecord
 from guardianflow.registry.rotation.outcome import Operation, Plan
 from guardianflow.registry.rotation.request import RotationRequest
 from tests.chaos.evidence import Journal, read_lines
@@ -190,7 +190,9 @@ def perform(registry: ModelRegistryManager, run_id: str, asked: dict[str, Any]) 
         "adopt": lambda: registry.repair(name, "mlflow", reason="chaos", token=token),
         "rescue": lambda: registry.release(name).rescue(
             RotationRequest(
-                OperationKind.REPAIR, ModelName.parse(name), token=token, automatic=True
+                OperationKind.REPAIR,
+                ModelName.parse(name),
+                by=Attribution(token=token, automatic=True),
             )
         ),
     }
@@ -205,7 +207,7 @@ def as_data(result: object) -> dict[str, Any]:
         return {"changed": False, "after": champions}
     if isinstance(result, OperationRecord):
         after = {name: place.champion for name, place in result.after.items()}
-        return {"seq": result.seq, "token": result.token, "after": after}
+        return {"seq": result.seq, "token": result.by.token, "after": after}
     if isinstance(result, Operation):
         return {
             "seq": result.seq,

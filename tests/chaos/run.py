@@ -316,8 +316,8 @@ def _entry(record: OperationRecord) -> Entry:
         before={name: place.champion for name, place in record.before.items()},
         after={name: place.champion for name, place in record.after.items()},
         rollback={name: place.rollback for name, place in record.after.items()},
-        token=record.token,
-        automatic=record.automatic,
+        token=record.by.token,
+        automatic=record.by.automatic,
     )
 
 

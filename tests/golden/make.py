@@ -48,7 +48,12 @@ from guardianflow.promotion.question import Question
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.entry import Former, encode_entry
 from guardianflow.registry.ledger.mirror import encode_mirror
-from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
+from guardianflow.registry.release_state import (
+    Attribution,
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+)
 from guardianflow.scenario import Light, Scenario, ScenarioSpec
 from guardianflow.scenario.file import read_scenario_file
 from guardianflow.vision.ir.reading import ChannelOrder, InputRange, LayoutName
@@ -328,7 +333,13 @@ def _files(target: Path) -> None:
         kind.value: encode_entry(
             base,
             OperationRecord(
-                7, kind, base.public, before, after, "김민지", "보았다", time, f"t-{kind}"
+                7,
+                kind,
+                base.public,
+                before,
+                after,
+                Attribution("김민지", "보았다", f"t-{kind}"),
+                time,
             ),
             "0123456789abcdef",
         )

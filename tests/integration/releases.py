@@ -10,7 +10,12 @@ from mlflow import MlflowClient
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.ledger.log import Ledger
-from guardianflow.registry.release_state import OperationKind, OperationRecord, RuleInputs
+from guardianflow.registry.release_state import (
+    Attribution,
+    OperationKind,
+    OperationRecord,
+    RuleInputs,
+)
 from guardianflow.registry.rotation.rules import plan_promotion
 from testbed.runs import make_run
 
@@ -65,10 +70,8 @@ class Releases:
             name,
             head.state,
             after,
-            "kim",
-            "killed",
+            Attribution("kim", "killed", uuid.uuid4().hex),
             time,
-            uuid.uuid4().hex,
         )
         ledger.commit(head, record)
         return version

@@ -21,7 +21,12 @@ from guardianflow.mlflow_store.client import connect
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.log import LEDGER_EXPERIMENT, Ledger, known_bases
 from guardianflow.registry.ledger.write_once import HOLDS_TAG
-from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
+from guardianflow.registry.release_state import (
+    Attribution,
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+)
 from testbed.servers import mlflow_server_on, postgres_server
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -49,7 +54,13 @@ def entry(name, number):
     place = ProductionEntry(number, number - 1 or None, number)
     time = "2026-01-01T00:00:00.000+00:00"
     return OperationRecord(
-        0, OperationKind.PROMOTE, name, {}, {name: place}, "kim", "better", time, f"token-{number}"
+        0,
+        OperationKind.PROMOTE,
+        name,
+        {},
+        {name: place},
+        Attribution("kim", "better", f"token-{number}"),
+        time,
     )
 
 
@@ -155,7 +166,7 @@ def test_of_two_writers_from_one_head_one_is_refused(registry, factory):
     one.commit(heads[0], entry(name, 1))
     with pytest.raises(RotationConflict):
         other.commit(heads[1], entry(name, 2))
-    assert reader(registry.client, name).read().records[0].token == "token-1"
+    assert reader(registry.client, name).read().records[0].by.token == "token-1"
 
 
 def test_an_operation_costs_the_same_however_long_the_ledger_is(registry, factory, monkeypatch):

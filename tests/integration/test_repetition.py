@@ -10,7 +10,12 @@ from guardianflow.cli.app import main
 from guardianflow.cli.output import actor
 from guardianflow.errors import RegistryUnavailable
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
+from guardianflow.registry.release_state import (
+    Attribution,
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+)
 from guardianflow.registry.rotation.repetition import REPEATED_WITHIN, may_repeat
 from guardianflow.registry.rotation.request import RotationRequest
 
@@ -90,7 +95,7 @@ def test_a_promotion_whose_answer_was_lost_is_said_to_be_done(registry, plant, f
     ("change", "expected"),
     [
         ({}, True),
-        ({"actor": "lee"}, False),
+        ({"by": Attribution("lee")}, False),
         ({"kind": OperationKind.PROMOTE}, False),
         ({"name": ModelName.parse(f"{NAME}__openvino_int8")}, False),
         ({"expected_champion": 2}, True),
@@ -105,13 +110,12 @@ def test_only_the_same_request_of_the_same_actor_is_a_repetition(change, expecte
         NAME,
         state,
         {NAME: ProductionEntry(1, None, 2)},
-        "kim",
-        "",
+        Attribution("kim", token="t"),
         NOW.isoformat(),
-        "t",
     )
     request = replace(
-        RotationRequest(OperationKind.ROLLBACK, ModelName.parse(NAME), actor="kim"), **change
+        RotationRequest(OperationKind.ROLLBACK, ModelName.parse(NAME), by=Attribution("kim")),
+        **change,
     )
     assert may_repeat(record, request, NOW + timedelta(minutes=1)) is expected
     assert not may_repeat(record, request, NOW + REPEATED_WITHIN)

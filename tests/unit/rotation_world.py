@@ -1,6 +1,7 @@
 """A release as MLflow and the ledger would hold it, moved by the rules alone; no server."""
 
 from guardianflow.registry.release_state import (
+    Attribution,
     Decision,
     ModelAlias,
     OperationKind,
@@ -63,8 +64,8 @@ class World:
             decision.name,
             decision.before,
             decision.after,
-            *("actor", "reason", "time", "token"),
-            automatic=automatic,
+            Attribution("actor", "reason", "token", automatic=automatic),
+            "time",
         )
         self.records.append(record)
         candidates = {n: a.get("candidate") for n, a in self.aliases.items()}

@@ -23,7 +23,12 @@ from guardianflow.promotion.form import decision_text, form_text, outcome_senten
 from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.registry import ModelAlias, Move
-from guardianflow.registry.release_state import OperationKind, OperationRecord, ProductionEntry
+from guardianflow.registry.release_state import (
+    Attribution,
+    OperationKind,
+    OperationRecord,
+    ProductionEntry,
+)
 from guardianflow.registry.rotation.outcome import operation_of
 from guardianflow.registry.rotation.remarks import remarks
 from guardianflow.scenario import GateSettings
@@ -456,7 +461,7 @@ def test_an_operation_that_was_interrupted_is_for_engineers(done):
     now = datetime.now(UTC).isoformat()
     before, after = {NAME: ProductionEntry(2, None, 2)}, {NAME: ProductionEntry(3, 2, 3)}
     record = OperationRecord(
-        7, OperationKind.PROMOTE, NAME, before, after, "Kim", "new data", now, "t"
+        7, OperationKind.PROMOTE, NAME, before, after, Attribution("Kim", "new data", "t"), now
     )
     warning = operation_of(record, f"was interrupted and {done}").message
     made = asked(0.85, 0.12).model_copy(update={"warnings": (warning,)})

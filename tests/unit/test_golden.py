@@ -145,7 +145,7 @@ def test_entries_of_the_ledger_are_read(folder):
     assert set(kept["entries"]) == set(OperationKind) - {OperationKind.OTHER}
     for kind, entry in kept["entries"].items():
         record, previous = decode_entry(BASE, 7, entry)
-        assert (record.kind, record.actor, record.reason) == (
+        assert (record.kind, record.by.actor, record.by.reason) == (
             OperationKind(kind),
             "김민지",
             "보았다",

@@ -28,6 +28,7 @@ from guardianflow.health.verdict import (
     rules_of,
 )
 from guardianflow.mlflow_store.registered_models import RegisteredModelInfo
+from guardianflow.registry.release_state import Attribution
 from guardianflow.registry.rotation.outcome import Operation
 from guardianflow.scenario import HealthPolicy, HealthRule
 from guardianflow.stored import read_stored
@@ -286,8 +287,8 @@ def test_what_a_box_posts_is_plain_text_on_the_incident_page():
         fallback=Fallback(version=1, value=0.4, better=True, message=said), report_id="r", time=now,
     )  # fmt: skip
     operation = Operation(
-        3, "rollback", report.model_name, {}, {}, "kim", HOSTILE, now, "t", "", changed=True,
-        moves=(), message=said,
+        3, "rollback", report.model_name, {}, {}, Attribution("kim", HOSTILE, "t"), now,
+        changed=True, moves=(), message=said,
     )  # fmt: skip
     page = incident_page(operation, report, {}, {HOSTILE: "http://mlflow/p"})
     read = MarkdownIt("gfm-like", {"html": True}).parse(page)

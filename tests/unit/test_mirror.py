@@ -17,6 +17,7 @@ from guardianflow.registry.ledger.mirror import (
     read_mirror,
 )
 from guardianflow.registry.release_state import (
+    Attribution,
     OperationKind,
     OperationRecord,
     ProductionEntry,
@@ -71,7 +72,7 @@ def test_the_mirror_agrees_where_the_rules_find_no_drift(release):
 
 def record(seq):
     state = {BASE: ProductionEntry(3, 2, 3)}
-    return OperationRecord(seq, OperationKind.PROMOTE, BASE, {}, state, "", "", "", "")
+    return OperationRecord(seq, OperationKind.PROMOTE, BASE, {}, state, Attribution(), "")
 
 
 def test_a_mirror_is_compared_with_the_head_of_its_ledger():

@@ -12,7 +12,7 @@ from guardianflow.errors import ModelInvalid
 from guardianflow.events import ModelEvent
 from guardianflow.names import ModelName
 from guardianflow.promotion.approval.policy import Answer, Choice
-from guardianflow.registry.release_state import OperationKind
+from guardianflow.registry.release_state import Attribution, OperationKind
 from guardianflow.registry.rotation.request import RotationRequest
 from guardianflow.wording.markdown import plain
 from guardianflow.wording.printable import printable
@@ -123,10 +123,10 @@ def test_what_is_kept_of_people_s_words_and_told_in_messages_holds_none_of_it(ty
     answer = Answer(decision=Choice.APPROVE, approver=f"Kim{typed}", reason=f"saw{typed} it")
     name = ModelName.parse("a/b-c/d/e")
     asked = RotationRequest(
-        OperationKind.ROLLBACK, name, actor=f"kim{typed}@host", reason=f"misses{typed}"
+        OperationKind.ROLLBACK, name, by=Attribution(f"kim{typed}@host", f"misses{typed}")
     )
     event = ModelEvent(model="a/b-c/d/e", version=1, message=f"rolled{typed} back")
-    for text in (answer.who, answer.reason, asked.actor, asked.reason, event.message):
+    for text in (answer.who, answer.reason, asked.by.actor, asked.by.reason, event.message):
         assert not set(text) & obeyed
 
 

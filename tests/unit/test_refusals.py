@@ -6,6 +6,7 @@ import pytest
 
 from guardianflow.errors import Refused
 from guardianflow.registry.release_state import (
+    Attribution,
     OperationKind,
     OperationRecord,
     ProductionEntry,
@@ -23,12 +24,8 @@ HOLD = OperationRecord(
     BASE,
     {},
     {},
-    "health",
-    "",
+    Attribution("health", token="t", automatic=True),
     "2026-11-23T10:20:30.123+00:00",
-    "t",
-    "",
-    True,
 )
 
 
@@ -74,7 +71,7 @@ CASES = {
         {"name": TWIN, "held_by": 7, "since": HOLD.time},
     ),
     "on hold with a reason": (
-        lambda: refusals.on_hold(BASE, replace(HOLD, reason="recall fell")),
+        lambda: refusals.on_hold(BASE, replace(HOLD, by=Attribution("health", "recall fell"))),
         f"The release of {BASE} is on hold: an automation rolled it back at 2026-11-23T10:20 UTC "
         "as operation 7 (recall fell). Nothing was changed. Look at `guardianflow history "
         f"{BASE}` first. The hold ends by itself a day after the rollback; `guardianflow promote "

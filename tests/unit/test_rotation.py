@@ -21,6 +21,7 @@ from guardianflow.errors import (
 )
 from guardianflow.registry.release_state import (
     Aliases,
+    Attribution,
     ModelAlias,
     Move,
     OperationKind,
@@ -406,11 +407,11 @@ def test_a_persons_act_ends_a_hold_but_what_is_put_back_by_itself_does_not(world
     rolled_back_by_an_automation(world)
     state = world.state
     mended = OperationRecord(
-        5, OperationKind.REPAIR, BASE, state, state, "a", "b", "c", "d", automatic=True
+        5, OperationKind.REPAIR, BASE, state, state, Attribution("a", automatic=True), "c"
     )
     world.records.append(mended)
     assert find_hold(world.past(), None) is not None
-    world.records.append(replace(mended, seq=6, automatic=False))
+    world.records.append(replace(mended, seq=6, by=Attribution("a")))
     assert find_hold(world.past(), None) is None
     world.records.pop()
     world.roll_back()

@@ -39,8 +39,8 @@ def entry_of(record: OperationRecord) -> Entry:
         {name: place.champion for name, place in record.before.items()},
         {name: place.champion for name, place in record.after.items()},
         {name: place.rollback for name, place in record.after.items()},
-        record.token,
-        record.automatic,
+        record.by.token,
+        record.by.automatic,
     )
 
 

@@ -9,6 +9,7 @@ the middle without being found. `former` says what a ledger run has to know of t
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from guardianflow.errors import InputError, NameInvalid, StoredNewer, StoredUnre
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.write_once import MAX_VALUE
 from guardianflow.registry.release_state import (
+    Attribution,
     OperationKind,
     OperationRecord,
     ProductionEntry,
@@ -41,7 +43,8 @@ class Former(Stored):
     @classmethod
     def after(cls, digest: str, former: "Former", records: Sequence[OperationRecord]) -> "Former":
         """What is to be known after the records of one more ledger run."""
-        tokens = {**former.tokens, **{short_token(r.token): r.seq for r in records if r.token}}
+        given = {short_token(r.by.token): r.seq for r in records if r.by.token}
+        tokens = {**former.tokens, **given}
         newest = sorted(tokens.items(), key=lambda item: item[1])[-_FORMER_TOKENS:]
         return cls(digest=digest, tokens=dict(newest))
 
@@ -93,12 +96,10 @@ class Entry(Stored):
             name=base.long(self.name),
             before=_state(base, self.before),
             after=_state(base, self.after),
-            actor=self.actor,
-            reason=self.reason,
+            by=Attribution(
+                self.actor, self.reason, self.token, self.evidence, automatic=self.automatic
+            ),
             time=self.time,
-            token=self.token,
-            evidence=self.evidence,
-            automatic=self.automatic,
             nonce=self.nonce,
         )
 
@@ -125,12 +126,8 @@ def encode_entry(base: ModelName, record: OperationRecord, previous: str) -> str
         name=base.short(record.name),
         before=_places(base, record.before),
         after=_places(base, record.after),
-        actor=record.actor,
-        reason=record.reason,
+        **asdict(record.by),
         time=record.time,
-        token=record.token,
-        evidence=record.evidence,
-        automatic=record.automatic,
         nonce=record.nonce,
         previous=previous,
     ).to_line()

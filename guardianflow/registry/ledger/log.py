@@ -141,7 +141,7 @@ class Ledger:
             return next((record for record in records if record.seq == seq), None)
         if (seq := head.former.find(token)) is not None:
             records += self._read_full((seq - 1) // SEGMENT_LENGTH).records
-        return next((record for record in records if record.token == token), None)
+        return next((record for record in records if record.by.token == token), None)
 
     def commit(self, head: LedgerHead, record: OperationRecord) -> LedgerHead:
         """Make a record the next operation after a head.

@@ -144,8 +144,8 @@ class Release:
             RegistryUnavailable: The server went away; the next command goes on.
         """
         request.check()
-        given = request.token
-        request = replace(request, token=given or uuid.uuid4().hex)
+        given = request.by.token
+        request = replace(request, by=replace(request.by, token=given or uuid.uuid4().hex))
         finished: OperationRecord | None = None
         for _ in range(ATTEMPTS):
             seen = self._reader.inspect(trusting_ledger=request.is_mending)
@@ -232,17 +232,13 @@ class Release:
 def _record(request: RotationRequest, decision: Decision, seq: int = 0) -> OperationRecord:
     # What a rescue found is part of the record: it may mend what somebody moved by hand, too.
     found = f": {decision.mends}" if request.is_rescue else ""
-    reason = f"{request.reason}{found}"[:MAX_TEXT]
+    by = replace(request.by, reason=f"{request.by.reason}{found}"[:MAX_TEXT])
     return OperationRecord(
         seq=seq,
         kind=decision.kind,
         name=decision.name,
         before=decision.before,
         after=decision.after,
-        actor=request.actor,
-        reason=reason,
+        by=by,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        token=request.token,
-        evidence=request.evidence,
-        automatic=request.automatic,
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from guardianflow.names import ModelName
 from guardianflow.registry.release_state import (
+    Attribution,
     Decision,
     ModelAlias,
     Move,
@@ -25,20 +26,40 @@ class Operation:
     name: str
     before: Mapping[str, int | None]
     after: Mapping[str, int | None]
-    actor: str
-    reason: str
+    by: Attribution
     time: datetime
-    token: str
-    evidence: str
     changed: bool
     moves: tuple[Move, ...]
     message: str
     warnings: tuple[str, ...] = ()
     """What a person should know about the state that it led to."""
 
+    @property
+    def actor(self) -> str:
+        """Who decided."""
+        return self.by.actor
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return self.by.reason
+
+    @property
+    def token(self) -> str:
+        """The request that it answers; the same token again is the same request."""
+        return self.by.token
+
+    @property
+    def evidence(self) -> str:
+        """Where the evidence is kept."""
+        return self.by.evidence
+
     def to_json(self) -> dict[str, object]:
         """The operation as data, for `--json`."""
-        return {**asdict(self), "time": self.time.isoformat()}
+        data = asdict(self)
+        by = data.pop("by")
+        del by["automatic"]
+        return {**data, **by, "time": self.time.isoformat()}
 
 
 @dataclass(frozen=True)
@@ -76,11 +97,8 @@ def operation_of(record: OperationRecord, remark: str = "") -> Operation:
         name=record.name,
         before={name: champion_of(record.before, name) for name in record.after},
         after={name: place.champion for name, place in record.after.items()},
-        actor=record.actor,
-        reason=record.reason,
+        by=record.by,
         time=datetime.fromisoformat(record.time),
-        token=record.token,
-        evidence=record.evidence,
         changed=True,
         moves=tuple(moves),
         message=_message(record, remark),

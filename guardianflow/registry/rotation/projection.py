@@ -124,7 +124,7 @@ class Projector:
             if before is not None:
                 self._tag(name, before, STATUS_TAG, left)
                 if record.kind is OperationKind.ROLLBACK:
-                    self._tag(name, before, REASON_TAG, record.reason or "rolled back")
+                    self._tag(name, before, REASON_TAG, record.by.reason or "rolled back")
 
     def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:
         tag = ModelVersionTag(key, value)

@@ -50,7 +50,7 @@ def on_hold(name: str, hold: OperationRecord) -> ReleaseOnHold:
     """A promotion came while the release is on hold."""
     return ReleaseOnHold(
         f"The release of {ModelName.parse(name).base} is on hold: an automation rolled it back at "
-        f"{hold.time[:16]} UTC as operation {hold.seq} ({hold.reason or 'no reason given'}). "
+        f"{hold.time[:16]} UTC as operation {hold.seq} ({hold.by.reason or 'no reason given'}). "
         "Nothing was changed.",
         remedy=f"Look at `guardianflow history {name}` first. The hold ends by itself a day after "
         f'the rollback; `guardianflow promote {name} --force --reason "..."` ends it now.',

@@ -73,7 +73,7 @@ def may_repeat(record: OperationRecord | None, request: RotationRequest, now: da
     Somebody else, the reconcile flow for one, may have finished it meanwhile: nothing is
     interrupted then, and yet the one who asked knows of no success.
     """
-    if record is None or not request.actor or record.actor != request.actor:
+    if record is None or not request.by.actor or record.by.actor != request.by.actor:
         return False
     age = now - datetime.fromisoformat(record.time)
     return answers(record, request) and abs(age) < REPEATED_WITHIN

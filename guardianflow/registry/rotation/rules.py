@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from guardianflow.errors import ChampionChanged, InputError
 from guardianflow.registry.release_state import (
     Aliases,
+    Attribution,
     Decision,
     ModelAlias,
     Move,
@@ -198,7 +199,7 @@ def _rolled_back(
         # What was adopted as a way back was never seen in production: MLflow knows its source.
         source = situation.sources.get((other, there.champion), there.source)
         after[other] = replace(before[other], champion=there.champion, source=source)
-    draft = OperationRecord(0, OperationKind.ROLLBACK, name, before, after, "", "", "", "")
+    draft = OperationRecord(0, OperationKind.ROLLBACK, name, before, after, Attribution(), "")
     for other, place in after.items():
         older = _target(_chain(draft, past), replace(situation, state=after), other, only=False)
         after[other] = ProductionEntry(
@@ -296,9 +297,9 @@ def find_hold(past: Iterable[OperationRecord], now: datetime | None) -> Operatio
     Whatever a person did after it ends the hold; what is put back by itself does not.
     """
     for record in past:
-        if record.kind is OperationKind.REPAIR and record.automatic:
+        if record.kind is OperationKind.REPAIR and record.by.automatic:
             continue
-        if record.kind is not OperationKind.ROLLBACK or not record.automatic:
+        if record.kind is not OperationKind.ROLLBACK or not record.by.automatic:
             return None
         over = now is not None and now - datetime.fromisoformat(record.time) >= HOLD
         return None if over else record
