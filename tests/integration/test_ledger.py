@@ -152,7 +152,8 @@ def test_a_run_that_was_made_and_never_written_is_gone_on_with(registry, factory
     name = factory.name()
     ledger, head = grown(registry.client, name, 2)
     # Killed between the election of the next run and its first operation.
-    ledger._create_run(ledger._index, 1, head.former.after(head.digest, head.former, head.records))
+    former = head.former.after(head.digest, head.former, head.records)
+    ledger._runs.create_next(ledger._runs.make_ready(anew=False), former)
     late = reader(registry.client, name)
     assert late.read().seq == late.verify().seq == 2
     late.commit(late.read(), entry(name, 3))

@@ -19,11 +19,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
 
 from guardianflow.errors import (
     LedgerDamaged,
-    PermissionDenied,
     RotationConflict,
     StoredNewer,
     StoredUnreadable,
@@ -38,35 +36,16 @@ from guardianflow.registry.ledger.entry import (
     short_token,
 )
 from guardianflow.registry.ledger.head import LedgerHead
-from guardianflow.registry.ledger.index import (
-    LEDGER_EXPERIMENT,
-    Index,
-    create_index,
-    find_index,
-    key_of,
-    known_bases,
-    prepare_server,
-    read_index,
-    runs_of,
-)
-from guardianflow.registry.ledger.write_once import (
-    no_right,
-    read_run,
-    require_write_once,
-    write_once,
-)
+from guardianflow.registry.ledger.index import LEDGER_EXPERIMENT, known_bases, prepare_server
+from guardianflow.registry.ledger.runs import FORMER, LedgerRuns
+from guardianflow.registry.ledger.write_once import read_run, write_once
 from guardianflow.registry.release_state import OperationKind, OperationRecord
 from guardianflow.stored import LEDGER_SEGMENT_LENGTH
 
 __all__ = ["LEDGER_EXPERIMENT", "Ledger", "known_bases", "prepare_server"]
 
 SEGMENT_LENGTH = LEDGER_SEGMENT_LENGTH
-_NAME_TAG = "guardianflow.name"
-_FORMER = "former"
 _ALSO = "also."
-_PAGE = 1000
-
-
 _EMPTY = LedgerHead((), frozenset({0}), -1, "")
 
 
@@ -77,9 +56,7 @@ class Ledger:
         self._client = client
         self._base = base
         self._what = f"the ledger of {base}"
-        self._index: Index | None = None
-        self._runs: list[str] = []
-        self._is_fit = False
+        self._runs = LedgerRuns(client, base, self._what)
 
     def read(self) -> LedgerHead:
         """The newest operation, and those before it in the same ledger run.
@@ -89,12 +66,12 @@ class Ledger:
             StoredNewer: An entry is for a newer version of guardianflow.
         """
         if not self._runs:
-            self._find_runs()
+            self._runs.find()
         while self._runs:
             segment = len(self._runs) - 1
             head = self._read_segment(segment)
             if head.seq == (segment + 1) * SEGMENT_LENGTH:
-                self._find_runs()
+                self._runs.find()
                 if len(self._runs) - 1 > segment:
                     continue
             if not head.records and segment > 0:
@@ -123,15 +100,13 @@ class Ledger:
         Raises:
             LedgerDamaged: An entry or a run is missing, was changed, or is not named by the index.
         """
-        self._find_runs()
+        self._runs.find()
         head = self.read()
         for _ in self.past(head):
             continue
-        if self._index is not None:
-            for run in self._named_after_base(self._index):
-                written = any(key.startswith("op.") for key in run.data.params)
-                if written and run.info.run_id not in self._runs:
-                    raise self._damaged("the index does not name it any more", run.info.run_id)
+        for run in self._runs.lost():
+            if any(key.startswith("op.") for key in run.data.params):
+                raise self._damaged("the index does not name it any more", run.info.run_id)
         return head
 
     def find_token(self, head: LedgerHead, token: str) -> OperationRecord | None:
@@ -155,13 +130,13 @@ class Ledger:
         """
         record = replace(record, seq=head.seq + 1, nonce=uuid.uuid4().hex)
         entry = encode_entry(self._base, record, head.digest)
-        index = self._ready_index(anew=record.kind is OperationKind.ADOPT)
+        index = self._runs.make_ready(anew=record.kind is OperationKind.ADOPT)
         segment = (record.seq - 1) // SEGMENT_LENGTH
         former = head.former
         if segment > head.segment and head.records:
             former = Former.after(head.digest, head.former, head.records)
         if len(self._runs) <= segment:
-            self._runs.append(self._create_run(index, segment, former))
+            self._runs.create_next(index, former)
         key = f"op.{record.seq:06d}"
         run = write_once(self._client, self._runs[segment], key, entry, self._what)
         if run.data.params[key] != entry:
@@ -189,22 +164,6 @@ class Ledger:
         with border(f"mark operation {seq} of {self._base} as done"):
             write_repeatably(lambda: self._client.log_param(run_id, f"done.{seq:06d}", "1"))
 
-    def _find_runs(self) -> None:
-        """Read from the index which runs hold this release's operations."""
-        if self._index is None:
-            self._index = find_index(self._client)
-        if self._index is not None:
-            self._runs = runs_of(self._index, read_index(self._client, self._index), self._base)
-
-    def _ready_index(self, *, anew: bool) -> Index:
-        """The index, made if there is none yet, on a server that can keep a ledger."""
-        if self._index is None:
-            self._index = create_index(self._client, anew=anew)
-        if not self._is_fit:
-            require_write_once(self._client, self._index.experiment_id, self._index.tags)
-            self._is_fit = True
-        return self._index
-
     def _read_full(self, segment: int) -> LedgerHead:
         """A ledger run that others follow: it has to be full."""
         head = self._read_segment(segment)
@@ -220,7 +179,7 @@ class Ledger:
         first = segment * SEGMENT_LENGTH + 1
         records: list[OperationRecord] = []
         previous = ""
-        former = self._former(params.get(_FORMER), run_id)
+        former = self._former(params.get(FORMER), run_id)
         try:
             digest = former.digest
             for seq in range(first, first + len(entries)):
@@ -251,51 +210,7 @@ class Ledger:
         except StoredNewer:
             raise
         except StoredUnreadable as error:
-            raise self._damaged(f"its param {_FORMER} cannot be read", run_id) from error
-
-    def _create_run(self, index: Index, segment: int, former: Former) -> str:
-        """Make the ledger run of a segment, or take the one that another process made."""
-        try:
-            with border(f"create {self._what}"):
-                run = self._client.create_run(
-                    index.experiment_id,
-                    run_name=f"{self._base.public} #{segment}",
-                    tags={_NAME_TAG: self._base.public},
-                )
-        except PermissionDenied as error:
-            raise no_right(self._what) from error
-        mine = run.info.run_id
-        if segment > 0:
-            write_once(self._client, mine, _FORMER, former.to_line(), self._what)
-        key = key_of(self._base, segment)
-        elected = write_once(self._client, index.run_id, key, mine, self._what).data.params[key]
-        try:
-            with border(f"create {self._what}"):
-                if elected == mine:
-                    self._client.update_run(mine, status="FINISHED")
-                else:
-                    self._client.delete_run(mine)
-        except PermissionDenied:
-            # Deleting needs more rights than writing: it stays, empty and without meaning.
-            return elected
-        return elected
-
-    def _named_after_base(self, index: Index) -> Iterator[Run]:
-        """Every run of the ledger's experiment that says to be of this base, deleted or not."""
-        token: str | None = None
-        while True:
-            with border(f"look for runs of {self._what}"):
-                page = self._client.search_runs(
-                    [index.experiment_id],
-                    f"tags.`{_NAME_TAG}` = '{self._base.public}'",
-                    ViewType.ALL,
-                    max_results=_PAGE,
-                    page_token=token,
-                )
-            yield from page
-            token = page.token
-            if not token:
-                return
+            raise self._damaged(f"its param {FORMER} cannot be read", run_id) from error
 
     def _damaged(self, reason: str, run_id: str) -> LedgerDamaged:
         return LedgerDamaged(
