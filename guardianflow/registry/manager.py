@@ -10,6 +10,7 @@ It brings together who asks, the rules (`rotation.py`), the log (`ledger.py`) an
 import getpass
 import socket
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -34,11 +35,10 @@ from guardianflow.registry.rotation.operations import Release
 from guardianflow.registry.rotation.outcome import Operation, Plan
 from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expected, RotationRequest
 from guardianflow.registry.rotation.rules import (
-    Rule,
     adopt,
     plan_promotion,
+    plan_repair,
     plan_rollback,
-    repair,
 )
 
 __all__ = [
@@ -126,7 +126,13 @@ class ModelRegistryManager:
         name = _parse(model_name)
         request = RotationRequest(OperationKind.PROMOTE, name, version, Attribution(actor))
         # A plan is no decision: the reason that force wants is asked for when it is one.
-        rule = _promotion(request, force=force, reason=reason or "planned")
+        rule = partial(
+            plan_promotion,
+            name=name.public,
+            version=version,
+            force=force,
+            reason=reason or "planned",
+        )
         return self.release(name).plan(request, rule, write=write)
 
     def promote_to_champion(
@@ -175,7 +181,9 @@ class ModelRegistryManager:
             expected_champion,
             expected_moves,
         )
-        rule = _promotion(request, force=force, reason=request.by.reason)
+        rule = partial(
+            plan_promotion, name=name.public, version=version, force=force, reason=reason
+        )
         return self.release(name).perform(request, rule)
 
     def plan_rollback(
@@ -199,7 +207,8 @@ class ModelRegistryManager:
         request = RotationRequest(
             OperationKind.ROLLBACK, name, by=Attribution(actor, reason="planned")
         )
-        return self.release(name).plan(request, _rollback(request, only=only), write=write)
+        rule = partial(plan_rollback, name=name.public, only=only, reason="planned")
+        return self.release(name).plan(request, rule, write=write)
 
     def rollback(
         self,
@@ -248,7 +257,14 @@ class ModelRegistryManager:
             by=Attribution(actor or _whoami(), reason, token or "", evidence, automatic=automatic),
             expected_champion=expected_champion,
         )
-        return self.release(name).perform(request, _rollback(request, only=only))
+        rule = partial(
+            plan_rollback,
+            name=name.public,
+            only=only,
+            automatic=automatic,
+            reason=request.by.reason,
+        )
+        return self.release(name).perform(request, rule)
 
     def repair(
         self,
@@ -274,7 +290,7 @@ class ModelRegistryManager:
         kind = OperationKind.REPAIR if keep == "ledger" else OperationKind.ADOPT
         by = Attribution(actor or _whoami(), reason, token or "")
         request = RotationRequest(kind, name.base, by=by)
-        return self.release(name).perform(request, repair if keep == "ledger" else adopt)
+        return self.release(name).perform(request, plan_repair if keep == "ledger" else adopt)
 
     def rescue(
         self, model_name: str | ModelName, *, reason: str = "", actor: str = ""
@@ -380,23 +396,6 @@ class ModelRegistryManager:
     def release(self, model_name: str | ModelName) -> Release:
         """The release that a name belongs to, for those who look behind the operations."""
         return Release(self.client, _parse(model_name).base)
-
-
-def _promotion(request: RotationRequest, *, force: bool, reason: str) -> Rule:
-    return lambda situation, past: plan_promotion(
-        situation, past, request.name.public, request.version, force=force, reason=reason
-    )
-
-
-def _rollback(request: RotationRequest, *, only: bool) -> Rule:
-    return lambda situation, past: plan_rollback(
-        situation,
-        past,
-        request.name.public,
-        only=only,
-        automatic=request.by.automatic,
-        reason=request.by.reason,
-    )
 
 
 def _parse(name: str | ModelName) -> ModelName:

@@ -80,15 +80,12 @@ class Projector:
 
     def write_mirror(self, head: LedgerHead) -> None:
         """Say on the base model what the newest operation made of the release."""
-        tag = RegisteredModelTag(HEAD_TAG, self.mirror_of(head))
+        text = encode_mirror(self._base, head.seq, head.digest, head.state)
+        tag = RegisteredModelTag(HEAD_TAG, text)
         with border(f"mirror operation {head.seq} of {self._base}"):
             write_repeatably(
                 lambda: self._store.set_registered_model_tag(self._base.registered, tag)
             )
-
-    def mirror_of(self, head: LedgerHead) -> str:
-        """What the mirror is to say."""
-        return encode_mirror(self._base, head.seq, head.digest, head.state)
 
     def _write_aliases(
         self, head: LedgerHead, record: OperationRecord
