@@ -50,7 +50,7 @@ def require_alias_rights(client: MlflowClient, names: Iterable[ModelName]) -> No
             "resource_type": "registered_model",
             "resource_id": name.registered,
         }
-        answer = _ask(client, f"/api/3.0/mlflow/users/permissions/get?{urlencode(what)}")
+        answer = ask_server(client, f"/api/3.0/mlflow/users/permissions/get?{urlencode(what)}")
         right = answer.get("permission")
         # Of an administrator it says what everybody may.
         if right is None or right in _WRITING or _is_administrator(client, account) is not False:
@@ -71,13 +71,14 @@ def _account(client: MlflowClient) -> str:
 
 def _is_administrator(client: MlflowClient, account: str) -> bool | None:
     """None where the server does not say."""
-    user = _ask(client, f"/api/2.0/mlflow/users/get?{urlencode({'username': account})}").get("user")
+    address = f"/api/2.0/mlflow/users/get?{urlencode({'username': account})}"
+    user = ask_server(client, address).get("user")
     return bool(user.get("is_admin")) if isinstance(user, dict) else None
 
 
-def _ask(client: MlflowClient, address: str) -> Mapping[str, object]:
-    """What the server says of accounts; nothing where it has none."""
-    with border("look up the rights of this account"):
+def ask_server(client: MlflowClient, address: str) -> Mapping[str, object]:
+    """What a server says at an address that not every server has; nothing where it has none."""
+    with border(f"ask MLflow for {address.partition('?')[0]}"):
         answer = http_request(
             get_default_host_creds(client.tracking_uri),
             address,

@@ -39,11 +39,8 @@ class Aliases:
 
     def get(self, alias: ModelAlias) -> int | None:
         """The version that an alias means."""
-        return {
-            ModelAlias.CHAMPION: self.champion,
-            ModelAlias.ROLLBACK: self.rollback,
-            ModelAlias.CANDIDATE: self.candidate,
-        }[alias]
+        version: int | None = getattr(self, alias)
+        return version
 
 
 @dataclass(frozen=True)

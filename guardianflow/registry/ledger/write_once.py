@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 
 from guardianflow.errors import BackendUnfit, LedgerDamaged, PermissionDenied
 from guardianflow.mlflow_store.client import (
@@ -27,6 +25,7 @@ from guardianflow.mlflow_store.client import (
     server_version,
     write_repeatably,
 )
+from guardianflow.mlflow_store.rights import ask_server
 
 MAX_VALUE = 5900
 """Characters of one value: MLflow silently cuts a param at 6000."""
@@ -37,6 +36,7 @@ _ROUNDS = 6
 _WRITERS = 6
 _REPEATED_READS = 3
 _FILE_STORE = "FileStore"
+_SERVER_INFO = "/api/3.0/mlflow/server-info"
 _REMEDY = (
     "Run MLflow on a database (`mlflow server --backend-store-uri postgresql+psycopg://...`, or "
     "sqlite:///mlflow.db for one machine), then try it again with `python -m deployments.apply "
@@ -157,7 +157,7 @@ def _unfit(version: str, why: str) -> BackendUnfit:
 
 def _try_out(client: MlflowClient, experiment_id: str) -> str:
     """What speaks against the server; '' if params stay as first written."""
-    if _store_type(client) == _FILE_STORE:
+    if ask_server(client, _SERVER_INFO).get("store_type") == _FILE_STORE:
         # It looks, then writes: a race that a check of seconds need not hit.
         return "it keeps its runs in files (backend FileStore), which are checked and then written"
     try:
@@ -242,22 +242,3 @@ def _accepts(client: MlflowClient, run_id: str, key: str, value: str) -> bool:
 def _read(client: MlflowClient, run_id: str, key: str) -> str | None:
     with border("try out whether params stay as first written"):
         return client.get_run(run_id).data.params.get(key)
-
-
-def _store_type(client: MlflowClient) -> str:
-    """What MLflow says to keep its runs in; '' where it does not say."""
-    with border("ask MLflow what it keeps its runs in"):
-        answer = http_request(
-            get_default_host_creds(client.tracking_uri),
-            "/api/3.0/mlflow/server-info",
-            "GET",
-            max_retries=0,
-            timeout=8,
-            raise_on_status=False,
-        )
-    if answer is None or answer.status_code != 200:
-        return ""
-    try:
-        return str(answer.json().get("store_type", ""))
-    except (ValueError, AttributeError):
-        return ""
