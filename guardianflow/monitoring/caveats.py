@@ -9,7 +9,7 @@ from datetime import datetime
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity, decided_at
 from guardianflow.names import ModelName
 from guardianflow.registry.release_state import OperationRecord, ProductionEntry, ReleaseState
-from guardianflow.registry.rotation.remarks import no_way_back, strays
+from guardianflow.registry.rotation.remarks import mismatched_variants, without_way_back
 from guardianflow.registry.rotation.rules import all_quarantined, find_hold
 
 _ANSWER = "`guardianflow pending`, then `guardianflow approve` or `guardianflow reject`"
@@ -38,7 +38,7 @@ def release_caveats(
     """
     found: list[Finding] = []
     asked = asked or {}
-    stay = strays(base.public, state)
+    stay = mismatched_variants(base.public, state)
     for name, place in sorted(state.items()):
         if age := stay.get(name):
             remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
@@ -81,7 +81,7 @@ def _no_way_back(name: str, place: ProductionEntry, remedy: str) -> Finding:
         name,
         FindingCode.NO_WAY_BACK,
         Severity.WARNING,
-        f"{no_way_back(name, place)}.",
+        f"{without_way_back(name, place)}.",
         remedy,
     )
 

@@ -38,8 +38,8 @@ from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expecte
 from guardianflow.registry.rotation.rules import (
     adopt,
     plan_promotion,
+    plan_repair,
     plan_rollback,
-    repair,
 )
 
 __all__ = [
@@ -291,7 +291,7 @@ class ModelRegistryManager:
         kind = OperationKind.REPAIR if keep == "ledger" else OperationKind.ADOPT
         by = Attribution(actor or _whoami(), reason, token or "")
         request = RotationRequest(kind, name.base, by=by)
-        return self.release(name).perform(request, repair if keep == "ledger" else adopt)
+        return self.release(name).perform(request, plan_repair if keep == "ledger" else adopt)
 
     def rescue(
         self, model_name: str | ModelName, *, reason: str = "", actor: str = ""

@@ -313,7 +313,9 @@ def test_edited_tags_are_found_and_written_again(registry, client, single):
 
 
 def test_an_edited_mirror_is_found_and_written_again(registry, client, single):
-    for value in (None, "7", '{"seq":1,"digest":"","state":{"":[1,null]}}'):
+    kept = json.loads(registry.release(single).inspect().models[single].tags["guardianflow.head"])
+    no_way_back = json.dumps({**kept, "state": {"": [kept["state"][""][0], None]}})
+    for value in (None, "7", '{"seq":1,"digest":"","state":{"":[1,null]}}', no_way_back):
         if value is None:
             client.delete_registered_model_tag(registered(single), "guardianflow.head")
         else:

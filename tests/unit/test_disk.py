@@ -29,7 +29,7 @@ def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path):
     assert file.read_bytes() == b"one"
     assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
     assert full.value.message.startswith(f"{file} cannot be written: the file would be larger")
-    assert "complete before are as they were" in full.value.remedy
+    assert "complete before are unchanged" in full.value.remedy
     assert full.value.exit_code == 4
 
 

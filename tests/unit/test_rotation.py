@@ -38,9 +38,9 @@ from guardianflow.registry.rotation.rules import (
     find_hold,
     is_quarantined,
     plan_promotion,
+    plan_repair,
     plan_rollback,
     projected,
-    repair,
     rescue,
     unguarded,
 )
@@ -440,7 +440,7 @@ def test_the_moves_of_champion_are_by_name_from_which_version_to_which(world):
 
 
 def repaired(world, **changes):
-    return repair(replace(world.situation, **changes), world.past)
+    return plan_repair(replace(world.situation, **changes), world.past)
 
 
 def test_a_repair_moves_the_aliases_and_no_champion(world):

@@ -18,10 +18,10 @@ def remarks(
     """
     twins = twins or {}
     found: list[str] = []
-    stay = strays(base, state)
+    stay = mismatched_variants(base, state)
     for name, place in sorted(state.items()):
         if place.rollback is None:
-            found.append(f"{no_way_back(name, place)} until the next promotion.")
+            found.append(f"{without_way_back(name, place)} until the next promotion.")
         if age := stay.get(name):
             found.append(
                 f"{name} stays at version {place.champion}, made from version "
@@ -36,7 +36,7 @@ def remarks(
     return tuple(found)
 
 
-def strays(base: str, state: ReleaseState) -> dict[str, str]:
+def mismatched_variants(base: str, state: ReleaseState) -> dict[str, str]:
     """The variants not made from the base's champion; whether what they run is older or newer."""
     if base not in state:
         return {}
@@ -48,7 +48,7 @@ def strays(base: str, state: ReleaseState) -> dict[str, str]:
     }
 
 
-def no_way_back(name: str, place: ProductionEntry) -> str:
+def without_way_back(name: str, place: ProductionEntry) -> str:
     """That a rollback of a name has nowhere to go."""
     return f"{name} has no way back: version {place.champion} has no earlier good champion"
 

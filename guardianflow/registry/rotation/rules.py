@@ -211,7 +211,7 @@ def _rolled_back(
     return _decision(situation, OperationKind.ROLLBACK, name, after)
 
 
-def repair(situation: RuleInputs, _past: Past) -> Decision:
+def plan_repair(situation: RuleInputs, _past: Past) -> Decision:
     """Decide what puts the aliases and the mirror back where the ledger says; the state stays.
 
     Raises:
