@@ -469,17 +469,28 @@ def test_a_repair_writes_a_mirror_that_was_edited(world):
 
 
 def test_a_repair_begins_nothing_that_cannot_end(world):
-    with pytest.raises(AliasDrift, match="knows no operation"):
+    with pytest.raises(AliasDrift, match=f"knows no operation of {BASE}"):
         repaired(world)
     for _ in range(2):
         world.release()
-    world.aliases[BASE].pop("rollback")
-    assert repaired(world, gone=frozenset({(BASE, 2)})).mends
-    with pytest.raises(VersionNotReady, match="no version 1"):
-        repaired(world, gone=frozenset({(BASE, 1)}))
+    world.aliases[INT8].pop("rollback")
+    assert repaired(world, gone=frozenset({(INT8, 2)})).mends
+    with pytest.raises(VersionNotReady, match="no version 1") as lost:
+        repaired(world, gone=frozenset({(INT8, 1)}))
+    assert lost.value.data == {"name": INT8, "version": 1}
+    assert f"`guardianflow rollback {BASE} --reason" in lost.value.remedy
     world.aliases[INT4] = {"champion": 1}
-    with pytest.raises(AliasDrift, match="knows no champion"):
+    with pytest.raises(AliasDrift, match="knows no champion") as unknown:
         repaired(world)
+    assert unknown.value.data == {"name": INT4, "version": 1}
+
+
+def test_a_repair_takes_away_a_way_back_that_the_ledger_does_not_know(world):
+    world.release()
+    world.aliases[BASE]["rollback"] = 2
+    decision = repaired(world)
+    assert decision.moves == (Move(BASE, ModelAlias.ROLLBACK, 2, None),)
+    assert decision.mends == f"@rollback of {BASE} is version 2, the ledger says none"
 
 
 def rescued(world, *gone):
@@ -495,7 +506,8 @@ def test_a_lost_champion_whose_version_exists_is_put_back(world):
     assert (decision.kind, decision.name, decision.changed) == (OperationKind.REPAIR, BASE, False)
     assert decision.moves == (Move(INT8, ModelAlias.CHAMPION, None, 1),)
     assert decision.mends == f"@champion of {INT8} is version none, the ledger says 1"
-    assert not rescued(world).mends
+    nothing = rescued(world)
+    assert (nothing.kind, nothing.name, nothing.mends) == (OperationKind.REPAIR, BASE, "")
 
 
 def test_a_lost_champion_whose_version_is_gone_takes_the_release_back(world):
