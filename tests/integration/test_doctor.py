@@ -334,7 +334,8 @@ def test_what_a_person_should_know_is_said(registry, releases, twins):
     registry.rollback(twins, automatic=True, expected_champion=3, actor="automation", reason="dark")
     findings = {finding.code: finding for finding in examine(registry, twins)}
     assert list(findings) == ["on-hold", "candidate-quarantined"]
-    assert "by automation (dark)" in findings["on-hold"].message
+    hold = findings["on-hold"].message
+    assert "automation rolled it back as operation 4 (dark)" in hold
     assert command_line("doctor", twins) == 0
 
 
