@@ -8,7 +8,6 @@ The automations themselves remember which block was chosen. Those of others are 
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from guardianflow.errors import InputError
+from guardianflow.prefect_api.listing import PAGE, all_pages
 from guardianflow.prefect_api.notifications import TOLD, Notification
 
 NOBODY = "none"
@@ -66,12 +66,10 @@ def _apply(client: SyncPrefectClient, wanted: AutomationCore, found: Automation 
         print(f"updated automation {wanted.name!r}")
 
 
-def _ours(client: SyncPrefectClient) -> Iterator[Automation]:
+def _ours(client: SyncPrefectClient) -> list[Automation]:
     """The automations that this module made, whatever their names are now."""
-    offset = 0
-    while page := client.read_automations(limit=200, offset=offset):
-        yield from (automation for automation in page if _TAG in automation.tags)
-        offset += len(page)
+    everything = all_pages(lambda offset: client.read_automations(limit=PAGE, offset=offset))
+    return [automation for automation in everything if _TAG in automation.tags]
 
 
 def _remembered(client: SyncPrefectClient, mine: list[Automation]) -> BlockDocument | None:

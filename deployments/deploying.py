@@ -6,7 +6,7 @@ A flow that does not import is deployed without a schema, and `prefect deploy` e
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter
@@ -15,9 +15,8 @@ from prefect.settings import get_current_settings
 
 from deployments import CHECKOUT
 from guardianflow.errors import Refused
+from guardianflow.prefect_api.listing import PAGE, all_pages
 from guardianflow.prefect_api.prefect_yaml import PrefectYaml, read_prefect_yaml
-
-_PAGE = 200
 
 
 def deploy(client: SyncPrefectClient) -> None:
@@ -66,12 +65,11 @@ def find_differences(client: SyncPrefectClient, expected: PrefectYaml) -> list[s
 
 def find_deployments(
     client: SyncPrefectClient, wanted: DeploymentFilter | None = None
-) -> Iterator[DeploymentResponse]:
-    """The deployments of the server, page by page; without a filter those of others, too."""
-    offset = 0
-    while page := client.read_deployments(deployment_filter=wanted, limit=_PAGE, offset=offset):
-        yield from page
-        offset += len(page)
+) -> list[DeploymentResponse]:
+    """The deployments of the server; without a filter those of others, too."""
+    return all_pages(
+        lambda offset: client.read_deployments(deployment_filter=wanted, limit=PAGE, offset=offset)
+    )
 
 
 def _typed(schema: Mapping[str, object]) -> bool:

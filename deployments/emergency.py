@@ -7,8 +7,8 @@ fill. It is deleted together with its scenario; deployments of others are left a
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
@@ -28,7 +28,8 @@ _FLOW, _, _GENERAL = ROLLBACK.partition("/")
 def apply_rollbacks(client: SyncPrefectClient) -> None:
     """Make, correct and delete prefilled rollbacks, so that each scenario has one."""
     general = client.read_deployment_by_name(ROLLBACK)
-    mine = {deployment.name: deployment for deployment in _ours(client)}
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[_TAG]))
+    mine = {deployment.name: deployment for deployment in find_deployments(client, tagged)}
     for scenario, model_name in sorted(_models(client)):
         _apply(client, general, scenario, model_name, mine.pop(scenario, None))
     for deployment in mine.values():
@@ -46,9 +47,11 @@ def _apply(
     wanted = _describe(general, model_name)
     if found is not None and all(getattr(found, key) == value for key, value in wanted.items()):
         return
-    if found is None and _is_there(client, scenario):
-        print(f"deployment {_FLOW}/{scenario} belongs to somebody else and is left alone")
-        return
+    if found is None:
+        with suppress(ObjectNotFound):
+            client.read_deployment_by_name(f"{_FLOW}/{scenario}")
+            print(f"deployment {_FLOW}/{scenario} belongs to somebody else and is left alone")
+            return
     client.create_deployment(flow_id=general.flow_id, name=scenario, **wanted)
     print(f"{'created' if found is None else 'updated'} deployment {_FLOW}/{scenario}")
 
@@ -85,7 +88,7 @@ def _describe(general: DeploymentResponse, model_name: str) -> dict[str, Any]:
 
 
 def _models(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
-    """The document and the model of every scenario on the server that can be read."""
+    """Every scenario on the server that can be read, with the model of its newest version."""
     slug = str(ScenarioConfig.get_block_type_slug())
     for document in client.read_block_documents_by_type(slug, include_secrets=False):
         name = str(document.name)
@@ -93,29 +96,8 @@ def _models(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
             print(f"scenario {name} gets no rollback of its own: the general one has its name")
             continue
         try:
-            yield name, _model_name(name, document.data)
+            spec = ScenarioSpec.from_block(name, document.data)
+            newest = max(spec.versions, key=lambda version: int(version[1:]))
+            yield name, spec.version(newest).model_name.public
         except GuardianflowError as error:
             print(f"scenario {name} gets no rollback of its own: {error.message}")
-
-
-def _model_name(name: str, data: Mapping[str, Any]) -> str:
-    """The model of a scenario's newest version.
-
-    Raises:
-        ScenarioInvalid: Somebody edited the block into something unusable.
-    """
-    spec = ScenarioSpec.from_block(name, data)
-    newest = max(spec.versions, key=lambda version: int(version[1:]))
-    return spec.version(newest).model_name.public
-
-
-def _ours(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
-    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[_TAG]))
-    return find_deployments(client, tagged)
-
-
-def _is_there(client: SyncPrefectClient, scenario: str) -> UUID | None:
-    try:
-        return client.read_deployment_by_name(f"{_FLOW}/{scenario}").id
-    except ObjectNotFound:
-        return None

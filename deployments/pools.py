@@ -6,20 +6,16 @@ from datetime import UTC, datetime
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
+from guardianflow.prefect_api.listing import in_state, named
 from guardianflow.prefect_api.prefect_yaml import described
 
 
@@ -60,9 +56,7 @@ def crash_orphans(client: SyncPrefectClient, pools: Sequence[str]) -> None:
     """
     runs = client.read_flow_runs(
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=list(pools))),
-        flow_run_filter=FlowRunFilter(
-            state=_in_state(StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
-        ),
+        flow_run_filter=FlowRunFilter(state=in_state("RUNNING", "PENDING", "CANCELLING")),
     )
     for run in runs:
         state = Crashed(message="Its worker was ended while it ran; start it again.")
@@ -77,10 +71,8 @@ def drop_missed_passes(client: SyncPrefectClient) -> None:
     """
     before_now = FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)})
     late = client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=["reconcile"])),
-        flow_run_filter=FlowRunFilter(
-            state=_in_state(StateType.SCHEDULED), expected_start_time=before_now
-        ),
+        flow_filter=named("reconcile"),
+        flow_run_filter=FlowRunFilter(state=in_state("SCHEDULED"), expected_start_time=before_now),
     )
     # What a person submitted is kept.
     missed = [run for run in late if run.auto_scheduled]
@@ -88,7 +80,3 @@ def drop_missed_passes(client: SyncPrefectClient) -> None:
         client.delete_flow_run(run.id)
     if missed:
         print(f"dropped {len(missed)} passes of reconcile that were missed")
-
-
-def _in_state(*types: StateType) -> FlowRunFilterState:
-    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

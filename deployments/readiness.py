@@ -86,7 +86,7 @@ def prove_a_pass() -> None:
 
     def find_end() -> FlowRunInfo | None:
         last = orchestrator.last_ended("reconcile")
-        return last[0] if last and last[1] > began else None
+        return last if last and last.ended and last.ended > began else None
 
     ended = look_until(find_end, every_s=0.3, timeout_s=_PASS_TIMEOUT_S)
     if ended is None:

@@ -78,7 +78,7 @@ def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = (
 
     if not deployment.get_id():
         return list(also)
-    found = [*also, *examine_prefect(Orchestrator().machinery(), datetime.now(UTC))]
+    found = [*also, *examine_prefect(Orchestrator().server_state(), datetime.now(UTC))]
     # This pass runs: that passes were late or failed is over.
     over = (FindingCode.PASS_LATE, FindingCode.PASS_FAILED)
     found = [finding for finding in found if finding.code not in over]

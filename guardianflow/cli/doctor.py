@@ -75,7 +75,7 @@ def _of_prefect() -> list[Finding]:
     from guardianflow.prefect_api.control import Orchestrator
 
     try:
-        return examine_prefect(Orchestrator(address).machinery(), datetime.now(UTC))
+        return examine_prefect(Orchestrator(address).server_state(), datetime.now(UTC))
     except GuardianflowError as error:
         return [unreadable_prefect(error)]
 

@@ -191,12 +191,11 @@ def _of_mlflow(servers: Servers) -> str:
 def _last_pass(orchestrator: "Orchestrator") -> str:
     """What the last pass over all releases found, and when."""
     last = orchestrator.last_ended("reconcile")
-    if last is None:
+    if last is None or last.ended is None:
         return "no pass yet"
-    info, ended = last
-    age = datetime.now(UTC) - ended
+    age = datetime.now(UTC) - last.ended
     late = ": is its schedule paused, or its worker down?" if age > PASS_LATE else ""
-    return f"{info.state} {age.total_seconds():.0f} s ago{late} {info.message}"
+    return f"{last.state} {age.total_seconds():.0f} s ago{late} {last.message}"
 
 
 def print_models(out: Output, summaries: "Sequence[ModelSummary]") -> None:

@@ -92,8 +92,8 @@ def _passes(server: ServerState, now: datetime) -> Iterator[Finding]:
         yield _finding(
             FindingCode.PASS_FAILED,
             Severity.ERROR,
-            f"The newest pass of `reconcile` is {failed.state} since {failed.time:%Y-%m-%d %H:%M} "
-            f"UTC, {last or 'and none has ever ended well'}: {failed.reason[:300]}",
+            f"The newest pass of `reconcile` is {failed.state} since {failed.ended:%Y-%m-%d %H:%M} "
+            f"UTC, {last or 'and none has ever ended well'}: {_said(failed.message)}",
             f"{unseen} until one ends well. Its log: {failed.url}; where it is empty, that of the "
             f"worker of {RELEASE_POOL}, which has to run in a checkout, with its Python.",
         )
@@ -258,6 +258,11 @@ def _blocks(server: ServerState) -> Iterator[Finding]:
         )
 
 
+def _said(message: str) -> str:
+    """What Prefect says, in one line."""
+    return " ".join((message or "no reason given").split())[:300]
+
+
 def _used(actions: Sequence[Mapping[str, object]]) -> set[str]:
     return {str(block) for action in actions if (block := action.get("block_document_id"))}
 
@@ -279,7 +284,7 @@ def _failures(server: ServerState) -> Iterator[Finding]:
             FindingCode.AUTOMATION_FAILED,
             Severity.ERROR if _acts(automation.name) else Severity.WARNING,
             f"The last action of the automation {automation.name!r} failed: "
-            f"{' '.join(failure.reason.split())[:300]}",
+            f"{_said(failure.reason)}",
             f"{how}. It failed at {failure.time:%Y-%m-%d %H:%M} UTC{often}; this is over when an "
             f"action of it works{_until(automation.name)}",
         )

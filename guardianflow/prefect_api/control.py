@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from guardianflow.errors import InputError, OrchestratorUnavailable
-from guardianflow.events import EventName, ModelEvent
+from guardianflow.events import EventName, ModelEvent, resource
 from guardianflow.prefect_api.answers import cannot_go_on, require_taken, resume
 from guardianflow.prefect_api.client import open_client, require_prefect
 from guardianflow.prefect_api.flowruns import (
@@ -20,12 +20,10 @@ from guardianflow.prefect_api.flowruns import (
     describe_run,
     describe_waiting,
 )
-from guardianflow.prefect_api.following import follow_run
+from guardianflow.prefect_api.following import SeenLines, follow_run, pass_on
 from guardianflow.prefect_api.listing import by_id, by_key, newest_ended, of_flow
-from guardianflow.prefect_api.logs import SeenLines, pass_on
 from guardianflow.prefect_api.prefect_yaml import PROMOTION
-from guardianflow.prefect_api.sending import post_event
-from guardianflow.prefect_api.server_state import ServerState, read_machinery, why_it_waits
+from guardianflow.prefect_api.server_state import ServerState, read_server_state, why_it_waits
 from guardianflow.prefect_api.submission import create_run
 from guardianflow.scenario import ScenarioSpec
 
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 __all__ = ["FlowRunInfo", "Orchestrator", "WaitingApproval"]
+_EVENT_NAMESPACE = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
 
 
 class Orchestrator:
@@ -94,11 +93,7 @@ class Orchestrator:
         return describe_run(run, self.ui_url)
 
     def why_it_waits(self, deployment: str) -> str:
-        """Why no worker starts the flow runs of a deployment now; '' if one polls for them.
-
-        Args:
-            deployment: `flow/deployment`.
-        """
+        """Why no worker starts the flow runs of a deployment now; '' if one polls for them."""
         with self._client() as client:
             return why_it_waits(client, deployment)
 
@@ -135,14 +130,11 @@ class Orchestrator:
             for run, orphaned in found
         }
 
-    def last_ended(self, flow: str) -> tuple[FlowRunInfo, datetime] | None:
-        """The flow run of a flow that ended last, and when.
-
-        Cancelled ones do not count, nor those for one model.
-        """
+    def last_ended(self, flow: str) -> FlowRunInfo | None:
+        """The flow run of a flow that ended last; no cancelled one, and none for one model."""
         with self._client() as client:
             run = newest_ended(client, flow)
-        return (describe_run(run, self.ui_url), run.end_time) if run and run.end_time else None
+        return describe_run(run, self.ui_url) if run else None
 
     def follow(
         self, run_id: str, on_log: Callable[[str], None], *, timeout_s: float | None = None
@@ -156,6 +148,9 @@ class Orchestrator:
             run_id: The flow run.
             on_log: Is given each line.
             timeout_s: Return the run as it stands after that many seconds; None: follow to the end.
+
+        Raises:
+            OrchestratorUnavailable: The server is away for more than half a minute.
         """
         told = SeenLines()
 
@@ -167,17 +162,14 @@ class Orchestrator:
 
     def pending(self) -> list[WaitingApproval]:
         """The promotions that wait for a person, the oldest first."""
-        found = [describe_waiting(run, self.ui_url) for run in self._promotions("PAUSED")]
-        return sorted(found, key=lambda waiting: waiting.since)
+        return self._by_age(self._promotions("PAUSED"))
 
     def under_way(self) -> list[WaitingApproval]:
         """The promotions that do not ask anybody now, the oldest first.
 
         They wait for a worker, are being measured, or carry out an answer.
         """
-        runs = self._promotions("SCHEDULED", "PENDING", "RUNNING")
-        found = [describe_waiting(run, self.ui_url) for run in runs]
-        return sorted(found, key=lambda one: one.since)
+        return self._by_age(self._promotions("SCHEDULED", "PENDING", "RUNNING"))
 
     def undecided(self) -> list[list[str]]:
         """The flow runs of `pending` and of `under_way`, by id, in one request."""
@@ -188,6 +180,10 @@ class Orchestrator:
     def _promotions(self, *states: str) -> "list[FlowRun]":
         with self._client() as client:
             return of_flow(client, PROMOTION.partition("/")[0], states)
+
+    def _by_age(self, runs: "list[FlowRun]") -> list[WaitingApproval]:
+        found = [describe_waiting(run, self.ui_url) for run in runs]
+        return sorted(found, key=lambda one: one.since)
 
     def cancel(self, run_id: str, why: str) -> None:
         """End a flow run that waits, and say why; one that is over already stays as it is."""
@@ -234,13 +230,24 @@ class Orchestrator:
         Returns:
             The event's id.
         """
+        # The same event sent again by a retry has the same id: the server counts it once.
+        event_id = str(uuid5(_EVENT_NAMESPACE, f"{event.value} {payload.model_dump_json()}"))
+        body = {
+            "id": event_id,
+            "event": event.value,
+            "occurred": payload.time.isoformat(),
+            "resource": resource(payload.model),
+            "related": [dict(one) for one in related],
+            "payload": payload.model_dump(mode="json"),
+        }
         with self._client() as client:
-            return post_event(client, event, payload, related)
+            client.request("POST", "/events", json=[body])
+        return event_id
 
-    def machinery(self) -> ServerState:
+    def server_state(self) -> ServerState:
         """Automations, deployments, work pools, and the last pass of `reconcile`."""
         with self._client() as client:
-            return read_machinery(client, self.ui_url, datetime.now(UTC))
+            return read_server_state(client, self.ui_url, datetime.now(UTC))
 
     def read_scenario(self, name: str) -> ScenarioSpec | None:
         """The scenario that the server would run, from the block of its name; None without one.

@@ -16,17 +16,15 @@ _UNDECIDED = ("Expired", "Void")
 
 @dataclass(frozen=True)
 class FlowRunInfo:
-    """A flow run as it stands.
+    """A flow run as it stands, with its name and page in the Prefect UI.
 
     Attributes:
-        id: The flow run's id.
-        name: Its name in the Prefect UI.
-        url: Its page in the Prefect UI.
         state: Name of its state, e.g. `Running`, `Suspended`, `Completed`.
         message: The message of its state; of a promotion that ended undecided, the recorded reason.
         final: Whether it is over.
         ok: Whether it is over and went well.
         waiting: Whether it waits for a person's answer.
+        ended: When it ended, UTC; None before.
         orphaned: Whether its deployment was deleted, so that no worker starts or resumes it; known
             only if it was asked for.
         parameters: What the flow was given.
@@ -40,6 +38,7 @@ class FlowRunInfo:
     final: bool
     ok: bool
     waiting: bool
+    ended: datetime | None = None
     orphaned: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -49,8 +48,6 @@ class WaitingApproval:
     """A promotion that waits for a person.
 
     Attributes:
-        flow_run_id: The flow run that waits.
-        flow_run_name: Its name in the Prefect UI.
         model_name: Public name of the model that was asked for.
         version: The version to promote; None while it is not known.
         headline: The key figures in one line.
@@ -84,6 +81,8 @@ def describe_run(run: "FlowRun", ui_url: str, *, orphaned: bool = False) -> Flow
         final=bool(state and state.is_final()),
         ok=bool(state and state.is_completed()),
         waiting=bool(state and state.is_paused()),
+        # Plain: Prefect's own class is no part of what others read.
+        ended=datetime.fromisoformat(run.end_time.isoformat()) if run.end_time else None,
         orphaned=orphaned,
         parameters=run.parameters,
     )

@@ -1,7 +1,7 @@
-"""Asks Prefect for flow runs: by key, by id, of one flow."""
+"""Asks Prefect for flow runs: by key, by id, of one flow; page by page."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -11,10 +11,21 @@ if TYPE_CHECKING:
 
 _ENDED = ("COMPLETED", "FAILED", "CRASHED")
 """States in which a flow run has ended, other than by being cancelled."""
-_PAGE = 200
+PAGE = 200
 """The most that Prefect returns at once."""
 # Enough that one of them was not started by hand for one model.
 _NEWEST = 50
+One = TypeVar("One")
+
+
+def all_pages(read: Callable[[int], Sequence[One]]) -> list[One]:
+    """Everything there is, where `read` gives at most `PAGE` of it from an offset on."""
+    found: list[One] = []
+    while True:
+        page = read(len(found))
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
 def by_key(client: "SyncPrefectClient", idempotency_key: str) -> "FlowRun | None":
@@ -31,16 +42,16 @@ def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowR
     from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter, FlowRunFilterId
 
     found: list[tuple[FlowRun, bool]] = []
-    for start in range(0, len(ids), _PAGE):
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
+    for start in range(0, len(ids), PAGE):
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + PAGE])))
         # Not deployments, which may hold secrets and which approvers cannot read.
         deployed = client.read_flow_runs(
-            flow_run_filter=wanted, deployment_filter=DeploymentFilter(), limit=_PAGE
+            flow_run_filter=wanted, deployment_filter=DeploymentFilter(), limit=PAGE
         )
         found += [(run, False) for run in deployed]
-        if rest := sorted({*ids[start : start + _PAGE]} - {run.id for run in deployed}):
+        if rest := sorted({*ids[start : start + PAGE]} - {run.id for run in deployed}):
             wanted = FlowRunFilter(id=FlowRunFilterId(any_=rest))
-            others = client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)
+            others = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE)
             found += [(run, bool(run.deployment_id)) for run in others]
     return found
 
@@ -53,9 +64,9 @@ def newest_ended(
     from prefect.client.schemas.sorting import FlowRunSort
 
     found = client.read_flow_runs(
-        flow_filter=_named(flow),
+        flow_filter=named(flow),
         flow_run_filter=FlowRunFilter(
-            state=_in_state(*states), end_time=FlowRunFilterEndTime(is_null_=False)
+            state=in_state(*states), end_time=FlowRunFilterEndTime(is_null_=False)
         ),
         sort=FlowRunSort.END_TIME_DESC,
         limit=_NEWEST,
@@ -64,27 +75,26 @@ def newest_ended(
 
 
 def of_flow(client: "SyncPrefectClient", flow: str, states: Sequence[str]) -> "list[FlowRun]":
-    """All flow runs of a flow that are in one of these states, page by page."""
+    """All flow runs of a flow that are in one of these states."""
     from prefect.client.schemas.filters import FlowRunFilter
 
-    wanted = FlowRunFilter(state=_in_state(*states))
-    found: list[FlowRun] = []
-    while True:
-        page = client.read_flow_runs(
-            flow_filter=_named(flow), flow_run_filter=wanted, limit=_PAGE, offset=len(found)
+    wanted = FlowRunFilter(state=in_state(*states))
+    return all_pages(
+        lambda offset: client.read_flow_runs(
+            flow_filter=named(flow), flow_run_filter=wanted, limit=PAGE, offset=offset
         )
-        found += page
-        if len(page) < _PAGE:
-            return found
+    )
 
 
-def _named(flow: str) -> "FlowFilter":
+def named(flow: str) -> "FlowFilter":
+    """The filter for a flow."""
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
     return FlowFilter(name=FlowFilterName(any_=[flow]))
 
 
-def _in_state(*states: str) -> "FlowRunFilterState":
+def in_state(*states: str) -> "FlowRunFilterState":
+    """The filter for states, by their types."""
     from prefect.client.schemas.filters import FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
 

@@ -31,9 +31,9 @@ class Notification:
         name: Name of the automation.
         description: When it tells, for the Prefect UI.
         expect: The events that it tells of.
-        resources: Ids of the resources that it is about.
         subject: First line; what stands in double braces is filled in by the Prefect server.
         body: The message with its link; `<ui>` is the address of the Prefect UI.
+        resources: Ids of the resources that it is about.
         for_each: Labels: what differs in one of them is another message.
         related: What the event has to be related to, by label.
         within: Seconds in which a repetition is not told again.
@@ -42,9 +42,9 @@ class Notification:
     name: str
     description: str
     expect: tuple[str, ...]
-    resources: tuple[str, ...]
     subject: str
     body: str
+    resources: tuple[str, ...] = _MODELS
     for_each: tuple[str, ...] = ("prefect.resource.id",)
     related: Mapping[str, str] = field(default_factory=dict[str, str])
     within: int = BURST_S
@@ -82,7 +82,6 @@ TOLD = (
         description="The last day of a question about a promotion has begun; once, and not where "
         "a question lasts less than two days.",
         expect=(EventName.EXPIRING,),
-        resources=_MODELS,
         subject=f"Please decide today: {_MODEL}",
         body=f"{_SAID}\n\nRead what changes and decide (Resume): "
         "<ui>/runs/flow-run/{{ event.payload.incident }}",
@@ -91,7 +90,6 @@ TOLD = (
         name="guardianflow tell of an approval that ended",
         description="A question about a promotion is over and nobody decided.",
         expect=(EventName.UNDECIDED,),
-        resources=_MODELS,
         subject=f"Nobody decided about {_MODEL}",
         body=f"{_SAID}\n\nWhat runs now goes on running. What was asked: "
         "<ui>/runs/flow-run/{{ event.payload.incident }}\nAsk again: "
@@ -101,7 +99,6 @@ TOLD = (
         name="guardianflow tell of a rollback",
         description="A release went back to its last-known-good version.",
         expect=(EventName.ROLLED_BACK,),
-        resources=_MODELS,
         # One message for base and variants, which move together.
         for_each=(_RUN,),
         subject=f"Rolled back: {_MODEL}",
@@ -114,7 +111,6 @@ TOLD = (
         description="Something only a person can mend: no way back, the scene has changed, an "
         "alias moved by hand, a champion that nobody reports about, an automation that is off.",
         expect=(EventName.ALARM,),
-        resources=_MODELS,
         subject=f"Please look: {_MODEL}",
         body=f"{_SAID}\n\nWhat runs now: {_STATUS}\nThe flow run: {_FLOW_RUN}\n"
         "All that is wrong, and what mends it: guardianflow doctor",
@@ -123,7 +119,6 @@ TOLD = (
         name="guardianflow tell that an alarm is over",
         description="Nothing of what an alarm said about a release or a server is wrong any more.",
         expect=(EventName.SETTLED,),
-        resources=_MODELS,
         subject=f"It is over: {_MODEL}",
         body=f"{_SAID}\n\nWhat runs now: {_STATUS}",
     ),
@@ -131,7 +126,6 @@ TOLD = (
         name="guardianflow tell of a camera fault",
         description="A camera is dark, washed out, blurred, frozen or silent; once an hour.",
         expect=(EventName.CAMERA_FAULT,),
-        resources=_MODELS,
         # Every window says it again, all night long.
         within=_CAMERA_S,
         subject=f"Camera fault: {_MODEL}",

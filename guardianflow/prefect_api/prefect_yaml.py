@@ -24,27 +24,17 @@ TAG = "guardianflow"
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """One work pool.
-
-    Attributes:
-        concurrency_limit: How many flow runs it executes at once; None: any number.
-        worker_query_seconds: How often its worker asks for work.
-    """
+    """One work pool."""
 
     concurrency_limit: int | None
+    """How many flow runs it executes at once; None: any number."""
     worker_query_seconds: int
+    """How often its worker asks for work."""
 
 
 @dataclass(frozen=True)
 class DeploymentTrigger:
-    """An automation that starts a deployment.
-
-    Attributes:
-        name: Its name.
-        deployment: What it starts.
-        trigger: What it reacts to, as Prefect's API says it.
-        parameters: What it hands to the flow run.
-    """
+    """An automation that starts a deployment: its trigger as Prefect's API says it."""
 
     name: str
     deployment: str

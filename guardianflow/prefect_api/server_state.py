@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from guardianflow.prefect_api.flowruns import describe_run
-from guardianflow.prefect_api.listing import newest_ended
+from guardianflow.prefect_api.flowruns import FlowRunInfo, describe_run
+from guardianflow.prefect_api.listing import PAGE, all_pages, newest_ended
 from guardianflow.prefect_api.prefect_yaml import RECONCILE, TAG, described
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
 
 REMEMBERED = timedelta(days=7)
 """How long Prefect keeps events by default."""
@@ -29,7 +28,6 @@ START_WORKER = (
 _FAILED = "prefect.automation.action.failed"
 _EXECUTED = "prefect.automation.action.executed"
 _AUTOMATION = "prefect.automation."
-_PAGE = 200
 # The most events that Prefect returns at once.
 _EVENTS = 50
 
@@ -38,31 +36,17 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Failure:
-    """The last action of an automation, which failed.
-
-    Attributes:
-        time: When, UTC.
-        reason: Prefect's message.
-        times: How many failed in the last week, of the events that were read.
-    """
+    """The last action of an automation, which failed: when (UTC), and Prefect's message."""
 
     time: datetime
     reason: str
     times: int
+    """How many failed in the last week, of the events that were read."""
 
 
 @dataclass(frozen=True)
 class AutomationInfo:
-    """One automation.
-
-    Attributes:
-        name: Its name.
-        url: Its page in the Prefect UI.
-        enabled: Whether it reacts.
-        trigger: What it reacts to, in the form of Prefect's API.
-        actions: What it does then.
-        failure: Its last action, if that failed and nothing was changed since.
-    """
+    """One automation, with its page in the UI; trigger and actions as Prefect's API says them."""
 
     name: str
     url: str
@@ -70,21 +54,16 @@ class AutomationInfo:
     trigger: Json
     actions: Sequence[Json]
     failure: Failure | None = None
+    """Its last action, if that failed and nothing was changed since."""
 
 
 @dataclass(frozen=True)
 class DeploymentInfo:
-    """One of our deployments.
-
-    Attributes:
-        id: Its id.
-        scheduled: Whether a schedule starts it by itself.
-        pool: The work pool that runs it.
-        queue: The work queue of the pool in which its flow runs wait.
-    """
+    """One of our deployments, with the work pool and the queue in which its flow runs wait."""
 
     id: str
     scheduled: bool
+    """Whether a schedule starts it by itself."""
     pool: str = ""
     queue: str = ""
 
@@ -107,23 +86,6 @@ class PoolInfo:
 
 
 @dataclass(frozen=True)
-class FailedPass:
-    """A pass of `reconcile` that did not complete.
-
-    Attributes:
-        time: When it ended.
-        state: Its state in Prefect: Failed or Crashed.
-        reason: Prefect's message.
-        url: Its page in the Prefect UI.
-    """
-
-    time: datetime
-    state: str
-    reason: str
-    url: str
-
-
-@dataclass(frozen=True)
 class ServerState:
     """Everything on a Prefect server that the flows need.
 
@@ -142,52 +104,36 @@ class ServerState:
     pools: Mapping[str, PoolInfo]
     blocks: frozenset[str]
     last_pass: datetime | None
-    failed_pass: FailedPass | None = None
+    failed_pass: FlowRunInfo | None = None
 
 
-def read_machinery(client: "SyncPrefectClient", ui_url: str, now: datetime) -> ServerState:
+def read_server_state(client: "SyncPrefectClient", ui_url: str, now: datetime) -> ServerState:
     """Read the state in about ten calls, however many models there are."""
     reconcile = RECONCILE.partition("/")[0]
-    last = newest_ended(client, reconcile, ("COMPLETED",))
+    good = newest_ended(client, reconcile, ("COMPLETED",))
+    newest = newest_ended(client, reconcile)
     found = list(_pages(client, "automations", {}))
     failures = _failures(client, now)
     automations: dict[str, list[AutomationInfo]] = {}
     for one in found:
-        automation = _automation(one, ui_url, _current(client, one, failures))
+        automation = AutomationInfo(
+            name=str(one["name"]),
+            url=f"{ui_url}/automations/automation/{one['id']}",
+            enabled=bool(one["enabled"]),
+            trigger=one["trigger"],
+            actions=one["actions"],
+            failure=_current(client, one, failures),
+        )
         automations.setdefault(automation.name, []).append(automation)
     deployments = _deployments(client)
+    last_pass = describe_run(newest, ui_url) if newest else None
     return ServerState(
         automations,
         deployments,
         _pools(client, deployments.values(), now),
         _existing_blocks(client, found),
-        _ended(last) if last else None,
-        _failed_pass(newest_ended(client, reconcile), ui_url),
-    )
-
-
-def _failed_pass(newest: "FlowRun | None", ui_url: str) -> FailedPass | None:
-    """The newest ended pass over all releases, unless it completed; cancelled ones do not count."""
-    if newest is None or (run := describe_run(newest, ui_url)).ok:
-        return None
-    reason = " ".join((run.message or "no reason given").split())
-    return FailedPass(_ended(newest), run.state, reason, run.url)
-
-
-def _ended(run: "FlowRun") -> datetime:
-    assert run.end_time is not None
-    # Plain: Prefect's own class is no part of what others read.
-    return datetime.fromisoformat(run.end_time.isoformat())
-
-
-def _automation(one: Json, ui_url: str, failure: Failure | None) -> AutomationInfo:
-    return AutomationInfo(
-        name=str(one["name"]),
-        url=f"{ui_url}/automations/automation/{one['id']}",
-        enabled=bool(one["enabled"]),
-        trigger=one["trigger"],
-        actions=one["actions"],
-        failure=failure,
+        describe_run(good, ui_url).ended if good else None,
+        None if last_pass and last_pass.ok else last_pass,
     )
 
 
@@ -276,12 +222,7 @@ def _pools(
 
 
 def why_it_waits(client: "SyncPrefectClient", deployment: str) -> str:
-    """Why no worker starts the flow runs of a deployment now, with the remedy; '' if one does.
-
-    Args:
-        client: Of the Prefect server.
-        deployment: `flow/deployment`.
-    """
+    """Why no worker starts the flow runs of a deployment now, with the remedy; '' if one does."""
     name = client.read_deployment_by_name(deployment).work_pool_name
     if not name:
         # It is served, and whoever serves it starts its flow runs.
@@ -319,14 +260,13 @@ def _existing_blocks(client: "SyncPrefectClient", automations: Sequence[Json]) -
 
 
 def _pages(client: "SyncPrefectClient", what: str, wanted: Json) -> list[Json]:
-    """Everything of a kind that matches a filter, page by page."""
-    found: list[Json] = []
-    while True:
-        asked = {**wanted, "limit": _PAGE, "offset": len(found)}
-        page = cast("list[Json]", _ask(client, f"{what}/filter", asked))
-        found += page
-        if len(page) < _PAGE:
-            return found
+    """Everything of a kind that matches a filter."""
+
+    def read(offset: int) -> list[Json]:
+        asked = {**wanted, "limit": PAGE, "offset": offset}
+        return cast("list[Json]", _ask(client, f"{what}/filter", asked))
+
+    return all_pages(read)
 
 
 def _ask(client: "SyncPrefectClient", path: str, asked: Json) -> object:

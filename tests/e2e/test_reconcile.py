@@ -32,7 +32,9 @@ def passes_since(prefect, deployment, since):
 
 def test_what_make_up_started_lacks_nothing(plant):
     until(lambda: plant.orchestrator.last_ended("reconcile"))
-    found = {one.code for one in examine_prefect(plant.orchestrator.machinery(), datetime.now(UTC))}
+    found = {
+        one.code for one in examine_prefect(plant.orchestrator.server_state(), datetime.now(UTC))
+    }
     # What other tests here do to the servers is none of it.
     assert found <= {
         FindingCode.NOBODY_TOLD,
@@ -51,7 +53,7 @@ def test_an_alias_moved_by_hand_is_reported_by_the_next_pass(
     name = releases.release()
     # The worst case: a pass has just looked.
     began = datetime.now(UTC)
-    until(lambda: (last := plant.orchestrator.last_ended("reconcile")) and last[1] > began)
+    until(lambda: (last := plant.orchestrator.last_ended("reconcile")) and last.ended > began)
     releases.client.set_registered_model_alias(registered(name), "champion", "1")
     moved = datetime.now(UTC)
     (alarm,) = until(lambda: events_about(prefect, EventName.ALARM, name))

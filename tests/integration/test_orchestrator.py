@@ -56,7 +56,7 @@ def forgotten(prefect):
 
 
 def found(orchestrator, now=None):
-    return examine_prefect(orchestrator.machinery(), now or datetime.now(UTC))
+    return examine_prefect(orchestrator.server_state(), now or datetime.now(UTC))
 
 
 def by_code(orchestrator):
@@ -119,10 +119,10 @@ def test_a_paused_work_queue_is_found_at_once_with_its_own_remedy(applied, prefe
 
 
 def test_a_queue_whose_name_has_blanks_is_one_word_of_the_remedy(applied):
-    machinery = applied.machinery()
-    pool = replace(machinery.pools[RELEASE_POOL], paused_queues=("night shift",))
-    pools = {**machinery.pools, RELEASE_POOL: pool}
-    findings = examine_prefect(replace(machinery, pools=pools), datetime.now(UTC))
+    state = applied.server_state()
+    pool = replace(state.pools[RELEASE_POOL], paused_queues=("night shift",))
+    pools = {**state.pools, RELEASE_POOL: pool}
+    findings = examine_prefect(replace(state, pools=pools), datetime.now(UTC))
     [remedy] = [f.remedy for f in findings if f.code == FindingCode.QUEUE_PAUSED]
     assert "night shift" in shlex.split(remedy.split("`")[1])
 
@@ -230,7 +230,7 @@ def test_a_failure_of_a_foreign_automation_is_over_when_an_action_works(applied,
                 "actions": [
                     {
                         "type": "run-deployment",
-                        "deployment_id": applied.machinery().deployments[ROLLBACK].id,
+                        "deployment_id": applied.server_state().deployments[ROLLBACK].id,
                         "parameters": {"model_name": "{{ event.payload.model }}", "reason": "why"},
                     }
                 ],
@@ -307,7 +307,7 @@ def test_passes_that_all_crash_are_an_error_with_the_reason(applied, prefect, en
     # Nor does one that was made by hand for one model.
     make_pass(Running(), Completed(), model_name="test/lab-bench/welding/ppe")
     assert "none has ever ended well" in by_code(applied)[FindingCode.PASS_FAILED].message
-    assert applied.last_ended("reconcile")[0].ok is False
+    assert applied.last_ended("reconcile").ok is False
     make_pass(Running(), Completed())
     assert FindingCode.PASS_FAILED not in by_code(applied)
     make_pass(Running(), ended(message="again"))
@@ -364,6 +364,6 @@ def test_the_command_asks_prefect_where_one_is_named(applied, monkeypatch, tmp_p
 
 
 def test_an_empty_server_is_told_in_one_finding(applied):
-    empty = applied.machinery().__class__({}, {}, {}, frozenset(), None)
+    empty = applied.server_state().__class__({}, {}, {}, frozenset(), None)
     [finding] = examine_prefect(empty, datetime.now(UTC))
     assert (finding.code, finding.severity) == (FindingCode.NOT_APPLIED, Severity.ERROR)

@@ -72,7 +72,7 @@ def test_what_was_interrupted_is_finished_and_said(prefect_server, releases, sin
     assert releases.registry.get_champion(single).version == version
     # It was no pass over all releases.
     last = Orchestrator(prefect_server).last_ended("reconcile")
-    assert last is None or last[0].message != state.message
+    assert last is None or last.message != state.message
 
 
 def test_a_champion_that_was_deleted_is_told_as_the_rollback_that_it_makes(releases, single):
