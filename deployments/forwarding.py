@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.guard import Guard, PlainJson, allowed_hosts, refuse
@@ -46,14 +48,14 @@ class Forward:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, and its answer back."""
         if scope["type"] != "http":
-            await refuse(scope, send, (403, "Only requests are passed on."))
+            await refuse(scope, receive, send, (403, "Only requests are passed on."))
             return
         if _is_ambiguous(scope["path"]):
-            await refuse(scope, send, (400, "Name the path without '.', '..' and '//'."))
+            await refuse(scope, receive, send, (400, "Name the path without '.', '..' and '//'."))
             return
         # Routes also match with a line break at the end.
         if scope["method"] == "POST" and scope["path"].strip().endswith(_VALIDATE):
-            await _send(send, 200, [(b"content-type", b"application/json")], _FITS)
+            await Response(_FITS, media_type="application/json")(scope, receive, send)
             return
         path, query = scope["raw_path"], scope["query_string"]
         target = path + (b"?" + query if query else b"")
@@ -62,14 +64,16 @@ class Forward:
             scope["method"],
             self._address,
             headers=[one for one in scope["headers"] if one[0] not in _OF_A_CONNECTION],
-            content=await _body(receive),
+            # `PlainJson` has checked its length.
+            content=await Request(scope, receive).body(),
             # The client would normalize a URL: it would remove `..` and the like.
             extensions={"target": target},
         )
         try:
             answer = await self._client.send(request, stream=True)
         except httpx.TransportError as error:
-            await refuse(scope, send, (502, f"{self._address} does not answer: {error!r}."))
+            why = f"{self._address} does not answer: {error!r}."
+            await refuse(scope, receive, send, (502, why))
             return
         try:
             headers = [one for one in answer.headers.raw if one[0].lower() not in _OF_A_CONNECTION]
@@ -87,22 +91,6 @@ def _is_ambiguous(path: str) -> bool:
     """Whether programs read it as different paths, once it is unquoted."""
     first, *segments = path.split("/")
     return bool(first) or "" in segments[:-1] or not {".", ".."}.isdisjoint(segments)
-
-
-async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _body(receive: Receive) -> bytes:
-    """The whole body, whose length `PlainJson` has checked."""
-    parts: list[bytes] = []
-    more = True
-    while more:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(parts)
 
 
 def guarded(address: str, hosts: list[str]) -> ASGIApp:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = "GUARDIANFLOW_ALLOWED_HOSTS"
@@ -72,7 +73,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif refusal := self._refusal(scope, Headers(scope=scope)):
-            await refuse(scope, send, refusal, realm=self._realm)
+            await refuse(scope, receive, send, refusal, realm=self._realm)
         else:
             await self._app(scope, receive, send)
 
@@ -124,11 +125,7 @@ def _is_link(scope: Scope, headers: Headers) -> bool:
 
 
 class PlainJson:
-    """Lets only bodies through that are JSON of limited size without a template of Prefect's.
-
-    Args:
-        app: What answers them.
-    """
+    """Lets only bodies through that are JSON of limited size without a template of Prefect's."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -148,14 +145,14 @@ class PlainJson:
                 return
             size += len(messages[-1].get("body", b""))
             if size > MAX_BODY_BYTES:
-                await refuse(scope, send, (413, f"More than {MAX_BODY_BYTES} bytes."))
+                await refuse(scope, receive, send, (413, f"More than {MAX_BODY_BYTES} bytes."))
                 return
             if not messages[-1].get("more_body"):
                 break
             messages.append(await receive())
         body = b"".join(message.get("body", b"") for message in messages)
         if body and (refusal := _of_body(body, Headers(scope=scope))):
-            await refuse(scope, send, refusal)
+            await refuse(scope, receive, send, refusal)
             return
         await self.app(scope, replay(messages, receive), send)
 
@@ -208,16 +205,15 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
     return again
 
 
-async def refuse(scope: Scope, send: Send, refusal: Refusal, *, realm: str | None = None) -> None:
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, realm: str | None = None
+) -> None:
     """Answer that the request is refused, and why."""
     status, why = refusal
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": why})
         return
-    headers = [(b"content-type", b"application/json")]
-    if status == 401 and realm:
-        headers.append((b"www-authenticate", f'Basic realm="{realm}"'.encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    headers = {"www-authenticate": f'Basic realm="{realm}"'} if status == 401 and realm else None
     # Prefect's clients show `detail`, MLflow's show `message`.
     said = {"detail": why, "message": why, "error_code": _CODES.get(status, "BAD_REQUEST")}
-    await send({"type": "http.response.body", "body": json.dumps(said).encode()})
+    await JSONResponse(said, status, headers)(scope, receive, send)

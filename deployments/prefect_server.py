@@ -109,8 +109,7 @@ def _connect_tidily(
 class AskedAgain:
     """Repeats a request that SQLite refused, as its client would do later.
 
-    Args:
-        app: What answers. If SQLite refuses, it answers 503 and raises SQLAlchemy's error.
+    What answers, says 503 then and raises SQLAlchemy's error.
     """
 
     def __init__(self, app: ASGIApp) -> None:

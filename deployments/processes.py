@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from guardianflow.machine.polling import look_until
-from guardianflow.machine.private import append_to, private_folder
+from guardianflow.machine.private import append_to, private_folder, write_private
 from guardianflow.machine.servers import recorded_process
 
 MARK = "GUARDIANFLOW_STATE_DIR"
@@ -81,11 +81,7 @@ def trim_logs(folder: Path, limit: int = 8 * 2**20) -> None:
             continue
         with log.open("r+b") as file:
             file.seek(-limit // 2, os.SEEK_END)
-            part = log.with_name(f"{log.name}.part")
-            part.unlink(missing_ok=True)
-            with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as to:
-                to.write(file.read())
-            part.replace(log.with_name(f"{log.name}.1"))
+            write_private(log.with_name(f"{log.name}.1"), file.read())
             file.truncate(0)
 
 

@@ -1,16 +1,14 @@
 """Waits until servers answer, workers poll and a pass ends; if one does not, its log says why."""
 
-import json
 import threading
 import time
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+
+import httpx
 
 from deployments.processes import ProcessRecord
 from deployments.state import State
@@ -123,21 +121,18 @@ def _wait(record: ProcessRecord, is_ready: Callable[[], bool], what: str, say: S
 
 def _worker_online(env: Mapping[str, str], pool: str, since: float) -> bool:
     """Whether the pool's worker has sent a heartbeat since then; a dead one looks online too."""
-    login = b64encode(env["PREFECT_API_AUTH_STRING"].encode()).decode()
-    request = urllib.request.Request(
-        f"{env['PREFECT_API_URL']}/work_pools/{pool}/workers/filter",
-        data=b"{}",
-        headers={"Content-Type": "application/json", "Authorization": f"Basic {login}"},
-    )
-    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=5) as a:
-        beats = [worker["last_heartbeat_time"] for worker in json.load(a)]
+    url = f"{env['PREFECT_API_URL']}/work_pools/{pool}/workers/filter"
+    user, _, password = env["PREFECT_API_AUTH_STRING"].partition(":")
+    with suppress(httpx.HTTPError):
+        answer = httpx.post(url, json={}, auth=(user, password), trust_env=False)
+        beats = [worker["last_heartbeat_time"] for worker in answer.raise_for_status().json()]
         return any(beat and datetime.fromisoformat(beat).timestamp() > since for beat in beats)
     return False
 
 
 def _answers(url: str) -> bool:
-    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.status == 200
+    with suppress(httpx.HTTPError):
+        return httpx.get(url, trust_env=False).status_code == 200
     return False
 
 

@@ -63,45 +63,39 @@ def _seed_credentials(*, force: bool, former: str | None) -> MlflowCredentials:
             raise
         print(error.message)
         stored = None
+    # The embedded server may have another address and another key now.
+    embedded = stored is not None and stored.tracking_uri == former
+    if stored is not None and not embedded:
+        if not wanted or stored.tracking_uri == wanted:
+            return stored
+        if not force:
+            print(
+                f"block {DEFAULT_DOCUMENT} says {stored.tracking_uri}, the environment {wanted}; "
+                "kept (--force overwrites)"
+            )
+            return stored
+    # Also the account: one server must not learn that of another one.
+    made = _credentials_of_the_environment(wanted)
     if stored is None:
-        return _save_credentials(wanted)
-    if former is not None and stored.tracking_uri == former:
-        # The embedded server, which may have another address and another key now.
-        moved = _credentials_of_the_environment(wanted)
-        if moved.environment() != stored.environment():
-            moved.save(DEFAULT_DOCUMENT, overwrite=True)
-            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}")
-        return moved
-    if wanted and stored.tracking_uri != wanted:
-        if force:
-            # One server must not learn the account of another one.
-            moved = _credentials_of_the_environment(wanted)
-            moved.save(DEFAULT_DOCUMENT, overwrite=True)
-            account = "the environment's account" if len(moved.environment()) > 1 else "no account"
-            print(f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}, {account}")
-            return moved
-        print(
-            f"block {DEFAULT_DOCUMENT} says {stored.tracking_uri}, the environment {wanted}; "
-            "kept (--force overwrites)"
-        )
-    return stored
+        said = f"created block {DEFAULT_DOCUMENT}"
+    else:
+        account = "the environment's account" if len(made.environment()) > 1 else "no account"
+        said = f"block {DEFAULT_DOCUMENT}: {stored.tracking_uri} -> {wanted}"
+        said += "" if embedded else f", {account}"
+    if stored is None or made.environment() != stored.environment():
+        made.save(DEFAULT_DOCUMENT, overwrite=True)
+        print(said)
+    return made
 
 
-def _save_credentials(address: str) -> MlflowCredentials:
-    """Save those of the environment, because the server has none that can be used."""
+def _credentials_of_the_environment(address: str) -> MlflowCredentials:
     if not address.startswith("http"):
         raise InputError(
             "MLFLOW_TRACKING_URI does not name an MLflow server.",
             remedy="Set it to the server's address, e.g. http://mlflow.plant:5000.",
             value=address,
         )
-    made = _credentials_of_the_environment(address)
-    made.save(DEFAULT_DOCUMENT, overwrite=True)
-    print(f"created block {DEFAULT_DOCUMENT}")
-    return made
 
-
-def _credentials_of_the_environment(address: str) -> MlflowCredentials:
     def setting(name: str) -> Any:
         return os.environ.get(f"MLFLOW_TRACKING_{name}") or None
 

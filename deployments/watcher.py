@@ -177,7 +177,10 @@ class Watcher:
             return said
         except _TOLD as error:
             # The fingerprint only says that MLflow failed; the pass finds out how.
-            self._say(f"MLflow cannot be looked at: {error}")
+            trouble = f"MLflow cannot be looked at: {error}"
+            if trouble != self.trouble:
+                log.warning("%s", trouble)
+            self.trouble = trouble
             return [type(error).__name__]
 
     def _submit(self, key: str) -> str | None:
@@ -200,11 +203,6 @@ class Watcher:
         minute = int(time.time() // AGAIN_S)
         given = {} if lost else {"files": "size"}
         return self._orchestrator.submit(RECONCILE, given, idempotency_key=f"{key}-{minute}").id
-
-    def _say(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            self.trouble = trouble
-            log.warning("%s", trouble)
 
 
 def _said_by(client: MlflowClient) -> list[Any]:
