@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from guardianflow.errors import InputError
-from guardianflow.prefect_api.listing import PAGE, all_pages
+from guardianflow.prefect_api.listing import all_pages
 from guardianflow.prefect_api.notifications import TOLD, Notification
 
 NOBODY = "none"
@@ -68,7 +68,7 @@ def _apply(client: SyncPrefectClient, wanted: AutomationCore, found: Automation 
 
 def _ours(client: SyncPrefectClient) -> list[Automation]:
     """The automations that this module made, whatever their names are now."""
-    everything = all_pages(lambda offset: client.read_automations(limit=PAGE, offset=offset))
+    everything = all_pages(client.read_automations)
     return [automation for automation in everything if _TAG in automation.tags]
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter
@@ -15,7 +16,7 @@ from prefect.settings import get_current_settings
 
 from deployments import CHECKOUT
 from guardianflow.errors import Refused
-from guardianflow.prefect_api.listing import PAGE, all_pages
+from guardianflow.prefect_api.listing import all_pages
 from guardianflow.prefect_api.prefect_yaml import PrefectYaml, read_prefect_yaml
 
 
@@ -67,9 +68,7 @@ def find_deployments(
     client: SyncPrefectClient, wanted: DeploymentFilter | None = None
 ) -> list[DeploymentResponse]:
     """The deployments of the server; without a filter those of others, too."""
-    return all_pages(
-        lambda offset: client.read_deployments(deployment_filter=wanted, limit=PAGE, offset=offset)
-    )
+    return all_pages(partial(client.read_deployments, deployment_filter=wanted))
 
 
 def _typed(schema: Mapping[str, object]) -> bool:

@@ -27,7 +27,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
         What happened, in words: messages link to this flow run.
     """
     from guardianflow.health.box_reports import judge_new
-    from guardianflow.health.unanswered import find_unanswered
+    from guardianflow.health.reaction import find_unanswered
 
     registry = scenario_registry()
     said: list[str] = []

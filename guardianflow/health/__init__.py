@@ -5,7 +5,6 @@ box_reports     figures that an edge box posted -> judged -> report      post_re
 verdict         the rules, pure; limits: of a champion, by its scenario
 report          the record in MLflow; figures: of a window
 champion_since  what a report has to be newer than
-reaction        a failing report -> one rollback, or the reason why nothing moved
+reaction        a failing report -> one rollback, or why nothing moved; what was not reacted to
 incident        the page on a rollback
-unanswered      failing reports that nothing followed from yet
 """

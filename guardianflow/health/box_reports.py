@@ -22,6 +22,7 @@ from guardianflow.health.report import (
     BOX_MODEL_TAG,
     HealthReport,
     find_report,
+    find_reports,
     past_windows,
     save_report,
 )
@@ -29,7 +30,6 @@ from guardianflow.health.verdict import WindowFigure, conclude, judge_window
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border, is_absent, server_time, write_repeatably
 from guardianflow.mlflow_store.records import (
-    COMPLETE_TAG,
     HEALTH,
     Draft,
     close_record,
@@ -199,16 +199,7 @@ def next_unjudged(client: MlflowClient) -> str | None:
 
 def _unjudged(client: MlflowClient, limit: int) -> list[Run]:
     """Reports that were not judged yet, the oldest first."""
-    with border("reports of boxes"):
-        known = client.get_experiment_by_name(HEALTH)
-        if known is None:
-            return []
-        return client.search_runs(
-            [known.experiment_id],
-            f"tags.`{_JUDGED_TAG}` = 'no' and tags.`{COMPLETE_TAG}` = 'true'",
-            max_results=limit,
-            order_by=["attributes.start_time ASC"],
-        )
+    return find_reports(client, {_JUDGED_TAG: "no"}, oldest=True, limit=limit)
 
 
 def _set_aside(client: MlflowClient, run_id: str, said: str) -> None:

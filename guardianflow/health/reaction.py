@@ -8,11 +8,21 @@ as it is now.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from guardianflow.errors import ChampionChanged, Refused, SceneChanged
-from guardianflow.health.report import NAME_TAG, VERDICT_TAG, VERSION_TAG, HealthReport
+from guardianflow.health.report import (
+    ANSWER_TAG,
+    NAME_TAG,
+    VERDICT_TAG,
+    VERSION_TAG,
+    HealthReport,
+    find_reports,
+    number_in,
+    report_time,
+)
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.records import read_document, read_tags
 from guardianflow.names import ModelName
@@ -24,6 +34,8 @@ MAX_AGE = timedelta(hours=1)
 """A failing report older than this rolls nothing back."""
 CLOCK_SKEW = timedelta(minutes=2)
 """How far the clock of the measuring machine may differ from ours."""
+GRACE = timedelta(seconds=45)
+"""Grace period before a pass of `reconcile` acts instead of the automation."""
 log = logging.getLogger(__name__)
 
 
@@ -187,3 +199,39 @@ def _older(report: HealthReport, installed: OperationRecord) -> str:
 
 def _moment(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@dataclass(frozen=True)
+class UnansweredReport:
+    """A failing report about the current champion that nothing followed from yet."""
+
+    model_name: str
+    version: int
+    report_id: str
+
+
+def find_unanswered(
+    registry: ModelRegistryManager,
+    champions: Mapping[str, int],
+    *,
+    grace: timedelta = GRACE,
+) -> list[UnansweredReport]:
+    """The newest failing report of each champion that nothing followed from: its event was lost.
+
+    A lost event does not lose the rollback: each pass finds it again in the stored reports, and
+    `roll_back_failing` checks everything again, so that reacting twice changes nothing.
+
+    Args:
+        registry: Where the reports are.
+        champions: The version of each champion, by public name.
+        grace: Reports younger than this are left to their event.
+    """
+    now = datetime.now(UTC)
+    found: dict[str, UnansweredReport] = {}
+    tags = {VERDICT_TAG: Verdict.FAILING.value}
+    for run in find_reports(registry.client, tags, since=now - MAX_AGE):
+        name, version = run.data.tags.get(NAME_TAG, ""), number_in(run, VERSION_TAG)
+        waits = ANSWER_TAG not in run.data.tags and report_time(run) <= now - grace
+        if waits and version and champions.get(name) == version:
+            found.setdefault(name, UnansweredReport(name, version, run.info.run_id))
+    return list(found.values())

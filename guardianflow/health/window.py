@@ -89,7 +89,7 @@ def check_health(
     champion = _champion(registry, name)
     since = champion_since(registry, name, champion.version)
     scenario = judged_scenario(registry, champion, today)
-    frames = _look_at(*_open_window(window, scenario))
+    frames = _open_frames(window, scenario)
     checked = _measure(registry, name, champion.version, frames)
     limits = policy or (scenario.health if scenario else HealthPolicy())
     report = _judge(registry, name, since, checked, limits, camera, window)
@@ -201,7 +201,8 @@ def _fall_back(
     )
 
 
-def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequence[Sample]]:
+def _open_frames(window: Path, scenario: Scenario | None) -> _Frames:
+    """Check the camera, and leave out frames that only repeat the one before."""
     dataset = open_window(window, scenario)
     samples = dataset.splits.get(WINDOW_SPLIT)
     if not samples:
@@ -210,11 +211,6 @@ def _open_window(window: Path, scenario: Scenario | None) -> tuple[Dataset, Sequ
             remedy=f"Put the recent frames under images/{WINDOW_SPLIT} and name it in data.yaml.",
             file=str(window),
         )
-    return dataset, samples
-
-
-def _look_at(dataset: Dataset, samples: Sequence[Sample]) -> _Frames:
-    """Check the camera, and leave out frames that only repeat the one before."""
     camera = check_camera(load_image(sample.image) for sample in samples)
     repeats = frozenset(camera.repeats)
     left_out = ""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity, decided_at
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import OperationRecord, ProductionEntry, ReleaseState
+from guardianflow.registry.release_state import OperationRecord, ReleaseState
 from guardianflow.registry.rotation.remarks import mismatched_variants, without_way_back
 from guardianflow.registry.rotation.rules import all_quarantined, find_hold
 
@@ -44,8 +44,9 @@ def release_caveats(
             remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
             found.append(_older_on_floor(name, base, state, age, remedy))
         if place.rollback is None:
-            mend = _next_promotion(name, place.champion, past, candidates, asked)
-            found.append(_no_way_back(name, place, mend))
+            remedy = _next_promotion(name, place.champion, past, candidates, asked)
+            said = f"{without_way_back(name, place)}."
+            found.append(Finding(name, FindingCode.NO_WAY_BACK, Severity.WARNING, said, remedy))
     if hold := find_hold(past, now):
         found.append(_on_hold(hold))
     return found
@@ -75,17 +76,6 @@ def _twin_follows(name: str, twin: int | None, asked: int | None) -> str:
     return f"`{promote} --model-version {twin}`" if twin else f"{_make(name)}, then `{promote}`"
 
 
-def _no_way_back(name: str, place: ProductionEntry, remedy: str) -> Finding:
-    """A champion without an earlier good one."""
-    return Finding(
-        name,
-        FindingCode.NO_WAY_BACK,
-        Severity.WARNING,
-        f"{without_way_back(name, place)}.",
-        remedy,
-    )
-
-
 def _on_hold(hold: OperationRecord) -> Finding:
     """A release that a rollback has put on hold."""
     return Finding(
@@ -107,25 +97,20 @@ def _next_promotion(
     asked: Mapping[str, int],
 ) -> str:
     """How a name gets a way back: by the next promotion, with its next step."""
+    makes_one, promote = "The next promotion makes one", f"`guardianflow promote {name}`"
     if name in asked:
-        return (
-            f"The next promotion makes one; people are asked about version {asked[name]}: {_ANSWER}"
-        )
-    promote = f"`guardianflow promote {name}`"
+        return f"{makes_one}; people are asked about version {asked[name]}: {_ANSWER}"
     if candidates is None:
-        return f"The next promotion makes one: {promote}"
+        return f"{makes_one}: {promote}"
     candidate = candidates.get(name)
-    make = _make(name)
     if candidate is None or candidate == champion:
-        return (
-            f"The next promotion makes one, but there is no candidate yet: {make}, then {promote}"
-        )
+        return f"{makes_one}, but there is no candidate yet: {_make(name)}, then {promote}"
     if (name, candidate) in all_quarantined(past):
         return (
-            f"The next promotion makes one, but @candidate, version {candidate}, was rolled back: "
-            f"{make}, then {promote}"
+            f"{makes_one}, but @candidate, version {candidate}, was rolled back: {_make(name)}, "
+            f"then {promote}"
         )
-    return f"The next promotion makes one: {promote}"
+    return f"{makes_one}: {promote}"
 
 
 def quarantined_candidate(name: str, version: int, asked: int | None = None) -> Finding:

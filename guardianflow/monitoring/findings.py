@@ -146,23 +146,14 @@ def interrupted_operation(record: OperationRecord, now: datetime) -> Finding:
         f"Operation {record.seq} ({record.kind} of {record.name}) was decided at "
         f"{decided_at(record)}"
     )
-    base = ModelName.parse(record.name).base.public
+    base, code = ModelName.parse(record.name).base.public, FindingCode.OPERATION_INTERRUPTED
     if under_way(record, now):
-        return Finding(
-            base,
-            FindingCode.OPERATION_INTERRUPTED,
-            Severity.NOTE,
-            f"{said} and is not finished yet.",
-            "Wait a moment and look again.",
-        )
-    return Finding(
-        base,
-        FindingCode.OPERATION_INTERRUPTED,
-        Severity.ERROR,
-        f"{said} and never finished: its aliases may be half moved.",
-        "The next command on this release finishes it, and so does the flow `reconcile`: "
-        + _repair(base, "ledger", "finish what was interrupted"),
-    )
+        said += " and is not finished yet."
+        return Finding(base, code, Severity.NOTE, said, "Wait a moment and look again.")
+    said += " and never finished: its aliases may be half moved."
+    remedy = "The next command on this release finishes it, and so does the flow `reconcile`: "
+    remedy += _repair(base, "ledger", "finish what was interrupted")
+    return Finding(base, code, Severity.ERROR, said, remedy)
 
 
 def under_way(record: OperationRecord, now: datetime) -> bool:
@@ -171,7 +162,7 @@ def under_way(record: OperationRecord, now: datetime) -> bool:
 
 
 def moved_alias(
-    drift: Drift, versions: Mapping[str, set[int]], *, way_back: bool = True
+    drift: Drift, versions: Mapping[str, set[int]], *, way_back: bool
 ) -> Finding | None:
     """An alias that is not where the last operation put it.
 
@@ -184,16 +175,18 @@ def moved_alias(
     if name not in versions:
         # Reported once, for the model as a whole.
         return None
-    base = ModelName.parse(name).base.public
     champion = drift.alias is ModelAlias.CHAMPION
-    accept = _repair(base, "mlflow", "why it was moved")
+    accept, put_back = (
+        _repair(name, "mlflow", "why it was moved"),
+        _repair(name, "ledger", "a slip"),
+    )
     if expected is None:
         code = FindingCode.NOT_IN_LEDGER if champion else FindingCode.ROLLBACK_MOVED
         known = "the ledger knows no champion of it" if champion else "the ledger says none"
         message = f"@{drift.alias} of {name} was set by hand to version {actual}; {known}."
         remedy = f"Accept it: {accept}"
         if not champion:
-            remedy = f"Take it away: {_repair(base, 'ledger', 'a slip')} or accept it: {accept}"
+            remedy = f"Take it away: {put_back} or accept it: {accept}"
         return Finding(name, code, Severity.ERROR, message, remedy)
     if expected not in versions[name]:
         return _deleted(drift, accept, way_back=way_back)
@@ -206,7 +199,7 @@ def moved_alias(
             f"@{drift.alias} of {name} was moved by hand to version {actual}; the ledger says "
             f"version {expected}."
         )
-    remedy = f"Put it back: {_repair(base, 'ledger', 'a slip')}"
+    remedy = f"Put it back: {put_back}"
     if actual is not None or not champion:
         remedy += f" or accept it: {accept}"
     return Finding(name, code, Severity.ERROR, message, remedy)
@@ -214,16 +207,11 @@ def moved_alias(
 
 def _deleted(drift: Drift, accept: str, *, way_back: bool) -> Finding:
     name, version = drift.name, drift.expected
-    if drift.alias is ModelAlias.ROLLBACK:
-        return Finding(
-            name,
-            FindingCode.VERSION_DELETED,
-            Severity.ERROR,
-            f"Version {version} of {name}, the way back (@rollback), was deleted in MLflow.",
-            f"Go on without it: {accept}",
-        )
     message = f"Version {version} of {name}, the champion, was deleted in MLflow"
-    if drift.actual is not None:
+    if drift.alias is ModelAlias.ROLLBACK:
+        message = f"Version {version} of {name}, the way back (@rollback), was deleted in MLflow"
+        remedy = f"Go on without it: {accept}"
+    elif drift.actual is not None:
         message += f"; @champion is version {drift.actual} now"
         remedy = f"Accept that: {accept}"
     elif way_back:
@@ -260,7 +248,7 @@ def absent_model(name: str, champion: int, renamed_to: str | None) -> Finding:
         "If only this account does not see it, give it READ on the model in MLflow. Else bring it "
         "back from a backup of MLflow's database, or register it again with "
         "`guardianflow run SCENARIO --type train --version vN` (or --type quant), set @champion in "
-        f"MLflow, then {_repair(ModelName.parse(name).base.public, 'mlflow', 'it was deleted')}",
+        f"MLflow, then {_repair(name, 'mlflow', 'it was deleted')}",
     )
 
 
@@ -292,14 +280,13 @@ def damaged_files(
 
 def wrong_status(name: str, version: int, found: str, wanted: str) -> Finding:
     """A status tag of a version that differs from the ledger."""
-    base = ModelName.parse(name).base.public
     return Finding(
         name,
         FindingCode.TAG_WRONG,
         Severity.WARNING,
         f"The tag guardianflow.status of {name} version {version} is {found or 'absent'}, the "
         f"ledger says {wanted}.",
-        f"Write it again: {_repair(base, 'ledger', 'tags were edited')}",
+        f"Write it again: {_repair(name, 'ledger', 'tags were edited')}",
     )
 
 
@@ -319,5 +306,6 @@ def decided_at(record: OperationRecord) -> str:
     return f"{datetime.fromisoformat(record.time):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _repair(base: str, keep: str, reason: str) -> str:
+def _repair(name: str, keep: str, reason: str) -> str:
+    base = ModelName.parse(name).base
     return f'`guardianflow repair {base} --keep {keep} --reason "{reason}"`'

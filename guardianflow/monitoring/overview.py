@@ -18,7 +18,8 @@ from guardianflow.health.report import (
     number_in,
     report_time,
 )
-from guardianflow.monitoring.survey import ReleaseOverview, survey
+from guardianflow.monitoring.survey import survey
+from guardianflow.names import ModelName
 from guardianflow.prefect_api.flowruns import WaitingApproval
 from guardianflow.registry import ModelAlias, ModelRegistryManager
 from guardianflow.registry.release_state import find_installation
@@ -54,10 +55,13 @@ def overview(
             version = model.aliases.get(ModelAlias.CHAMPION)
             if version is None:
                 continue
+            operation = release.mirror.seq if release.mirror else None
             last = known.get(name, {})
+            if (last.get("version"), last.get("operation")) != (version, operation):
+                last = {}
             row: Row = {"model": name, "version": version}
-            row |= _placed(registry, release, name, version, last)
-            row |= _health(reports.get((name, version)), last if _same(last, row) else {})
+            row |= _placed(registry, release.base, name, version, last if operation else {})
+            row |= {"operation": operation, **_health(reports.get((name, version)), last)}
             rows[name] = row | ({"health": SILENT} if name in silent else {})
     for name in asked.keys() - rows.keys():
         rows[name] = {"model": name, "version": None}
@@ -66,25 +70,19 @@ def overview(
     return [rows[name] for name in sorted(rows)]
 
 
-def _same(last: Mapping[str, object], row: Row) -> bool:
-    return (last.get("version"), last.get("operation")) == (row["version"], row.get("operation"))
-
-
 def _placed(
     registry: ModelRegistryManager,
-    release: ReleaseOverview,
+    base: ModelName,
     name: str,
     version: int,
     last: Mapping[str, object],
 ) -> Row:
     """Since when a version is champion, and who promoted it."""
-    operation = release.mirror.seq if release.mirror else None
-    columns = ("since (UTC)", "put there by")
-    if operation and (last.get("version"), last.get("operation")) == (version, operation):
-        return {**{key: last.get(key) for key in columns}, "operation": operation}
+    if last:
+        return {key: last.get(key) for key in ("since (UTC)", "put there by")}
     since, actor = "unknown", "nobody of whom the ledger knows"
     try:
-        ledger = registry.ledger(release.base)
+        ledger = registry.ledger(base)
         if record := find_installation(ledger.past(ledger.read()), name, version):
             since = _minute(datetime.fromisoformat(record.time))
             actor = f"{record.by.actor} ({record.kind})"
@@ -92,7 +90,7 @@ def _placed(
         actor = "unknown: the ledger is damaged"
     except StoredUnreadable:
         actor = "unknown: the ledger is that of a newer guardianflow"
-    return {"since (UTC)": since, "put there by": actor, "operation": operation}
+    return {"since (UTC)": since, "put there by": actor}
 
 
 def _newest_reports(registry: ModelRegistryManager) -> dict[tuple[str, int], Run]:

@@ -16,17 +16,9 @@ from shlex import quote
 
 from guardianflow.errors import GuardianflowError
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity, worst_first
-from guardianflow.prefect_api.notifications import (
-    TOLD,
-    Notification,
-)
+from guardianflow.prefect_api.notifications import TOLD, Notification
 from guardianflow.prefect_api.prefect_yaml import RECONCILE, RELEASE_POOL, ROLLBACK, described
-from guardianflow.prefect_api.server_state import (
-    PASS_LATE,
-    AutomationInfo,
-    Json,
-    ServerState,
-)
+from guardianflow.prefect_api.server_state import PASS_LATE, AutomationInfo, Json, ServerState
 
 _APPLY = "`python -m deployments.apply`, from the checkout"
 _CHOOSE = "`python -m deployments.apply --notify TYPE/DOCUMENT`"
@@ -37,14 +29,7 @@ _WITHOUT_ROLLBACK = "until then a failing champion goes back only with the next 
 def examine_prefect(server: ServerState, now: datetime) -> list[Finding]:
     """What is wrong with a Prefect server, the worst first."""
     if not (server.deployments or server.pools):
-        return [
-            _finding(
-                FindingCode.NOT_APPLIED,
-                Severity.ERROR,
-                "Nothing of guardianflow was brought to the Prefect server.",
-                f"Bring it there: {_APPLY}.",
-            )
-        ]
+        return [_not_applied("Nothing of guardianflow was brought to the Prefect server.")]
     return worst_first(
         [
             *_deployments(server),
@@ -68,16 +53,16 @@ def _finding(code: FindingCode, severity: Severity, message: str, remedy: str) -
     return Finding("", code, severity, message, remedy)
 
 
+def _not_applied(message: str) -> Finding:
+    remedy = f"Bring it there: {_APPLY}."
+    return _finding(FindingCode.NOT_APPLIED, Severity.ERROR, message, remedy)
+
+
 def _deployments(server: ServerState) -> Iterator[Finding]:
     missing = [name for name in described().deployments if name not in server.deployments]
     missing += [f"work pool {name}" for name in described().pools if name not in server.pools]
     if missing:
-        yield _finding(
-            FindingCode.NOT_APPLIED,
-            Severity.ERROR,
-            f"Missing on the Prefect server: {', '.join(missing)}.",
-            f"Bring it there: {_APPLY}.",
-        )
+        yield _not_applied(f"Missing on the Prefect server: {', '.join(missing)}.")
 
 
 def _passes(server: ServerState, now: datetime) -> Iterator[Finding]:

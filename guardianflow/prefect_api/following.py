@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from guardianflow.errors import OrchestratorUnavailable
 from guardianflow.machine.polling import look_until
 from guardianflow.prefect_api.flowruns import FlowRunInfo
-from guardianflow.prefect_api.listing import PAGE, all_pages
+from guardianflow.prefect_api.listing import all_pages
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -83,8 +84,7 @@ def pass_on(
         flow_run_id=LogFilterFlowRunId(any_=runs),
         timestamp=LogFilterTimestamp.model_validate({"after_": told.until - _LATE}),
     )
-    oldest = LogSort.TIMESTAMP_ASC
-    for line in all_pages(lambda offset: client.read_logs(wanted, PAGE, offset, sort=oldest)):
+    for line in all_pages(partial(client.read_logs, wanted, sort=LogSort.TIMESTAMP_ASC)):
         if line.id in told.lines or line.name in _WORKERS_TALK:
             continue
         told.lines.add(line.id)

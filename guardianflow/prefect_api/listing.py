@@ -1,6 +1,7 @@
 """Asks Prefect for flow runs: by key, by id, of one flow; page by page."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
@@ -11,20 +12,20 @@ if TYPE_CHECKING:
 
 _ENDED = ("COMPLETED", "FAILED", "CRASHED")
 """States in which a flow run has ended, other than by being cancelled."""
-PAGE = 200
+_PAGE = 200
 """The most that Prefect returns at once."""
 # Enough that one of them was not started by hand for one model.
 _NEWEST = 50
 One = TypeVar("One")
 
 
-def all_pages(read: Callable[[int], Sequence[One]]) -> list[One]:
-    """Everything there is, where `read` gives at most `PAGE` of it from an offset on."""
+def all_pages(read: Callable[..., Sequence[One]]) -> list[One]:
+    """Everything there is, where `read` gives at most `limit` of it from an `offset` on."""
     found: list[One] = []
     while True:
-        page = read(len(found))
+        page = read(limit=_PAGE, offset=len(found))
         found += page
-        if len(page) < PAGE:
+        if len(page) < _PAGE:
             return found
 
 
@@ -42,16 +43,16 @@ def by_id(client: "SyncPrefectClient", ids: Sequence[UUID]) -> "list[tuple[FlowR
     from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter, FlowRunFilterId
 
     found: list[tuple[FlowRun, bool]] = []
-    for start in range(0, len(ids), PAGE):
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + PAGE])))
+    for start in range(0, len(ids), _PAGE):
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + _PAGE])))
         # Not deployments, which may hold secrets and which approvers cannot read.
         deployed = client.read_flow_runs(
-            flow_run_filter=wanted, deployment_filter=DeploymentFilter(), limit=PAGE
+            flow_run_filter=wanted, deployment_filter=DeploymentFilter(), limit=_PAGE
         )
         found += [(run, False) for run in deployed]
-        if rest := sorted({*ids[start : start + PAGE]} - {run.id for run in deployed}):
+        if rest := sorted({*ids[start : start + _PAGE]} - {run.id for run in deployed}):
             wanted = FlowRunFilter(id=FlowRunFilterId(any_=rest))
-            others = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE)
+            others = client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE)
             found += [(run, bool(run.deployment_id)) for run in others]
     return found
 
@@ -80,9 +81,7 @@ def of_flow(client: "SyncPrefectClient", flow: str, states: Sequence[str]) -> "l
 
     wanted = FlowRunFilter(state=in_state(*states))
     return all_pages(
-        lambda offset: client.read_flow_runs(
-            flow_filter=named(flow), flow_run_filter=wanted, limit=PAGE, offset=offset
-        )
+        partial(client.read_flow_runs, flow_filter=named(flow), flow_run_filter=wanted)
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from guardianflow.prefect_api.flowruns import FlowRunInfo, describe_run
-from guardianflow.prefect_api.listing import PAGE, all_pages, newest_ended
+from guardianflow.prefect_api.listing import all_pages, newest_ended
 from guardianflow.prefect_api.prefect_yaml import RECONCILE, TAG, described
 
 if TYPE_CHECKING:
@@ -262,9 +262,8 @@ def _existing_blocks(client: "SyncPrefectClient", automations: Sequence[Json]) -
 def _pages(client: "SyncPrefectClient", what: str, wanted: Json) -> list[Json]:
     """Everything of a kind that matches a filter."""
 
-    def read(offset: int) -> list[Json]:
-        asked = {**wanted, "limit": PAGE, "offset": offset}
-        return cast("list[Json]", _ask(client, f"{what}/filter", asked))
+    def read(**page: int) -> list[Json]:
+        return cast("list[Json]", _ask(client, f"{what}/filter", {**wanted, **page}))
 
     return all_pages(read)
 

@@ -25,7 +25,7 @@ from flows.old_runs import forget_old_runs
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.machine.servers import NO_TELEMETRY
 from guardianflow.monitoring.reconciliation import PASS_EVERY
-from guardianflow.prefect_api import answers
+from guardianflow.prefect_api import answers, listing
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import described
 from tests.proxy import Fault, proxy_before
@@ -251,7 +251,7 @@ def test_a_flow_without_a_form_is_refused(
 
 
 def test_every_page_of_deployments_is_looked_at(applied, monkeypatch):
-    monkeypatch.setattr(deploying, "_PAGE", 2)
+    monkeypatch.setattr(listing, "_PAGE", 2)
     with get_client(sync_client=True) as client:
         assert find_differences(client, described()) == []
 

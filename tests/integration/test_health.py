@@ -16,7 +16,7 @@ from guardianflow.errors import (
     SceneChanged,
 )
 from guardianflow.health.box_reports import BoxReport, judge_new, post_report
-from guardianflow.health.reaction import CLOCK_SKEW, roll_back_failing
+from guardianflow.health.reaction import CLOCK_SKEW, find_unanswered, roll_back_failing
 from guardianflow.health.report import (
     BOX_MODEL_TAG,
     REASON_TAG,
@@ -25,7 +25,6 @@ from guardianflow.health.report import (
     note_answer,
     read_report,
 )
-from guardianflow.health.unanswered import find_unanswered
 from guardianflow.health.verdict import Verdict
 from guardianflow.health.window import check_health
 from guardianflow.names import ModelName
