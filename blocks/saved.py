@@ -21,10 +21,7 @@ def load_saved(
 ) -> _AnyBlock | None:
     """Load the block with this name; None if the server has none.
 
-    Args:
-        kind: The block's class.
-        document: Its name.
-        unusable: Error for an invalid block; the message names the key, but not the value.
+    An invalid one raises `unusable`, whose message names the key, but not the value.
     """
     try:
         return cast("_AnyBlock", kind.load(document))

@@ -31,10 +31,8 @@ _CHOOSE = "choose a notification block: python -m deployments.apply --notify sla
 def apply_automations(client: SyncPrefectClient, notify: str | None = None) -> None:
     """Bring the automations that tell people to the described state.
 
-    Args:
-        client: The Prefect server.
-        notify: `block-type/document` of a notification block; `none` for no messages at all; None
-            keeps the block that was chosen before.
+    `notify` is `block-type/document` of a notification block, or `none` for no messages at all;
+    None keeps the block that was chosen before.
 
     Raises:
         InputError: There is no such block, or it cannot notify.

@@ -32,10 +32,8 @@ class ProcessRecord:
     """One process that we started, which is recognized even after our own end.
 
     Attributes:
-        name: What it is, for people.
         pid: Its process id, which is also its process group.
         created: Its start time in seconds since the epoch, as the system reports it.
-        log: The file that holds its output.
     """
 
     name: str

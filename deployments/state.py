@@ -27,9 +27,6 @@ class State:
     """The content of servers.json: two addresses and the processes behind them.
 
     Attributes:
-        mlflow: The address of MLflow.
-        prefect: That of Prefect's API.
-        pids: The processes by their names.
         code: What `code_of_now` said when they were started; an older version writes nothing.
     """
 

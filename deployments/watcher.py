@@ -87,11 +87,7 @@ class _Change:
 
 
 class Watcher:
-    """Compares what the servers answer with what they answered before.
-
-    Args:
-        orchestrator: The Prefect server, which knows where MLflow is.
-    """
+    """Compares what the servers answer with what they answered before."""
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator

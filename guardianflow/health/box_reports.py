@@ -156,11 +156,7 @@ def judge_new(registry: ModelRegistryManager, today: Today = nothing_known) -> l
 
     A report that cannot be read, judged or stored, or is not about a champion, is set aside, so
     that it holds up no other. Where the champion's scenario cannot be read, the verdict says which
-    limits were used.
-
-    Args:
-        registry: Where the reports and the champions are.
-        today: Looks up scenarios as they are now: their limits count.
+    limits were used. `today` looks up scenarios as they are now: their limits count.
     """
     client = registry.client
     judged: list[HealthReport] = []

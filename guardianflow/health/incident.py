@@ -15,13 +15,9 @@ def incident_page(
     links: Mapping[str, str],
     pictures: Mapping[str, str],
 ) -> str:
-    """The page as Markdown.
+    """The page as Markdown; without a report it was a person who asked for the rollback.
 
-    Args:
-        operation: The rollback.
-        report: The health report that asked for it; None where a person did.
-        links: Where to read on: words -> address.
-        pictures: The pictures of the report: name -> address.
+    The links say where to read on: words -> address. The pictures are those of the report.
     """
     base = ModelName.parse(operation.name).base
     moves = [

@@ -219,12 +219,8 @@ def find_unanswered(
     """The newest failing report of each champion that nothing followed from: its event was lost.
 
     A lost event does not lose the rollback: each pass finds it again in the stored reports, and
-    `roll_back_failing` checks everything again, so that reacting twice changes nothing.
-
-    Args:
-        registry: Where the reports are.
-        champions: The version of each champion, by public name.
-        grace: Reports younger than this are left to their event.
+    `roll_back_failing` checks everything again, so that reacting twice changes nothing. Reports
+    younger than `grace` are left to their event.
     """
     now = datetime.now(UTC)
     found: dict[str, UnansweredReport] = {}

@@ -142,13 +142,9 @@ def save_report(
     report: HealthReport,
     draw: Callable[[Path], None] = lambda _folder: None,
 ) -> HealthReport:
-    """Keep a report as a record in MLflow, and return it with its id.
+    """Keep a report as a record in MLflow that `find_report` finds; return it with its id.
 
-    Args:
-        client: The MLflow server.
-        token: By which `find_report` finds it.
-        report: Still without an id.
-        draw: Writes pictures into a folder; they are kept with the report.
+    `draw` writes pictures into a folder; they are kept with the report.
     """
     run_id = open_record(client, HEALTH, token, f"health {report.model_name} {report.version}")
     report = report.model_copy(update={"report_id": run_id})
@@ -163,13 +159,8 @@ def past_windows(
 ) -> Iterator[PastWindow]:
     """The windows of a champion from one camera, the newest first.
 
-    Args:
-        client: The MLflow server.
-        name: Base or variant.
-        version: The champion.
-        camera: As the reports say.
-        since: Number of the operation that made it champion: older windows do not count, since
-            it may have been fixed in between. None takes them all.
+    `since` is the number of the operation that made it champion: older windows do not count, for it
+    may have been fixed in between. None takes them all.
     """
     for run in find_reports(
         client, {NAME_TAG: name.public, VERSION_TAG: str(version), CAMERA_TAG: camera}
@@ -186,17 +177,10 @@ def past_windows(
 def newest_report_time(
     client: MlflowClient, name: ModelName, *, until: datetime | None = None
 ) -> datetime | None:
-    """The time of the newest report about any version of a model, judged or not.
+    """The time, UTC, of the newest report about any version of a model; None without one.
 
-    It is what the clock of the reporting machine said, which may be wrong.
-
-    Args:
-        client: The MLflow server.
-        name: Base or variant.
-        until: Later reports do not count; None takes them all.
-
-    Returns:
-        The time, UTC; None where there is no report.
+    It is what the clock of the reporting machine said, which may be wrong. Reports later than
+    `until` do not count.
     """
     return max(_report_times(client, name, until=until), default=None)
 

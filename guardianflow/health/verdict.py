@@ -45,7 +45,6 @@ class Judgement:
     """What one window says by itself.
 
     Attributes:
-        verdict: FAILING, HEALTHY or INCONCLUSIVE.
         reason: One sentence for people, without its full stop.
         metric: The figure that decided; '' where none did.
     """
@@ -77,15 +76,9 @@ def judge_window(
     objects: int | None,
     faults: Sequence[CameraFault] = (),
 ) -> Judgement:
-    """Judge one window by itself.
+    """Judge one window by itself: its figures, by the name of the metric.
 
-    Args:
-        policy: How much evidence there has to be.
-        rules: The limits that apply.
-        figures: By the name of the metric.
-        images: Frames of the window.
-        objects: Labelled objects in them; None where nobody labelled them.
-        faults: What is wrong with the camera.
+    `objects` counts the labelled ones in its frames; it is None where nobody labelled them.
     """
     if faults:
         return Judgement(Verdict.INCONCLUSIVE, f"camera: {faults_in_words(faults)}")

@@ -33,10 +33,8 @@ _DRAFT = ".draft"
 def write_whole(path: Path, *parts: bytes | memoryview, mode: int = 0o666) -> None:
     """Write a file so that after a power cut it is complete, or as it was before.
 
-    Args:
-        path: The file; links are followed, and what is no file (`/dev/stdout`) is written to.
-        parts: Its content.
-        mode: Its permissions, before the umask.
+    Links are followed, and what is no file (`/dev/stdout`) is written to. `mode` holds the
+    permissions of a new file, before the umask.
 
     Raises:
         DiskFull: There is no room for it.

@@ -22,16 +22,9 @@ def look_until(
     every_s: float,
     timeout_s: float | None,
 ) -> Seen:
-    """Look until what is seen is enough, or the time is over.
+    """Look until what is seen is enough, or the time is over; return what was seen last.
 
-    Args:
-        look: What is called each time.
-        is_enough: Whether to stop looking; by default where there is anything at all.
-        every_s: Seconds between two looks.
-        timeout_s: Look no more after that many seconds; None: look for ever.
-
-    Returns:
-        What was seen last.
+    By default anything at all is enough. Without `timeout_s` it looks for ever.
     """
     looking = Retrying(
         retry=retry_if_not_result(lambda seen: bool(is_enough(seen))),

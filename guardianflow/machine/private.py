@@ -17,10 +17,8 @@ from guardianflow.errors import InputError
 def private_folder(path: Path, *, close: bool = True) -> Path:
     """The folder, made for only this user if it is missing.
 
-    Args:
-        path: The folder.
-        close: Whether an existing folder is closed to others who could read it; if not, it keeps
-            its mode, because it may hold other things.
+    An existing one is closed to others who could read it. Where `close` is false it keeps its mode,
+    because it may hold other things.
 
     Raises:
         InputError: It belongs to somebody else, others may write into it, or it is no folder.
@@ -73,13 +71,6 @@ def _not_ours(path: Path, why: str) -> InputError:
 
 def open_private(path: Path, flags: int) -> int:
     """Open a file for only this user, made if it is missing; never through a symbolic link.
-
-    Args:
-        path: The file.
-        flags: Those of `os.open`, e.g. `os.O_WRONLY | os.O_APPEND`.
-
-    Returns:
-        A file descriptor.
 
     Raises:
         InputError: It is a symbolic link, or cannot be opened.

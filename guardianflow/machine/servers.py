@@ -159,9 +159,7 @@ def private_home(part: str = "") -> Path:
 def recorded_process(pid: int, created: float) -> "psutil.Process | None":
     """The process with this id and start time; None if it has ended, since ids are used again.
 
-    Args:
-        pid: Its process id.
-        created: Its start time in seconds since the epoch, as the system reports it.
+    The time is in seconds since the epoch, as the system reports it.
     """
     import psutil
 

@@ -20,13 +20,9 @@ _REDIRECTED = range(300, 400)
 
 
 def answers_instead(expected: str, url: str, status: int, text: str) -> str:
-    """The sentence that something else answers.
+    """The sentence that something else than e.g. `MLflow` answers, with this status and text.
 
-    Args:
-        expected: Who should, e.g. `MLflow`.
-        url: What was asked; its query is left out, because it may hold a secret.
-        status: The HTTP status.
-        text: The body of the answer.
+    The query of the address is left out, because it may hold a secret.
     """
     address = urlsplit(url)
     where = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
@@ -34,13 +30,7 @@ def answers_instead(expected: str, url: str, status: int, text: str) -> str:
 
 
 def correct_the_address(variable: str, status: int, *, login: str) -> str:
-    """What to do about it.
-
-    Args:
-        variable: Which environment variable holds the address.
-        status: The HTTP status.
-        login: Which variables give a login.
-    """
+    """What to do about it, where `variable` holds the address and those in `login` a login."""
     if status in _LOGIN_WANTED or status in _REDIRECTED:
         return (
             f"If a gateway stands in front of the server, give it the login that it wants ({login})"

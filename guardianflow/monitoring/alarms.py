@@ -48,11 +48,7 @@ def find_change(
 ) -> AlarmChange | None:
     """What changed in the alarms of a release that was examined; None where nothing did.
 
-    Args:
-        base: Public name of its base; empty for the server.
-        reported: What was reported before.
-        alarms: What was found now.
-        looked: How closely its files were compared; what only a closer check shows is kept.
+    `looked` is how closely its files were compared; what only a closer check shows is kept.
     """
     current = {finding_digest(finding): finding for finding in alarms}
     kept = {

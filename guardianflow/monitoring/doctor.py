@@ -74,11 +74,8 @@ def examine_releases(
 ) -> list[Finding]:
     """Examine the server and some releases; the worst finding comes first.
 
-    Args:
-        registry: The registered models.
-        releases: What `find_releases` found.
-        files: How closely the files of champions, ways back and candidates are compared.
-        on_progress: Called with the step, the releases done and all of them.
+    `files` is how closely the files of champions, ways back and candidates are compared.
+    `on_progress` is called with the step, the releases done and all of them.
 
     Raises:
         RegistryUnavailable: The server went away.
@@ -148,13 +145,7 @@ def examine_release(
     files: FileCheck,
     asked: Mapping[str, int],
 ) -> list[Finding]:
-    """What is wrong with one release.
-
-    Args:
-        registry: The registered models.
-        base: The base model of the release.
-        files: How closely the files of champions, ways back and candidates are compared.
-        asked: What `asked_about` found.
+    """What is wrong with one release; `asked` is what `asked_about` found.
 
     Raises:
         RegistryUnavailable: The server went away.

@@ -50,11 +50,7 @@ def drill(
 
     No alias moves, no version changes, no operation is added to the ledger; the tag
     `guardianflow.drill` on the base's registered model keeps what was found.
-
-    Args:
-        registry: The registry that knows the release.
-        name: Base or variant that would be rolled back.
-        on_progress: Called when a step begins and when it ends.
+    `on_progress` is called when a step begins and when it ends.
 
     Raises:
         NoRollbackTarget: There is no way back.
@@ -174,11 +170,7 @@ class _Drill:
         act: Callable[[], tuple[Made, str]],
         refusals: list[Refused] | None = None,
     ) -> Made | None:
-        """Try one step and note what it found, or why a rollback would fail there.
-
-        Returns:
-            What the step made; None where it failed.
-        """
+        """Try one step and note what it found, or why a rollback would fail there; then None."""
         label = f"{step} of {name}" + ("" if version is None else f" version {version}")
         self._show(label, 0, 1)
         made: Made | None = None

@@ -166,10 +166,8 @@ def moved_alias(
 ) -> Finding | None:
     """An alias that is not where the last operation put it.
 
-    Args:
-        drift: What differs.
-        versions: The versions that exist, by public name; a name that is absent was deleted.
-        way_back: Whether the release has a good state to go back to.
+    `versions` are those that exist, by public name; a name that is absent was deleted. `way_back`
+    says whether the release has a good state to go back to.
     """
     name, expected, actual = drift.name, drift.expected, drift.actual
     if name not in versions:

@@ -40,11 +40,8 @@ def overview(
 ) -> list[Row]:
     """Make the rows of all models in production or waiting for approval, by name.
 
-    Args:
-        registry: The registered models.
-        waiting: The promotions that wait for a person.
-        before: The rows of the last time: what has not moved is not read again.
-        silent: The models without recent reports.
+    What has not moved since `before`, the rows of the last time, is not read again. `silent` are
+    the models without recent reports.
     """
     known = {str(row.get("model")): row for row in before}
     asked = {one.model_name: one for one in waiting}

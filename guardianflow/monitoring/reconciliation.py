@@ -252,11 +252,7 @@ def _mend(
 
 
 def mend_tags(registry: ModelRegistryManager, details: ReleaseDetails) -> list[str]:
-    """Write the status tags of a release again where they differ from the ledger.
-
-    Returns:
-        What was written, in words.
-    """
+    """Write the status tags that differ from the ledger again, and say which in words."""
     said: list[str] = []
     for name, version, found, wanted in wrong_tags(details):
         if not _is_still(registry, details, name, version, found):

@@ -34,12 +34,9 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Overdue:
-    """A record whose pictures have to go.
+    """A record whose pictures were kept for some days and have to go.
 
     Attributes:
-        run_id: The MLflow run that holds it.
-        model_name: Public name of the model.
-        language: The language of its page.
         days: For how many days the pictures were kept.
     """
 

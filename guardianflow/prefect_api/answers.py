@@ -34,11 +34,6 @@ def resume(
 def require_taken(result: "OrchestrationResult[Any]", run_id: str, url: str) -> None:
     """Make sure that the server took an answer.
 
-    Args:
-        result: What it said.
-        run_id: The flow run that was answered.
-        url: Its page in the UI.
-
     Raises:
         NothingWaiting: The flow run does not wait (any more).
         AnswerInvalid: The server refuses the answer; the run goes on waiting.

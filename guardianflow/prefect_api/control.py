@@ -78,11 +78,8 @@ class Orchestrator:
     ) -> FlowRunInfo:
         """Start a deployment such as `promote/guardianflow`.
 
-        Args:
-            deployment: `flow/deployment`.
-            parameters: What the flow is given; the server checks them before anything runs.
-            idempotency_key: The same key starts one flow run, however often it is submitted;
-                without one each call starts its own.
+        The server checks the parameters before anything runs. The same key starts one flow run,
+        however often it is submitted; without one each call starts its own.
 
         Raises:
             InputError: There is no such deployment, or the server refuses a parameter.
@@ -142,12 +139,7 @@ class Orchestrator:
         """Pass on the log of a flow run and its subflows until it is over or waits for a person.
 
         Lines of workers are left out. If the server is away for a moment, this waits, and the log
-        goes on where it stopped.
-
-        Args:
-            run_id: The flow run.
-            on_log: Is given each line.
-            timeout_s: Return the run as it stands after that many seconds; None: follow to the end.
+        goes on where it stopped. After `timeout_s` it returns the run as it stands.
 
         Raises:
             OrchestratorUnavailable: The server is away for more than half a minute.
@@ -195,14 +187,9 @@ class Orchestrator:
     def answer(
         self, run_id: str, decision: str, approver: str, reason: str, code: str = ""
     ) -> FlowRunInfo:
-        """Answer a waiting promotion; the flow run goes on by itself.
+        """Answer a waiting promotion with approve or reject; the flow run goes on by itself.
 
-        Args:
-            run_id: The flow run that waits.
-            decision: approve or reject.
-            approver: Who decides.
-            reason: Why.
-            code: The one-time code, where the form asks for one.
+        The code is the one-time code, where the form asks for one.
 
         Raises:
             NothingWaiting: The flow run does not wait (any more), or its deployment was deleted.
@@ -220,15 +207,9 @@ class Orchestrator:
     def emit(
         self, event: EventName, payload: ModelEvent, *, related: Sequence[Mapping[str, str]] = ()
     ) -> str:
-        """Send an event about a model and wait until the server has it.
+        """Send an event about a model, wait until the server has it, and return its id.
 
-        Args:
-            event: Which event.
-            payload: What happened.
-            related: Other resources, e.g. the flow run that it happened in.
-
-        Returns:
-            The event's id.
+        `related` are other resources, e.g. the flow run that it happened in.
         """
         # The same event sent again by a retry has the same id: the server counts it once.
         event_id = str(uuid5(_EVENT_NAMESPACE, f"{event.value} {payload.model_dump_json()}"))

@@ -27,7 +27,6 @@ class FlowRunInfo:
         ended: When it ended, UTC; None before.
         orphaned: Whether its deployment was deleted, so that no worker starts or resumes it; known
             only if it was asked for.
-        parameters: What the flow was given.
     """
 
     id: str

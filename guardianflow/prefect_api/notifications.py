@@ -28,12 +28,9 @@ class Notification:
     """One kind of message.
 
     Attributes:
-        name: Name of the automation.
         description: When it tells, for the Prefect UI.
-        expect: The events that it tells of.
         subject: First line; what stands in double braces is filled in by the Prefect server.
         body: The message with its link; `<ui>` is the address of the Prefect UI.
-        resources: Ids of the resources that it is about.
         for_each: Labels: what differs in one of them is another message.
         related: What the event has to be related to, by label.
         within: Seconds in which a repetition is not told again.

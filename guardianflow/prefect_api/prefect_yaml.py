@@ -49,7 +49,6 @@ class PrefectYaml:
     Attributes:
         pools: By name.
         deployments: The entrypoint of each, by `flow/deployment`.
-        triggers: The automations that start them.
     """
 
     pools: Mapping[str, PoolSettings]

@@ -73,8 +73,6 @@ class PoolInfo:
     """One work pool.
 
     Attributes:
-        paused: Whether somebody has paused it.
-        has_worker: Whether a worker polls it.
         late: Flow runs that have waited for more than five minutes.
         paused_queues: Its paused work queues, of those that deployments use.
     """
@@ -92,7 +90,6 @@ class ServerState:
     Attributes:
         automations: By name; several may have the same name.
         deployments: By `flow/deployment`.
-        pools: By name.
         blocks: Ids of the notification blocks that automations use and that exist.
         last_pass: When the last pass of `reconcile` over all releases ended well; None before the
             first.
