@@ -60,6 +60,11 @@ class SpeedReport(Stored):
             f"{self.against} on {self.variant.instruction_set}, {self.variant.cpu}"
         )
 
+    @property
+    def source_ms(self) -> float:
+        """Median of the faster of the two that need no quantization."""
+        return min(self.fp32.p50_ms, self.default.p50_ms)
+
     def metrics(self, prefix: str) -> dict[str, float]:
         """Return the speed-up as flat metrics, e.g. `latency.speedup_low`."""
         return {

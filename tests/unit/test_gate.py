@@ -399,7 +399,7 @@ def latency(p50: float = 4.0, p95: float = 5.0) -> Latency:
     )
 
 
-def speed(low: float, high: float) -> SpeedReport:
+def speed(low: float, high: float, source_ms: float = 20.0) -> SpeedReport:
     return SpeedReport(
         verdict=SpeedVerdict.INCONCLUSIVE,
         speedup=(low + high) / 2,
@@ -407,9 +407,9 @@ def speed(low: float, high: float) -> SpeedReport:
         high=high,
         against="bf16",
         machine="AVX512-VNNI--Some-CPU",
-        fp32=latency(),
-        default=latency(),
-        variant=latency(),
+        fp32=latency(1.5 * source_ms),
+        default=latency(source_ms),
+        variant=latency(source_ms * 2 / (low + high)),
     )
 
 
@@ -457,6 +457,29 @@ def test_speed_is_allowed_to_be_worse_where_the_settings_say_so():
     for allowed in (0, 0.5):
         settings = SETTINGS.model_copy(update={"min_speedup": allowed})
         assert judge_variant("m", slow, settings).outcome is PASSED
+
+
+@pytest.mark.parametrize(
+    ("source_ms", "wanted", "expected"),
+    [
+        # 2.5 ms instead of 2: a camera never notices.
+        (2.0, 1.0, INCONCLUSIVE),
+        (3.9, 1.0, INCONCLUSIVE),
+        (4.1, 1.0, FAILED),
+        # It may take half as long as its source, and takes 2.5 ms.
+        (2.0, 2.0, FAILED),
+        (2.0, 0.5, PASSED),
+    ],
+)
+def test_less_than_a_millisecond_per_frame_does_not_decide_that_a_variant_is_slow(
+    source_ms, wanted, expected
+):
+    slow = cost(NOTHING_LOST, speed(0.7, 0.9, source_ms))
+    settings = SETTINGS.model_copy(update={"min_speedup": wanted})
+    reason = judge_variant("m", slow, settings).reasons[-1]
+    assert reason.outcome is expected
+    too_little = "ms more per frame are too little to decide that it is too slow"
+    assert (too_little in reason.message) == (expected is INCONCLUSIVE)
 
 
 def test_speed_that_was_measured_elsewhere_says_nothing_here():
