@@ -16,14 +16,13 @@ from deployments.automations import NOBODY, apply_automations
 from deployments.deploying import deploy
 from deployments.emergency import apply_rollbacks
 from deployments.named import named_prefect
-from deployments.pools import apply_pools, prepare_pools
+from deployments.pools import apply_pools
 from deployments.readiness import prove_a_pass
 from deployments.seeds import apply_blocks
 from guardianflow.errors import GuardianflowError
 from guardianflow.machine.servers import find_servers
 from guardianflow.mlflow_store.client import connect, server_version
 from guardianflow.prefect_api.control import Orchestrator
-from guardianflow.prefect_api.prefect_yaml import described
 from guardianflow.registry.ledger.log import prepare_server
 
 
@@ -91,14 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.prepare:
-        with get_client(sync_client=True) as client:
-            prepare_pools(client, options.prepare)
-    elif options.prove:
+    apply(force=options.force, former_mlflow=options.former_mlflow, notify=options.notify)
+    apply_mlflow()
+    if options.prove:
         prove_a_pass()
-    else:
-        apply(force=options.force, former_mlflow=options.former_mlflow, notify=options.notify)
-        apply_mlflow()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,11 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         help="tell people by this notification block, e.g. slack-webhook/oncall; it is remembered. "
         f"'{NOBODY}' stops it",
     )
-    # What `make up` runs as processes of its own, which have the servers' environment.
+    # For `make up`, which runs this as a process of its own, with the servers' environment.
     parser.add_argument("--former-mlflow", help=argparse.SUPPRESS)
     parser.add_argument("--prove", action="store_true", help=argparse.SUPPRESS)
-    pools = list(described().pools)
-    parser.add_argument("--prepare", nargs="+", choices=pools, help=argparse.SUPPRESS)
     return parser
 
 

@@ -3,16 +3,16 @@
 A flow that does not import is deployed without a schema, and `prefect deploy` exits 0.
 """
 
-import os
-import subprocess
+import io
 import sys
 from collections.abc import Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import partial
 
+from prefect.cli import app as prefect_cli
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.settings import get_current_settings
 
 from deployments import CHECKOUT
 from guardianflow.errors import Refused
@@ -26,23 +26,32 @@ def deploy(client: SyncPrefectClient) -> None:
     Raises:
         Refused: `prefect deploy` failed, or what came out is not what was described.
     """
-    # The settings of this process, which need not come from its environment (tests).
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    result = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=CHECKOUT,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        raise Refused(f"`prefect deploy --all` failed:\n{result.stdout}\n{result.stderr}")
+    failed, said = _run_prefect(["--no-prompt", "deploy", "--all"])
+    if failed:
+        raise Refused(f"`prefect deploy --all` failed:\n{said}")
     if problems := find_differences(client, read_prefect_yaml(CHECKOUT / "prefect.yaml")):
         raise Refused(
             "The server is not as prefect.yaml describes: " + "; ".join(problems) + ".",
             remedy="Make every flow import (`python -c 'import flows.promotion'`), apply again.",
         )
+
+
+def _run_prefect(words: list[str]) -> tuple[bool, str]:
+    """Run a command of Prefect's own in this process, which has imported the flows' libraries.
+
+    Returns:
+        Whether it failed, and what it printed.
+    """
+    said, argv = io.StringIO(), sys.argv
+    sys.argv = ["prefect", *words]
+    try:
+        with chdir(CHECKOUT), redirect_stdout(said), redirect_stderr(said):
+            prefect_cli()
+    except SystemExit as end:
+        return bool(end.code), said.getvalue()
+    finally:
+        sys.argv = argv
+    return False, said.getvalue()
 
 
 def find_differences(client: SyncPrefectClient, expected: PrefectYaml) -> list[str]:

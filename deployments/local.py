@@ -56,8 +56,13 @@ _PARTS = (*_SERVERS, "logs")
 _NOTHING_UP = "Nothing is up for {}. Start it with `make up`."
 
 
-def start(state_dir: Path, *, say: Say = print) -> Servers:
+def start(state_dir: Path, *, prove: bool = True, say: Say = print) -> Servers:
     """Start what does not run yet, apply the deployments, and wait until everything answers.
+
+    Args:
+        state_dir: Where everything is kept.
+        prove: Whether to wait until a first flow run has ended.
+        say: Told of each step.
 
     Raises:
         ServerUnreachable: A part did not come up; the message names its log file.
@@ -71,16 +76,15 @@ def start(state_dir: Path, *, say: Say = print) -> Servers:
         former_mlflow, _ = _former_addresses(state_dir, before)
         state = _start_servers(state_dir, before, say)
         env = environment(state_dir, state.mlflow, state.prefect)
-        alive = state.running()
-        if idle := [pool for pool in described().pools if f"worker {pool}" not in alive]:
-            # What a killed worker had started may live on; nobody would report for it.
+        # What a killed worker had started may live on; nobody would report for it.
+        if any(f"worker {pool}" not in state.running() for pool in described().pools):
             end(strays(state_dir, state.pids.values()))
-            _apply(["--prepare", *idle], env, state_dir, "applying the work pools", say)
         state = _start_workers(state_dir, state, env)
         former = ["--former-mlflow", former_mlflow] if former_mlflow else []
-        _apply(former, env, state_dir, "applying blocks and deployments", say)
-        wait_for_workers(state, described().pools, env, say)
-        _apply(["--prove"], env, state_dir, "trying a first flow run", say)
+        if prove:
+            former.append("--prove")
+        with _applying(former, env, state_dir, say):
+            wait_for_workers(state, described().pools, env, say)
     return read_state(state_dir / STATE_FILE)
 
 
@@ -115,10 +119,12 @@ def stop(state_dir: Path, *, say: Say = print) -> bool:
 
 
 @contextmanager
-def running(state_dir: Path, *, say: Say = print) -> Generator[Servers, None, None]:
+def running(
+    state_dir: Path, *, prove: bool = True, say: Say = print
+) -> Generator[Servers, None, None]:
     """Servers for as long as a `with` block lasts; ended however it is left."""
     try:
-        yield start(state_dir, say=say)
+        yield start(state_dir, prove=prove, say=say)
     finally:
         with _undisturbed():
             stop(state_dir, say=say)
@@ -193,7 +199,7 @@ def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> Sta
     for pool, settings in described().pools.items():
         name = f"worker {pool}"
         if name not in state.running():
-            words = ["deployments.worker", pool, "--name", f"{pool}-local"]
+            words = ["deployments.worker", pool, "--name", f"{pool}-local", "--alone"]
             asking = {**env, "PREFECT_WORKER_QUERY_SECONDS": str(settings.worker_query_seconds)}
             state = _spawn(state_dir, state, name, words, asking)
     return state
@@ -211,25 +217,34 @@ def _spawn(
     return state
 
 
-def _apply(words: list[str], env: Mapping[str, str], state_dir: Path, step: str, say: Say) -> None:
-    """Run `deployments.apply` to its end; its output goes to a log that a failure names.
+@contextmanager
+def _applying(
+    words: list[str], env: Mapping[str, str], state_dir: Path, say: Say
+) -> Generator[None, None, None]:
+    """Run `deployments.apply` beside a block; its output goes to a log that a failure names.
 
     Raises:
         Refused: It failed.
     """
-    log = state_dir / "logs" / "apply.log"
+    log, step = state_dir / "logs" / "apply.log", "applying the deployments"
     private_folder(log.parent)
     with append_to(log) as output, telling(step, say):
-        rc = subprocess.run(
-            [sys.executable, "-m", "deployments.apply", *words],
+        command = [sys.executable, "-m", "deployments.apply", *words]
+        applying = subprocess.Popen(
+            command,
             env=dict(env),
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-    if rc:
+        )
+        try:
+            yield
+            failed = applying.wait()
+        finally:
+            applying.kill()
+            applying.wait()
+    if failed:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise Refused(
             f"{step.capitalize()} failed. The end of {log}:\n{tail}\n",

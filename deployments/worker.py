@@ -24,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
     parser.add_argument("pool", choices=list(described().pools))
     parser.add_argument("--name", help="its name in the Prefect UI")
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="no other worker serves this pool: what one left running is marked as crashed first",
+    )
     options = parser.parse_args(arguments)
     try:
         address = named_prefect()
@@ -31,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     os.environ[PYTHON] = sys.executable
+    if options.alone:
+        from deployments.pools import prepare_pool
+
+        prepare_pool(options.pool)
     if options.pool == RELEASE_POOL:
         from deployments.watcher import start_watching
         from guardianflow.prefect_api.control import Orchestrator

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,6 +21,8 @@ from deployments.processes import free_port
 from guardianflow.machine.servers import NO_TELEMETRY, Servers
 
 _START_TIMEOUT_S = 90
+# Databases without content: MLflow takes seconds to make its tables, and every new one is alike.
+_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "databases"
 
 
 class MlflowServer:
@@ -55,8 +58,22 @@ class MlflowServer:
 
     def prepare(self) -> None:
         """Make the tables: the first use of a SQLite file by several processes breaks it."""
+        own = self.folder / "mlflow.db"
+        if self.database != f"sqlite:///{own}" or own.exists():
+            self._upgrade(self.database)
+            return
+        empty = _CACHE / f"mlflow-{version('mlflow')}.db"
+        if not empty.exists():
+            _CACHE.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
+                made = Path(folder) / "mlflow.db"
+                self._upgrade(f"sqlite:///{made}")
+                made.replace(empty)
+        shutil.copyfile(empty, own)
+
+    def _upgrade(self, database: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "mlflow", "db", "upgrade", self.database],
+            [sys.executable, "-m", "mlflow", "db", "upgrade", database],
             env=self._environment,
             check=True,
             capture_output=True,

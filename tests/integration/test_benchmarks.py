@@ -17,6 +17,7 @@ def plant(mlflow_server, tmp_path, monkeypatch):
     return Plant(mlflow_server, "sqlite:///elsewhere")
 
 
+@pytest.mark.long
 def test_rotation_compares_times_and_counts_requests(plant, tmp_path, monkeypatch):
     monkeypatch.setattr(rotation, "_SHORT", 2)
     found = rotation.measure(
@@ -40,6 +41,7 @@ def test_rotation_compares_times_and_counts_requests(plant, tmp_path, monkeypatc
     assert kept["machine"]["cores"] >= 1
 
 
+@pytest.mark.long
 def test_listing_compares_processes_and_memory():
     with plant_on() as plant:
         found = listing.measure(plant, models=8, versions=2, rounds=1, command_rounds=1)
@@ -50,6 +52,7 @@ def test_listing_compares_processes_and_memory():
     assert len(listing.rows(found)) == 3
 
 
+@pytest.mark.long
 def test_ledger_growth_compares_two_histories(plant, monkeypatch):
     monkeypatch.setattr(ledger_growth, "SHORT", 2)
     found = ledger_growth.measure(plant, long=SEGMENT_LENGTH, pairs=1, rounds=1)
@@ -58,6 +61,7 @@ def test_ledger_growth_compares_two_histories(plant, monkeypatch):
     assert len(ledger_growth.rows(found)) == 2
 
 
+@pytest.mark.long
 def test_training_throughput_compares_with_the_bare_step():
     found = training_throughput.measure(
         sizes={"tiny": (4, 64, 2)}, threads=(1,), images=8, rounds=1

@@ -9,6 +9,7 @@ from tests.chaos.run import FORK, Plan, run
 pytestmark = pytest.mark.forks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "plan",
     [

@@ -85,6 +85,7 @@ def deliver(server, events):
     return said
 
 
+@pytest.mark.long
 def test_a_thousand_events_roll_back_once(incidents: Incidents, mlflow_server):
     plant, base, twin = incidents.plant, incidents.base, incidents.twin
     # Version 3 failed, was mended, and a person promoted it again.

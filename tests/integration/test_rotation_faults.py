@@ -42,7 +42,13 @@ from tests.integration.faults import (
 )
 
 pytestmark = pytest.mark.forks
-SIZES = pytest.mark.parametrize("variants", [(), VARIANTS], ids=["one name", "three names"])
+SIZES = pytest.mark.parametrize(
+    "variants",
+    [
+        pytest.param((), id="one name"),
+        pytest.param(VARIANTS, id="three names", marks=pytest.mark.long),
+    ],
+)
 
 
 @SIZES
@@ -145,6 +151,7 @@ def test_a_registration_killed_at_any_write_gives_one_version(
     reader.confirm(len(plant.names))
 
 
+@pytest.mark.long
 @CROSSED
 def test_a_promotion_that_begins_a_run_of_the_ledger_happens_exactly_once(
     factory: Factory, mlflow_server, crossed, monkeypatch
@@ -191,6 +198,7 @@ def test_a_first_promotion_killed_at_any_write_makes_one_ledger(
         before_its_first_promotion(factory, mlflow_server).survives(Promote(), death)
 
 
+@pytest.mark.long
 @CROSSED
 def test_the_first_promotion_of_a_server_killed_at_its_writes_makes_one_index(
     factory: Factory, mlflow_server, crossed, monkeypatch
