@@ -20,4 +20,4 @@ Beside them: `names` (of models), `events` (that are sent), `stored` (what outli
 `errors` (every way of saying no), `progress` (how far a long step is).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
