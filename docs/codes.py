@@ -1,8 +1,8 @@
-"""The table of codes in docs/datasets.md, made of the rules themselves: `python -m docs.codes`."""
+"""The table of codes in docs/datasets.md, made of the codes themselves: `python -m docs.codes`."""
 
 from pathlib import Path
 
-from guardianflow.vision.data.rules import RULES
+from guardianflow.vision.data.rules import FaultCode
 
 PAGE = Path(__file__).with_name("datasets.md")
 _BEGIN = "<!-- codes: written by `python -m docs.codes` -->"
@@ -13,8 +13,8 @@ def table() -> str:
     """One row for each code."""
     rows = ["| code | | what it is | what is loaded |", "|---|---|---|---|"]
     rows += [
-        f"| `{code}` | {rule.severity} | {rule.title} | {rule.repair or '-'} |"
-        for code, rule in RULES.items()
+        f"| `{code}` | {code.severity} | {code.meaning} | {code.repair or '-'} |"
+        for code in FaultCode
     ]
     return "\n".join(rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from guardianflow.errors import DatasetInvalid
-from guardianflow.vision.data.rules import RULES, FaultCode, FaultSeverity
+from guardianflow.vision.data.rules import FaultCode, FaultSeverity
 
 _MAX_LISTED = 50
 _MAX_TOLD = 5
@@ -82,17 +82,16 @@ class Fault(Exception):
         count: int = 1,
     ) -> DataFinding:
         """Make the finding about a file."""
-        rule = RULES[self.code]
         return DataFinding(
             code=self.code,
-            severity=rule.severity,
+            severity=self.code.severity,
             file=readable(file),
             line=line or self.line,
             split=split,
             value=None if self.value is None else shortened(self.value),
             what=self.what,
             remedy=self.remedy,
-            repaired=bool(rule.repair),
+            repaired=bool(self.code.repair),
             count=count,
             image=None if image is None else os.fspath(image),
         )
@@ -143,15 +142,15 @@ def in_sentences(findings: Iterable[DataFinding]) -> tuple[str, ...]:
 
 
 def _told(group: Sequence[DataFinding]) -> Iterator[str]:
-    first, rule = group[0], RULES[group[0].code]
+    first, code = group[0], group[0].code
     prefix = f"{first.split}: " if first.split else ""
-    if rule.summary:
+    if code.summary:
         count = sum(finding.count for finding in group)
-        yield prefix + rule.summary.format(count=count, file=first.file)
+        yield prefix + code.summary.format(count=count, file=first.file)
         return
     yield from (f"{finding.location}: {finding.what}" for finding in group[:_MAX_TOLD])
     if len(group) > _MAX_TOLD:
-        yield f"{prefix}{len(group) - _MAX_TOLD} more of this kind: {rule.title}"
+        yield f"{prefix}{len(group) - _MAX_TOLD} more of this kind: {code.meaning}"
 
 
 def refusal(findings: Sequence[DataFinding]) -> DatasetInvalid:

@@ -19,7 +19,7 @@ from guardianflow.vision.data.contamination import DuplicatePair, Likeness
 from guardianflow.vision.data.decoding import load_image
 from guardianflow.vision.data.findings import DataFinding, errors, in_order, readable
 from guardianflow.vision.data.report_style import PALETTE, style_sheet
-from guardianflow.vision.data.rules import RULES, FaultSeverity
+from guardianflow.vision.data.rules import FaultSeverity
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.data.summary import (
     SplitFigures,
@@ -142,12 +142,12 @@ def _findings(checked: CheckResult, known: Mapping[str, Sample]) -> Iterator[str
 def _group(
     findings: Sequence[DataFinding], root: str, classes: Sequence[str], known: Mapping[str, Sample]
 ) -> Iterator[str]:
-    first, rule = findings[0], RULES[findings[0].code]
+    first, code = findings[0], findings[0].code
     look = "error" if first.severity is FaultSeverity.ERROR else "warning"
     total = sum(finding.count for finding in findings)
-    yield f'<section class="card" id="{first.code}"><h3><span class="{look}">{first.severity}'
-    yield f"</span> {escape(rule.title)} <code>{first.code}</code> × {total:,}</h3>"
-    mended = f" What is loaded: {escape(rule.repair)}." if rule.repair else ""
+    yield f'<section class="card" id="{code}"><h3><span class="{look}">{first.severity}'
+    yield f"</span> {escape(code.meaning)} <code>{code}</code> × {total:,}</h3>"
+    mended = f" What is loaded: {escape(code.repair)}." if code.repair else ""
     yield f'<p class="soft">{escape(first.remedy)}{mended}</p>'
     yield "<details open><summary>Where</summary><ul>"
     for finding in findings[:_PLACES_PER_CODE]:

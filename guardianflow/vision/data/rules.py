@@ -1,12 +1,11 @@
-"""The kinds of fault that a check can find: code, severity, title and repair.
+"""The kinds of fault that a check can find: code, severity, meaning and repair.
 
 Errors keep a data set out of training, warnings do not. A repair changes only the loaded data,
 never a file. `docs/datasets.md` shows this table.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class FaultSeverity(StrEnum):
@@ -16,255 +15,206 @@ class FaultSeverity(StrEnum):
     WARNING = "WARNING"
 
 
+_Row = tuple[str, FaultSeverity, str, str, str]
+
+
+def _error(code: str, meaning: str) -> _Row:
+    return code, FaultSeverity.ERROR, meaning, "", ""
+
+
+def _warning(code: str, meaning: str, repair: str = "", summary: str = "") -> _Row:
+    return code, FaultSeverity.WARNING, meaning, repair, summary
+
+
 class FaultCode(StrEnum):
-    """The kinds of fault, in the order in which they are reported."""
-
-    PLACE_MISSING = "place-missing"
-    FORMAT_FOREIGN = "format-foreign"
-    FORMAT_BROKEN = "format-broken"
-    YAML_MISSING = "yaml-missing"
-    YAML_SEVERAL = "yaml-several"
-    YAML_UNREADABLE = "yaml-unreadable"
-    YAML_SYNTAX = "yaml-syntax"
-    YAML_NO_MAPPING = "yaml-no-mapping"
-    YAML_KEY_TWICE = "yaml-key-twice"
-    YAML_NO_NEWLINE = "yaml-no-newline"
-    YAML_POSE = "yaml-pose"
-    TEXT_ENCODING = "text-encoding"
-    TEXT_RECODED = "text-recoded"
-    NAMES_MISSING = "names-missing"
-    NAMES_INVALID = "names-invalid"
-    NAMES_GAP = "names-gap"
-    NAMES_TWICE = "names-twice"
-    NAMES_ALIKE = "names-alike"
-    NAMES_NUMBER = "names-number"
-    NAMES_DIFFER = "names-differ"
-    NC_DIFFERS = "nc-differs"
-    PATH_MISSING = "path-missing"
-    SPLITS_MISSING = "splits-missing"
-    SPLIT_UNNAMED = "split-unnamed"
-    SPLIT_RENAMED = "split-renamed"
-    SPLIT_MISSING = "split-missing"
-    SPLIT_OUTSIDE = "split-outside"
-    SPLIT_SHARED = "split-shared"
-    SPLIT_EMPTY = "split-empty"
-    SPLIT_MOVED = "split-moved"
-    SPLIT_ABOVE = "split-above"
-    SPLIT_ABSOLUTE = "split-absolute"
-    LIST_ENTRY_MISSING = "list-entry-missing"
-    LIST_ENTRY_MOVED = "list-entry-moved"
-    LIST_ENTRY_TWICE = "list-entry-twice"
-    FOLDER_UNREADABLE = "folder-unreadable"
-    FILE_UNREADABLE = "file-unreadable"
-    FILE_IRREGULAR = "file-irregular"
-    FILE_POINTER = "file-pointer"
-    FILE_HUGE = "file-huge"
-    FILE_STRAY = "file-stray"
-    FILE_UNSUPPORTED = "file-unsupported"
-    FILE_NAMES_COLLIDE = "file-names-collide"
-    LINK_BROKEN = "link-broken"
-    LINK_LOOP = "link-loop"
-    LINK_OUTSIDE = "link-outside"
-    IMAGE_EMPTY = "image-empty"
-    IMAGE_BROKEN = "image-broken"
-    IMAGE_TRUNCATED = "image-truncated"
-    IMAGE_BOMB = "image-bomb"
-    IMAGE_DEEP = "image-deep"
-    IMAGE_MISNAMED = "image-misnamed"
-    IMAGE_MODE = "image-mode"
-    IMAGE_ANIMATED = "image-animated"
-    IMAGE_ROTATED = "image-rotated"
-    IMAGE_HUGE = "image-huge"
-    IMAGE_TINY = "image-tiny"
-    IMAGES_GREY = "images-grey"
-    IMAGE_TWICE = "image-twice"
-    IMAGE_IN_TWO_SPLITS = "image-in-two-splits"
-    IMAGE_COPY_IN_TWO = "image-copy-in-two-splits"
-    IMAGE_NEARLY_TWICE = "image-nearly-twice"
-    EVALUATION_IMAGE = "evaluation-image"
-    EVALUATION_NEARLY = "evaluation-nearly"
-    LABEL_MISSING = "label-missing"
-    LABEL_ORPHAN = "label-orphan"
-    LABEL_SHARED = "label-shared"
-    LABEL_HOPELESS = "label-hopeless"
-    CLASSES_FILE = "classes-file"
-    ROW_COLUMNS = "row-columns"
-    ROW_CLASS_TEXT = "row-class-text"
-    ROW_CLASS_UNKNOWN = "row-class-unknown"
-    ROW_CLASS_DECIMAL = "row-class-decimal"
-    ROW_NUMBER = "row-number"
-    ROW_NOT_FINITE = "row-not-finite"
-    ROW_NEGATIVE = "row-negative"
-    ROW_OUTSIDE = "row-outside"
-    ROW_CLIPPED = "row-clipped"
-    ROW_EMPTY = "row-empty"
-    ROW_TWICE = "row-twice"
-    ROW_POLYGON = "row-polygon"
-    BOX_TWO_CLASSES = "box-two-classes"
-    BOX_EVERYTHING = "box-everything"
-    BOX_TINY = "box-tiny"
-    CLASS_UNSEEN = "class-unseen"
-    CLASS_RARE = "class-rare"
-
-
-@dataclass(frozen=True)
-class FaultRule:
-    """The severity and the texts of a code.
+    """The kinds of fault, in the order in which they are reported.
 
     Attributes:
         severity: Whether the data set can still be used.
-        title: Description for people.
+        meaning: Description for people.
         repair: How the loaded data are repaired; '' if they are not.
         summary: Sentence for all findings in a split, with `{count}` and `{file}`; '' if each is
             reported separately.
     """
 
     severity: FaultSeverity
-    title: str
-    repair: str = ""
-    summary: str = ""
+    meaning: str
+    repair: str
+    summary: str
 
+    def __new__(
+        cls, code: str, severity: FaultSeverity, meaning: str, repair: str, summary: str
+    ) -> Self:
+        """Make a member from a row; only its code is its value."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.severity, member.meaning = severity, meaning
+        member.repair, member.summary = repair, summary
+        return member
 
-def _error(title: str) -> FaultRule:
-    return FaultRule(FaultSeverity.ERROR, title)
-
-
-def _warning(title: str, repair: str = "", summary: str = "") -> FaultRule:
-    return FaultRule(FaultSeverity.WARNING, title, repair, summary)
-
-
-RULES: Mapping[FaultCode, FaultRule] = {
-    FaultCode.PLACE_MISSING: _error("the folder does not exist"),
-    FaultCode.FORMAT_FOREIGN: _error("a data set in another format, or not unpacked"),
-    FaultCode.FORMAT_BROKEN: _error("annotations of another format that cannot be read"),
-    FaultCode.YAML_MISSING: _error("the folder has no data.yaml"),
-    FaultCode.YAML_SEVERAL: _error(
-        "several YAML files describe a data set, but none is called data.yaml"
-    ),
-    FaultCode.YAML_UNREADABLE: _error("data.yaml cannot be read"),
-    FaultCode.YAML_SYNTAX: _error("data.yaml is not YAML"),
-    FaultCode.YAML_NO_MAPPING: _error("data.yaml has no keys"),
-    FaultCode.YAML_KEY_TWICE: _error("a key occurs twice in data.yaml"),
-    FaultCode.YAML_NO_NEWLINE: _warning(
-        "data.yaml does not end with a newline: it may be incomplete"
-    ),
-    FaultCode.YAML_POSE: _error("key points (kpt_shape), not boxes"),
-    FaultCode.TEXT_ENCODING: _error("a text that is not UTF-8"),
-    FaultCode.TEXT_RECODED: _warning(
-        "a text with a byte order mark, or in UTF-16", "read in the encoding of the mark"
-    ),
-    FaultCode.NAMES_MISSING: _error("data.yaml names no class"),
-    FaultCode.NAMES_INVALID: _error("names is not a list of texts"),
-    FaultCode.NAMES_GAP: _error("the classes are not numbered from 0 without a gap"),
-    FaultCode.NAMES_TWICE: _error("a class is named twice"),
-    FaultCode.NAMES_ALIKE: _warning("two classes differ only by case, space, '-' or '_'"),
-    FaultCode.NAMES_NUMBER: _warning("the name of a class is a number"),
-    FaultCode.NAMES_DIFFER: _error("a class of the scenario has no match"),
-    FaultCode.NC_DIFFERS: _error("nc is not the number of names"),
-    FaultCode.PATH_MISSING: _error("`path` does not exist on this machine"),
-    FaultCode.SPLITS_MISSING: _error("data.yaml names no train, val or test"),
-    FaultCode.SPLIT_UNNAMED: _error(
-        "a required split is not named (training requires train, val, test)"
-    ),
-    FaultCode.SPLIT_RENAMED: _warning(
-        "a split has another name: valid, Train", "read as val, train"
-    ),
-    FaultCode.SPLIT_MISSING: _error("a split does not exist on this machine"),
-    FaultCode.SPLIT_OUTSIDE: _error("a split is a folder that contains the data set"),
-    FaultCode.SPLIT_SHARED: _error("two splits are the same folder"),
-    FaultCode.SPLIT_EMPTY: _error("a split has no images"),
-    FaultCode.SPLIT_MOVED: _warning("`../` of a well-known exporter", "read beside data.yaml"),
-    FaultCode.SPLIT_ABOVE: _warning(
-        "a split names the folder above images/", "the images below it are read"
-    ),
-    FaultCode.SPLIT_ABSOLUTE: _warning("an absolute path: it works only on this machine"),
-    FaultCode.LIST_ENTRY_MISSING: _error("a list of images names a file that does not exist"),
-    FaultCode.LIST_ENTRY_MOVED: _warning(
-        "`data/` in front of the images of a list, as an exporter writes it", "read without it"
-    ),
-    FaultCode.LIST_ENTRY_TWICE: _warning("a list of images names a file twice", "it counts once"),
-    FaultCode.FOLDER_UNREADABLE: _error("a folder that cannot be read"),
-    FaultCode.FILE_UNREADABLE: _error("a file that cannot be read"),
-    FaultCode.FILE_IRREGULAR: _error("a folder, pipe, socket or device named like a file"),
-    FaultCode.FILE_POINTER: _error("a Git LFS pointer instead of the file"),
-    FaultCode.FILE_HUGE: _error("a file that is too large for its kind"),
-    FaultCode.FILE_STRAY: _warning(
-        "a file that is not an image", "left out", "{count} files are not images, e.g. {file}"
-    ),
-    FaultCode.FILE_UNSUPPORTED: _warning("an image in an unsupported format", "left out"),
-    FaultCode.FILE_NAMES_COLLIDE: _warning(
-        "names that are the same on other systems (case, Unicode composition)"
-    ),
-    FaultCode.LINK_BROKEN: _error("a link to nothing"),
-    FaultCode.LINK_LOOP: _warning(
-        "a link to a folder that is read anyway, or that contains it", "not followed"
-    ),
-    FaultCode.LINK_OUTSIDE: _warning(
-        "a link out of the data set: a copy of the folder will lack the file"
-    ),
-    FaultCode.IMAGE_EMPTY: _error("an image of 0 bytes"),
-    FaultCode.IMAGE_BROKEN: _error("a file that is not an image, or a broken one"),
-    FaultCode.IMAGE_TRUNCATED: _error("a truncated image"),
-    FaultCode.IMAGE_BOMB: _error("an image with too many pixels; it is not decoded"),
-    FaultCode.IMAGE_DEEP: _error("one channel with more than 8 bits"),
-    FaultCode.IMAGE_MISNAMED: _warning("the suffix names another format", "read by its content"),
-    FaultCode.IMAGE_MODE: _warning(
-        "not 8-bit RGB (grey, palette, CMYK, transparency, 16 bits)", "converted to RGB"
-    ),
-    FaultCode.IMAGE_ANIMATED: _warning("more than one frame", "the first one is read"),
-    FaultCode.IMAGE_ROTATED: _warning(
-        "the EXIF tag rotates the image: labels must fit the upright image", "rotated upright"
-    ),
-    FaultCode.IMAGE_HUGE: _warning("a very large image: each epoch decodes it again"),
-    FaultCode.IMAGE_TINY: _warning("a very small image"),
-    FaultCode.IMAGES_GREY: _warning("images without colour"),
-    FaultCode.IMAGE_TWICE: _warning("the same image twice in one split"),
-    FaultCode.IMAGE_IN_TWO_SPLITS: _error("the same image in two splits"),
-    FaultCode.IMAGE_COPY_IN_TWO: _error("an exporter's copies of one picture in two splits"),
-    FaultCode.IMAGE_NEARLY_TWICE: _error("almost the same image in two splits"),
-    FaultCode.EVALUATION_IMAGE: _error("a training image is in the evaluation set"),
-    FaultCode.EVALUATION_NEARLY: _warning("a training image looks like one in the evaluation set"),
-    FaultCode.LABEL_MISSING: _error("an image without a label file"),
-    FaultCode.LABEL_ORPHAN: _error("label files without an image"),
-    FaultCode.LABEL_SHARED: _error("two images with one label file"),
-    FaultCode.LABEL_HOPELESS: _error("a label file with too many wrong rows to list"),
-    FaultCode.CLASSES_FILE: _warning("classes.txt beside the labels names other classes"),
-    FaultCode.ROW_COLUMNS: _error("a row that is neither a box nor a polygon"),
-    FaultCode.ROW_CLASS_TEXT: _error("a class id that is not a whole number"),
-    FaultCode.ROW_CLASS_UNKNOWN: _error("a class id without a name"),
-    FaultCode.ROW_CLASS_DECIMAL: _warning("a class id written as 1.0", "read as the whole number"),
-    FaultCode.ROW_NUMBER: _error("a coordinate that is not a number"),
-    FaultCode.ROW_NOT_FINITE: _error("a coordinate that is infinite or nan"),
-    FaultCode.ROW_NEGATIVE: _error("a box of negative size"),
-    FaultCode.ROW_OUTSIDE: _error("a box that is partly outside the image"),
-    FaultCode.ROW_CLIPPED: _warning(
+    PLACE_MISSING = _error("place-missing", "the folder does not exist")
+    FORMAT_FOREIGN = _error("format-foreign", "a data set in another format, or not unpacked")
+    FORMAT_BROKEN = _error("format-broken", "annotations of another format that cannot be read")
+    YAML_MISSING = _error("yaml-missing", "the folder has no data.yaml")
+    YAML_SEVERAL = _error(
+        "yaml-several", "several YAML files describe a data set, but none is called data.yaml"
+    )
+    YAML_UNREADABLE = _error("yaml-unreadable", "data.yaml cannot be read")
+    YAML_SYNTAX = _error("yaml-syntax", "data.yaml is not YAML")
+    YAML_NO_MAPPING = _error("yaml-no-mapping", "data.yaml has no keys")
+    YAML_KEY_TWICE = _error("yaml-key-twice", "a key occurs twice in data.yaml")
+    YAML_NO_NEWLINE = _warning(
+        "yaml-no-newline", "data.yaml does not end with a newline: it may be incomplete"
+    )
+    YAML_POSE = _error("yaml-pose", "key points (kpt_shape), not boxes")
+    TEXT_ENCODING = _error("text-encoding", "a text that is not UTF-8")
+    TEXT_RECODED = _warning(
+        "text-recoded",
+        "a text with a byte order mark, or in UTF-16",
+        "read in the encoding of the mark",
+    )
+    NAMES_MISSING = _error("names-missing", "data.yaml names no class")
+    NAMES_INVALID = _error("names-invalid", "names is not a list of texts")
+    NAMES_GAP = _error("names-gap", "the classes are not numbered from 0 without a gap")
+    NAMES_TWICE = _error("names-twice", "a class is named twice")
+    NAMES_ALIKE = _warning("names-alike", "two classes differ only by case, space, '-' or '_'")
+    NAMES_NUMBER = _warning("names-number", "the name of a class is a number")
+    NAMES_DIFFER = _error("names-differ", "a class of the scenario has no match")
+    NC_DIFFERS = _error("nc-differs", "nc is not the number of names")
+    PATH_MISSING = _error("path-missing", "`path` does not exist on this machine")
+    SPLITS_MISSING = _error("splits-missing", "data.yaml names no train, val or test")
+    SPLIT_UNNAMED = _error(
+        "split-unnamed", "a required split is not named (training requires train, val, test)"
+    )
+    SPLIT_RENAMED = _warning(
+        "split-renamed", "a split has another name: valid, Train", "read as val, train"
+    )
+    SPLIT_MISSING = _error("split-missing", "a split does not exist on this machine")
+    SPLIT_OUTSIDE = _error("split-outside", "a split is a folder that contains the data set")
+    SPLIT_SHARED = _error("split-shared", "two splits are the same folder")
+    SPLIT_EMPTY = _error("split-empty", "a split has no images")
+    SPLIT_MOVED = _warning("split-moved", "`../` of a well-known exporter", "read beside data.yaml")
+    SPLIT_ABOVE = _warning(
+        "split-above", "a split names the folder above images/", "the images below it are read"
+    )
+    SPLIT_ABSOLUTE = _warning("split-absolute", "an absolute path: it works only on this machine")
+    LIST_ENTRY_MISSING = _error(
+        "list-entry-missing", "a list of images names a file that does not exist"
+    )
+    LIST_ENTRY_MOVED = _warning(
+        "list-entry-moved",
+        "`data/` in front of the images of a list, as an exporter writes it",
+        "read without it",
+    )
+    LIST_ENTRY_TWICE = _warning(
+        "list-entry-twice", "a list of images names a file twice", "it counts once"
+    )
+    FOLDER_UNREADABLE = _error("folder-unreadable", "a folder that cannot be read")
+    FILE_UNREADABLE = _error("file-unreadable", "a file that cannot be read")
+    FILE_IRREGULAR = _error("file-irregular", "a folder, pipe, socket or device named like a file")
+    FILE_POINTER = _error("file-pointer", "a Git LFS pointer instead of the file")
+    FILE_HUGE = _error("file-huge", "a file that is too large for its kind")
+    FILE_STRAY = _warning(
+        "file-stray",
+        "a file that is not an image",
+        "left out",
+        "{count} files are not images, e.g. {file}",
+    )
+    FILE_UNSUPPORTED = _warning("file-unsupported", "an image in an unsupported format", "left out")
+    FILE_NAMES_COLLIDE = _warning(
+        "file-names-collide", "names that are the same on other systems (case, Unicode composition)"
+    )
+    LINK_BROKEN = _error("link-broken", "a link to nothing")
+    LINK_LOOP = _warning(
+        "link-loop", "a link to a folder that is read anyway, or that contains it", "not followed"
+    )
+    LINK_OUTSIDE = _warning(
+        "link-outside", "a link out of the data set: a copy of the folder will lack the file"
+    )
+    IMAGE_EMPTY = _error("image-empty", "an image of 0 bytes")
+    IMAGE_BROKEN = _error("image-broken", "a file that is not an image, or a broken one")
+    IMAGE_TRUNCATED = _error("image-truncated", "a truncated image")
+    IMAGE_BOMB = _error("image-bomb", "an image with too many pixels; it is not decoded")
+    IMAGE_DEEP = _error("image-deep", "one channel with more than 8 bits")
+    IMAGE_MISNAMED = _warning(
+        "image-misnamed", "the suffix names another format", "read by its content"
+    )
+    IMAGE_MODE = _warning(
+        "image-mode",
+        "not 8-bit RGB (grey, palette, CMYK, transparency, 16 bits)",
+        "converted to RGB",
+    )
+    IMAGE_ANIMATED = _warning("image-animated", "more than one frame", "the first one is read")
+    IMAGE_ROTATED = _warning(
+        "image-rotated",
+        "the EXIF tag rotates the image: labels must fit the upright image",
+        "rotated upright",
+    )
+    IMAGE_HUGE = _warning("image-huge", "a very large image: each epoch decodes it again")
+    IMAGE_TINY = _warning("image-tiny", "a very small image")
+    IMAGES_GREY = _warning("images-grey", "images without colour")
+    IMAGE_TWICE = _warning("image-twice", "the same image twice in one split")
+    IMAGE_IN_TWO_SPLITS = _error("image-in-two-splits", "the same image in two splits")
+    IMAGE_COPY_IN_TWO = _error(
+        "image-copy-in-two-splits", "an exporter's copies of one picture in two splits"
+    )
+    IMAGE_NEARLY_TWICE = _error("image-nearly-twice", "almost the same image in two splits")
+    EVALUATION_IMAGE = _error("evaluation-image", "a training image is in the evaluation set")
+    EVALUATION_NEARLY = _warning(
+        "evaluation-nearly", "a training image looks like one in the evaluation set"
+    )
+    LABEL_MISSING = _error("label-missing", "an image without a label file")
+    LABEL_ORPHAN = _error("label-orphan", "label files without an image")
+    LABEL_SHARED = _error("label-shared", "two images with one label file")
+    LABEL_HOPELESS = _error("label-hopeless", "a label file with too many wrong rows to list")
+    CLASSES_FILE = _warning("classes-file", "classes.txt beside the labels names other classes")
+    ROW_COLUMNS = _error("row-columns", "a row that is neither a box nor a polygon")
+    ROW_CLASS_TEXT = _error("row-class-text", "a class id that is not a whole number")
+    ROW_CLASS_UNKNOWN = _error("row-class-unknown", "a class id without a name")
+    ROW_CLASS_DECIMAL = _warning(
+        "row-class-decimal", "a class id written as 1.0", "read as the whole number"
+    )
+    ROW_NUMBER = _error("row-number", "a coordinate that is not a number")
+    ROW_NOT_FINITE = _error("row-not-finite", "a coordinate that is infinite or nan")
+    ROW_NEGATIVE = _error("row-negative", "a box of negative size")
+    ROW_OUTSIDE = _error("row-outside", "a box that is partly outside the image")
+    ROW_CLIPPED = _warning(
+        "row-clipped",
         "a box that crosses the border by a rounding error",
         "clipped at the border",
         "{count} boxes cross the border by a rounding error and are clipped",
-    ),
-    FaultCode.ROW_EMPTY: _warning(
-        "a box without area", "left out", "{count} boxes have no area and are left out"
-    ),
-    FaultCode.ROW_TWICE: _warning(
+    )
+    ROW_EMPTY = _warning(
+        "row-empty", "a box without area", "left out", "{count} boxes have no area and are left out"
+    )
+    ROW_TWICE = _warning(
+        "row-twice",
         "a repeated row",
         "it counts once",
         "{count} label rows are repeated and count once",
-    ),
-    FaultCode.ROW_POLYGON: _warning(
+    )
+    ROW_POLYGON = _warning(
+        "row-polygon",
         "a polygon",
         "its bounding box is read",
         "{count} label rows are polygons and are read as their bounding boxes",
-    ),
-    FaultCode.BOX_TWO_CLASSES: _warning("the same box with two classes"),
-    FaultCode.BOX_EVERYTHING: _warning(
-        "a box around the whole image", "", "{count} boxes are as large as the image, e.g. {file}"
-    ),
-    FaultCode.BOX_TINY: _warning(
-        "a box thinner than 2 pixels", "", "{count} boxes are thinner than 2 pixels, e.g. {file}"
-    ),
-    FaultCode.CLASS_UNSEEN: _warning("a class without a box in a split"),
-    FaultCode.CLASS_RARE: _warning("a class with fewer than 10 boxes to learn from"),
-}
+    )
+    BOX_TWO_CLASSES = _warning("box-two-classes", "the same box with two classes")
+    BOX_EVERYTHING = _warning(
+        "box-everything",
+        "a box around the whole image",
+        "",
+        "{count} boxes are as large as the image, e.g. {file}",
+    )
+    BOX_TINY = _warning(
+        "box-tiny",
+        "a box thinner than 2 pixels",
+        "",
+        "{count} boxes are thinner than 2 pixels, e.g. {file}",
+    )
+    CLASS_UNSEEN = _warning("class-unseen", "a class without a box in a split")
+    CLASS_RARE = _warning("class-rare", "a class with fewer than 10 boxes to learn from")
+
 
 ALIKE = (FaultCode.IMAGE_COPY_IN_TWO, FaultCode.IMAGE_NEARLY_TWICE)
 """One picture in two splits, as different bytes. Only training refuses such data: models that were
