@@ -99,9 +99,8 @@ def _draw_windows(canvas: Canvas, rng: np.random.Generator) -> list[Point]:
                 left = x + width * column / 3 + 0.003
                 high = top + (bottom - top) * row / 2 + 0.003
                 pane = mix(_SKY, (190, 214, 232), float(rng.random()) * 0.6)
-                canvas.box(
-                    (left, high, left + width / 3 - 0.006, high + (bottom - top) / 2 - 0.006), pane
-                )
+                right, low = left + width / 3 - 0.006, high + (bottom - top) / 2 - 0.006
+                canvas.box((left, high, right, low), pane)
         middles.append((x + width / 2, (top + bottom) / 2))
     return middles
 
@@ -162,12 +161,8 @@ def _draw_sign(canvas: Canvas, rng: np.random.Generator) -> None:
         tone = ((32, 96, 190), (214, 44, 40), (244, 244, 240))[int(rng.integers(3))]
         canvas.ellipse((x, y), (size, size), tone)
         canvas.ellipse((x, y), (size * 0.6, size * 0.6), mix(tone, (250, 250, 250), 0.8))
-        canvas.limb(
-            (x - size * 0.4, y + size * 0.3),
-            (x + size * 0.4, y - size * 0.3),
-            size * 0.22,
-            shade(tone, 0.9),
-        )
+        bar = (x - size * 0.4, y + size * 0.3), (x + size * 0.4, y - size * 0.3)
+        canvas.limb(*bar, size * 0.22, shade(tone, 0.9))
 
 
 def _draw_barrel(canvas: Canvas, rng: np.random.Generator, foot: Point, scale: float) -> None:
@@ -179,15 +174,9 @@ def _draw_barrel(canvas: Canvas, rng: np.random.Generator, foot: Point, scale: f
     canvas.box((x + wide * 0.35, y - high, x + wide, y), shade(tone, 0.78))
     canvas.box((x - wide * 0.7, y - high, x - wide * 0.45, y), shade(tone, 1.15))
     for share in (0.33, 0.66):
-        canvas.box(
-            (
-                x - wide * 1.03,
-                y - high * share - 0.008 * scale,
-                x + wide * 1.03,
-                y - high * share + 0.012 * scale,
-            ),
-            shade(tone, 0.7),
-        )
+        rim, level = wide * 1.03, y - high * share
+        hoop = (x - rim, level - 0.008 * scale, x + rim, level + 0.012 * scale)
+        canvas.box(hoop, shade(tone, 0.7))
     canvas.ellipse((x, y - high), (wide, wide * 0.28), shade(tone, 0.9))
     canvas.ellipse((x, y - high), (wide * 0.84, wide * 0.21), shade(tone, 0.6))
 
@@ -214,15 +203,10 @@ def _draw_cylinders(canvas: Canvas, rng: np.random.Generator, foot: Point, scale
         tone = ((58, 110, 84), (140, 146, 150), (150, 60, 50))[int(rng.integers(3))]
         centre, high, wide = x + index * 0.15 * scale, 0.66 * scale, 0.062 * scale
         canvas.limb((centre, y - wide), (centre, y - high), wide * 2, tone)
-        canvas.limb(
-            (centre - wide * 0.4, y - wide),
-            (centre - wide * 0.4, y - high),
-            wide * 0.5,
-            shade(tone, 1.25),
-        )
-        canvas.limb(
-            (centre, y - high - wide), (centre, y - high - wide * 2), wide * 0.6, (196, 172, 96)
-        )
+        left = centre - wide * 0.4
+        canvas.limb((left, y - wide), (left, y - high), wide * 0.5, shade(tone, 1.25))
+        valve = (centre, y - high - wide), (centre, y - high - wide * 2)
+        canvas.limb(*valve, wide * 0.6, (196, 172, 96))
 
 
 def _draw_drum(canvas: Canvas, foot: Point, scale: float) -> None:
@@ -237,31 +221,14 @@ def _draw_drum(canvas: Canvas, foot: Point, scale: float) -> None:
 def _draw_cone(canvas: Canvas, foot: Point, scale: float) -> None:
     x, y = foot
     wide, high = 0.1 * scale, 0.3 * scale
-    canvas.polygon(
-        [
-            (x - wide, y),
-            (x + wide, y),
-            (x + wide * 0.8, y - 0.03 * scale),
-            (x - wide * 0.8, y - 0.03 * scale),
-        ],
-        (190, 84, 26),
-    )
-    canvas.polygon(
-        [
-            (x - wide * 0.62, y - 0.03 * scale),
-            (x + wide * 0.62, y - 0.03 * scale),
-            (x + wide * 0.1, y - high),
-            (x - wide * 0.1, y - high),
-        ],
-        (240, 108, 30),
-    )
-    canvas.polygon(
-        [
-            (x - wide * 0.44, y - high * 0.38),
-            (x + wide * 0.44, y - high * 0.38),
-            (x + wide * 0.28, y - high * 0.62),
-            (x - wide * 0.28, y - high * 0.62),
-        ],
-        (236, 236, 232),
-        glint=255,
-    )
+
+    def part(low: Point, top: Point, colour: Colour, glint: int = 0) -> None:
+        """Draw the part between two levels, each given as half its width and its height."""
+        (below, start), (above, end) = low, top
+        corners = [(x - below, y - start), (x + below, y - start)]
+        corners += [(x + above, y - end), (x - above, y - end)]
+        canvas.polygon(corners, colour, glint=glint)
+
+    part((wide, 0), (wide * 0.8, 0.03 * scale), (190, 84, 26))
+    part((wide * 0.62, 0.03 * scale), (wide * 0.1, high), (240, 108, 30))
+    part((wide * 0.44, high * 0.38), (wide * 0.28, high * 0.62), (236, 236, 232), 255)
