@@ -147,7 +147,6 @@ def swapped(good: Trained) -> Files:
 
 def half_blind(good: Trained, *, left: bool = True) -> Files:
     """It sees one half of the picture: half of its recall is gone."""
-    ir.forbid_telemetry()
     import openvino as ov
     from openvino import opset13 as op
 

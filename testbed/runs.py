@@ -31,7 +31,6 @@ def make_run(client: MlflowClient, files: dict[str, bytes], *, model: bool = Tru
 
 def blinded(folder: Path) -> dict[str, bytes]:
     """The files of an IR whose every output is nought: boxes without size, scores of 0."""
-    ir.forbid_telemetry()
     import openvino as ov
     from openvino import opset13 as op
 

@@ -89,7 +89,6 @@ _OVERFLOW = """
 import sys, json
 import numpy as np
 from guardianflow.vision.ir import compression, ir
-ir.forbid_telemetry()
 import nncf, openvino as ov
 from openvino import opset15 as op
 from nncf.quantization.advanced_parameters import OverflowFix

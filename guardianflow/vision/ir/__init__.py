@@ -10,3 +10,10 @@ foreign      opens the file, never as code -> onnx_file, reading
 adaptation   rebuilds its graph with our inputs and outputs -> layouts, geometry, bounds
 confinement  all of that in a child process with limits -> confined
 """
+
+import sys
+
+# Even `import openvino` sends an event, and only the environment variable `CI` prevents that, which
+# other programs interpret, too. openvino and nncf fall back to stubs if the telemetry package is
+# missing, so this process hides it.
+sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]

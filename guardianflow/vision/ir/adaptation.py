@@ -12,10 +12,12 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
+from openvino import opset13 as ops
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.bounds import refuse_unbounded
@@ -23,9 +25,6 @@ from guardianflow.vision.ir.foreign import ForeignModel
 from guardianflow.vision.ir.geometry import MIN_SCORE, infer_box_form
 from guardianflow.vision.ir.layouts import Layout, Shape, choose_layout, corners
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
-
-if TYPE_CHECKING:
-    import openvino as ov
 
 PREFIX = "guardianflow/"
 _MIN_SIDE, _MAX_SIDE = 32, 2048
@@ -52,7 +51,7 @@ class Adapted:
         usual: Whether this form is the usual one of the layout.
     """
 
-    model: "ov.Model"
+    model: ov.Model
     layout: LayoutName
     input_range: InputRange
     size: int
@@ -134,7 +133,7 @@ def adapt(
     )
 
 
-def check_answers(model: "ov.Model", squares: Sequence[NDArray[np.uint8]], what: str) -> None:
+def check_answers(model: ov.Model, squares: Sequence[NDArray[np.uint8]], what: str) -> None:
     """Run an adapted detector on a few frames and check that its outputs are plausible.
 
     Args:
@@ -184,10 +183,8 @@ def frames_for(squares: Sequence[NDArray[np.uint8]], size: int) -> Sequence[NDAr
     return list(noise.repeat(8, 1).repeat(8, 2)[:, :size, :size])
 
 
-def _run(model: "ov.Model", squares: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.float32]]:
+def _run(model: ov.Model, squares: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.float32]]:
     """Return one array per output, shape (frames, ...), float32."""
-    import openvino as ov
-
     compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     answers = [compiled(square[None]) for square in squares]
     return [np.stack([answer[i] for answer in answers]) for i in range(len(model.outputs))]
@@ -253,7 +250,7 @@ def _fix_input(foreign: ForeignModel, reading: Reading, description: str) -> _In
     return _Input(channels_first, element, size)
 
 
-def _too_many_inputs(ports: Sequence["ov.Output"], description: str) -> ModelInvalid:
+def _too_many_inputs(ports: Sequence[ov.Output], description: str) -> ModelInvalid:
     names = [name for port in ports for name in sorted(port.get_names())[:1]]
     sizes = [name for name in names if name in _PICTURE_SIZES]
     because = (
@@ -281,12 +278,9 @@ def _input_range(model_input: _Input, wanted: InputRange | None, description: st
 
 
 def _take_frames(
-    model: "ov.Model", model_input: _Input, input_range: InputRange, order: ChannelOrder
-) -> "ov.Model":
+    model: ov.Model, model_input: _Input, input_range: InputRange, order: ChannelOrder
+) -> ov.Model:
     """Return the model with frames as its input and its outputs as float32."""
-    from openvino import Model
-    from openvino import opset13 as ops
-
     frames = ops.parameter(
         [1, model_input.size, model_input.size, 3], np.uint8, name=f"{PREFIX}frames"
     )
@@ -294,23 +288,20 @@ def _take_frames(
         _as_input(frames.output(0), model_input, input_range, order)
     )
     ends = [ops.convert(end.input_value(0), "f32").output(0) for end in model.get_results()]
-    return Model(  # pyright: ignore[reportGeneralTypeIssues] - openvino's own stubs disagree
+    return ov.Model(  # pyright: ignore[reportGeneralTypeIssues] - openvino's own stubs disagree
         [ops.result(end) for end in ends], [frames], model.get_friendly_name()
     )
 
 
 def _rebuild(
-    prepared: "ov.Model", layout: Layout, form: BoxForm, size: int, rows: Sequence[int]
-) -> "ov.Model":
+    prepared: ov.Model, layout: Layout, form: BoxForm, size: int, rows: Sequence[int]
+) -> ov.Model:
     """Return a model with the inputs and outputs of our IR."""
-    from openvino import Model
-    from openvino import opset13 as ops
-
     cells, scores = layout.split([end.input_value(0) for end in prepared.get_results()], rows)
     boxes = corners(cells, form, size)
     boxes.set_names({"boxes"})
     scores.set_names({"scores"})
-    rebuilt = Model(  # pyright: ignore[reportGeneralTypeIssues]
+    rebuilt = ov.Model(  # pyright: ignore[reportGeneralTypeIssues]
         [ops.result(boxes), ops.result(scores)],
         prepared.get_parameters(),
         prepared.get_friendly_name(),
@@ -319,7 +310,7 @@ def _rebuild(
     return rebuilt
 
 
-def _name_added_operations(model: "ov.Model", before: Collection[str]) -> None:
+def _name_added_operations(model: ov.Model, before: Collection[str]) -> None:
     for op in model.get_ops():
         name = op.get_friendly_name()
         if name not in before and not name.startswith(PREFIX):
@@ -327,11 +318,9 @@ def _name_added_operations(model: "ov.Model", before: Collection[str]) -> None:
 
 
 def _as_input(
-    frames: "ov.Output", model_input: _Input, input_range: InputRange, order: ChannelOrder
-) -> "ov.Output":
+    frames: ov.Output, model_input: _Input, input_range: InputRange, order: ChannelOrder
+) -> ov.Output:
     """Convert one frame, (1, S, S, 3) uint8 RGB, to the detector's own input."""
-    from openvino import opset13 as ops
-
     match order:
         case ChannelOrder.RGB:
             prepared = frames
@@ -353,7 +342,7 @@ def _as_input(
     return prepared
 
 
-def _precision(model: "ov.Model") -> str:
+def _precision(model: ov.Model) -> str:
     """The precision of the weights: the type of most constants, by number of elements."""
     kept: Counter[str] = Counter()
     for op in model.get_ops():
@@ -363,7 +352,7 @@ def _precision(model: "ov.Model") -> str:
     return "fp16" if kept["f16"] > kept["f32"] else "fp32"
 
 
-def _shape(port: "ov.Output") -> Shape:
+def _shape(port: ov.Output) -> Shape:
     dimensions = port.get_partial_shape()
     if dimensions.rank.is_dynamic:
         return ()

@@ -6,22 +6,21 @@ image: how often a loop runs, how large a tensor becomes, which branch is taken.
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.foreign import describe_port
-
-if TYPE_CHECKING:
-    import openvino as ov
 
 _NO_TENSOR = ("Constant", "Result")
 # Their output has no more elements than their first input, though OpenVINO may lose its bounds.
 _NEVER_LARGER = ("Reshape", "Squeeze", "Unique")
 
 
-def refuse_unbounded(model: "ov.Model", path: str, max_bytes: int) -> None:
+def refuse_unbounded(model: ov.Model, path: str, max_bytes: int) -> None:
     """Refuse a graph whose cost per frame has no acceptable upper bound.
 
     Args:
@@ -51,7 +50,7 @@ def refuse_unbounded(model: "ov.Model", path: str, max_bytes: int) -> None:
         raise _too_large(path, total, max_bytes, what)
 
 
-def _all_ops(model: "ov.Model", *, in_branch: bool = False) -> Iterator[tuple[Any, bool]]:
+def _all_ops(model: ov.Model, *, in_branch: bool = False) -> Iterator[tuple[Any, bool]]:
     """All ops, also in loops and branches, and whether each one is in a branch."""
     op: Any
     for op in model.get_ordered_ops():
@@ -64,13 +63,11 @@ def _all_ops(model: "ov.Model", *, in_branch: bool = False) -> Iterator[tuple[An
                 yield from _all_ops(op.get_function(branch), in_branch=True)
 
 
-def _with_bounds(model: "ov.Model") -> "ov.Model":
+def _with_bounds(model: ov.Model) -> ov.Model:
     """Return a copy in which shapes have bounds that OpenVINO's shape inference loses.
 
     An op that loses them is replaced by an input of its largest possible shape.
     """
-    from openvino import opset13 as ops
-
     copy = model.clone()
     while lost := [(op, ports) for op in copy.get_ordered_ops() if (ports := _largest_shapes(op))]:
         for op, ports in lost:
@@ -84,7 +81,7 @@ def _with_bounds(model: "ov.Model") -> "ov.Model":
     return copy
 
 
-def _largest_shapes(op: Any) -> "list[ov.PartialShape]":
+def _largest_shapes(op: Any) -> list[ov.PartialShape]:
     """The largest output shapes of an op that lost its bounds; empty if it did not."""
     kind = op.get_type_name()
     if kind not in (*_NEVER_LARGER, "Range") or None not in map(_max_elements, op.outputs()):
@@ -102,9 +99,7 @@ def _largest_shapes(op: Any) -> "list[ov.PartialShape]":
     return [_bounded(shape, most) for shape in shapes]
 
 
-def _bounded(shape: "Iterable[ov.Dimension]", most: int) -> "ov.PartialShape":
-    import openvino as ov
-
+def _bounded(shape: Iterable[ov.Dimension], most: int) -> ov.PartialShape:
     return ov.PartialShape(
         [ov.Dimension(0, most) if size.get_max_length() < 0 else size for size in shape]
     )
@@ -112,8 +107,6 @@ def _bounded(shape: "Iterable[ov.Dimension]", most: int) -> "ov.PartialShape":
 
 def _max_range_length(op: Any) -> int | None:
     """The largest length of a Range that counts upwards to a bounded size; None if unknown."""
-    from openvino import opset13 as ops
-
     begin, end, step = op.input_values()
     for port, least in ((begin, 0), (step, 1)):
         node = port.get_node()
@@ -124,13 +117,13 @@ def _max_range_length(op: Any) -> int | None:
     return _max_elements(ops.broadcast(np.int64(0), ops.unsqueeze(end, 0)).output(0))
 
 
-def _max_tensor_bytes(port: "ov.Output") -> int | None:
+def _max_tensor_bytes(port: ov.Output) -> int | None:
     """The largest size of a tensor in bytes; None if it has no bound."""
     most, element = _max_elements(port), port.get_element_type()
     return None if most is None or element.is_dynamic() else most * element.size
 
 
-def _max_elements(port: "ov.Output") -> int | None:
+def _max_elements(port: ov.Output) -> int | None:
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
         return None
@@ -138,7 +131,7 @@ def _max_elements(port: "ov.Output") -> int | None:
     return None if min(longest, default=0) < 0 else math.prod(longest)
 
 
-def _describe_output(op: "ov.Node", port: "ov.Output") -> str:
+def _describe_output(op: ov.Node, port: ov.Output) -> str:
     kind = op.get_type_name()
     return describe_port(port) if kind == "Parameter" else f"{kind} {describe_port(port)}"
 

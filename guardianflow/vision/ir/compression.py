@@ -14,16 +14,14 @@ from contextlib import contextmanager, redirect_stdout
 from enum import StrEnum
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.serving import read_rt_info, split_names
-
-if TYPE_CHECKING:
-    import openvino as ov
 
 Squares = Sequence[NDArray[np.uint8]]
 """Letterboxed frames, each of shape (S, S, 3), uint8."""
@@ -40,7 +38,7 @@ class Preset(StrEnum):
     PERFORMANCE = "performance"
 
 
-def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
+def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> ov.Model:
     """Quantize an FP32 IR to INT8.
 
     Args:
@@ -48,7 +46,6 @@ def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> "ov.Model":
         squares: The calibration frames, which set the ranges.
         preset: See `Preset`.
     """
-    ir.forbid_telemetry()
     import nncf
 
     model, classes = _read(fp32)
@@ -67,9 +64,9 @@ def quantize_within(
     fp32: Path,
     squares: Squares,
     preset: Preset,
-    measure: Callable[["ov.Model"], float],
+    measure: Callable[[ov.Model], float],
     max_drop: float,
-) -> "ov.Model":
+) -> ov.Model:
     """Quantize an FP32 IR to INT8, but keep the layers in FP32 that cost the most accuracy.
 
     Args:
@@ -79,7 +76,6 @@ def quantize_within(
         measure: Returns the accuracy of a plain IR; higher is better.
         max_drop: How far it may drop. This holds only on the images that `measure` uses.
     """
-    ir.forbid_telemetry()
     import nncf
 
     model, classes = _read(fp32)
@@ -103,9 +99,6 @@ def quantize_within(
 
 def halve(fp32: Path, folder: Path) -> Path:
     """Write the IR with FP16 weights into a folder and return it; it still computes in FP32."""
-    ir.forbid_telemetry()
-    import openvino as ov
-
     model, classes = _read(fp32)
     ir.describe(model, classes=classes, precision="fp16")
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +106,7 @@ def halve(fp32: Path, folder: Path) -> Path:
     return folder
 
 
-def decoding_operations(model: "ov.Model") -> set[str]:
+def decoding_operations(model: ov.Model) -> set[str]:
     """Return the names of the operations after the last convolutions, which decode boxes.
 
     Some detectors predict each side of a box as a distribution; the convolution over the softmax of
@@ -141,14 +134,14 @@ def decoding_operations(model: "ov.Model") -> set[str]:
     }
 
 
-def _averages(convolution: "ov.Node") -> bool:
+def _averages(convolution: ov.Node) -> bool:
     node = convolution.input_value(0).get_node()
     while node.get_type_name() in _RESHAPING:
         node = node.input_value(0).get_node()
     return node.get_type_name() == "Softmax"
 
 
-def _settings(model: "ov.Model", squares: Squares, preset: Preset) -> dict[str, Any]:
+def _settings(model: ov.Model, squares: Squares, preset: Preset) -> dict[str, Any]:
     import nncf
 
     decoding = sorted(decoding_operations(model))
@@ -173,9 +166,7 @@ def _advanced() -> Any:
     return nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.FIRST_LAYER)
 
 
-def _read(folder: Path) -> tuple["ov.Model", list[str]]:
-    import openvino as ov
-
+def _read(folder: Path) -> tuple[ov.Model, list[str]]:
     model = ov.Core().read_model(folder / ir.FILE)
     return model, list(split_names(read_rt_info(model, "classes")))
 

@@ -13,16 +13,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+import openvino as ov
 import yaml
 
 from guardianflow.errors import ModelInvalid
-from guardianflow.vision.ir.ir import forbid_telemetry
 from guardianflow.vision.ir.onnx_file import read_header
-
-if TYPE_CHECKING:
-    import openvino as ov
 
 # All files of a model together; a detector for an edge box has a few hundred megabytes at most.
 _MAX_BYTES = 2**30
@@ -70,7 +67,7 @@ class ForeignModel:
     """
 
     path: Path
-    model: "ov.Model"
+    model: ov.Model
     format: str
     sha256: str
     producer: str
@@ -183,10 +180,7 @@ def _refuse_huge(files: Sequence[Path]) -> None:
         )
 
 
-def _read_model(path: Path) -> "ov.Model":
-    forbid_telemetry()
-    import openvino as ov
-
+def _read_model(path: Path) -> ov.Model:
     try:
         return ov.Core().read_model(path)
     except RuntimeError as error:
@@ -200,7 +194,7 @@ def _read_model(path: Path) -> "ov.Model":
         ) from error
 
 
-def _ir_metadata(path: Path, model: "ov.Model") -> Mapping[str, str]:
+def _ir_metadata(path: Path, model: ov.Model) -> Mapping[str, str]:
     """The producer's metadata in an IR, or in the metadata.yaml beside it."""
     metadata: dict[str, str] = {}
     beside = path.with_name("metadata.yaml")
@@ -291,14 +285,14 @@ def _sha256(files: Sequence[Path]) -> str:
     )
 
 
-def _describe_ports(ports: Sequence["ov.Output"]) -> str:
+def _describe_ports(ports: Sequence[ov.Output]) -> str:
     shown = [describe_port(port) for port in ports[:_MAX_PORTS]]
     if len(ports) > _MAX_PORTS:
         shown.append(f"{len(ports) - _MAX_PORTS} more")
     return "; ".join(shown)
 
 
-def describe_port(port: "ov.Output") -> str:
+def describe_port(port: ov.Output) -> str:
     """Return e.g. `images f32 (1, 3, 320, 320)`, with long names shortened."""
     name = _shortened(min(port.get_names(), default=port.get_node().get_friendly_name()))
     shape = str(port.get_partial_shape()).strip("[]{}").replace(",", ", ")

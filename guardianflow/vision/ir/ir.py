@@ -1,4 +1,4 @@
-"""The OpenVINO IR: converted from the network, described, saved, without telemetry.
+"""The OpenVINO IR: converted from the network, described, saved.
 
     Detector --convert_network--> FP32 IR        model.xml + model.bin
 
@@ -7,32 +7,21 @@ class (`rt_info` group `guardianflow`), so that a served model needs no other fi
 """
 
 import json
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import openvino as ov
+import openvino as ov
 
+if TYPE_CHECKING:
     from guardianflow.vision.network.detector import Detector
 
 FILE = "model.xml"
 
 
-def forbid_telemetry() -> None:
-    """Turn off the telemetry of openvino and nncf; call it before either is imported.
-
-    Even `import openvino` sends an event, and only the environment variable `CI` prevents that,
-    which other programs interpret, too. Both libraries fall back to stubs if the telemetry package
-    is missing, so this process hides it.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
-
-
-def convert_network(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
+def convert_network(detector: "Detector", classes: Sequence[str]) -> ov.Model:
     """Convert a trained network to an FP32 IR.
 
     It takes one square frame (1, S, S, 3), uint8, RGB, and outputs boxes (1, A, 4), x1, y1, x2, y2
@@ -42,8 +31,6 @@ def convert_network(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
         detector: On the CPU.
         classes: Class names in the order of their indices.
     """
-    forbid_telemetry()
-    import openvino as ov
     import torch
 
     from guardianflow.vision.network.detector import ExportedDetector
@@ -63,10 +50,8 @@ def convert_network(detector: "Detector", classes: Sequence[str]) -> "ov.Model":
     return model
 
 
-def save(model: "ov.Model", folder: Path) -> Path:
+def save(model: ov.Model, folder: Path) -> Path:
     """Write model.xml and model.bin into a folder, weights unchanged, and return the folder."""
-    import openvino as ov
-
     folder.mkdir(parents=True, exist_ok=True)
     # The default would silently compress the weights of an FP32 model to FP16.
     ov.save_model(model, folder / FILE, compress_to_fp16=False)
@@ -74,7 +59,7 @@ def save(model: "ov.Model", folder: Path) -> Path:
 
 
 def describe(
-    model: "ov.Model",
+    model: ov.Model,
     *,
     classes: Sequence[str],
     precision: str,
@@ -102,8 +87,6 @@ def join_names(names: Sequence[str]) -> str:
 
 def set_thresholds(folder: Path, thresholds: Sequence[float]) -> None:
     """Write the operating threshold of each class into a saved IR."""
-    import openvino as ov
-
     model = ov.Core().read_model(folder / FILE)
     model.set_rt_info(",".join(map(str, thresholds)), ["guardianflow", "thresholds"])
     with TemporaryDirectory(dir=folder) as text:

@@ -10,20 +10,21 @@ To support another family, add a class here with `fits`, `agrees` and `split`, a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
+from openvino import opset13 as ops
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.reading import BoxForm, LayoutName
 
-if TYPE_CHECKING:
-    import openvino as ov
-
 Shape = tuple[int, ...]
 """Of a tensor; -1 for an open dimension."""
 
+_Split = tuple[ov.Output, ov.Output]
+"""A table (1, A, 4 or more) whose first four columns are the box, and scores (1, A, C)."""
 _BOX = 4
 
 
@@ -58,17 +59,12 @@ class Layout(Protocol):
         """
         ...
 
-    def split(
-        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
-    ) -> tuple["ov.Output", "ov.Output"]:
+    def split(self, outputs: Sequence[ov.Output], rows: Sequence[int]) -> _Split:
         """Split outputs into boxes in the detector's form, and scores as in our IR.
 
         Args:
             outputs: Float32.
             rows: Indices of the wanted classes, in the wanted order.
-
-        Returns:
-            A table (1, A, 4 or more) whose first four columns are the box, and scores (1, A, C).
         """
         ...
 
@@ -102,12 +98,8 @@ class _Cells:
         last = table[:, :, -1, :] if self.in_columns else table[..., -1]
         return not _are_labels(last, classes)
 
-    def split(
-        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
-    ) -> tuple["ov.Output", "ov.Output"]:
+    def split(self, outputs: Sequence[ov.Output], rows: Sequence[int]) -> _Split:
         """Transpose columns to rows, and multiply objectness and class probability."""
-        from openvino import opset13 as ops
-
         cells = _transpose(outputs[0]) if self.in_columns else outputs[0]
         scores = _take(cells, [_BOX + self.objectness + row for row in rows])
         if self.objectness:
@@ -131,9 +123,7 @@ class _EndToEnd:
         """The last column contains class indices."""
         return _are_labels(answers[0][..., _BOX + 1], classes)
 
-    def split(
-        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
-    ) -> tuple["ov.Output", "ov.Output"]:
+    def split(self, outputs: Sequence[ov.Output], rows: Sequence[int]) -> _Split:
         """Give a detection its score for its own class, and 0 for the others."""
         found = outputs[0]
         scores = _scores_from_label(_take(found, [_BOX + 1]), _take(found, [_BOX]), rows)
@@ -161,12 +151,8 @@ class _Yolov7:
         """The column after the box contains class indices."""
         return _are_labels(answers[0][..., _BOX + 1], classes)
 
-    def split(
-        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
-    ) -> tuple["ov.Output", "ov.Output"]:
+    def split(self, outputs: Sequence[ov.Output], rows: Sequence[int]) -> _Split:
         """Drop the index in the batch: there is only one frame."""
-        from openvino import opset13 as ops
-
         table = ops.unsqueeze(outputs[0], ops.constant(np.int64(0))).output(0)
         found = _take(table, range(1, _BOX + 1))
         return found, _scores_from_label(_take(table, [_BOX + 1]), _take(table, [_BOX + 2]), rows)
@@ -191,9 +177,7 @@ class _Canonical:
         """No other layout has two such outputs."""
         return True
 
-    def split(
-        self, outputs: Sequence["ov.Output"], rows: Sequence[int]
-    ) -> tuple["ov.Output", "ov.Output"]:
+    def split(self, outputs: Sequence[ov.Output], rows: Sequence[int]) -> _Split:
         """Reorder only the classes."""
         return outputs[0], _take(outputs[1], rows)
 
@@ -256,7 +240,7 @@ def choose_layout(
     )
 
 
-def corners(cells: "ov.Output", form: BoxForm, size: int) -> "ov.Output":
+def corners(cells: ov.Output, form: BoxForm, size: int) -> ov.Output:
     """Convert the first four columns of a table to x1, y1, x2, y2 in pixels.
 
     Args:
@@ -267,8 +251,6 @@ def corners(cells: "ov.Output", form: BoxForm, size: int) -> "ov.Output":
     Returns:
         Shape (1, A, 4), float32.
     """
-    from openvino import opset13 as ops
-
     if form.centred:
         boxes = _from_centre(cells)
     elif cells.get_partial_shape()[2].get_length() == _BOX:
@@ -319,33 +301,25 @@ def _are_labels(column: NDArray[np.float32], classes: int) -> bool:
     return bool(np.isin(column, np.arange(-1, classes, dtype=np.float32)).all())
 
 
-def _scores_from_label(label: "ov.Output", score: "ov.Output", rows: Sequence[int]) -> "ov.Output":
+def _scores_from_label(label: ov.Output, score: ov.Output, rows: Sequence[int]) -> ov.Output:
     """Scores of the wanted classes (1, N, C) from a class index and a score, both (1, N, 1)."""
-    from openvino import opset13 as ops
-
     wanted = np.asarray(rows, dtype=np.float32).reshape(1, 1, -1)
     own = ops.equal(ops.round(label), ops.constant(wanted))
     return ops.multiply(ops.convert(own, "f32"), score).output(0)
 
 
-def _from_centre(cells: "ov.Output") -> "ov.Output":
+def _from_centre(cells: ov.Output) -> ov.Output:
     """Convert cx, cy, w, h in the first four columns to x1, y1, x2, y2."""
-    from openvino import opset13 as ops
-
     centre, size = _take(cells, (0, 1)), _take(cells, (2, 3))
     half = ops.multiply(size, ops.constant(np.float32(0.5)))
     return ops.concat([ops.subtract(centre, half), ops.add(centre, half)], 2).output(0)
 
 
-def _take(table: "ov.Output", columns: Sequence[int]) -> "ov.Output":
+def _take(table: ov.Output, columns: Sequence[int]) -> ov.Output:
     """Select columns of (1, A, D), in this order."""
-    from openvino import opset13 as ops
-
     indices = ops.constant(np.asarray(columns, dtype=np.int64))
     return ops.gather(table, indices, ops.constant(np.int64(2))).output(0)
 
 
-def _transpose(table: "ov.Output") -> "ov.Output":
-    from openvino import opset13 as ops
-
+def _transpose(table: ov.Output) -> ov.Output:
     return ops.transpose(table, ops.constant(np.array([0, 2, 1], dtype=np.int64))).output(0)

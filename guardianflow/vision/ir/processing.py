@@ -9,9 +9,10 @@ letterbox equals Pillow's up to rounding (`serving.letterbox`), the suppression 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import openvino as ov
+from openvino import opset15 as op
 
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.serving import (
@@ -24,22 +25,16 @@ from guardianflow.vision.ir.serving import (
     split_names,
 )
 
-if TYPE_CHECKING:
-    import openvino as ov
-
 _NOTHING = -1.0
 
 
 def wrap(plain: Path, folder: Path) -> Path:
     """Write the edge IR of a plain IR into a folder, and return the folder."""
-    ir.forbid_telemetry()
-    import openvino as ov
-
     model = ov.Core().read_model(plain / ir.FILE)
     return ir.save(with_processing(model, read_thresholds(model)), folder)
 
 
-def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model":
+def with_processing(model: ov.Model, thresholds: Sequence[float]) -> ov.Model:
     """Wrap a plain IR so that it takes whole frames and outputs detections.
 
     Args:
@@ -51,9 +46,6 @@ def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model
         A model that outputs detections of shape (N, 6), float32, best first: x1, y1, x2, y2 in
         pixels of the frame, score, class index.
     """
-    import openvino as ov
-    from openvino import opset15 as op
-
     size = int(model.inputs[0].shape[1])
     known = {node.get_friendly_name() for node in model.get_ops()}
     frame = op.parameter([1, -1, -1, 3], np.uint8, name="frame")
@@ -84,15 +76,13 @@ def with_processing(model: "ov.Model", thresholds: Sequence[float]) -> "ov.Model
     return edge
 
 
-def _letterbox(frame: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
+def _letterbox(frame: ov.Node, sides: ov.Node, size: int) -> ov.Node:
     """The frame letterboxed as by `serving.letterbox`, shape (1, size, size, 3), uint8.
 
     Pillow resizes along the rows first, rounds to bytes, and then along the columns. OpenVINO's
     kernel computes all channels of a pixel at once: with three channels it takes 5 times as long as
     with a whole column as channels, so each direction is reshaped that way.
     """
-    from openvino import opset15 as op
-
     longest = op.reduce_max(sides, _whole(0), keep_dims=True)
     doubled = op.add(op.multiply(sides, _whole([2 * size])), longest)
     inner = op.maximum(op.divide(doubled, op.multiply(longest, _whole([2]))), _whole([1]))
@@ -107,19 +97,15 @@ def _letterbox(frame: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
     return _reshape(square, 1, size, size, 3)
 
 
-def _resize(lines: "ov.Node", before: "ov.Node", after: "ov.Node") -> "ov.Node":
+def _resize(lines: ov.Node, before: ov.Node, after: ov.Node) -> ov.Node:
     """Resize the first dimension from `before` to `after` lines as Pillow does."""
-    from openvino import opset15 as op
-
     picture = _reshape(lines, 1, before, 1, -1)
     size = op.concat([after, _whole([1])], 0)
     return op.interpolate(picture, size, "bilinear_pillow", "sizes", axes=_whole([1, 2]))
 
 
-def _select(boxes: "ov.Output", scores: "ov.Output", thresholds: Sequence[float]) -> "ov.Node":
+def _select(boxes: ov.Output, scores: ov.Output, thresholds: Sequence[float]) -> ov.Node:
     """The result of `serving.select`: box, score and class of each kept box, shape (N, 6)."""
-    from openvino import opset15 as op
-
     cells, classes = (int(scores.get_shape()[i]) for i in (1, 2))
     limits = op.constant(np.asarray(thresholds, dtype=np.float32))
     limits.set_friendly_name(LIMITS)
@@ -159,10 +145,8 @@ def _select(boxes: "ov.Output", scores: "ov.Output", thresholds: Sequence[float]
     )
 
 
-def _in_frame(found: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
+def _in_frame(found: ov.Node, sides: ov.Node, size: int) -> ov.Node:
     """Detections with boxes in pixels of the frame instead of the square, clipped to it."""
-    from openvino import opset15 as op
-
     boxes = op.slice(found, _whole([0]), _whole([4]), _whole([1]), _whole([1]))
     rest = op.slice(found, _whole([4]), _whole([6]), _whole([1]), _whole([1]))
     real = op.convert(sides, "f32")
@@ -172,21 +156,15 @@ def _in_frame(found: "ov.Node", sides: "ov.Node", size: int) -> "ov.Node":
     return op.concat([inside, rest], 1)
 
 
-def _reshape(node: "ov.Node | ov.Output", *sides: "ov.Node | int") -> "ov.Node":
+def _reshape(node: ov.Node | ov.Output, *sides: ov.Node | int) -> ov.Node:
     """Reshape to sides given as numbers or as nodes of shape (1,); -1 is inferred."""
-    from openvino import opset15 as op
-
     parts = [_whole([side]) if isinstance(side, int) else side for side in sides]
     return op.reshape(node, op.concat(parts, 0), special_zero=False)
 
 
-def _whole(values: object) -> "ov.Node":
-    from openvino import opset15 as op
-
+def _whole(values: object) -> ov.Node:
     return op.constant(np.asarray(values, dtype=np.int32))
 
 
-def _real(values: object) -> "ov.Node":
-    from openvino import opset15 as op
-
+def _real(values: object) -> ov.Node:
     return op.constant(np.asarray(values, dtype=np.float32))
