@@ -191,7 +191,7 @@ def canonical_ir(onnx: Path, classes: Sequence[str], image_size: int) -> "ov.Mod
     """The rival's network as `guardianflow import` would take it."""
     foreign = open_foreign(onnx)
     rows = match_classes(foreign.names, classes, {}, str(onnx))
-    adapted = adapt(foreign, Reading(foreign.names, rows, image_size))
+    adapted = adapt(foreign, rows, Reading(size=image_size))
     describe(adapted.model, classes=classes, precision=adapted.precision)
     return adapted.model
 

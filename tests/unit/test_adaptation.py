@@ -21,7 +21,7 @@ from tests.foreign import Export, export_onnx
 
 CLASSES = ("person", "helmet", "vest")
 SIZE = 64
-READING = Reading(CLASSES, (0, 1, 2), SIZE)
+ROWS = (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,8 @@ def answers(model, frame):
     return found[0][0], found[1][0]
 
 
-def read(path, **changes):
-    return adapt(open_foreign(path), Reading(**{**vars(READING), **changes}))
+def read(path, *, classes=CLASSES, rows=ROWS, **changes):
+    return adapt(open_foreign(path, classes=classes), rows, Reading(size=SIZE, **changes))
 
 
 def graph(outputs, element=np.float32, shape=(1, 3, SIZE, SIZE)):
@@ -195,9 +195,9 @@ def test_bytes_have_one_range(tmp_path):
 
 
 def test_what_was_added_can_be_told_by_its_name(exported):
-    foreign = open_foreign(exported())
+    foreign = open_foreign(exported(), classes=CLASSES)
     before = {op.get_friendly_name() for op in foreign.model.get_ops()}
-    model = adapt(foreign, READING).model
+    model = adapt(foreign, ROWS, Reading(size=SIZE)).model
     added = [n for op in model.get_ops() if (n := op.get_friendly_name()) not in before]
     assert added
     assert all(name.startswith(PREFIX) for name in added)

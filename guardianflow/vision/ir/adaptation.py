@@ -71,6 +71,7 @@ class _Input:
 
 def adapt(
     foreign: ForeignModel,
+    rows: Sequence[int],
     reading: Reading,
     squares: Sequence[NDArray[np.uint8]] = (),
     *,
@@ -80,7 +81,8 @@ def adapt(
 
     Args:
         foreign: The opened file.
-        reading: What the caller knows about it.
+        rows: Indices of the wanted classes, in the wanted order.
+        reading: What the caller knows about the file.
         squares: Letterboxed frames, each of shape (S, S, 3), uint8. Outputs on them decide what
             the file leaves open. Frames of another size than the input are ignored; without any,
             noise is used.
@@ -109,7 +111,7 @@ def adapt(
     frames = frames_for(squares, model_input.size)
     layout = choose_layout(
         shapes,
-        len(reading.classes),
+        len(foreign.names),
         description,
         _layout(foreign, reading),
         lambda: _run(prepared, frames),
@@ -117,10 +119,10 @@ def adapt(
     form = reading.boxes
     if form is None:
         # As corners of side 1 the boxes stay as they are.
-        as_they_are = _rebuild(prepared.clone(), layout, BoxForm.CORNERS, 1, reading.rows)
+        as_they_are = _rebuild(prepared.clone(), layout, BoxForm.CORNERS, 1, rows)
         boxes, scores = _run(as_they_are, frames)
         form = infer_box_form(boxes[:, 0], scores[:, 0], model_input.size, layout.usual)
-    model = _rebuild(prepared, layout, form, model_input.size, reading.rows)
+    model = _rebuild(prepared, layout, form, model_input.size, rows)
     _name_added_operations(model, before)
     return Adapted(
         model,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
+from guardianflow.errors import ModelInvalid
+from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName, Reading
 
 if TYPE_CHECKING:
     from guardianflow.vision.ir.adaptation import Adapted
@@ -29,19 +30,12 @@ _THREAD_BYTES = 16 * 2**20
 _SLACK_S = 60
 
 
-class ReadingRequest(BaseModel):
+class ReadingRequest(Reading):
     """How to read a file, and within which limits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     wanted: tuple[str, ...] = Field(description="Classes of the scenario.")
     classes: tuple[str, ...] = Field(description="Classes of the file, if the caller knows them.")
     mapping: dict[str, str] = Field(description="Name in the file, by class of the scenario.")
-    size: int = Field(description="Side in pixels, if the file leaves it open.")
-    layout: LayoutName | None = Field(description="None: inferred from shapes and outputs.")
-    input_range: InputRange | None = Field(description="None: the usual one.")
-    channel_order: ChannelOrder = Field(description="Of its input.")
-    boxes: BoxForm | None = Field(description="None: inferred from outputs.")
     memory_bytes: int = Field(gt=0, description="Memory that it may use.")
     seconds: int = Field(gt=0, description="Time that it may take.")
 
@@ -72,8 +66,6 @@ def main() -> None:
     file, folder = Path(sys.argv[1]), Path(sys.argv[2])
     request = ReadingRequest.model_validate_json((folder / REQUEST).read_bytes())
     _confine(request)
-    from guardianflow.errors import ModelInvalid
-
     try:
         answer = {"answer": _read(file, folder, request).model_dump(mode="json")}
     except ModelInvalid as error:
@@ -106,11 +98,10 @@ def _confine(request: ReadingRequest) -> None:
 
 
 def _read(file: Path, folder: Path, request: ReadingRequest) -> ReadingAnswer:
-    from guardianflow.errors import ModelInvalid
     from guardianflow.vision.ir import ir
     from guardianflow.vision.ir.adaptation import adapt, check_answers, frames_for
     from guardianflow.vision.ir.foreign import open_foreign
-    from guardianflow.vision.ir.reading import Reading, match_classes
+    from guardianflow.vision.ir.reading import match_classes
 
     foreign = open_foreign(file, classes=request.classes)
     if not foreign.names:
@@ -120,18 +111,9 @@ def _read(file: Path, folder: Path, request: ReadingRequest) -> ReadingAnswer:
             file=str(file),
         )
     rows = match_classes(foreign.names, request.wanted, request.mapping, str(file))
-    reading = Reading(
-        classes=foreign.names,
-        rows=rows,
-        size=request.size,
-        layout=request.layout,
-        input_range=request.input_range,
-        channel_order=request.channel_order,
-        boxes=request.boxes,
-    )
     given = folder / SQUARES
     squares = list(np.load(given, allow_pickle=False)) if given.exists() else []
-    adapted: Adapted = adapt(foreign, reading, squares, max_bytes=request.memory_bytes)
+    adapted: Adapted = adapt(foreign, rows, request, squares, max_bytes=request.memory_bytes)
     check_answers(adapted.model, frames_for(squares, adapted.size), str(file))
     ir.describe(adapted.model, classes=request.wanted, precision=adapted.precision)
     said = f"{file.name} sha256:{foreign.sha256}"

@@ -4,9 +4,10 @@ names of its classes + classes of the scenario --match_classes--> rows of its ou
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.data import class_names as data_classes
@@ -88,27 +89,20 @@ class ChannelOrder(StrEnum):
     BGR = "bgr"
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How to read a foreign detector.
+class Reading(BaseModel):
+    """How to read a foreign detector."""
 
-    Attributes:
-        classes: All its classes, in the order of their indices.
-        rows: Indices of the wanted classes, in the wanted order.
-        size: Side in pixels, if the file leaves it open.
-        layout: None: inferred from the shapes of its outputs.
-        input_range: None: 0..1 for floats, 0..255 for bytes.
-        channel_order: Of the input.
-        boxes: None: inferred from its outputs.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    classes: tuple[str, ...]
-    rows: tuple[int, ...]
-    size: int
-    layout: LayoutName | None = None
-    input_range: InputRange | None = None
-    channel_order: ChannelOrder = ChannelOrder.RGB
-    boxes: BoxForm | None = None
+    size: int = Field(description="Side in pixels, if the file leaves it open.")
+    layout: LayoutName | None = Field(
+        default=None, description="None: inferred from shapes and outputs."
+    )
+    input_range: InputRange | None = Field(
+        default=None, description="None: 0..1 for floats, 0..255 for bytes."
+    )
+    channel_order: ChannelOrder = Field(default=ChannelOrder.RGB, description="Of its input.")
+    boxes: BoxForm | None = Field(default=None, description="None: inferred from outputs.")
 
 
 def match_classes(
