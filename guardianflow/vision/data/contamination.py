@@ -74,23 +74,15 @@ class ContaminationReport(Stored):
     pairs: tuple[DuplicatePair, ...] = Field(description="The first pairs, exact ones first.")
 
     def leaked(self, counts: Mapping[str, int]) -> int:
-        """Count the test images that are in train or val; one that is in both counts twice.
-
-        Args:
-            counts: `exact` or `near`.
-        """
+        """Count the test images (`exact` or `near`) in train or val; one in both counts twice."""
         return sum(counts.get(f"{split}/test", 0) for split in _LEARNED)
 
 
 def find_duplicates(groups: Mapping[str, Sequence[Sample]]) -> tuple[DuplicatePair, ...]:
     """Compare each group with the groups before it, e.g. test with train and val.
 
-    Args:
-        groups: Samples by split, in the order train, val, test.
-
-    Returns:
-        For each image its most similar duplicate in each earlier group; exact pairs first, then by
-        distance.
+    The groups come in the order train, val, test. Of each image, its most similar duplicate in each
+    earlier group is returned; exact pairs first, then by distance.
     """
     return _sorted(
         pair
@@ -111,12 +103,7 @@ def exported_from(image: Path | str) -> str | None:
 def group_pictures(samples: Sequence[Sample], *, near: bool = True) -> list[list[int]]:
     """Group the samples that show one picture: same bytes, near duplicates, exporters' copies.
 
-    Args:
-        samples: The images.
-        near: Whether near duplicates count.
-
-    Returns:
-        For each group the positions of its samples, in their order.
+    For each group, the positions of its samples are returned, in their order.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

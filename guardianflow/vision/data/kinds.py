@@ -69,11 +69,7 @@ class RecognisedSet:
 
 
 def recognise(place: Path) -> RecognisedSet | None:
-    """Recognise a data set of another format; None if the format is unknown.
-
-    Args:
-        place: A folder, or an annotation file.
-    """
+    """Recognise a data set of another format: a folder, or an annotation file; None if unknown."""
     if os.path.isfile(place):
         kind = _kind_of_file(place)
         beside = place.parent.name.lower() in ("annotations", "ann")

@@ -83,10 +83,7 @@ class _Reading:
 def parse_labels(file: Path | str, content: bytes, class_count: int) -> Labels:
     """Parse the rows of a label file; an empty one means an image without objects.
 
-    Args:
-        file: The label file, for the findings.
-        content: Its content.
-        class_count: Number of classes; 0 if unknown.
+    The file is named in the findings. A `class_count` of 0 means that it is unknown.
 
     Raises:
         Fault: The content is not text.

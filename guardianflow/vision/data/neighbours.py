@@ -22,10 +22,7 @@ def compare_labels(
 ) -> Iterator[DataFinding]:
     """Find shared label files, label files without an image, links, and other class lists.
 
-    Args:
-        looked: Examined images by split.
-        description: The description of the data set.
-        root: Its folder, without links in its path.
+    `root` is the folder of the data set, without links in its path.
     """
     first: dict[str, str] = {}
     missing: dict[str, str] = {}

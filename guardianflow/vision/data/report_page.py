@@ -38,12 +38,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_page(checked: CheckResult, path: Path, pairs: Sequence[DuplicatePair] = ()) -> Path:
-    """Write the report of a check atomically.
+    """Write the report of a check atomically, as a file in an existing folder.
 
-    Args:
-        checked: The result of the check.
-        path: The HTML file, in an existing folder.
-        pairs: Duplicates across splits or data sets.
+    The pairs are duplicates across splits or data sets.
 
     Raises:
         DiskFull: The disk is full.

@@ -33,14 +33,9 @@ class WantedClasses:
         *,
         frozen: bool = False,
     ) -> "WantedClasses":
-        """Match the classes of data.yaml with the wanted ones.
+        """Match the classes of data.yaml with the wanted ones; problems are added to `findings`.
 
-        Args:
-            description: The content of data.yaml.
-            wanted: The classes of the scenario; None takes those of data.yaml.
-            mapping: By wanted class its name in data.yaml, if it is another word.
-            findings: Problems are added here.
-            frozen: Whether the scenario was trained already, so that it cannot change.
+        `checker.check_dataset` describes the other arguments.
         """
         own = description.classes
         if wanted is None or not own or tuple(wanted) == own:

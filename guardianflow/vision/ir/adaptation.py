@@ -169,12 +169,7 @@ def check_answers(model: ov.Model, squares: Sequence[NDArray[np.uint8]], what: s
 
 
 def frames_for(squares: Sequence[NDArray[np.uint8]], size: int) -> Sequence[NDArray[np.uint8]]:
-    """Return the squares of a size; if there are none, a few of coarse noise.
-
-    Args:
-        squares: Letterboxed frames, each of shape (S, S, 3), uint8.
-        size: The wanted side in pixels.
-    """
+    """Return the squares with a side of so many pixels; if there are none, a few of noise."""
     fitting = [square for square in squares if square.shape[0] == size]
     if fitting:
         return fitting

@@ -39,13 +39,7 @@ class Preset(StrEnum):
 
 
 def quantize_ir(fp32: Path, squares: Squares, preset: Preset) -> ov.Model:
-    """Quantize an FP32 IR to INT8.
-
-    Args:
-        fp32: Folder of the FP32 IR.
-        squares: The calibration frames, which set the ranges.
-        preset: See `Preset`.
-    """
+    """Quantize the FP32 IR in a folder to INT8; the calibration frames set the ranges."""
     import nncf
 
     model, classes = _read(fp32)
@@ -67,12 +61,12 @@ def quantize_within(
     measure: Callable[[ov.Model], float],
     max_drop: float,
 ) -> ov.Model:
-    """Quantize an FP32 IR to INT8, but keep the layers in FP32 that cost the most accuracy.
+    """Quantize as `quantize_ir` does, but keep the layers in FP32 that cost the most accuracy.
 
     Args:
-        fp32: Folder of the FP32 IR.
-        squares: The calibration frames, which set the ranges.
-        preset: See `Preset`.
+        fp32: The folder.
+        squares: The calibration frames.
+        preset: The preset.
         measure: Returns the accuracy of a plain IR; higher is better.
         max_drop: How far it may drop. This holds only on the images that `measure` uses.
     """

@@ -46,17 +46,7 @@ _FRAMES = {
 def draw_album(
     seen: Seen, samples: Sequence[Sample], classes: Sequence[str], folder: Path
 ) -> SortedCases:
-    """Draw all pictures of `FILES` into a folder.
-
-    Args:
-        seen: The detections in the images.
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
-        folder: The target folder.
-
-    Returns:
-        The cases in the pictures.
-    """
+    """Draw all pictures of `FILES` into a folder, and return the cases in them."""
     judged = judge_boxes(seen, samples, classes)
     precision_recall(seen, samples, classes, folder / "precision-recall.png")
     threshold_curves(seen, samples, classes, folder / "thresholds.png")

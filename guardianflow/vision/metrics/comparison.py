@@ -80,8 +80,8 @@ def compare_seen(
     Args:
         before: Of the first: the champion, or FP32.
         after: Of the second: the candidate, or INT8.
-        samples: The labelled images, at least one.
-        classes: Class names in the order of their indices.
+        samples: At least one.
+        classes: In the order of their indices.
         draws: Number of bootstrap samples.
     """
     layouts = [

@@ -37,11 +37,7 @@ def find_disagreements(
 ) -> dict[Disagreement, list[Case]]:
     """Find the disagreements of each kind, the worst first, but one of each image before a second.
 
-    Args:
-        candidate: Detections of the candidate.
-        champion: Detections of the champion on the same images; None if there is none.
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
+    Both detectors have seen the same images.
     """
     ours = judge_boxes(candidate, samples, classes)
     if champion is None:

@@ -144,12 +144,9 @@ def evaluate(
 ) -> Evaluation:
     """Compare detections with labels.
 
-    Args:
-        detections: One per sample, in the same order, with low scores kept.
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
-        thresholds: For recall, precision and false alarms; None: `serving.SHOWN_THRESHOLD`.
-        draws: Number of bootstrap samples for the bounds; 0: no bounds.
+    Detections are in the order of the samples, with low scores kept. Recall, precision and false
+    alarms are counted at the thresholds (None: `serving.SHOWN_THRESHOLD`). Bounds come from so many
+    bootstrap samples; 0: no bounds.
     """
     if thresholds is None:
         from guardianflow.vision.ir.serving import SHOWN_THRESHOLD

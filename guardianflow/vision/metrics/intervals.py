@@ -135,14 +135,8 @@ def bootstrap(
     """Resample the images and measure each sample.
 
     The seed is fixed: two detectors on the same images get the same samples, so their differences
-    are paired.
-
-    Args:
-        layout: Detections and labels.
-        class_count: Number of classes.
-        thresholds: For recall and false alarms.
-        draws: Number of samples.
-        sizes: The sizes of which average precision is computed; each takes the same time.
+    are paired. Recall and false alarms are counted at the thresholds. Average precision is computed
+    of each of `sizes`, which takes the same time for each.
     """
     tables = {size: curves(layout, class_count, size) for size in sizes}
     counts = count_by_image(layout, class_count, thresholds)

@@ -64,12 +64,7 @@ class OverlapTable:
 
 
 def collect_overlaps(detections: Sequence[Detections], samples: Sequence[Sample]) -> OverlapTable:
-    """Find the overlaps of detections and labels of the same images.
-
-    Args:
-        detections: One per sample, in the same order.
-        samples: The labelled images.
-    """
+    """Find the overlaps of detections and labels; detections are in the order of the samples."""
     pairs: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
     seen = labelled = 0
     for found, sample in zip(detections, samples, strict=True):
@@ -167,15 +162,7 @@ def _rounds(layout: OverlapTable, rows: NDArray[np.int64], *, any_class: bool) -
 
 
 def iou_matrix(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the IoU of every pair of boxes.
-
-    Args:
-        boxes: x1, y1, x2, y2 in pixels, shape (N, 4), float32.
-        others: The same, shape (M, 4), float32.
-
-    Returns:
-        Shape (N, M), float64.
-    """
+    """Return the IoU of every box (x1, y1, x2, y2) of (N, 4) with every one of (M, 4): (N, M)."""
     one, two = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
     low = np.maximum(one[..., :2], two[..., :2])
     high = np.minimum(one[..., 2:], two[..., 2:])

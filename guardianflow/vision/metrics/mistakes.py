@@ -87,13 +87,7 @@ class SortedCases:
 
 
 def judge_boxes(seen: Seen, samples: Sequence[Sample], classes: Sequence[str]) -> SortedCases:
-    """Compare shown boxes with the labels, box by box, at IoU 0.5.
-
-    Args:
-        seen: The detections in the images.
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
-    """
+    """Compare shown boxes with the labels, box by box, at IoU 0.5."""
     judge = _Judge(seen, samples, classes)
     cases = [*judge.shown(), *judge.missed()]
     return SortedCases(tuple(sorted(cases, key=judge.badness)), judge.confusion())

@@ -43,11 +43,8 @@ class Curve:
 def curves(layout: OverlapTable, class_count: int, size: str = ALL) -> list[list[Curve]]:
     """Return the curves of each class at each IoU, as lists of classes and in them of IoUs.
 
-    Args:
-        layout: Detections and labels.
-        class_count: Number of classes.
-        size: Only objects of this size count. Detections that match an object of another size, or
-            none while having another size themselves, are neither right nor wrong.
+    Only objects of the size count. Detections that match an object of another size, or none while
+    having another size themselves, are neither right nor wrong.
     """
     objects, found = layout.objects, layout.found
     counted = _within(objects.areas, size)
@@ -89,12 +86,7 @@ def _curve(
 def _average_precision(curve: Curve, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """The area under one curve, sampled at 101 recalls; NaN if no object has any weight.
 
-    Args:
-        curve: The curve.
-        weights: How often each image counts, one row per figure, shape (B, N), float64.
-
-    Returns:
-        Shape (B,), float64.
+    `average_precisions` describes the weights; the areas have shape (B,), float64.
     """
     objects = weights @ curve.objects
     each = np.take(weights, curve.images, axis=1)

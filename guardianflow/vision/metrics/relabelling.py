@@ -53,14 +53,9 @@ def export_errors(
     *,
     title: str,
 ) -> ErrorExport:
-    """Write the images with mistakes; a failure leaves nothing behind.
+    """Write the images with mistakes into a new or empty folder; a failure leaves nothing behind.
 
-    Args:
-        seen: The detections in the images.
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
-        folder: A new or empty folder.
-        title: The detector and the images; the first line of data.yaml.
+    The title names the detector and the images; it is the first line of data.yaml.
 
     Raises:
         InputError: The folder is not empty, or cannot be written.

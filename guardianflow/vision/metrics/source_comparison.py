@@ -18,15 +18,7 @@ _PICTURED = 6
 
 @dataclass(frozen=True, eq=False)
 class SourceComparison:
-    """The figures of both.
-
-    Attributes:
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
-        source: The source's figures.
-        variant: The variant's figures.
-        seen: The detections of the source and of the variant.
-    """
+    """The figures of both, and their detections: first the source's, then the variant's."""
 
     samples: Sequence[Sample]
     classes: Sequence[str]
@@ -60,12 +52,8 @@ def compare_with_source(
 ) -> SourceComparison:
     """Run both on every image and evaluate them.
 
-    Args:
-        source: Folder of the IR that the source serves.
-        variant: Folder of the IR that the variant serves.
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
-        on_progress: Called with images done and images in all, first for the source.
+    The folders contain the IR that each of them serves. `on_progress` is called with images done
+    and images in all, first for the source.
     """
 
     def measure(folder: Path) -> tuple[Evaluation, Seen]:

@@ -136,11 +136,7 @@ class Checkpoints:
 
 
 def work_identity(*parts: object) -> str:
-    """Return the identity of a piece of work: its parts, the code, and torch's version.
-
-    Args:
-        parts: Values that can be written as JSON.
-    """
+    """Return the identity of a piece of work: its parts as JSON, the code, torch's version."""
     code = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         code.update(file.read_bytes())
