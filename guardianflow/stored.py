@@ -65,10 +65,14 @@ and a document stored without the key is read with the first default.
 _SPACE = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
 
 
-class Stored(BaseModel):
-    """A stored document. In code it refuses unknown keys; `read_stored` ignores them."""
+class Strict(BaseModel):
+    """A model that cannot be changed and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stored(Strict):
+    """A stored document. In code it refuses unknown keys; `read_stored` ignores them."""
 
     schema_version: int = Field(default=1, ge=1, description="Version of this kind of document.")
     min_reader: str = Field(

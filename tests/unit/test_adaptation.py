@@ -81,8 +81,8 @@ def answers(model, frame):
     return found[0][0], found[1][0]
 
 
-def read(path, *, classes=CLASSES, rows=ROWS, **changes):
-    return adapt(open_foreign(path, classes=classes), rows, Reading(size=SIZE, **changes))
+def read(path, *, classes=CLASSES, rows=ROWS, size=SIZE, **changes):
+    return adapt(open_foreign(path, classes=classes), rows, Reading(size=size, **changes))
 
 
 def graph(outputs, element=np.float32, shape=(1, 3, SIZE, SIZE)):

@@ -15,7 +15,7 @@ from guardianflow.vision.network.detector import Detector, DetectorShape
 from guardianflow.vision.network.device import MixedPrecision, cpu_threads
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.loading import prefetch
-from guardianflow.vision.network.transfer import carry_over
+from guardianflow.vision.network.weights import carry_over
 from tests.unit.drawn import CLASSES, drawn
 
 SETTINGS = TrainingSettings(image_size=64, width=4, epochs=8, batch_size=4, device="cpu")

@@ -18,7 +18,6 @@ from guardianflow.scenario import Scenario, StartingPoint
 from guardianflow.vision.data.dataset import Dataset
 from guardianflow.vision.network import weights
 from guardianflow.vision.network.detector import Detector, DetectorShape
-from guardianflow.vision.network.transfer import carry_over
 
 VERSION_TAG = "guardianflow.start_version"
 SHA_TAG = "guardianflow.start_sha256"
@@ -89,7 +88,7 @@ def _from_champion(
     training = scenario.training
     shape = DetectorShape(len(dataset.classes), training.width, training.image_size)
     try:
-        detector = carry_over(source, known, shape, dataset.classes, seed=training.seed)
+        detector = weights.carry_over(source, known, shape, dataset.classes, seed=training.seed)
     except ValueError as error:
         raise ScenarioInvalid(
             f"The training cannot start from {label}, whose network differs (width "

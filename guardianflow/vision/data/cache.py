@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import PIL
+from pydantic import TypeAdapter
 
 from guardianflow.errors import DiskFull, InputError
 from guardianflow.machine.disk import write_whole
 from guardianflow.machine.servers import home, private_home
-from guardianflow.vision.data.decoding import ImageProblem
 from guardianflow.vision.data.examination import FileStamp, ImageFacts, LabelFacts
-from guardianflow.vision.data.findings import DataFinding
-from guardianflow.vision.data.rules import FaultCode
 
 _SETTLED_NS = 2 * 10**9
+_IMAGE, _LABELS = TypeAdapter(ImageFacts), TypeAdapter(LabelFacts)
 
 
 class Cache:
@@ -45,7 +44,6 @@ class Cache:
         self._file = home() / "cache" / "checks" / f"{name}.json"
         self._class_count = class_count
         known = _read(self._file)
-        # Our own JSON, protected by its digest: it is not validated again.
         self._images: dict[str, Any] = known.get("images", {})
         self._facts: dict[str, Any] = known.get("facts", {})
         self._labels: dict[str, Any] = known.get("labels", {})
@@ -58,21 +56,21 @@ class Cache:
         if entry is None or not _same(path, entry[0]):
             return None
         key = _content_key(path, entry[1])
-        packed = self._facts[key]
         self._kept["images"][path] = entry
-        self._kept["facts"][key] = packed
-        return _unpack_image(entry[1], packed)
+        self._kept["facts"][key] = self._facts[key]
+        return _IMAGE.validate_python(self._facts[key])
 
     def image_by_content(self, path: str, sha256: str) -> ImageFacts | None:
         """Return the facts about an image with this content, wherever it lay in the data set."""
-        packed = self._facts.get(_content_key(path, sha256))
-        return _unpack_image(sha256, packed) if packed is not None else None
+        kept = self._facts.get(_content_key(path, sha256))
+        return _IMAGE.validate_python(kept) if kept is not None else None
 
     def keep_image(self, path: str, stamp: FileStamp, facts: ImageFacts) -> None:
         """Store the facts about an image; `stamp` was taken before it was read."""
         self._changed = True
         self._kept["images"][path] = [stamp, facts.sha256]
-        self._kept["facts"][_content_key(path, facts.sha256)] = _pack_image(facts)
+        kept = _IMAGE.dump_python(facts, mode="json")
+        self._kept["facts"][_content_key(path, facts.sha256)] = kept
 
     def labels(self, path: str) -> LabelFacts | None:
         """Return the facts about a label file if it has not changed since."""
@@ -80,20 +78,13 @@ class Cache:
         if entry is None or entry[1] != self._class_count or not _same(path, entry[0]):
             return None
         self._kept["labels"][path] = entry
-        _, _, sha256, objects, rows, findings = entry
-        return LabelFacts(
-            sha256,
-            objects,
-            tuple(map(tuple, rows)),
-            tuple(DataFinding.model_validate(finding) for finding in findings),
-        )
+        return _LABELS.validate_python(entry[2])
 
     def keep_labels(self, path: str, stamp: FileStamp, facts: LabelFacts) -> None:
         """Store the facts about a label file; `stamp` was taken before it was read."""
         self._changed = True
-        findings = [finding.model_dump(mode="json") for finding in facts.findings]
-        entry = [stamp, self._class_count, facts.sha256, facts.objects, facts.rows, findings]
-        self._kept["labels"][path] = entry
+        kept = _LABELS.dump_python(facts, mode="json")
+        self._kept["labels"][path] = [stamp, self._class_count, kept]
 
     def save(self) -> None:
         """Write the facts about the files of this check; failures are ignored."""
@@ -156,13 +147,3 @@ def _code_digest() -> str:
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _pack_image(facts: ImageFacts) -> list[object]:
-    return [facts.problems, facts.size, facts.picture_hash, facts.grey]
-
-
-def _unpack_image(sha256: str, packed: list[Any]) -> ImageFacts:
-    problems, size, picture_hash, grey = packed
-    found = tuple(ImageProblem(FaultCode(code), *words) for code, *words in problems)
-    return ImageFacts(sha256, found, tuple(size), picture_hash, grey)

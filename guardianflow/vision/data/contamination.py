@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from guardianflow.stored import Stored
+from guardianflow.stored import Stored, Strict
 from guardianflow.vision.data.decoding import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, load_image
 from guardianflow.vision.data.examination import HASH_BITS, hash_picture
 from guardianflow.vision.data.findings import DataFinding, Fault, readable
@@ -46,10 +46,8 @@ class Likeness(StrEnum):
     NEAR = "near"
 
 
-class DuplicatePair(BaseModel):
+class DuplicatePair(Strict):
     """An image, and the most similar one of another group."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     likeness: Likeness = Field(description="The same bytes, or almost the same picture.")
     first_group: str = Field(description="Group of the other image, e.g. train.")

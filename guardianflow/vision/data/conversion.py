@@ -47,6 +47,7 @@ from guardianflow.vision.data.kinds import (
 from guardianflow.vision.data.listing import filename_key
 from guardianflow.vision.data.rules import MIXED, FaultCode
 from guardianflow.vision.data.splitting import (
+    SplitResult,
     SplitShares,
     fresh_folder,
     plan_splits,
@@ -60,23 +61,14 @@ _ROUNDING_PX = 1
 
 
 @dataclass(frozen=True)
-class ConversionResult:
-    """The result of a conversion.
+class ConversionResult(SplitResult):
+    """The result of a conversion: the original format, and what could not be converted, how often.
 
-    Attributes:
-        kind: The original format.
-        checked: The YOLO set.
-        left_out: What could not be converted, and how often.
-        drawn: The splits that were drawn: the original did not name them, or they were empty after
-            duplicates were moved.
-        moved: Number of images that were moved to the split of their duplicates.
+    A split was drawn if the original did not name it, or if no image was left in it.
     """
 
     kind: ExportFormat
-    checked: CheckResult
     left_out: Counter[str]
-    drawn: tuple[str, ...]
-    moved: int
 
 
 def convert_dataset(
@@ -118,7 +110,7 @@ def convert_dataset(
     final = check_dataset(to, needs=SPLITS, tolerated=tolerated_codes(near_known=near_known))
     # Images without a split belong to train; if no image has one, all splits were drawn.
     drawn = shared.drawn if any(picture.split for picture, _ in chosen) else SPLITS
-    return ConversionResult(found.kind, final, foreign.left_out, drawn, shared.moved)
+    return ConversionResult(final, shared.moved, drawn, found.kind, foreign.left_out)
 
 
 def _read(place: Path) -> tuple[RecognisedSet, ForeignSet]:

@@ -97,6 +97,12 @@ def as_number(value: object) -> float | None:
     return found if abs(found) < 1e9 else None
 
 
+def as_numbers(values: Sequence[object]) -> list[float] | None:
+    """Return finite numbers, also from texts; None if one of the values is not one."""
+    found = [number for value in values if (number := as_number(value)) is not None]
+    return found if len(found) == len(values) else None
+
+
 def visible_names(folder: Path | str) -> list[str]:
     """Return the names in a folder that do not start with a dot, sorted; [] if unreadable."""
     try:

@@ -109,12 +109,8 @@ def examine_labels(path: str, content: bytes, class_count: int) -> LabelFacts:
     Raises:
         Fault: The content is not text.
     """
-    labels = parse_labels(path, content, class_count)
-    classes, boxes = labels.classes.tolist(), labels.boxes.tolist()
-    rows = tuple((c, *box) for c, box in zip(classes, boxes, strict=True))
-    return LabelFacts(
-        hashlib.sha256(content).hexdigest(), objects_digest(rows), rows, labels.findings
-    )
+    rows, findings = parse_labels(path, content, class_count)
+    return LabelFacts(hashlib.sha256(content).hexdigest(), objects_digest(rows), rows, findings)
 
 
 def hash_picture(image: Image.Image) -> str:

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import Field, field_serializer
 
 from guardianflow.errors import DatasetInvalid
+from guardianflow.stored import Strict
 from guardianflow.vision.data.rules import FaultCode, FaultSeverity
 
 _MAX_LISTED = 50
@@ -23,10 +24,8 @@ _short.maxlevel = 3
 _short.maxstring = _short.maxother = _short.maxlong = _MAX_VALUE
 
 
-class DataFinding(BaseModel):
+class DataFinding(Strict):
     """One problem of a data set: an error or a warning."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: FaultCode = Field(description="The kind of fault.")
     severity: FaultSeverity = Field(description="ERROR keeps the data set out of training.")

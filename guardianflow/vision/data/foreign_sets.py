@@ -21,12 +21,13 @@ from guardianflow.vision.data.documents import (
     as_list,
     as_mapping,
     as_number,
+    as_numbers,
     parse_json,
     read_json,
     read_xml,
     visible_names,
 )
-from guardianflow.vision.data.findings import Fault, readable, refusal, shortened
+from guardianflow.vision.data.findings import Fault, errors, readable, refusal, shortened
 from guardianflow.vision.data.kinds import ExportFormat, RecognisedSet
 from guardianflow.vision.data.labels import parse_labels
 from guardianflow.vision.data.listing import label_paths
@@ -127,16 +128,16 @@ def _read_coco(file: Path, made: ForeignSet) -> None:
     for image in _with_id(content, "images", "id", made):
         taken: list[Box] = []
         for one in boxes.get(image["id"], ()):
-            box = [as_number(value) for value in as_list(one.get("bbox"))]
+            box = as_numbers(as_list(one.get("bbox")))
             label = names.get(_known_id(one.get("category_id")))
             if one.get("iscrowd") in (1, True):
                 made.left_out["crowds"] += 1
             elif label is None:
                 made.left_out["boxes without a class"] += 1
-            elif len(box) != 4 or None in box:
+            elif box is None or len(box) != 4:
                 made.left_out["annotations without a box"] += 1
             else:
-                x, y, width, height = (value or 0.0 for value in box)
+                x, y, width, height = box
                 taken.append((label, (x, y, x + width, y + height)))
         name = str(image.get("file_name") or "")
         split = split_of(_below(made.root, file), os.path.dirname(name))
@@ -178,13 +179,12 @@ def _read_voc(file: Path, made: ForeignSet) -> None:
     size = _size({key: root.findtext(f"size/{key}") for key in ("width", "height")})
     taken: list[Box] = []
     for one in root.iter("object"):
-        edges = [
-            as_number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
-        ]
-        if None in edges:
+        keys = ("xmin", "ymin", "xmax", "ymax")
+        edges = as_numbers([one.findtext(f"bndbox/{key}") for key in keys])
+        if edges is None:
             made.left_out["objects without a box"] += 1
             continue
-        x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
+        x1, y1, x2, y2 = edges
         taken.append((made.spelling_of(one.findtext("name")), (x1, y1, x2, y2)))
     name = root.findtext("filename") or ""
     # Annotation files are renamed together with their images; the name inside is not updated.
@@ -235,13 +235,12 @@ def _read_cvat(file: Path, made: ForeignSet) -> None:
 
 
 def _cvat_corners(shape: Element) -> _Corners | None:
-    edges = [as_number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
-    if shape.tag == "box" and None not in edges and not as_number(shape.get("rotation") or 0):
-        x1, y1, x2, y2 = (edge or 0.0 for edge in edges)
+    edges = as_numbers([shape.get(key) for key in ("xtl", "ytl", "xbr", "ybr")])
+    if shape.tag == "box" and edges and not as_number(shape.get("rotation") or 0):
+        x1, y1, x2, y2 = edges
         return x1, y1, x2, y2
     if shape.tag == "polygon":
-        points = [pair.split(",") for pair in (shape.get("points") or "").split(";")]
-        return _around([[as_number(value) for value in pair] for pair in points])
+        return _around(pair.split(",") for pair in (shape.get("points") or "").split(";"))
     return None
 
 
@@ -280,11 +279,11 @@ def _answered(task: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]] | N
 def _studio_corners(value: Mapping[str, Any]) -> _Corners | None:
     """The box of a rectangle or a polygon, in percent of the image."""
     if outline := as_list(value.get("points")):
-        return _around([[as_number(edge) for edge in as_list(point)] for point in outline])
-    sides = [as_number(value.get(key)) for key in ("x", "y", "width", "height")]
-    if None in sides or as_number(value.get("rotation") or 0):
+        return _around(map(as_list, outline))
+    sides = as_numbers([value.get(key) for key in ("x", "y", "width", "height")])
+    if sides is None or as_number(value.get("rotation") or 0):
         return None
-    x, y, width, height = (side or 0.0 for side in sides)
+    x, y, width, height = sides
     return x, y, x + width, y + height
 
 
@@ -318,7 +317,7 @@ def _read_supervisely(file: Path, made: ForeignSet) -> None:
         taken: list[Box] = []
         for one in map(as_mapping, as_list(content.get("objects"))):
             outline = as_list(as_mapping(one.get("points")).get("exterior"))
-            corners = _around([[as_number(value) for value in as_list(point)] for point in outline])
+            corners = _around(map(as_list, outline))
             if one.get("geometryType") not in ("rectangle", "polygon") or not corners:
                 made.left_out[f"shapes that are no box ({shortened(one.get('geometryType'))})"] += 1
                 continue
@@ -343,11 +342,11 @@ def _read_ndjson(file: Path, made: ForeignSet) -> None:
         elif entry.get("type") == "image":
             taken: list[Box] = []
             for box in as_list(as_mapping(entry.get("annotations")).get("boxes")):
-                values = [as_number(value) for value in as_list(box)]
-                if len(values) != 5 or None in values or not 0 <= (values[0] or 0) < len(names):
+                values = as_numbers(as_list(box))
+                if values is None or len(values) != 5 or not 0 <= values[0] < len(names):
                     made.left_out["boxes that cannot be read"] += 1
                     continue
-                label, cx, cy, width, height = (value or 0.0 for value in values)
+                label, cx, cy, width, height = values
                 corners = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
                 taken.append((names[int(label)], corners))
             split = _SPLITS.get(str(entry.get("split")))
@@ -373,11 +372,11 @@ def _read_class_list(file: Path, made: ForeignSet) -> None:
         if label is None or label == file:
             made.left_out["images without a label file"] += 1
             continue
-        rows = parse_labels(label, read_content(label, MAX_TEXT_BYTES), len(made.classes))
-        if wrong := [finding for finding in rows.findings if finding.severity == "ERROR"]:
+        content = read_content(label, MAX_TEXT_BYTES)
+        rows, findings = parse_labels(label, content, len(made.classes))
+        if wrong := errors(findings):
             raise refusal(wrong)
-        boxes = zip(rows.classes.tolist(), rows.boxes.tolist(), strict=True)
-        taken = tuple((made.classes[index], (x1, y1, x2, y2)) for index, (x1, y1, x2, y2) in boxes)
+        taken = tuple((made.classes[index], (x1, y1, x2, y2)) for index, x1, y1, x2, y2 in rows)
         name = os.path.relpath(image, made.root)
         split = split_of(_below(made.root, image.parent))
         made.pictures.append(ForeignImage(name, taken, split, None, label))
@@ -407,9 +406,9 @@ def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(width), int(height)) if width and height and min(width, height) >= 1 else None
 
 
-def _around(points: Iterable[Sequence[float | None]]) -> _Corners | None:
+def _around(points: Iterable[Sequence[object]]) -> _Corners | None:
     """The box around points; None if there are fewer than two."""
-    known = [(p[0], p[1]) for p in points if len(p) == 2 and p[0] is not None and p[1] is not None]
+    known = [pair for point in points if len(point) == 2 and (pair := as_numbers(point))]
     if len(known) < 2:
         return None
     xs, ys = zip(*known, strict=True)

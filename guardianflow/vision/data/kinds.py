@@ -140,8 +140,7 @@ def why_no_description(place: Path) -> Fault:
 def _unknown(place: Path) -> Fault:
     wanted = "A data set is a folder with data.yaml (names, train, val, test), images and labels."
     files = list(_walk(place, _DEPTH))
-    if any(file.suffix.lower() in _ARCHIVES for file in files):
-        archive = next(file for file in files if file.suffix.lower() in _ARCHIVES)
+    if archive := next((file for file in files if file.suffix.lower() in _ARCHIVES), None):
         what = f"has no data.yaml, but contains the archive {readable(archive.name)}"
         return Fault(FaultCode.FORMAT_FOREIGN, what, _UNPACK)
     images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}

@@ -6,11 +6,9 @@ class x1 y1 x2 y2 x3 y3 ...   a polygon: its bounding box is read, with a warnin
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from guardianflow.vision.data.findings import DataFinding, Fault
 from guardianflow.vision.data.rules import FaultCode
@@ -46,21 +44,6 @@ Row = tuple[int, float, float, float, float]
 """Class, x1, y1, x2, y2; fractions of the image."""
 
 
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The rows of one label file.
-
-    Attributes:
-        classes: Class of each valid row, shape (N,), int64.
-        boxes: x1, y1, x2, y2 as fractions of the image in [0, 1], shape (N, 4), float64.
-        findings: What is wrong, or was repaired.
-    """
-
-    classes: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    findings: tuple[DataFinding, ...]
-
-
 @dataclass
 class _Reading:
     """The state of reading a label file."""
@@ -80,10 +63,13 @@ class _Reading:
         self.counted[code] = (count + 1, first, shown)
 
 
-def parse_labels(file: Path | str, content: bytes, class_count: int) -> Labels:
-    """Parse the rows of a label file; an empty one means an image without objects.
+def parse_labels(
+    file: Path | str, content: bytes, class_count: int
+) -> tuple[tuple[Row, ...], tuple[DataFinding, ...]]:
+    """Parse a label file; an empty one means an image without objects.
 
-    The file is named in the findings. A `class_count` of 0 means that it is unknown.
+    The findings, which name the file, say what is wrong or was repaired. A `class_count` of 0 means
+    that it is unknown.
 
     Raises:
         Fault: The content is not text.
@@ -107,13 +93,8 @@ def parse_labels(file: Path | str, content: bytes, class_count: int) -> Labels:
         elif row is not None:
             reading.rows[row] = None
     _compare_classes(reading)
-    table = np.array(list(reading.rows), np.float64).reshape(-1, 5)
     encoding = [text.fault.at(file)] if text.fault else []
-    return Labels(
-        classes=table[:, 0].astype(np.int64),
-        boxes=table[:, 1:],
-        findings=(*encoding, *_findings(reading)),
-    )
+    return tuple(reading.rows), (*encoding, *_findings(reading))
 
 
 def _read_row(reading: _Reading, line: int, words: list[str]) -> Row | None:
@@ -199,12 +180,10 @@ def _number(word: str) -> float:
     Raises:
         ValueError: The word is not a number.
     """
-    if "_" in word or not word.isascii():
-        raise ValueError(f"could not convert string to float: {_shown([word])!r}")
-    try:
-        return float(word)
-    except ValueError:
-        raise ValueError(f"could not convert string to float: {_shown([word])!r}") from None
+    if "_" not in word and word.isascii():
+        with suppress(ValueError):
+            return float(word)
+    raise ValueError(f"could not convert string to float: {_shown([word])!r}")
 
 
 def _corners(numbers: list[float]) -> tuple[float, float, float, float]:

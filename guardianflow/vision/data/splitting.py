@@ -47,13 +47,7 @@ class SplitShares:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """The planned images of each split.
-
-    Attributes:
-        splits: The samples by split.
-        moved: Number of images that were moved to the split of their duplicates.
-        drawn: The splits that were drawn.
-    """
+    """The planned samples of each split; `SplitResult` describes the figures."""
 
     splits: Mapping[str, tuple[Sample, ...]]
     moved: int
@@ -62,7 +56,13 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """The written splits: their check, and the figures of the `SplitPlan`."""
+    """The written splits.
+
+    Attributes:
+        checked: The check of the YOLO set.
+        moved: Number of images that were moved to the split of their duplicates.
+        drawn: The splits that were drawn.
+    """
 
     checked: CheckResult
     moved: int

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardianflow.errors import ModelInvalid
+from guardianflow.stored import Strict
 from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName, Reading
 
 if TYPE_CHECKING:
@@ -40,10 +41,8 @@ class ReadingRequest(Reading):
     seconds: int = Field(gt=0, description="Time that it may take.")
 
 
-class ReadingAnswer(BaseModel):
+class ReadingAnswer(Strict):
     """What was found in a file; the IR made from it is saved beside this."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(description="Of all files that belong to it.", max_length=64)
     format: str = Field(description="onnx or openvino.", max_length=20)

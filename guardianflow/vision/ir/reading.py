@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import assert_never
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardianflow.errors import ModelInvalid
+from guardianflow.stored import Strict
 from guardianflow.vision.data import class_names as data_classes
 
 _LISTED = 40
@@ -89,10 +90,8 @@ class ChannelOrder(StrEnum):
     BGR = "bgr"
 
 
-class Reading(BaseModel):
+class Reading(Strict):
     """How to read a foreign detector."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(description="Side in pixels, if the file leaves it open.")
     layout: LayoutName | None = Field(

@@ -17,8 +17,9 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from guardianflow.stored import Strict
 from guardianflow.vision.metrics.stillness import StillnessWatch
 
 _SIDE = 160
@@ -48,10 +49,8 @@ class FaultKind(StrEnum):
     FROZEN = "frozen"
 
 
-class CameraFault(BaseModel):
+class CameraFault(Strict):
     """A fault of a camera in a window of frames."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind = Field(description=", ".join(FaultKind))
     frames: int = Field(ge=0, description="Frames with the fault.")

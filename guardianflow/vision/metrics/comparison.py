@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from guardianflow.stored import Strict
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.intervals import (
@@ -23,20 +24,16 @@ from guardianflow.vision.metrics.intervals import (
 from guardianflow.vision.metrics.matching import collect_overlaps
 
 
-class Difference(BaseModel):
+class Difference(Strict):
     """A figure of the second detector minus that of the first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float = Field(description="On the images themselves, without resampling.")
     low: float = Field(description="Lower end of the interval.")
     high: float = Field(description="Upper end of the interval.")
 
 
-class PairedComparison(BaseModel):
+class PairedComparison(Strict):
     """The differences between two detectors on the same images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     map50: Difference = Field(description="Of mAP50.")
     map50_95: Difference = Field(description="Of mAP50-95.")

@@ -59,14 +59,6 @@ class _Ranked:
     def dash(self) -> str:
         return _DASHES[self.label % len(_DASHES)]
 
-    def hits_above(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Objects found at each threshold."""
-        return _above(self.scores[self.right], thresholds)
-
-    def alarms_above(self, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-        """False alarms at each threshold."""
-        return _above(self.scores[~self.right], thresholds)
-
 
 def precision_recall(
     seen: Seen, samples: Sequence[Sample], classes: Sequence[str], path: Path
@@ -99,7 +91,8 @@ def threshold_curves(
     images = max(1, len(samples))
     for entry in _rank(collect_overlaps(seen.detections, samples), classes):
         at = np.append(_STEPS, seen.thresholds[entry.label])
-        recall, alarms = entry.hits_above(at) / entry.objects, entry.alarms_above(at) / images
+        recall = _above(entry.scores[entry.right], at) / entry.objects
+        alarms = _above(entry.scores[~entry.right], at) / images
         for axes, values in ((left, recall), (right, alarms)):
             axes.plot(_STEPS, values[:-1], entry.dash, color=entry.ink, lw=1.6, label=entry.name)
             axes.plot(at[-1], values[-1], "o", color=entry.ink, ms=8)
@@ -164,6 +157,7 @@ def _rank(layout: OverlapTable, classes: Sequence[str]) -> list[_Ranked]:
 
 
 def _above(falling: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many of the scores, the highest first, reach each threshold."""
     return len(falling) - np.searchsorted(falling[::-1], thresholds)
 
 

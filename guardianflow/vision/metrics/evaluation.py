@@ -5,13 +5,13 @@ samples from precision.py, which agrees with it. Recall, precision and false ala
 the operating thresholds, from which an operator would be shown a box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from guardianflow.stored import Stored
+from guardianflow.stored import Stored, Strict
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Detections, Thresholds
 from guardianflow.vision.metrics.intervals import (
@@ -32,11 +32,7 @@ _MAX_DETECTIONS = 100
 _BOOTSTRAP = "By bootstrap over images."
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ClassFigures(_Record):
+class ClassFigures(Strict):
     """The figures of one class over all images. Bounds are optional."""
 
     ap50: float = Field(description="Average precision at IoU 0.5.")
@@ -60,7 +56,7 @@ class ClassFigures(_Record):
     false_alarms_bounds: Interval | None = Field(default=None, description=_BOOTSTRAP)
 
 
-class SizeFigures(_Record):
+class SizeFigures(Strict):
     """The figures of objects of one size, of all classes. Bounds are optional."""
 
     ap50: float = Field(description="Mean over the classes with such objects, at IoU 0.5.")
@@ -172,10 +168,10 @@ def evaluate(
         objects=len(layout.objects.images),
         score_threshold=min(limit_of),
         thresholds=dict(zip(classes, limit_of, strict=True)),
-        map50_bounds=interval(drawn.map50()) if drawn else None,
-        map50_95_bounds=interval(drawn.map50_95()) if drawn else None,
-        found_bounds=interval(drawn.found) if drawn else None,
-        false_alarms_bounds=interval(drawn.false_alarms.sum(axis=1)) if drawn else None,
+        map50_bounds=_bounds(drawn, lambda d: d.map50()),
+        map50_95_bounds=_bounds(drawn, lambda d: d.map50_95()),
+        found_bounds=_bounds(drawn, lambda d: d.found),
+        false_alarms_bounds=_bounds(drawn, lambda d: d.false_alarms.sum(axis=1)),
         false_alarms_at_most=rate_at_most(alarms, len(samples)) if drawn else None,
         confidence=CONFIDENCE if drawn else None,
         draws=draws if drawn else 0,
@@ -188,26 +184,23 @@ def _class_figures(
     objects, hits, alarms = (
         int(table[:, label].sum()) for table in (counts.objects, counts.hits, counts.alarms)
     )
-    figures = ClassFigures(
+    return ClassFigures(
         ap50=float(precisions[0]),
         ap50_95=float(precisions.mean()),
         recall=hits / objects,
         precision=hits / (hits + alarms) if hits + alarms else 1.0,
         objects=objects,
         false_alarms_per_image=alarms / len(counts.alarms),
+        ap50_bounds=_bounds(drawn, lambda d: d.precision[ALL][:, label, 0]),
+        ap50_95_bounds=_bounds(drawn, lambda d: d.precision[ALL][:, label].mean(axis=1)),
+        recall_bounds=_bounds(drawn, lambda d: d.recall[:, label]),
+        recall_at_least=share_at_least(hits, objects) if drawn else None,
+        false_alarms_bounds=_bounds(drawn, lambda d: d.false_alarms[:, label]),
     )
-    if drawn is None:
-        return figures
-    precision = drawn.precision[ALL][:, label]
-    return figures.model_copy(
-        update={
-            "ap50_bounds": interval(precision[:, 0]),
-            "ap50_95_bounds": interval(precision.mean(axis=1)),
-            "recall_bounds": interval(drawn.recall[:, label]),
-            "recall_at_least": share_at_least(hits, objects),
-            "false_alarms_bounds": interval(drawn.false_alarms[:, label]),
-        }
-    )
+
+
+def _bounds(drawn: Draws | None, figure: Callable[[Draws], NDArray[np.float64]]) -> Interval | None:
+    return interval(figure(drawn)) if drawn else None
 
 
 def _size_figures(
@@ -222,23 +215,16 @@ def _size_figures(
         if not objects:
             continue
         precisions = average_precisions(curves(layout, class_count, size), once)[0]
-        plain = SizeFigures(
+        figures[size] = SizeFigures(
             ap50=float(np.nanmean(precisions[:, 0])),
             ap50_95=float(np.nanmean(precisions)),
             recall=hits / objects,
             objects=objects,
+            ap50_bounds=_bounds(drawn, lambda d, size=size: d.map50(size)),
+            ap50_95_bounds=_bounds(drawn, lambda d, size=size: d.map50_95(size)),
+            recall_bounds=_bounds(drawn, lambda d, column=column: d.size_recall[:, column]),
+            recall_at_least=share_at_least(hits, objects) if drawn else None,
         )
-        bounds = (
-            {}
-            if drawn is None
-            else {
-                "ap50_bounds": interval(drawn.map50(size)),
-                "ap50_95_bounds": interval(drawn.map50_95(size)),
-                "recall_bounds": interval(drawn.size_recall[:, column]),
-                "recall_at_least": share_at_least(hits, objects),
-            }
-        )
-        figures[size] = plain.model_copy(update=bounds)
     return figures
 
 

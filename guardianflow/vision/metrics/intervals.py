@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.special import betaincinv, gammaincinv
 
+from guardianflow.stored import Strict
 from guardianflow.vision.metrics.detections import Thresholds, limits
 from guardianflow.vision.metrics.matching import OverlapTable, match_boxes
 from guardianflow.vision.metrics.precision import (
@@ -32,10 +33,8 @@ _SEED = 20240229
 _BLOCK = 1_000_000
 
 
-class Interval(BaseModel):
+class Interval(Strict):
     """A two-sided interval at the level `CONFIDENCE`: percentiles of the bootstrap."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     low: float = Field(description="Lower end.")
     high: float = Field(description="Upper end.")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from guardianflow.stored import Strict
 from guardianflow.vision.ir.serving import IrDetector
 
 _WARM_UP = 3
@@ -29,10 +30,8 @@ _INSTRUCTIONS = (
 )
 
 
-class Latency(BaseModel):
+class Latency(Strict):
     """Time from a frame to its detections, with letterbox and suppression."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     p50_ms: float = Field(description="Median.")
     p95_ms: float = Field(description="95th percentile.")

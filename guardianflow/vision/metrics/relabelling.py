@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardianflow.errors import InputError
 from guardianflow.machine.disk import telling_full
+from guardianflow.stored import Strict
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.metrics.detections import Detections, Seen
 from guardianflow.vision.metrics.mistakes import Case, Outcome, SortedCases, judge_boxes
@@ -33,10 +34,8 @@ _DESCRIPTION, _REASONS = "data.yaml", "reasons.csv"
 _COLUMNS = ("image", "outcome", "class", "score", "x1", "y1", "x2", "y2", "why", "source")
 
 
-class ErrorExport(BaseModel):
+class ErrorExport(Strict):
     """What was exported."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(description="The data set.")
     images: int = Field(description="Images in it.")
