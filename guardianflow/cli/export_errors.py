@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
-    from guardianflow.vision.data.dataset import Sample
+    from guardianflow.vision.data.sample import Sample
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -8,9 +8,7 @@ from guardianflow.errors import ArtifactMissing
 from guardianflow.mlflow_store.runs import read_scenario, recorded_digest, split_digest
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario, Today
-from guardianflow.vision.data.dataset import Dataset, Sample, prepare_dataset
-from guardianflow.vision.ir import ir
-from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.metrics.detections import Seen, detect
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
 from guardianflow.vision.metrics.intervals import DRAWS
@@ -89,6 +87,8 @@ def evaluation_set(
         ScenarioInvalid: The folder does not exist on this machine.
         DatasetInvalid: The data set cannot be trusted.
     """
+    from guardianflow.vision.data.dataset import prepare_dataset
+
     dataset = prepare_dataset(scenario.dataset, scenario.classes, ("test",))
     samples = dataset.samples("test")
     now = split_digest(dataset, "test")
@@ -109,6 +109,8 @@ def ir_folder(registry: ModelRegistryManager, name: str, version: int) -> Path:
     Raises:
         ArtifactMissing: The version has no IR, or a file of it is gone or differs.
     """
+    from guardianflow.vision.ir import ir
+
     folder = registry.download(name, version) / _IR_FOLDER
     if not (folder / ir.FILE).is_file():
         raise ArtifactMissing(
@@ -127,6 +129,8 @@ def deployed_folder(registry: ModelRegistryManager, name: str, version: int) -> 
     Raises:
         ArtifactMissing: The version has no IR, or a file of it is gone or differs.
     """
+    from guardianflow.vision.ir import ir
+
     plain = ir_folder(registry, name, version)
     edge = registry.download(name, version) / _EDGE_FOLDER
     return edge if (edge / ir.FILE).is_file() else plain
@@ -157,6 +161,8 @@ def measure_version(
         ArtifactMissing: The version cannot be measured: it has no IR, a file of it is gone or
             differs, or it detects other classes than the labels have.
     """
+    from guardianflow.vision.ir.serving import IrDetector
+
     detector = IrDetector(deployed_folder(registry, name, version))
     if detector.classes != tuple(classes):
         # Figures go by index: with another order, each would be about the wrong class.

@@ -4,23 +4,19 @@ evaluation.json, contamination.json, pictures/*: the same for trainings and impo
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 
 from guardianflow.errors import VersionNotReady
 from guardianflow.mlflow_store.runs import EVALUATION_FILE, find_run_text
 from guardianflow.stored import read_stored
-from guardianflow.vision.data.contamination import (
-    CONTAMINATION_FILE,
-    ContaminationReport,
-    find_duplicates,
-    report_contamination,
-)
-from guardianflow.vision.data.dataset import Dataset
-from guardianflow.vision.metrics.album import draw_album
+from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.evaluation import Evaluation
-from guardianflow.vision.metrics.pictures import contact_sheet, pairs_sheet
+
+if TYPE_CHECKING:
+    from guardianflow.vision.data.contamination import ContaminationReport
 
 PICTURES = "pictures"
 _PICTURED = 12
@@ -35,6 +31,14 @@ def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluat
         seen: The detections on that split.
         evaluation: Their figures.
     """
+    from guardianflow.vision.data.contamination import (
+        CONTAMINATION_FILE,
+        find_duplicates,
+        report_contamination,
+    )
+    from guardianflow.vision.metrics.album import draw_album
+    from guardianflow.vision.metrics.pictures import contact_sheet, pairs_sheet
+
     samples, pictures = dataset.samples("test"), folder / PICTURES
     contact_sheet(
         samples[:_PICTURED],
@@ -53,8 +57,10 @@ def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluat
     return folder
 
 
-def read_contamination(client: MlflowClient, run_id: str) -> ContaminationReport | None:
+def read_contamination(client: MlflowClient, run_id: str) -> "ContaminationReport | None":
     """Read which images a run found in two splits; None if it kept no report, or is gone."""
+    from guardianflow.vision.data.contamination import CONTAMINATION_FILE, ContaminationReport
+
     try:
         text = find_run_text(client, run_id, CONTAMINATION_FILE)
     except VersionNotReady:

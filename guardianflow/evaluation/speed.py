@@ -9,13 +9,13 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from guardianflow.stored import Stored
-from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.latency import (
     Latency,
     cpu_name,
@@ -23,6 +23,9 @@ from guardianflow.vision.metrics.latency import (
     summarize,
     time_in_turns,
 )
+
+if TYPE_CHECKING:
+    from guardianflow.vision.ir.serving import IrDetector
 
 # How often each is timed.
 _ROUNDS = 60
@@ -88,6 +91,8 @@ def compare_speed(base: Path, variant: Path, frames: Sequence[NDArray[np.uint8]]
         variant: Folder of the IR that the variant serves.
         frames: RGB images, each of shape (H, W, 3), uint8; used in turn.
     """
+    from guardianflow.vision.ir.serving import IrDetector
+
     detectors = {
         "fp32": IrDetector(base),
         "default": _as_openvino_chooses(base),
@@ -110,12 +115,14 @@ def compare_speed(base: Path, variant: Path, frames: Sequence[NDArray[np.uint8]]
     )
 
 
-def _as_openvino_chooses(base: Path) -> IrDetector:
+def _as_openvino_chooses(base: Path) -> "IrDetector":
     """Load the base in OpenVINO's own precision, or in float32 where that fails.
 
     OpenVINO chooses bf16 by the processor, even if oneDNN is limited (ONEDNN_MAX_CPU_ISA) to
     instructions that have no pooling in bf16.
     """
+    from guardianflow.vision.ir.serving import IrDetector
+
     try:
         return IrDetector(base, inference_precision="default")
     except RuntimeError:

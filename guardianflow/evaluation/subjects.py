@@ -26,8 +26,7 @@ from guardianflow.mlflow_store.artifacts import verify_version
 from guardianflow.mlflow_store.runs import recorded_digest
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Scenario, Today, nothing_known
-from guardianflow.vision.data.dataset import Sample, load_image
-from guardianflow.vision.ir.serving import IrDetector
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.comparison import compare_seen
 from guardianflow.vision.metrics.latency import Latency, measure_latency
 
@@ -211,6 +210,9 @@ def _latency(
         return None
     if cost and cost.speed:
         return cost.speed.variant
+    from guardianflow.vision.data.dataset import load_image
+    from guardianflow.vision.ir.serving import IrDetector
+
     detector = IrDetector(deployed_folder(registry, pair.name, pair.version))
     frames = [load_image(sample.image) for sample in ground.samples[:_TIMED_FRAMES]]
     return measure_latency({pair.name: detector}, frames)[pair.name]

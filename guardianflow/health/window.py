@@ -30,7 +30,8 @@ from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.registry.release_state import champion_moves
 from guardianflow.scenario import HealthPolicy, Scenario, Today, nothing_known
-from guardianflow.vision.data.dataset import Dataset, Sample, load_image, open_window
+from guardianflow.vision.data.dataset import load_image, open_window
+from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.metrics.camera import CameraFault, are_grey, check_camera
 from guardianflow.vision.metrics.pictures import contact_sheet
 

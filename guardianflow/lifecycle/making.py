@@ -24,7 +24,7 @@ from guardianflow.mlflow_store.same_work import find_same_work, scenario_tags, v
 from guardianflow.progress import Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
-from guardianflow.vision.data.dataset import Dataset
+from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.detections import Seen, detect

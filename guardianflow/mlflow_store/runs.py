@@ -25,8 +25,7 @@ from guardianflow.mlflow_store.served_model import save_pyfunc
 from guardianflow.names import metric_key
 from guardianflow.scenario import Scenario
 from guardianflow.stored import read_stored
-from guardianflow.vision.data.dataset import Dataset
-from guardianflow.vision.ir.processing import wrap
+from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.metrics.evaluation import Evaluation
 
 MODEL = "model"
@@ -118,6 +117,8 @@ class OpenRun:
             weights: Folder with best.pt, where the model has one.
             tags: Tags of the LoggedModel.
         """
+        from guardianflow.vision.ir.processing import wrap
+
         with border(f"model of run {self.run_id}"), scratch() as place:
             model = self.client.create_logged_model(
                 self.experiment_id, MODEL, source_run_id=self.run_id, tags=dict(tags)

@@ -10,7 +10,7 @@ from guardianflow.mlflow_store.client import border
 from guardianflow.mlflow_store.records import experiment_id
 from guardianflow.mlflow_store.runs import read_scenario
 from guardianflow.scenario import Scenario, edits
-from guardianflow.vision.data.dataset import Dataset
+from guardianflow.vision.data.sample import Dataset
 
 WORK_DIGEST_TAG = "guardianflow.work_digest"
 """The digest of the work, on runs and versions; those of version 0.1.0 have only the next."""

@@ -4,8 +4,6 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-from guardianflow.vision.ir import serving
-
 # What a model needs on the edge box, in the versions that it was measured with.
 _SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
 
@@ -18,6 +16,8 @@ def save_pyfunc(
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
+
+    from guardianflow.vision.ir import serving
 
     artifacts = {"ir": str(ir), "edge": str(edge), **({"weights": str(weights)} if weights else {})}
     # Unnamed, so that MLflow accepts a plain array.

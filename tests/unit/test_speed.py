@@ -60,7 +60,7 @@ def test_a_variant_has_to_beat_the_faster_form_of_its_base_for_sure(
     noise = np.random.default_rng(0).normal(0, 0.1, size=(3, 60))
     given = dict(zip(("fp32", "default", "variant"), (fp32, default, variant), strict=True))
     times = {name: value + noise[row] for row, (name, value) in enumerate(given.items())}
-    monkeypatch.setattr(speed, "IrDetector", Timed)
+    monkeypatch.setattr("guardianflow.vision.ir.serving.IrDetector", Timed)
     monkeypatch.setattr(speed, "time_in_turns", lambda *_: times)
     monkeypatch.setattr(speed, "summarize", summarized)
     report = compare_speed(tmp_path / "base", tmp_path / "int8", [])

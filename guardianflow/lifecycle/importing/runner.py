@@ -28,7 +28,8 @@ from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
-from guardianflow.vision.data.dataset import Dataset, load_image, prepare_dataset
+from guardianflow.vision.data.dataset import load_image, prepare_dataset
+from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.confined import IR, ReadingAnswer, ReadingRequest
 from guardianflow.vision.ir.confinement import read_confined

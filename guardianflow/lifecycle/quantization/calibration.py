@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.errors import CalibrationUnfit
-from guardianflow.vision.data.dataset import Sample, load_image
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.ir.serving import letterbox
 
 Squares = Sequence[NDArray[np.uint8]]

@@ -40,7 +40,8 @@ from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Precision, Scenario
 from guardianflow.stored import read_stored
-from guardianflow.vision.data.dataset import Dataset, Sample, load_image, prepare_dataset
+from guardianflow.vision.data.dataset import load_image, prepare_dataset
+from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.data.yaml_file import SPLITS
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.processing import wrap

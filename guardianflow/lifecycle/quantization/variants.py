@@ -26,7 +26,8 @@ from guardianflow.lifecycle.quantization.calibration import (
 )
 from guardianflow.scenario import QuantizationSettings
 from guardianflow.stored import Stored
-from guardianflow.vision.data.dataset import Dataset, Sample, load_image
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.compression import Preset
 from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, IrDetector, letterbox, select

@@ -29,7 +29,8 @@ from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
-from guardianflow.vision.data.dataset import Dataset, prepare_dataset, refuse_alike
+from guardianflow.vision.data.dataset import prepare_dataset, refuse_alike
+from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.data.yaml_file import SPLITS
 from guardianflow.vision.ir import ir
 from guardianflow.vision.metrics.curves import training_curves

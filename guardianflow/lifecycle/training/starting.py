@@ -15,7 +15,7 @@ from guardianflow.mlflow_store.registered_models import ROLLED_BACK, RegisteredM
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario, StartingPoint
-from guardianflow.vision.data.dataset import Dataset
+from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.network import weights
 from guardianflow.vision.network.detector import Detector, DetectorShape
 

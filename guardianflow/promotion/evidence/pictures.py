@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.promotion.evidence.classes import class_word
-from guardianflow.vision.data.dataset import Sample, load_image
-from guardianflow.vision.metrics.album import crop, is_dark, with_lightened
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.disagreement import Disagreement, find_disagreements
 from guardianflow.vision.metrics.mistakes import Case, Flaw
@@ -90,6 +88,8 @@ def draw_pictures(
         folder: The files of the record.
         days: How long crops are kept; 0 makes none.
     """
+    from guardianflow.vision.metrics.album import crop, with_lightened
+
     candidate, champion = seen
     found = find_disagreements(candidate, champion, samples, classes)
     shown: list[Crop] = []
@@ -115,6 +115,11 @@ def count_dark(samples: Sequence[Sample]) -> int | None:
     """How many images are dark: with none nobody knows what happens at night; None: no image."""
     if not samples:
         return None
+    from PIL import Image
+
+    from guardianflow.vision.data.dataset import load_image
+    from guardianflow.vision.metrics.album import is_dark
+
     return sum(is_dark(Image.fromarray(load_image(sample.image))) for sample in samples)
 
 

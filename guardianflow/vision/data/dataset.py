@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import assert_never
@@ -21,55 +20,12 @@ from guardianflow.machine.servers import private_home
 from guardianflow.scenario import DatasetSettings, FolderData, NearDuplicates, Scenario
 from guardianflow.vision.data.checker import check_dataset
 from guardianflow.vision.data.decoding import load_image
-from guardianflow.vision.data.findings import DataFinding, errors, in_sentences, refusal
+from guardianflow.vision.data.findings import errors, in_sentences, refusal
 from guardianflow.vision.data.rules import ALIKE, FaultCode
-from guardianflow.vision.data.sample import Sample
+from guardianflow.vision.data.sample import Dataset, Sample, content_digest
 from guardianflow.vision.synthetic import draw_dataset, drawing_digest
 
 __all__ = ["Dataset", "Sample", "load_image", "open_dataset", "prepare_dataset"]
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A checked data set.
-
-    Attributes:
-        root: Its folder.
-        classes: Class names in the order of their ids.
-        splits: The samples of at least one of `train`, `val` and `test`.
-        fingerprint: sha256 of classes, images and labels, independent of their paths.
-        warnings: The warnings of the check, as sentences.
-        alike: Findings of one picture in two splits as different bytes.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    splits: Mapping[str, tuple[Sample, ...]]
-    fingerprint: str
-    warnings: tuple[str, ...] = ()
-    alike: tuple[DataFinding, ...] = ()
-
-    def split_fingerprint(self, split: str) -> str:
-        """Return the sha256 of the classes and the content of one split.
-
-        Raises:
-            DatasetInvalid: The data set has no such split.
-        """
-        return _fingerprint(self.classes, {split: self.samples(split)})
-
-    def samples(self, split: str) -> tuple[Sample, ...]:
-        """Return the samples of one split.
-
-        Raises:
-            DatasetInvalid: The data set has no such split.
-        """
-        if split not in self.splits:
-            raise DatasetInvalid(
-                f"The data set {self.root} has no split {split!r}, only {', '.join(self.splits)}.",
-                remedy=f"Add the key {split} to its data.yaml.",
-                value=split,
-            )
-        return self.splits[split]
 
 
 def open_dataset(
@@ -98,7 +54,7 @@ def open_dataset(
         root=checked.root,
         classes=checked.classes,
         splits=checked.splits,
-        fingerprint=_fingerprint(checked.classes, checked.splits),
+        fingerprint=content_digest(checked.classes, checked.splits),
         warnings=in_sentences(checked.findings),
         alike=tuple(finding for finding in checked.findings if finding.code in ALIKE),
     )
@@ -184,9 +140,3 @@ def _publish(draft: Path, folder: Path) -> None:
         # Another process drew the same bytes first.
         if not folder.is_dir():
             raise
-
-
-def _fingerprint(classes: Sequence[str], splits: Mapping[str, Sequence[Sample]]) -> str:
-    content = {split: sorted(s.digest for s in samples) for split, samples in splits.items()}
-    text = json.dumps([list(classes), content], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

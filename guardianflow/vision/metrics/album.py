@@ -5,7 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps, ImageStat
 
-from guardianflow.vision.data.dataset import Sample, load_image
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.curves import confusion_table, precision_recall, threshold_curves
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.lettering import drawn_names, font_for

@@ -16,7 +16,6 @@ from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from guardianflow.stored import Strict
@@ -120,6 +119,8 @@ def are_grey(frames: Iterable[NDArray[np.uint8]]) -> bool:
 
 def _colour(frame: NDArray[np.uint8]) -> float:
     """The mean spread of the colour channels of a frame, in grey levels."""
+    from PIL import Image
+
     channels = np.asarray(Image.fromarray(frame).reduce(4), dtype=np.float32)
     return float((channels.max(axis=2) - channels.min(axis=2)).mean())
 
@@ -148,6 +149,8 @@ def _faults_of(frame: NDArray[np.uint8]) -> list[FaultKind]:
 
 def _small(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The frame in grey, its longer side 160 pixels, shape (h, w); averaging removes noise."""
+    from PIL import Image
+
     height, width = frame.shape[:2]
     scale = _SIDE / max(height, width)
     size = (max(3, round(width * scale)), max(3, round(height * scale)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from guardianflow.stored import Strict
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.intervals import (
     CONFIDENCE,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.lettering import plotted_names, set_fonts
 from guardianflow.vision.metrics.matching import OverlapTable, collect_overlaps, match_boxes

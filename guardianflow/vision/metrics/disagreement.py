@@ -8,7 +8,7 @@ Without a champion, the objects that the candidate misses.
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.matching import IOUS, iou_matrix
 from guardianflow.vision.metrics.mistakes import Case, Outcome, judge_boxes

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import betaincinv, gammaincinv
 
 from guardianflow.stored import Strict
 from guardianflow.vision.metrics.detections import Thresholds, limits
@@ -183,16 +182,22 @@ def interval(figures: NDArray[np.float64]) -> Interval:
 
 def share_at_least(hits: int, of: int) -> float:
     """Return the one-sided lower bound of a share (Clopper and Pearson, 1934)."""
+    from scipy.special import betaincinv
+
     return float(betaincinv(hits, of - hits + 1, 1 - CONFIDENCE)) if hits else 0.0
 
 
 def rate_at_most(events: int, over: int) -> float:
     """Return the one-sided upper bound of a rate per unit (Garwood, 1936)."""
+    from scipy.special import gammaincinv
+
     return float(gammaincinv(events + 1, CONFIDENCE)) / max(1, over)
 
 
 def rate_at_least(events: int, over: int) -> float:
     """Return the one-sided lower bound of a rate per unit (Garwood, 1936)."""
+    from scipy.special import gammaincinv
+
     return float(gammaincinv(events, 1 - CONFIDENCE)) / max(1, over) if events else 0.0
 
 

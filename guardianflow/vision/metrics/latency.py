@@ -9,13 +9,16 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from guardianflow.stored import Strict
-from guardianflow.vision.ir.serving import IrDetector
+
+if TYPE_CHECKING:
+    from guardianflow.vision.ir.serving import IrDetector
 
 _WARM_UP = 3
 # Instruction sets for INT8 and BF16, the fastest first, by Linux's names of the CPU flags.
@@ -48,7 +51,7 @@ class Latency(Strict):
 
 
 def measure_latency(
-    detectors: Mapping[str, IrDetector], frames: Sequence[NDArray[np.uint8]], *, repeats: int = 60
+    detectors: "Mapping[str, IrDetector]", frames: Sequence[NDArray[np.uint8]], *, repeats: int = 60
 ) -> dict[str, Latency]:
     """Time several detectors, interleaved.
 
@@ -62,7 +65,7 @@ def measure_latency(
 
 
 def time_in_turns(
-    detectors: Mapping[str, IrDetector], frames: Sequence[NDArray[np.uint8]], rounds: int
+    detectors: "Mapping[str, IrDetector]", frames: Sequence[NDArray[np.uint8]], rounds: int
 ) -> dict[str, NDArray[np.float64]]:
     """Return the milliseconds of each detector in each round, shape (rounds,), float64."""
     times: dict[str, list[float]] = {name: [] for name in detectors}
@@ -76,7 +79,7 @@ def time_in_turns(
     return {name: np.asarray(values) for name, values in times.items()}
 
 
-def summarize(detector: IrDetector, times: NDArray[np.float64]) -> Latency:
+def summarize(detector: "IrDetector", times: NDArray[np.float64]) -> Latency:
     """Return the latency of a detector on this machine from its times in milliseconds."""
     return Latency(
         p50_ms=float(np.percentile(times, 50)),

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen, limits
 from guardianflow.vision.metrics.matching import collect_overlaps, iou_matrix, match_boxes
 

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 
 from guardianflow.errors import DatasetInvalid
 from guardianflow.vision.data.contamination import DuplicatePair
-from guardianflow.vision.data.dataset import Sample, load_image
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Detections
 from guardianflow.vision.metrics.lettering import drawn_names, font_for
 

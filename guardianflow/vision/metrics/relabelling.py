@@ -26,7 +26,7 @@ from pydantic import Field
 from guardianflow.errors import InputError
 from guardianflow.machine.disk import telling_full
 from guardianflow.stored import Strict
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Detections, Seen
 from guardianflow.vision.metrics.mistakes import Case, Outcome, SortedCases, judge_boxes
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.album import draw_album
 from guardianflow.vision.metrics.comparison import PairedComparison, compare_seen

@@ -19,7 +19,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 _BLOCKS = 24
 """Blocks along the longer side: a clock covers a few, a walking person more."""
@@ -90,6 +89,8 @@ class StillnessWatch:
         Args:
             frame: RGB, shape (H, W, 3), uint8.
         """
+        from PIL import Image
+
         grey = np.asarray(Image.fromarray(frame).convert("L")).astype(np.int16)
         change = _change(self._before, grey)
         self._before = grey

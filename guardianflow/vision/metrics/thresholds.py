@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, SHOWN_THRESHOLD, IrDetector
 from guardianflow.vision.metrics.detections import Detections, detect

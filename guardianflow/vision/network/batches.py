@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from guardianflow.vision.data.dataset import Sample, load_image
+from guardianflow.vision.data.dataset import load_image
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.ir.serving import letterbox
 from guardianflow.vision.network.assignment import Truth
 from guardianflow.vision.network.augmentation import LetterboxedSample, augment, mosaic

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from guardianflow.scenario import TrainingSettings
-from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, select
 from guardianflow.vision.metrics.detections import Detections
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
