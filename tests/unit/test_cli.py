@@ -94,6 +94,21 @@ def test_help_imports_nothing_heavy(words):
     assert done.stdout.strip().endswith("[]")
 
 
+def test_commands_that_look_at_no_image_need_no_extra():
+    # MLflow's full package imports some of these packages by itself, where they are installed.
+    code = (
+        "import sys\n"
+        "from guardianflow.machine.extras import EXTRA_OF\n"
+        "sys.modules |= dict.fromkeys(EXTRA_OF)\n"
+        # history, doctor, health report, health show, approver list
+        "from guardianflow.monitoring import doctor, prefect_checks, silence, survey\n"
+        "from guardianflow.health import box_reports, report\n"
+        "from guardianflow.promotion.approval import one_time_codes\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
