@@ -32,11 +32,9 @@ _IMAGE, _LABELS = TypeAdapter(ImageFacts), TypeAdapter(LabelFacts)
 
 
 class Cache:
-    """The known facts about the files of one data set.
+    """The known facts about the files of the data set in a folder.
 
-    Args:
-        root: The folder of the data set.
-        class_count: Number of classes: the findings in a label file depend on it.
+    The findings in a label file depend on the number of classes.
     """
 
     def __init__(self, root: Path, class_count: int) -> None:

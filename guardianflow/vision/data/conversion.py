@@ -80,15 +80,10 @@ def convert_dataset(
     near_known: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ConversionResult:
-    """Convert a data set of another format into a YOLO set.
+    """Convert a data set of another format into a YOLO set in a new folder.
 
-    Args:
-        place: The folder of the data set, or the file with its annotations.
-        to: A new folder.
-        shares: Shares of val and test, if the data set has no such splits.
-        anew: Whether to split all images again, also those that have a split.
-        near_known: Whether near duplicates stay in their splits.
-        on_progress: Called with the number of copied and examined images.
+    `place` is the folder of the data set, or the file with its annotations. `split_dataset`
+    describes the other arguments.
 
     Raises:
         DatasetInvalid: The format is unknown, an image is missing, or the result has errors.

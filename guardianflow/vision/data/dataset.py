@@ -108,10 +108,7 @@ def prepare_dataset(
 ) -> Dataset:
     """Open the data set of a scenario; a synthetic one is drawn once per machine.
 
-    Args:
-        settings: The data set.
-        classes: The wanted classes, in the order of their label indices.
-        needs: The required splits of a folder.
+    `checker.check_dataset` describes the arguments.
 
     Raises:
         ScenarioInvalid: The folder does not exist, or a class cannot be drawn.

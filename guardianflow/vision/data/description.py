@@ -54,15 +54,9 @@ class Description:
 def read_description(
     place: Path, findings: list[DataFinding], base: Path | None = None
 ) -> Description | None:
-    """Read the description of a data set.
+    """Read the usable content of a data.yaml, given itself or its folder; None if there is none.
 
-    Args:
-        place: The folder with data.yaml, or the YAML file itself.
-        findings: Problems are added here.
-        base: Replaces `path` of data.yaml.
-
-    Returns:
-        The usable content; None if there is none.
+    Problems are added to `findings`. `base` replaces `path` of data.yaml.
     """
     file = place
     try:

@@ -262,13 +262,9 @@ def write_lists(
 ) -> None:
     """Write data.yaml and a list of images for each split into a folder.
 
-    Args:
-        splits: The samples by split.
-        classes: Their classes.
-        folder: Where the files are written.
-        base: The data set. If the folder lies in it, the lists have relative paths, so that both
-            can be moved together; otherwise absolute ones.
-        place: The final path of the folder, if it will be renamed.
+    If the folder lies in `base`, the data set, the lists have relative paths, so that both can be
+    moved together; otherwise absolute ones. `place` is the final path of the folder, if it will be
+    renamed.
 
     Raises:
         InputError: The name of an image cannot be written in a list.

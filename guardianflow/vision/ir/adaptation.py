@@ -138,10 +138,8 @@ def adapt(
 def check_answers(model: ov.Model, squares: Sequence[NDArray[np.uint8]], what: str) -> None:
     """Run an adapted detector on a few frames and check that its outputs are plausible.
 
-    Args:
-        model: The adapted detector.
-        squares: Letterboxed frames of its size, each of shape (S, S, 3), uint8.
-        what: The file, for errors.
+    The squares are letterboxed frames of its size S, each of shape (S, S, 3), uint8. Errors name
+    the file as `what`.
 
     Raises:
         ModelInvalid: Its scores are not probabilities, or its boxes are not in pixels.

@@ -23,10 +23,8 @@ _NEVER_LARGER = ("Reshape", "Squeeze", "Unique")
 def refuse_unbounded(model: ov.Model, path: str, max_bytes: int) -> None:
     """Refuse a graph whose cost per frame has no acceptable upper bound.
 
-    Args:
-        model: The shape of its input is fixed.
-        path: Its file, for errors.
-        max_bytes: Limit for all tensors together whose size depends on the image.
+    The shape of its input must be fixed. `max_bytes` limits all tensors together whose size depends
+    on the image.
 
     Raises:
         ModelInvalid: The image decides how often a loop runs, or tensors may exceed the limit.

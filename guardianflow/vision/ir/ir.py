@@ -26,10 +26,7 @@ def convert_network(detector: "Detector", classes: Sequence[str]) -> ov.Model:
 
     It takes one square frame (1, S, S, 3), uint8, RGB, and outputs boxes (1, A, 4), x1, y1, x2, y2
     in pixels of the square, and scores (1, A, C), both float32.
-
-    Args:
-        detector: On the CPU.
-        classes: Class names in the order of their indices.
+    The detector must be on the CPU.
     """
     import torch
 
@@ -65,13 +62,9 @@ def describe(
     precision: str,
     thresholds: Sequence[float] | None = None,
 ) -> None:
-    """Write class names, precision and thresholds into a model.
+    """Write class names, the precision of the weights (e.g. `int8`) and thresholds into a model.
 
-    Args:
-        model: Takes uint8 frames and outputs boxes and scores.
-        classes: Class names in the order of their indices.
-        precision: Of the weights, e.g. `int8`.
-        thresholds: Lowest score of a shown box, by class; None leaves them unchanged.
+    A threshold is the lowest score of a shown box of its class; None leaves them unchanged.
     """
     model.set_rt_info(join_names(classes), ["guardianflow", "classes"])
     model.set_rt_info(precision, ["guardianflow", "precision"])

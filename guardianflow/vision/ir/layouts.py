@@ -243,13 +243,8 @@ def choose_layout(
 def corners(cells: ov.Output, form: BoxForm, size: int) -> ov.Output:
     """Convert the first four columns of a table to x1, y1, x2, y2 in pixels.
 
-    Args:
-        cells: Shape (1, A, 4 or more), float32.
-        form: The form of the four columns.
-        size: Side of the input in pixels.
-
-    Returns:
-        Shape (1, A, 4), float32.
+    The table has shape (1, A, 4 or more), float32, the result (1, A, 4). `size` is the side of the
+    input in pixels.
     """
     if form.centred:
         boxes = _from_centre(cells)

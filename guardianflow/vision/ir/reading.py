@@ -111,14 +111,8 @@ def match_classes(
 
     Case, spaces and hyphens make no difference; another word is another class.
 
-    Args:
-        names: The classes of the file, in the order of their indices.
-        wanted: The classes of the scenario.
-        mapping: Name in the file by class of the scenario, where they differ.
-        where: The file, for errors.
-
-    Returns:
-        The index in the file of each wanted class.
+    `class_names.find_classes` describes the arguments and the result; errors name the file as
+    `where`.
 
     Raises:
         ModelInvalid: A class of the scenario is not in the file, or several names match it.

@@ -55,15 +55,7 @@ class Seen:
 
 
 def limits(thresholds: Thresholds, classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the threshold of each detection.
-
-    Args:
-        thresholds: See `Thresholds`.
-        classes: Class index of each detection, shape (N,), int64.
-
-    Returns:
-        Shape (N,), float64.
-    """
+    """Return the threshold of each detection, shape (N,), from its class index, shape (N,)."""
     values = np.asarray(thresholds, dtype=np.float64)
     return values[classes] if values.ndim else np.full(len(classes), values)
 

@@ -53,12 +53,9 @@ class Latency(Strict):
 def measure_latency(
     detectors: "Mapping[str, IrDetector]", frames: Sequence[NDArray[np.uint8]], *, repeats: int = 60
 ) -> dict[str, Latency]:
-    """Time several detectors, interleaved.
+    """Time several detectors, interleaved, each on so many frames.
 
-    Args:
-        detectors: By any name.
-        frames: RGB, each of shape (H, W, 3), uint8; used in turn.
-        repeats: Number of timed frames per detector.
+    The frames are RGB, each of shape (H, W, 3), uint8, and are used in turn.
     """
     times = time_in_turns(detectors, frames, repeats)
     return {name: summarize(detector, times[name]) for name, detector in detectors.items()}

@@ -30,13 +30,9 @@ def settle_thresholds(
     beta: float,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[float, ...]:
-    """Choose the thresholds of a saved IR on images, and write them into it.
+    """Choose the thresholds of a saved IR on the val split, and write them into it.
 
-    Args:
-        folder: The IR.
-        samples: The val split.
-        beta: See `choose_thresholds`.
-        on_progress: Called with images done and images in all.
+    `choose_thresholds` describes beta. `on_progress` is called with images done and in all.
     """
     detector = IrDetector(folder)
     found = detect(detector, samples, on_progress=on_progress)

@@ -52,11 +52,9 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one piece of work.
+    """The checkpoints of one piece of work, in a folder that is created with the first of them.
 
-    Args:
-        folder: Their folder; created with the first checkpoint.
-        work: Identity of the work; checkpoints of other work are refused.
+    Checkpoints of work with another identity are refused.
     """
 
     def __init__(self, folder: Path, work: str) -> None:
@@ -156,11 +154,8 @@ def remove_abandoned(parent: Path) -> None:
 def sole_process(lock: Path, on_wait: Callable[[str], None]) -> Generator[None]:
     """Wait until no other process of this machine holds the lock, then hold it.
 
-    The kernel releases the lock if its process dies; the file stays.
-
-    Args:
-        lock: The file.
-        on_wait: Called repeatedly with the current holder; may raise to give up.
+    The kernel releases the lock if its process dies; the file stays. `on_wait` is called repeatedly
+    with the current holder, and may raise to give up.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+", encoding="utf-8") as stream:

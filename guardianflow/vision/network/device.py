@@ -25,12 +25,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 class MixedPrecision:
-    """Automatic mixed precision, or float32.
-
-    Args:
-        device: The device of the network.
-        wanted: Format of the convolutions.
-    """
+    """Automatic mixed precision of the convolutions, or float32."""
 
     def __init__(self, device: torch.device, wanted: Format) -> None:
         self._device = device.type

@@ -61,12 +61,8 @@ def carry_over(
 ) -> Detector:
     """Make a detector with the weights of another one; new classes start with random weights.
 
-    Args:
-        source: The other detector, of the same width; its input size may differ.
-        known: Class names of the source, in the order of their indices.
-        shape: Shape of the new detector.
-        classes: Class names of the new detector, in the order of their indices.
-        seed: Seed of the weights of new classes.
+    The source knows the classes `known` and has the same width; its input size may differ. Names
+    are in the order of their indices.
 
     Raises:
         ValueError: A layer is missing in the source, or has another shape.

@@ -32,11 +32,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 class Canvas:
-    """One scene while it is being drawn.
-
-    Args:
-        size: Side of the finished scene in pixels.
-    """
+    """One scene while it is being drawn; `size` is the side of the finished scene in pixels."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -57,13 +57,10 @@ class Scene:
 def draw_scene(
     geometry: np.random.Generator, lighting: np.random.Generator, light: Light, size: int
 ) -> Scene:
-    """Draw one scene.
+    """Draw one scene, a picture with a side of `size` pixels.
 
-    Args:
-        geometry: Decides the objects; the same state draws the same objects in any light.
-        lighting: Decides lamps and noise.
-        light: Day or night.
-        size: Side of the picture in pixels.
+    `geometry` decides the objects: the same state draws the same ones in any light. `lighting`
+    decides lamps and noise.
     """
     canvas = Canvas(size)
     windows = draw_hall(canvas, geometry)
