@@ -31,29 +31,19 @@ def apply_rollbacks(client: SyncPrefectClient) -> None:
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[_TAG]))
     mine = {deployment.name: deployment for deployment in find_deployments(client, tagged)}
     for scenario, model_name in sorted(_models(client)):
-        _apply(client, general, scenario, model_name, mine.pop(scenario, None))
+        wanted, found = _describe(general, model_name), mine.pop(scenario, None)
+        if found is None:
+            with suppress(ObjectNotFound):
+                client.read_deployment_by_name(f"{_FLOW}/{scenario}")
+                print(f"deployment {_FLOW}/{scenario} belongs to somebody else and is left alone")
+                continue
+        elif all(getattr(found, key) == value for key, value in wanted.items()):
+            continue
+        client.create_deployment(flow_id=general.flow_id, name=scenario, **wanted)
+        print(f"{'created' if found is None else 'updated'} deployment {_FLOW}/{scenario}")
     for deployment in mine.values():
         client.delete_deployment(deployment.id)
         print(f"deleted deployment {_FLOW}/{deployment.name}: its scenario is gone")
-
-
-def _apply(
-    client: SyncPrefectClient,
-    general: DeploymentResponse,
-    scenario: str,
-    model_name: str,
-    found: DeploymentResponse | None,
-) -> None:
-    wanted = _describe(general, model_name)
-    if found is not None and all(getattr(found, key) == value for key, value in wanted.items()):
-        return
-    if found is None:
-        with suppress(ObjectNotFound):
-            client.read_deployment_by_name(f"{_FLOW}/{scenario}")
-            print(f"deployment {_FLOW}/{scenario} belongs to somebody else and is left alone")
-            return
-    client.create_deployment(flow_id=general.flow_id, name=scenario, **wanted)
-    print(f"{'created' if found is None else 'updated'} deployment {_FLOW}/{scenario}")
 
 
 def _describe(general: DeploymentResponse, model_name: str) -> dict[str, Any]:

@@ -82,12 +82,9 @@ class Guard:
         host = named[0].lower() if len(named) == 1 else ""
         if not self._is_ours(host):
             return 403, f"This server has another name; {HOSTS} can add one where it starts."
-        for origin in headers.getlist("origin"):
-            if _netloc(origin) not in (host, *self._hosts):
-                return 403, "Pages of other servers may not ask this one."
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_link(
-            scope, headers
-        ):
+        origins = {_netloc(origin) for origin in headers.getlist("origin")}
+        elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if origins - {host, *self._hosts} or (elsewhere and not _is_link(scope, headers)):
             return 403, "Pages of other servers may not ask this one."
         is_open = self._open_to_all(scope) and not _brings_body(headers)
         if self._login and not is_open and not self._knows(headers):

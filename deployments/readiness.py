@@ -100,11 +100,7 @@ def prove_a_pass() -> None:
 
 
 def _wait(record: ProcessRecord, is_ready: Callable[[], bool], what: str, say: Say) -> None:
-    """Look until a process is ready, and say that it is waited for.
-
-    Raises:
-        ServerUnreachable: It ended, or is not ready in time.
-    """
+    """Look until a process is ready, and say that it is waited for."""
 
     def look() -> bool:
         ready = is_ready()

@@ -180,11 +180,7 @@ class Watcher:
             return [type(error).__name__]
 
     def _submit(self, key: str) -> str | None:
-        """Submit one pass, however many workers watch: they all use the same key.
-
-        Returns:
-            The flow run; None if none is wanted.
-        """
+        """Submit one pass, however many workers watch: they use the same key. None: no pass."""
         with open_client(self._orchestrator.api_url) as client:
             try:
                 deployment = client.read_deployment_by_name(RECONCILE)
@@ -208,11 +204,7 @@ def _said_by(client: MlflowClient) -> list[Any]:
 
 
 def _within(patience_s: float, ask: Callable[[], list[Any]]) -> list[Any]:
-    """The answer if it comes in time; one that comes later is dropped.
-
-    Raises:
-        RegistryUnavailable: It did not come in time.
-    """
+    """The answer if it comes in time; one that comes later is dropped."""
     answer = Future[list[Any]]()
 
     def wait() -> None:
@@ -254,13 +246,6 @@ def _turn_was_lost(client: SyncPrefectClient, deployment_id: str) -> bool:
     return states == {"CANCELLED"}
 
 
-def watch(orchestrator: Orchestrator) -> None:
-    """Look for ever, in this thread."""
-    watcher = Watcher(orchestrator)
-    while True:
-        time.sleep(look_once(watcher))
-
-
 def look_once(watcher: Watcher) -> float:
     """Trim the logs and look, whatever fails; return the seconds to wait until the next time."""
     try:
@@ -282,5 +267,11 @@ def look_once(watcher: Watcher) -> float:
 
 
 def start_watching(orchestrator: Orchestrator) -> None:
-    """Watch in a thread that ends with the process."""
-    threading.Thread(target=watch, args=(orchestrator,), name="watcher", daemon=True).start()
+    """Look for ever, in a thread that ends with the process."""
+    watcher = Watcher(orchestrator)
+
+    def watch() -> None:
+        while True:
+            time.sleep(look_once(watcher))
+
+    threading.Thread(target=watch, name="watcher", daemon=True).start()

@@ -119,11 +119,7 @@ def roll_back_failing(
 
 
 def _refuse_worse(registry: ModelRegistryManager, report: HealthReport) -> None:
-    """Refuse to go back to a version that was no better on the frames where the champion failed.
-
-    Raises:
-        SceneChanged: It was no better: what changed is the scene, not the model.
-    """
+    """Refuse to go back to a version that was no better on the frames where the champion failed."""
     fallback = report.fallback
     if fallback is None or fallback.better:
         return
@@ -153,11 +149,7 @@ def _not_champion(name: ModelName, champion: int | None, failing: int) -> Reacti
 
 
 def _too_late(report: HealthReport, max_age: timedelta, installed: OperationRecord | None) -> str:
-    """Why a report is too old to count; '' if it is not.
-
-    Raises:
-        Refused: It is of the future: the clock of the measuring machine is wrong.
-    """
+    """Why a report is too old to count; '' if it is not. One of the future is refused."""
     now = datetime.now(UTC)
     made = f"Report {report.report_id} of {_moment(report.time)}"
     if report.time > now + CLOCK_SKEW:

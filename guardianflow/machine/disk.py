@@ -69,11 +69,7 @@ def remove_drafts(folder: Path) -> None:
 
 @contextmanager
 def scratch(parent: Path | None = None) -> Generator[Path]:
-    """A temporary folder, removed afterwards.
-
-    Raises:
-        DiskFull: Something in it failed for lack of room.
-    """
+    """A temporary folder, removed afterwards; what fails in it for lack of room is a DiskFull."""
     where = parent or Path(tempfile.gettempdir())
     with (
         telling_full(where),
@@ -85,11 +81,7 @@ def scratch(parent: Path | None = None) -> Generator[Path]:
 
 @contextmanager
 def telling_full(place: Path) -> Generator[None]:
-    """Turn an error that comes from a full disk into a DiskFull.
-
-    Raises:
-        DiskFull: The disk of `place` is full.
-    """
+    """Raise an error that comes from a full disk as a DiskFull."""
     try:
         yield
     except GuardianflowError:

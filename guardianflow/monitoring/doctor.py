@@ -145,12 +145,7 @@ def examine_release(
     files: FileCheck,
     asked: Mapping[str, int],
 ) -> list[Finding]:
-    """What is wrong with one release; `asked` is what `asked_about` found.
-
-    Raises:
-        RegistryUnavailable: The server went away.
-        RotationConflict: Others kept changing the release while it was read.
-    """
+    """What is wrong with one release; `asked` is what `asked_about` found."""
     try:
         details = read_details(registry, base)
     except (LedgerDamaged, StoredUnreadable) as error:
@@ -319,25 +314,22 @@ def _used(details: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
 def _files(
     client: MlflowClient, info: RegisteredModelInfo, alias: ModelAlias, files: FileCheck
 ) -> Iterator[Finding]:
-    for seen_by, verify in _file_checks(files):
+    # The quickest check first.
+    match files:
+        case FileCheck.NONE:
+            checks: list[tuple[FileCheck, _Verify]] = []
+        case FileCheck.SIZE:
+            checks = [(FileCheck.SIZE, verify_sizes)]
+        case FileCheck.SHA256:
+            checks = [(FileCheck.SIZE, verify_sizes), (FileCheck.SHA256, verify_version)]
+        case _:
+            assert_never(files)
+    for seen_by, verify in checks:
         try:
             verify(client, info)
         except ArtifactMissing as error:
             yield found.damaged_files(info.name, info.version, alias, error, seen_by)
             return
-
-
-def _file_checks(files: FileCheck) -> list[tuple[FileCheck, _Verify]]:
-    """The checks to make, the quickest first."""
-    match files:
-        case FileCheck.NONE:
-            return []
-        case FileCheck.SIZE:
-            return [(FileCheck.SIZE, verify_sizes)]
-        case FileCheck.SHA256:
-            return [(FileCheck.SIZE, verify_sizes), (FileCheck.SHA256, verify_version)]
-        case _:
-            assert_never(files)
 
 
 def _mirror(details: ReleaseDetails) -> Iterator[Finding]:

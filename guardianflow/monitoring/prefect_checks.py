@@ -10,7 +10,7 @@ outside, by `guardianflow doctor`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from shlex import quote
 
@@ -232,7 +232,7 @@ def _blocks(server: ServerState) -> Iterator[Finding]:
         name
         for name in _TOLD
         for automation in server.automations.get(name, ())
-        if _used(automation.actions) - server.blocks
+        if automation.blocks - server.blocks
     ]:
         yield _finding(
             FindingCode.BLOCK_MISSING,
@@ -246,10 +246,6 @@ def _blocks(server: ServerState) -> Iterator[Finding]:
 def _said(message: str) -> str:
     """What Prefect says, in one line."""
     return " ".join((message or "no reason given").split())[:300]
-
-
-def _used(actions: Sequence[Mapping[str, object]]) -> set[str]:
-    return {str(block) for action in actions if (block := action.get("block_document_id"))}
 
 
 def _failures(server: ServerState) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 control        the face of it: submits and follows flow runs, answers approvals, sends events
 client         makes clients, and turns their errors into ours
-submission     starts flow runs of deployments
 following      waits for a flow run to end or to ask a person; passes on what it says
 listing        asks for flow runs: by key, by id, of one flow
 answers        hands over a person's answer, or says why it was not taken

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from guardianflow.errors import InputError, OrchestratorUnavailable
 from guardianflow.events import EventName, ModelEvent, resource
 from guardianflow.prefect_api.answers import cannot_go_on, require_taken, resume
-from guardianflow.prefect_api.client import open_client, require_prefect
+from guardianflow.prefect_api.client import detail, open_client, require_prefect
 from guardianflow.prefect_api.flowruns import (
     FlowRunInfo,
     WaitingApproval,
@@ -24,12 +24,12 @@ from guardianflow.prefect_api.following import SeenLines, follow_run, pass_on
 from guardianflow.prefect_api.listing import by_id, by_key, newest_ended, of_flow
 from guardianflow.prefect_api.prefect_yaml import PROMOTION
 from guardianflow.prefect_api.server_state import ServerState, read_server_state, why_it_waits
-from guardianflow.prefect_api.submission import create_run
 from guardianflow.scenario import ScenarioSpec
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
 
 __all__ = ["FlowRunInfo", "Orchestrator", "WaitingApproval"]
 _EVENT_NAMESPACE = UUID("6f0c1a52-3d0b-5b0e-9b57-6a7d0c0f9e11")
@@ -85,9 +85,41 @@ class Orchestrator:
             InputError: There is no such deployment, or the server refuses a parameter.
             OrchestratorUnavailable: The server does not answer.
         """
+        from prefect.exceptions import PrefectHTTPStatusError
+
+        given = dict(parameters or {})
         with self._client() as client:
-            run = create_run(client, deployment, parameters or {}, idempotency_key=idempotency_key)
+            found = self._deployment(client, deployment)
+            try:
+                run = client.create_flow_run_from_deployment(
+                    found.id,
+                    name=_run_name(deployment, given),
+                    parameters=given,
+                    # Prefect's client sends the request again when no answer comes: still one run.
+                    idempotency_key=idempotency_key or str(uuid4()),
+                )
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code not in (409, 422):
+                    raise
+                raise InputError(
+                    f"The Prefect server refuses the parameters of {deployment}: {detail(error)}.",
+                    remedy="Correct the value.",
+                    deployment=deployment,
+                    status=error.response.status_code,
+                ) from error
         return describe_run(run, self.ui_url)
+
+    def _deployment(self, client: "SyncPrefectClient", name: str) -> "DeploymentResponse":
+        from prefect.exceptions import ObjectNotFound
+
+        try:
+            return client.read_deployment_by_name(name)
+        except ObjectNotFound as error:
+            raise InputError(
+                f"The Prefect server {self.api_url} has no deployment {name!r}.",
+                remedy="Bring it there with `python -m deployments.apply`.",
+                deployment=name,
+            ) from error
 
     def why_it_waits(self, deployment: str) -> str:
         """Why no worker starts the flow runs of a deployment now; '' if one polls for them."""
@@ -244,6 +276,13 @@ class Orchestrator:
             except ObjectNotFound:
                 return None
         return ScenarioSpec.from_block(name, data)
+
+
+def _run_name(deployment: str, parameters: Mapping[str, object]) -> str | None:
+    """The name of a flow run before it begins, which it keeps; None: Prefect's choice."""
+    subject = [parameters.get(key) for key in ("scenario", "version", "model_name")]
+    said = [str(one) for one in subject if one is not None]
+    return " ".join([deployment.partition("/")[0], *said]) if said else None
 
 
 def _uuid(text: str) -> UUID:

@@ -36,11 +36,7 @@ class SeenLines:
 def follow_run(
     read: Callable[[], FlowRunInfo], pass_on_log: Callable[[], None], timeout_s: float | None
 ) -> FlowRunInfo:
-    """Read a flow run and its log every second until it is over, waits, or the time is.
-
-    Raises:
-        OrchestratorUnavailable: The server is away for more than half a minute.
-    """
+    """Read a flow run and its log every second until it is over, waits, or the time is."""
 
     def look() -> FlowRunInfo:
         info = read()

@@ -56,6 +56,12 @@ class AutomationInfo:
     failure: Failure | None = None
     """Its last action, if that failed and nothing was changed since."""
 
+    @property
+    def blocks(self) -> frozenset[str]:
+        """Ids of the notification blocks that its actions use."""
+        used = (action.get("block_document_id") for action in self.actions)
+        return frozenset(str(block) for block in used if block)
+
 
 @dataclass(frozen=True)
 class DeploymentInfo:
@@ -109,10 +115,9 @@ def read_server_state(client: "SyncPrefectClient", ui_url: str, now: datetime) -
     reconcile = RECONCILE.partition("/")[0]
     good = newest_ended(client, reconcile, ("COMPLETED",))
     newest = newest_ended(client, reconcile)
-    found = list(_pages(client, "automations", {}))
     failures = _failures(client, now)
     automations: dict[str, list[AutomationInfo]] = {}
-    for one in found:
+    for one in _pages(client, "automations", {}):
         automation = AutomationInfo(
             name=str(one["name"]),
             url=f"{ui_url}/automations/automation/{one['id']}",
@@ -128,7 +133,7 @@ def read_server_state(client: "SyncPrefectClient", ui_url: str, now: datetime) -
         automations,
         deployments,
         _pools(client, deployments.values(), now),
-        _existing_blocks(client, found),
+        _existing_blocks(client, automations.values()),
         describe_run(good, ui_url).ended if good else None,
         None if last_pass and last_pass.ok else last_pass,
     )
@@ -241,18 +246,13 @@ def _late(client: "SyncPrefectClient", pool: str, now: datetime) -> int:
     return int(cast("int", _ask(client, "flow_runs/count", asked)))
 
 
-def _existing_blocks(client: "SyncPrefectClient", automations: Sequence[Json]) -> frozenset[str]:
-    used = sorted(
-        {
-            str(action["block_document_id"])
-            for automation in automations
-            for action in automation["actions"]
-            if action.get("block_document_id")
-        }
-    )
+def _existing_blocks(
+    client: "SyncPrefectClient", automations: Iterable[Sequence[AutomationInfo]]
+) -> frozenset[str]:
+    used = {block for mine in automations for one in mine for block in one.blocks}
     if not used:
         return frozenset()
-    wanted = {"block_documents": {"id": {"any_": used}}}
+    wanted = {"block_documents": {"id": {"any_": sorted(used)}}}
     return frozenset(str(one["id"]) for one in _pages(client, "block_documents", wanted))
 
 
