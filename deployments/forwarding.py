@@ -36,9 +36,6 @@ class Forward:
     One request is answered here: whether what was filled into a form fits a schema, always with
     yes. The client sends the schema itself, perhaps with patterns that take for ever to match or
     addresses to fetch. The answer to the form is checked again, by the schema that the server has.
-
-    Args:
-        address: Of the other server, e.g. `http://127.0.0.1:4200`.
     """
 
     def __init__(self, address: str) -> None:

@@ -29,16 +29,13 @@ _PORTS = range(20_000, 32_768)
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One process that we started, which is recognized even after our own end.
-
-    Attributes:
-        pid: Its process id, which is also its process group.
-        created: Its start time in seconds since the epoch, as the system reports it.
-    """
+    """One process that we started, which is recognized even after our own end."""
 
     name: str
     pid: int
+    """Its process id, which is also its process group."""
     created: float
+    """Its start time in seconds since the epoch, as the system reports it."""
     log: str
 
     def process(self) -> psutil.Process | None:
@@ -153,12 +150,9 @@ def strays(state_dir: Path, records: Iterable[ProcessRecord]) -> list[psutil.Pro
 
 
 def free_port(wanted: int | None = None, *, patience_s: float = 5.0) -> int:
-    """A port of the loopback interface that nobody listens on.
+    """A port of the loopback interface that nobody listens on; the wanted one if it becomes free.
 
-    Args:
-        wanted: The port to take if it is free.
-        patience_s: How long to wait until it is free: a process that was killed counts as dead
-            before the last of its threads gives up the port.
+    It is waited for: a killed process counts as dead before its last thread gives up the port.
     """
     if wanted is not None and look_until(
         lambda: _is_free(wanted), every_s=0.1, timeout_s=patience_s

@@ -27,10 +27,9 @@ from guardianflow.scenario.file import read_scenario_file, scenario_files
 def apply_blocks(*, force: bool, former_mlflow: str | None = None) -> None:
     """Register the block types and save those seed documents that do not exist yet.
 
-    Args:
-        force: Overwrite documents that were edited.
-        former_mlflow: The last address of the embedded server, which may have another port now:
-            credentials for it are replaced by those of the environment, even without `force`.
+    With `force` edited ones are overwritten. `former_mlflow` is the last address of the embedded
+    server, which may have another port now: credentials for it are always replaced by those of the
+    environment.
     """
     for block in (MlflowCredentials, ScenarioConfig, ApprovalPolicy):
         block.register_type_and_schema()

@@ -24,16 +24,13 @@ Which flow runs are deleted is decided in `flows/old_runs.py`."""
 
 @dataclass(frozen=True)
 class State:
-    """The content of servers.json: two addresses and the processes behind them.
-
-    Attributes:
-        code: What `code_of_now` said when they were started; an older version writes nothing.
-    """
+    """The content of servers.json: two addresses and the processes behind them."""
 
     mlflow: str
     prefect: str
     pids: Mapping[str, ProcessRecord]
     code: str = ""
+    """What `code_of_now` said when they were started; an older version writes nothing."""
 
     @classmethod
     def read(cls, state_dir: Path) -> "State | None":

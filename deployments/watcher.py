@@ -99,13 +99,9 @@ class Watcher:
         """Why MLflow could not be looked at; '' if it could."""
 
     def look(self, now: float) -> str | None:
-        """Look once, and submit a pass if something has changed.
+        """Look once, and submit a pass if something has changed; say why, None if nothing has.
 
-        Args:
-            now: Seconds on any clock that only goes forward.
-
-        Returns:
-            Why a pass was submitted; None if none was.
+        `now` is in seconds, on any clock that only goes forward.
 
         Raises:
             OrchestratorUnavailable: The Prefect server does not answer: the next look tries again.

@@ -99,15 +99,10 @@ class BoxReport(Stored):
 
 
 def post_report(client: MlflowClient, report: BoxReport, *, now: datetime | None = None) -> str:
-    """Store a box's report in MLflow without judging it; the same report again changes nothing.
+    """Store a box's report in MLflow without judging it, and return the run that holds it.
 
-    Args:
-        client: The MLflow server, with the box's own account.
-        report: What the box counted.
-        now: The time; None asks the server, since the box's own clock may be wrong.
-
-    Returns:
-        The MLflow run that holds it.
+    The same report again changes nothing. The client has the box's own account. Without a time the
+    server is asked, since the box's own clock may be wrong.
 
     Raises:
         PermissionDenied: The account may not write into the experiment guardianflow.health.

@@ -13,15 +13,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ChampionSince:
-    """A champion's place in its ledger; None where the account may not read that.
-
-    Attributes:
-        newest: Number of the newest operation of the release.
-        installed: Number of the operation that made the version champion.
-    """
+    """A champion's place in its ledger, in numbers; None where the account may not read that."""
 
     newest: int | None
+    """The newest operation of the release."""
     installed: int | None
+    """The operation that made the version champion."""
 
 
 def champion_since(registry: ModelRegistryManager, name: ModelName, version: int) -> ChampionSince:

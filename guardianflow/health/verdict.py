@@ -42,16 +42,13 @@ class WindowFigure(BaseModel):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one window says by itself.
-
-    Attributes:
-        reason: One sentence for people, without its full stop.
-        metric: The figure that decided; '' where none did.
-    """
+    """What one window says by itself."""
 
     verdict: Verdict
     reason: str
+    """One sentence for people, without its full stop."""
     metric: str = ""
+    """The figure that decided; '' where none did."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +91,9 @@ def judge_window(
 
 
 def failing_in_a_row(fingerprint: str, past: Iterable[PastWindow]) -> int:
-    """How many windows in a row failed, including the current one.
+    """How many windows in a row failed: the current one, and those before it, the newest first.
 
-    Args:
-        fingerprint: Of the current window, which failed.
-        past: The windows before it, the newest first. The same frames count once, and an
-            INCONCLUSIVE window neither counts nor breaks the row.
+    The same frames count once, and an INCONCLUSIVE window neither counts nor breaks the row.
     """
     seen = {fingerprint}
     for window in past:

@@ -34,11 +34,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Overdue:
-    """A record whose pictures were kept for some days and have to go.
-
-    Attributes:
-        days: For how many days the pictures were kept.
-    """
+    """A record whose pictures were kept for some days and have to go."""
 
     run_id: str
     model_name: str

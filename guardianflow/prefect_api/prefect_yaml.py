@@ -44,12 +44,7 @@ class DeploymentTrigger:
 
 @dataclass(frozen=True)
 class PrefectYaml:
-    """What the file describes.
-
-    Attributes:
-        pools: By name.
-        deployments: The entrypoint of each, by `flow/deployment`.
-    """
+    """What the file describes: pools by name, entrypoints by `flow/deployment`, and triggers."""
 
     pools: Mapping[str, PoolSettings]
     deployments: Mapping[str, str]

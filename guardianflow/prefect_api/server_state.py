@@ -76,17 +76,14 @@ class DeploymentInfo:
 
 @dataclass(frozen=True)
 class PoolInfo:
-    """One work pool.
-
-    Attributes:
-        late: Flow runs that have waited for more than five minutes.
-        paused_queues: Its paused work queues, of those that deployments use.
-    """
+    """One work pool."""
 
     paused: bool
     has_worker: bool
     late: int
+    """Flow runs that have waited for more than five minutes."""
     paused_queues: tuple[str, ...] = ()
+    """Those that deployments use."""
 
 
 @dataclass(frozen=True)
