@@ -19,7 +19,7 @@ from typing import TypeVar
 from mlflow.entities import Run
 
 from guardianflow.evaluation.run_reports import write_papers
-from guardianflow.mlflow_store.runs import OpenRun, open_run, ready_model
+from guardianflow.mlflow_store.runs import OpenRun, has_model, open_run
 from guardianflow.mlflow_store.same_work import find_same_work, scenario_tags, version_tags
 from guardianflow.progress import Reporter
 from guardianflow.registry import ModelRegistryManager
@@ -59,9 +59,6 @@ class Work:
     """What a model is made from; work with the same tags is done once.
 
     Attributes:
-        registry: Where runs and versions are kept.
-        scenario: The settings.
-        dataset: The images.
         kind: `train`, `quant` or `import`.
         recipe: Version of the procedure; raised when the same inputs would give another model.
         inputs: Tags of whatever else the result depends on.
@@ -85,14 +82,10 @@ class Work:
         return {**self.attempt_tags, "guardianflow.recipe": self.recipe}
 
     def find(self, read: Callable[[Run], MadeT | None]) -> MadeT | None:
-        """Find what a finished run of the same work made.
-
-        Args:
-            read: Reads it from the run; None where the run does not hold all of it.
-        """
+        """Find what a finished run of the same work made; `read` gives None if that is not all."""
         client = self.registry.client
         for run in find_same_work(client, self.scenario, self.tags):
-            if ready_model(client, run) and (found := read(run)):
+            if has_model(client, run) and (found := read(run)):
                 log.info("found what an earlier %s made: run %s", self.kind, run.info.run_id)
                 return found
         return None
@@ -116,13 +109,7 @@ def keep_measured(
 ) -> Evaluation:
     """Measure an FP32 IR on the test split as it is deployed, and bring everything to MLflow.
 
-    Args:
-        work: What the IR was made from.
-        run: Receives the files, the model and its figures.
-        folder: The plain IR.
-        papers: Other files for the run; the report of the measurement is added.
-        report: Called with the progress.
-        weights: Folder with best.pt, where the model has one.
+    The report of the measurement is added to `papers`, the other files for the run.
     """
     dataset, samples = work.dataset, work.dataset.samples("test")
     deployed = IrDetector(wrap(folder, folder.parent / "edge"))
@@ -148,13 +135,7 @@ def register_made(
 ) -> MadeT:
     """Register what was made as @candidate; repeated calls return the same version.
 
-    Args:
-        registry: Where to register it.
-        scenario: What it was made from.
-        made: The run and its model.
-        name: The public name that gets the version.
-        figures: The figures of the model on the held-out test split.
-        tags: Further tags of the version.
+    `figures` are those of the held-out test split.
     """
     map50 = {"guardianflow.map50": f"{figures.map50:.4f}"}
     every = {**version_tags(scenario), **map50, **(tags or {})}

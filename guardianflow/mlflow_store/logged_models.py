@@ -39,6 +39,14 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
             raise
 
 
+def logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    """Return the models that a run logged, whatever their names and states."""
+    with border(f"models of run {run.info.run_id}"):
+        return client.search_logged_models(
+            [run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+        )
+
+
 def find_model(client: MlflowClient, run: Run, artifact_path: str) -> LoggedModel:
     """Return the run's READY model of that name, or wrap its artifacts under that path as one.
 
@@ -46,13 +54,7 @@ def find_model(client: MlflowClient, run: Run, artifact_path: str) -> LoggedMode
         ArtifactMissing: The run has nothing under that path.
         VersionNotReady: The upload of the model was never finished.
     """
-    run_id = run.info.run_id
-    # A model's name must not contain a slash: weights/best.pt becomes the model weights-best-pt.
-    derived = artifact_path.strip("/").replace("/", "-").replace(".", "-")
-    with border(f"find {artifact_path} of run {run_id}"):
-        models = client.search_logged_models(
-            [run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'"
-        )
+    run_id, models = run.info.run_id, logged_models(client, run)
     wrapped = [m for m in models if m.tags.get(_SOURCE_TAG) == artifact_path]
     logged = [m for m in models if m.name == artifact_path and _SOURCE_TAG not in m.tags]
     ready = [m for m in logged or wrapped if m.status == LoggedModelStatus.READY]
@@ -67,12 +69,10 @@ def find_model(client: MlflowClient, run: Run, artifact_path: str) -> LoggedMode
             artifact_path=artifact_path,
         )
     # A model whose wrapping was killed is left as it is: nothing refers to it.
-    return _wrap_artifacts(client, run, artifact_path, derived)
+    return _wrap_artifacts(client, run, artifact_path)
 
 
-def _wrap_artifacts(
-    client: MlflowClient, run: Run, artifact_path: str, model_name: str
-) -> LoggedModel:
+def _wrap_artifacts(client: MlflowClient, run: Run, artifact_path: str) -> LoggedModel:
     run_id = run.info.run_id
     what = f"artifact {artifact_path!r} of run {run_id}"
     with scratch() as folder, border(what):
@@ -91,7 +91,8 @@ def _wrap_artifacts(
             raise _nothing_there(run_id, artifact_path)
         model = client.create_logged_model(
             run.info.experiment_id,
-            name=model_name,
+            # It must not contain a slash: weights/best.pt becomes the model weights-best-pt.
+            name=artifact_path.strip("/").replace("/", "-").replace(".", "-"),
             source_run_id=run_id,
             tags={_SOURCE_TAG: artifact_path},
         )

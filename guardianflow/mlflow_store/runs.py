@@ -19,7 +19,7 @@ from mlflow.entities import DatasetInput, InputTag, LoggedModelStatus, Metric, P
 
 from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.logged_models import link_output
+from guardianflow.mlflow_store.logged_models import link_output, logged_models
 from guardianflow.mlflow_store.records import experiment_id
 from guardianflow.mlflow_store.served_model import save_pyfunc
 from guardianflow.names import metric_key
@@ -110,13 +110,7 @@ class OpenRun:
             self.client.log_artifacts(self.run_id, str(folder), artifact_path)
 
     def log_model(self, ir: Path, weights: Path | None, tags: Mapping[str, str]) -> str:
-        """Log the served model as the run's LoggedModel, and return its id.
-
-        Args:
-            ir: Folder of the IR.
-            weights: Folder with best.pt, where the model has one.
-            tags: Tags of the LoggedModel.
-        """
+        """Log the IR, and the folder with best.pt, as the run's LoggedModel; return its id."""
         from guardianflow.vision.ir.processing import wrap
 
         with border(f"model of run {self.run_id}"), scratch() as place:
@@ -178,14 +172,10 @@ def read_scenario(client: MlflowClient, run_id: str) -> Scenario | None:
     return None if text is None else Scenario.from_stored(text, f"scenario of MLflow run {run_id}")
 
 
-def ready_model(client: MlflowClient, run: Run) -> str | None:
-    """Return the id of a run's READY model, or None."""
-    with border(f"model of run {run.info.run_id}"):
-        models = client.search_logged_models(
-            [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
-        )
-    ready = [m for m in models if m.name == MODEL and m.status == LoggedModelStatus.READY]
-    return ready[0].model_id if ready else None
+def has_model(client: MlflowClient, run: Run) -> bool:
+    """Return whether a run has its model, and the model is READY."""
+    models = logged_models(client, run)
+    return any(m.name == MODEL and m.status == LoggedModelStatus.READY for m in models)
 
 
 def read_run_text(client: MlflowClient, run_id: str, file: str) -> str:
@@ -203,10 +193,10 @@ def find_run_text(client: MlflowClient, run_id: str, file: str) -> str | None:
     return read_run_text(client, run_id, file)
 
 
-def read_evaluation(client: MlflowClient, run_id: str) -> Evaluation:
-    """Read the figures of a run."""
-    text = read_run_text(client, run_id, EVALUATION_FILE)
-    return read_stored(Evaluation, text, f"{EVALUATION_FILE} of MLflow run {run_id}")
+def read_evaluation(client: MlflowClient, run_id: str, file: str = EVALUATION_FILE) -> Evaluation:
+    """Read the figures of a run, or others that it keeps."""
+    text = read_run_text(client, run_id, file)
+    return read_stored(Evaluation, text, f"{file} of MLflow run {run_id}")
 
 
 def split_digest(dataset: Dataset, split: str) -> str:

@@ -17,7 +17,7 @@ from guardianflow.errors import InputError, ModelInvalid, VersionNotReady
 from guardianflow.evaluation.measurement import ir_folder
 from guardianflow.mlflow_store.artifacts import SHA_TAG, fetched_files
 from guardianflow.mlflow_store.client import border, registry_store
-from guardianflow.mlflow_store.logged_models import get_run
+from guardianflow.mlflow_store.logged_models import get_run, logged_models
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.vision.ir import ir
@@ -38,11 +38,8 @@ def fetched_model(
 ) -> Generator[Path]:
     """Fetch the model file behind an address on the registry's server, until the block ends.
 
-    Args:
-        registry: Its server is asked.
-        address: `NAME/VERSION` or `NAME@alias` of any registered model, `models:/m-ID` of a logged
-            one, or `runs:/ID/PATH` of an artifact.
-        target: The model that will get the version.
+    An address is `NAME/VERSION` or `NAME@alias` of any registered model, `models:/m-ID` of a logged
+    one, or `runs:/ID/PATH` of an artifact; `target` will get the version.
 
     Raises:
         InputError: The address is none of these, or names a version of the target itself.
@@ -88,10 +85,8 @@ def _kept_by_run(client: MlflowClient, run_id: str, path: str) -> str:
     """
     run = get_run(client, run_id)
     name, _, rest = path.partition("/")
+    logged = logged_models(client, run)
     with border(f"run {run_id}"):
-        logged = client.search_logged_models(
-            [run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'"
-        )
         if not name and len(logged) == 1 and not client.list_artifacts(run_id):
             return _below(logged[0].artifact_location, None)
     named = [model for model in logged if model.name == name]

@@ -89,15 +89,7 @@ class ImportedModel(Made):
 
 
 class ImportRunner:
-    """Imports one model file for one scenario version.
-
-    Args:
-        scenario: Says what it has to detect, and on which images it is measured.
-        registry: Where runs and versions are kept.
-        path: The .onnx file, or the .xml of an OpenVINO IR.
-        options: What the file does not say.
-        on_progress: Called with the progress, at most twice a second.
-    """
+    """Imports one model file for one scenario version: .onnx, or the .xml of an OpenVINO IR."""
 
     def __init__(
         self,

@@ -1,13 +1,11 @@
 """Quantization: a registered FP32 version becomes a variant for the edge box.
 
 source                                  which version of the base is quantized
-runner -> result                        what it left in MLflow
-       -> variants -> calibration       the IR of the variant; the images that set its ranges
+runner -> variants -> calibration       the IR of the variant; the images that set its ranges
        -> remeasuring                   its speed on the machine at hand
 """
 
-from guardianflow.lifecycle.quantization.result import QuantizedModel
-from guardianflow.lifecycle.quantization.runner import QuantizationRunner
+from guardianflow.lifecycle.quantization.runner import QuantizationRunner, QuantizedModel
 from guardianflow.lifecycle.quantization.source import choose_source
 
 __all__ = ["QuantizationRunner", "QuantizedModel", "choose_source"]

@@ -22,10 +22,7 @@ class Remeasured:
     """The speed of a variant here.
 
     Attributes:
-        name: Public name of the variant.
-        version: Its version.
         source_version: The version of the base that it was compared with.
-        report: The figures.
         reused: Whether earlier figures were found instead.
     """
 
@@ -41,11 +38,8 @@ def measure_speed(
 ) -> Remeasured:
     """Time a variant and its base on this machine, and keep the figures with the variant's run.
 
-    Args:
-        registry: Where the versions are.
-        name: The variant.
-        version: Its version; None takes @candidate, else @champion.
-        again: Measure again even if this kind of machine was measured, and replace the figures.
+    Without a version it takes @candidate, else @champion. Figures of this kind of machine are found
+    again, and replaced with `again`.
 
     Raises:
         InputError: The name is that of a base.

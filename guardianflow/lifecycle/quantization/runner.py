@@ -10,7 +10,7 @@ is to be promoted.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -18,28 +18,20 @@ from typing import assert_never
 from mlflow.entities import Run
 
 from guardianflow.errors import ScenarioInvalid
-from guardianflow.evaluation.gate import judge_variant
+from guardianflow.evaluation.gate import GateReport, judge_variant
 from guardianflow.evaluation.measurement import deployed_folder, ir_folder
 from guardianflow.evaluation.speed import SpeedReport, compare_speed
 from guardianflow.evaluation.variant_cost import VariantCost
 from guardianflow.evaluation.variant_records import COST_FILE, SPEED_FOLDER, read_cost
-from guardianflow.lifecycle.making import Work, register_made
+from guardianflow.lifecycle.making import Made, Work, register_made
 from guardianflow.lifecycle.quantization.remeasuring import SPEED_TAG, measure_speed
-from guardianflow.lifecycle.quantization.result import QuantizedModel
 from guardianflow.lifecycle.quantization.variants import make_int8
 from guardianflow.machine.disk import scratch
-from guardianflow.mlflow_store.runs import (
-    EVALUATION_FILE,
-    MODEL,
-    OpenRun,
-    read_evaluation,
-    read_run_text,
-)
+from guardianflow.mlflow_store.runs import EVALUATION_FILE, MODEL, OpenRun, read_evaluation
 from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Precision, Scenario
-from guardianflow.stored import read_stored
 from guardianflow.vision.data.dataset import load_image, prepare_dataset
 from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.data.yaml_file import SPLITS
@@ -59,15 +51,41 @@ _OUTCOME_TAG = "guardianflow.variant_outcome"
 log = logging.getLogger(__name__)
 
 
-class QuantizationRunner:
-    """Quantizes one registered version.
+@dataclass(frozen=True)
+class QuantizedModel(Made):
+    """What a quantization left in MLflow.
 
-    Args:
-        scenario: Says how, and on which data set.
-        registry: Where runs and versions are kept.
-        source_version: Version of the base model; see `choose_source`.
-        precision: Which variant to make; None takes the first of the scenario.
-        on_progress: Called with the progress, at most twice a second.
+    Attributes:
+        fp32: The source on the held-out test split.
+        variant: The variant on the same images.
+        cost: What the variant costs and gains; its speed is None where only another kind of
+            machine has measured it and it is not registered yet.
+        outcome: The gate's judgement of the cost.
+        source_version: The version of the base that it was made from.
+    """
+
+    fp32: Evaluation
+    variant: Evaluation
+    cost: VariantCost
+    outcome: GateReport
+    source_version: int
+
+    @property
+    def speed(self) -> SpeedReport:
+        """The speed on this kind of machine.
+
+        Raises:
+            ValueError: It was never measured here; `register` measures it.
+        """
+        if self.cost.speed is None:
+            raise ValueError(f"run {self.run_id} holds no speed of such a machine")
+        return self.cost.speed
+
+
+class QuantizationRunner:
+    """Quantizes one registered version of a base, see `choose_source`.
+
+    Without a precision it makes the first variant of the scenario.
     """
 
     def __init__(
@@ -83,6 +101,8 @@ class QuantizationRunner:
         self.registry = registry
         self.source_version = source_version
         self.precision = precision or scenario.quantization.variants[0]
+        flavour = scenario.quantization.flavour(self.precision)
+        self._name = scenario.get_registered_model_name(flavour)
         self._report = Reporter(on_progress)
 
     def run(self) -> QuantizedModel:
@@ -116,15 +136,13 @@ class QuantizationRunner:
 
     def register(self, quantized: QuantizedModel) -> QuantizedModel:
         """Register a quantization as the variant's @candidate; repeated calls change nothing."""
-        settings = self.scenario.quantization
         source = self.registry.get_version(self.scenario.model_name, self.source_version)
-        name = self.scenario.get_registered_model_name(settings.flavour(self.precision))
-        speed = quantized.cost.speed
+        name, speed = self._name, quantized.cost.speed
         tags = {
             "guardianflow.source_version": str(self.source_version),
             _OUTCOME_TAG: quantized.outcome.outcome.value,
             **({SPEED_TAG + speed.machine: speed.sentence()} if speed else {}),
-            "backend": settings.backend,
+            "backend": self.scenario.quantization.backend,
             "precision": self.precision.value,
             "source_run_id": source.run_id or "",
         }
@@ -147,8 +165,7 @@ class QuantizationRunner:
         cost = read_cost(client, run_id)
         if cost is None:
             return None
-        text = read_run_text(client, run_id, _SOURCE_EVALUATION_FILE)
-        fp32 = read_stored(Evaluation, text, f"{_SOURCE_EVALUATION_FILE} of run {run_id}")
+        fp32 = read_evaluation(client, run_id, _SOURCE_EVALUATION_FILE)
         return self._result(run_id, fp32, read_evaluation(client, run_id), cost, reused=True)
 
     def _quantize(self, work: Work, source: RegisteredModelInfo) -> QuantizedModel:
@@ -285,15 +302,13 @@ class QuantizationRunner:
         *,
         reused: bool = False,
     ) -> QuantizedModel:
-        flavour = self.scenario.quantization.flavour(self.precision)
-        name = self.scenario.get_registered_model_name(flavour)
         return QuantizedModel(
             run_id=run_id,
             artifact_path=MODEL,
             fp32=fp32,
             variant=variant,
             cost=cost,
-            outcome=judge_variant(name, cost, self.scenario.gate),
+            outcome=judge_variant(self._name, cost, self.scenario.gate),
             source_version=self.source_version,
             reused=reused,
         )

@@ -1,6 +1,6 @@
 """Chooses the version of the base to quantize, where none is named."""
 
-from guardianflow.errors import ModelUnknown, NoCandidate
+from guardianflow.errors import NoCandidate
 from guardianflow.mlflow_store.registered_models import ROLLED_BACK
 from guardianflow.mlflow_store.same_work import is_work_of
 from guardianflow.registry import ModelAlias, ModelRegistryManager
@@ -18,16 +18,12 @@ def choose_source(registry: ModelRegistryManager, scenario: Scenario) -> int:
             back and the champion is another.
     """
     name = scenario.model_name
-    try:
-        versions = registry.list_versions(name)
-    except ModelUnknown:
-        versions = []
     for alias in (ModelAlias.CANDIDATE, ModelAlias.CHAMPION):
-        for info in versions:
-            if alias.value not in info.aliases or info.status == ROLLED_BACK:
-                continue
-            if is_work_of(registry.client, info.tags, info.run_id, scenario):
-                return info.version
+        info = registry.get_by_alias(name, alias)
+        if info is None or info.status == ROLLED_BACK:
+            continue
+        if is_work_of(registry.client, info.tags, info.run_id, scenario):
+            return info.version
     raise NoCandidate(
         f"{name} has no @candidate and no @champion that was trained from scenario "
         f"{scenario.name} {scenario.version} and not rolled back.",

@@ -82,17 +82,9 @@ def make_int8(
     folder: Path,
     report: Report,
 ) -> tuple[Path, Making]:
-    """Quantize an FP32 IR.
+    """Quantize a plain FP32 IR: train sets the ranges, val decides.
 
-    Args:
-        settings: Which presets, how many images, and what may be lost on val.
-        fp32: Folder of the plain FP32 IR.
-        dataset: Its train split sets the ranges, its val split decides.
-        folder: Where all attempts are written.
-        report: Called with the progress.
-
-    Returns:
-        The folder of the IR that was kept, and how it was made.
+    All attempts are written below `folder`; the IR that was kept is returned with how it was made.
 
     Raises:
         CalibrationUnfit: The calibration images are unlike the evaluation images, or among them.

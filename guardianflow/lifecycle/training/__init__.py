@@ -1,7 +1,7 @@
 """Training: what a scenario describes is trained and registered as @candidate, once.
 
 runner -> starting                      with which weights it begins
-       -> attempt -> continuation       epochs, checkpoints; goes on where a killed one stopped
+       -> continuation                  epochs, checkpoints; goes on where a killed one stopped
 
 The network and the loop over its batches are `vision/network/`.
 """

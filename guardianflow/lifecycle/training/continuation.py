@@ -30,8 +30,11 @@ from guardianflow.mlflow_store.client import border
 from guardianflow.mlflow_store.records import experiment_id
 from guardianflow.mlflow_store.runs import OpenRun
 from guardianflow.mlflow_store.same_work import WORK_DIGEST_TAG, first_work, has_tags, same_work
-from guardianflow.scenario import Scenario
+from guardianflow.progress import Reporter
+from guardianflow.scenario import Scenario, TrainingSettings
 from guardianflow.vision.network.checkpoint import Checkpoints
+from guardianflow.vision.network.detector import Detector
+from guardianflow.vision.network.fitting import FittedDetector, fit
 from guardianflow.vision.network.history import EpochFigures
 
 WORK_TAG = "guardianflow.work"
@@ -113,14 +116,66 @@ class Continuation:
         return [(int(text), run) for text, run in tags if text.isdecimal()]
 
 
-class CheckpointCopies:
-    """Copies checkpoints to their run, rarely enough to cost next to nothing.
+def fit_in_run(
+    run: OpenRun,
+    settings: TrainingSettings,
+    checkpoints: Checkpoints,
+    start: Detector | None,
+    report: Reporter,
+) -> tuple[FittedDetector, int]:
+    """Train on the run's data set, or resume from the newest checkpoint.
 
-    Args:
-        client: The MLflow server.
-        run_id: The run of this attempt.
-        checkpoints: The checkpoints on this machine.
+    The run receives the figures and, every few minutes, the newest checkpoint.
+
+    Returns:
+        The detector, and the epoch after which the training resumed (0: from the start).
+
+    Raises:
+        KeyboardInterrupt: Interrupted; the message says how many epochs are kept.
+        DatasetInvalid: An image can no longer be read.
+        RegistryUnavailable: MLflow does not answer at the end; all epochs are kept.
     """
+    dataset, epochs, latest, resumed_at = run.dataset, settings.epochs, "", 0
+    curves, mirror = _Curves(run), _CheckpointCopies(run.client, run.run_id, checkpoints)
+
+    def on_resume(history: Sequence[EpochFigures]) -> None:
+        nonlocal resumed_at
+        resumed_at = len(history)
+        remark = f"resumed at epoch {resumed_at} of {epochs}"
+        log.info(remark)
+        report("resume", resumed_at, epochs, remark=remark)
+        curves.add(*history)
+
+    def on_epoch(figures: EpochFigures) -> None:
+        nonlocal latest
+        latest = figures.describe()
+        curves.add(figures)
+        mirror.keep()
+        log.info("epoch %d of %d: %s", figures.epoch, epochs, latest)
+
+    try:
+        fitted = fit(
+            settings,
+            dataset.samples("train"),
+            dataset.samples("val"),
+            dataset.classes,
+            start=start,
+            checkpoints=checkpoints,
+            on_resume=on_resume,
+            on_step=lambda done, total: report("train", done, total, latest),
+            on_epoch=on_epoch,
+        )
+    except KeyboardInterrupt as stop:
+        mirror.keep(now=True)
+        done = f"Interrupted; {checkpoints.newest_epoch()} of {epochs} epochs are kept."
+        raise KeyboardInterrupt(done) from stop
+    curves.send()
+    run.log_params({"device_used": fitted.device, "best_epoch": fitted.best_epoch})
+    return fitted, resumed_at
+
+
+class _CheckpointCopies:
+    """Copies checkpoints to their run, rarely enough to cost next to nothing."""
 
     def __init__(self, client: MlflowClient, run_id: str, checkpoints: Checkpoints) -> None:
         self._client, self._run_id, self._checkpoints = client, run_id, checkpoints
@@ -151,12 +206,8 @@ class CheckpointCopies:
                 _delete(self._client, self._run_id, f"{_FOLDER}/{name}")
 
 
-class Curves:
-    """Sends the figures of epochs to a run, and sends again later what MLflow did not accept.
-
-    Args:
-        run: The run of this attempt.
-    """
+class _Curves:
+    """Sends the figures of epochs to a run, and sends again later what MLflow did not accept."""
 
     def __init__(self, run: OpenRun) -> None:
         self._run = run

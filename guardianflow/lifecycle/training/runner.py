@@ -19,8 +19,12 @@ from mlflow.entities import Run
 
 from guardianflow.evaluation.run_reports import PICTURES
 from guardianflow.lifecycle.making import Made, Work, keep_measured, register_made
-from guardianflow.lifecycle.training.attempt import fit_in_run
-from guardianflow.lifecycle.training.continuation import WORK_TAG, Continuation, clean_up
+from guardianflow.lifecycle.training.continuation import (
+    WORK_TAG,
+    Continuation,
+    clean_up,
+    fit_in_run,
+)
 from guardianflow.lifecycle.training.starting import Start, find_start
 from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import private_home
@@ -62,13 +66,7 @@ class TrainedModel(Made):
 
 
 class TrainingRunner:
-    """Trains one scenario version.
-
-    Args:
-        scenario: What to train.
-        registry: Where runs and versions are kept.
-        on_progress: Called with the progress, at most twice a second.
-    """
+    """Trains one scenario version."""
 
     def __init__(
         self,

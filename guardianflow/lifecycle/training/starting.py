@@ -47,13 +47,7 @@ def find_start(
     dataset: Dataset,
     work: Mapping[str, str],
 ) -> Start:
-    """Resolve and read what a training starts from.
-
-    Args:
-        registry: Where the champion is.
-        scenario: Says where to start.
-        dataset: Has the classes of the new detector.
-        work: Tags of the runs of this work: an earlier attempt may have chosen already.
+    """Resolve and read what a training starts from, as an earlier attempt with these tags chose.
 
     Raises:
         NoCandidate: There is no champion to start from.
