@@ -22,7 +22,6 @@ class Measured:
     """One version on one set of frames.
 
     Attributes:
-        version: The version.
         evaluation: Its figures at its own thresholds.
         seen: The detections that they come from.
     """
@@ -42,11 +41,6 @@ def judged_scenario(
 ) -> Scenario | None:
     """Return the scenario that a version was made from, with today's gate, health and display.
 
-    Args:
-        registry: Where the version is.
-        info: The version.
-        today: Returns a scenario as it is now; where it returns None, the recorded one counts.
-
     Raises:
         StoredUnreadable: Another version of guardianflow recorded it in a format of its own.
     """
@@ -61,7 +55,7 @@ def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo)
     Raises:
         ArtifactMissing: Its run recorded none.
     """
-    digest = recorded_digest(registry.client, info.run_id, "evaluation") if info.run_id else None
+    digest = recorded_digest(registry.client, info.run_id)
     if digest is None:
         raise ArtifactMissing(
             f"The run of {info.name} version {info.version} recorded no evaluation set, so it is "
@@ -73,14 +67,8 @@ def evaluation_digest(registry: ModelRegistryManager, info: RegisteredModelInfo)
     return digest
 
 
-def evaluation_set(
-    scenario: Scenario, *, recorded: str | None = None
-) -> tuple[Dataset, tuple[Sample, ...]]:
+def evaluation_set(scenario: Scenario, *, recorded: str) -> tuple[Dataset, tuple[Sample, ...]]:
     """Open the frozen evaluation set of a scenario: the data set and its test split.
-
-    Args:
-        scenario: Says where it is, or how it is drawn.
-        recorded: The result of `evaluation_digest`; other content is refused.
 
     Raises:
         ArtifactMissing: The split is not the one that was recorded.
@@ -92,7 +80,7 @@ def evaluation_set(
     dataset = prepare_dataset(scenario.dataset, scenario.classes, ("test",))
     samples = dataset.samples("test")
     now = split_digest(dataset, "test")
-    if recorded is not None and now != recorded:
+    if now != recorded:
         raise ArtifactMissing(
             f"The test split of {dataset.root} does not hold the images and labels on which the "
             f"version was evaluated (digest {now}, recorded {recorded}).",
@@ -148,14 +136,7 @@ def measure_version(
 ) -> Measured:
     """Run a version on every frame and compare its detections with the labels.
 
-    Args:
-        registry: Where the version is.
-        name: Base or variant.
-        version: Which version.
-        samples: The frames.
-        classes: Names of the labels' classes, in order.
-        draws: Number of bootstrap samples of the frames for the bounds; 0 for no bounds.
-        on_progress: Called with the frames done and their total.
+    The bounds come from `draws` bootstrap samples of the frames; 0 gives no bounds.
 
     Raises:
         ArtifactMissing: The version cannot be measured: it has no IR, a file of it is gone or

@@ -23,14 +23,7 @@ _PICTURED = 12
 
 
 def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluation) -> Path:
-    """Write all of them into a folder, and return the folder.
-
-    Args:
-        folder: Where to write them.
-        dataset: The detector was measured on its test split.
-        seen: The detections on that split.
-        evaluation: Their figures.
-    """
+    """Write all of them into a folder, and return the folder."""
     from guardianflow.vision.data.contamination import (
         CONTAMINATION_FILE,
         find_duplicates,

@@ -84,12 +84,9 @@ def machine() -> str:
 
 
 def compare_speed(base: Path, variant: Path, frames: Sequence[NDArray[np.uint8]]) -> SpeedReport:
-    """Time a variant and its base in turns, each in one thread.
+    """Time the IRs that a variant and its base serve in turns, each in one thread.
 
-    Args:
-        base: Folder of the IR that the base serves.
-        variant: Folder of the IR that the variant serves.
-        frames: RGB images, each of shape (H, W, 3), uint8; used in turn.
+    Frames are RGB images, each of shape (H, W, 3), uint8; they are used in turn.
     """
     from guardianflow.vision.ir.serving import IrDetector
 

@@ -40,8 +40,6 @@ class Pair:
     """A version, and the champion that it would replace.
 
     Attributes:
-        name: Public name of the version.
-        version: The version.
         champion: The present champion, or another version to compare with; None: none.
         way_back: The version that @rollback would then name; None: none.
     """
@@ -188,10 +186,8 @@ def _held_out(registry: ModelRegistryManager, pair: Pair, ground: FrozenImages) 
     """Return whether the champion was evaluated on exactly these images."""
     if pair.champion is None or not ground.digest:
         return True
-    run_id = registry.get_version(pair.name, pair.champion).run_id
-    return (recorded_digest(registry.client, run_id, "evaluation") if run_id else "") == (
-        ground.digest
-    )
+    champion = registry.get_version(pair.name, pair.champion)
+    return recorded_digest(registry.client, champion.run_id) == ground.digest
 
 
 def _leaks(registry: ModelRegistryManager, maker: RegisteredModelInfo) -> Leaks | None:

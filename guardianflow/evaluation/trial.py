@@ -74,11 +74,7 @@ def _photograph(data: FolderData) -> Frame | None:
 
 
 def load_served(folder: Path, label: str) -> tuple[PyFuncModel, str]:
-    """Load a version's files as the edge box does.
-
-    Args:
-        folder: The files of the version, verified: they are code.
-        label: Name and version, for the message.
+    """Load a version's files as the edge box does; they were verified, because they are code.
 
     Returns:
         The model, which answers with every score, and what it is in words.

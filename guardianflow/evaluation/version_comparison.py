@@ -134,14 +134,8 @@ def compare_versions(
 ) -> VersionComparison:
     """Measure two versions on the images that both were evaluated on, and compare them.
 
-    Args:
-        registry: Where they are.
-        name: Public name of the first, base or variant.
-        first: Its version.
-        second: The version that is compared with it.
-        against: Public name of the second, another form of the same model; None: the same name.
-        today: Returns a scenario as it is now, for today's gate.
-        on_progress: Called with what is measured, the frames done and their total.
+    `name` is that of the first, `against` that of the second: the same, or another form of the
+    same model.
 
     Raises:
         VersionNotReady: There is no such version.

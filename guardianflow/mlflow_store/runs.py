@@ -204,12 +204,14 @@ def split_digest(dataset: Dataset, split: str) -> str:
     return dataset.split_fingerprint(split)[:_DIGEST_LENGTH]
 
 
-def recorded_digest(client: MlflowClient, run_id: str, use: str) -> str | None:
-    """Return the digest of the split that a run used, e.g. for "evaluation"; None if unknown."""
+def recorded_digest(client: MlflowClient, run_id: str | None) -> str | None:
+    """Return the digest of the split that a run was evaluated on; None if unknown."""
+    if run_id is None:
+        return None
     with border(f"run {run_id}"):
         inputs = client.get_run(run_id).inputs
     for entry in inputs.dataset_inputs if inputs else ():
-        if any((tag.key, tag.value) == (USE_TAG, use) for tag in entry.tags):
+        if any((tag.key, tag.value) == (USE_TAG, "evaluation") for tag in entry.tags):
             return entry.dataset.digest
     return None
 

@@ -76,14 +76,11 @@ def against_floor(guess: Guess, count: int, unit: str, floor: float) -> LimitVer
 
 def against_ceiling(guess: Guess, count: int, unit: str, ceiling: float) -> LimitVerdict:
     """Judge a figure that must not be higher than a ceiling; arguments as in `against_floor`."""
-    return _judged(
-        guess,
-        count,
-        unit,
-        lambda figure: judge_floor(
-            BoundedFigure(-figure.value, -figure.high, -figure.low), -ceiling
-        ),
-    )
+
+    def judge(figure: BoundedFigure) -> GateOutcome:
+        return judge_floor(BoundedFigure(-figure.value, -figure.high, -figure.low), -ceiling)
+
+    return _judged(guess, count, unit, judge)
 
 
 def drawn(figure: BoundedFigure, count: int) -> Guess:
