@@ -10,13 +10,13 @@ release_state  the words that both share: state, record, decision, drift
 
 from typing import TYPE_CHECKING
 
+from guardianflow.registry.release_state import ModelAlias, Move
+
 if TYPE_CHECKING:
     from guardianflow.registry.manager import (
         UNSET,
-        ModelAlias,
         ModelRegistryManager,
         ModelSummary,
-        Move,
         Operation,
         Plan,
         RegisteredModelInfo,

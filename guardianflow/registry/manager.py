@@ -31,7 +31,7 @@ from guardianflow.mlflow_store.registered_models import (
 from guardianflow.names import ModelName
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.registration import register
-from guardianflow.registry.release_state import Attribution, Drift, ModelAlias, Move, OperationKind
+from guardianflow.registry.release_state import Attribution, Drift, ModelAlias, OperationKind
 from guardianflow.registry.rotation.operations import Release
 from guardianflow.registry.rotation.outcome import Operation, Plan
 from guardianflow.registry.rotation.request import UNSET, ChampionMoves, Expected, RotationRequest
@@ -40,18 +40,8 @@ from guardianflow.registry.rotation.rules import (
     plan_promotion,
     plan_repair,
     plan_rollback,
+    rescue,
 )
-
-__all__ = [
-    "UNSET",
-    "ModelAlias",
-    "ModelRegistryManager",
-    "ModelSummary",
-    "Move",
-    "Operation",
-    "Plan",
-    "RegisteredModelInfo",
-]
 
 
 class ModelRegistryManager:
@@ -225,15 +215,9 @@ class ModelRegistryManager:
     ) -> Operation:
         """Go back to the last good release state; what leaves production is quarantined.
 
-        Args:
-            model_name: Base or variant; every name that differs moves with it.
-            expected_champion: Refuse unless this is the champion of now.
-            actor: Who decided; by default user and host.
-            reason: Why.
-            token: The same token again returns the same operation.
-            evidence: Where the evidence is kept.
-            automatic: No person asked: never takes back what a rollback restored.
-            only: Move this name alone; wants a reason.
+        Every name that differs moves with it, or with `only` this one alone, which wants a reason.
+        `automatic` means that no person asked: it never takes back what a rollback restored. The
+        other arguments are those of `promote_to_champion`.
 
         Raises:
             NoRollbackTarget: There is no known-good state to go back to.
@@ -312,7 +296,8 @@ class ModelRegistryManager:
                 automatic=True,
             ),
         )
-        return self.release(model_name).rescue(request)
+        operation = self.release(model_name).perform(request, rescue)
+        return operation if operation.changed else None
 
     def ledger(self, model_name: str | ModelName) -> Ledger:
         """The log of operations of the release that a name belongs to."""

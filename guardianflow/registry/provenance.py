@@ -40,12 +40,6 @@ def registration_tags(
 ) -> dict[str, str]:
     """The tags of a version that is to be registered, without token and fingerprint.
 
-    Args:
-        client: The MLflow server.
-        name: Base or variant.
-        run: The run that made it.
-        given: What the caller says.
-
     Raises:
         InputError: The caller says what only guardianflow sets, or what cannot be; a variant
             does not say from which version of its base it was made.

@@ -53,14 +53,6 @@ def register(
 ) -> RegisteredModelInfo:
     """Register what a run holds under a path; the same registration again gives the same version.
 
-    Args:
-        client: The MLflow server.
-        run_id: The run that made it.
-        artifact_path: Name of a LoggedModel of the run, or a path of the run's artifacts.
-        name: Base or variant.
-        tags: Tags of the version, beside those that are set here.
-        token: Identifies the registration; by default run, path and name do.
-
     Raises:
         ArtifactMissing: The run holds nothing under that path, or a file of it changed meanwhile.
         VersionNotReady: The run, or the source version of a variant, does not exist, or an upload

@@ -29,6 +29,7 @@ from guardianflow.registry import UNSET, ModelRegistryManager
 from guardianflow.registry.release_state import Attribution, OperationKind, OperationRecord
 from guardianflow.registry.rotation.outcome import Operation, Plan
 from guardianflow.registry.rotation.request import RotationRequest
+from guardianflow.registry.rotation.rules import rescue
 from tests.chaos.evidence import Journal, read_lines
 
 # What a client asks for, and how often; registrations keep the promotions going.
@@ -188,15 +189,18 @@ def perform(registry: ModelRegistryManager, run_id: str, asked: dict[str, Any]) 
         "finish": lambda: registry.release(name).finish(),
         "repair": lambda: registry.repair(name, "ledger", reason="chaos", token=token),
         "adopt": lambda: registry.repair(name, "mlflow", reason="chaos", token=token),
-        "rescue": lambda: registry.release(name).rescue(
-            RotationRequest(
-                OperationKind.REPAIR,
-                ModelName.parse(name),
-                by=Attribution(token=token, automatic=True),
-            )
-        ),
+        "rescue": lambda: rescued(registry, ModelName.parse(name), token),
     }
     return as_data(requests[asked["kind"]]())
+
+
+def rescued(registry: ModelRegistryManager, name: ModelName, token: str) -> Operation | None:
+    """Rescue a release as the manager does, with a token; None where nothing was to be done."""
+    by = Attribution(token=token, automatic=True)
+    operation = registry.release(name).perform(
+        RotationRequest(OperationKind.REPAIR, name, by=by), rescue
+    )
+    return operation if operation.changed else None
 
 
 def as_data(result: object) -> dict[str, Any]:

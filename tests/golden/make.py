@@ -33,7 +33,7 @@ from guardianflow.events import ModelEvent
 from guardianflow.health.box_reports import BoxReport, judge_new, post_report
 from guardianflow.health.window import check_health
 from guardianflow.lifecycle.quantization import QuantizationRunner
-from guardianflow.lifecycle.training import TrainingRunner, attempt
+from guardianflow.lifecycle.training import TrainingRunner, continuation
 from guardianflow.machine import servers
 from guardianflow.monitoring.alarms import AlarmBook, find_changes
 from guardianflow.monitoring.drill import drill
@@ -126,7 +126,7 @@ def main(target: Path) -> None:
     scenarios = Path("scenarios").absolute()
     # What is stored names the machine: golden files name none.
     socket.gethostname = lambda: "trainer"
-    attempt.fit = _sparse_fit
+    continuation.fit = _sparse_fit
     os.environ.update(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", LOGNAME="lifecycle")
     with tempfile.TemporaryDirectory(prefix="golden-") as text:
         os.environ["GUARDIANFLOW_HOME"] = f"{text}/home"

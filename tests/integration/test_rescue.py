@@ -197,7 +197,8 @@ def test_the_mirror_shows_an_edited_tail_and_a_person_may_overrule_it(registry, 
     name, twin = plant
     base = registry.release(name).inspect().models[name]
     mirror = read_mirror(base)
-    assert (mirror.seq, dict(mirror.champions)) == (3, {name: 3, twin: 3})
+    champions = {each: champion for each, (champion, _) in mirror.state.items()}
+    assert (mirror.seq, champions) == (3, {name: 3, twin: 3})
     assert mirror.agrees(registry.release(name).inspect().models)
     edited = base.tags[HEAD_TAG].replace(mirror.digest, "0" * 16)
     registry.client.set_registered_model_tag(registered(name), HEAD_TAG, edited)

@@ -162,7 +162,8 @@ def test_entries_of_the_ledger_are_read(folder):
     assert former.to_line() == kept["former"]
     mirror = read_mirror(ModelSummary(BASE.public, {}, {HEAD_TAG: kept["mirror"]}))
     assert mirror is not None
-    assert (mirror.seq, mirror.champions) == (7, {BASE.public: 2, INT8: 1})
+    champions = {name: champion for name, (champion, _) in mirror.state.items()}
+    assert (mirror.seq, champions) == (7, {BASE.public: 2, INT8: 1})
     assert encode_mirror(BASE, 7, "0123456789abcdef", record.after) == kept["mirror"]
 
 

@@ -84,8 +84,8 @@ def test_a_mirror_is_compared_with_the_head_of_its_ledger():
         ({"seq": 6}, MirrorStatus.BEHIND),
         ({"seq": 8, "digest": "e"}, MirrorStatus.AHEAD),
         ({"digest": "e"}, MirrorStatus.OTHER),
-        ({"champions": {BASE: 2}}, MirrorStatus.EDITED),
-        ({"rollbacks": {}}, MirrorStatus.EDITED),
+        ({"state": {BASE: (2, 2)}}, MirrorStatus.EDITED),
+        ({"state": {BASE: (3, None)}}, MirrorStatus.EDITED),
     ):
         assert compare_mirror(replace(mirror, **changes), head) is status
     assert compare_mirror(None, head) is MirrorStatus.ABSENT

@@ -204,7 +204,7 @@ def test_a_newer_mirror_is_read():
     content |= {"tea": 1, "state": {"": [2, 1, "x"]}}
     mirror = read_mirror(ModelSummary(BASE.public, {}, {HEAD_TAG: json.dumps(content)}))
     assert mirror is not None
-    assert mirror.champions == {BASE.public: 2}
+    assert mirror.state == {BASE.public: (2, 1)}
 
 
 @pytest.mark.parametrize("actor", [r"PLANT\kim", "kim_park", "kim@plant.example", r"a\_b*"])

@@ -138,9 +138,7 @@ def known_bases(client: MlflowClient) -> dict[ModelName, tuple[str, ...]]:
 def create_index(client: MlflowClient, *, anew: bool = False) -> Index:
     """Make the ledger of a server, or take the one that another process made meanwhile.
 
-    Args:
-        client: The MLflow server.
-        anew: A person decided to go on without the ledger that there was.
+    `anew`: a person decided to go on without the ledger that there was.
 
     Raises:
         PermissionDenied: The account is no administrator of a server with accounts.
@@ -176,11 +174,8 @@ def prepare_server(client: MlflowClient, *, again: bool = True) -> Index:
     """Make an MLflow server ready for rotations: what an administrator does once, and repeats.
 
     It creates the experiments that all accounts share, so that no account of daily work owns them,
-    and tries out whether params stay as first written.
-
-    Args:
-        client: The MLflow server.
-        again: Try it out although that was done: its database may be another one now.
+    and tries out whether params stay as first written: `again`, as its database may be another one
+    now.
 
     Raises:
         BackendUnfit: They do not.

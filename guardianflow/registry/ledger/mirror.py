@@ -45,25 +45,17 @@ class Mirror:
     seq: int
     digest: str
     """sha256 of the operation's entry in the ledger, shortened."""
-    champions: Mapping[str, int]
-    """By public name, the version that @champion is to name."""
-    rollbacks: Mapping[str, int]
-    """By public name, the version that @rollback is to name; absent where there is none."""
+    state: Mapping[str, tuple[int, int | None]]
+    """By public name, the versions that @champion and @rollback are to name."""
 
     @classmethod
     def of(cls, head: LedgerHead) -> "Mirror":
         """What the mirror of a ledger is to say."""
-        places = head.state.items()
-        champions = {name: place.champion for name, place in places}
-        rollbacks = {name: p.rollback for name, p in places if p.rollback is not None}
-        return cls(head.seq, head.digest, champions, rollbacks)
+        return cls(head.seq, head.digest, {n: _place(p) for n, p in head.state.items()})
 
     def agrees(self, models: Mapping[str, ModelSummary]) -> bool:
         """Whether the aliases of a release are as the mirror says; @candidate is not part of it."""
-        state = {
-            name: ProductionEntry(champion, self.rollbacks.get(name), champion)
-            for name, champion in self.champions.items()
-        }
+        state = {n: ProductionEntry(*place, newest=place[0]) for n, place in self.state.items()}
         return not find_drift(state, {name: model.aliases for name, model in models.items()})
 
 
@@ -97,16 +89,15 @@ def compare_mirror(mirror: Mirror | None, head: LedgerHead) -> MirrorStatus:
 
 def encode_mirror(base: ModelName, seq: int, digest: str, state: ReleaseState) -> str:
     """The tag's value for an operation and the state that it made."""
-    places = {base.short(name): (place.champion, place.rollback) for name, place in state.items()}
+    places = {base.short(name): _place(entry) for name, entry in state.items()}
     return MirrorTag(seq=seq, digest=digest, state=places).to_line()
 
 
 def read_mirror(model: ModelSummary) -> Mirror | None:
     """The mirror on a base model.
 
-    Returns:
-        None where there is none, where somebody edited it, or where it is for a newer version of
-        guardianflow: the ledger says what counts, and whether this version may go on from it.
+    None where there is none, where somebody edited it, or where it is for a newer version of
+    guardianflow: the ledger says what counts, and whether this version may go on from it.
     """
     if (text := model.tags.get(HEAD_TAG)) is None:
         return None
@@ -115,7 +106,9 @@ def read_mirror(model: ModelSummary) -> Mirror | None:
         read = read_stored(MirrorTag, text, f"tag {HEAD_TAG} of {base}")
     except StoredUnreadable:
         return None
-    places = {base.long(short): place for short, place in read.state.items()}
-    champions = {name: champion for name, (champion, _) in places.items()}
-    rollbacks = {name: back for name, (_, back) in places.items() if back is not None}
-    return Mirror(read.seq, read.digest, champions, rollbacks)
+    state = {base.long(short): place for short, place in read.state.items()}
+    return Mirror(read.seq, read.digest, state)
+
+
+def _place(entry: ProductionEntry) -> tuple[int, int | None]:
+    return entry.champion, entry.rollback

@@ -57,8 +57,7 @@ class LedgerRuns:
     def make_ready(self, *, anew: bool) -> Index:
         """The index, made if there is none yet, on a server that can keep a ledger.
 
-        Args:
-            anew: A person decided to go on without the ledger that there was.
+        `anew`: a person decided to go on without the ledger that there was.
 
         Raises:
             BackendUnfit: Params of this server do not stay as first written.

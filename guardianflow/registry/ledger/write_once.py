@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -113,11 +114,8 @@ def require_write_once(
 ) -> None:
     """Refuse a server whose params do not stay as first written; it is tried out once for each.
 
-    Args:
-        client: The MLflow server.
-        experiment_id: The ledger's experiment.
-        tags: Its tags, which say how it came out before.
-        again: Try it out whatever they say: the database may be another one now.
+    The tags of the ledger's experiment say how it came out before. `again` tries it out whatever
+    they say: the database may be another one now.
 
     Raises:
         BackendUnfit: A param was overwritten, cut or lost.
@@ -174,12 +172,9 @@ def _try_out(client: MlflowClient, experiment_id: str) -> str:
             remedy="An account with EDIT on the experiment guardianflow.ledger does it with "
             "`python -m deployments.apply --mlflow`; docs/reference.md says more.",
         ) from error
-    try:
-        with border("put the check away"):
-            client.delete_run(run_id)
-    except PermissionDenied:
-        # Deleting needs more rights than writing: it stays, and means nothing.
-        return why
+    # Deleting needs more rights than writing: else it stays, and means nothing.
+    with suppress(PermissionDenied), border("put the check away"):
+        client.delete_run(run_id)
     return why
 
 

@@ -50,13 +50,8 @@ def write_production(
     """Make @champion and @rollback of a release what an operation says, where they differ.
 
     A version that was deleted in MLflow meanwhile can have no alias: the others are written all
-    the same, so that a deletion never holds up the rest of a release.
-
-    Args:
-        client: The MLflow server.
-        kind: Decides the order of the writes.
-        wanted: By public name, what each alias is to name; None takes it away.
-        present: By public name, what each alias names now.
+    the same, so that a deletion never holds up the rest of a release. What is wanted and what is
+    present is told by public name; None takes an alias away.
 
     Returns:
         The names whose version to be champion does not exist any more.

@@ -46,7 +46,7 @@ from guardianflow.registry.rotation.release_reader import (
 )
 from guardianflow.registry.rotation.repetition import answered, answers, may_repeat, when_finished
 from guardianflow.registry.rotation.request import MAX_TEXT, UNSET, RotationRequest
-from guardianflow.registry.rotation.rules import Rule, check_expected, rescue
+from guardianflow.registry.rotation.rules import Rule, check_expected
 
 
 class Release:
@@ -87,12 +87,8 @@ class Release:
         """What a request would do; what was interrupted is finished before.
 
         A request that asks for just what was interrupted has nothing left to do: repeating a
-        rollback that was killed must not go back twice.
-
-        Args:
-            request: Who asks for what.
-            rule: Decides.
-            write: Finish what was interrupted; off, it is only planned as if it were finished.
+        rollback that was killed must not go back twice. With `write` off nothing is finished, but
+        it is planned as if it were.
 
         Raises:
             Refused: A rule says no.
@@ -194,17 +190,6 @@ class Release:
                     break
             else:
                 return decision
-
-    def rescue(self, request: RotationRequest) -> Operation | None:
-        """Give every name its @champion back that has none in MLflow, or a quarantined one.
-
-        None where nothing was to be done.
-
-        Raises:
-            NoRollbackTarget: The version was deleted, and no former champion is left.
-        """
-        operation = self.perform(request, rescue)
-        return operation if operation.changed else None
 
     def refresh_mirror(self) -> bool:
         """Write the mirror again if it is older than the ledger; whether that was so."""

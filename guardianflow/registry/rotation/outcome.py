@@ -132,11 +132,9 @@ def mended(operation: Operation, decision: Decision) -> Operation:
 
 
 def nothing_to_do(record: OperationRecord, finished: OperationRecord | None) -> Operation:
-    """The answer to a request that found everything as it asked for.
+    """The answer to a request that found everything as it asked for, and would be this record.
 
-    Args:
-        record: What the request would have become.
-        finished: The operation that was interrupted, and was finished for this request.
+    `finished` is the interrupted operation that was finished for it.
     """
     if record.kind is OperationKind.REPAIR:
         message = f"The aliases of {record.name} are as the ledger says: nothing was to mend"

@@ -125,11 +125,8 @@ class Projector:
 
     def _tag(self, name: ModelName, version: int, key: str, value: str) -> None:
         tag = ModelVersionTag(key, value)
-        try:
-            with border(f"tag {name} version {version}"):
-                write_repeatably(
-                    lambda: self._store.set_model_version_tag(name.registered, str(version), tag)
-                )
-        except VersionNotReady:
-            # Deleted behind our back: there is nothing left to tag.
-            return
+        # Where it was deleted behind our back, there is nothing left to tag.
+        with suppress(VersionNotReady), border(f"tag {name} version {version}"):
+            write_repeatably(
+                lambda: self._store.set_model_version_tag(name.registered, str(version), tag)
+            )

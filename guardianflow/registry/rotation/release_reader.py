@@ -74,8 +74,7 @@ class ReleaseReader:
     def inspect(self, *, trusting_ledger: bool = False) -> ReleaseSnapshot:
         """The head and the aliases that belong together.
 
-        Args:
-            trusting_ledger: A person decided that the ledger is right, whatever its mirror says.
+        `trusting_ledger`: a person decided that the ledger is right, whatever its mirror says.
 
         Raises:
             LedgerDamaged: The ledger was deleted, cut or edited.
@@ -147,13 +146,7 @@ class ReleaseReader:
 
         The versions that aliases lack are looked for, and those that a rollback moves: then it is
         decided again with what they say, that one is gone or from which version of the base it was
-        made.
-
-        Args:
-            seen: The release.
-            request: Who asks for what.
-            rule: Decides.
-            lost: Versions that count as deleted.
+        made. `lost` ones count as deleted.
         """
         wanted = {(found.name, found.expected) for found in seen.drift if found.expected}
         gone = {*lost, *self._find_gone(wanted)}

@@ -10,11 +10,8 @@ def remarks(
 ) -> tuple[str, ...]:
     """No way back, another model on the floor, a variant that stays behind.
 
-    Args:
-        base: Public name of the base.
-        state: Where everything is.
-        twins: Where a base moves, each of its variants, with the version that was made from the
-            base's champion; None for one of which no such version is known.
+    Where a base moves, `twins` has each of its variants, with the version that was made from the
+    base's champion; None for one of which no such version is known.
     """
     twins = twins or {}
     found: list[str] = []

@@ -65,15 +65,9 @@ def plan_promotion(
     force: bool = False,
     reason: str = "",
 ) -> Decision:
-    """Decide what a promotion moves.
+    """Decide what the promotion of a version moves, or of @candidate where none is named.
 
-    Args:
-        situation: The release as it is now.
-        past: Gives the records, newest first; read only where it is needed.
-        name: Public name of the base or of a variant.
-        version: The version asked for; None takes @candidate.
-        force: Promote although the version is quarantined or the release on hold; wants a reason.
-        reason: Why.
+    With `force` neither quarantine nor a hold counts.
 
     Raises:
         NoCandidate: No version was named and none waits.
@@ -149,13 +143,8 @@ def plan_rollback(
 ) -> Decision:
     """Decide what a rollback moves: back to the last good state in which `name` was another.
 
-    Args:
-        situation: The release as it is now.
-        past: Gives the records, newest first.
-        name: Public name of the base or of a variant.
-        only: Move this name alone, whatever the others were then; wants a reason.
-        automatic: No person asked; what a rollback restored is then left to a person.
-        reason: Why.
+    `only` moves this name alone, whatever the others were then. What a rollback restored is left
+    to a person where the request is `automatic`.
 
     Raises:
         NoRollbackTarget: There is no such state, or a name had no champion in it.
