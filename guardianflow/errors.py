@@ -250,13 +250,10 @@ class NotComparable(Refused):
 
 
 class GateFailed(Refused):
-    """The gate's rules reject the candidate.
-
-    Attributes:
-        proposal: The proposal in question, to be shown.
-    """
+    """The gate's rules reject the candidate."""
 
     proposal: "Proposal | None" = None
+    """The proposal in question, to be shown."""
 
 
 class ApprovalRequired(Refused):
@@ -312,10 +309,7 @@ class OrchestratorUnavailable(ServerUnreachable):
 class DiskFull(GuardianflowError):
     """There is no room to write a file; files that were complete before are unchanged.
 
-    Args:
-        place: The file or folder; '' if unknown.
-        why: The cause, e.g. `the disk is full`.
-        safe: What was kept and how to continue; one sentence.
+    `safe` says in one sentence what was kept and how to continue.
     """
 
     exit_code = 4

@@ -54,10 +54,9 @@ class ModelEvent(BaseModel):
 
 
 def resource(model_name: str) -> dict[str, str]:
-    """Return the resource of an event, with the label that automations match on.
+    """Return the resource of an event about a model, or "" for one of the servers.
 
-    Args:
-        model_name: Public name of the model; "" for an event about one of the servers.
+    It has the label that automations match on.
     """
     if not model_name:
         return {

@@ -13,8 +13,6 @@ class Progress:
 
     Attributes:
         step: What is being done, e.g. `train`.
-        done: Units done.
-        total: Units in all.
         message: The latest figure for people, or ''.
         remark: Something to be said once, e.g. where a training resumes; or ''.
     """

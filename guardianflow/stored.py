@@ -115,12 +115,9 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 def read_stored(kind: type[Document], text: str, what: str) -> Document:
-    """Read a document that any version of guardianflow wrote.
+    """Read a document that any version of guardianflow wrote, as JSON.
 
-    Args:
-        kind: The class of the document.
-        text: Its JSON, as stored.
-        what: Its name in an error, e.g. "HealthReport of MLflow run 1a2b".
+    `what` is its name in an error, e.g. "HealthReport of MLflow run 1a2b".
 
     Raises:
         StoredNewer: It needs a newer version of guardianflow.

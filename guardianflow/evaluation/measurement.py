@@ -19,12 +19,7 @@ _EDGE_FOLDER = Path("artifacts/edge")
 
 @dataclass(frozen=True)
 class Measured:
-    """One version on one set of frames.
-
-    Attributes:
-        evaluation: Its figures at its own thresholds.
-        seen: The detections that they come from.
-    """
+    """One version on one set of frames: figures at its own thresholds, and their detections."""
 
     version: int
     evaluation: Evaluation

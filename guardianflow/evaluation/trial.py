@@ -36,12 +36,7 @@ _PLAIN = SyntheticData(kind="synthetic", image_size=320)
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture, and where it comes from.
-
-    Attributes:
-        pixels: RGB, shape (H, W, 3), uint8.
-        source: Where it comes from, in words.
-    """
+    """A picture, RGB of shape (H, W, 3), uint8, and where it comes from in words."""
 
     pixels: NDArray[np.uint8]
     source: str

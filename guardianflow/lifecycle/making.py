@@ -19,7 +19,7 @@ from typing import TypeVar
 from mlflow.entities import Run
 
 from guardianflow.evaluation.run_reports import write_papers
-from guardianflow.mlflow_store.runs import OpenRun, has_model, open_run
+from guardianflow.mlflow_store.runs import MODEL, OpenRun, has_model, open_run
 from guardianflow.mlflow_store.same_work import find_same_work, scenario_tags, version_tags
 from guardianflow.progress import Reporter
 from guardianflow.registry import ModelRegistryManager
@@ -39,14 +39,11 @@ class Made:
     """What every way of making a version leaves in MLflow.
 
     Attributes:
-        run_id: The MLflow run.
-        artifact_path: Name of the run's LoggedModel.
         version: The registered version, once it is registered.
         reused: Whether an earlier run was found instead.
     """
 
     run_id: str
-    artifact_path: str
     version: int | None = field(default=None, kw_only=True)
     reused: bool = field(default=False, kw_only=True)
 
@@ -139,6 +136,6 @@ def register_made(
     """
     map50 = {"guardianflow.map50": f"{figures.map50:.4f}"}
     every = {**version_tags(scenario), **map50, **(tags or {})}
-    info = registry.register_model(made.run_id, made.artifact_path, name, tags=every)
+    info = registry.register_model(made.run_id, MODEL, name, tags=every)
     log.info("run %s -> %s version %d", made.run_id, name, info.version)
     return replace(made, version=info.version)

@@ -160,11 +160,7 @@ def fetched_files(
 ) -> Generator[Path]:
     """Fetch the files behind an artifact address into a folder that is removed afterwards.
 
-    Args:
-        client: A client of their server.
-        uri: The address of the folder.
-        what: What they belong to, for errors.
-        max_bytes: Limit of their total size, as the server states it, before any is fetched.
+    `max_bytes` limits their total size, as the server states it, before any is fetched.
 
     Raises:
         ArtifactMissing: There are none.

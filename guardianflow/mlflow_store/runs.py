@@ -169,7 +169,7 @@ def read_scenario(client: MlflowClient, run_id: str) -> Scenario | None:
         StoredUnreadable: Another version of guardianflow recorded it in a format of its own.
     """
     text = find_run_text(client, run_id, SCENARIO_FILE)
-    return None if text is None else Scenario.from_stored(text, f"scenario of MLflow run {run_id}")
+    return None if text is None else read_stored(Scenario, text, f"scenario of MLflow run {run_id}")
 
 
 def has_model(client: MlflowClient, run: Run) -> bool:

@@ -88,13 +88,9 @@ def first_work(tags: Mapping[str, str]) -> dict[str, str]:
 def is_work_of(
     client: MlflowClient, tags: Mapping[str, str], run_id: str | None, scenario: Scenario
 ) -> bool:
-    """Return whether a run or version was made from a scenario's settings.
+    """Return whether a run or version with these tags was made from a scenario's settings.
 
-    Args:
-        client: The MLflow server.
-        tags: Tags of the run or version.
-        run_id: The run, whose recorded scenario is read where the tags do not decide.
-        scenario: The scenario as it is now.
+    Where the tags do not decide, the scenario that the run recorded does.
     """
     if known := tags.get(WORK_DIGEST_TAG):
         return known == scenario.digest

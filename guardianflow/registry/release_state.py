@@ -61,6 +61,12 @@ ReleaseState = Mapping[str, ProductionEntry]
 """By public name; a name without a champion is absent."""
 
 
+def champion_of(state: ReleaseState, name: str) -> int | None:
+    """The champion of a name, or None."""
+    place = state.get(name)
+    return place.champion if place else None
+
+
 @dataclass(frozen=True)
 class Attribution:
     """Who moves something and why: one value from the request to the ledger and its answer."""
@@ -121,8 +127,8 @@ class RuleInputs:
 
     def pending(self, name: str) -> int | None:
         """The version that waits for promotion; a candidate that is champion counts as none."""
-        candidate, place = self.candidates.get(name), self.state.get(name)
-        return None if place is not None and place.champion == candidate else candidate
+        candidate = self.candidates.get(name)
+        return None if candidate == champion_of(self.state, name) else candidate
 
 
 @dataclass(frozen=True)
@@ -185,11 +191,10 @@ def champion_moves(moves: Iterable[Move]) -> dict[str, tuple[int | None, int]]:
 
 def moved_champions(before: ReleaseState, after: ReleaseState) -> dict[str, tuple[int | None, int]]:
     """The names whose champion differs, with the version before and after."""
-    former = {name: place.champion for name, place in before.items()}
     return {
-        name: (former.get(name), place.champion)
+        name: (champion_of(before, name), place.champion)
         for name, place in after.items()
-        if former.get(name) != place.champion
+        if champion_of(before, name) != place.champion
     }
 
 
@@ -205,8 +210,7 @@ def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) ->
     found: list[Drift] = []
     for name in sorted(state.keys() | aliases.keys()):
         place, present = state.get(name), aliases.get(name, {})
-        champion = present.get(ModelAlias.CHAMPION)
-        expected = place.champion if place else None
+        champion, expected = present.get(ModelAlias.CHAMPION), champion_of(state, name)
         if champion != expected:
             found.append(Drift(name, ModelAlias.CHAMPION, expected, champion))
         rollback = present.get(ModelAlias.ROLLBACK)

@@ -50,11 +50,7 @@ class ScenarioSpec(Settings):
     ) -> "ScenarioSpec":
         """Read the content of a YAML file, and validate every version in it.
 
-        Args:
-            name: Name of the scenario.
-            content: The common settings, and `versions`.
-            where: What errors call the source; the scenario's name if None.
-            line_of: Returns the line of a nested key, for errors.
+        Errors name `where` it is from, and the line of a nested key.
 
         Raises:
             ScenarioInvalid: A key or a value is wrong.

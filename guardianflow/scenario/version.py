@@ -17,7 +17,7 @@ from guardianflow.scenario.training_settings import (
     TrainingSettings,
 )
 from guardianflow.scenario.values import ClassName, ScenarioName, ScenarioVersion, Segment, Settings
-from guardianflow.stored import read_stored, settled
+from guardianflow.stored import settled
 from guardianflow.wording.language import Language
 
 JUDGING: Final = ("gate", "health", "evidence", "language")
@@ -59,17 +59,15 @@ class Scenario(Settings):
         return self
 
     @model_validator(mode="after")
-    def _the_data_set_knows_the_classes(self) -> "Scenario":
-        for name in self.dataset.classes if isinstance(self.dataset, FolderData) else ():
-            if name not in self.classes:
-                raise ValueError(f"dataset.classes: {name} is not one of the classes")
-        return self
-
-    @model_validator(mode="after")
-    def _gate_knows_the_classes(self) -> "Scenario":
-        for name in self.gate.max_miss_rates:
-            if name not in self.classes:
-                raise ValueError(f"gate.max_miss_rates: {name} is not one of the classes")
+    def _data_set_and_gate_know_the_classes(self) -> "Scenario":
+        of_the_data = self.dataset.classes if isinstance(self.dataset, FolderData) else ()
+        for key, names in (
+            ("dataset.classes", of_the_data),
+            ("gate.max_miss_rates", self.gate.max_miss_rates),
+        ):
+            for name in names:
+                if name not in self.classes:
+                    raise ValueError(f"{key}: {name} is not one of the classes")
         return self
 
     @model_validator(mode="after")
@@ -93,23 +91,13 @@ class Scenario(Settings):
     def get_registered_model_name(self, variant: str | None = None) -> str:
         """Return the public name of the model, e.g. `donghwa-entec/busan-plant1/welding/ppe`.
 
-        Args:
-            variant: A flavour such as `openvino_int8`, or None for the FP32 base.
+        A variant is named by its flavour, such as `openvino_int8`; None is the FP32 base.
 
         Raises:
             NameInvalid: The variant is not `backend_precision`.
         """
         name = self.model_name
         return (name if variant is None else name.variant(variant)).public
-
-    @classmethod
-    def from_stored(cls, text: str, what: str) -> "Scenario":
-        """Read the scenario that a run stored, from any version of guardianflow.
-
-        Raises:
-            StoredUnreadable: This version cannot read it.
-        """
-        return read_stored(cls, text, what)
 
     def to_stored(self) -> str:
         """Return the scenario as a run stores it, readable by older versions if possible."""

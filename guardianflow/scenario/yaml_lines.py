@@ -41,7 +41,9 @@ def parse_yaml(text: str) -> tuple[object, yaml.Node | None]:
     """
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        _bound_merge_keys(tree)
+        sizes: dict[int, int] = {}
+        for node in _nodes(tree):
+            _merged_size(node, sizes, set())
         return yaml.safe_load(text), tree
     except InvalidYaml:
         raise
@@ -80,12 +82,6 @@ def _nodes(tree: yaml.Node | None) -> Iterator[yaml.Node]:
         yield node
         for child in node.value:
             waiting += child if isinstance(child, tuple) else (child,)
-
-
-def _bound_merge_keys(tree: yaml.Node | None) -> None:
-    sizes: dict[int, int] = {}
-    for node in _nodes(tree):
-        _merged_size(node, sizes, set())
 
 
 def _merged_size(node: yaml.Node, sizes: dict[int, int], around: set[int]) -> int:

@@ -157,7 +157,7 @@ def test_entries_of_the_ledger_are_read(folder):
         assert previous == "0123456789abcdef"
         # The chain is made of the bytes.
         assert encode_entry(BASE, record, previous) == entry
-    former = Former.from_text(kept["former"], BASE)
+    former = read_stored(Former, kept["former"], "param former")
     assert former == Former(digest="0123456789abcdef", tokens={"0123456789": 50})
     assert former.to_line() == kept["former"]
     mirror = read_mirror(ModelSummary(BASE.public, {}, {HEAD_TAG: kept["mirror"]}))

@@ -155,7 +155,7 @@ def test_a_setting_that_came_later_changes_no_digest_while_it_has_its_first_defa
     changed, kind = scenario(5)
     assert changed.digest != old.digest
     # ... and what was stored before it came stands for what it was then.
-    kept = kind.from_stored(old.model_dump_json(), "scenario of then")
+    kept = stored.read_stored(kind, old.model_dump_json(), "scenario of then")
     assert kept.training.tea_breaks == 2
     assert kept.digest == old.digest
 

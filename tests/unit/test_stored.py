@@ -99,13 +99,13 @@ def test_a_key_that_is_needed_and_has_another_name_is_told_in_one_sentence():
     content["area"] = content.pop("zone")
     content["gate"]["floor"] = content["gate"].pop("min_map50")
     with pytest.raises(StoredUnreadable) as refused:
-        Scenario.from_stored(json.dumps(content), "scenario of MLflow run 1a2b")
+        read_stored(Scenario, json.dumps(content), "scenario of MLflow run 1a2b")
     assert refused.value.message == (
         f"guardianflow {__version__} does not understand the scenario of MLflow run 1a2b: zone: "
         "Field required."
     )
     content["zone"] = content.pop("area")
-    assert Scenario.from_stored(json.dumps(content), "it").zone == "welding"
+    assert read_stored(Scenario, json.dumps(content), "it").zone == "welding"
 
 
 WRONG = (None, True, -7, 0.5, "nonsense", "", [], ["nonsense"], {}, {"tea": None})

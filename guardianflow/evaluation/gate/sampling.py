@@ -63,13 +63,9 @@ Guess = Callable[[int], BoundedFigure]
 
 
 def against_floor(guess: Guess, count: int, unit: str, floor: float) -> LimitVerdict:
-    """Judge a figure that must not be lower than a floor.
+    """Judge a figure that must not be lower than a floor, and comes from `count` cases.
 
-    Args:
-        guess: The figure for a number of cases; for `count`, as it was measured.
-        count: The number of cases that it comes from.
-        unit: What the cases are, e.g. "images".
-        floor: The lowest figure allowed.
+    `unit` says what the cases are, e.g. "images". For `count`, the guess is as it was measured.
     """
     return _judged(guess, count, unit, lambda figure: judge_floor(figure, floor))
 

@@ -23,7 +23,7 @@ from guardianflow.errors import ModelInvalid
 from guardianflow.evaluation.import_source import Origin
 from guardianflow.lifecycle.making import Made, Work, keep_measured, register_made
 from guardianflow.machine.disk import scratch
-from guardianflow.mlflow_store.runs import MODEL, read_evaluation
+from guardianflow.mlflow_store.runs import read_evaluation
 from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
@@ -77,12 +77,7 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportedModel(Made):
-    """What an import left in MLflow.
-
-    Attributes:
-        evaluation: The IR on the held-out test split.
-        origin: Where it comes from.
-    """
+    """What an import left in MLflow, with the figures of its IR on the held-out test split."""
 
     evaluation: Evaluation
     origin: Origin
@@ -183,7 +178,7 @@ class ImportRunner:
         """Read what a finished import of the same content, read in the same way, made."""
         run_id = run.info.run_id
         figures = read_evaluation(self.registry.client, run_id)
-        return ImportedModel(run_id, MODEL, figures, origin, reused=True)
+        return ImportedModel(run_id, figures, origin, reused=True)
 
     def _import(
         self, work: Work, saved: Path, origin: Origin, found: ReadingAnswer
@@ -199,7 +194,7 @@ class ImportRunner:
             run.log_params({"beta": scenario.evaluation.beta, "thresholds": thresholds})
             run.log_splits({"val": "validation", "test": "evaluation"})
             evaluation = keep_measured(work, run, saved, papers, self._report)
-        return ImportedModel(run.run_id, MODEL, evaluation, origin)
+        return ImportedModel(run.run_id, evaluation, origin)
 
     def _choose_thresholds(
         self, dataset: Dataset, saved: Path, read: ReadingAnswer

@@ -51,12 +51,7 @@ class Statistics(BaseModel):
 
 @dataclass(frozen=True)
 class Chosen:
-    """Calibration images.
-
-    Attributes:
-        samples: The images, from train.
-        squares: The same as the network sees them.
-    """
+    """Calibration images from train, and the same as the network sees them."""
 
     samples: tuple[Sample, ...]
     squares: tuple[NDArray[np.uint8], ...]

@@ -19,12 +19,7 @@ SPEED_TAG = "guardianflow.latency."
 
 @dataclass(frozen=True)
 class Remeasured:
-    """The speed of a variant here.
-
-    Attributes:
-        source_version: The version of the base that it was compared with.
-        reused: Whether earlier figures were found instead.
-    """
+    """The speed of a variant here, against a version of its base; earlier figures are `reused`."""
 
     name: str
     version: int

@@ -27,7 +27,7 @@ from guardianflow.lifecycle.making import Made, Work, register_made
 from guardianflow.lifecycle.quantization.remeasuring import SPEED_TAG, measure_speed
 from guardianflow.lifecycle.quantization.variants import make_int8
 from guardianflow.machine.disk import scratch
-from guardianflow.mlflow_store.runs import EVALUATION_FILE, MODEL, OpenRun, read_evaluation
+from guardianflow.mlflow_store.runs import EVALUATION_FILE, OpenRun, read_evaluation
 from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
@@ -58,10 +58,9 @@ class QuantizedModel(Made):
     Attributes:
         fp32: The source on the held-out test split.
         variant: The variant on the same images.
-        cost: What the variant costs and gains; its speed is None where only another kind of
-            machine has measured it and it is not registered yet.
+        cost: Its speed is None where only another kind of machine has measured it and it is not
+            registered yet.
         outcome: The gate's judgement of the cost.
-        source_version: The version of the base that it was made from.
     """
 
     fp32: Evaluation
@@ -304,7 +303,6 @@ class QuantizationRunner:
     ) -> QuantizedModel:
         return QuantizedModel(
             run_id=run_id,
-            artifact_path=MODEL,
             fp32=fp32,
             variant=variant,
             cost=cost,

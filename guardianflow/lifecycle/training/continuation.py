@@ -59,11 +59,8 @@ def owner() -> str:
 class Continuation:
     """What earlier attempts at a piece of work left in MLflow.
 
-    Attributes:
-        client: The MLflow server.
-        work: Identity of the work.
-        attempts: Their runs, newest first; none is FINISHED. Runs of other code are included: they
-            are closed, but their checkpoints are not used.
+    Their runs are there newest first; none is FINISHED. Runs of other code are included: they are
+    closed, but their checkpoints are not used.
     """
 
     client: MlflowClient

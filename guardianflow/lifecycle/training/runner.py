@@ -28,7 +28,7 @@ from guardianflow.lifecycle.training.continuation import (
 from guardianflow.lifecycle.training.starting import Start, find_start
 from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import private_home
-from guardianflow.mlflow_store.runs import MODEL, OpenRun, read_evaluation
+from guardianflow.mlflow_store.runs import OpenRun, read_evaluation
 from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
@@ -54,10 +54,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedModel(Made):
-    """What a training left in MLflow.
+    """What a training left in MLflow, with the figures of its IR on the held-out test split.
 
     Attributes:
-        evaluation: The FP32 IR on the held-out test split.
         resumed_at: The epoch after which it resumed, where an earlier process was killed; or 0.
     """
 
@@ -114,9 +113,7 @@ class TrainingRunner:
         """Read what a finished training of the same settings, data and recipe made."""
         run_id = run.info.run_id
         self._forget(work, run.data.tags.get(WORK_TAG, ""))
-        return TrainedModel(
-            run_id, MODEL, read_evaluation(self.registry.client, run_id), reused=True
-        )
+        return TrainedModel(run_id, read_evaluation(self.registry.client, run_id), reused=True)
 
     def _train(self, work: Work) -> TrainedModel:
         """Train, or wait for the process on this machine that does and take its result."""
@@ -148,7 +145,7 @@ class TrainingRunner:
             )
             with scratch() as folder:
                 evaluation = self._keep(work, run, fitted, folder)
-        return TrainedModel(run.run_id, MODEL, evaluation, resumed_at=resumed_at)
+        return TrainedModel(run.run_id, evaluation, resumed_at=resumed_at)
 
     def _forget(self, work: Work, identity: str) -> None:
         """Remove the checkpoints: the work is finished and will not be resumed."""

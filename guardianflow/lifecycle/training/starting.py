@@ -26,11 +26,9 @@ _FILE_TAG = f"guardianflow.sha256.artifacts/weights/{weights.FILE}"
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from.
+    """What a training starts from: weights in the shape to be trained, or without them random ones.
 
-    Attributes:
-        tags: Tags of the run; empty for random weights. They are part of the work's identity.
-        detector: The weights, in the shape to be trained; None for random ones.
+    The tags name the weights; they are part of the work's identity.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict[str, str])

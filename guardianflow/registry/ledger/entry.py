@@ -48,20 +48,6 @@ class Former(Stored):
         newest = sorted(tokens.items(), key=lambda item: item[1])[-_FORMER_TOKENS:]
         return cls(digest=digest, tokens=dict(newest))
 
-    @classmethod
-    def from_text(cls, text: str, base: ModelName) -> "Former":
-        """Read the param of a base's ledger run.
-
-        Raises:
-            StoredNewer: It is for a newer version of guardianflow.
-            StoredUnreadable: The text is none.
-        """
-        return read_stored(cls, text, f"param former in the ledger of {base}")
-
-    def find(self, token: str) -> int | None:
-        """The number of the operation with a token, if it was a recent one."""
-        return self.tokens.get(short_token(token))
-
 
 _Place = Annotated[
     tuple[StrictInt, StrictInt | None, StrictInt, StrictInt | None], BeforeValidator(first_of(4))

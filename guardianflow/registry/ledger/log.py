@@ -40,7 +40,7 @@ from guardianflow.registry.ledger.index import LEDGER_EXPERIMENT, known_bases, p
 from guardianflow.registry.ledger.runs import FORMER, LedgerRuns
 from guardianflow.registry.ledger.write_once import read_run, write_once
 from guardianflow.registry.release_state import OperationKind, OperationRecord
-from guardianflow.stored import LEDGER_SEGMENT_LENGTH
+from guardianflow.stored import LEDGER_SEGMENT_LENGTH, read_stored
 
 __all__ = ["LEDGER_EXPERIMENT", "Ledger", "known_bases", "prepare_server"]
 
@@ -111,10 +111,10 @@ class Ledger:
 
     def find_token(self, head: LedgerHead, token: str) -> OperationRecord | None:
         """The operation with a token among the recent ones (at least two hundred)."""
-        records = head.records
-        if (seq := head.also.get(short_token(token))) is not None:
+        records, short = head.records, short_token(token)
+        if (seq := head.also.get(short)) is not None:
             return next((record for record in records if record.seq == seq), None)
-        if (seq := head.former.find(token)) is not None:
+        if (seq := head.former.tokens.get(short)) is not None:
             records += self._read_full((seq - 1) // SEGMENT_LENGTH).records
         return next((record for record in records if record.by.token == token), None)
 
@@ -206,7 +206,11 @@ class Ledger:
 
     def _former(self, text: str | None, run_id: str) -> Former:
         try:
-            return Former() if text is None else Former.from_text(text, self._base)
+            return (
+                Former()
+                if text is None
+                else read_stored(Former, text, f"param {FORMER} in {self._what}")
+            )
         except StoredNewer:
             raise
         except StoredUnreadable as error:

@@ -27,11 +27,15 @@ from guardianflow.names import ModelName
 from guardianflow.registry.ledger.head import LedgerHead
 from guardianflow.registry.ledger.log import Ledger
 from guardianflow.registry.ledger.mirror import MirrorStatus
-from guardianflow.registry.release_state import Decision, OperationKind, OperationRecord
+from guardianflow.registry.release_state import (
+    Decision,
+    OperationKind,
+    OperationRecord,
+    champion_of,
+)
 from guardianflow.registry.rotation.outcome import (
     Operation,
     Plan,
-    champion_of,
     mended,
     nothing_to_do,
     operation_of,

@@ -12,7 +12,7 @@ from guardianflow.registry.release_state import (
     Move,
     OperationKind,
     OperationRecord,
-    ReleaseState,
+    champion_of,
 )
 from guardianflow.registry.rotation.remarks import remarks
 
@@ -144,9 +144,3 @@ def nothing_to_do(record: OperationRecord, finished: OperationRecord | None) -> 
         champion = champion_of(record.after, record.name)
         message = f"{record.name} version {champion} is champion already: nothing was to do"
     return replace(operation_of(record), changed=False, message=f"{message}.")
-
-
-def champion_of(state: ReleaseState, name: str) -> int | None:
-    """The champion of a name, or None."""
-    place = state.get(name)
-    return place.champion if place else None

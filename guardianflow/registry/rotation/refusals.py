@@ -11,12 +11,11 @@ from guardianflow.errors import (
     VersionQuarantined,
 )
 from guardianflow.names import ModelName
-from guardianflow.registry.release_state import OperationRecord, RuleInputs
+from guardianflow.registry.release_state import OperationRecord, RuleInputs, champion_of
 
 
 def no_candidate(situation: RuleInputs, name: str) -> NoCandidate:
     """Nothing was named and nothing waits; says where something does."""
-    place = situation.state.get(name)
     waiting = [other for other in sorted(situation.candidates) if situation.pending(other)]
     if waiting:
         return NoCandidate(
@@ -25,10 +24,11 @@ def no_candidate(situation: RuleInputs, name: str) -> NoCandidate:
             name=name,
             waiting=waiting,
         )
-    champion = f" (@champion is version {place.champion})" if place else ""
+    champion = champion_of(situation.state, name)
+    serving = f" (@champion is version {champion})" if champion else ""
     kind = "quant" if ModelName.parse(name).is_variant else "train"
     return NoCandidate(
-        f"No version of {name} waits for promotion{champion}.",
+        f"No version of {name} waits for promotion{serving}.",
         remedy=f"Make one with `guardianflow run SCENARIO --type {kind} --version vN`, or name "
         f"one with --model-version; `guardianflow models {name}` lists them.",
         name=name,
@@ -112,10 +112,10 @@ def source_not_champion(
 ) -> SourceNotChampion:
     """A variant whose source is not, and will not become, the base in production."""
     base = situation.base
-    champion = situation.state.get(base)
+    champion = champion_of(situation.state, base)
     return SourceNotChampion(
         f"{name} version {version} was made from version {source or 'unknown'} of {base}, which is "
-        f"neither its @champion ({champion.champion if champion else 'none'}) nor its @candidate "
+        f"neither its @champion ({champion or 'none'}) nor its @candidate "
         f"({situation.pending(base) or 'none'}).",
         remedy=f"Promote the source first (`guardianflow promote {base} --model-version {source}`)."
         if source

@@ -30,9 +30,9 @@ from guardianflow.registry.release_state import (
     ModelAlias,
     OperationKind,
     RuleInputs,
+    champion_of,
     find_drift,
 )
-from guardianflow.registry.rotation.outcome import champion_of
 from guardianflow.registry.rotation.request import RotationRequest
 from guardianflow.registry.rotation.rules import Rule
 

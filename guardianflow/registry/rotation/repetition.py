@@ -11,8 +11,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from guardianflow.mlflow_store.registered_models import ModelSummary
-from guardianflow.registry.release_state import ModelAlias, OperationKind, OperationRecord
-from guardianflow.registry.rotation.outcome import Plan, champion_of
+from guardianflow.registry.release_state import (
+    ModelAlias,
+    OperationKind,
+    OperationRecord,
+    champion_of,
+)
+from guardianflow.registry.rotation.outcome import Plan
 from guardianflow.registry.rotation.request import UNSET, RotationRequest
 from guardianflow.registry.rotation.rules import projected
 

@@ -16,6 +16,7 @@ known. After a rollback by an automation the release is on hold: a day, or until
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from guardianflow.errors import ChampionChanged, InputError
 from guardianflow.registry.release_state import (
@@ -29,6 +30,7 @@ from guardianflow.registry.release_state import (
     ProductionEntry,
     ReleaseState,
     RuleInputs,
+    champion_of,
     find_drift,
 )
 from guardianflow.registry.rotation.refusals import (
@@ -83,8 +85,7 @@ def plan_promotion(
     version = version or situation.pending(name)
     if version is None:
         raise no_candidate(situation, name)
-    place = situation.state.get(name)
-    if place is not None and place.champion == version:
+    if champion_of(situation.state, name) == version:
         return Decision(OperationKind.PROMOTE, name, situation.state, situation.state)
     wanted = _wanted(situation, name, version)
     for moving, number in list(wanted.items()):
@@ -100,7 +101,7 @@ def plan_promotion(
         former = situation.state.get(moving)
         after[moving] = ProductionEntry(
             champion=number,
-            rollback=former.champion if former else None,
+            rollback=champion_of(situation.state, moving),
             newest=max(number, former.newest if former else 0),
             source=situation.sources.get((moving, number)),
         )
@@ -113,8 +114,7 @@ def _wanted(situation: RuleInputs, name: str, version: int) -> dict[str, int]:
     if name == base:
         return {base: version, **_twins(situation, version)}
     source = situation.sources.get((name, version))
-    champion = situation.state.get(base)
-    if source is not None and champion is not None and champion.champion == source:
+    if source is not None and source == champion_of(situation.state, base):
         return {name: version}
     if source is not None and situation.pending(base) == source:
         return {base: source, **_twins(situation, source), name: version}
@@ -190,7 +190,7 @@ def _rolled_back(
         after[other] = replace(before[other], champion=there.champion, source=source)
     draft = OperationRecord(0, OperationKind.ROLLBACK, name, before, after, Attribution(), "")
     for other, place in after.items():
-        older = _target(_chain(draft, past), replace(situation, state=after), other, only=False)
+        older = _target(chain([draft], past()), replace(situation, state=after), other, only=False)
         after[other] = ProductionEntry(
             champion=place.champion,
             rollback=older[other].champion if older else None,
@@ -342,16 +342,11 @@ def projected(
     if kind is OperationKind.REPAIR:
         wanted = {n: Aliases(candidate=candidates[n]) for n in candidates.keys() - after.keys()}
     for name, place in after.items():
-        candidate = candidates.get(name)
-        former = before.get(name)
-        if candidate in (place.champion, former.champion if former else None):
+        candidate, former = candidates.get(name), champion_of(before, name)
+        if candidate in (place.champion, former):
             candidate = None
-        if (
-            kind is OperationKind.ROLLBACK
-            and former is not None
-            and former.champion != place.champion
-        ):
-            candidate = max(candidate or 0, former.champion)
+        if kind is OperationKind.ROLLBACK and former is not None and former != place.champion:
+            candidate = max(candidate or 0, former)
         wanted[name] = Aliases(place.champion, place.rollback, candidate)
     return wanted
 
@@ -362,7 +357,7 @@ def check_expected(state: ReleaseState, name: str, expected: int | None) -> None
     Raises:
         ChampionChanged: The champion is another version, or there is none.
     """
-    actual = state[name].champion if name in state else None
+    actual = champion_of(state, name)
     if actual != expected:
         raise ChampionChanged(name, expected, actual)
 
@@ -445,11 +440,6 @@ def _restored(past: Iterable[OperationRecord], name: str) -> bool:
         if name in record.moved():
             return record.kind is OperationKind.ROLLBACK
     return False
-
-
-def _chain(first: OperationRecord, past: Past) -> Iterator[OperationRecord]:
-    yield first
-    yield from past()
 
 
 def _decision(
