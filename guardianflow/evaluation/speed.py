@@ -1,4 +1,4 @@
-"""Whether a variant is faster than its base on this machine: FASTER, SLOWER or INCONCLUSIVE.
+"""What a variant costs, and whether it is faster than its base: FASTER, SLOWER or INCONCLUSIVE.
 
 The base may compute in float32 or in the precision that OpenVINO chooses (BF16 on some processors).
 The variant has to beat the faster of the two, as neither needs quantization. Figures from one kind
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from guardianflow.scenario import Precision
 from guardianflow.stored import Stored
+from guardianflow.vision.metrics.comparison import PairedComparison
 from guardianflow.vision.metrics.latency import (
     Latency,
     cpu_name,
@@ -75,6 +77,19 @@ class SpeedReport(Stored):
             f"{prefix}speedup_low": self.low,
             f"{prefix}speedup_high": self.high,
         }
+
+
+class VariantCost(Stored):
+    """A variant against its source: accuracy, size, and speed on this kind of machine."""
+
+    precision: Precision = Field(description="Number format of the variant's weights.")
+    difference: PairedComparison = Field(description="On the evaluation set, paired.")
+    size_kib: float = Field(description="Of the variant's IR.")
+    source_size_kib: float = Field(description="Of the source's IR.")
+    speed: SpeedReport | None = Field(
+        default=None, description="Measured on such a machine as this; None: not yet."
+    )
+    measured_on: tuple[str, ...] = Field(default=(), description="Where speed was measured.")
 
 
 def machine() -> str:

@@ -20,7 +20,7 @@ from guardianflow.evaluation.measurement import (
     measure_version,
 )
 from guardianflow.evaluation.run_reports import read_contamination
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import VariantCost
 from guardianflow.evaluation.variant_records import read_cost
 from guardianflow.mlflow_store.artifacts import verify_version
 from guardianflow.mlflow_store.runs import recorded_digest

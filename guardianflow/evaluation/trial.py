@@ -111,12 +111,7 @@ def look_at(model: PyFuncModel, frame: Frame, label: str) -> tuple[int, str]:
 
 
 def _checked_scores(answers: object, width: int, height: int) -> NDArray[np.float64]:
-    """Return the scores of the answer for one frame.
-
-    Raises:
-        ValueError: It is not a valid answer; the message says why.
-        KeyError: A part of it is missing.
-    """
+    """Return the scores of the answer for one frame."""
     if not isinstance(answers, list) or len(cast("list[object]", answers)) != 1:
         raise ValueError(f"one frame was shown, the answer is {str(answers)[:60]!r}")
     answer = cast("Mapping[str, list[object]]", answers[0])

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 
 from mlflow import MlflowClient
 
-from guardianflow.evaluation.speed import SpeedReport, machine
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import SpeedReport, VariantCost, machine
 from guardianflow.mlflow_store.client import border
 from guardianflow.mlflow_store.runs import find_run_text, read_run_text
 from guardianflow.stored import read_stored

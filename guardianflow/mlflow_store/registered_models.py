@@ -122,7 +122,7 @@ def _candidate_status(client: MlflowClient, models: Sequence[ModelSummary]) -> d
 def list_models(client: MlflowClient) -> list[ModelSummary]:
     """Return all of our models with aliases and tags, sorted by name: one call per thousand."""
     with border("list models"):
-        return sorted(_summaries(client, ""), key=lambda summary: summary.name)
+        return sorted((s for s, _ in _listed(client, "")), key=lambda summary: summary.name)
 
 
 def check_registered(client: MlflowClient, name: ModelName) -> None:
@@ -154,7 +154,7 @@ def read_release_models(client: MlflowClient, base: ModelName) -> dict[str, Mode
     """Return the base and its variants by public name, in one call."""
     # LIKE may find too many (`ppe` also finds `ppe-yard`), never too few.
     with border(f"read {base}"):
-        found = list(_summaries(client, f"name LIKE '{base.registered}%'"))
+        found = [s for s, _ in _listed(client, f"name LIKE '{base.registered}%'")]
     return {s.name: s for s in found if ModelName.parse(s.name).base == base}
 
 
@@ -201,10 +201,6 @@ def read_aliases(client: MlflowClient, name: ModelName) -> dict[str, int]:
             if is_absent(error):
                 return {}
             raise
-
-
-def _summaries(client: MlflowClient, where: str) -> Iterator[ModelSummary]:
-    return (summary for summary, _ in _listed(client, where))
 
 
 def _listed(client: MlflowClient, where: str) -> Iterator[tuple[ModelSummary, int | None]]:

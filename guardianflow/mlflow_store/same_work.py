@@ -40,23 +40,21 @@ def version_tags(scenario: Scenario) -> dict[str, str]:
     }
 
 
-def _find_finished(
-    client: MlflowClient, scenario: Scenario, tags: Mapping[str, str], *, limit: int = 20
+def find_runs(
+    client: MlflowClient,
+    scenario: Scenario,
+    tags: Mapping[str, str],
+    *,
+    finished: bool = True,
+    limit: int = 20,
 ) -> list[Run]:
-    """Return FINISHED runs of the scenario's experiment with these tags, newest first."""
+    """Return the (FINISHED) runs of the scenario's experiment with all these tags, newest first."""
     where = experiment_id(client, scenario.model_name.public)
-    query = f"attributes.status = 'FINISHED' and {has_tags(tags)}"
+    wanted = ["attributes.status = 'FINISHED'"] if finished else []
+    query = " and ".join(wanted + [f"tags.`{key}` = '{value}'" for key, value in tags.items()])
+    order = ["attributes.start_time DESC"]
     with border(f"runs of {scenario.model_name}"):
-        return list(
-            client.search_runs(
-                [where], query, max_results=limit, order_by=["attributes.start_time DESC"]
-            )
-        )
-
-
-def has_tags(tags: Mapping[str, str]) -> str:
-    """Return MLflow's filter for runs with all these tags."""
-    return " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        return list(client.search_runs([where], query, max_results=limit, order_by=order))
 
 
 def find_same_work(
@@ -66,9 +64,9 @@ def find_same_work(
 
     Those of version 0.1.0 come last: their digest includes gate and health.
     """
-    yield from _find_finished(client, scenario, same_work(tags))
+    yield from find_runs(client, scenario, same_work(tags))
     others = {key: value for key, value in same_work(tags).items() if key != WORK_DIGEST_TAG}
-    for run in _find_finished(client, scenario, others, limit=_LOOKED_BACK):
+    for run in find_runs(client, scenario, others, limit=_LOOKED_BACK):
         if WORK_DIGEST_TAG not in run.data.tags and is_work_of(
             client, run.data.tags, run.info.run_id, scenario
         ):
@@ -110,7 +108,7 @@ def refuse_edited(client: MlflowClient, scenario: Scenario) -> None:
     made = [
         run
         for kind in ("train", "import")
-        for run in _find_finished(client, scenario, {"guardianflow.kind": kind, **tags})
+        for run in find_runs(client, scenario, {"guardianflow.kind": kind, **tags})
     ]
     for run in made:
         run_id = run.info.run_id

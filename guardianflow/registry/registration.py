@@ -174,11 +174,7 @@ def _remove(client: MlflowClient, name: ModelName, surplus: RegisteredModelInfo)
 
 
 def _offer(client: MlflowClient, name: ModelName, info: RegisteredModelInfo) -> RegisteredModelInfo:
-    """Let @candidate name the version, unless a newer one waits or this one has had its turn.
-
-    Raises:
-        ArtifactMissing: A file is gone, or changed since it was fingerprinted.
-    """
+    """Let @candidate name the version, unless a newer one waits or this one has had its turn."""
     aliases = read_aliases(client, name)
     current = aliases.get(ModelAlias.CANDIDATE)
     if current == aliases.get(ModelAlias.CHAMPION):

@@ -9,11 +9,7 @@ from guardianflow.names import SEGMENT
 
 
 def _printable(name: str) -> str:
-    """A name as one printable line in Unicode's composed form (NFC).
-
-    Raises:
-        ValueError: It has invisible characters.
-    """
+    """A name as one printable line in Unicode's composed form (NFC)."""
     composed = unicodedata.normalize("NFC", name)
     if not composed.isprintable() or composed != composed.strip():
         raise ValueError("it must be printable text in one line, without spaces around it")

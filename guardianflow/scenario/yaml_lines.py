@@ -85,11 +85,7 @@ def _nodes(tree: yaml.Node | None) -> Iterator[yaml.Node]:
 
 
 def _merged_size(node: yaml.Node, sizes: dict[int, int], around: set[int]) -> int:
-    """Number of pairs of a mapping after its merge keys were expanded.
-
-    Raises:
-        InvalidYaml: It exceeds the limit, or a merge key refers to itself.
-    """
+    """Number of pairs of a mapping after its merge keys were expanded."""
     if not isinstance(node, yaml.MappingNode):
         return 0
     if id(node) not in sizes:

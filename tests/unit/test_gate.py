@@ -18,8 +18,7 @@ from guardianflow.evaluation.gate.sampling import (
     against_floor,
     drawn,
 )
-from guardianflow.evaluation.speed import SpeedReport, SpeedVerdict
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import SpeedReport, SpeedVerdict, VariantCost
 from guardianflow.scenario import GateSettings, Precision
 from guardianflow.vision.metrics.comparison import Difference, PairedComparison
 from guardianflow.vision.metrics.evaluation import ClassFigures, Evaluation

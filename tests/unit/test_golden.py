@@ -16,8 +16,7 @@ from deployments.local import State
 from deployments.processes import ProcessRecord
 from guardianflow.evaluation.gate import GateReport
 from guardianflow.evaluation.import_source import Origin
-from guardianflow.evaluation.speed import SpeedReport
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import SpeedReport, VariantCost
 from guardianflow.events import ModelEvent
 from guardianflow.health.box_reports import BoxReport
 from guardianflow.health.report import HealthReport

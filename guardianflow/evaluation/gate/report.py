@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import VariantCost
 from guardianflow.stored import Stored
 from guardianflow.vision.metrics.comparison import PairedComparison
 from guardianflow.vision.metrics.evaluation import Evaluation

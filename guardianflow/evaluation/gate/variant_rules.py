@@ -5,7 +5,7 @@ from typing import assert_never
 from guardianflow.evaluation.gate.figure_rules import doubted
 from guardianflow.evaluation.gate.report import GateOutcome, GateReason, GateReport, GateRule
 from guardianflow.evaluation.gate.sampling import BoundedFigure, judge_floor
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import VariantCost
 from guardianflow.scenario import GateSettings, Precision
 from guardianflow.vision.metrics.comparison import Difference
 

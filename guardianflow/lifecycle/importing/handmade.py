@@ -102,11 +102,7 @@ def _below(root: str | None, path: str | None) -> str:
 
 
 def _aliased(client: MlflowClient, name: str, alias: str) -> str:
-    """Return the version that an alias names.
-
-    Raises:
-        VersionNotReady: There is no such model, or no such alias.
-    """
+    """Return the version that an alias names."""
     with border(f"{name}@{alias}"):
         aliases = client.get_registered_model(name).aliases
     if alias not in aliases:
@@ -121,11 +117,7 @@ def _aliased(client: MlflowClient, name: str, alias: str) -> str:
 
 
 def _is_ours(registry: ModelRegistryManager, name: str, version: str, target: ModelName) -> bool:
-    """Return whether guardianflow registered a version, so that its files can be verified.
-
-    Raises:
-        InputError: It is a version of the model that it would be imported for.
-    """
+    """Return whether guardianflow registered a version, so that its files can be verified."""
     with border(f"{name} version {version}"):
         tags = registry.client.get_model_version(name, version).tags
     if not any(tag.startswith(SHA_TAG) for tag in tags):

@@ -199,11 +199,7 @@ class ImportRunner:
     def _choose_thresholds(
         self, dataset: Dataset, saved: Path, read: ReadingAnswer
     ) -> tuple[float, ...]:
-        """Write the score thresholds that work best on the val split into the IR.
-
-        Raises:
-            ModelInvalid: It detects nothing that is labelled there.
-        """
+        """Write the score thresholds that work best on the val split into the IR."""
         val, classes = dataset.samples("val"), dataset.classes
         found = detect(IrDetector(saved), val, on_progress=partial(self._report, "thresholds"))
         reached = evaluate(found, val, classes).map50

@@ -20,8 +20,7 @@ from mlflow.entities import Run
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.evaluation.gate import GateReport, judge_variant
 from guardianflow.evaluation.measurement import deployed_folder, ir_folder
-from guardianflow.evaluation.speed import SpeedReport, compare_speed
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import SpeedReport, VariantCost, compare_speed
 from guardianflow.evaluation.variant_records import COST_FILE, SPEED_FOLDER, read_cost
 from guardianflow.lifecycle.making import Made, Work, register_made
 from guardianflow.lifecycle.quantization.remeasuring import SPEED_TAG, measure_speed
@@ -205,12 +204,7 @@ class QuantizationRunner:
         return result
 
     def _source_ir(self, dataset: Dataset, source: RegisteredModelInfo) -> Path:
-        """Return the folder of the source's plain IR.
-
-        Raises:
-            ArtifactMissing: It has none.
-            ScenarioInvalid: It detects other classes than the scenario has.
-        """
+        """Return the folder of the source's plain IR."""
         scenario = self.scenario
         fp32 = ir_folder(self.registry, scenario.model_name.public, source.version)
         known = IrDetector(fp32).classes

@@ -27,9 +27,8 @@ from guardianflow.errors import GuardianflowError, RegistryUnavailable, VersionN
 from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import home
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.records import experiment_id
 from guardianflow.mlflow_store.runs import OpenRun
-from guardianflow.mlflow_store.same_work import WORK_DIGEST_TAG, first_work, has_tags, same_work
+from guardianflow.mlflow_store.same_work import WORK_DIGEST_TAG, find_runs, first_work, same_work
 from guardianflow.progress import Reporter
 from guardianflow.scenario import Scenario, TrainingSettings
 from guardianflow.vision.network.checkpoint import Checkpoints
@@ -252,20 +251,12 @@ def clean_up(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) 
 
 def runs_with(client: MlflowClient, scenario: Scenario, tags: Mapping[str, str]) -> list[Run]:
     """Return the runs of this work in the scenario's experiment, newest first."""
-    experiment = experiment_id(client, scenario.model_name.public)
-    order, found = ["attributes.start_time DESC"], dict[str, Run]()
-    with border(f"runs of experiment {experiment}"):
-        for wanted in (same_work(tags), first_work(tags)):
-            runs = client.search_runs(
-                [experiment], has_tags(wanted), max_results=_MOST_RUNS, order_by=order
-            )
+    mine, found = tags.get(WORK_DIGEST_TAG, ""), dict[str, Run]()
+    for wanted in (same_work(tags), first_work(tags)):
+        for run in find_runs(client, scenario, wanted, finished=False, limit=_MOST_RUNS):
             # Where a run has a digest of the work, the digest decides.
-            mine = tags.get(WORK_DIGEST_TAG, "")
-            found |= {
-                run.info.run_id: run
-                for run in runs
-                if run.data.tags.get(WORK_DIGEST_TAG, mine) == mine
-            }
+            if run.data.tags.get(WORK_DIGEST_TAG, mine) == mine:
+                found[run.info.run_id] = run
     return sorted(found.values(), key=lambda run: run.info.start_time, reverse=True)
 
 

@@ -7,7 +7,7 @@ table that people decide on has four short columns.
 from collections.abc import Sequence
 
 from guardianflow.evaluation.gate import GateOutcome, GateReason, GateReport, Subject
-from guardianflow.evaluation.variant_cost import VariantCost
+from guardianflow.evaluation.speed import VariantCost
 from guardianflow.promotion.evidence.checks import reason_against
 from guardianflow.promotion.evidence.classes import class_word
 from guardianflow.promotion.evidence.numbers import (

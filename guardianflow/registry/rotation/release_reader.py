@@ -220,11 +220,7 @@ class ReleaseReader:
         return gone
 
     def _version(self, name: str, version: int) -> RegisteredModelInfo:
-        """A version as it was read first: it is asked for by the rules and by the checks.
-
-        Raises:
-            VersionNotReady: There is no such version.
-        """
+        """A version as it was read first: it is asked for by the rules and by the checks."""
         if (name, version) not in self._versions:
             info = read_version(self._client, ModelName.parse(name), version)
             self._versions[name, version] = info
