@@ -93,10 +93,7 @@ def load_served(folder: Path, label: str) -> tuple[PyFuncModel, str]:
 
 
 def look_at(model: PyFuncModel, frame: Frame, label: str) -> tuple[int, str]:
-    """Run a model on a frame and check its answer.
-
-    Returns:
-        The number of objects that an operator would be shown, and the same in words.
+    """Run a model on a frame; return how many objects would be shown, also in words.
 
     Raises:
         Refused: It fails, or its answer cannot be detections.

@@ -7,7 +7,6 @@ artifacts          the files of a version: fingerprinted, verified before they a
 logged_models      the LoggedModel of a run, found or made
 runs               runs of training, quantization and import: opened, filled, read
 same_work          which runs are of the same work, and so are not done again
-served_model       the model folder that is loaded and served
 records            one run that holds a JSON document, pictures and figures
 links              addresses in the MLflow UI
 """

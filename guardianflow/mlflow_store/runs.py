@@ -8,9 +8,11 @@ A run counts only when it is FINISHED and its model READY: a half-written one is
 """
 
 import time
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -21,7 +23,6 @@ from guardianflow.machine.disk import scratch
 from guardianflow.mlflow_store.client import border
 from guardianflow.mlflow_store.logged_models import link_output, logged_models
 from guardianflow.mlflow_store.records import experiment_id
-from guardianflow.mlflow_store.served_model import save_pyfunc
 from guardianflow.names import metric_key
 from guardianflow.scenario import Scenario
 from guardianflow.stored import read_stored
@@ -39,6 +40,8 @@ USE_TAG = "mlflow.data.context"
 COMMIT_TAG = "mlflow.source.git.commit"
 """MLflow's own tag for the commit of the code that made a run."""
 _CHECKOUT = Path(__file__).parents[2]
+# What a model needs on the edge box, in the versions that it was measured with.
+_SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,41 @@ class OpenRun:
             )
             folder = place / MODEL
             edge = wrap(ir, place / "edge")
-            save_pyfunc(folder, ir, edge, weights, run_id=self.run_id, model_id=model.model_id)
+            _save_pyfunc(folder, ir, edge, weights, run_id=self.run_id, model_id=model.model_id)
             self.client.log_model_artifacts(model.model_id, str(folder))
             link_output(self.client, self.run_id, model.model_id)
             self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         return model.model_id
+
+
+def _save_pyfunc(
+    folder: Path, ir: Path, edge: Path, weights: Path | None, *, run_id: str, model_id: str
+) -> None:
+    """Write a model folder that MLflow loads and serves without torch and guardianflow."""
+    import numpy as np
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from guardianflow.vision.ir import serving
+
+    artifacts = {"ir": str(ir), "edge": str(edge), **({"weights": str(weights)} if weights else {})}
+    # Unnamed, so that MLflow accepts a plain array.
+    frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))
+    with warnings.catch_warnings():
+        # An example is a whole frame, larger than the model.
+        warnings.filterwarnings("ignore", r".*An input example was not provided", UserWarning)
+        pyfunc.save_model(
+            folder,
+            python_model=str(Path(serving.__file__)),
+            artifacts=artifacts,
+            signature=ModelSignature(inputs=Schema([frames])),
+            # Inferring them would take seconds and import the model again.
+            pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],
+            # None: the thresholds of the IR. Only settings that are listed can be overridden.
+            model_config={"inference_precision": "f32", "threads": 1, "score_threshold": None},
+            mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
+        )
 
 
 @contextmanager

@@ -81,9 +81,11 @@ class ModelRegistryManager:
             token: Identifies this registration; by default run, path and name do.
 
         Raises:
-            ArtifactMissing: The run holds nothing under that path.
-            VersionNotReady: The run, or the source version of a variant, does not exist.
-            InputError: Another alias than @candidate, or a variant without its source.
+            ArtifactMissing: The run holds nothing under that path, or a file changed meanwhile.
+            VersionNotReady: The run, or the source version of a variant, does not exist, or an
+                upload was never finished.
+            InputError: Another alias than @candidate, tags that say what cannot be, or a variant
+                without its source.
         """
         if alias != ModelAlias.CANDIDATE:
             raise InputError(

@@ -53,13 +53,10 @@ def register(
 ) -> RegisteredModelInfo:
     """Register what a run holds under a path; the same registration again gives the same version.
 
-    Raises:
-        ArtifactMissing: The run holds nothing under that path, or a file of it changed meanwhile.
-        VersionNotReady: The run, or the source version of a variant, does not exist, or an upload
-            was never finished.
-        InputError: The tags say what cannot be; a variant without `guardianflow.source_version`.
+    Raises what `ModelRegistryManager.register_model` raises.
     """
-    token = token or _digest(f"{run_id}\n{artifact_path}\n{name.registered}")
+    what = f"{run_id}\n{artifact_path}\n{name.registered}"
+    token = token or hashlib.sha256(what.encode()).hexdigest()[:32]
     found = _registered(client, name, token)
     if not found:
         run = get_run(client, run_id)
@@ -209,7 +206,3 @@ def _settle(client: MlflowClient, name: ModelName, info: RegisteredModelInfo) ->
         if not waiting or (current is not None and current >= max(waiting)):
             return aliases
         set_candidate(client, name, max(waiting))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

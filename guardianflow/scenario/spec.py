@@ -31,9 +31,10 @@ class ScenarioSpec(Settings):
         """
         if version not in self.versions:
             add = ", or add it" if re.fullmatch(VERSION, version) else ""
+            known = sorted(self.versions, key=lambda one: int(one[1:]))
             raise ScenarioInvalid(
                 f"Scenario {self.name} has no version {version!r}.",
-                remedy=f"Choose one of {', '.join(sorted(self.versions, key=_number))}{add}.",
+                remedy=f"Choose one of {', '.join(known)}{add}.",
                 scenario=self.name,
                 value=version,
             )
@@ -92,10 +93,6 @@ class ScenarioSpec(Settings):
             return Scenario.model_validate({**merged, "name": self.name, "version": version})
         except ValidationError as error:
             raise _invalid(where, version, error, line_of) from error
-
-
-def _number(version: str) -> int:
-    return int(version[1:])
 
 
 def merge_settings(

@@ -66,14 +66,9 @@ def choose(
 ) -> Chosen:
     """Choose images that are spread by brightness and classes.
 
-    Sorted by brightness, the images are cut into as many parts as are wanted; each part gives the
-    one whose classes (or whose lack of any) were chosen least often so far.
-
-    Args:
-        train: The split that the network learned from.
-        count: How many are wanted; a smaller split gives all it has.
-        size: Side of the network's input in pixels.
-        on_progress: Called with the images looked at so far, and their total.
+    Sorted by brightness, the images are cut into `count` parts; each part gives the one whose
+    classes (or whose lack of any) were chosen least often so far. A smaller split gives all it has.
+    `size` is the side of the network's input in pixels.
     """
     seen = min(len(train), _LOOKED_AT * count)
     looked_at = np.linspace(0, len(train) - 1, seen).round().astype(int).tolist()
@@ -145,13 +140,10 @@ def statistics(squares: Squares) -> Statistics:
 
 
 def refuse_unlike(calibration: Squares, evaluation: Squares) -> tuple[Statistics, Statistics]:
-    """Refuse calibration images that are unlike those of the evaluation.
+    """Refuse calibration images that are unlike those of the evaluation; else describe both.
 
     Images darker than the calibration's are within its ranges and lose little; brighter ones, or
     those with another range or contrast, are clipped.
-
-    Returns:
-        The statistics of both.
 
     Raises:
         CalibrationUnfit: The ranges would not fit the evaluation images.

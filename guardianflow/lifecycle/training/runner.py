@@ -34,7 +34,6 @@ from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
 from guardianflow.vision.data.dataset import prepare_dataset, refuse_alike
-from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.data.yaml_file import SPLITS
 from guardianflow.vision.ir import ir
 from guardianflow.vision.metrics.curves import training_curves
@@ -163,16 +162,11 @@ class TrainingRunner:
         # Exported from the file that is kept, so that IR and best.pt cannot disagree.
         detector, classes = weights.load_weights(best)
         exported = ir.save(ir.convert_network(detector, classes), folder / "ir")
-        self._choose_thresholds(run, work.dataset, exported)
+        # The score thresholds that work best on val are written into the IR.
+        val, beta = work.dataset.samples("val"), self.scenario.evaluation.beta
+        show = partial(self._report, "thresholds")
+        thresholds = settle_thresholds(exported, val, beta=beta, on_progress=show)
+        run.log_params({"beta": beta, "thresholds": thresholds})
         papers = folder / "papers"
         training_curves(fitted.history, papers / PICTURES / "curves.png")
         return keep_measured(work, run, exported, papers, self._report, weights=best.parent)
-
-    def _choose_thresholds(self, run: OpenRun, dataset: Dataset, exported: Path) -> None:
-        """Write the score thresholds that work best on the val split into the IR."""
-        beta = self.scenario.evaluation.beta
-        show = partial(self._report, "thresholds")
-        thresholds = settle_thresholds(
-            exported, dataset.samples("val"), beta=beta, on_progress=show
-        )
-        run.log_params({"beta": beta, "thresholds": thresholds})

@@ -109,7 +109,7 @@ class Release:
         warnings: list[str] = []
         if finished is not None:
             done = "is finished first" if interrupted else "is finished now"
-            warnings.append(f"{operation_of(finished, f'was interrupted and {done}').message}")
+            warnings.append(operation_of(finished, f"was interrupted and {done}").message)
             if answers(finished, request):
                 return answered(finished, request, warnings)
         newest = seen.head.record

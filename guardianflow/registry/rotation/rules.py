@@ -191,12 +191,7 @@ def _rolled_back(
     draft = OperationRecord(0, OperationKind.ROLLBACK, name, before, after, Attribution(), "")
     for other, place in after.items():
         older = _target(chain([draft], past()), replace(situation, state=after), other, only=False)
-        after[other] = ProductionEntry(
-            champion=place.champion,
-            rollback=older[other].champion if older else None,
-            newest=place.newest,
-            source=place.source,
-        )
+        after[other] = replace(place, rollback=older[other].champion if older else None)
     return _decision(situation, OperationKind.ROLLBACK, name, after)
 
 
