@@ -174,8 +174,8 @@ def prepare_server(client: MlflowClient, *, again: bool = True) -> Index:
     """Make an MLflow server ready for rotations: what an administrator does once, and repeats.
 
     It creates the experiments that all accounts share, so that no account of daily work owns them,
-    and tries out whether params stay as first written: `again`, as its database may be another one
-    now.
+    and tries out whether params stay as first written. With `again` it does so although that was
+    done: the database may be another one now.
 
     Raises:
         BackendUnfit: They do not.

@@ -205,12 +205,10 @@ class Ledger:
         return LedgerHead(tuple(reversed(records)), done, segment, digest, previous, former, also)
 
     def _former(self, text: str | None, run_id: str) -> Former:
+        if text is None:
+            return Former()
         try:
-            return (
-                Former()
-                if text is None
-                else read_stored(Former, text, f"param {FORMER} in {self._what}")
-            )
+            return read_stored(Former, text, f"param {FORMER} in {self._what}")
         except StoredNewer:
             raise
         except StoredUnreadable as error:
