@@ -5,7 +5,7 @@ rather than never.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from prefect import task
 
@@ -16,9 +16,7 @@ from flows.rollback import show_incident, tell_of_rollback
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, finding_digest
 from guardianflow.monitoring.pass_memory import AlarmTopic, Topic
-
-if TYPE_CHECKING:
-    from guardianflow.registry import Operation
+from guardianflow.registry import Operation
 
 
 @task(name="tell", retries=2, retry_delay_seconds=3, **AGAIN)
@@ -67,7 +65,7 @@ def _over(topic: AlarmTopic, about: str) -> str:
             assert_never(topic)
 
 
-def tell_of_rescue(operation: "Operation") -> None:
+def tell_of_rescue(operation: Operation) -> None:
     """Send an alarm about aliases that were put back, and an event where it was a rollback.
 
     They may have been moved on purpose: an alias that was moved by hand is put back together with

@@ -1,6 +1,6 @@
 """The flow `drill`: rehearses a rollback on a worker, and alarms where it would fail."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
@@ -12,12 +12,11 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from guardianflow.errors import Refused
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.monitoring import drill as drills
+from guardianflow.monitoring.drill_report import DrillReport
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import plain, prose
-
-if TYPE_CHECKING:
-    from guardianflow.monitoring.drill_report import DrillReport
 
 
 @flow(name="drill", flow_run_name="drill {model_name}")
@@ -55,13 +54,11 @@ def drill(model_name: PublicModelName) -> State[Any]:
 
 
 @task(name="rehearse-rollback", retries=3, retry_delay_seconds=10, **AGAIN)
-def rehearse(model_name: str) -> "DrillReport":
+def rehearse(model_name: str) -> DrillReport:
     """Drill, and show the steps whether it worked or not."""
-    from guardianflow.monitoring import drill
-
     registry = scenario_registry()
     try:
-        report = drill.drill(registry, ModelName.parse(model_name), on_progress=ProgressBar())
+        report = drills.drill(registry, ModelName.parse(model_name), on_progress=ProgressBar())
     except Refused as refusal:
         # No rollback could be planned: the page says so, too.
         text = f"{prose(refusal.message)}\n\n{prose(refusal.remedy)}\n"
@@ -71,7 +68,7 @@ def rehearse(model_name: str) -> "DrillReport":
     return report
 
 
-def _show(report: "DrillReport") -> None:
+def _show(report: DrillReport) -> None:
     """Show the steps under the same keys for every drill of a model: that is its history."""
     key = artifact_key("drill", report.model_name)
     lines = [f"**{prose(report.message)}**"]

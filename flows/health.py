@@ -1,8 +1,9 @@
 """The flow `check-health`: a champion on recent labelled frames -> report -> event."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
+from mlflow import MlflowClient
 from prefect import flow, get_run_logger, task
 
 from flows.parameters import CameraName, Folder, PublicModelName, Text
@@ -11,16 +12,13 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from flows.scenario_blocks import limits_in_blocks
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.health import window as windows
+from guardianflow.health.report import HealthReport
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.links import picture_links, run_link
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.run_tokens import TokenKind
 from guardianflow.wording.markdown import prose
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-    from guardianflow.health.report import HealthReport
 
 
 @flow(name="check-health", flow_run_name="check-health {model_name}")
@@ -47,7 +45,7 @@ def check_health(
     return report.verdict.value
 
 
-def tell_of_health(report: "HealthReport", incident: str = "") -> None:
+def tell_of_health(report: HealthReport, incident: str = "") -> None:
     """Send the event of a report: what is wrong with the camera, or how the champion does."""
     payload = ModelEvent(
         model=report.model_name,
@@ -71,7 +69,7 @@ def _event_of(verdict: Verdict) -> EventName:
             assert_never(verdict)
 
 
-def show_report(client: "MlflowClient", report: "HealthReport") -> None:
+def show_report(client: MlflowClient, report: HealthReport) -> None:
     """Show what a report says, with a link to it."""
     link = run_link(client, report.report_id)
     page = f"**{prose(report.message)}**\n\n[report in MLflow]({link})\n"
@@ -79,10 +77,8 @@ def show_report(client: "MlflowClient", report: "HealthReport") -> None:
 
 
 @task(name="measure-window", retries=3, retry_delay_seconds=10, **AGAIN)
-def measure_window(model_name: str, window: str, camera: str) -> "HealthReport":
+def measure_window(model_name: str, window: str, camera: str) -> HealthReport:
     """Measure, keep the report in MLflow and show it."""
-    from guardianflow.health import window as windows
-
     registry = scenario_registry()
     report = windows.check_health(
         registry,

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
+from guardianflow.monitoring.reconciliation import turn_of
 from guardianflow.prefect_api.prefect_yaml import TAG
 
 _QUIET = ("AllWell", "Cancelled")
@@ -36,8 +37,6 @@ def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
         deployment_id: The deployment of these passes; None deletes nothing.
         now: The time of the pass.
     """
-    from guardianflow.monitoring.reconciliation import turn_of
-
     if deployment_id is None:
         return
     passes = {"deployment_id": {"any_": [deployment_id]}}

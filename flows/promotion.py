@@ -14,7 +14,7 @@ where one stopped. This flow keeps no result of its own.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 from uuid import UUID, uuid4
 
 from prefect import flow, get_client, get_run_logger, task
@@ -25,10 +25,9 @@ from pydantic import SecretStr, ValidationError
 
 from flows.approval_form import answer_form, given_answer, notes, unusable, wait_for
 from flows.parameters import ModelVersion, PublicModelName, Text
-from flows.policy_mirror import mirror_policy
 from flows.promotion_pages import show_decision, show_evidence
 from flows.publishing import ProgressBar, send_event
-from flows.registry_access import scenario_registry
+from flows.registry_access import mirror_policy, scenario_registry
 from flows.retries import PATIENT, PATIENT_WITH_BLOCKS, run_token
 from flows.scenario_blocks import today_in_blocks
 from guardianflow.errors import (
@@ -42,15 +41,14 @@ from guardianflow.errors import (
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.prefect_api.flowruns import ENDED
 from guardianflow.prefect_api.run_tokens import TokenKind
+from guardianflow.promotion import decide, propose
 from guardianflow.promotion.approval.policy import SERVER, Answer, Choice
 from guardianflow.promotion.form import expired_sentence, outcome_sentence
 from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.question import MAX_WRONG_CODES, Question, QuestionStatus
 from guardianflow.promotion.recorded_messages import recorded_in_words, void_in_words
+from guardianflow.registry import ModelRegistryManager
 from guardianflow.wording.language import Language, say
-
-if TYPE_CHECKING:
-    from guardianflow.registry import ModelRegistryManager
 
 MAX_ROUNDS = 5
 """How often people are asked, if each time what they approved was changed meanwhile."""
@@ -129,8 +127,6 @@ def open_round(
     Raises:
         ApprovalVoid: The question of this round is void.
     """
-    from guardianflow.promotion import propose
-
     registry, question = _question(number)
 
     def make() -> Proposal:
@@ -232,8 +228,6 @@ def decide_promotion(number: int, proposal: Proposal, status: QuestionStatus) ->
     Raises:
         ApprovalVoid: What was approved is not what is there now.
     """
-    from guardianflow.promotion import decide
-
     registry, question = _question(number)
     token = run_token(TokenKind.PROMOTION)
     try:
@@ -283,7 +277,7 @@ def note(said: str, label: str = _NOTE) -> None:
         client.update_flow_run_labels(UUID(flow_run.get_id()), {label: said})
 
 
-def _question(number: int) -> "tuple[ModelRegistryManager, Question]":
+def _question(number: int) -> tuple[ModelRegistryManager, Question]:
     """Open the question of this flow run, after copying the approval policy to MLflow.
 
     A policy that cannot be used voids no answer: the rules in MLflow stay in force.

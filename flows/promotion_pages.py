@@ -1,6 +1,5 @@
 """Pages of a promotion in the Prefect UI: the evidence that is decided on, and the decision."""
 
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect import get_client, get_run_logger
@@ -9,25 +8,22 @@ from prefect.types import KeyValueLabelsField
 
 from flows.publishing import artifact_key, evidence_key, show_page
 from guardianflow.prefect_api.control import Orchestrator
+from guardianflow.promotion.evidence.sentences import headline
+from guardianflow.promotion.page import Links, evidence_page
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.question import QuestionStatus
+from guardianflow.registry import ModelRegistryManager
 from guardianflow.wording.markdown import Markdown, plain, prose
-
-if TYPE_CHECKING:
-    from guardianflow.registry import ModelRegistryManager
 
 _SHOWN = "guardianflow.shown"
 _PAGE = "guardianflow.page"
 
 
-def show_evidence(registry: "ModelRegistryManager", proposal: Proposal) -> str:
+def show_evidence(registry: ModelRegistryManager, proposal: Proposal) -> str:
     """Show the evidence once in the Prefect UI; return the address of the page.
 
     The page is made from what was asked: one that somebody edited in MLflow is not shown.
     """
-    from guardianflow.promotion.evidence.sentences import headline
-    from guardianflow.promotion.page import Links, evidence_page
-
     run = UUID(flow_run.get_id())
     ui = Orchestrator().ui_url
     with get_client(sync_client=True) as client:

@@ -12,9 +12,8 @@ event comes first: a process that is killed in between tells twice, never not at
 import logging
 from datetime import UTC, datetime
 
-from flows.policy_mirror import mirror_policy
 from flows.publishing import send_event
-from flows.registry_access import scenario_registry
+from flows.registry_access import mirror_policy, scenario_registry
 from guardianflow.errors import InputError, LedgerDamaged, StoredUnreadable
 from guardianflow.events import EventName, ModelEvent
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity

@@ -11,7 +11,7 @@ flow is retried; each step first checks what is left to do.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import Artifact
@@ -29,14 +29,13 @@ from flows.registry_access import scenario_registry
 from flows.retention import forget_pictures
 from flows.status_page import refresh_status
 from guardianflow.mlflow_store.client import check_that_it_works
+from guardianflow.monitoring import reconciliation
 from guardianflow.monitoring.alarms import AlarmBook, AlarmChange, find_change
 from guardianflow.monitoring.findings import FileCheck, Finding, Severity
 from guardianflow.monitoring.pass_memory import AlarmTopic, Topic
+from guardianflow.monitoring.reconciliation import Reconciliation
 from guardianflow.names import ModelName
 from guardianflow.wording.markdown import plain, prose
-
-if TYPE_CHECKING:
-    from guardianflow.monitoring.reconciliation import Reconciliation
 
 PAGE = "guardianflow-reconcile"
 
@@ -84,10 +83,8 @@ def reconcile(
 
 def look(
     model_name: str | None, files: FileCheck | None
-) -> "tuple[Reconciliation, list[AlarmChange]]":
+) -> tuple[Reconciliation, list[AlarmChange]]:
     """Examine and mend the releases, and compare the findings with what was reported before."""
-    from guardianflow.monitoring import reconciliation
-
     registry = scenario_registry()
     # MLflow's client would retry on a stuck database for minutes without a message.
     check_that_it_works(registry.client.tracking_uri)
@@ -110,7 +107,7 @@ def look(
     return result, [change for change in changes if change]
 
 
-def publish_state(result: "Reconciliation", others: Sequence[Finding] = ()) -> None:
+def publish_state(result: Reconciliation, others: Sequence[Finding] = ()) -> None:
     """Show what was found on a page in the Prefect UI, where that has changed."""
     lines = ["# Releases"]
     pages: list[tuple[AlarmTopic, Sequence[Finding]]] = [

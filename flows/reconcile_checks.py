@@ -10,10 +10,14 @@ from flows.alarms import tell
 from flows.health import show_report, tell_of_health
 from flows.registry_access import scenario_registry
 from flows.scenario_blocks import limits_in_blocks
+from guardianflow.health.box_reports import judge_new
+from guardianflow.health.reaction import find_unanswered
 from guardianflow.health.verdict import Verdict
 from guardianflow.monitoring.alarms import AlarmBook, find_changes
 from guardianflow.monitoring.findings import Finding, FindingCode, Severity
 from guardianflow.monitoring.pass_memory import Topic
+from guardianflow.monitoring.prefect_checks import examine_prefect
+from guardianflow.monitoring.silence import find_silent
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import ROLLBACK
 
@@ -26,9 +30,6 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     Returns:
         What happened, in words: messages link to this flow run.
     """
-    from guardianflow.health.box_reports import judge_new
-    from guardianflow.health.reaction import find_unanswered
-
     registry = scenario_registry()
     said: list[str] = []
     for report in judge_new(registry, limits_in_blocks):
@@ -54,8 +55,6 @@ def watch_health(champions: dict[str, int]) -> list[str]:
 
 def watch_silence(champions: dict[str, int]) -> list[Finding]:
     """Report champions without recent reports, and when reports come again; returns all of them."""
-    from guardianflow.monitoring.silence import find_silent
-
     client = (registry := scenario_registry()).client
     reported = AlarmBook(client, Topic.SILENCE).read()
     told = {known for memory in reported.values() for known in memory}
@@ -74,8 +73,6 @@ def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = (
         champions: The version of each champion, by public name.
         also: Other findings about Prefect, which are reported with it.
     """
-    from guardianflow.monitoring.prefect_checks import examine_prefect
-
     if not deployment.get_id():
         return list(also)
     found = [*also, *examine_prefect(Orchestrator().server_state(), datetime.now(UTC))]

@@ -5,7 +5,7 @@ rollback is refused. Without a report it is a person's decision and needs a reas
 """
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
@@ -18,16 +18,16 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from guardianflow.errors import InputError, Refused, VersionNotReady
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.health.incident import incident_page
+from guardianflow.health.reaction import Reaction, roll_back_failing
+from guardianflow.health.report import HealthReport, keep_page, note_answer, read_report
 from guardianflow.mlflow_store.links import picture_links, run_link
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.run_tokens import TokenKind
+from guardianflow.registry import UNSET, ModelRegistryManager, Operation
 from guardianflow.registry.release_state import champion_moves
 from guardianflow.wording.markdown import Markdown, plain, prose
-
-if TYPE_CHECKING:
-    from guardianflow.health.report import HealthReport
-    from guardianflow.registry import ModelRegistryManager, Operation
 
 
 @flow(name="rollback", flow_run_name="rollback {model_name}")
@@ -87,8 +87,6 @@ def rollback(
 @task(name="answer", retries=2, retry_delay_seconds=3, **AGAIN)
 def answer(report_id: str, message: str) -> None:
     """Remember that a report led to a refusal; a report that does not exist needs no answer."""
-    from guardianflow.health.report import note_answer
-
     with suppress(VersionNotReady):
         note_answer(scenario_registry(), report_id, message)
 
@@ -96,16 +94,12 @@ def answer(report_id: str, message: str) -> None:
 @task(name="roll-back", retries=5, retry_delay_seconds=3, **AGAIN)
 def roll_back(
     model_name: str, failing_version: int | None, report_id: str, reason: str
-) -> "tuple[Operation | None, str]":
+) -> tuple[Operation | None, str]:
     """Move the aliases back, once however often this is tried, and show what moved.
 
     Returns:
         The operation, None where this flow run changed nothing; and the message for people.
     """
-    from guardianflow.health.reaction import Reaction, roll_back_failing
-    from guardianflow.health.report import note_answer, read_report
-    from guardianflow.registry.rotation.request import UNSET
-
     registry, name = scenario_registry(), ModelName.parse(model_name)
     # On a second attempt the newest operation may be our own, whose answer was lost.
     before = registry.ledger(name).read().seq if task_run.run_count <= 1 else 0
@@ -132,7 +126,7 @@ def roll_back(
 
 
 def tell_of_rollback(
-    operation: "Operation", *, incident: str, report_id: str = "", message: str = ""
+    operation: Operation, *, incident: str, report_id: str = "", message: str = ""
 ) -> None:
     """Send one event for each model that went back; by default with the operation's message."""
     for name, (_, version) in champion_moves(operation.moves).items():
@@ -147,12 +141,9 @@ def tell_of_rollback(
 
 
 def show_incident(
-    registry: "ModelRegistryManager", operation: "Operation", report: "HealthReport | None"
+    registry: ModelRegistryManager, operation: Operation, report: HealthReport | None
 ) -> None:
     """Show the page on a rollback, and store it with the report that asked for it."""
-    from guardianflow.health.incident import incident_page
-    from guardianflow.health.report import keep_page
-
     links: dict[str, str] = {}
     pictures: dict[str, str] = {}
     if run := flow_run.get_id():

@@ -14,6 +14,7 @@ from flows.publishing import show_table
 from flows.registry_access import scenario_registry
 from guardianflow.health.verdict import Verdict
 from guardianflow.monitoring.findings import Finding, FindingCode
+from guardianflow.monitoring.overview import SILENT, overview
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.notifications import STATUS_PAGE
 from guardianflow.wording.markdown import Markdown, cell, plain, prose, table, unescaped
@@ -33,8 +34,6 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
     Args:
         others: What is wrong besides the releases: champions that are silent, Prefect itself.
     """
-    from guardianflow.monitoring.overview import overview
-
     last = cast("Artifact | None", Artifact.get(STATUS_PAGE))
     before = _rows(last) if last else None
     silent = [finding.model for finding in others if finding.code is FindingCode.SILENT]
@@ -58,8 +57,6 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
 
 def _for_people(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """What waits for a decision or fails, in lines that wrap, because phones cut tables off."""
-    from guardianflow.monitoring.overview import SILENT
-
     waiting = [
         f"- {plain(row['model'])}: {_linked(str(row[_ASKED]))}" for row in rows if row[_ASKED]
     ]

@@ -13,24 +13,21 @@ import typer
 from typer.exceptions import TyperException
 
 from guardianflow import __version__
-from guardianflow.cli import (
-    approvals,
-    approver,
-    compare,
-    dataset,
-    doctor,
-    drill,
-    export_errors,
-    health,
-    importing,
-    measure,
-    promote,
-    repair,
-    rollback,
-    run,
-    show,
-)
+from guardianflow.cli import approver, dataset, health
+from guardianflow.cli.approvals import approve, pending, reject
+from guardianflow.cli.compare import compare
+from guardianflow.cli.dataset_write import convert, split
+from guardianflow.cli.doctor import doctor
+from guardianflow.cli.drill import drill
+from guardianflow.cli.export_errors import export_errors
+from guardianflow.cli.importing import import_model
+from guardianflow.cli.measure import measure
 from guardianflow.cli.output import Output, OutputOption
+from guardianflow.cli.promote import promote
+from guardianflow.cli.repair import repair
+from guardianflow.cli.rollback import rollback
+from guardianflow.cli.run import run
+from guardianflow.cli.show import history, models, status
 from guardianflow.cli.start import show_start
 from guardianflow.errors import GuardianflowError
 
@@ -47,25 +44,21 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a defect, 2 bad input, 3 refused by a rule, "
     "4 server unreachable or disk full, 130 interrupted.",
 )
-_MODULES = (
-    run,
-    dataset,
-    importing,
-    promote,
-    approvals,
-    rollback,
-    show,
-    health,
-    export_errors,
-    doctor,
-    repair,
-    compare,
-    drill,
-    measure,
-    approver,
-)
-for module in _MODULES:
-    module.add_commands(app)
+_COMMANDS = {
+    "Daily": (run, import_model, promote, pending, approve, reject, rollback),
+    "Care": (models, history, status, export_errors, doctor, repair, compare, drill),
+    "Machine": (measure,),
+}
+for panel, functions in _COMMANDS.items():
+    for function in functions:
+        # Python keeps the word "import" for itself.
+        name = "import" if function is import_model else None
+        app.command(name, rich_help_panel=panel)(function)
+for function in (split, convert):
+    dataset.commands.command()(function)
+app.add_typer(dataset.commands, name="dataset", rich_help_panel="Daily")
+app.add_typer(health.commands, name="health", rich_help_panel="Daily")
+app.add_typer(approver.commands, name="approver", rich_help_panel="Machine")
 
 
 @app.callback()

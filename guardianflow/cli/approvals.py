@@ -27,12 +27,6 @@ _SHORTEST_NAME = 2
 _SHORTEST_ID = 4
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for name, command in (("pending", pending), ("approve", approve), ("reject", reject)):
-        app.command(name, rich_help_panel="Daily")(command)
-
-
 def pending(*, out: OutputOption) -> None:
     """List the promotions that wait for an answer, and those that are still being measured.
 

@@ -6,22 +6,15 @@ import typer
 
 from guardianflow.cli.output import OutputOption
 
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="Enrol people for one-time codes (on a release worker).\n\n"
+    "The secrets are kept in the file that GUARDIANFLOW_APPROVERS names (mode 0600).",
+)
 PersonArgument = Annotated[str, typer.Argument(help="Name that the person approves with.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode="rich",
-        help="Enrol people for one-time codes (on a release worker).\n\n"
-        "The secrets are kept in the file that GUARDIANFLOW_APPROVERS names (mode 0600).",
-    )
-    for name, command in (("add", add), ("list", list_), ("remove", remove)):
-        group.command(name)(command)
-    app.add_typer(group, name="approver", rich_help_panel="Machine")
-
-
+@commands.command()
 def add(name: PersonArgument, *, out: OutputOption) -> None:
     """Enrol a person, and show their secret once: as a QR code and as an otpauth address.
 
@@ -43,6 +36,7 @@ def add(name: PersonArgument, *, out: OutputOption) -> None:
     out.result({"name": made.name, "uri": made.uri, "file": str(path)})
 
 
+@commands.command("list")
 def list_(*, out: OutputOption) -> None:
     """List who is enrolled; no secret is shown.
 
@@ -58,6 +52,7 @@ def list_(*, out: OutputOption) -> None:
     out.result({"approvers": names, "file": str(path)})
 
 
+@commands.command()
 def remove(name: PersonArgument, *, out: OutputOption) -> None:
     """Remove a person: their codes stop working on this worker at once.
 

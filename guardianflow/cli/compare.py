@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from guardianflow.evaluation.version_comparison import VersionComparison
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("compare", rich_help_panel="Care")(compare)
-
-
 def compare(
     name: Annotated[ModelName, model_argument("Model name, of a base or a variant.")],
     first: Annotated[int, typer.Argument(help="Version to compare with.", min=1)],

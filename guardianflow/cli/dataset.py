@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli import dataset_write
 from guardianflow.cli.output import Meter, Output, OutputOption
 from guardianflow.errors import InputError
 from guardianflow.vision.data.rules import ALIKE, FaultCode
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from guardianflow.vision.data.findings import DataFinding
 
 _BAD_INPUT = 2
+commands = typer.Typer(no_args_is_help=True, help="Check, split and convert data sets.")
 
 
 class Use(StrEnum):
@@ -34,14 +34,7 @@ _NEEDS = {Use.TRAINING: ("train", "val", "test"), Use.WINDOW: ("test",)}
 _WORDS = {Use.TRAINING: "training", Use.WINDOW: "check-health"}
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    group = typer.Typer(no_args_is_help=True, help="Check, split and convert data sets.")
-    group.command("check")(check)
-    dataset_write.add_commands(group)
-    app.add_typer(group, name="dataset", rich_help_panel="Daily")
-
-
+@commands.command()
 def check(
     path: Annotated[Path, typer.Argument(help="Folder with data.yaml, or the YAML file.")],
     root: Annotated[Path | None, typer.Option(help="Override `path:` in data.yaml.")] = None,

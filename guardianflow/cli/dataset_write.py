@@ -28,12 +28,6 @@ _NearKnown = Annotated[
 ]
 
 
-def add_commands(group: typer.Typer) -> None:
-    """Add the commands of this module to those about data sets."""
-    group.command("split")(split)
-    group.command("convert")(convert)
-
-
 def split(
     path: Annotated[Path, typer.Argument(help="Folder with data.yaml, or the YAML file.")],
     to: Annotated[Path, typer.Argument(help="New folder, e.g. PATH/split.")],

@@ -20,11 +20,6 @@ _REFUSED = 3
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("doctor", rich_help_panel="Care")(doctor)
-
-
 def doctor(
     name: Annotated[
         ModelName | None, model_argument("Check only the release of this model.", optional=True)

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from guardianflow.cli.opening import open_registry
 from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import Output, OutputOption
@@ -11,11 +9,6 @@ from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
     from guardianflow.monitoring.drill_report import DrillReport
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("drill", rich_help_panel="Care")(drill)
 
 
 def drill(

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from guardianflow.vision.data.sample import Sample
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("export-errors", rich_help_panel="Care")(export_errors)
-
-
 def export_errors(
     name: Annotated[ModelName, model_argument("Model whose mistakes to export.")],
     to: Annotated[Path, typer.Option("--to", help="New or empty folder.")],

@@ -25,11 +25,6 @@ commands = typer.Typer(
 )
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.add_typer(commands, name="health", rich_help_panel="Daily")
-
-
 @commands.command("report")
 def report(
     file: Annotated[

@@ -58,11 +58,6 @@ _MaxMemory = Annotated[
 _MaxMinutes = Annotated[float, typer.Option(min=0.1, help="Time limit for the same, in minutes.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("import", rich_help_panel="Daily")(import_model)
-
-
 def import_model(
     name: _Name,
     scenario: ScenarioOption,

@@ -10,11 +10,6 @@ from guardianflow.cli.output import OutputOption
 from guardianflow.names import ModelName
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("measure", rich_help_panel="Machine")(measure)
-
-
 def measure(
     name: Annotated[ModelName, model_argument("Model name of a variant, e.g. ...__openvino_int8.")],
     model_version: Annotated[

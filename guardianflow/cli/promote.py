@@ -39,11 +39,6 @@ _ForceFlag = Annotated[
 _REASON_CHARACTERS = (SHORTEST_REASON, 500)
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("promote", rich_help_panel="Daily")(promote)
-
-
 def promote(
     name: NameArgument,
     model_version: _VersionOption = None,

@@ -18,11 +18,6 @@ class Keep(StrEnum):
     MLFLOW = "mlflow"
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("repair", rich_help_panel="Care")(repair)
-
-
 def repair(
     name: NameArgument,
     keep: Annotated[

@@ -21,11 +21,6 @@ _ExpectedOption = Annotated[
 ]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("rollback", rich_help_panel="Daily")(rollback)
-
-
 def rollback(
     name: NameArgument,
     reason: ReasonOption = "",

@@ -38,11 +38,6 @@ class WorkType(StrEnum):
 _FLOWS = {WorkType.TRAIN: "train", WorkType.QUANT: "quantize", WorkType.LIFECYCLE: "lifecycle"}
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("run", rich_help_panel="Daily")(run)
-
-
 def run(
     scenario: ScenarioArgument,
     work: Annotated[

@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 _NOT_NAMED = "no server is named"
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for name, command in (("models", models), ("history", history), ("status", status)):
-        app.command(name, rich_help_panel="Care")(command)
-
-
 def models(
     name: Annotated[
         ModelName | None, model_argument("List the versions of this model.", optional=True)

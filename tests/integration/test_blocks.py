@@ -14,7 +14,7 @@ from blocks.saved import default_credentials
 from deployments import seeds as seeding
 from deployments.apply import main
 from deployments.seeds import apply_blocks
-from flows.policy_mirror import mirror_policy
+from flows.registry_access import mirror_policy
 from flows.scenario_blocks import limits_in_blocks, load_config, today_in_blocks
 from guardianflow.errors import InputError, ScenarioInvalid
 from guardianflow.promotion.approval.policy import ApprovalRule

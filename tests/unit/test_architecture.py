@@ -62,7 +62,6 @@ def _imported(file: Path) -> Iterator[str]:
 
 
 ALLOWED_HOMONYMS = {
-    "add_commands": "each module of commands has one, and cli/app.py calls all of them",
     "check_health": "a flow and the domain function that it calls",
     "create_app": "each server has one, by the name that uvicorn and gunicorn expect",
     "drill": "a command, a flow and the domain function that both call",
