@@ -103,11 +103,7 @@ def _answer(out: Output, run: str, decision: str, approver: str, reason: str, co
 
 
 def _check_answer(option: str, what: str, given: str, least: int) -> None:
-    """Refuse an answer without a usable name or reason, before any server is asked.
-
-    Raises:
-        AnswerInvalid: It is missing, or too short.
-    """
+    """Refuse an answer without a usable name or reason, before any server is asked."""
     if len(given) >= least:
         return
     wrong = f"{given!r} is too short" if given else f"{option} is missing"

@@ -8,6 +8,7 @@ from guardianflow.cli.opening import open_registry
 from guardianflow.cli.options import model_argument, name_if_given
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.names import ModelName
+from guardianflow.scenario.file import today_in_files
 
 if TYPE_CHECKING:
     from guardianflow.evaluation.version_comparison import VersionComparison
@@ -41,7 +42,6 @@ donghwa-entec/busan-plant1/welding/ppe__openvino_int8
     """
     registry = open_registry(out)
     from guardianflow.evaluation.version_comparison import compare_versions
-    from guardianflow.scenario.file import today_in_files
 
     with out.meter() as show:
         found = compare_versions(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +11,12 @@ import typer
 
 from guardianflow.cli.output import Meter, Output, OutputOption
 from guardianflow.errors import InputError
+from guardianflow.vision.data.findings import DataFinding, errors, in_order, readable
 from guardianflow.vision.data.rules import ALIKE, FaultCode
 
 if TYPE_CHECKING:
     from guardianflow.vision.data.checker import CheckResult
     from guardianflow.vision.data.contamination import DuplicatePair
-    from guardianflow.vision.data.findings import DataFinding
 
 _BAD_INPUT = 2
 commands = typer.Typer(no_args_is_help=True, help="Check, split and convert data sets.")
@@ -73,8 +74,6 @@ def check(
 
     guardianflow dataset check ~/data/new --against ~/data/frozen --classes person,helmet
     """
-    from guardianflow.vision.data.findings import errors
-
     wanted = [name.strip() for name in classes.split(",")] if classes else None
     if report is not None:
         _require_place(report)
@@ -94,11 +93,7 @@ def check(
 
 
 def _mapping(words: Sequence[str], wanted: Sequence[str] | None) -> dict[str, str]:
-    """What was given as --map.
-
-    Raises:
-        InputError: It is no SCENARIO=DATA, or the scenario has no such class.
-    """
+    """What was given as --map; each is SCENARIO=DATA with a class of the scenario."""
     pairs = [word.partition("=") for word in words]
     for name, sign, called in pairs:
         if not sign or not called.strip() or name.strip() not in (wanted or ()):
@@ -122,7 +117,8 @@ def _check(
 ) -> tuple["CheckResult", tuple["DuplicatePair", ...]]:
     """Check a data set; what is alike in it, and in the evaluation set, where one was given."""
     from guardianflow.vision.data.checker import check_dataset
-    from guardianflow.vision.data.contamination import find_duplicates
+    from guardianflow.vision.data.contamination import find_duplicates, find_leaks, leak_findings
+    from guardianflow.vision.data.dataset import open_dataset
 
     checked = check_dataset(
         path,
@@ -135,36 +131,16 @@ def _check(
         on_progress=lambda p: show(p.step, p.done, p.total),
     )
     pairs = find_duplicates(checked.splits)
-    if against is None:
-        return checked, pairs
-    checked, leaks = _compare(checked, against)
-    return checked, (*leaks, *pairs)
-
-
-def _compare(
-    checked: "CheckResult", against: Path
-) -> tuple["CheckResult", tuple["DuplicatePair", ...]]:
-    """Compare with the evaluation set of another data set.
-
-    Raises:
-        DatasetInvalid: That one cannot be used.
-    """
-    from dataclasses import replace
-
-    from guardianflow.vision.data.contamination import find_leaks, leak_findings
-    from guardianflow.vision.data.dataset import open_dataset
-
-    other = open_dataset(against)
-    leaks = find_leaks(checked.splits, f"test split of {against}", other.samples("test"))
-    return replace(checked, findings=(*checked.findings, *leak_findings(leaks))), leaks
+    if against is not None:
+        other = open_dataset(against)
+        leaks = find_leaks(checked.splits, f"test split of {against}", other.samples("test"))
+        checked = replace(checked, findings=(*checked.findings, *leak_findings(leaks)))
+        pairs = (*leaks, *pairs)
+    return checked, pairs
 
 
 def _require_place(report: Path) -> None:
-    """Refuse a place where no report can be written, before anything is checked.
-
-    Raises:
-        InputError: It is a folder, or in a folder that does not exist.
-    """
+    """Refuse a place where no report can be written, before anything is checked."""
     if report.parent.is_dir() and not report.is_dir():
         return
     wrong = (
@@ -178,12 +154,6 @@ def _require_place(report: Path) -> None:
 
 
 def _write(checked: "CheckResult", pairs: tuple["DuplicatePair", ...], report: Path) -> None:
-    """Write the page.
-
-    Raises:
-        InputError: There can be no such file.
-        DiskFull: There is no room for it.
-    """
     from guardianflow.vision.data.report_page import write_page
 
     try:
@@ -199,10 +169,7 @@ def _write(checked: "CheckResult", pairs: tuple["DuplicatePair", ...], report: P
 def _answer(
     checked: "CheckResult", pairs: tuple["DuplicatePair", ...], wrong: int, report: Path | None
 ) -> dict[str, object]:
-    from dataclasses import asdict
-
     from guardianflow.vision.data.contamination import report_contamination
-    from guardianflow.vision.data.findings import in_order, readable
     from guardianflow.vision.data.summary import figures_by_split
 
     return {
@@ -219,7 +186,6 @@ def _answer(
 
 
 def _tell(out: Output, checked: "CheckResult", wrong: int, use: Use, report: Path | None) -> None:
-    from guardianflow.vision.data.findings import in_order, readable
     from guardianflow.vision.data.summary import figures_by_split
 
     root = readable(checked.root)

@@ -8,6 +8,7 @@ import typer
 
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import InputError
+from guardianflow.vision.data.findings import readable, shell_command
 
 if TYPE_CHECKING:
     from guardianflow.vision.data.conversion import ConversionResult
@@ -105,11 +106,7 @@ def convert(
 
 
 def _shares(val: float, test: float, seed: int) -> "SplitShares":
-    """How much is kept.
-
-    Raises:
-        InputError: Nothing would be left to learn from.
-    """
+    """How much is kept apart, of which something must be left to learn from."""
     from guardianflow.vision.data.splitting import SplitShares
 
     if not (0 < val < 0.5 and 0 < test < 0.5):
@@ -129,7 +126,6 @@ def _tell(
     near_known: bool,
     **extra: object,
 ) -> None:
-    from guardianflow.vision.data.findings import readable, shell_command
     from guardianflow.vision.data.summary import figures_by_split
 
     counts = figures_by_split(made.checked)

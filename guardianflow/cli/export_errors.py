@@ -1,5 +1,6 @@
 """`guardianflow export-errors`: what a detector got wrong, for whoever labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,6 @@ from guardianflow.errors import DatasetInvalid, NoCandidate
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
     from guardianflow.vision.data.sample import Sample
 

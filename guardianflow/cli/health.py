@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from guardianflow.cli.opening import open_registry
 from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import OutputOption
-from guardianflow.errors import InputError
+from guardianflow.errors import ArtifactMissing, InputError, StoredUnreadable
 from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -95,7 +95,6 @@ def show(
 
 def _row(registry: "ModelRegistryManager", run: "Run") -> dict[str, object]:
     """What is shown of a report; one of before its tags said all of it is read."""
-    from guardianflow.errors import ArtifactMissing, StoredUnreadable
     from guardianflow.health import report as reports
 
     tags = run.data.tags
@@ -121,11 +120,7 @@ def _row(registry: "ModelRegistryManager", run: "Run") -> dict[str, object]:
 
 
 def _read(file: str) -> str:
-    """The report's text.
-
-    Raises:
-        InputError: It cannot be read, is no UTF-8 text, or is far too long.
-    """
+    """The report's text, which is UTF-8 and not far too long."""
     try:
         stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
         with stream:

@@ -12,12 +12,13 @@ from guardianflow.cli.options import ScenarioOption, model_argument
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import InputError
 from guardianflow.names import ModelName
+from guardianflow.scenario import Scenario
+from guardianflow.scenario.file import load_scenario
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
 
 if TYPE_CHECKING:
     from guardianflow.lifecycle.importing import ImportedModel, ImportOptions
     from guardianflow.registry import ModelRegistryManager
-    from guardianflow.scenario import Scenario
 
 _LISTED = 10
 _Name = Annotated[ModelName, model_argument("Model to add a version to.")]
@@ -109,14 +110,8 @@ def import_model(
     _tell(out, name.public, scenario, version, imported)
 
 
-def _load(scenario: str, version: str, name: ModelName) -> "Scenario":
-    """The scenario version that the model is to be one of.
-
-    Raises:
-        InputError: It is about another model.
-    """
-    from guardianflow.scenario.file import load_scenario
-
+def _load(scenario: str, version: str, name: ModelName) -> Scenario:
+    """The scenario version, which must be about the model."""
     settings = load_scenario(scenario, version)
     if name != settings.model_name:
         raise InputError(
@@ -131,7 +126,7 @@ def _load(scenario: str, version: str, name: ModelName) -> "Scenario":
 def _import(
     out: Output,
     registry: "ModelRegistryManager",
-    settings: "Scenario",
+    settings: Scenario,
     path: Path | None,
     options: "ImportOptions",
 ) -> "ImportedModel":

@@ -5,9 +5,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -53,12 +53,8 @@ stderr = Terminal(stderr=True, highlight=False, width=None if sys.stderr.isatty(
 stdout = Terminal(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
-class Meter(Protocol):
-    """Told what is being done, how much of it is done, and how much there is."""
-
-    def __call__(self, step: str, done: int, total: int, /) -> None:
-        """Show it."""
-        ...
+Meter = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
 
 
 class Output:

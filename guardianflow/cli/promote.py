@@ -18,6 +18,7 @@ from guardianflow.cli.output import Output, OutputOption, actor
 from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.prefect_yaml import PROMOTION
+from guardianflow.scenario.file import today_in_files
 
 if TYPE_CHECKING:
     from guardianflow.promotion.proposal import Proposal
@@ -70,19 +71,9 @@ def promote(
         _request(out, name, model_version, reason, force=force)
         return
     registry = open_registry(out)
-    if not dry_run:
-        # Before anything is measured.
-        _require_right(registry, name)
     token = f"cli-{uuid.uuid4()}"
     proposal = _propose(
-        out,
-        registry,
-        name,
-        model_version,
-        reason,
-        token,
-        force=force,
-        keep=not dry_run,
+        out, registry, name, model_version, reason, token, force=force, keep=not dry_run
     )
     if proposal.changes_nothing or dry_run:
         outcome = "nothing to do" if proposal.changes_nothing else "dry run, nothing was changed"
@@ -92,13 +83,6 @@ def promote(
         out.remark("nothing was changed")
         return
     _carry_out(out, registry, proposal, reason, token)
-
-
-def _require_right(registry: "ModelRegistryManager", name: ModelName) -> None:
-    """Refuse where more than the name of an account is asked of who promotes this model."""
-    from guardianflow.promotion.approval.stored_rules import read_rule, require_a_command_may
-
-    require_a_command_may(read_rule(registry.client, name), name)
 
 
 def _propose(
@@ -112,14 +96,13 @@ def _propose(
     force: bool,
     keep: bool,
 ) -> "Proposal":
-    """Measure, judge, and show the evidence, also where the gate says no.
-
-    Raises:
-        GateFailed: It does.
-    """
+    """Measure, judge, and show the evidence, also where the gate says no and this is refused."""
     from guardianflow.promotion import propose
-    from guardianflow.scenario.file import today_in_files
+    from guardianflow.promotion.approval.stored_rules import read_rule, require_a_command_may
 
+    if keep:
+        # Before anything is measured.
+        require_a_command_may(read_rule(registry.client, name), name)
     try:
         with out.meter() as show:
             proposal = propose(
@@ -143,16 +126,11 @@ def _propose(
 
 
 def _carry_out(
-    out: Output,
-    registry: "ModelRegistryManager",
-    proposal: "Proposal",
-    reason: str,
-    token: str,
+    out: Output, registry: "ModelRegistryManager", proposal: "Proposal", reason: str, token: str
 ) -> None:
     """Record the command as the approval that it is, and rotate."""
     from guardianflow.promotion import decide
     from guardianflow.promotion.approval.policy import Answer, Choice, Identity
-    from guardianflow.scenario.file import today_in_files
 
     answer = Answer(
         decision=Choice.APPROVE,

@@ -19,6 +19,7 @@ from guardianflow.errors import (
 )
 from guardianflow.progress import Progress
 from guardianflow.scenario import Precision, Scenario
+from guardianflow.scenario.file import load_scenario, load_spec, scenario_files, scenarios_folder
 
 if TYPE_CHECKING:
     from guardianflow.lifecycle.quantization import QuantizedModel
@@ -70,21 +71,19 @@ def run(
 
     guardianflow run donghwa-entec-ppe --type lifecycle --version v3 --submit
     """
-    if model_version is not None and work is not WorkType.QUANT:
-        raise InputError(
-            f"--model-version {model_version} has no meaning with --type {work}.",
-            remedy="Use it with --type quant, to choose what is quantized.",
-        )
-    if precision is not None and work is not WorkType.QUANT:
-        raise InputError(
-            f"--precision {precision} has no meaning with --type {work}.",
-            remedy="Use it with --type quant, to choose the variant.",
-        )
+    choices = (
+        ("--model-version", model_version, "what is quantized"),
+        ("--precision", precision, "the variant"),
+    )
+    for option, given, chosen in choices:
+        if given is not None and work is not WorkType.QUANT:
+            raise InputError(
+                f"{option} {given} has no meaning with --type {work}.",
+                remedy=f"Use it with --type quant, to choose {chosen}.",
+            )
     if submit or work is WorkType.LIFECYCLE:
         _submit(out, scenario, work, version, model_version, precision)
         return
-    from guardianflow.scenario.file import load_scenario
-
     settings = load_scenario(scenario, version)
     registry = open_registry(out)
     match work:
@@ -197,13 +196,7 @@ def _tell_quantized(out: Output, scenario: Scenario, made: "QuantizedModel") -> 
 
 
 def _check_block(out: Output, orchestrator: "Orchestrator", scenario: str, version: str) -> None:
-    """Warn if the server's scenario differs from the file here: the server's is what runs.
-
-    Raises:
-        ScenarioInvalid: The server has no such scenario or version.
-    """
-    from guardianflow.scenario.file import load_spec, scenario_files, scenarios_folder
-
+    """Warn if the server's scenario differs from the file here: the server's is what runs."""
     block = orchestrator.read_scenario(scenario)
     if block is None:
         raise ScenarioInvalid(

@@ -128,7 +128,9 @@ def status(*, out: OutputOption) -> None:
 class _Status:
     """What the servers answered, in words; what waits there; and why one did not answer."""
 
-    answers: dict[str, object] = field(default_factory=dict[str, object])
+    answers: dict[str, object] = field(
+        default_factory=lambda: {"mlflow": _NOT_NAMED, "prefect": _NOT_NAMED}
+    )
     waiting: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     failed: list[GuardianflowError] = field(default_factory=list[GuardianflowError])
 
@@ -136,26 +138,29 @@ class _Status:
 def _ask(servers: Servers) -> _Status:
     """Ask both servers; if one does not answer, the other is asked all the same."""
     found = _Status()
-    try:
-        found.answers["mlflow"] = _of_mlflow(servers)
-    except GuardianflowError as error:
-        found.answers["mlflow"] = error.message
-        found.failed.append(error)
-    try:
-        if servers.prefect:
-            orchestrator = open_orchestrator()
-            found.waiting = [
-                {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
-                for w in orchestrator.pending()
-            ]
-            found.answers["prefect"] = f"answers, {len(found.waiting)} waiting approvals"
-            found.answers["reconcile"] = _last_pass(orchestrator)
-        else:
-            found.answers["prefect"] = _NOT_NAMED
-    except GuardianflowError as error:
-        found.answers["prefect"] = error.message
-        found.failed.append(error)
+    asked = (("mlflow", servers.mlflow, _ask_mlflow), ("prefect", servers.prefect, _ask_prefect))
+    for server, address, ask in asked:
+        try:
+            if address:
+                ask(found)
+        except GuardianflowError as error:
+            found.answers[server] = error.message
+            found.failed.append(error)
     return found
+
+
+def _ask_mlflow(found: _Status) -> None:
+    found.answers["mlflow"] = f"answers, {len(open_registry().list_models())} models"
+
+
+def _ask_prefect(found: _Status) -> None:
+    orchestrator = open_orchestrator()
+    found.waiting = [
+        {"flow_run": w.flow_run_name, "model": w.model_name, "url": w.url}
+        for w in orchestrator.pending()
+    ]
+    found.answers["prefect"] = f"answers, {len(found.waiting)} waiting approvals"
+    found.answers["reconcile"] = _last_pass(orchestrator)
 
 
 def _show_status(out: Output, servers: Servers, found: _Status) -> None:
@@ -174,12 +179,6 @@ def _show_status(out: Output, servers: Servers, found: _Status) -> None:
     if not found.failed:
         both = servers.mlflow and servers.prefect
         out.say("both servers answer" if both else "the server answers")
-
-
-def _of_mlflow(servers: Servers) -> str:
-    if not servers.mlflow:
-        return _NOT_NAMED
-    return f"answers, {len(open_registry().list_models())} models"
 
 
 def _last_pass(orchestrator: "Orchestrator") -> str:

@@ -6,6 +6,7 @@ from guardianflow.cli.output import Output
 from guardianflow.cli.quick import QuickAnswers, ask_quickly
 from guardianflow.errors import GuardianflowError
 from guardianflow.machine.servers import Servers, use_servers
+from guardianflow.scenario.file import scenario_files, scenarios_folder
 
 _SERVERS = "`make up` in the checkout, or set MLFLOW_TRACKING_URI and PREFECT_API_URL"
 
@@ -78,8 +79,6 @@ def complete_model(incomplete: str) -> Sequence[str]:
 
 def complete_scenario(incomplete: str) -> Sequence[str]:
     """List the scenario files that begin so."""
-    from guardianflow.scenario.file import scenario_files, scenarios_folder
-
     try:
         return _beginning(scenario_files(scenarios_folder()), incomplete)
     except GuardianflowError:

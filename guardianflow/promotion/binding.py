@@ -46,7 +46,8 @@ class Binding(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 over all of it, whatever the order of names and files."""
-        return hashlib.sha256(_canonical(self)).hexdigest()
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def short(self) -> str:
@@ -64,13 +65,7 @@ def bind(
 ) -> Binding:
     """Read from MLflow what an approval of these moves would hold for.
 
-    Args:
-        registry: Where the versions are.
-        asked: Name and version that were asked for.
-        moves: What would move.
-        gate: What it said.
-        rule: What an approval needs.
-        judging: Digests of what judges and shows the version today, `Scenario.judging`.
+    `judging` has the digests of what judges and shows the version today, `Scenario.judging`.
 
     Raises:
         VersionNotReady: A version is gone.
@@ -99,11 +94,8 @@ def differences(
     It compares the fingerprints that MLflow keeps; that the bytes are those of the fingerprints
     the rotation checks before it moves anything.
 
-    Args:
-        registry: Where the versions are.
-        bound: What an approval holds for.
-        rule: The approval policy of now.
-        now: The scenario of now; None where nobody knows it, or nothing was bound to it.
+    Rule and scenario are those of now; None where nobody knows the scenario, or nothing was bound
+    to it.
     """
     said: list[str] = []
     if rule.digest != bound.policy:
@@ -138,7 +130,3 @@ def _version(registry: ModelRegistryManager, name: str, version: int) -> tuple[d
         # Without fingerprints nothing is promoted: the rotation says so.
         files = {}
     return files, info.tags.get(_DIGEST_TAG, "")
-
-
-def _canonical(binding: Binding) -> bytes:
-    return json.dumps(binding.model_dump(mode="json"), sort_keys=True).encode()

@@ -120,12 +120,12 @@ def _examine_names(
     registry: ModelRegistryManager, plan: Plan, ground: FrozenImages, on_progress: OnProgress | None
 ) -> list[Compared]:
     """Measure every name whose champion would move."""
-    compared: list[Compared] = []
     back = {move.name: move.after for move in plan.moves if move.alias is ModelAlias.ROLLBACK}
-    for name, (before, after) in champion_moves(plan.moves).items():
-        pair = Pair(name, after, before, back.get(name))
-        compared.append(examine_name(registry, pair, ground, on_progress))
-    return compared
+    pairs = (
+        Pair(name, after, before, back.get(name))
+        for name, (before, after) in champion_moves(plan.moves).items()
+    )
+    return [examine_name(registry, pair, ground, on_progress) for pair in pairs]
 
 
 def _stays(plan: Plan) -> dict[str, int]:

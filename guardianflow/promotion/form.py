@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import assert_never
 
 from guardianflow.errors import ApprovalExpired
-from guardianflow.evaluation.gate import GateOutcome, GateRule, Subject
+from guardianflow.evaluation.gate import GateOutcome, GateRule
 from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.promotion.evidence.checks import check_sentence
-from guardianflow.promotion.evidence.places import place_of, task_of
-from guardianflow.promotion.evidence.sentences import Opening, deciding, level_sentence, opening
+from guardianflow.promotion.evidence.floor_words import place_of, task_of
+from guardianflow.promotion.evidence.sentences import deciding, level_sentence, opening
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.recorded_messages import is_for_engineers, recorded_in_words
 from guardianflow.wording.language import say
@@ -33,8 +33,8 @@ def form_text(proposal: Proposal, notes: Sequence[str], page: str) -> str:
         notes: What the person has to know about earlier answers.
         page: Address of the page.
     """
-    language, subject = proposal.language, watching(proposal)
-    begin = opening_of(proposal)
+    language, subject = proposal.language, deciding(proposal.subjects)
+    begin = opening(proposal.subjects, proposal.gate, language)
     check = check_sentence(proposal.gate, subject, proposal.dark_images, language)
     asked = say(language, "asked", who=plain(proposal.requested_by), why=_why(proposal))
     needs = say(language, "form.needs", policy=plain(proposal.policy.in_words(language)))
@@ -106,16 +106,6 @@ def expired_sentence(proposal: Proposal, expired: ApprovalExpired) -> str:
     return say(proposal.language, key, until=until(proposal))
 
 
-def opening_of(proposal: Proposal) -> Opening:
-    """What form and page begin with."""
-    return opening(proposal.subjects, proposal.gate, proposal.language)
-
-
-def watching(proposal: Proposal) -> Subject | None:
-    """The figures of the version that would watch people."""
-    return deciding(proposal.subjects)
-
-
 def alerts(proposal: Proposal) -> list[str]:
     """What must not be overlooked whatever the figures say."""
     language = proposal.language
@@ -124,7 +114,7 @@ def alerts(proposal: Proposal) -> list[str]:
         said.append(say(language, "alert.stays"))
     elif any(_APART in warning for warning in proposal.warnings):
         said.append(say(language, "alert.apart"))
-    subject = watching(proposal)
+    subject = deciding(proposal.subjects)
     if subject and "__" not in subject.model_name and len(proposal.subjects) > 1:
         # A variant that was measured would lead.
         said.append(say(language, "alert.unmeasured"))

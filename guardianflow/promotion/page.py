@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from guardianflow.evaluation.gate import GateOutcome
 from guardianflow.mlflow_store.links import file_link, run_link, version_link
 from guardianflow.promotion.evidence.checks import left_out, looked_at, objections
+from guardianflow.promotion.evidence.floor_words import place_of, task_of
 from guardianflow.promotion.evidence.pictures import pictures_section
-from guardianflow.promotion.evidence.places import place_of, task_of
-from guardianflow.promotion.evidence.sentences import level_sentence
+from guardianflow.promotion.evidence.sentences import deciding, level_sentence, opening
 from guardianflow.promotion.evidence.tables import (
     cost_section,
     floor_section,
@@ -23,14 +23,7 @@ from guardianflow.promotion.evidence.tables import (
     moves_table,
     subject_section,
 )
-from guardianflow.promotion.form import (
-    alerts,
-    decision_text,
-    opening_of,
-    sentence,
-    until,
-    watching,
-)
+from guardianflow.promotion.form import alerts, decision_text, sentence, until
 from guardianflow.promotion.proposal import Proposal
 from guardianflow.promotion.recorded_messages import is_for_engineers, recorded_in_words
 from guardianflow.wording.language import Language, say, say_if_known
@@ -71,7 +64,7 @@ class Links:
 
 def evidence_page(proposal: Proposal, links: Links) -> str:
     """The page: for who decides first, for engineers after that; no title above level 3."""
-    language, subject = proposal.language, watching(proposal)
+    language, subject = proposal.language, deciding(proposal.subjects)
     others = [one for one in proposal.subjects if one is not subject]
     engineers = [*([subject] if subject else []), *others]
     lines = [
@@ -105,7 +98,7 @@ def evidence_page(proposal: Proposal, links: Links) -> str:
 
 
 def _opening(proposal: Proposal) -> list[str]:
-    begin = opening_of(proposal)
+    begin = opening(proposal.subjects, proposal.gate, proposal.language)
     first = f"**{begin.first}**"
     lines = (first, *(f"**{one}**" for one in alerts(proposal)), *begin.rest)
     return [part for line in lines for part in (line, "")]
@@ -122,7 +115,7 @@ def _asked(proposal: Proposal) -> list[str]:
         say(language, "where", place=place_of(name), task=task_of(name)),
         say(language, "asked", who=plain(proposal.requested_by), why=why),
         plain(decision_text(proposal)),
-        level_sentence(watching(proposal), proposal.gate, language),
+        level_sentence(deciding(proposal.subjects), proposal.gate, language),
         say(language, "measured", images=proposal.images, light=light) if proposal.images else "",
         say(
             language,
@@ -136,7 +129,7 @@ def _asked(proposal: Proposal) -> list[str]:
 
 def _check(proposal: Proposal) -> list[str]:
     """What the automatic check says, did look at, and did not look at."""
-    language, gate, subject = proposal.language, proposal.gate, watching(proposal)
+    language, gate, subject = proposal.language, proposal.gate, deciding(proposal.subjects)
     said = [say(language, f"check.{gate.outcome}.short")]
     if gate.outcome is not GateOutcome.PASSED:
         said += objections(gate, subject, language, _ALL)

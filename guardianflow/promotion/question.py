@@ -244,24 +244,20 @@ class Question:
             case Proof.NONE:
                 return "", False, Identity.DECLARED
             case Proof.TOTP:
-                problem, wrong = self._check_code(approver, code, number, now)
-                return problem, wrong, Identity.DECLARED if problem else Identity.CODE
+                pass
             case _:
                 assert_never(proof)
-
-    def _check_code(self, approver: str, code: str, number: int, now: datetime) -> tuple[str, bool]:
-        """Return why a code proves nothing ('' if it does), and whether it counts as wrong."""
         try:
             secrets = read_approvers(approvers_file())
         except (InputError, StoredUnreadable) as error:
             # A worker with a bad set-up must not end the question.
-            return recorded("worker", why=error.message), False
+            return recorded("worker", why=error.message), False, Identity.DECLARED
         step = matching_step(secrets, approver, code, now)
         if step is None:
-            return recorded("code"), True
+            return recorded("code"), True, Identity.DECLARED
         if not spend(self._registry.client, approver, step, f"{self._key}.{number}"):
-            return recorded("spent"), True
-        return "", False
+            return recorded("spent"), True, Identity.DECLARED
+        return "", False, Identity.CODE
 
     def _entries(self) -> dict[str, str]:
         found = self._log.entries()

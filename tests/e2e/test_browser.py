@@ -3,7 +3,7 @@
 import pytest
 
 from guardianflow.names import ModelName
-from guardianflow.promotion.evidence.places import place_of
+from guardianflow.promotion.evidence.floor_words import place_of
 from testbed.browser import (
     CHROMIUM,
     PHONE,

@@ -7,7 +7,7 @@ from guardianflow.evaluation.gate import Leaks, Subject, judge
 from guardianflow.names import ModelName
 from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice, Proof
 from guardianflow.promotion.binding import Binding
-from guardianflow.promotion.evidence.classes import class_word
+from guardianflow.promotion.evidence.floor_words import class_word, place_of, task_of
 from guardianflow.promotion.evidence.lineage import DataUse, Lineage
 from guardianflow.promotion.evidence.numbers import (
     Span,
@@ -17,7 +17,6 @@ from guardianflow.promotion.evidence.numbers import (
     whole,
 )
 from guardianflow.promotion.evidence.pictures import Crop, Pictures, without_pictures
-from guardianflow.promotion.evidence.places import place_of, task_of
 from guardianflow.promotion.evidence.sentences import deciding, headline, level_sentence
 from guardianflow.promotion.form import decision_text, form_text, outcome_sentence
 from guardianflow.promotion.page import Links, evidence_page

@@ -5,6 +5,7 @@
     pictures     crops of what only one of the two got right
     lineage      from which data, run and code a version was made
     numbers      figures and intervals as people read them
+    floor_words  classes, places and tasks as the floor calls them
 
 `promotion/page.py` puts them together. The page lies in MLflow as the record; the Prefect UI shows
 the same.

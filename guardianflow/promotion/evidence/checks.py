@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from guardianflow.evaluation.gate import GateOutcome, GateReason, GateReport, GateRule, Subject
-from guardianflow.promotion.evidence.classes import class_word
+from guardianflow.promotion.evidence.floor_words import class_word
 from guardianflow.promotion.evidence.numbers import whole
 from guardianflow.wording.language import TEXTS, Language, say
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardianflow.promotion.evidence.classes import class_word
+from guardianflow.promotion.evidence.floor_words import class_word
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.disagreement import Disagreement, find_disagreements

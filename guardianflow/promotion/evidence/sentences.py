@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from guardianflow.evaluation.gate import GateOutcome, GateReport, GateRule, Subject
-from guardianflow.promotion.evidence.classes import class_word
+from guardianflow.promotion.evidence.floor_words import class_word
 from guardianflow.promotion.evidence.numbers import false_alarms_per_100, whole
 from guardianflow.vision.metrics.comparison import Difference
 from guardianflow.vision.metrics.evaluation import Evaluation

@@ -4,12 +4,12 @@ The Prefect UI wraps no cell and hides what is wider than the page, on a phone a
 table that people decide on has four short columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from guardianflow.evaluation.gate import GateOutcome, GateReason, GateReport, Subject
 from guardianflow.evaluation.speed import VariantCost
 from guardianflow.promotion.evidence.checks import reason_against
-from guardianflow.promotion.evidence.classes import class_word
+from guardianflow.promotion.evidence.floor_words import class_word
 from guardianflow.promotion.evidence.numbers import (
     ALARMS,
     MAP50,
@@ -91,15 +91,10 @@ def subject_section(subject: Subject, language: Language) -> list[str]:
     ]
     rows: list[tuple[str, ...]] = []
     for measure in _MEASURES:
-        spans = [measure.of(one) if one else None for one in (old, new)]
+        before = measure.of(old) if old else None
         change = measure.change(paired) if paired else None
-        rows.append(
-            (
-                say(language, measure.key),
-                *(_cell(span, measure.digits, language) for span in spans),
-                _cell(change, measure.digits, language, signed=True),
-            )
-        )
+        cells = _cells((before, measure.of(new), change), measure.digits, language)
+        rows.append((say(language, measure.key), *cells))
     lines = [title, "", *table(["", *versions], rows), "", *_classes(subject, versions, language)]
     if new.confidence:
         confidence = f"{new.confidence:.0%}"
@@ -110,18 +105,16 @@ def subject_section(subject: Subject, language: Language) -> list[str]:
 def _classes(subject: Subject, versions: Sequence[str], language: Language) -> list[str]:
     """The share of the objects of each class that was found."""
     new, old, paired = subject.candidate, subject.champion, subject.difference
-    rows: list[tuple[object, ...]] = []
+    rows: list[tuple[str, ...]] = []
     for name, figures in new.per_class.items() if new else ():
         before = old.per_class.get(name) if old else None
         change = paired.recall.get(name) if paired else None
-        rows.append(
-            (
-                f"{plain(name)} ({figures.objects})",
-                _cell(recall_of(before) if before else None, 2, language),
-                _cell(recall_of(figures), 2, language),
-                _cell(Span.between(change) if change else None, 2, language, signed=True),
-            )
+        spans = (
+            recall_of(before) if before else None,
+            recall_of(figures),
+            Span.between(change) if change else None,
         )
+        rows.append((f"{plain(name)} ({figures.objects})", *_cells(spans, 2, language)))
     return table([say(language, "column.recall"), *versions], rows)
 
 
@@ -230,8 +223,12 @@ def _cost(model_name: str, cost: VariantCost, language: Language) -> list[str]:
     return [f"{verdict} {size}", "", *table(header, rows), "", where]
 
 
-def _cell(span: Span | None, digits: int, language: Language, *, signed: bool = False) -> str:
-    return span.text(digits, language, signed=signed) if span else "-"
+def _cells(
+    spans: tuple[Span | None, Span, Span | None], digits: int, language: Language
+) -> Iterator[str]:
+    """Champion, candidate and their difference."""
+    for span, signed in zip(spans, (False, False, True), strict=True):
+        yield span.text(digits, language, signed=signed) if span else "-"
 
 
 def _rule(reason: GateReason, language: Language) -> str:
