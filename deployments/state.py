@@ -19,7 +19,7 @@ DATABASE = "GUARDIANFLOW_PREFECT_DATABASE"
 other's way: an empty one on PostgreSQL (`postgresql+asyncpg://...`)."""
 RETENTION: Mapping[str, str] = {"PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans"}
 """What Prefect deletes by itself: events after a week, and logs and artifacts of deleted flow runs.
-Which flow runs are deleted is decided in `flows/old_runs.py`."""
+Which flow runs are deleted is decided in `flows/retention.py`."""
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,7 @@ def answer_form(
 ) -> type[RunInput]:
     """Build the form for the next answer.
 
-    Args:
-        proposal: What is asked.
-        status: The answers so far.
-        page: Address of the page of evidence.
-        why: Why earlier answers are void.
-        complaint: Why the last answer does not count.
+    `why` says why earlier answers are void, `complaint` why the last one does not count.
     """
     language = proposal.language
     texts = {

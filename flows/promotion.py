@@ -153,11 +153,7 @@ def open_round(
 
 
 def settle(round_: Round, why: str) -> State[Any]:
-    """Ask until there are enough answers, and carry them out.
-
-    Args:
-        round_: What is asked.
-        why: Why the round before is void, for the form.
+    """Ask until there are enough answers, and carry them out; `why` the round before is void.
 
     Raises:
         ApprovalVoid: The answers are void.

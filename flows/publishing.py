@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from mlflow import MlflowClient
 from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_image_artifact,
@@ -22,6 +23,7 @@ from prefect.runtime import flow_run
 
 from flows.retries import worth_retrying
 from guardianflow.events import EventName, ModelEvent
+from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.progress import Progress
 from guardianflow.wording.markdown import Markdown, cell, prose
@@ -67,6 +69,23 @@ def show_pictures(key: str, pictures: Mapping[str, str]) -> None:
             image_url=address,
             description=f"[{name}]({address})",
         )
+
+
+def show_candidate(
+    client: MlflowClient, name: str, version: int, run_id: str, made: str, kind: str
+) -> str:
+    """Show what became @candidate: how it was made, links to MLflow, pictures of its run.
+
+    Returns the key of the page, with which the keys of its tables begin.
+    """
+    key, title = artifact_key("candidate", name), f"{name} version {version}"
+    links = (
+        f"[model version]({version_link(client, name, version)}) · "
+        f"[{kind} run]({run_link(client, run_id)})"
+    )
+    show_page(key, f"**{title}**, {made}\n\n{links}\n", title)
+    show_pictures(key, picture_links(client, run_id))
+    return key
 
 
 class ProgressBar:

@@ -3,19 +3,11 @@
 from prefect import flow, get_run_logger, task
 
 from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
-from flows.publishing import (
-    ProgressBar,
-    artifact_key,
-    send_registered,
-    show_page,
-    show_pictures,
-    show_table,
-)
+from flows.publishing import ProgressBar, send_registered, show_candidate, show_table
 from flows.registry_access import scenario_registry
 from flows.retries import AGAIN
 from flows.scenario_blocks import load_version
 from guardianflow.lifecycle.quantization import QuantizationRunner, QuantizedModel, choose_source
-from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.scenario import Precision, Scenario
 from guardianflow.wording.markdown import prose
 
@@ -85,17 +77,13 @@ def register_quantized(scenario: Scenario, quantized: QuantizedModel) -> int:
         name,
         version,
     )
-    key = artifact_key("candidate", name)
-    show_page(
-        key,
-        f"**{name} version {version}**, quantized from version {quantized.source_version}: "
+    said = (
+        f"quantized from version {quantized.source_version}: "
         f"mAP50 {quantized.fp32.map50:.3f} → {quantized.variant.map50:.3f}, mAP50-95 "
         f"{lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f}).\n\n"
-        f"{prose(speed.sentence())}.\n\nGate {prose(quantized.outcome.summary())}.\n\n"
-        f"[model version]({version_link(registry.client, name, version)}) · "
-        f"[quantization run]({run_link(registry.client, quantized.run_id)})\n",
-        f"{name} version {version}",
+        f"{prose(speed.sentence())}.\n\nGate {prose(quantized.outcome.summary())}."
     )
+    key = show_candidate(registry.client, name, version, quantized.run_id, said, "quantization")
     pairs = (
         ("FP32", quantized.fp32, speed.fp32),
         (precision.value.upper(), quantized.variant, speed.variant),
@@ -115,5 +103,4 @@ def register_quantized(scenario: Scenario, quantized: QuantizedModel) -> int:
         ],
         f"Before and after quantization, on the held-out images: {name} version {version}.",
     )
-    show_pictures(key, picture_links(registry.client, quantized.run_id))
     return version

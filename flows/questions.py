@@ -34,8 +34,7 @@ _GONE = "no longer exists"
 def copy_policy() -> list[Finding]:
     """Copy the approval policy to MLflow, where an edit in the UI counts from then on.
 
-    Returns:
-        What is wrong with the policy; the pass continues.
+    Returns what is wrong with the policy; the pass continues.
     """
     try:
         if mirror_policy(scenario_registry()):
@@ -51,11 +50,7 @@ def copy_policy() -> list[Finding]:
 
 
 def look_at_questions(now: datetime | None = None) -> list[str]:
-    """Remind people of questions that end soon and close those that are over.
-
-    Args:
-        now: The time of the pass.
-    """
+    """Remind people of questions that end soon and close those that are over."""
     registry = scenario_registry()
     try:
         waiting = open_questions(registry.client)

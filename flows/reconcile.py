@@ -20,13 +20,12 @@ from prefect.runtime import deployment
 from prefect.states import Completed
 
 from flows.alarms import server_of, tell, tell_of_rescue
-from flows.old_runs import forget_old_runs
 from flows.parameters import PublicModelName
 from flows.publishing import show_page
 from flows.questions import copy_policy, look_at_questions
 from flows.reconcile_checks import watch_health, watch_orchestrator, watch_silence
 from flows.registry_access import scenario_registry
-from flows.retention import forget_pictures
+from flows.retention import forget_old_runs, forget_pictures
 from flows.status_page import refresh_status
 from guardianflow.mlflow_store.client import check_that_it_works
 from guardianflow.monitoring import reconciliation

@@ -26,9 +26,7 @@ def watch_health(champions: dict[str, int]) -> list[str]:
     """Judge what edge boxes posted, and start the rollbacks whose events were lost.
 
     Each rollback is started once per report; the flow `rollback` checks whether it is still right.
-
-    Returns:
-        What happened, in words: messages link to this flow run.
+    Returns what happened, in words: messages link to this flow run.
     """
     registry = scenario_registry()
     said: list[str] = []
@@ -67,11 +65,8 @@ def watch_silence(champions: dict[str, int]) -> list[Finding]:
 def watch_orchestrator(champions: Mapping[str, int], also: Sequence[Finding] = ()) -> list[Finding]:
     """Report what is wrong with Prefect's automations, deployments and workers; returns all of it.
 
-    A pass that no deployment started, as in a test, checks nothing of that.
-
-    Args:
-        champions: The version of each champion, by public name.
-        also: Other findings about Prefect, which are reported with it.
+    `also` are other findings about Prefect. A pass that no deployment started, as in a test, finds
+    only these.
     """
     if not deployment.get_id():
         return list(also)

@@ -31,8 +31,7 @@ _ASKED = "waiting for approval"
 def refresh_status(others: Sequence[Finding] = ()) -> bool:
     """Write the page where anything on it has changed; returns whether it did.
 
-    Args:
-        others: What is wrong besides the releases: champions that are silent, Prefect itself.
+    `others` is what is wrong besides the releases: champions that are silent, Prefect itself.
     """
     last = cast("Artifact | None", Artifact.get(STATUS_PAGE))
     before = _rows(last) if last else None

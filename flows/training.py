@@ -5,18 +5,10 @@ from typing import TYPE_CHECKING
 from prefect import flow, get_run_logger, task
 
 from flows.parameters import ScenarioDocument, ScenarioVersionName
-from flows.publishing import (
-    ProgressBar,
-    artifact_key,
-    send_registered,
-    show_page,
-    show_pictures,
-    show_table,
-)
+from flows.publishing import ProgressBar, send_registered, show_candidate, show_table
 from flows.registry_access import scenario_registry
 from flows.retries import AGAIN
 from flows.scenario_blocks import load_version
-from guardianflow.mlflow_store.links import picture_links, run_link, version_link
 from guardianflow.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -66,19 +58,15 @@ def register_trained(scenario: Scenario, trained: "TrainedModel") -> int:
     if version is None:
         raise ValueError(f"run {trained.run_id} was registered without a version")
     name = scenario.model_name.public
-    key, figures = artifact_key("candidate", name), trained.evaluation
-    show_page(
-        key,
-        f"**{name} version {version}**, trained from scenario {scenario.name} "
-        f"{scenario.version}: mAP50 {figures.map50:.3f} on {figures.images} held-out images.\n\n"
-        f"[model version]({version_link(registry.client, name, version)}) · "
-        f"[training run]({run_link(registry.client, trained.run_id)})\n",
-        f"{name} version {version}",
+    figures = trained.evaluation
+    made = (
+        f"trained from scenario {scenario.name} {scenario.version}: mAP50 {figures.map50:.3f} on "
+        f"{figures.images} held-out images."
     )
+    key = show_candidate(registry.client, name, version, trained.run_id, made, "training")
     show_table(
         f"{key}-classes",
         [{"class": label, **row.model_dump()} for label, row in figures.per_class.items()],
         f"Per class, on the held-out images: {name} version {version}.",
     )
-    show_pictures(key, picture_links(registry.client, trained.run_id))
     return version

@@ -15,6 +15,7 @@ from guardianflow.cli.options import (
     require_reason,
 )
 from guardianflow.cli.output import Output, OutputOption, actor
+from guardianflow.cli.rollback import say_nothing_to_do
 from guardianflow.errors import GateFailed, InputError
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.prefect_yaml import PROMOTION
@@ -173,9 +174,7 @@ def _request(
         require_may_override(read_rule(registry.client, name), name, actor(), reason)
     plan = registry.plan_promotion(name, model_version, force=force)
     if not plan.moves:
-        message = f"{plan.model_name}: nothing to do"
-        out.say(message)
-        out.result({"changed": False, "message": message, "warnings": plan.warnings})
+        say_nothing_to_do(out, plan)
         return
     rejections(registry, plan, reason)
     if not force and (waiting := find_asked(orchestrator, name.public, plan.version)):

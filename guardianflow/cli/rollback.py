@@ -49,7 +49,7 @@ def rollback(
     asked = out.asks(yes=yes)
     repeated = plan.repeats is not None and expected_champion is None and not asked
     if repeated or not plan.moves:
-        _say_nothing_to_do(out, plan)
+        say_nothing_to_do(out, plan)
         return
     if not out.confirmed(f"Roll back {name}?", yes=yes):
         out.remark("nothing was changed")
@@ -66,7 +66,7 @@ def rollback(
     out.result(operation.to_json())
 
 
-def _say_nothing_to_do(out: Output, plan: "Plan") -> None:
+def say_nothing_to_do(out: Output, plan: "Plan") -> None:
     """Asked for again, it may be the request whose answer was lost: nobody wants it twice."""
     message = f"{plan.model_name}: nothing to do"
     if plan.repeats is not None:

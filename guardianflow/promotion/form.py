@@ -26,13 +26,7 @@ _APART = "is not promoted with it and has no champion"
 
 
 def form_text(proposal: Proposal, notes: Sequence[str], page: str) -> str:
-    """What stands above the fields.
-
-    Args:
-        proposal: What is asked.
-        notes: What the person has to know about earlier answers.
-        page: Address of the page.
-    """
+    """What stands above the fields: what is asked, notes about earlier answers, the page's link."""
     language, subject = proposal.language, deciding(proposal.subjects)
     begin = opening(proposal.subjects, proposal.gate, language)
     check = check_sentence(proposal.gate, subject, proposal.dark_images, language)

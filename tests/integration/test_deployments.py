@@ -21,7 +21,7 @@ from deployments.apply import apply
 from deployments.deploying import find_differences
 from deployments.emergency import apply_rollbacks
 from deployments.pools import drop_missed_passes
-from flows.old_runs import forget_old_runs
+from flows.retention import forget_old_runs
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.machine.servers import NO_TELEMETRY
 from guardianflow.monitoring.reconciliation import PASS_EVERY

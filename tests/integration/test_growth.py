@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local import PREFECT_SERVER
 from deployments.state import RETENTION
-from flows.old_runs import forget_old_runs
+from flows.retention import forget_old_runs
 from guardianflow.prefect_api.prefect_yaml import RECONCILE
 from testbed.servers import prefect_server_on
 from tests.integration.year_of_work import KEYS

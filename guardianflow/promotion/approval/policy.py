@@ -184,13 +184,9 @@ class Given(Answer, Stored):
 
 
 def objection(rule: ApprovalRule, requester: str, earlier: Sequence[Answer], answer: Answer) -> str:
-    """Return why an answer does not count, '' if it does; its code is not checked here.
+    """Return why an answer does not count beside those that do so far; '' if it does.
 
-    Args:
-        rule: What the approval needs.
-        requester: Who asked for the promotion, as declared.
-        earlier: The answers that count so far.
-        answer: The new answer.
+    Its code is not checked here. The requester is named as declared.
     """
     if rule.approvers and not any(same_name(answer.approver, name) for name in rule.approvers):
         names = ", ".join(rule.approvers)

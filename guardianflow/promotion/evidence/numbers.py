@@ -82,24 +82,29 @@ def recall_of(figures: ClassFigures) -> Span:
     return Span.of(figures.recall, figures.recall_bounds)
 
 
-MISSED = Measure(
-    "figure.missed",
-    1,
-    missed_per_100,
-    lambda d: Span.between(d.found).scaled(-100.0) if d.found else None,
-)
-ALARMS = Measure(
-    "figure.alarms",
-    0,
-    false_alarms_per_100,
-    lambda d: Span.between(d.false_alarms_per_image).scaled(100.0),
-)
-MAP50 = Measure(
-    "figure.map50", 3, lambda e: Span.of(e.map50, e.map50_bounds), lambda d: Span.between(d.map50)
-)
-MAP50_95 = Measure(
-    "figure.map50_95",
-    3,
-    lambda e: Span.of(e.map50_95, e.map50_95_bounds),
-    lambda d: Span.between(d.map50_95),
+MEASURES = (
+    Measure(
+        "figure.missed",
+        1,
+        missed_per_100,
+        lambda d: Span.between(d.found).scaled(-100.0) if d.found else None,
+    ),
+    Measure(
+        "figure.alarms",
+        0,
+        false_alarms_per_100,
+        lambda d: Span.between(d.false_alarms_per_image).scaled(100.0),
+    ),
+    Measure(
+        "figure.map50",
+        3,
+        lambda e: Span.of(e.map50, e.map50_bounds),
+        lambda d: Span.between(d.map50),
+    ),
+    Measure(
+        "figure.map50_95",
+        3,
+        lambda e: Span.of(e.map50_95, e.map50_95_bounds),
+        lambda d: Span.between(d.map50_95),
+    ),
 )

@@ -78,15 +78,10 @@ def draw_pictures(
     *,
     days: int,
 ) -> Pictures:
-    """Find where the two disagree and cut out the worst of it.
+    """Find where the two disagree and cut out the worst of it into the files of the record.
 
-    Args:
-        versions: The candidate and the champion, if there is one.
-        seen: What each saw on the same images.
-        samples: The labelled images.
-        classes: Class names in the order of their indices.
-        folder: The files of the record.
-        days: How long crops are kept; 0 makes none.
+    Versions, and what they saw on the same images, are those of the candidate and the champion, if
+    there is one. Classes are in the order of their indices. 0 days make no crop.
     """
     from guardianflow.vision.metrics.album import crop, with_lightened
 

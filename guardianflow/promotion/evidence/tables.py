@@ -11,10 +11,7 @@ from guardianflow.evaluation.speed import VariantCost
 from guardianflow.promotion.evidence.checks import reason_against
 from guardianflow.promotion.evidence.floor_words import class_word
 from guardianflow.promotion.evidence.numbers import (
-    ALARMS,
-    MAP50,
-    MAP50_95,
-    MISSED,
+    MEASURES,
     Span,
     false_alarms_per_100,
     recall_of,
@@ -25,8 +22,6 @@ from guardianflow.registry import Move
 from guardianflow.vision.metrics.comparison import Difference
 from guardianflow.wording.language import Language, say, say_if_known
 from guardianflow.wording.markdown import plain, prose, table
-
-_MEASURES = (MISSED, ALARMS, MAP50, MAP50_95)
 
 
 def short_name(model_name: str) -> str:
@@ -90,7 +85,7 @@ def subject_section(subject: Subject, language: Language) -> list[str]:
         say(language, "column.difference"),
     ]
     rows: list[tuple[str, ...]] = []
-    for measure in _MEASURES:
+    for measure in MEASURES:
         before = measure.of(old) if old else None
         change = measure.change(paired) if paired else None
         cells = _cells((before, measure.of(new), change), measure.digits, language)
