@@ -1,6 +1,7 @@
 """Deletes pictures and flow runs whose time is over, a few in each pass of `reconcile`.
 
-A question that waits keeps its pictures until it is over, however few days they are kept. Runs:
+A question that waits keeps its pictures until it is over, however few days they are kept. What is
+kept of flow runs:
 
     passes that found nothing: an hour · other passes: a week · all of ours: a year after their end
         wrote the newest version of a page -> stays until there is a newer one

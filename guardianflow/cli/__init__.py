@@ -6,17 +6,14 @@ Which file holds which command:
     importing      import
     promote        promote
     approvals      pending, approve, reject
-    rollback       rollback
+    rollback       rollback, drill
     dataset        dataset check
     dataset_write  dataset split, dataset convert
     health         health report, health show
     show           models, history, status
     export_errors  export-errors
-    doctor         doctor
-    repair         repair
-    compare        compare
-    drill          drill
-    measure        measure
+    doctor         doctor, repair
+    measure        measure, compare
     approver       approver add, approver list, approver remove
     start          guardianflow alone
 

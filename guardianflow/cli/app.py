@@ -15,21 +15,20 @@ from typer.exceptions import TyperException
 from guardianflow import __version__
 from guardianflow.cli import approver, dataset, health
 from guardianflow.cli.approvals import approve, pending, reject
-from guardianflow.cli.compare import compare
 from guardianflow.cli.dataset_write import convert, split
-from guardianflow.cli.doctor import doctor
-from guardianflow.cli.drill import drill
+from guardianflow.cli.doctor import doctor, repair
 from guardianflow.cli.export_errors import export_errors
 from guardianflow.cli.importing import import_model
-from guardianflow.cli.measure import measure
+from guardianflow.cli.measure import compare, measure
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.cli.promote import promote
-from guardianflow.cli.repair import repair
-from guardianflow.cli.rollback import rollback
+from guardianflow.cli.rollback import drill, rollback
 from guardianflow.cli.run import run
 from guardianflow.cli.show import history, models, status
 from guardianflow.cli.start import show_start
 from guardianflow.errors import GuardianflowError
+from guardianflow.machine.disk import disk_error
+from guardianflow.machine.extras import package_missing
 
 app = typer.Typer(
     name="guardianflow",
@@ -111,9 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _tell_unforeseen(error: Exception, out: Output) -> int:
     """Tell an error that is none of ours, and return the exit code: the disk's, or a defect."""
-    from guardianflow.machine.disk import disk_error
-    from guardianflow.machine.extras import package_missing
-
     ours = disk_error(error) if isinstance(error, OSError) else None
     if isinstance(error, ModuleNotFoundError):
         ours = package_missing(error)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from guardianflow.cli.output import Output
 from guardianflow.errors import InputError
-from guardianflow.machine.servers import Servers, use_servers
+from guardianflow.machine.servers import use_servers
 
 if TYPE_CHECKING:
     from guardianflow.prefect_api.control import Orchestrator
@@ -56,8 +56,3 @@ def warn_of_waiting(out: Output, orchestrator: "Orchestrator", deployment: str) 
     """Warn if no worker is there to start what was submitted."""
     if why := orchestrator.why_it_waits(deployment):
         out.remark(f"note: the flow run waits: {why}", style="yellow")
-
-
-def ui_address(servers: Servers) -> str | None:
-    """Where a browser finds the Prefect UI: the API's address without its path."""
-    return servers.prefect.removesuffix("/api") if servers.prefect else None

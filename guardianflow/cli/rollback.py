@@ -1,4 +1,4 @@
-"""`guardianflow rollback`: go back to the last-known-good release."""
+"""The commands `rollback`, back to the last-known-good release, and `drill`, which rehearses it."""
 
 import uuid
 from typing import TYPE_CHECKING, Annotated
@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardianflow.cli.opening import open_registry
-from guardianflow.cli.options import NameArgument, ReasonOption, YesFlag, require_reason
+from guardianflow.cli.options import (
+    NameArgument,
+    ReasonOption,
+    YesFlag,
+    model_argument,
+    require_reason,
+)
 from guardianflow.cli.output import Output, OutputOption, actor
+from guardianflow.names import ModelName
 
 if TYPE_CHECKING:
+    from guardianflow.monitoring.drill_report import DrillReport
     from guardianflow.registry import Plan
 
 _OnlyFlag = Annotated[
@@ -76,3 +84,48 @@ def say_nothing_to_do(out: Output, plan: "Plan") -> None:
         )
     out.say(message)
     out.result({"changed": False, "message": message, "warnings": plan.warnings})
+
+
+def drill(
+    name: Annotated[ModelName, model_argument("Model to rehearse a rollback of.")],
+    *,
+    out: OutputOption,
+) -> None:
+    """Rehearse a rollback, and say how long it would take; no alias moves.
+
+    Downloads, verifies and loads every version that a rollback would bring back, and runs it on
+    one frame. Keeps the result in the tag guardianflow.drill of the base model.
+
+    [bold]Example[/]
+
+    guardianflow drill donghwa-entec/busan-plant1/welding/ppe
+    """
+    registry = open_registry(out)
+    from guardianflow.monitoring.drill import drill as rehearse
+
+    with out.meter() as show:
+        report = rehearse(registry, name, on_progress=show)
+    _show_drill(out, report)
+    report.require_success()
+    out.say(report.message, style="green")
+    out.result(report.model_dump(mode="json"))
+
+
+def _show_drill(out: Output, report: "DrillReport") -> None:
+    """The steps with their times, and the warnings."""
+    out.table(
+        f"Drill of {report.model_name}, {report.time:%Y-%m-%d %H:%M} UTC",
+        ("step", "model", "version", "seconds", "found"),
+        [
+            (
+                step.step,
+                step.name,
+                step.version,
+                f"{step.seconds:.2f}",
+                step.found if step.ok else f"FAILED: {step.problem}",
+            )
+            for step in report.steps
+        ],
+    )
+    for warning in report.warnings:
+        out.remark(f"  note: {warning}", style="yellow")

@@ -1,13 +1,13 @@
 """The commands that only read: models, history, status."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guardianflow.cli.opening import open_orchestrator, open_registry, ui_address
+from guardianflow.cli.opening import open_orchestrator, open_registry
 from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import GuardianflowError, InputError
@@ -60,17 +60,7 @@ def models(
         return
     summaries = registry.list_models()
     print_models(out, summaries)
-    out.result(
-        [
-            {
-                "name": s.name,
-                "aliases": dict(s.aliases),
-                "candidate_status": s.candidate_status,
-                "tags": dict(s.tags),
-            }
-            for s in summaries
-        ]
-    )
+    out.result([asdict(summary) for summary in summaries])
 
 
 def history(
@@ -165,9 +155,11 @@ def _ask_prefect(found: _Status) -> None:
 
 def _show_status(out: Output, servers: Servers, found: _Status) -> None:
     workspace = f" (workspace {servers.workspace})" if servers.workspace else ""
+    # A browser finds the UI at the API's address without its path.
+    page = servers.prefect.removesuffix("/api") if servers.prefect else None
     rows = [
         ("MLflow", f"{servers.mlflow or '-'}{workspace}", found.answers["mlflow"]),
-        ("Prefect", ui_address(servers), found.answers["prefect"]),
+        ("Prefect", page, found.answers["prefect"]),
     ]
     out.table(f"Servers ({servers.source})", ("server", "address", "state"), rows)
     if "reconcile" in found.answers:

@@ -167,12 +167,10 @@ PHRASES: dict[str, Phrase] = {
         "whether it is fast enough is not certain", "처리 속도가 충분한지 불확실"
     ),
     "why.data contamination.FAILED": Phrase(
-        "it was trained on {measured} of these pictures",
-        "이 사진 중 {measured}장으로 이미 학습함",
+        "it was trained on {measured} of these pictures", "이 사진 중 {measured}장으로 이미 학습함"
     ),
     "why.data contamination.INCONCLUSIVE": Phrase(
-        "whether it was trained on these pictures is not known",
-        "이 사진으로 학습했는지 알 수 없음",
+        "whether it was trained on these pictures is not known", "이 사진으로 학습했는지 알 수 없음"
     ),
     "why.way back.FAILED": Phrase(
         "there would be no version to go back to", "되돌릴 버전이 없게 됨"
@@ -376,16 +374,14 @@ PHRASES: dict[str, Phrase] = {
         "this worker cannot check codes: {why}", "이 워커에서 코드를 확인할 수 없음, 기록: {why}"
     ),
     "recorded.gate": Phrase(
-        "the limits of the automatic check were changed meanwhile",
-        "그사이 자동 점검 기준이 변경됨",
+        "the limits of the automatic check were changed meanwhile", "그사이 자동 점검 기준이 변경됨"
     ),
     "recorded.health": Phrase(
         "the limits of the health checks were changed meanwhile",
         "그사이 운영 중 감시 기준이 변경됨",
     ),
     "recorded.evidence": Phrase(
-        "the settings for the pictures were changed meanwhile",
-        "그사이 사진 관련 설정이 변경됨",
+        "the settings for the pictures were changed meanwhile", "그사이 사진 관련 설정이 변경됨"
     ),
     "recorded.language": Phrase(
         "the language of this form was changed meanwhile", "그사이 이 양식의 언어가 변경됨"
@@ -397,8 +393,7 @@ PHRASES: dict[str, Phrase] = {
         "its file {file} was replaced meanwhile", "그사이 버전의 파일이 바뀜({file})"
     ),
     "recorded.scenario": Phrase(
-        "the record of its origin was changed meanwhile",
-        "그사이 버전의 출처 기록이 변경됨",
+        "the record of its origin was changed meanwhile", "그사이 버전의 출처 기록이 변경됨"
     ),
     "recorded.files": Phrase(
         "the files of the version cannot be used: {why}",
@@ -463,8 +458,7 @@ PHRASES: dict[str, Phrase] = {
         "False alarms only of the new version: {count}", "새 버전에서만 발생한 오검출: {count}건"
     ),
     "kind.gone-alarm": Phrase(
-        "False alarms only of today's version: {count}",
-        "현재 버전에서만 발생한 오검출: {count}건",
+        "False alarms only of today's version: {count}", "현재 버전에서만 발생한 오검출: {count}건"
     ),
     "kind.missed": Phrase("Missed: {count}", "놓친 대상: {count}건"),
     "caption.lost": Phrase(
@@ -505,8 +499,7 @@ PHRASES: dict[str, Phrase] = {
         "what is looked for: person, helmet, mask", "찾는 대상: 사람, 안전모, 마스크 등"
     ),
     "word.found": Phrase(
-        "how many of 100 on the pictures were shown",
-        "사진에 있는 100개 가운데 검출된 수",
+        "how many of 100 on the pictures were shown", "사진에 있는 100개 가운데 검출된 수"
     ),
     "word.alarm": Phrase(
         "something was shown that is not there, or in the wrong place",

@@ -15,8 +15,7 @@ from prefect.states import Cancelled, Suspended
 from deployments.automations import NOBODY, apply_automations
 from flows.promotion import promote as asking
 from flows.questions import look_at_questions
-from flows.reconcile import reconcile
-from flows.reconcile_checks import watch_health, watch_silence
+from flows.reconcile import reconcile, watch_health, watch_silence
 from flows.rollback import rollback
 from flows.status_page import refresh_status
 from guardianflow.errors import InputError

@@ -3,7 +3,6 @@
 import json
 from typing import cast
 
-from mlflow.entities import DatasetInput
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.evaluation.import_source import maker_of
@@ -43,18 +42,16 @@ def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> L
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return Lineage(
         run_id=info.run_id,
-        data=tuple(_use(entry) for entry in inputs),
+        data=tuple(
+            DataUse(
+                use=next((tag.value for tag in entry.tags if tag.key == USE_TAG), ""),
+                name=entry.dataset.name,
+                digest=entry.dataset.digest,
+                images=_images(entry.dataset.profile),
+            )
+            for entry in inputs
+        ),
         commit=run.data.tags.get(COMMIT_TAG, ""),
-    )
-
-
-def _use(entry: DatasetInput) -> DataUse:
-    use = next((tag.value for tag in entry.tags if tag.key == USE_TAG), "")
-    return DataUse(
-        use=use,
-        name=entry.dataset.name,
-        digest=entry.dataset.digest,
-        images=_images(entry.dataset.profile),
     )
 
 

@@ -15,7 +15,7 @@ from guardianflow.promotion.evidence.floor_words import class_word
 from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.metrics.detections import Seen
 from guardianflow.vision.metrics.disagreement import Disagreement, find_disagreements
-from guardianflow.vision.metrics.mistakes import Case, Flaw
+from guardianflow.vision.metrics.mistakes import Flaw
 from guardianflow.wording.language import Language, say
 
 FOLDER = "disagreements"
@@ -96,7 +96,16 @@ def draw_pictures(
             path.parent.mkdir(parents=True, exist_ok=True)
             picture = with_lightened(crop(case, samples[case.image]))
             picture.save(path, "JPEG", quality=88)
-            shown.append(_picture(kind, case, path, classes, missed_by))
+            shown.append(
+                Crop(
+                    file=f"{FOLDER}/{path.name}",
+                    kind=kind,
+                    label=classes[case.label],
+                    score=case.score,
+                    limit=missed_by.thresholds[case.label],
+                    flaw=case.flaw,
+                )
+            )
     return Pictures(
         version=versions[0],
         champion=versions[1],
@@ -135,7 +144,10 @@ def pictures_section(
             heading += say(language, "pictures.some", shown=len(shown))
         lines += [f"**{heading}**", ""]
         for one in shown:
-            lines += [*_picture_lines(one, links, language), _caption(one, pictures, language), ""]
+            # Not in a table: its columns do not become narrower than a picture and a line of words.
+            if address := links.get(one.file):
+                lines += [f"![{class_word(one.label, language)}]({address})", ""]
+            lines += [_caption(one, pictures, language), ""]
     return lines
 
 
@@ -153,25 +165,6 @@ def retention_marks(
 def without_pictures(page: str, language: Language, days: int) -> str:
     """The page after its crops were deleted: captions and figures as they were."""
     return _PICTURE.sub(lambda _: say(language, "pictures.deleted", days=days), page)
-
-
-def _picture(
-    kind: Disagreement, case: Case, path: Path, classes: Sequence[str], missed_by: Seen
-) -> Crop:
-    return Crop(
-        file=f"{FOLDER}/{path.name}",
-        kind=kind,
-        label=classes[case.label],
-        score=case.score,
-        limit=missed_by.thresholds[case.label],
-        flaw=case.flaw,
-    )
-
-
-def _picture_lines(picture: Crop, links: Mapping[str, str], language: Language) -> list[str]:
-    address = links.get(picture.file)
-    # Not in a table: its columns do not become narrower than a picture and a line of words.
-    return [f"![{class_word(picture.label, language)}]({address})", ""] if address else []
 
 
 def _caption(picture: Crop, pictures: Pictures, language: Language) -> str:
