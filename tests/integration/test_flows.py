@@ -266,7 +266,7 @@ def test_a_restored_version_that_fails_too_is_an_alarm(plant, factory, monkeypat
     # However often the task is tried, the flow run alarms once.
     answers = iter([RegistryUnavailable("MLflow server does not answer")])
     monkeypatch.setattr("flows.rollback.roll_back", roll_back.with_options(retry_delay_seconds=0))
-    monkeypatch.setattr("guardianflow.health.reaction.roll_back_failing", lost_once(answers))
+    monkeypatch.setattr("flows.rollback.roll_back_failing", lost_once(answers))
     second = keep_report(client, name, 1)
     state = rollback(name, 1, second, "incident-2", return_state=True)
     assert state.is_failed()

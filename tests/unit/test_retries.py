@@ -125,7 +125,7 @@ def test_a_block_that_is_wrong_just_now_voids_no_answer(waiting, monkeypatch):
     def wrong(*_, **__):
         raise ScenarioInvalid("unknown key 'colour'")
 
-    monkeypatch.setattr("guardianflow.promotion.decide", wrong)
+    monkeypatch.setattr("flows.promotion.decide", wrong)
     standing = SimpleNamespace(decision="approve", counted=())
     with pytest.raises(ScenarioInvalid):
         promotion.decide_promotion.fn(1, None, standing)
