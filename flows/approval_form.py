@@ -31,17 +31,17 @@ def answer_form(
     `why` says why earlier answers are void, `complaint` why the last one does not count.
     """
     language = proposal.language
-    texts = {
-        "decision": _field(
-            decision_title(proposal),
+    texts: dict[str, Any] = {
+        "decision": Field(
+            title=decision_title(proposal),
             # In Chromium a click beside the arrows only marks the field.
-            f"{decision_text(proposal)} {say(language, 'form.list')}",
+            description=f"{decision_text(proposal)} {say(language, 'form.list')}",
         ),
-        "approver": _field(
-            say(language, "form.approver"),
-            say(language, "form.approver.about", until=until(proposal)),
+        "approver": Field(
+            title=say(language, "form.approver"),
+            description=say(language, "form.approver.about", until=until(proposal)),
         ),
-        "reason": _field(say(language, "form.reason")),
+        "reason": Field(title=say(language, "form.reason")),
     }
     fields: dict[str, Any] = {}
     for name in _FIELDS:
@@ -103,8 +103,3 @@ def notes(
         given = ", ".join(answer.who for answer in status.counted)
         said.append(say(language, "form.one_more", who=given))
     return said
-
-
-def _field(title: str, description: str | None = None) -> Any:
-    """The title of a field, and its description."""
-    return Field(title=title, description=description)

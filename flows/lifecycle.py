@@ -49,11 +49,7 @@ def submit_promotion(model_name: str, model_version: int, requested_by: str) -> 
     """Start the promotion's deployment; retries start it only once."""
     submitted = Orchestrator().submit(
         PROMOTION,
-        {
-            "model_name": model_name,
-            "model_version": model_version,
-            "requested_by": requested_by,
-        },
+        {"model_name": model_name, "model_version": model_version, "requested_by": requested_by},
         idempotency_key=promotion_key(str(flow_run.get_id())),
     )
     get_run_logger().info("asked for the promotion: %s", submitted.url)

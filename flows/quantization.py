@@ -49,13 +49,8 @@ def quantize_model(
     registry = scenario_registry(scenario.name)
     source = model_version or choose_source(registry, scenario)
     get_run_logger().info("quantizing %s version %d", scenario.model_name, source)
-    runner = QuantizationRunner(
-        scenario,
-        registry,
-        source,
-        precision=precision,
-        on_progress=ProgressBar().show,
-    )
+    show = ProgressBar().show
+    runner = QuantizationRunner(scenario, registry, source, precision=precision, on_progress=show)
     return runner.quantize()
 
 

@@ -42,7 +42,10 @@ def refresh_status(others: Sequence[Finding] = ()) -> bool:
         for f in others
         if f.code is not FindingCode.SILENT
     ]
-    about = "\n\n".join([*wrong, *_for_people(rows), "\n".join(_in_words(rows)), _ABOUT])
+    # A page that is opened by its key shows only its description. A model without a champion that
+    # waits for approval has no version yet.
+    words = table(_SHOWN, ([plain(row.get(key) or "") for key in _SHOWN] for row in rows))
+    about = "\n\n".join([*wrong, *_for_people(rows), "\n".join(words), _ABOUT])
     shown = [
         {key: cell(value) for key, value in row.items()}
         | {_ASKED: Markdown(_linked(str(row.get(_ASKED, ""))))}
@@ -66,12 +69,6 @@ def _for_people(rows: Sequence[Mapping[str, object]]) -> list[str]:
     ]
     said = (("Waiting for a decision", waiting), ("Not well", failing))
     return ["\n".join([f"**{title}**", "", *lines]) for title, lines in said if lines]
-
-
-def _in_words(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """The table as Markdown: a page that is opened by its key shows only its description."""
-    # A model without a champion that waits for approval has no version yet.
-    return table(_SHOWN, ([plain(row.get(key) or "") for key in _SHOWN] for row in rows))
 
 
 def _linked(asked: str) -> str:

@@ -1,7 +1,7 @@
 """`guardianflow import`: register a detector from another trainer."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -134,18 +134,12 @@ def _import(
     from guardianflow.lifecycle.importing import ImportRunner
     from guardianflow.lifecycle.importing.handmade import fetched_model
 
-    with ExitStack() as stack:
-        if path is None:
-            fetched = fetched_model(registry, options.source, settings.model_name)
-            path = stack.enter_context(fetched)
-        show = stack.enter_context(out.meter())
-        return ImportRunner(
-            settings,
-            registry,
-            path,
-            options,
-            on_progress=lambda p: show(p.step, p.done, p.total),
-        ).run()
+    fetched = fetched_model(registry, options.source, settings.model_name)
+    with nullcontext(path) if path else fetched as file, out.meter() as show:
+        runner = ImportRunner(
+            settings, registry, file, options, on_progress=lambda p: show(p.step, p.done, p.total)
+        )
+        return runner.run()
 
 
 def _only_one(onnx: Path | None, ir: Path | None, from_mlflow: str) -> Path | None:

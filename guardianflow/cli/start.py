@@ -1,6 +1,6 @@
 """`guardianflow` alone, and completion: where to start, and which names there are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from guardianflow.cli.output import Output
 from guardianflow.cli.quick import QuickAnswers, ask_quickly
@@ -33,10 +33,7 @@ def show_start(out: Output) -> None:
     out.result(
         {
             "servers": {"mlflow": servers.mlflow, "prefect": servers.prefect},
-            "answers": {
-                "mlflow": found.models is not None,
-                "prefect": found.waiting is not None,
-            },
+            "answers": {"mlflow": found.models is not None, "prefect": found.waiting is not None},
             "models": found.models,
             "waiting": found.waiting,
             "next": next_command,
@@ -74,16 +71,13 @@ def complete_model(incomplete: str) -> Sequence[str]:
         models = ask_quickly(Servers(use_servers().mlflow, None, "")).models
     except GuardianflowError:
         return []
-    return _beginning(models or (), incomplete)
+    return [name for name in models or () if name.startswith(incomplete)]
 
 
 def complete_scenario(incomplete: str) -> Sequence[str]:
     """List the scenario files that begin so."""
     try:
-        return _beginning(scenario_files(scenarios_folder()), incomplete)
+        known = scenario_files(scenarios_folder())
     except GuardianflowError:
         return []
-
-
-def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in known if name.startswith(incomplete)]

@@ -5,7 +5,7 @@ stands what the decision needs, all else is on the page (`page.py`).
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, timedelta, timezone
 from typing import assert_never
 
 from guardianflow.errors import ApprovalExpired
@@ -131,7 +131,8 @@ def until(proposal: Proposal) -> str:
     """Until when it may be answered, in the time of the floor."""
     time = proposal.expires.astimezone(UTC)
     local = time.astimezone(_KOREA)
-    return say(proposal.language, "until", utc=_written(time), local=_written(local))
+    times = {"utc": f"{time:%Y-%m-%d %H:%M}", "local": f"{local:%Y-%m-%d %H:%M}"}
+    return say(proposal.language, "until", **times)
 
 
 def sentence(text: str) -> str:
@@ -150,7 +151,3 @@ def _why(proposal: Proposal) -> str:
     if len(reason) > _LONGEST_REASON:
         reason = f"{reason[: _LONGEST_REASON - 1]}…"
     return say(proposal.language, "asked.why", reason=plain(reason)) if reason else ""
-
-
-def _written(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M}"

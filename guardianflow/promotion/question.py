@@ -153,10 +153,8 @@ class Question:
         while text := found.get(self._key.answer(len(answers) + 1)):
             answers.append(read_stored(Given, text, f"answer to the {_label(self._key)}"))
         counted = [answer for answer in answers if answer.counts]
-        return QuestionStatus(
-            tuple(answers),
-            decision_of(proposal.policy, proposal.requested_by, counted),
-        )
+        decision = decision_of(proposal.policy, proposal.requested_by, counted)
+        return QuestionStatus(tuple(answers), decision)
 
     def take(
         self,
@@ -195,9 +193,7 @@ class Question:
                 rule.proof, answer.approver, code, number, now
             )
         given = Given(
-            decision=answer.decision,
-            approver=answer.approver,
-            reason=answer.reason,
+            **answer.model_dump(exclude={"identity"}),
             identity=identity,
             number=number,
             problem=problem,
