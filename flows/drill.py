@@ -12,7 +12,6 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from guardianflow.errors import Refused
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.monitoring import drill as drills
 from guardianflow.monitoring.drill_report import DrillReport
 from guardianflow.names import ModelName
 from guardianflow.prefect_api.run_tokens import TokenKind
@@ -56,9 +55,11 @@ def drill(model_name: PublicModelName) -> State[Any]:
 @task(name="rehearse-rollback", retries=3, retry_delay_seconds=10, **AGAIN)
 def rehearse(model_name: str) -> DrillReport:
     """Drill, and show the steps whether it worked or not."""
+    from guardianflow.monitoring import drill
+
     registry = scenario_registry()
     try:
-        report = drills.drill(registry, ModelName.parse(model_name), on_progress=ProgressBar())
+        report = drill.drill(registry, ModelName.parse(model_name), on_progress=ProgressBar())
     except Refused as refusal:
         # No rollback could be planned: the page says so, too.
         text = f"{prose(refusal.message)}\n\n{prose(refusal.remedy)}\n"

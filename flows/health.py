@@ -12,7 +12,6 @@ from flows.registry_access import scenario_registry
 from flows.retries import AGAIN, run_token
 from flows.scenario_blocks import limits_in_blocks
 from guardianflow.events import EventName, ModelEvent
-from guardianflow.health import window as windows
 from guardianflow.health.report import HealthReport
 from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store.links import picture_links, run_link
@@ -79,6 +78,9 @@ def show_report(client: MlflowClient, report: HealthReport) -> None:
 @task(name="measure-window", retries=3, retry_delay_seconds=10, **AGAIN)
 def measure_window(model_name: str, window: str, camera: str) -> HealthReport:
     """Measure, keep the report in MLflow and show it."""
+    # The libraries for images come with it.
+    from guardianflow.health import window as windows
+
     registry = scenario_registry()
     report = windows.check_health(
         registry,

@@ -1,5 +1,7 @@
 """The flow `quantize`: an FP32 model version becomes a version of its variant, @candidate."""
 
+from typing import TYPE_CHECKING
+
 from prefect import flow, get_run_logger, task
 
 from flows.parameters import ModelVersion, ScenarioDocument, ScenarioVersionName
@@ -7,9 +9,11 @@ from flows.publishing import ProgressBar, send_registered, show_candidate, show_
 from flows.registry_access import scenario_registry
 from flows.retries import AGAIN
 from flows.scenario_blocks import load_version
-from guardianflow.lifecycle.quantization import QuantizationRunner, QuantizedModel, choose_source
 from guardianflow.scenario import Precision, Scenario
 from guardianflow.wording.markdown import prose
+
+if TYPE_CHECKING:
+    from guardianflow.lifecycle.quantization import QuantizedModel
 
 
 @flow(name="quantize", flow_run_name="quantize {scenario} {version}")
@@ -44,8 +48,10 @@ def quantize(
 @task(name="quantize-model", retries=2, retry_delay_seconds=20, **AGAIN)
 def quantize_model(
     scenario: Scenario, model_version: int | None, precision: Precision
-) -> QuantizedModel:
+) -> "QuantizedModel":
     """Make a variant and measure it beside its source, or find an earlier quantization."""
+    from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source
+
     registry = scenario_registry(scenario.name)
     source = model_version or choose_source(registry, scenario)
     get_run_logger().info("quantizing %s version %d", scenario.model_name, source)
@@ -55,8 +61,10 @@ def quantize_model(
 
 
 @task(name="register-quantized", retries=3, retry_delay_seconds=10, **AGAIN)
-def register_quantized(scenario: Scenario, quantized: QuantizedModel) -> int:
+def register_quantized(scenario: Scenario, quantized: "QuantizedModel") -> int:
     """Register the variant as @candidate and show what quantization cost and gained."""
+    from guardianflow.lifecycle.quantization import QuantizationRunner
+
     registry = scenario_registry(scenario.name)
     precision = quantized.cost.precision
     runner = QuantizationRunner(scenario, registry, quantized.source_version, precision=precision)
