@@ -15,10 +15,7 @@ ScenarioDocument = Annotated[str, Field(pattern=rf"^{SEGMENT}$", max_length=80)]
 ScenarioVersionName = Annotated[str, Field(pattern=r"^v[1-9][0-9]{0,3}$")]
 PublicModelName = Annotated[
     str,
-    Field(
-        pattern=rf"^{SEGMENT}(/{SEGMENT}){{3}}(__[a-z0-9]+_[a-z0-9]+)?$",
-        max_length=MAX_LENGTH,
-    ),
+    Field(pattern=rf"^{SEGMENT}(/{SEGMENT}){{3}}(__[a-z0-9]+_[a-z0-9]+)?$", max_length=MAX_LENGTH),
 ]
 ModelVersion = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(max_length=500)]

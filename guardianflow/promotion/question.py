@@ -128,7 +128,16 @@ class Question:
             proposal = make()
             if proposal.changes_nothing:
                 return proposal
-            mine = _asked_of(proposal)
+            moves = champion_moves(proposal.moves)
+            mine = Asked(
+                record=proposal.evidence_run_id,
+                digest=proposal.digest,
+                model_name=proposal.model_name,
+                version=proposal.version,
+                versions={name: after for name, (_, after) in moves.items()},
+                expires=proposal.expires,
+                time=proposal.time,
+            )
             text = self._log.write(self._key.entry("ask"), mine.model_dump_json())
             asked = read_stored(Asked, text, _label(self._key))
             if asked == mine:
@@ -315,15 +324,3 @@ def _read_asked(entries: Mapping[str, str], key: RoundKey) -> Asked | None:
 
 def _label(key: RoundKey) -> str:
     return f"question {key} in the approval log"
-
-
-def _asked_of(proposal: Proposal) -> Asked:
-    return Asked(
-        record=proposal.evidence_run_id,
-        digest=proposal.digest,
-        model_name=proposal.model_name,
-        version=proposal.version,
-        versions={name: after for name, (_, after) in champion_moves(proposal.moves).items()},
-        expires=proposal.expires,
-        time=proposal.time,
-    )
