@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## make the virtual environment .venv, about 4 minutes
 
-demo: $(READY) ## the whole life of a model on embedded servers, 6 to 8 minutes
+demo: $(READY) ## the whole life of a model on embedded servers, 3 to 5 minutes
 	$(BIN)/python -m deployments.demo
 
 up: $(READY) ## start servers and workers for daily use, apply the deployments
@@ -97,7 +97,7 @@ bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.page
 
-bench-demo: $(READY) ## whether the demo's story holds from ten seeds, one and two threads, with and without VNNI, hours
+bench-demo: $(READY) ## whether the demo's story holds from ten seeds, one and two threads, with and without VNNI, half an hour
 	$(BIN)/python -m benchmarks.demo_margin
 	$(BIN)/python -m benchmarks.page
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as LoggedDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelStatus, Metric, Param, Run
@@ -41,7 +42,7 @@ COMMIT_TAG = "mlflow.source.git.commit"
 """MLflow's own tag for the commit of the code that made a run."""
 _CHECKOUT = Path(__file__).parents[2]
 # What a model needs on the edge box, in the versions that it was measured with.
-_SERVED_PACKAGES = ("mlflow", "openvino", "numpy", "pillow")
+_SERVED_PACKAGES = ("openvino", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,11 @@ def _save_pyfunc(
             artifacts=artifacts,
             signature=ModelSignature(inputs=Schema([frames])),
             # Inferring them would take seconds and import the model again.
-            pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_PACKAGES],
+            pip_requirements=[
+                # Here it may be only mlflow-skinny, of the same version.
+                f"mlflow=={mlflow.__version__}",
+                *(f"{name}=={version(name)}" for name in _SERVED_PACKAGES),
+            ],
             # None: the thresholds of the IR. Only settings that are listed can be overridden.
             model_config={"inference_precision": "f32", "threads": 1, "score_threshold": None},
             mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
