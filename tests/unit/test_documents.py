@@ -19,8 +19,10 @@ from guardianflow.health.verdict import Verdict
 from guardianflow.mlflow_store import registered_models
 from guardianflow.monitoring.findings import FindingCode
 from guardianflow.prefect_api.notifications import TOLD
+from guardianflow.promotion.approval.policy import ApprovalRule
 from guardianflow.registry import registration
 from guardianflow.registry.release_state import ModelAlias, OperationKind
+from guardianflow.scenario import GateSettings, HealthPolicy
 from guardianflow.vision.metrics.camera import FaultKind
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +157,35 @@ def test_every_file_and_anchor_that_a_document_links_to_is_there():
 def test_every_finding_is_explained_with_what_mends_it():
     told = set(re.findall(r"`([a-z-]+)`", table_rows(text("docs/reference.md"))))
     assert {str(code) for code in FindingCode} - told == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "model", "default_column"),
+    [
+        ("docs/gate.md", GateSettings, 1),
+        ("docs/reference.md", HealthPolicy, 2),
+        ("docs/approvals.md", ApprovalRule, 1),
+    ],
+)
+def test_every_setting_is_explained_with_its_default(page, model, default_column):
+    told = {}
+    for row in table_rows(text(page)).splitlines():
+        cells = [cell.strip() for cell in row.strip("| ").split(" | ")]
+        names = re.findall(r"`(\w+)`", cells[0])
+        if set(names) & set(model.model_fields):
+            told |= zip(names, cells[default_column].split(", "), strict=True)
+    assert told.keys() == model.model_fields.keys()
+    words = {"None": {"none", "nobody"}, "()": {"none", "empty"}, "{}": {"none"}, "False": {"off"}}
+    for name, field in model.model_fields.items():
+        said = told[name].strip("`").split(" ")[0].rstrip(":")
+        default = str(field.get_default(call_default_factory=True))
+        assert said in words.get(default, {default, default.removesuffix(".0")}), name
+
+
+def test_every_command_is_in_the_page_of_commands():
+    commands = typer.main.get_command(app).commands
+    page = text("docs/commands.md")
+    assert [name for name in commands if f"guardianflow {name}" not in page] == []
 
 
 def test_every_refusal_is_explained():
