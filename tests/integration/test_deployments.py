@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Running, Suspended
 
@@ -20,7 +21,7 @@ from deployments import deploying
 from deployments.apply import apply
 from deployments.deploying import find_differences
 from deployments.emergency import apply_rollbacks
-from deployments.pools import drop_missed_passes
+from deployments.pools import apply_pools, drop_missed_passes, prepare_pool
 from flows.retention import forget_old_runs
 from guardianflow.errors import AnswerInvalid, InputError, Refused
 from guardianflow.machine.servers import NO_TELEMETRY
@@ -325,6 +326,30 @@ def test_a_pass_is_made_every_ten_minutes_and_never_twice_at_once(passes):
     ]
     assert read.global_concurrency_limit.limit == 1
     assert read.concurrency_options.collision_strategy == "CANCEL_NEW"
+
+
+def test_pools_that_another_process_has_just_made_are_taken_as_they_are(passes, monkeypatch):
+    client, _ = passes
+    pools = client.read_work_pools()
+
+    def not_yet(name):
+        raise ObjectNotFound(Exception(name))
+
+    # As where a worker and `deployments.apply` look at the same moment.
+    monkeypatch.setattr(client, "read_work_pool", not_yet)
+    apply_pools(client)
+    assert client.read_work_pools() == pools
+
+
+def test_what_a_former_worker_left_running_is_crashed_in_its_own_pool(passes, applied):
+    client, _ = passes
+    ours = applied.submit("train/guardianflow", {"scenario": "demo", "version": "v1"})
+    theirs = applied.submit("rollback/guardianflow", {"model_name": NAME, "reason": "a test"})
+    for run in (ours, theirs):
+        client.set_flow_run_state(run.id, Running(), force=True)
+    prepare_pool("guardianflow-train")
+    assert applied.read(ours.id).state == "Crashed"
+    assert applied.read(theirs.id).state == "Running"
 
 
 def test_missed_passes_are_dropped_and_what_a_person_submitted_is_kept(passes, applied):
