@@ -196,12 +196,11 @@ def _former_addresses(state_dir: Path, before: State | None) -> tuple[str | None
 
 
 def _start_workers(state_dir: Path, state: State, env: Mapping[str, str]) -> State:
-    for pool, settings in described().pools.items():
+    for pool in described().pools:
         name = f"worker {pool}"
         if name not in state.running():
             words = ["deployments.worker", pool, "--name", f"{pool}-local", "--alone"]
-            asking = {**env, "PREFECT_WORKER_QUERY_SECONDS": str(settings.worker_query_seconds)}
-            state = _spawn(state_dir, state, name, words, asking)
+            state = _spawn(state_dir, state, name, words, env)
     return state
 
 

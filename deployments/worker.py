@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="no other worker serves this pool: what one left running is marked as crashed first",
     )
     options = parser.parse_args(arguments)
+    # Read by Prefect when it is imported; what somebody set counts.
+    every = described().pools[options.pool].worker_query_seconds
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", str(every))
     try:
         address = named_prefect()
     except GuardianflowError as error:

@@ -15,14 +15,17 @@ from guardianflow.promotion.evidence.checks import check_sentence
 from guardianflow.promotion.evidence.floor_words import place_of, task_of
 from guardianflow.promotion.evidence.sentences import deciding, level_sentence, opening
 from guardianflow.promotion.proposal import Proposal
-from guardianflow.promotion.recorded_messages import is_for_engineers, recorded_in_words
+from guardianflow.promotion.recorded_messages import (
+    is_for_engineers,
+    is_recorded_as,
+    recorded_in_words,
+)
 from guardianflow.wording.language import say
 from guardianflow.wording.markdown import plain, prose
 
 # Korea has one time zone and no summer time.
 _KOREA = timezone(timedelta(hours=9))
 _LONGEST_REASON = 60
-_APART = "is not promoted with it and has no champion"
 
 
 def form_text(proposal: Proposal, notes: Sequence[str], page: str) -> str:
@@ -106,7 +109,7 @@ def alerts(proposal: Proposal) -> list[str]:
     said: list[str] = []
     if proposal.stays:
         said.append(say(language, "alert.stays"))
-    elif any(_APART in warning for warning in proposal.warnings):
+    elif any(is_recorded_as(warning, "apart") for warning in proposal.warnings):
         said.append(say(language, "alert.apart"))
     subject = deciding(proposal.subjects)
     if subject and "__" not in subject.model_name and len(proposal.subjects) > 1:

@@ -48,6 +48,7 @@ from guardianflow.promotion.proposal import Proposal, require_in_time
 from guardianflow.promotion.recorded_messages import recorded
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.registry.release_state import champion_moves
+from guardianflow.registry.rotation.request import MAX_TEXT
 from guardianflow.stored import Stored, read_stored
 
 MAX_WRONG_CODES = 5
@@ -227,7 +228,7 @@ class Question:
         Raises:
             ApprovalVoid: Always.
         """
-        raise ApprovalVoid(self._log.write(self._key.entry("void"), why[:1000])) from cause
+        raise ApprovalVoid(self._log.write(self._key.entry("void"), why[:MAX_TEXT])) from cause
 
     def void_rounds(self) -> list[str]:
         """Return why each round of this request is void, up to the first that is not."""
@@ -239,7 +240,7 @@ class Question:
 
     def close(self, outcome: str) -> None:
         """Record what came of it."""
-        self._log.write(self._key.entry("closed"), outcome[:1000])
+        self._log.write(self._key.entry("closed"), outcome[:MAX_TEXT])
 
     def _identify(
         self, proof: Proof, approver: str, code: str, number: int, now: datetime
@@ -296,7 +297,7 @@ class UnansweredQuestion:
 
     def close(self, outcome: str) -> None:
         """Record what came of it."""
-        self.log.write(self.key.entry("closed"), outcome[:1000])
+        self.log.write(self.key.entry("closed"), outcome[:MAX_TEXT])
 
 
 def open_questions(client: MlflowClient) -> list[UnansweredQuestion]:

@@ -110,9 +110,14 @@ def void_in_words(why: str, language: Language) -> str:
     return "; ".join(dict.fromkeys(said))
 
 
+def is_recorded_as(warning: str, *keys: str) -> bool:
+    """Whether a warning is the recorded sentence of one of these keys."""
+    return any(_pattern(_TEMPLATES[key]).fullmatch(warning) for key in keys)
+
+
 def is_for_engineers(warning: str) -> bool:
     """Whether a warning is of the rotation: alerts and the decision say in words what it means."""
-    return any(_pattern(_TEMPLATES[key]).fullmatch(warning) for key in _FOR_ENGINEERS)
+    return is_recorded_as(warning, *_FOR_ENGINEERS)
 
 
 def _in_words(text: str, language: Language) -> str:

@@ -45,11 +45,9 @@ from guardianflow.promotion.proposal import Proposal, is_in_time, require_in_tim
 from guardianflow.promotion.recorded_messages import recorded, recorded_void
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Operation, Plan
 from guardianflow.registry.release_state import champion_moves
+from guardianflow.registry.rotation.request import MAX_TEXT
 from guardianflow.scenario import Today, nothing_known
 from guardianflow.wording.language import one_stop
-
-# What the ledger takes.
-_MAX_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,7 @@ def expire(registry: ModelRegistryManager, versions: Mapping[str, int], why: str
             # Deleted meanwhile: there is nothing to note it on.
             continue
         if info.status in ("", EXPIRED) and ModelAlias.CHAMPION not in info.aliases:
-            registry.set_version_tag(name, version, REASON_TAG, why[:1000])
+            registry.set_version_tag(name, version, REASON_TAG, why[:MAX_TEXT])
             registry.set_version_tag(name, version, STATUS_TAG, EXPIRED)
 
 
@@ -245,7 +243,7 @@ def _reason_of(proposal: Proposal, answers: Sequence[Answer]) -> str:
     if not proposal.overridden:
         return given
     said = f"gate FAILED, overridden by {proposal.requested_by}: {proposal.reason}"
-    return (said if given == proposal.reason else f"{said}; approved: {given}")[:_MAX_REASON]
+    return (said if given == proposal.reason else f"{said}; approved: {given}")[:MAX_TEXT]
 
 
 def _check_binding(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,9 +31,9 @@ class Installation:
             "MLFLOW_TRACKING_URI": mlflow,
         }
 
-    def install(self, extra: str) -> None:
+    def install(self, wheel: Path, extra: str) -> None:
         subprocess.run([sys.executable, "-m", "venv", self.folder / "env"], check=True)
-        wanted = f"guardianflow{extra} @ {CHECKOUT.as_uri()}"
+        wanted = f"guardianflow{extra} @ {wheel.as_uri()}"
         # What is compiled is mostly never run here, and costs more than all the rest.
         pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
         constraints = ["-c", CHECKOUT / "constraints.txt"]
@@ -65,13 +66,26 @@ class Installation:
         subprocess.run([self.python, "-c", code], env=self.environment, check=True)
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Made from a copy: it would leave a folder in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / name, folder)
+    shutil.copytree(CHECKOUT / "guardianflow", folder / "guardianflow")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, folder]
+    subprocess.run(command, check=True)
+    [made] = folder.glob("*.whl")
+    return made
+
+
 @pytest.fixture
-def installed(tmp_path, mlflow_server):
+def installed(tmp_path, mlflow_server, wheel):
     """Installs guardianflow with an extra such as `[train]`, with a tiny scenario beside it."""
 
     def install(extra: str) -> Installation:
         made = Installation(tmp_path, mlflow_server)
-        made.install(extra)
+        made.install(wheel, extra)
         (tmp_path / "scenarios").mkdir()
         spec = tiny_spec(f"extra{os.getpid()}")
         content = {**spec.common, "versions": spec.versions}

@@ -77,6 +77,18 @@ def test_the_environment_comes_before_the_profile(monkeypatch, capsys):
     assert "Prefect's profile" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("set_before", "expected"), [(None, "1"), ("4", "4")])
+def test_a_worker_asks_as_often_as_its_pool_says_unless_somebody_set_it(
+    nowhere, monkeypatch, set_before, expected
+):
+    variable = "PREFECT_WORKER_QUERY_SECONDS"
+    monkeypatch.setenv(variable, set_before or "")
+    if set_before is None:
+        monkeypatch.delenv(variable)
+    work(["guardianflow-release"])
+    assert os.environ[variable] == expected
+
+
 def test_flow_runs_are_started_with_the_python_of_the_worker(tmp_path):
     described = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))
     commands = {one["work_pool"]["job_variables"]["command"] for one in described["deployments"]}

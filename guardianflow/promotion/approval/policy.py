@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from guardianflow.names import ModelName
 from guardianflow.promotion.recorded_messages import recorded
+from guardianflow.registry.rotation.request import MAX_TEXT
 from guardianflow.stored import Stored, as_json, settled
 from guardianflow.wording.language import Language, say
 from guardianflow.wording.printable import printable
@@ -26,8 +27,6 @@ LIFECYCLE = "lifecycle"
 """Who asks where the flow `lifecycle` does, and nobody is named."""
 SERVER = "the Prefect server"
 """Who asks where a flow run was started without a name."""
-_MAX_ACTOR = 1000
-_MAX_REASON = 1000
 
 
 class Choice(StrEnum):
@@ -245,14 +244,14 @@ def _is_proven(proof: Proof, answer: Answer) -> bool:
 
 def actor_of(answers: Sequence[Answer]) -> str:
     """Return who decided, for the ledger, with how each identity is known."""
-    return ", ".join(answer.who for answer in answers)[:_MAX_ACTOR]
+    return ", ".join(answer.who for answer in answers)[:MAX_TEXT]
 
 
 def reason_of(answers: Sequence[Answer]) -> str:
     """Why, for the ledger; of two answers each is shortened; the log has them whole."""
     if len(answers) == 1:
         return answers[0].reason
-    share = _MAX_REASON // max(1, len(answers)) - 110
+    share = MAX_TEXT // max(1, len(answers)) - 110
     return "; ".join(f"{a.approver}: {_shortened(a.reason, share)}" for a in answers)
 
 

@@ -81,9 +81,10 @@ def summarize(detector: "IrDetector", times: NDArray[np.float64]) -> Latency:
     return Latency(
         p50_ms=float(np.percentile(times, 50)),
         p95_ms=float(np.percentile(times, 95)),
-        precision=detector.weights_precision
-        if detector.weights_precision == "int8"
-        else detector.inference_precision,
+        # Weights of 16 bits are computed as the others are; quantized ones as what they are.
+        precision=detector.inference_precision
+        if detector.weights_precision in ("fp32", "fp16")
+        else detector.weights_precision,
         instruction_set=instruction_set(),
         cpu=cpu_name(),
         threads=detector.threads,
