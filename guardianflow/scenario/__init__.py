@@ -5,7 +5,7 @@
 A `ScenarioSpec` is one YAML file or one Prefect block: common settings, and `versions` that
 override them key by key. A `Scenario` is one version of it, frozen, with a digest.
 
-    version      Scenario, made of dataset_settings, training_settings and gate_settings
+    version      Scenario -> dataset_settings, training_settings, gate_settings
     spec         ScenarioSpec
     file         finds and reads `scenarios/*.yaml`
     yaml_lines   parses YAML with line numbers

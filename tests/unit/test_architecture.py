@@ -1,6 +1,7 @@
 """What import-linter cannot see: who may call the dangerous methods of MLflow."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,46 @@ def _imported(file: Path) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield str(node.module).partition(".")[0]
+
+
+MAPPED = [
+    init
+    for package in (*PACKAGES, "testbed")
+    for init in sorted((ROOT / package).rglob("__init__.py"))
+    if init.parent.name != "cli"  # its map is of commands: tests/unit/test_cli.py
+]
+
+
+@pytest.mark.parametrize("init", MAPPED, ids=lambda init: str(init.parent.relative_to(ROOT)))
+def test_the_map_of_a_package_names_all_that_is_in_it(init):
+    drawn = ast.get_docstring(ast.parse(init.read_text("utf-8"))) or ""
+    modules = {file.stem for file in init.parent.glob("*.py")} - {"__init__"}
+    packages = {folder.parent.name for folder in init.parent.glob("*/__init__.py")}
+    # At the start of a line, or after an arrow, a comma, a semicolon, a bar, or in backticks.
+    named = set(re.findall(r"(?:^|->|[,;|`])[ ]*(\w+)(?=[ ,;:/`]|$)", drawn, re.MULTILINE))
+    assert (modules | packages) - named == set()
+
+
+def test_the_map_of_the_rooms_is_the_one_that_is_checked():
+    rows = re.findall(r"^    (\| )?(\w+) ", guardianflow.__doc__ or "", re.MULTILINE)
+    drawn = "".join(f" | {room}" if beside else f"\n{room}" for beside, room in rows)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    rooms = next(one for one in contracts["contracts"] if one.get("containers") == ["guardianflow"])
+    assert drawn.split("\n")[1:] == rooms["layers"]
+
+
+def test_public_names_are_where_they_were_promised():
+    from guardianflow import lifecycle, quantization, training
+    from guardianflow.lifecycle.quantization import QuantizationRunner
+    from guardianflow.lifecycle.training import TrainingRunner
+
+    assert training.TrainingRunner is TrainingRunner
+    assert quantization.QuantizationRunner is QuantizationRunner
+    for module in (training, quantization):
+        behind = getattr(lifecycle, module.__name__.rpartition(".")[2])
+        assert {name: getattr(module, name) for name in module.__all__} == {
+            name: getattr(behind, name) for name in behind.__all__
+        }
 
 
 ALLOWED_HOMONYMS = {

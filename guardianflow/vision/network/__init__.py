@@ -1,4 +1,8 @@
 """The embedded detector in torch: network, loss, batches, training loop and stored weights.
 
-detector <- assignment <- fitting -> batches -> augmentation     weights: best.pt
+fitting -> detector, assignment         the loop; the network and its loss
+        -> batches -> augmentation      what it learns from; loading makes batches ahead
+        -> optimization, device         Muon and AdamW; where and in which number format
+        -> checkpoint -> history        what a killed training goes on with
+        -> weights                      best.pt, and a start from other classes
 """
