@@ -8,8 +8,8 @@
     void, since the champion, a file or the policy changed: the next round, with new evidence
 
 While it waits, no worker is needed: workers and servers may go and come back. What was asked and
-answered is in MLflow (`question.py`), so another worker, or a newer version of this flow, continues
-where one stopped. This flow keeps no result of its own.
+answered is in MLflow (`guardianflow/promotion/question.py`), so another worker, or a newer version
+of this flow, continues where one stopped. This flow keeps no result of its own.
 """
 
 from dataclasses import dataclass, field
@@ -92,7 +92,7 @@ def promote(
             why = void.message
             get_run_logger().warning("the answers are void: %s; asking again", why)
     said = say(language, "ended.rounds", rounds=MAX_ROUNDS, why=void_in_words(why, language))
-    return over("Void", said, f"Asked {MAX_ROUNDS} times, and the last time void: {why}")
+    return end_undecided("Void", said, f"Asked {MAX_ROUNDS} times, and the last time void: {why}")
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def settle(round_: Round, why: str) -> State[Any]:
             status = take_answer(round_.number, proposal, which, answer, code)
         message = decide_promotion(round_.number, proposal, status)
     except ApprovalExpired as expired:
-        return over("Expired", expired_sentence(proposal, expired), str(expired))
+        return end_undecided("Expired", expired_sentence(proposal, expired), str(expired))
     # The person who has just answered reads the message of the state.
     said = outcome_sentence(proposal, status.decision, status.counted)
     match status.decision:
@@ -254,10 +254,10 @@ def no_more_codes(proposal: Proposal, complaint: str) -> State[Any]:
     """End a request for which too many one-time codes were wrong."""
     why = recorded_in_words(complaint, proposal.language)
     said = say(proposal.language, "ended.codes", most=MAX_WRONG_CODES, why=why)
-    return over("Void", said, f"{MAX_WRONG_CODES} one-time codes were wrong: {complaint}.")
+    return end_undecided("Void", said, f"{MAX_WRONG_CODES} one-time codes were wrong: {complaint}.")
 
 
-def over(name: str, said: str, recorded: str) -> State[Any]:
+def end_undecided(name: str, said: str, recorded: str) -> State[Any]:
     """End without a decision: the state says it to the floor, events and tags in English."""
     note(recorded, ENDED)
     return Failed(name=name, message=said)

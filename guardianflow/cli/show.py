@@ -200,7 +200,9 @@ def _candidate(summary: "ModelSummary") -> str | None:
     version = summary.aliases.get("candidate")
     if version is None:
         return None
-    notes = {"rolled_back": " (quarantined)", "rejected": " (rejected)"}
+    from guardianflow.mlflow_store.registered_models import REJECTED, ROLLED_BACK
+
+    notes = {ROLLED_BACK: " (quarantined)", REJECTED: " (rejected)"}
     return f"{version}{notes.get(summary.candidate_status, '')}"
 
 

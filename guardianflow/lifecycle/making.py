@@ -100,7 +100,7 @@ def keep_measured(
     run: OpenRun,
     folder: Path,
     papers: Path,
-    report: Reporter,
+    progress: Reporter,
     *,
     weights: Path | None = None,
 ) -> Evaluation:
@@ -110,15 +110,15 @@ def keep_measured(
     """
     dataset, samples = work.dataset, work.dataset.samples("test")
     deployed = IrDetector(wrap(folder, folder.parent / "edge"))
-    found = detect(deployed, samples, on_progress=partial(report, "evaluate"))
+    found = detect(deployed, samples, on_progress=partial(progress, "evaluate"))
     evaluation = evaluate(found, samples, dataset.classes, deployed.thresholds, draws=DRAWS)
-    report("upload", 0, 1)
+    progress("upload", 0, 1)
     run.log_files(write_papers(papers, dataset, Seen(found, deployed.thresholds), evaluation))
     if weights:
         run.log_files(weights, "weights")
     model_id = run.log_model(folder, weights, work.tags)
     run.log_metrics(evaluation.metrics("test."), split="test", model_id=model_id)
-    report("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
+    progress("upload", 1, 1, f"mAP50 {evaluation.map50:.3f} on {len(samples)} images")
     return evaluation
 
 

@@ -23,7 +23,7 @@ from guardianflow.stored import read_stored
 PROMOTIONS = "guardianflow.promotions"
 HEALTH = "guardianflow.health"
 ALARMS = "guardianflow.alarms"
-"""Has no records: `alarms.py` keeps there what was reported."""
+"""Has no records: `monitoring/alarms.py` keeps there what was reported."""
 _TOKEN = "guardianflow.token"
 COMPLETE_TAG = "guardianflow.complete"
 

@@ -17,6 +17,8 @@ from guardianflow.names import ModelName
 
 STATUS_TAG = "guardianflow.status"
 REASON_TAG = "guardianflow.status_reason"
+CHAMPION_STATUS = "champion"
+FORMER_STATUS = "former"
 ROLLED_BACK = "rolled_back"
 REJECTED = "rejected"
 EXPIRED = "expired"

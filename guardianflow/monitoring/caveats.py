@@ -39,13 +39,13 @@ def release_caveats(
     found: list[Finding] = []
     asked = asked or {}
     stay = mismatched_variants(base.public, state)
-    for name, place in sorted(state.items()):
+    for name, entry in sorted(state.items()):
         if age := stay.get(name):
             remedy = _twin_follows(name, (twins or {}).get(name), asked.get(name))
             found.append(_older_on_floor(name, base, state, age, remedy))
-        if place.rollback is None:
-            remedy = _next_promotion(name, place.champion, past, candidates, asked)
-            said = f"{without_way_back(name, place)}."
+        if entry.rollback is None:
+            remedy = _next_promotion(name, entry.champion, past, candidates, asked)
+            said = f"{without_way_back(name, entry)}."
             found.append(Finding(name, FindingCode.NO_WAY_BACK, Severity.WARNING, said, remedy))
     if hold := find_hold(past, now):
         found.append(_on_hold(hold))
@@ -56,14 +56,14 @@ def _older_on_floor(
     name: str, base: ModelName, state: ReleaseState, age: str, remedy: str
 ) -> Finding:
     """A variant that was made from another version than the champion of the base."""
-    place, champion = state[name], state[base.public].champion
+    entry, champion = state[name], state[base.public].champion
     article = "a" if age == "newer" else "an"
     return Finding(
         name,
         FindingCode.FLOOR_RUNS_OLDER,
         Severity.WARNING,
-        f"The floor runs {article} {age} model: {name} version {place.champion} was made from "
-        f"version {place.source or 'unknown'} of {base}, whose champion is version {champion}.",
+        f"The floor runs {article} {age} model: {name} version {entry.champion} was made from "
+        f"version {entry.source or 'unknown'} of {base}, whose champion is version {champion}.",
         remedy,
     )
 

@@ -19,6 +19,7 @@ from guardianflow.errors import ArtifactMissing, LedgerDamaged, StoredUnreadable
 from guardianflow.mlflow_store.artifacts import verify_sizes, verify_version
 from guardianflow.mlflow_store.client import server_version
 from guardianflow.mlflow_store.registered_models import (
+    CHAMPION_STATUS,
     REJECTED,
     ROLLED_BACK,
     ModelSummary,
@@ -200,13 +201,13 @@ def release_notices(registry: ModelRegistryManager, base: ModelName) -> list[Fin
 
 def _twins(details: ReleaseDetails) -> dict[str, int]:
     """The newest version of each variant made from the champion of the base."""
-    place, bad = details.state.get(details.base.public), all_quarantined(details.past)
+    entry, bad = details.state.get(details.base.public), all_quarantined(details.past)
     return {
         name: info.version
         for name, infos in details.versions.items()
         for _, info in sorted(infos.items())
-        if place is not None and ModelName.parse(name).is_variant
-        if info.source_version == place.champion and (name, info.version) not in bad
+        if entry is not None and ModelName.parse(name).is_variant
+        if info.source_version == entry.champion and (name, info.version) not in bad
     }
 
 
@@ -251,7 +252,7 @@ def wrong_tags(details: ReleaseDetails) -> list[tuple[str, int, str, str]]:
         # The operation writes them after the aliases.
         return []
     wanted: dict[tuple[str, int], tuple[str, ...]] = {
-        (name, place.champion): ("champion",) for name, place in details.state.items()
+        (name, entry.champion): (CHAMPION_STATUS,) for name, entry in details.state.items()
     }
     for key in all_quarantined(details.past):
         # A person may have rejected it after the rollback.
@@ -265,16 +266,16 @@ def wrong_tags(details: ReleaseDetails) -> list[tuple[str, int, str, str]]:
 
 
 def _aliases(client: MlflowClient, details: ReleaseDetails, now: datetime) -> Iterator[Finding]:
-    for name, place in sorted(details.state.items()):
+    for name, entry in sorted(details.state.items()):
         if name not in details.models:
             renamed = find_renamed(client, ModelName.parse(name))
-            yield found.absent_model(name, place.champion, renamed)
+            yield found.absent_model(name, entry.champion, renamed)
     if details.head.interrupted:
         yield found.interrupted_operation(details.head.interrupted, now)
     numbers = {name: set(infos) for name, infos in details.versions.items()}
     for drift in details.drift:
-        place = details.state.get(drift.name)
-        way_back = place is not None and place.rollback in numbers.get(drift.name, ())
+        entry = details.state.get(drift.name)
+        way_back = entry is not None and entry.rollback in numbers.get(drift.name, ())
         if finding := found.moved_alias(drift, numbers, way_back=way_back):
             yield finding
 
@@ -300,10 +301,10 @@ def _used(details: ReleaseDetails) -> Iterator[tuple[str, int, ModelAlias]]:
     """The versions of champions, ways back and candidates, each once."""
     seen: set[tuple[str, int]] = set()
     for name in sorted(details.state.keys() | details.models.keys()):
-        place, model = details.state.get(name), details.models.get(name)
+        entry, model = details.state.get(name), details.models.get(name)
         for alias, version in (
-            (ModelAlias.CHAMPION, place.champion if place else None),
-            (ModelAlias.ROLLBACK, place.rollback if place else None),
+            (ModelAlias.CHAMPION, entry.champion if entry else None),
+            (ModelAlias.ROLLBACK, entry.rollback if entry else None),
             (ModelAlias.CANDIDATE, model.aliases.get(ModelAlias.CANDIDATE) if model else None),
         ):
             if version is not None and (name, version) not in seen:

@@ -44,7 +44,7 @@ EVIDENCE_PAGE = "evidence.md"
 
 @dataclass(frozen=True)
 class Inquiry:
-    """Who asks, why, how urgently, under which policy, and what judges and shows it today.
+    """Who asks, why, with force or not, under which policy, and what judges and shows it today.
 
     Without a token nothing is kept.
     """

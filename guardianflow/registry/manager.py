@@ -1,9 +1,11 @@
 """ModelRegistryManager: the public face of the model registry.
 
-    register_model -> @candidate -> promote_to_champion -> @champion -> rollback -> @rollback's turn
+    register_model      -> @candidate
+    promote_to_champion -> @champion; the former champion -> @rollback
+    rollback            -> the former champion is @champion again
 
-It brings together who asks, the rules (`rotation.py`), the log (`ledger.py`) and the writes
-(`aliases.py`); it decides nothing itself. Names may be public (slashes), registered (dots) or a
+It says who asks for what, and decides nothing: the rules, the log and the writes are behind
+`rotation/operations.py`. Names may be public (slashes), registered (dots) or a
 `ModelName`.
 """
 

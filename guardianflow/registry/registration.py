@@ -126,12 +126,12 @@ def _create_versions(
 def _highest_in_production(client: MlflowClient, name: ModelName) -> int:
     """The highest version that was ever champion; 0 where there was none, or nobody can say."""
     try:
-        place = Ledger(client, name.base).read().state.get(name.public)
+        entry = Ledger(client, name.base).read().state.get(name.public)
     except (LedgerDamaged, StoredUnreadable, PermissionDenied) as error:
         # Nothing is promoted until that is mended; training need not wait for it.
         log.warning("%s", error)
         return 0
-    return place.newest if place else 0
+    return entry.newest if entry else 0
 
 
 def _keep_one(

@@ -63,8 +63,8 @@ ReleaseState = Mapping[str, ProductionEntry]
 
 def champion_of(state: ReleaseState, name: str) -> int | None:
     """The champion of a name, or None."""
-    place = state.get(name)
-    return place.champion if place else None
+    entry = state.get(name)
+    return entry.champion if entry else None
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,9 @@ def champion_moves(moves: Iterable[Move]) -> dict[str, tuple[int | None, int]]:
 def moved_champions(before: ReleaseState, after: ReleaseState) -> dict[str, tuple[int | None, int]]:
     """The names whose champion differs, with the version before and after."""
     return {
-        name: (champion_of(before, name), place.champion)
-        for name, place in after.items()
-        if champion_of(before, name) != place.champion
+        name: (champion_of(before, name), entry.champion)
+        for name, entry in after.items()
+        if champion_of(before, name) != entry.champion
     }
 
 
@@ -209,12 +209,12 @@ def find_drift(state: ReleaseState, aliases: Mapping[str, Mapping[str, int]]) ->
     """Compare the aliases in MLflow with the state: the one place that says what drift is."""
     found: list[Drift] = []
     for name in sorted(state.keys() | aliases.keys()):
-        place, present = state.get(name), aliases.get(name, {})
+        entry, present = state.get(name), aliases.get(name, {})
         champion, expected = present.get(ModelAlias.CHAMPION), champion_of(state, name)
         if champion != expected:
             found.append(Drift(name, ModelAlias.CHAMPION, expected, champion))
         rollback = present.get(ModelAlias.ROLLBACK)
-        way_back = place.rollback if place else None
+        way_back = entry.rollback if entry else None
         # Left over where deleting was not allowed; it names the champion and says nothing.
         left_over = rollback is not None and rollback == expected and way_back is None
         if rollback != way_back and not left_over:

@@ -61,8 +61,8 @@ class Releases:
         ledger = Ledger(self.client, base)
         head = ledger.read()
         aliases = {name: {"candidate": version}}
-        situation = RuleInputs(name, head.state, aliases, {})
-        after = plan_promotion(situation, lambda: ledger.past(head), name).after
+        inputs = RuleInputs(name, head.state, aliases, {})
+        after = plan_promotion(inputs, lambda: ledger.past(head), name).after
         time = (datetime.now(UTC) - age).isoformat(timespec="milliseconds")
         record = OperationRecord(
             0,

@@ -34,7 +34,7 @@ class World:
         return {name: place.champion for name, place in self.state.items()}
 
     @property
-    def situation(self):
+    def inputs(self):
         return RuleInputs(BASE, self.state, self.aliases, self.sources, gone=frozenset(self.gone))
 
     def past(self):
@@ -81,11 +81,11 @@ class World:
         return decision
 
     def promote(self, name=BASE, version=None, **options):
-        return self.apply(plan_promotion(self.situation, self.past, name, version, **options))
+        return self.apply(plan_promotion(self.inputs, self.past, name, version, **options))
 
     def roll_back(self, name=BASE, **options):
         return self.apply(
-            plan_rollback(self.situation, self.past, name, **options),
+            plan_rollback(self.inputs, self.past, name, **options),
             automatic=options.get("automatic", False),
         )
 

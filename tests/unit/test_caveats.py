@@ -27,7 +27,7 @@ def world():
 
 
 def candidates(world):
-    return world.situation.candidates
+    return world.inputs.candidates
 
 
 def test_what_waits_makes_the_way_back(world):

@@ -212,8 +212,8 @@ def test_every_message_and_event_is_in_the_documents():
 def test_every_state_is_in_the_concepts():
     concepts = table_rows(text("docs/concepts.md"))
     statuses = {
-        "champion",
-        "former",
+        registered_models.CHAMPION_STATUS,
+        registered_models.FORMER_STATUS,
         registered_models.ROLLED_BACK,
         registered_models.REJECTED,
         registered_models.EXPIRED,

@@ -111,7 +111,7 @@ def test_a_decision_says_where_the_candidate_goes(world):
     world.release()
     world.register(BASE)
     world.register(INT8, 2)
-    decision = plan_promotion(world.situation, world.past, BASE)
+    decision = plan_promotion(world.inputs, world.past, BASE)
     assert [(m.name, m.alias.value, m.before, m.after) for m in decision.moves] == [
         (BASE, "champion", 1, 2),
         (BASE, "rollback", None, 1),
@@ -128,7 +128,7 @@ def test_the_warnings_in_full(world):
     decision = world.promote()
     world.sources.clear()
     world.aliases[INT8] = {"champion": 1}
-    unknown = adopt(replace(world.situation, sources={}), world.past)
+    unknown = adopt(replace(world.inputs, sources={}), world.past)
     lone = (
         f"{INT8} has no way back: version 1 has no earlier good champion until the next promotion."
     )
@@ -367,7 +367,7 @@ def test_an_automation_leaves_a_release_on_hold_alone_whichever_name_fails(world
     # INT8 was never rolled back itself, but its way back takes the restored base along.
     with pytest.raises(RollbackHeld, match="on hold"):
         world.roll_back(INT8, automatic=True)
-    a_day_later = replace(world.situation, now=datetime(2030, 1, 1, tzinfo=UTC))
+    a_day_later = replace(world.inputs, now=datetime(2030, 1, 1, tzinfo=UTC))
     world.records[-1] = replace(world.records[-1], time="2026-11-23T10:00:00+00:00")
     with pytest.raises(RollbackHeld, match=f"{BASE} version 2"):
         plan_rollback(a_day_later, world.past, INT8, automatic=True)
@@ -395,12 +395,12 @@ def test_a_promotion_a_day_after_an_automatic_rollback_needs_no_force(world):
     rolled_back_by_an_automation(world)
     for hour, held in ((9, True), (11, False)):
         now = datetime(2026, 11, 24, hour, tzinfo=UTC)
-        situation = replace(world.situation, now=now)
+        inputs = replace(world.inputs, now=now)
         if held:
             with pytest.raises(ReleaseOnHold):
-                plan_promotion(situation, world.past, BASE)
+                plan_promotion(inputs, world.past, BASE)
         else:
-            assert plan_promotion(situation, world.past, BASE).changed
+            assert plan_promotion(inputs, world.past, BASE).changed
 
 
 def test_a_persons_act_ends_a_hold_but_what_is_put_back_by_itself_does_not(world):
@@ -433,14 +433,14 @@ def test_the_moves_of_champion_are_by_name_from_which_version_to_which(world):
     world.release()
     version = world.register(BASE)
     world.register(INT8, version)
-    decision = plan_promotion(world.situation, world.past, BASE)
+    decision = plan_promotion(world.inputs, world.past, BASE)
     assert champion_moves(decision.moves) == decision.moved() == {BASE: (1, 2), INT8: (1, 2)}
     emptied = Move(INT8, ModelAlias.CHAMPION, 1, None)
     assert champion_moves([emptied, Move(BASE, ModelAlias.CHAMPION, None, 1)]) == {BASE: (None, 1)}
 
 
 def repaired(world, **changes):
-    return plan_repair(replace(world.situation, **changes), world.past)
+    return plan_repair(replace(world.inputs, **changes), world.past)
 
 
 def test_a_repair_moves_the_aliases_and_no_champion(world):
@@ -494,14 +494,14 @@ def test_a_repair_takes_away_a_way_back_that_the_ledger_does_not_know(world):
 
 
 def rescued(world, *gone):
-    situation = replace(world.situation, gone=frozenset(gone))
-    return world.apply(rescue(situation, world.past))
+    inputs = replace(world.inputs, gone=frozenset(gone))
+    return world.apply(rescue(inputs, world.past))
 
 
 def test_a_lost_champion_whose_version_exists_is_put_back(world):
     world.release()
     del world.aliases[INT8]["champion"]
-    assert unguarded(world.situation, world.past) == (INT8,)
+    assert unguarded(world.inputs, world.past) == (INT8,)
     decision = rescued(world)
     assert (decision.kind, decision.name, decision.changed) == (OperationKind.REPAIR, BASE, False)
     assert decision.moves == (Move(INT8, ModelAlias.CHAMPION, None, 1),)
@@ -552,7 +552,7 @@ def test_a_rescue_leads_to_no_state_with_a_quarantined_twin(world):
     assert world.champions == {BASE: 3, INT8: 1}
     # So does the way back that people see; the name alone could go to 2.
     assert world.state[BASE].rollback == 1
-    alone = plan_rollback(world.situation, world.past, BASE, only=True, reason="dark")
+    alone = plan_rollback(world.inputs, world.past, BASE, only=True, reason="dark")
     assert alone.moved() == {BASE: (3, 2)}
     assert alone.name == BASE
     del world.aliases[BASE]["champion"]
@@ -576,9 +576,9 @@ def test_a_model_that_was_deleted_as_a_whole_is_drift_and_is_not_adopted(world):
     del world.aliases[INT8]
     found = find_drift(world.state, world.aliases)
     assert [(d.name, d.alias, d.expected, d.actual) for d in found] == [(INT8, "champion", 1, None)]
-    assert unguarded(world.situation, world.past) == (INT8,)
+    assert unguarded(world.inputs, world.past) == (INT8,)
     with pytest.raises(AliasDrift, match="--keep ledger"):
-        adopt(world.situation, world.past)
+        adopt(world.inputs, world.past)
 
 
 def test_a_quarantined_version_that_came_back_by_hand_is_taken_out_again(world):
@@ -586,9 +586,9 @@ def test_a_quarantined_version_that_came_back_by_hand_is_taken_out_again(world):
         world.release()
     world.roll_back()
     world.aliases[BASE]["champion"] = 1
-    assert unguarded(world.situation, world.past) == ()
+    assert unguarded(world.inputs, world.past) == ()
     world.aliases[BASE]["champion"] = 3
-    assert unguarded(world.situation, world.past) == (BASE,)
+    assert unguarded(world.inputs, world.past) == (BASE,)
     decision = rescued(world)
     assert (decision.kind, decision.changed) == (OperationKind.REPAIR, False)
 
@@ -597,22 +597,22 @@ def test_a_variant_whose_model_was_deleted_is_given_up_where_a_person_adopts(wor
     for _ in range(2):
         world.release()
     del world.aliases[INT8]
-    situation = replace(world.situation, gone=frozenset({(INT8, 2)}))
-    world.apply(adopt(situation, world.past))
+    inputs = replace(world.inputs, gone=frozenset({(INT8, 2)}))
+    world.apply(adopt(inputs, world.past))
     assert world.champions == {BASE: 2}
     world.register(BASE)
     world.promote()
     assert world.champions == {BASE: 3}
     del world.aliases[BASE]
     with pytest.raises(AliasDrift, match="doctor"):
-        adopt(replace(world.situation, gone=frozenset({(BASE, 3)})), world.past)
+        adopt(replace(world.inputs, gone=frozenset({(BASE, 3)})), world.past)
 
 
 def test_a_rollback_passes_over_states_with_a_deleted_version(world):
     for _ in range(3):
         world.release()
-    situation = replace(world.situation, gone=frozenset({(INT8, 2)}))
-    world.apply(plan_rollback(situation, world.past, BASE))
+    inputs = replace(world.inputs, gone=frozenset({(INT8, 2)}))
+    world.apply(plan_rollback(inputs, world.past, BASE))
     assert world.champions == {BASE: 1, INT8: 1}
 
 
@@ -672,19 +672,19 @@ def test_aliases_moved_by_hand_can_be_adopted_but_never_to_an_empty_production(w
     world.release()
     world.release()
     world.aliases[BASE] = {"champion": 1, "rollback": 2}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     assert find_drift(world.state, world.aliases) == ()
     assert world.state[BASE] == ProductionEntry(1, 2, 2, None)
     del world.aliases[INT8]["champion"]
     with pytest.raises(AliasDrift, match="--keep ledger"):
-        adopt(world.situation, world.past)
+        adopt(world.inputs, world.past)
 
 
 def test_what_cannot_be_adopted_says_which_version_it_was(world):
     world.release()
     del world.aliases[INT8]["champion"]
     with pytest.raises(AliasDrift, match="to version 1 again") as refused:
-        adopt(world.situation, world.past)
+        adopt(world.inputs, world.past)
     assert refused.value.data == {"name": INT8}
 
 
@@ -692,13 +692,13 @@ def test_adopting_remembers_the_highest_version_that_was_ever_named(world):
     for _ in range(3):
         world.release()
     world.aliases[BASE] = {"champion": 1}
-    decision = world.apply(adopt(world.situation, world.past))
+    decision = world.apply(adopt(world.inputs, world.past))
     assert decision.name == BASE
     assert world.state[BASE] == ProductionEntry(1, None, 3, None)
     world.roll_back(INT8, only=True, reason="slow")
     # What was rolled back before an adoption of older versions is quarantined still.
     world.aliases[INT8] = {"champion": 1}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     assert world.state[INT8].newest == 3
     assert is_quarantined(world.state, world.past, INT8, 3)
 
@@ -706,13 +706,13 @@ def test_adopting_remembers_the_highest_version_that_was_ever_named(world):
 def test_adopting_aliases_of_a_variant_alone_leaves_the_others_out(world):
     world.aliases = {BASE: {"candidate": 1}, INT8: {"champion": 2, "rollback": 4}}
     world.sources = {(INT8, 2): 1}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     assert world.state == {INT8: ProductionEntry(2, 4, 4, 1)}
 
 
 def test_a_rollback_alias_on_the_champion_is_adopted_as_none(world):
     world.aliases = {BASE: {"champion": 2, "rollback": 2}}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     assert world.state == {BASE: ProductionEntry(2, None, 2, None)}
 
 
@@ -720,7 +720,7 @@ def test_a_rollback_knows_the_sources_of_what_was_in_production(world):
     world.release()
     world.release()
     # No server was asked: the ledger says it.
-    decision = plan_rollback(replace(world.situation, sources={}), world.past, BASE)
+    decision = plan_rollback(replace(world.inputs, sources={}), world.past, BASE)
     assert decision.after[INT8] == ProductionEntry(1, None, 2, 1)
 
 
@@ -729,7 +729,7 @@ def test_what_was_taken_out_by_hand_is_no_way_back(world):
         world.register(BASE)
         world.promote()
     world.aliases[BASE] = {"champion": 1}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     assert world.state[BASE].rollback is None
     for automatic in (False, True):
         with pytest.raises(NoRollbackTarget):
@@ -742,7 +742,7 @@ def test_a_rollback_goes_where_the_adopted_alias_says(world):
     for _ in range(3):
         world.release()
     world.aliases[BASE] = {"champion": 1, "rollback": 2}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     world.roll_back()
     assert world.champions == {BASE: 2, INT8: 2}
     assert world.state[BASE].rollback is None
@@ -753,8 +753,8 @@ def test_an_adopted_way_back_says_from_what_it_was_made(world):
     world.register(INT8, 1)
     world.register(INT8, 1)
     world.aliases[INT8] = {"champion": 3, "rollback": 2}
-    world.apply(adopt(world.situation, world.past))
-    unknown = plan_rollback(replace(world.situation, sources={}), world.past, INT8)
+    world.apply(adopt(world.inputs, world.past))
+    unknown = plan_rollback(replace(world.inputs, sources={}), world.past, INT8)
     assert unknown.after[INT8].source is None
     decision = world.roll_back(INT8)
     assert world.state[INT8] == ProductionEntry(2, None, 3, 1)
@@ -777,7 +777,7 @@ def test_a_promotion_made_by_hand_keeps_its_way_back(world):
     world.promote()
     world.register(BASE)
     world.aliases[BASE] = {"champion": 2, "rollback": 1}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     world.roll_back()
     assert world.champions == {BASE: 1}
 
@@ -788,7 +788,7 @@ def test_a_quarantined_version_is_never_adopted_as_the_way_back(world):
         world.promote()
     world.roll_back()
     world.aliases[BASE] = {"champion": 1, "rollback": 3}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     assert world.aliases[BASE] == {"champion": 1}
     with pytest.raises(NoRollbackTarget):
         world.roll_back()
@@ -796,7 +796,7 @@ def test_a_quarantined_version_is_never_adopted_as_the_way_back(world):
 
 def test_aliases_from_before_the_ledger_are_adopted(world):
     world.aliases = {BASE: {"champion": 4, "rollback": 2}, INT8: {"candidate": 1}}
-    world.apply(adopt(world.situation, world.past))
+    world.apply(adopt(world.inputs, world.past))
     assert world.champions == {BASE: 4}
     assert world.state[BASE].newest == 4
     world.roll_back()
@@ -809,7 +809,7 @@ def test_projecting_again_after_any_part_was_written_gives_the_same(base_written
     for _ in range(3):
         world.release()
     world.register(BASE)
-    decision = plan_rollback(world.situation, world.past, BASE)
+    decision = plan_rollback(world.inputs, world.past, BASE)
     candidates = {n: a.get("candidate") for n, a in world.aliases.items()}
     wanted = projected(OperationKind.ROLLBACK, decision.before, decision.after, candidates)
     half = dict(candidates)
@@ -835,7 +835,7 @@ def test_every_run_in_a_remedy_can_be_typed(world, name):
 def test_a_plan_says_each_alias_that_moves(world):
     world.release()
     world.release()
-    decision = plan_rollback(world.situation, world.past, BASE)
+    decision = plan_rollback(world.inputs, world.past, BASE)
     told = {(move.name, move.alias.value, move.before, move.after) for move in decision.moves}
     assert told == {
         (name, alias, before, after)

@@ -60,7 +60,7 @@ class Schedule(RuleBasedStateMachine):
 
     @property
     def unguarded(self):
-        return unguarded(self.world.situation, self.world.past)
+        return unguarded(self.world.inputs, self.world.past)
 
     def decide(self, rules, foretold):
         """What the rules say; they have to refuse just where the law does."""
@@ -97,11 +97,11 @@ class Schedule(RuleBasedStateMachine):
             version > self.world.newest.get(name, 0) or (name, version) in self.world.gone
         ):
             return
-        situation = self.world.situation
-        waiting = {n: v for n in NAMES if (v := situation.pending(n)) is not None}
+        inputs = self.world.inputs
+        waiting = {n: v for n in NAMES if (v := inputs.pending(n)) is not None}
         decision = self.decide(
             lambda: plan_promotion(
-                situation, self.world.past, name, version, force=force, reason="because"
+                inputs, self.world.past, name, version, force=force, reason="because"
             ),
             self.law.promoted(name, version, waiting, force=force),
         )
@@ -113,7 +113,7 @@ class Schedule(RuleBasedStateMachine):
     def roll_back(self, name, automatic, only):
         decision = self.decide(
             lambda: plan_rollback(
-                self.world.situation,
+                self.world.inputs,
                 self.world.past,
                 name,
                 only=only,
@@ -158,7 +158,7 @@ class Schedule(RuleBasedStateMachine):
         empty = [n for n in self.world.state if "champion" not in aliases.get(n, {})]
         champions = {n: a["champion"] for n, a in aliases.items() if "champion" in a}
         decision = self.decide(
-            lambda: adopt(self.world.situation, self.world.past), None if empty else champions
+            lambda: adopt(self.world.inputs, self.world.past), None if empty else champions
         )
         if decision:
             self.carry_out(decision)
@@ -166,9 +166,9 @@ class Schedule(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.unguarded)
     def rescue(self):
-        situation = self.world.situation
+        inputs = self.world.inputs
         decision = self.decide(
-            lambda: rescue(situation, self.world.past), self.law.rescued(self.unguarded)
+            lambda: rescue(inputs, self.world.past), self.law.rescued(self.unguarded)
         )
         if decision:
             self.carry_out(decision, automatic=True, judged=False)
@@ -207,7 +207,7 @@ class Schedule(RuleBasedStateMachine):
         for name in self.world.state:
             foretold = self.law.rolled_back(name, only=False, automatic=False)
             try:
-                decision = plan_rollback(self.world.situation, self.world.past, name)
+                decision = plan_rollback(self.world.inputs, self.world.past, name)
             except NoRollbackTarget:
                 assert foretold is None
             else:

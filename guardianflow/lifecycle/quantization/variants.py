@@ -1,11 +1,11 @@
-"""Makes the IR of a variant from an FP32 IR: what is tried, and what is kept.
+"""Makes the INT8 IR of a variant from an FP32 IR: what is tried, and what is kept.
 
-    int8   calibrate on train -> mixed, performance -> the better on val
-                                 both lose too much -> accuracy control on one half of val,
-                                                       measured again on the other
-    fp16   weights of 16 bits, computed as before: nothing to choose
+    calibrate on train -> mixed, performance -> the better on val
+                          both lose too much -> accuracy control on one half of val,
+                                                measured again on the other
 
-No label of the evaluation set is used.
+No label of the evaluation set is used. For FP16 nothing is to be chosen: `runner.py` calls
+`vision/ir/compression.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -155,8 +155,8 @@ def _places(
     base: ModelName, state: ReleaseState
 ) -> dict[str, tuple[int, int | None, int, int | None]]:
     return {
-        base.short(name): (place.champion, place.rollback, place.newest, place.source)
-        for name, place in state.items()
+        base.short(name): (entry.champion, entry.rollback, entry.newest, entry.source)
+        for name, entry in state.items()
     }
 
 

@@ -6,7 +6,7 @@
     repetition      what an interrupted operation means for the next    (pure)
     release_reader  reads a release: newest operation, aliases, versions, files
     operations      read -> decide -> commit -> project
-    projection      aliases -> tags -> mirror -> done
+    projection      mirror -> aliases -> tags -> done
     aliases         the only writes of aliases
     outcome         what callers see before an operation and after it   (data)
     remarks         what a person should know beside what moves         (pure)

@@ -208,7 +208,7 @@ class Release:
     ) -> Operation | None:
         """Decide it in the ledger, then write the aliases; None if somebody else was faster."""
         # Decided is decided: an account that could not carry it out is refused before.
-        moving = [n for n, place in decision.after.items() if place != decision.before.get(n)]
+        moving = [n for n, entry in decision.after.items() if entry != decision.before.get(n)]
         require_alias_rights(self._client, map(ModelName.parse, moving or decision.after))
         try:
             head = self._ledger.commit(head, _record(request, decision))

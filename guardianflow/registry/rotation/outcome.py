@@ -83,11 +83,11 @@ class Plan:
 def operation_of(record: OperationRecord, remark: str = "") -> Operation:
     """An operation of the ledger in words; the remark says why it is shown again."""
     moves: list[Move] = []
-    for name, place in sorted(record.after.items()):
+    for name, entry in sorted(record.after.items()):
         former = record.before.get(name)
         for alias, before, after in (
-            (ModelAlias.CHAMPION, former.champion if former else None, place.champion),
-            (ModelAlias.ROLLBACK, former.rollback if former else None, place.rollback),
+            (ModelAlias.CHAMPION, former.champion if former else None, entry.champion),
+            (ModelAlias.ROLLBACK, former.rollback if former else None, entry.rollback),
         ):
             if before != after:
                 moves.append(Move(name, alias, before, after))
@@ -96,7 +96,7 @@ def operation_of(record: OperationRecord, remark: str = "") -> Operation:
         kind=record.kind.value,
         name=record.name,
         before={name: champion_of(record.before, name) for name in record.after},
-        after={name: place.champion for name, place in record.after.items()},
+        after={name: entry.champion for name, entry in record.after.items()},
         by=record.by,
         time=datetime.fromisoformat(record.time),
         changed=True,

@@ -1,10 +1,12 @@
 """Brings aliases, tags and mirror where a committed operation wants them; repeating is harmless.
 
-    mirror -> aliases -> head read again (somebody went on? then theirs, mirror too) -> tags -> done
+    mirror -> aliases -> head read again -> tags -> done
+                 ^              |
+                 +--------------+ somebody went on: theirs counts, the mirror says so before done
 
 Until `done` is written the operation counts as interrupted, and the next command of anybody does
-all of this again. The mirror comes first: aliases that are not as it says show in every listing,
-so whoever watches that sees an operation that was killed before its first alias moved.
+all of this again. The mirror comes first: every listing of models has it beside the aliases, so an
+operation that was killed before its first alias moved is seen there, too.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,8 @@ from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from guardianflow.errors import PermissionDenied, RegistryUnavailable, VersionNotReady
 from guardianflow.mlflow_store.client import border, registry_store, write_repeatably
 from guardianflow.mlflow_store.registered_models import (
+    CHAMPION_STATUS,
+    FORMER_STATUS,
     REASON_TAG,
     ROLLED_BACK,
     STATUS_TAG,
@@ -92,10 +96,10 @@ class Projector:
     ) -> tuple[LedgerHead, OperationRecord, list[str]]:
         """Write the aliases; whose operation they are, and the names that lack their version."""
         while True:
-            wanted, present = self._wanted(record)
+            wanted, present = self._wanted_aliases(record)
             lost = write_production(self._client, record.kind, wanted, present)
             # A registration may have come between: it is asked as late as can be.
-            wanted, present = self._wanted(record)
+            wanted, present = self._wanted_aliases(record)
             write_candidates(self._client, wanted, present)
             newest = self._ledger.read()
             if newest.record is None or newest.seq == record.seq:
@@ -103,7 +107,7 @@ class Projector:
             # Somebody went on while we wrote: what we wrote may be stale, theirs counts.
             head, record = newest, newest.record
 
-    def _wanted(
+    def _wanted_aliases(
         self, record: OperationRecord
     ) -> tuple[dict[str, Aliases], dict[str, Mapping[str, int]]]:
         """What the aliases are to name after an operation, and what they name now."""
@@ -114,10 +118,10 @@ class Projector:
 
     def _tag_versions(self, record: OperationRecord) -> None:
         """Say on the versions what happened to them: for people, and as a cross-check."""
-        left = ROLLED_BACK if record.kind is OperationKind.ROLLBACK else "former"
+        left = ROLLED_BACK if record.kind is OperationKind.ROLLBACK else FORMER_STATUS
         for public, (before, after) in sorted(record.moved().items()):
             name = ModelName.parse(public)
-            self._tag(name, after, STATUS_TAG, "champion")
+            self._tag(name, after, STATUS_TAG, CHAMPION_STATUS)
             if before is not None:
                 self._tag(name, before, STATUS_TAG, left)
                 if record.kind is OperationKind.ROLLBACK:

@@ -14,9 +14,9 @@ from guardianflow.names import ModelName
 from guardianflow.registry.release_state import OperationRecord, RuleInputs, champion_of
 
 
-def no_candidate(situation: RuleInputs, name: str) -> NoCandidate:
+def no_candidate(inputs: RuleInputs, name: str) -> NoCandidate:
     """Nothing was named and nothing waits; says where something does."""
-    waiting = [other for other in sorted(situation.candidates) if situation.pending(other)]
+    waiting = [other for other in sorted(inputs.candidates) if inputs.pending(other)]
     if waiting:
         return NoCandidate(
             f"No version of {name} waits for promotion, but one of {waiting[0]} does.",
@@ -24,7 +24,7 @@ def no_candidate(situation: RuleInputs, name: str) -> NoCandidate:
             name=name,
             waiting=waiting,
         )
-    champion = champion_of(situation.state, name)
+    champion = champion_of(inputs.state, name)
     serving = f" (@champion is version {champion})" if champion else ""
     kind = "quant" if ModelName.parse(name).is_variant else "train"
     return NoCandidate(
@@ -108,15 +108,15 @@ def rollback_held(name: str, champion: int) -> RollbackHeld:
 
 
 def source_not_champion(
-    situation: RuleInputs, name: str, version: int, source: int | None
+    inputs: RuleInputs, name: str, version: int, source: int | None
 ) -> SourceNotChampion:
     """A variant whose source is not, and will not become, the base in production."""
-    base = situation.base
-    champion = champion_of(situation.state, base)
+    base = inputs.base
+    champion = champion_of(inputs.state, base)
     return SourceNotChampion(
         f"{name} version {version} was made from version {source or 'unknown'} of {base}, which is "
         f"neither its @champion ({champion or 'none'}) nor its @candidate "
-        f"({situation.pending(base) or 'none'}).",
+        f"({inputs.pending(base) or 'none'}).",
         remedy=f"Promote the source first (`guardianflow promote {base} --model-version {source}`)."
         if source
         else "Quantize again with `guardianflow run SCENARIO --type quant --version vN`.",

@@ -151,8 +151,8 @@ class ReleaseReader:
         wanted = {(found.name, found.expected) for found in seen.drift if found.expected}
         gone = {*lost, *self._find_gone(wanted)}
         while True:
-            situation = self._situation(seen, request, frozenset(gone))
-            decision = rule(situation, lambda: self._ledger.past(seen.head))
+            inputs = self._rule_inputs(seen, request, frozenset(gone))
+            decision = rule(inputs, lambda: self._ledger.past(seen.head))
             if decision.kind is not OperationKind.ROLLBACK:
                 return decision
             known = len(gone) + len(self._versions)
@@ -161,7 +161,7 @@ class ReleaseReader:
             if len(gone) + len(self._versions) == known:
                 return decision
 
-    def _situation(
+    def _rule_inputs(
         self, seen: ReleaseSnapshot, request: RotationRequest, gone: frozenset[VersionKey]
     ) -> RuleInputs:
         """What the rules look at; only versions that could move are asked for."""

@@ -16,13 +16,13 @@ def remarks(
     twins = twins or {}
     found: list[str] = []
     stay = mismatched_variants(base, state)
-    for name, place in sorted(state.items()):
-        if place.rollback is None:
-            found.append(f"{without_way_back(name, place)} until the next promotion.")
+    for name, entry in sorted(state.items()):
+        if entry.rollback is None:
+            found.append(f"{without_way_back(name, entry)} until the next promotion.")
         if age := stay.get(name):
             found.append(
-                f"{name} stays at version {place.champion}, made from version "
-                f"{place.source or 'unknown'} of {base}: the floor still runs the {age} model "
+                f"{name} stays at version {entry.champion}, made from version "
+                f"{entry.source or 'unknown'} of {base}: the floor still runs the {age} model "
                 f"until {_follow(name, twins.get(name))}."
             )
     found += [
@@ -39,15 +39,15 @@ def mismatched_variants(base: str, state: ReleaseState) -> dict[str, str]:
         return {}
     champion = state[base].champion
     return {
-        name: "newer" if place.source and place.source > champion else "older"
-        for name, place in state.items()
-        if name != base and place.source != champion
+        name: "newer" if entry.source and entry.source > champion else "older"
+        for name, entry in state.items()
+        if name != base and entry.source != champion
     }
 
 
-def without_way_back(name: str, place: ProductionEntry) -> str:
+def without_way_back(name: str, entry: ProductionEntry) -> str:
     """That a rollback of a name has nowhere to go."""
-    return f"{name} has no way back: version {place.champion} has no earlier good champion"
+    return f"{name} has no way back: version {entry.champion} has no earlier good champion"
 
 
 def _follow(name: str, twin: int | None) -> str:

@@ -1,7 +1,7 @@
 """The rules of the rotation: release state + request -> next state, or a refusal. Pure: no I/O.
 
-Each operation is a `Record` with the state before and after; the records, newest first, are the
-past from which a way back is chosen:
+Each operation is an `OperationRecord` with the state before and after; these, newest first, are
+the past from which a way back is chosen:
 
     promote   former champion -> @rollback, the version -> @champion; twins of a base come along
     rollback  every name goes where it was in the last good state; what leaves is quarantined
@@ -59,7 +59,7 @@ Rule = Callable[[RuleInputs, Past], Decision]
 
 
 def plan_promotion(
-    situation: RuleInputs,
+    inputs: RuleInputs,
     past: Past,
     name: str,
     version: int | None = None,
@@ -82,58 +82,58 @@ def plan_promotion(
         raise InputError(
             "A forced promotion needs a reason.", remedy='Add --reason "why it is right now".'
         )
-    version = version or situation.pending(name)
+    version = version or inputs.pending(name)
     if version is None:
-        raise no_candidate(situation, name)
-    if champion_of(situation.state, name) == version:
-        return Decision(OperationKind.PROMOTE, name, situation.state, situation.state)
-    wanted = _wanted(situation, name, version)
+        raise no_candidate(inputs, name)
+    if champion_of(inputs.state, name) == version:
+        return Decision(OperationKind.PROMOTE, name, inputs.state, inputs.state)
+    wanted = _moving_together(inputs, name, version)
     for moving, number in list(wanted.items()):
-        if force or not is_quarantined(situation.state, past, moving, number):
+        if force or not is_quarantined(inputs.state, past, moving, number):
             continue
-        if moving in (name, situation.base):
+        if moving in (name, inputs.base):
             raise quarantined(moving, number)
         del wanted[moving]
-    if not force and (hold := find_hold(past(), situation.now)):
+    if not force and (hold := find_hold(past(), inputs.now)):
         raise on_hold(name, hold)
-    after = dict(situation.state)
+    after = dict(inputs.state)
     for moving, number in wanted.items():
-        former = situation.state.get(moving)
+        former = inputs.state.get(moving)
         after[moving] = ProductionEntry(
             champion=number,
-            rollback=champion_of(situation.state, moving),
+            rollback=champion_of(inputs.state, moving),
             newest=max(number, former.newest if former else 0),
-            source=situation.sources.get((moving, number)),
+            source=inputs.sources.get((moving, number)),
         )
-    return _decision(situation, OperationKind.PROMOTE, name, after)
+    return _decision(inputs, OperationKind.PROMOTE, name, after)
 
 
-def _wanted(situation: RuleInputs, name: str, version: int) -> dict[str, int]:
+def _moving_together(inputs: RuleInputs, name: str, version: int) -> dict[str, int]:
     """The versions that become champion together: the one asked for, and its twins."""
-    base = situation.base
+    base = inputs.base
     if name == base:
-        return {base: version, **_twins(situation, version)}
-    source = situation.sources.get((name, version))
-    if source is not None and source == champion_of(situation.state, base):
+        return {base: version, **_twins(inputs, version)}
+    source = inputs.sources.get((name, version))
+    if source is not None and source == champion_of(inputs.state, base):
         return {name: version}
-    if source is not None and situation.pending(base) == source:
-        return {base: source, **_twins(situation, source), name: version}
-    raise source_not_champion(situation, name, version, source)
+    if source is not None and inputs.pending(base) == source:
+        return {base: source, **_twins(inputs, source), name: version}
+    raise source_not_champion(inputs, name, version, source)
 
 
-def _twins(situation: RuleInputs, source: int) -> dict[str, int]:
+def _twins(inputs: RuleInputs, source: int) -> dict[str, int]:
     """The variants whose waiting candidate was made from exactly this version of the base."""
     twins: dict[str, int] = {}
-    for name in sorted(situation.candidates):
-        version = situation.pending(name)
-        made_here = version is not None and situation.sources.get((name, version)) == source
-        if name != situation.base and made_here and version is not None:
+    for name in sorted(inputs.candidates):
+        version = inputs.pending(name)
+        made_here = version is not None and inputs.sources.get((name, version)) == source
+        if name != inputs.base and made_here and version is not None:
             twins[name] = version
     return twins
 
 
 def plan_rollback(
-    situation: RuleInputs,
+    inputs: RuleInputs,
     past: Past,
     name: str,
     *,
@@ -156,19 +156,19 @@ def plan_rollback(
         raise InputError(
             "A rollback of one name alone needs a reason.", remedy='Add --reason "why".', name=name
         )
-    place = situation.state.get(name)
-    if place is None:
+    entry = inputs.state.get(name)
+    if entry is None:
         raise nothing_to_roll_back(name)
-    if automatic and (_restored(past(), name) or find_hold(past(), situation.now)):
-        raise rollback_held(name, place.champion)
-    target = _target(past(), situation, name, only=only)
+    if automatic and (_restored(past(), name) or find_hold(past(), inputs.now)):
+        raise rollback_held(name, entry.champion)
+    target = _target(past(), inputs, name, only=only)
     if target is None:
-        raise no_way_back(name, place.champion)
-    names = [name] if only else sorted(situation.state)
+        raise no_way_back(name, entry.champion)
+    names = [name] if only else sorted(inputs.state)
     missing = [other for other in names if other not in target]
     if missing:
         raise had_none(name, target[name].champion, missing)
-    decision = _rolled_back(situation, past, name, {other: target[other] for other in names})
+    decision = _rolled_back(inputs, past, name, {other: target[other] for other in names})
     for other, (former, _) in decision.moved().items() if automatic else ():
         if former is not None and _restored(past(), other):
             raise rollback_held(other, former)
@@ -176,26 +176,26 @@ def plan_rollback(
 
 
 def _rolled_back(
-    situation: RuleInputs,
+    inputs: RuleInputs,
     past: Past,
     name: str,
     target: Mapping[str, ProductionEntry],
 ) -> Decision:
     """The state after a rollback, with what the next rollback of every name would bring back."""
-    before = situation.state
+    before = inputs.state
     after = dict(before)
     for other, there in target.items():
         # What was adopted as a way back was never seen in production: MLflow knows its source.
-        source = situation.sources.get((other, there.champion), there.source)
+        source = inputs.sources.get((other, there.champion), there.source)
         after[other] = replace(before[other], champion=there.champion, source=source)
     draft = OperationRecord(0, OperationKind.ROLLBACK, name, before, after, Attribution(), "")
-    for other, place in after.items():
-        older = _target(chain([draft], past()), replace(situation, state=after), other, only=False)
-        after[other] = replace(place, rollback=older[other].champion if older else None)
-    return _decision(situation, OperationKind.ROLLBACK, name, after)
+    for other, entry in after.items():
+        older = _target(chain([draft], past()), replace(inputs, state=after), other, only=False)
+        after[other] = replace(entry, rollback=older[other].champion if older else None)
+    return _decision(inputs, OperationKind.ROLLBACK, name, after)
 
 
-def plan_repair(situation: RuleInputs, _past: Past) -> Decision:
+def plan_repair(inputs: RuleInputs, _past: Past) -> Decision:
     """Decide what puts the aliases and the mirror back where the ledger says; the state stays.
 
     Raises:
@@ -204,33 +204,33 @@ def plan_repair(situation: RuleInputs, _past: Past) -> Decision:
         VersionNotReady: A version that an alias is to name was deleted: what is committed has to
             come to its end.
     """
-    if not situation.state:
-        raise no_operation(situation.base)
-    decision = _mended(situation)
+    if not inputs.state:
+        raise no_operation(inputs.base)
+    decision = _mended(inputs)
     for move in decision.moves:
         if move.after is None and move.alias is ModelAlias.CHAMPION:
             raise champion_unknown(move.name, move.before)
-        if move.after is not None and (move.name, move.after) in situation.gone:
-            raise no_version(situation.base, move.name, move.after)
-    if not decision.mends and not situation.mirrored:
+        if move.after is not None and (move.name, move.after) in inputs.gone:
+            raise no_version(inputs.base, move.name, move.after)
+    if not decision.mends and not inputs.mirrored:
         return replace(decision, mends="the tag guardianflow.head differed")
     return decision
 
 
-def _mended(situation: RuleInputs) -> Decision:
+def _mended(inputs: RuleInputs) -> Decision:
     """Put every alias back that differs from the state."""
-    drift = find_drift(situation.state, situation.aliases)
+    drift = find_drift(inputs.state, inputs.aliases)
     return Decision(
         OperationKind.REPAIR,
-        situation.base,
-        situation.state,
-        situation.state,
+        inputs.base,
+        inputs.state,
+        inputs.state,
         moves=tuple(Move(d.name, d.alias, d.actual, d.expected) for d in drift),
         mends="; ".join(str(found) for found in drift),
     )
 
 
-def rescue(situation: RuleInputs, past: Past) -> Decision:
+def rescue(inputs: RuleInputs, past: Past) -> Decision:
     """Decide how a name gets its @champion back that has none in MLflow any more, or a bad one.
 
     Where its version still exists, the state stays and the aliases are put back. Where it was
@@ -240,28 +240,28 @@ def rescue(situation: RuleInputs, past: Past) -> Decision:
     Raises:
         NoRollbackTarget: The version was deleted, and no former champion is left.
     """
-    state = situation.state
-    suspects = unguarded(situation, past)
+    state = inputs.state
+    suspects = unguarded(inputs, past)
     if not suspects:
-        return Decision(OperationKind.REPAIR, situation.base, state, state)
-    mended = _mended(situation)
-    lost = [name for name in suspects if (name, state[name].champion) in situation.gone]
+        return Decision(OperationKind.REPAIR, inputs.base, state, state)
+    mended = _mended(inputs)
+    lost = [name for name in suspects if (name, state[name].champion) in inputs.gone]
     if not lost:
         return mended
-    target = _target(past(), situation, lost[0], only=False)
-    places: dict[str, ProductionEntry] = {}
+    target = _target(past(), inputs, lost[0], only=False)
+    entries: dict[str, ProductionEntry] = {}
     if target is not None and state.keys() <= target.keys():
-        places = {name: target[name] for name in state}
+        entries = {name: target[name] for name in state}
     else:
         for name in lost:
-            former = _target(past(), situation, name, only=True)
+            former = _target(past(), inputs, name, only=True)
             if former is None:
                 raise nothing_left(name, state[name].champion)
-            places[name] = former[name]
-    return replace(_rolled_back(situation, past, lost[0], places), mends=mended.mends)
+            entries[name] = former[name]
+    return replace(_rolled_back(inputs, past, lost[0], entries), mends=mended.mends)
 
 
-def unguarded(situation: RuleInputs, past: Past) -> tuple[str, ...]:
+def unguarded(inputs: RuleInputs, past: Past) -> tuple[str, ...]:
     """The names whose @champion in MLflow is absent, or a version that was rolled back before.
 
     Whoever set it, a hand or a process that was stopped for too long: neither is what anybody
@@ -269,9 +269,9 @@ def unguarded(situation: RuleInputs, past: Past) -> tuple[str, ...]:
     """
     return tuple(
         name
-        for name, place in sorted(situation.state.items())
-        if (now := situation.aliases.get(name, {}).get(ModelAlias.CHAMPION)) != place.champion
-        and (now is None or is_quarantined(situation.state, past, name, now))
+        for name, entry in sorted(inputs.state.items())
+        if (now := inputs.aliases.get(name, {}).get(ModelAlias.CHAMPION)) != entry.champion
+        and (now is None or is_quarantined(inputs.state, past, name, now))
     )
 
 
@@ -290,7 +290,7 @@ def find_hold(past: Iterable[OperationRecord], now: datetime | None) -> Operatio
     return None
 
 
-def adopt(situation: RuleInputs, past: Past) -> Decision:
+def adopt(inputs: RuleInputs, past: Past) -> Decision:
     """Decide what the state becomes when MLflow's aliases, moved by hand, are taken as right.
 
     What @rollback names then is where a rollback goes, unless that version is quarantined.
@@ -298,27 +298,27 @@ def adopt(situation: RuleInputs, past: Past) -> Decision:
     Raises:
         AliasDrift: A name lost its champion; production is never left empty.
     """
-    aliases = situation.aliases
+    aliases = inputs.aliases
     after: dict[str, ProductionEntry] = {}
-    for name in sorted(aliases.keys() | situation.state.keys()):
+    for name in sorted(aliases.keys() | inputs.state.keys()):
         champion = aliases.get(name, {}).get(ModelAlias.CHAMPION)
-        former = situation.state.get(name)
+        former = inputs.state.get(name)
         if champion is None:
-            retired = former and name != situation.base and name not in aliases
-            if former is None or (retired and (name, former.champion) in situation.gone):
+            retired = former and name != inputs.base and name not in aliases
+            if former is None or (retired and (name, former.champion) in inputs.gone):
                 # Never in production, or a variant whose whole model was deleted.
                 continue
             raise champion_gone(name, former.champion)
         rollback = aliases[name].get(ModelAlias.ROLLBACK)
-        if rollback is not None and is_quarantined(situation.state, past, name, rollback):
+        if rollback is not None and is_quarantined(inputs.state, past, name, rollback):
             rollback = None
         after[name] = ProductionEntry(
             champion=champion,
             rollback=None if rollback == champion else rollback,
             newest=max(champion, rollback or 0, former.newest if former else 0),
-            source=situation.sources.get((name, champion)),
+            source=inputs.sources.get((name, champion)),
         )
-    return _decision(situation, OperationKind.ADOPT, situation.base, after)
+    return _decision(inputs, OperationKind.ADOPT, inputs.base, after)
 
 
 def projected(
@@ -336,13 +336,13 @@ def projected(
     wanted: dict[str, Aliases] = {}
     if kind is OperationKind.REPAIR:
         wanted = {n: Aliases(candidate=candidates[n]) for n in candidates.keys() - after.keys()}
-    for name, place in after.items():
+    for name, entry in after.items():
         candidate, former = candidates.get(name), champion_of(before, name)
-        if candidate in (place.champion, former):
+        if candidate in (entry.champion, former):
             candidate = None
-        if kind is OperationKind.ROLLBACK and former is not None and former != place.champion:
+        if kind is OperationKind.ROLLBACK and former is not None and former != entry.champion:
             candidate = max(candidate or 0, former)
-        wanted[name] = Aliases(place.champion, place.rollback, candidate)
+        wanted[name] = Aliases(entry.champion, entry.rollback, candidate)
     return wanted
 
 
@@ -359,8 +359,8 @@ def check_expected(state: ReleaseState, name: str, expected: int | None) -> None
 
 def is_quarantined(state: ReleaseState, past: Past, name: str, version: int) -> bool:
     """Whether a version was rolled back and never put into production again."""
-    place = state.get(name)
-    if place is None or version > place.newest:
+    entry = state.get(name)
+    if entry is None or version > entry.newest:
         return False
     for record in past():
         before, after = record.moved().get(name, (None, None))
@@ -383,17 +383,17 @@ def all_quarantined(past: Iterable[OperationRecord]) -> set[tuple[str, int]]:
 
 
 def _target(
-    past: Iterable[OperationRecord], situation: RuleInputs, name: str, *, only: bool
+    past: Iterable[OperationRecord], inputs: RuleInputs, name: str, *, only: bool
 ) -> ReleaseState | None:
     """The last good state in which `name` had another champion, or None."""
-    champion = situation.state[name].champion
+    champion = inputs.state[name].champion
     for former, unfit in _former_states(past):
-        place = former.get(name)
-        if place is None:
+        entry = former.get(name)
+        if entry is None:
             # Never empty once set: no older state has a champion of this name either.
             return None
-        bad = unfit | {n for n, there in former.items() if (n, there.champion) in situation.gone}
-        if place.champion != champion and not (name in bad if only else bad):
+        bad = unfit | {n for n, there in former.items() if (n, there.champion) in inputs.gone}
+        if entry.champion != champion and not (name in bad if only else bad):
             return former
     return None
 
@@ -416,16 +416,16 @@ def _former_states(past: Iterable[OperationRecord]) -> Iterator[tuple[ReleaseSta
                 bad.setdefault((name, before), True)
         declared = (_way_back(record.after),) if record.kind is OperationKind.ADOPT else ()
         for former in (*declared, record.before):
-            yield former, {n for n, place in former.items() if bad.get((n, place.champion))}
+            yield former, {n for n, entry in former.items() if bad.get((n, entry.champion))}
 
 
 def _way_back(state: ReleaseState) -> ReleaseState:
     """The state in which every name that has a way back went it."""
     return {
-        name: place
-        if place.rollback is None
-        else replace(place, champion=place.rollback, source=None)
-        for name, place in state.items()
+        name: entry
+        if entry.rollback is None
+        else replace(entry, champion=entry.rollback, source=None)
+        for name, entry in state.items()
     }
 
 
@@ -437,31 +437,29 @@ def _restored(past: Iterable[OperationRecord], name: str) -> bool:
     return False
 
 
-def _decision(
-    situation: RuleInputs, kind: OperationKind, name: str, after: ReleaseState
-) -> Decision:
-    before = situation.state
-    wanted = projected(kind, before, after, situation.candidates)
+def _decision(inputs: RuleInputs, kind: OperationKind, name: str, after: ReleaseState) -> Decision:
+    before = inputs.state
+    wanted = projected(kind, before, after, inputs.candidates)
     moves: list[Move] = []
     for moving, aliases in wanted.items():
-        place = before.get(moving)
+        entry = before.get(moving)
         now = Aliases(
-            place.champion if place else None,
-            place.rollback if place else None,
-            situation.pending(moving),
+            entry.champion if entry else None,
+            entry.rollback if entry else None,
+            inputs.pending(moving),
         )
         for alias in (ModelAlias.CHAMPION, ModelAlias.ROLLBACK, ModelAlias.CANDIDATE):
             if now.get(alias) != aliases.get(alias):
                 moves.append(Move(moving, alias, now.get(alias), aliases.get(alias)))
     twins: dict[str, int | None] = {}
-    if kind is OperationKind.PROMOTE and name == situation.base:
+    if kind is OperationKind.PROMOTE and name == inputs.base:
         # Who moves a base wants to know what becomes of every variant.
-        others = situation.aliases.keys() - {situation.base}
-        twins = {other: _newest_twin(situation, other, after[name].champion) for other in others}
-    return Decision(kind, name, before, after, remarks(situation.base, after, twins), tuple(moves))
+        others = inputs.aliases.keys() - {inputs.base}
+        twins = {other: _newest_twin(inputs, other, after[name].champion) for other in others}
+    return Decision(kind, name, before, after, remarks(inputs.base, after, twins), tuple(moves))
 
 
-def _newest_twin(situation: RuleInputs, name: str, source: int) -> int | None:
+def _newest_twin(inputs: RuleInputs, name: str, source: int) -> int | None:
     """The newest version of a variant that was made from this version of the base, if known."""
-    made = [v for (n, v), known in situation.sources.items() if (n, known) == (name, source)]
+    made = [v for (n, v), known in inputs.sources.items() if (n, known) == (name, source)]
     return max(made, default=None)
