@@ -1,11 +1,11 @@
-"""The table of codes in docs/datasets.md, made of the codes themselves: `python -m docs.codes`."""
+"""The table of faults in docs/datasets.md, made of `FaultCode`: `python -m docs.fault_codes`."""
 
 from pathlib import Path
 
 from guardianflow.vision.data.rules import FaultCode
 
 PAGE = Path(__file__).with_name("datasets.md")
-_BEGIN = "<!-- codes: written by `python -m docs.codes` -->"
+_BEGIN = "<!-- codes: written by `python -m docs.fault_codes` -->"
 _END = "<!-- end of codes -->"
 
 

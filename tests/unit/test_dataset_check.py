@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from docs.codes import PAGE, written
+from docs.fault_codes import PAGE, written
 from guardianflow.cli.app import main
 from guardianflow.vision.data.checker import check_dataset
 from guardianflow.vision.data.contamination import find_duplicates
