@@ -9,11 +9,16 @@
 `docs/stored.md` lists them: what, where, by which model or constant, with which golden file.
 A record is stored in a file named after its class, so the class name is part of the format.
 
-A change that older code can read (one more field with a default) needs only a line in INTRODUCED,
-and only if a digest is computed from the document. A change that older code must not read (a new
-meaning of a field, a kind of operation that other code would undo) raises `schema_version` and sets
-`min_reader` to the first version of guardianflow that reads it, in the documents concerned. A
-renamed field keeps its old name as a validation alias, for ever.
+A new field with a default is no changed format. Versions from 0.2.0 on ignore a key that they do
+not know: nothing is to be done but a line in INTRODUCED where a digest is computed from the
+document. Version 0.1.0 refuses such a document, and after a way back to it a question that waits
+is void and asked again (`docs/install.md`). Where that must not be, the value goes under a key that
+0.1.0 knows, as in `promotion/binding.py`.
+
+A changed format is what older code must not read: a new meaning of a field, a kind of operation
+that other code would undo. It raises `schema_version`, sets `min_reader` to the first version of
+guardianflow that reads it, in the documents concerned, and gets a folder of golden files made at
+that commit. A renamed field keeps its old name as a validation alias, for ever.
 """
 
 import hashlib

@@ -4,8 +4,8 @@
                                   scores (1, A, C) probabilities, the wanted classes in their order
     cells --corners--> boxes (1, A, 4) x1 y1 x2 y2 in input pixels
 
-To support another family, add a class here with `fits`, `agrees` and `split`, and a line in
-`LAYOUTS`.
+To support another family, add its name to `LayoutName` in `reading.py`, a class here with `fits`,
+`agrees` and `split`, and an instance to `LAYOUTS`.
 """
 
 from collections.abc import Callable, Sequence
