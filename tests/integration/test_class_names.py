@@ -40,6 +40,7 @@ def data(tmp_path, monkeypatch):
     return theirs, window
 
 
+@pytest.mark.long
 def test_names_that_can_be_printed_go_the_whole_way(mlflow_server, data):
     theirs, window = data
     spec = {

@@ -43,6 +43,9 @@ LEFT_OVER = """
 """
 
 
+pytestmark = pytest.mark.long
+
+
 class Years:
     """A server on which years of work pass."""
 

@@ -28,6 +28,7 @@ def detectors(learned, monkeypatch):
     return Detectors(trained, trained, STRICT)
 
 
+@pytest.mark.long
 def test_a_bad_model_a_camera_and_a_scene_end_in_different_actions(detectors, tmp_path):
     windows = Windows(tmp_path, detectors.way_back, many=1, images=4, seed=3)
     groups = {BACK: bad_models, CAMERA: cameras, SCENE: scenes}

@@ -152,7 +152,13 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "the model is being written",
+        *(pytest.param(one, marks=pytest.mark.long) for one in (*MOMENTS,)[::2]),
+    ],
+)
 def test_killed_between_two_writes_it_ends_in_the_same_bits(site, undisturbed, moment):
     expected, writes = undisturbed
     assert site.train(Death(find(writes, *MOMENTS[moment]), Phase.AFTER, None).arm) is None
