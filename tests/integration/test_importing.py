@@ -116,6 +116,7 @@ def champions(registry, name):
     }
 
 
+@pytest.mark.long
 def test_the_life_of_an_imported_release(learned, scenario, foreign, finished):
     registry, name = learned.registry, scenario.model_name.public
     first = bring(learned, scenario, foreign)

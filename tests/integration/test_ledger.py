@@ -370,7 +370,7 @@ def commit_first(uri, number, start, answers):
     answers.put(name)
 
 
-@pytest.mark.parametrize("backend", ["SQLite", "Postgres"])
+@pytest.mark.parametrize("backend", ["SQLite", pytest.param("Postgres", marks=pytest.mark.long)])
 def test_two_processes_at_once_make_one_ledger(backend, tmp_path, request):
     with (
         postgres_server() if backend == "Postgres" else nullcontext() as database,
