@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import httpx
@@ -115,12 +115,18 @@ def _wait(record: ProcessRecord, is_ready: Callable[[], bool], what: str, say: S
         raise _not_up(record, f"{what} within {_START_TIMEOUT_S:.0f} s")
 
 
+@cache
+def _http() -> httpx.Client:
+    """One for all questions: each new one reads the system's certificates first, for 30 ms."""
+    return httpx.Client(trust_env=False)
+
+
 def _worker_online(env: Mapping[str, str], pool: str, since: float) -> bool:
     """Whether the pool's worker has sent a heartbeat since then; a dead one looks online too."""
     url = f"{env['PREFECT_API_URL']}/work_pools/{pool}/workers/filter"
     user, _, password = env["PREFECT_API_AUTH_STRING"].partition(":")
     with suppress(httpx.HTTPError):
-        answer = httpx.post(url, json={}, auth=(user, password), trust_env=False)
+        answer = _http().post(url, json={}, auth=(user, password))
         beats = [worker["last_heartbeat_time"] for worker in answer.raise_for_status().json()]
         return any(beat and datetime.fromisoformat(beat).timestamp() > since for beat in beats)
     return False
@@ -128,7 +134,7 @@ def _worker_online(env: Mapping[str, str], pool: str, since: float) -> bool:
 
 def _answers(url: str) -> bool:
     with suppress(httpx.HTTPError):
-        return httpx.get(url, trust_env=False).status_code == 200
+        return _http().get(url).status_code == 200
     return False
 
 

@@ -132,17 +132,20 @@ class Orchestrator:
         Raises:
             InputError: There is no such flow run.
         """
+        with self._client() as client:
+            return self._read(client, run_id)
+
+    def _read(self, client: "SyncPrefectClient", run_id: str) -> FlowRunInfo:
         from prefect.exceptions import ObjectNotFound
 
-        with self._client() as client:
-            try:
-                return describe_run(client.read_flow_run(_uuid(run_id)), self.ui_url)
-            except ObjectNotFound as error:
-                raise InputError(
-                    f"The Prefect server {self.api_url} has no flow run {run_id}.",
-                    remedy="`guardianflow status` lists what runs.",
-                    run=run_id,
-                ) from error
+        try:
+            return describe_run(client.read_flow_run(_uuid(run_id)), self.ui_url)
+        except ObjectNotFound as error:
+            raise InputError(
+                f"The Prefect server {self.api_url} has no flow run {run_id}.",
+                remedy="`guardianflow status` lists what runs.",
+                run=run_id,
+            ) from error
 
     def find(self, idempotency_key: str) -> FlowRunInfo | None:
         """The flow run that was submitted with this key; None if there is none."""
@@ -178,11 +181,13 @@ class Orchestrator:
         """
         told = SeenLines()
 
-        def pass_on_log() -> None:
+        def look() -> FlowRunInfo:
             with self._client() as client:
+                info = self._read(client, run_id)
                 pass_on(client, _uuid(run_id), told, on_log)
+                return info
 
-        return follow_run(lambda: self.read(run_id), pass_on_log, timeout_s)
+        return follow_run(look, timeout_s)
 
     def pending(self) -> list[WaitingApproval]:
         """The promotions that wait for a person, the oldest first."""

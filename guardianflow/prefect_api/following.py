@@ -33,16 +33,8 @@ class SeenLines:
     until: datetime = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def follow_run(
-    read: Callable[[], FlowRunInfo], pass_on_log: Callable[[], None], timeout_s: float | None
-) -> FlowRunInfo:
-    """Read a flow run and its log every second until it is over, waits, or the time is."""
-
-    def look() -> FlowRunInfo:
-        info = read()
-        pass_on_log()
-        return info
-
+def follow_run(look: Callable[[], FlowRunInfo], timeout_s: float | None) -> FlowRunInfo:
+    """Look at a flow run and its log every second until it is over, waits, or the time is."""
     patiently = Retrying(
         retry=retry_if_exception_type(OrchestratorUnavailable),
         wait=wait_fixed(_POLL_S),
@@ -57,7 +49,7 @@ def follow_run(
     )
     # The last lines arrive at the server a moment after the state.
     time.sleep(_POLL_S)
-    pass_on_log()
+    look()
     return info
 
 

@@ -19,30 +19,32 @@ def hurry(monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
 
-def server(*answers):
-    """What `read` returns or raises, one after the other; the last one for ever."""
+def server(*answers, passed=None):
+    """What a look returns or raises, one after the other; the last one for ever."""
     left = list(answers)
 
-    def read():
+    def look():
         answer = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(answer, Exception):
             raise answer
+        if passed is not None:
+            passed.append(1)
         return answer
 
-    return read
+    return look
 
 
 @pytest.mark.parametrize("end", [DONE, ASKS])
 def test_it_is_followed_until_it_rests_and_the_log_once_more(end):
     passed = []
-    assert follow_run(server(RUNNING, RUNNING, end), lambda: passed.append(1), None) is end
+    assert follow_run(server(RUNNING, RUNNING, end, passed=passed), None) is end
     assert len(passed) == 4
 
 
 def test_a_server_that_is_away_for_a_moment_is_waited_for():
     away = OrchestratorUnavailable("away")
     passed = []
-    found = follow_run(server(away, RUNNING, away, away, DONE), lambda: passed.append(1), None)
+    found = follow_run(server(away, RUNNING, away, away, DONE, passed=passed), None)
     assert found is DONE
     assert len(passed) == 3
 
@@ -50,8 +52,8 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for():
 def test_a_server_that_stays_away_is_told(monkeypatch):
     monkeypatch.setattr(following, "_PATIENCE_S", 0)
     with pytest.raises(OrchestratorUnavailable, match="away"):
-        follow_run(server(OrchestratorUnavailable("away")), lambda: None, None)
+        follow_run(server(OrchestratorUnavailable("away")), None)
 
 
 def test_after_its_time_it_is_returned_as_it_stands():
-    assert follow_run(server(RUNNING), lambda: None, 0.0) is RUNNING
+    assert follow_run(server(RUNNING), 0.0) is RUNNING
