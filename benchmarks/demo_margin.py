@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import RESULTS, Row, tell
-from deployments.demo import SCENARIO, WINDOW_IMAGES, WINDOW_SEED
+from deployments.demo import WINDOW_IMAGES, WINDOW_SEED, demo_spec
 from guardianflow.health.figures import sample_figures
 from guardianflow.health.verdict import judge_window, rules_of
 from guardianflow.lifecycle.quantization.variants import make_int8
 from guardianflow.machine.servers import home
 from guardianflow.scenario import Light, Scenario
-from guardianflow.scenario.file import load_scenario
 from guardianflow.vision.data.dataset import Dataset, open_dataset, prepare_dataset
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.processing import wrap
@@ -76,7 +75,7 @@ def night(folder: Path, scenario: Scenario) -> Dataset:
 
 def look(folder: Path, models: Sequence[str]) -> list[dict[str, Any]]:
     """What each model reaches at night, and what the scenario's rule says of it."""
-    scenario = load_scenario(SCENARIO, "v1")
+    scenario = demo_spec().version("v1")
     policy, window = scenario.health, night(folder / "night", scenario)
     samples = window.samples("test")
     found: list[dict[str, Any]] = []
@@ -150,7 +149,7 @@ def main() -> None:
     seeds: list[int] = wanted.seeds
     numbers: list[int] = wanted.threads
     for version, seed, threads in product(WANTED, seeds, numbers):
-        scenario = load_scenario(SCENARIO, version)
+        scenario = demo_spec().version(version)
         update = {"seed": seed, "threads": threads}
         update |= {"epochs": wanted.epochs} if wanted.epochs else {}
         training = scenario.training.model_copy(update=update)
@@ -165,7 +164,7 @@ def main() -> None:
     ]
     found = {
         "seeds": len(wanted.seeds),
-        "limit": load_scenario(SCENARIO, "v1").health.min_map50,
+        "limit": demo_spec().version("v1").health.min_map50,
         "frames": WINDOW_IMAGES[0],
         "results": results,
     }

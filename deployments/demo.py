@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
+from deployments import CHECKOUT
 from deployments.local import locked, running, stop
 from deployments.state import environment
 from guardianflow.cli.output import Output, Terminal, at_terminal
@@ -37,8 +38,8 @@ from guardianflow.prefect_api.control import (
 from guardianflow.prefect_api.prefect_yaml import CHECK_HEALTH, LIFECYCLE, PROMOTION, ROLLBACK
 from guardianflow.prefect_api.run_tokens import promotion_key
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.scenario import Light, Scenario
-from guardianflow.scenario.file import load_scenario
+from guardianflow.scenario import Light, ScenarioSpec
+from guardianflow.scenario.file import load_spec
 from guardianflow.scenario.spec import merge_settings
 from guardianflow.vision.data.dataset import open_dataset
 from guardianflow.vision.metrics.pictures import comparison_sheet
@@ -71,7 +72,7 @@ class Story:
         self.registry = ModelRegistryManager(servers.mlflow)
         self.orchestrator = Orchestrator(servers.prefect)
         self.folder = folder
-        self.scenario: Scenario = load_scenario(SCENARIO, "v1")
+        self.scenario = demo_spec().version("v1")
         self.name = self.scenario.model_name.public
         self.variant = self.scenario.get_registered_model_name(self.scenario.quantization.flavour())
 
@@ -381,14 +382,28 @@ def _clear(state: Path) -> None:
     shutil.rmtree(state, ignore_errors=True)
 
 
-def _set_seed(seed: int) -> None:
-    """Train every version of the scenario from another seed, as an operator would set it."""
-    # Prefect reads the environment when it is imported: after the servers' addresses are known.
-    from blocks import ScenarioConfig
+def demo_spec(seed: int | None = None) -> ScenarioSpec:
+    """The demo's scenario, of `deployments/demo.yaml`: not a seed, since no plant needs it.
 
-    config = cast("ScenarioConfig", ScenarioConfig.load(SCENARIO))
-    config.common = merge_settings(config.common, {"training": {"seed": seed}})
-    config.save(SCENARIO, overwrite=True)
+    Args:
+        seed: Trains every version from this seed instead of the scenario's.
+    """
+    spec = load_spec(SCENARIO, CHECKOUT / "deployments")
+    if seed is None:
+        return spec
+    common = merge_settings(spec.common, {"training": {"seed": seed}})
+    return spec.model_copy(update={"common": common})
+
+
+def save_scenario(spec: ScenarioSpec) -> None:
+    """Save the demo's scenario as a block of the demo's own server."""
+    # Prefect reads the environment when it is imported: after the servers' addresses are known.
+    from blocks import MlflowCredentials, ScenarioConfig
+    from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+
+    credentials = cast("MlflowCredentials", MlflowCredentials.load(DEFAULT_DOCUMENT))
+    block = ScenarioConfig(**spec.model_dump(mode="json"), credentials=credentials)
+    block.save(spec.name, overwrite=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -407,8 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The first flow run is that of the story.
             with running(state, prove=False, say=print_plain) as servers:
                 os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
-                if wanted.seed is not None:
-                    _set_seed(wanted.seed)
+                save_scenario(demo_spec(wanted.seed))
                 Story(servers, state).tell()
     except KeyboardInterrupt:
         console.print("interrupted; nothing is left running", style="yellow")

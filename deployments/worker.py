@@ -30,29 +30,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="no other worker serves this pool: what one left running is marked as crashed first",
     )
     options = parser.parse_args(arguments)
-    # Read by Prefect when it is imported; what somebody set counts.
-    every = described().pools[options.pool].worker_query_seconds
-    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", str(every))
     try:
         address = named_prefect()
+        if options.alone:
+            _prepare(address, options.pool)
     except GuardianflowError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     os.environ[PYTHON] = sys.executable
-    if options.alone:
-        from deployments.pools import prepare_pool
-
-        prepare_pool(options.pool)
     if options.pool == RELEASE_POOL:
         from deployments.watcher import start_watching
         from guardianflow.prefect_api.control import Orchestrator
 
         start_watching(Orchestrator(address))
-    words = ["worker", "start", "--pool", options.pool, "--type", "process"]
-    sys.argv = ["prefect", *words, *(["--name", options.name] if options.name else [])]
-    # Like `python -m prefect`, which ends the process by itself.
-    runpy.run_module("prefect", run_name="__main__")
+    _work(options.pool, options.name)
     return 0
+
+
+def _prepare(address: str, pool: str) -> None:
+    """Make the pool ready; a server that is away is reported in one sentence."""
+    from deployments.pools import prepare_pool
+    from guardianflow.prefect_api.control import Orchestrator
+
+    Orchestrator(address).check()
+    prepare_pool(pool)
+
+
+def _work(pool: str, name: str | None) -> None:
+    """Be Prefect's worker, like `python -m prefect`, which ends the process by itself."""
+    from prefect.settings import PREFECT_WORKER_QUERY_SECONDS, temporary_settings
+
+    words = ["worker", "start", "--pool", pool, "--type", "process"]
+    sys.argv = ["prefect", *words, *(["--name", name] if name else [])]
+    every = described().pools[pool].worker_query_seconds
+    # What the environment or Prefect's profile says counts.
+    with temporary_settings(set_defaults={PREFECT_WORKER_QUERY_SECONDS: every}):
+        runpy.run_module("prefect", run_name="__main__")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from deployments.demo import Story, console, stop_on_termination
+from deployments.demo import Story, console, demo_spec, save_scenario, stop_on_termination
 from deployments.local import CHECKOUT, environment, running
 from guardianflow.errors import GuardianflowError
 from guardianflow.machine.servers import Servers, home
@@ -74,6 +74,7 @@ def main() -> int:
     try:
         with running(state) as servers:
             os.environ.update(environment(state, servers.mlflow or "", servers.prefect or ""))
+            save_scenario(demo_spec())
             PicturedStory(servers, state).tell()
         shutil.copy(state / "pictures" / "night-int8.png", PICTURES / "night.png")
     except GuardianflowError as error:

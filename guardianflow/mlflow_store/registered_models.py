@@ -81,9 +81,9 @@ class ModelSummary:
 
     name: str
     aliases: Mapping[str, int]
-    tags: Mapping[str, str]
     candidate_status: str = ""
     """rolled_back (quarantined) or rejected, where @candidate is; `read_models` knows."""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read_models(client: MlflowClient) -> list[ModelSummary]:
@@ -221,7 +221,7 @@ def _listed(client: MlflowClient, where: str) -> Iterator[tuple[ModelSummary, in
             aliases = _aliases(model)
             number = int(newest.version) if newest else None
             status = _unfit(newest) if newest and aliases.get("candidate") == number else ""
-            yield ModelSummary(name.public, aliases, dict(model.tags), status), number
+            yield ModelSummary(name.public, aliases, status, dict(model.tags)), number
         token = page.token
         if not token:
             return

@@ -343,7 +343,7 @@ def test_pools_that_another_process_has_just_made_are_taken_as_they_are(passes, 
 
 def test_what_a_former_worker_left_running_is_crashed_in_its_own_pool(passes, applied):
     client, _ = passes
-    ours = applied.submit("train/guardianflow", {"scenario": "demo", "version": "v1"})
+    ours = applied.submit("train/guardianflow", {"scenario": "donghwa-entec-ppe", "version": "v1"})
     theirs = applied.submit("rollback/guardianflow", {"model_name": NAME, "reason": "a test"})
     for run in (ours, theirs):
         client.set_flow_run_state(run.id, Running(), force=True)

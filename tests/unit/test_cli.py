@@ -420,7 +420,7 @@ def servers(monkeypatch):
 @pytest.mark.parametrize(
     ("models", "waiting", "command"),
     [
-        ({}, 0, "guardianflow run demo --type train --version v1"),
+        ({}, 0, "guardianflow run donghwa-entec-ppe --type train --version v1"),
         ({WELDING: {"candidate": 1}}, 0, f"guardianflow promote {WELDING}"),
         ({WELDING: {"candidate": 1}}, 1, "guardianflow pending"),
         ({WELDING: {"champion": 1}}, 0, "guardianflow doctor"),

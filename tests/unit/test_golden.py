@@ -159,7 +159,7 @@ def test_entries_of_the_ledger_are_read(folder):
     former = read_stored(Former, kept["former"], "param former")
     assert former == Former(digest="0123456789abcdef", tokens={"0123456789": 50})
     assert former.to_line() == kept["former"]
-    mirror = read_mirror(ModelSummary(BASE.public, {}, {HEAD_TAG: kept["mirror"]}))
+    mirror = read_mirror(ModelSummary(BASE.public, {}, tags={HEAD_TAG: kept["mirror"]}))
     assert mirror is not None
     champions = {name: champion for name, (champion, _) in mirror.state.items()}
     assert (mirror.seq, champions) == (7, {BASE.public: 2, INT8: 1})

@@ -59,14 +59,14 @@ def releases(draw):
 
 
 def mirror_of(text):
-    return read_mirror(ModelSummary(BASE, {}, {HEAD_TAG: text}))
+    return read_mirror(ModelSummary(BASE, {}, tags={HEAD_TAG: text}))
 
 
 @given(releases())
 def test_the_mirror_agrees_where_the_rules_find_no_drift(release):
     state, aliases = release
     mirror = mirror_of(encode_mirror(ModelName.parse(BASE), 7, "d", state))
-    models = {name: ModelSummary(name, present, {}) for name, present in aliases.items()}
+    models = {name: ModelSummary(name, present) for name, present in aliases.items()}
     assert mirror.agrees(models) == (not find_drift(state, aliases))
 
 
@@ -97,7 +97,7 @@ def test_a_mirror_is_compared_with_the_head_of_its_ledger():
 def test_a_way_back_moved_by_hand_onto_the_champion_is_no_agreement():
     state = {BASE: ProductionEntry(3, 2, 3)}
     mirror = mirror_of(encode_mirror(ModelName.parse(BASE), 7, "d", state))
-    moved = {BASE: ModelSummary(BASE, {"champion": 3, "rollback": 3}, {})}
+    moved = {BASE: ModelSummary(BASE, {"champion": 3, "rollback": 3})}
     assert not mirror.agrees(moved)
 
 

@@ -202,7 +202,7 @@ def test_a_newer_operation_of_the_ledger_is_read_unless_it_says_that_it_must_not
 def test_a_newer_mirror_is_read():
     content = json.loads(load(GOLDEN / "ledger.json")["mirror"])
     content |= {"tea": 1, "state": {"": [2, 1, "x"]}}
-    mirror = read_mirror(ModelSummary(BASE.public, {}, {HEAD_TAG: json.dumps(content)}))
+    mirror = read_mirror(ModelSummary(BASE.public, {}, tags={HEAD_TAG: json.dumps(content)}))
     assert mirror is not None
     assert mirror.state == {BASE.public: (2, 1)}
 

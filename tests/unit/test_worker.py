@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -9,7 +10,11 @@ import sys
 import psutil
 import pytest
 import yaml
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_WORKER_QUERY_SECONDS,
+    temporary_settings,
+)
 
 from deployments import CHECKOUT
 from deployments.apply import main as apply
@@ -77,16 +82,30 @@ def test_the_environment_comes_before_the_profile(monkeypatch, capsys):
     assert "Prefect's profile" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("set_before", "expected"), [(None, "1"), ("4", "4")])
-def test_a_worker_asks_as_often_as_its_pool_says_unless_somebody_set_it(
-    nowhere, monkeypatch, set_before, expected
+@pytest.mark.parametrize(("said", "expected"), [({}, 5), ({PREFECT_WORKER_QUERY_SECONDS: 15}, 15)])
+def test_a_worker_asks_as_often_as_its_pool_says_unless_prefect_is_told(
+    monkeypatch, said, expected
 ):
-    variable = "PREFECT_WORKER_QUERY_SECONDS"
-    monkeypatch.setenv(variable, set_before or "")
-    if set_before is None:
-        monkeypatch.delenv(variable)
-    work(["guardianflow-release"])
-    assert os.environ[variable] == expected
+    asked = []
+
+    def start(*_args, **_options):
+        asked.append(PREFECT_WORKER_QUERY_SECONDS.value())
+
+    monkeypatch.setattr(runpy, "run_module", start)
+    monkeypatch.setattr(sys, "argv", ["worker"])
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with temporary_settings(said, restore_defaults={PREFECT_WORKER_QUERY_SECONDS}):
+        work(["guardianflow-train"])
+    assert asked == [expected]
+
+
+def test_a_worker_that_prepares_its_pool_says_in_one_sentence_that_the_server_is_away(
+    monkeypatch, capsys
+):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    assert work(["guardianflow-train", "--alone"]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith("The Prefect server http://127.0.0.1:9/api does not answer")
 
 
 def test_flow_runs_are_started_with_the_python_of_the_worker(tmp_path):

@@ -77,7 +77,8 @@ def _faster(model_name: str, cost: VariantCost, wanted: float) -> GateReason:
     message = f"{speed.sentence()}, {wanted:.2f}x is wanted"
     # Against as long as it may take; what the interval says holds for this run of a small network.
     late = speed.variant.p50_ms - speed.source_ms / wanted
-    if outcome is GateOutcome.FAILED and late < _SLOWER_MS:
+    # Who wants more than "no slower" wants the ratio.
+    if outcome is GateOutcome.FAILED and wanted <= 1 and late < _SLOWER_MS:
         outcome = GateOutcome.INCONCLUSIVE
-        message += f"; {late:.1f} ms more per frame are too little to decide that it is too slow"
+        message += f"; {late:.2f} ms more per frame are too little to decide that it is too slow"
     return GateReason.of(rule, model_name, outcome, message, measured=speed.speedup, limit=wanted)
