@@ -94,7 +94,7 @@ def test_a_worker_asks_as_often_as_its_pool_says_unless_prefect_is_told(
     monkeypatch.setattr(runpy, "run_module", start)
     monkeypatch.setattr(sys, "argv", ["worker"])
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    with temporary_settings(said, restore_defaults={PREFECT_WORKER_QUERY_SECONDS}):
+    with temporary_settings(said):
         work(["guardianflow-train"])
     assert asked == [expected]
 
