@@ -5,6 +5,7 @@ import pytest
 from benchmarks import flow_overhead, idle, reaction
 
 
+@pytest.mark.long
 def test_the_benchmarks_of_reaction_and_of_flows_at_their_smallest(embedded):
     _, servers = embedded
     found = reaction.measure(servers, tries=1, windows=0)
@@ -19,6 +20,7 @@ def test_the_benchmarks_of_reaction_and_of_flows_at_their_smallest(embedded):
     assert flows["warm_up_s"]["flow"] > flows["warm_up_s"]["plain"] / 4 > 0
 
 
+@pytest.mark.long
 def test_the_benchmark_of_idle_servers_at_its_smallest(embedded):
     home, _ = embedded
     found = idle.measure(home / "up", seconds=1)
