@@ -3,6 +3,7 @@
 import socket
 from urllib.parse import urlsplit
 
+import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks import MlflowCredentials
@@ -10,6 +11,8 @@ from blocks.mlflow_credentials import DEFAULT_DOCUMENT
 from deployments import local
 from guardianflow.machine.servers import KEY_FILE
 from testbed.servers import signed_in
+
+pytestmark = pytest.mark.long
 
 
 def stored(servers):

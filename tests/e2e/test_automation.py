@@ -4,11 +4,15 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from deployments import local
 from guardianflow.health.box_reports import BoxReport, post_report
 from guardianflow.machine.servers import Keys
 from guardianflow.prefect_api.prefect_yaml import described
 from tests.e2e.plant import Plant, until
+
+pytestmark = pytest.mark.long
 
 
 def test_the_life_of_a_release(plant):

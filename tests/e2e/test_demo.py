@@ -13,6 +13,8 @@ from guardianflow.prefect_api.run_tokens import promotion_key
 from testbed.reports import keep_report
 from tests.integration.releases import Releases
 
+pytestmark = pytest.mark.long
+
 
 def test_a_promotion_that_asks_nobody_is_explained(embedded, plant):
     _, servers = embedded

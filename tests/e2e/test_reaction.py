@@ -23,6 +23,8 @@ from testbed.tiny import CLASSES
 from tests.e2e.plant import events_about, rollbacks_of, until
 from tests.integration.releases import FILES, Releases
 
+pytestmark = pytest.mark.long
+
 BURST = 100
 PATIENT = HealthPolicy(rules=(HealthRule(metric="detections_per_frame", at_least=0.5),))
 
