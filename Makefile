@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	bash -o pipefail -c "PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]' | .ci/pip-progress"
 	@touch $@
 
-setup: $(READY) ## make the virtual environment .venv, about 4 minutes
+setup: $(READY) ## make the virtual environment .venv: 3 to 9 minutes, 3 GB
 
 demo: $(READY) ## the whole life of a model on embedded servers, 3 to 5 minutes
 	$(BIN)/python -m deployments.demo
