@@ -202,9 +202,11 @@ def _print_asked(out: Output, flow_run: str, run_id: str, url: str) -> None:
 
 
 def _show_proposal(out: Output, proposal: "Proposal") -> None:
-    out.say(proposal.headline, style="bold")
-    out.moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
-    out.gate(proposal.gate)
+    # What is champion already was neither measured nor judged.
+    if not proposal.changes_nothing:
+        out.say(proposal.headline, style="bold")
+        out.moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
+        out.gate(proposal.gate)
     for warning in proposal.warnings:
         out.remark(f"  note: {warning}", style="yellow")
     if proposal.evidence_run_id:

@@ -3,6 +3,8 @@ from datetime import UTC, datetime
 import pytest
 from markdown_it import MarkdownIt
 
+from guardianflow.cli.output import Output
+from guardianflow.cli.promote import _show_proposal
 from guardianflow.evaluation.gate import Leaks, Subject, judge
 from guardianflow.names import ModelName
 from guardianflow.promotion.approval.policy import Answer, ApprovalRule, Choice, Proof
@@ -469,6 +471,16 @@ def test_an_operation_that_was_interrupted_is_for_engineers(done):
     assert "interrupted" not in before
     assert f"as operation 7; it was interrupted and {done}." in known
     assert "중단되었던 작업을" in page(made.model_copy(update={"language": KO}))
+
+
+def test_on_the_command_line_a_version_that_is_champion_already_is_not_judged(capsys):
+    _show_proposal(Output(), proposal())
+    judged = capsys.readouterr().out
+    _show_proposal(Output(), proposal(moves=(), subjects=()))
+    said = capsys.readouterr()
+    assert "Gate" in judged
+    assert said.out == ""
+    assert "note: the floor still runs version 1" in said.err
 
 
 def test_a_first_version_is_compared_with_nothing():
