@@ -312,6 +312,10 @@ def _uses(user, file):
     return False
 
 
+def test_no_document_has_a_placeholder_left():
+    assert [path.name for path in DOCUMENTS if "@@" in path.read_text("utf-8")] == []
+
+
 def test_every_decision_has_a_status():
     for document in (ROOT / "docs/decisions").glob("*.md"):
         third = document.read_text("utf-8").splitlines()[2]
