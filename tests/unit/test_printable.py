@@ -86,6 +86,7 @@ def test_names_that_look_like_markup_of_rich_are_shown_as_they_are(capsys):
         moves=[],
         gate=judged,
         warnings=["[red] is new"],
+        changes_nothing=False,
         evidence_run_id="",
     )
     _show_proposal(Output(), proposal)
