@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	bash -o pipefail -c "PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]' | .ci/pip-progress"
 	@touch $@
 
-setup: $(READY) ## make the virtual environment .venv: 3 to 9 minutes, 3 GB
+setup: $(READY) ## make the virtual environment .venv: 2 to 9 minutes, 3 GB
 
 demo: $(READY) ## the whole life of a model on embedded servers, 3 to 5 minutes
 	$(BIN)/python -m deployments.demo
@@ -97,7 +97,7 @@ bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.page
 
-bench-demo: $(READY) ## whether the demo's story holds from ten seeds, one and two threads, with and without VNNI, half an hour
+bench-demo: $(READY) ## whether the demo's story holds from ten seeds, with and without VNNI, a quarter of an hour
 	$(BIN)/python -m benchmarks.demo_margin
 	$(BIN)/python -m benchmarks.page
 

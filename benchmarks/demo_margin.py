@@ -1,6 +1,6 @@
 """How far the demo's story is from going otherwise: v1 and v2 at night, from several seeds.
 
-    python -m benchmarks.demo_margin                       ten seeds, one and two threads: hours
+    python -m benchmarks.demo_margin                       ten seeds, a quarter of an hour
     python -m benchmarks.demo_margin --seeds 0 --epochs 1  a smoke test
 
 Seeded trainings differ from processor to processor as they do from seed to seed, so seeds stand for
@@ -136,7 +136,7 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of each training")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="of each training")
     parser.add_argument("--epochs", type=int, help="instead of those of the scenario")
     parser.add_argument("--folder", type=Path, default=home() / NAME, help="of the trainings")
     parser.add_argument("--look", nargs="+", help=argparse.SUPPRESS)
