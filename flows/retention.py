@@ -14,18 +14,19 @@ flow run of a page that is still needed stays.
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.objects import Artifact
 
 from flows.publishing import evidence_key
 from flows.registry_access import scenario_registry
 from guardianflow.errors import GuardianflowError, LedgerDamaged
 from guardianflow.monitoring.reconciliation import turn_of
 from guardianflow.monitoring.retention import Overdue, delete_pictures, find_overdue, mark_deleted
+from guardianflow.prefect_api.listing import all_pages
 from guardianflow.prefect_api.prefect_yaml import TAG
 from guardianflow.promotion.question import open_questions
 
@@ -73,26 +74,14 @@ def forget_pictures() -> int:
 def _tidy_pages(record: Overdue) -> None:
     """Take the pictures out of what the Prefect UI shows of a record."""
     with get_client(sync_client=True) as client:
-        for artifact in _pages(client, evidence_key(record.model_name)):
+        key = ArtifactFilterKey(any_=[evidence_key(record.model_name)])
+        versions = partial(client.read_artifacts, artifact_filter=ArtifactFilter(key=key))
+        for artifact in all_pages(versions):
             page = artifact.data
             if isinstance(page, str) and record.run_id in page:
                 tidied = record.without_pictures(page)
                 if tidied != page:
                     client.update_artifact(artifact.id, ArtifactUpdate(data=tidied))
-
-
-def _pages(client: SyncPrefectClient, key: str) -> list[Artifact]:
-    """Every version of an artifact."""
-    found: list[Artifact] = []
-    while True:
-        page = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
-            limit=_PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < _PAGE:
-            return found
 
 
 def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
@@ -108,18 +97,18 @@ def forget_old_runs(deployment_id: str | None, now: datetime) -> None:
             for batch in _batches(client, old, turn_of(now)):
                 held = _holding_a_page(client, batch)
                 if gone := [run for run in batch if run not in held]:
-                    _post(client, "bulk_delete", {"flow_runs": {"id": {"any_": gone}}})
+                    _post(client, "flow_runs/bulk_delete", {"flow_runs": {"id": {"any_": gone}}})
 
 
 def _batches(client: SyncPrefectClient, old: Mapping[str, Any], turn: int) -> list[list[str]]:
     """The ids of old flow runs, in turn, so that those that stay do not hide the others."""
-    count = int(_post(client, "count", {"flow_runs": old}))
+    count = int(_post(client, "flow_runs/count", {"flow_runs": old}))
     ids: list[str] = []
     step = _AT_ONCE * _IN_A_PASS
     offset = turn * step % count // step * step if count else 0
     while len(ids) < min(step, count):
         page = {"flow_runs": old, "sort": "ID_DESC", "limit": _PAGE, "offset": offset + len(ids)}
-        found = [run["id"] for run in _post(client, "filter", page)]
+        found = [run["id"] for run in _post(client, "flow_runs/filter", page)]
         ids += found
         if len(found) < _PAGE:
             break
@@ -128,17 +117,14 @@ def _batches(client: SyncPrefectClient, old: Mapping[str, Any], turn: int) -> li
 
 def _holding_a_page(client: SyncPrefectClient, runs: Sequence[str]) -> set[str]:
     """The flow runs among these that wrote the newest version of an artifact."""
-    held: set[str] = set()
-    seen = 0
-    while True:
-        wanted = {"artifacts": {"flow_run_id": {"any_": runs}}, "limit": _PAGE, "offset": seen}
-        found = client.request("POST", cast("Any", "/artifacts/latest/filter"), json=wanted).json()
-        held |= {one["flow_run_id"] for one in found}
-        seen += len(found)
-        if len(found) < _PAGE:
-            return held
+    wanted = {"artifacts": {"flow_run_id": {"any_": runs}}}
+
+    def read(**page: int) -> list[dict[str, Any]]:
+        return _post(client, "artifacts/latest/filter", {**wanted, **page})
+
+    return {one["flow_run_id"] for one in all_pages(read)}
 
 
 def _post(client: SyncPrefectClient, path: str, content: Mapping[str, Any]) -> Any:
     # Routes of Prefect's API that its own client does not list.
-    return client.request("POST", cast("Any", f"/flow_runs/{path}"), json=content).json()
+    return client.request("POST", cast("Any", f"/{path}"), json=content).json()

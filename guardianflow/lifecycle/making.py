@@ -47,6 +47,11 @@ class Made:
     version: int | None = field(default=None, kw_only=True)
     reused: bool = field(default=False, kw_only=True)
 
+    @property
+    def artifact_path(self) -> str:
+        """Name of the run's model, as `ModelRegistryManager.register_model` takes it."""
+        return MODEL
+
 
 MadeT = TypeVar("MadeT", bound=Made)
 
@@ -136,6 +141,6 @@ def register_made(
     """
     map50 = {"guardianflow.map50": f"{figures.map50:.4f}"}
     every = {**version_tags(scenario), **map50, **(tags or {})}
-    info = registry.register_model(made.run_id, MODEL, name, tags=every)
+    info = registry.register_model(made.run_id, made.artifact_path, name, tags=every)
     log.info("run %s -> %s version %d", made.run_id, name, info.version)
     return replace(made, version=info.version)

@@ -203,7 +203,9 @@ class Question:
                 rule.proof, answer.approver, code, number, now
             )
         given = Given(
-            **answer.model_dump(exclude={"identity"}),
+            decision=answer.decision,
+            approver=answer.approver,
+            reason=answer.reason,
             identity=identity,
             number=number,
             problem=problem,
@@ -250,9 +252,13 @@ class Question:
             case Proof.NONE:
                 return "", False, Identity.DECLARED
             case Proof.TOTP:
-                pass
+                return self._identify_by_code(approver, code, number, now)
             case _:
                 assert_never(proof)
+
+    def _identify_by_code(
+        self, approver: str, code: str, number: int, now: datetime
+    ) -> tuple[str, bool, Identity]:
         try:
             secrets = read_approvers(approvers_file())
         except (InputError, StoredUnreadable) as error:

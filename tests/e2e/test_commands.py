@@ -1,13 +1,12 @@
 """The command line on real servers: the mission's own lines, and every answer to a question."""
 
-import json
 import os
-import subprocess
 import sys
 
 import pytest
 import yaml
 
+from testbed.commands import run_command
 from testbed.tiny import tiny_spec
 from tests.e2e.plant import until
 
@@ -34,17 +33,7 @@ def cli(embedded, tmp_path_factory):
     }
 
     def run(*words, expect=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "guardianflow.cli", *words, "--json"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert done.returncode == expect, (words, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return json.loads(done.stdout)
+        return run_command(sys.executable, words, environment, expect=expect)
 
     return run
 

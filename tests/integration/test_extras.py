@@ -1,6 +1,5 @@
 """Each extra in an environment of its own: what it is for works there, the rest is one sentence."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testbed.commands import run_command
 from testbed.tiny import tiny_spec
 from tests.integration.conftest import Factory
 
@@ -41,19 +41,7 @@ class Installation:
 
     def run(self, *words: str, expect: int = 0):
         """A command with `--json`; it ends with the exit code that is expected."""
-        command = [self.python, "-m", "guardianflow.cli", *words, "--json"]
-        done = subprocess.run(
-            command,
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert done.returncode == expect, (words, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return json.loads(done.stdout)
+        return run_command(self.python, words, self.environment, folder=self.folder, expect=expect)
 
     def lacks(self, extra: str, *words: str) -> None:
         """A command that needs another extra says which, and does nothing."""

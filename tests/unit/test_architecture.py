@@ -90,6 +90,7 @@ def test_the_map_of_the_rooms_is_the_one_that_is_checked():
 
 def test_public_names_are_where_they_were_promised():
     from guardianflow import lifecycle, quantization, training
+    from guardianflow.lifecycle.making import Made
     from guardianflow.lifecycle.quantization import QuantizationRunner
     from guardianflow.lifecycle.training import TrainingRunner
 
@@ -100,6 +101,9 @@ def test_public_names_are_where_they_were_promised():
         assert {name: getattr(module, name) for name in module.__all__} == {
             name: getattr(behind, name) for name in behind.__all__
         }
+    # Both words of `register_model`, whatever made the version.
+    made = Made("a run")
+    assert (made.run_id, made.artifact_path) == ("a run", "model")
 
 
 ALLOWED_HOMONYMS = {
