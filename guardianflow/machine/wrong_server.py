@@ -1,4 +1,4 @@
-"""Says in one sentence what answers instead of one of our servers, and why a certificate fails.
+"""Says in one sentence what answers instead of one of our servers, or why nothing does.
 
 An address is often nearly right: another port, a missing path prefix, a gateway that wants a login
 first. The answer then is a web page, or JSON of another service. `mlflow_store/client.py` and
@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
+
+from guardianflow.machine.servers import without_secrets
 
 _EXCERPT = 120
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -37,6 +39,13 @@ def correct_the_address(variable: str, status: int, *, login: str) -> str:
             f"; else correct {variable}: host, port and path prefix."
         )
     return f"Correct {variable}: host, port and path prefix."
+
+
+def reason(error: BaseException) -> str:
+    """Why a request failed, in the words of the system; those of libraries repeat the request."""
+    said = [*causes(error)][-1]
+    text = one_line(without_secrets(str(said)))
+    return getattr(said, "strerror", None) or text or type(said).__name__
 
 
 def is_page(text: str) -> bool:

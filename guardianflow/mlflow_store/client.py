@@ -35,6 +35,7 @@ from guardianflow.machine.wrong_server import (
     distrusted,
     is_page,
     one_line,
+    reason,
 )
 
 _ANSWER_TIMEOUT_S = 8
@@ -107,7 +108,7 @@ def server_version(client: MlflowClient) -> str:
 def server_time(client: MlflowClient) -> datetime:
     """Return the server's time, UTC, to the second; the local time where it does not say."""
     uri = client.tracking_uri
-    with border(f"MLflow server {uri}"):
+    with border(f"The MLflow server {uri}"):
         answer = http_request(get_default_host_creds(uri), "/version", "GET")
     said = answer.headers.get("Date", "") if answer is not None else ""
     try:
@@ -125,7 +126,7 @@ def check_that_it_answers(uri: str) -> None:
         InputError: It has no such workspace, or the certificate file does not exist.
     """
     _require_certificate_file()
-    with border(f"MLflow server {uri}"):
+    with border(f"The MLflow server {uri}"):
         answer = _ask(uri, "/version")
         said = answer.text.strip()
         if answer.status_code == 200 and _VERSION.fullmatch(said):
@@ -146,11 +147,11 @@ def check_that_it_works(uri: str) -> None:
         RegistryUnavailable: The server or its database does not answer within seconds.
         PermissionDenied: It requires another account.
     """
-    with border(f"MLflow server {uri}"):
+    with border(f"The MLflow server {uri}"):
         answer = _ask(uri, _SEARCH)
         if answer.status_code >= 500:
             raise RegistryUnavailable(
-                f"MLflow server {uri} answers with errors ({answer.status_code}).",
+                f"The MLflow server {uri} answers with errors ({answer.status_code}).",
                 remedy=_LOG_SAYS.capitalize(),
                 status=answer.status_code,
             )
@@ -344,31 +345,26 @@ def _unavailable(what: str, error: Exception) -> RegistryUnavailable:
             f"{what}: its certificate is not trusted ({why}).",
             remedy=f"Set {_CERTIFICATE} to the PEM file with the certificate of your CA.",
         )
-    # After several tries, the innermost error states the status; the rest is the address.
-    told = [*causes(error)][-1] if _has_cause(error, RetryError) else error
-    reason = without_secrets(str(told)).splitlines()[0][:200]
-    if file := _file_asked_for(error):
+    why, asked = reason(error), _asked_for(error)
+    if file := urlsplit(asked.partition(_ARTIFACTS)[2]).path.rpartition("/")[2]:
         # MLflow says that it cannot write a file, or hangs up while it is sent.
         return RegistryUnavailable(
-            f"{what}: MLflow did not accept or send the file {file} ({reason}).",
+            f"{what}: MLflow did not accept or send the file {file} ({why}).",
             remedy=f"Where `guardianflow status` says that MLflow answers, {_LOG_SAYS}",
             file=file,
         )
-    if any(isinstance(cause, RetryError | requests.HTTPError) for cause in causes(error)):
+    told = _has_cause(error, RetryError) or _has_cause(error, requests.HTTPError)
+    if told or not _has_cause(error, requests.RequestException):
         return RegistryUnavailable(
-            f"{what}: MLflow answers with errors ({reason}).", remedy=_LOG_SAYS.capitalize()
+            f"{what}: MLflow answers with errors ({why}).", remedy=_LOG_SAYS.capitalize()
         )
-    return RegistryUnavailable(
-        f"{what} does not answer ({reason}).",
-        remedy=_START_IT,
-    )
+    server = f"{urlsplit(asked).scheme}://{urlsplit(asked).netloc.rpartition('@')[2]}"
+    if asked and server not in what:
+        what = f"{what}: the MLflow server {server}"
+    return RegistryUnavailable(f"{what} does not answer ({why}).", remedy=_START_IT)
 
 
-def _file_asked_for(error: BaseException) -> str | None:
-    """Return the file that was being sent or fetched; None if the error is not about a file."""
-    for cause in causes(error):
-        if isinstance(cause, requests.RequestException) and cause.request is not None:
-            _, artifact, path = str(cause.request.url or "").partition(_ARTIFACTS)
-            if artifact:
-                return urlsplit(path).path.rpartition("/")[2]
-    return None
+def _asked_for(error: BaseException) -> str:
+    """Return the address that was asked; '' if no request is known."""
+    requested = (getattr(cause, "request", None) for cause in causes(error))
+    return next((str(request.url) for request in requested if request is not None), "")

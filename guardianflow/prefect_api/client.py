@@ -19,6 +19,7 @@ from guardianflow.machine.wrong_server import (
     correct_the_address,
     distrusted,
     one_line,
+    reason,
 )
 
 if TYPE_CHECKING:
@@ -160,7 +161,11 @@ def _refusal(
     if status < 400:
         return _something_else(api_url, error.response)
     if status >= 500:
-        return _unavailable(api_url, error)
+        return OrchestratorUnavailable(
+            f"The Prefect server {api_url} answers with errors ({status}).",
+            remedy="Its log says why; then run the command again.",
+            api_url=api_url,
+        )
     return Refused(
         f"The Prefect server {api_url} refuses the request ({status}): {detail(error)}.",
         remedy="The server's log says more; `python -m deployments.apply` brings it to the "
@@ -200,7 +205,7 @@ def _unavailable(api_url: str, error: Exception) -> OrchestratorUnavailable:
             api_url=api_url,
         )
     return OrchestratorUnavailable(
-        f"The Prefect server {api_url} does not answer ({type(error).__name__}).",
-        remedy="Start the embedded servers with `make up`, or correct PREFECT_API_URL.",
+        f"The Prefect server {api_url} does not answer ({reason(error)}).",
+        remedy="Run `make up`, or set PREFECT_API_URL to a server that runs.",
         api_url=api_url,
     )

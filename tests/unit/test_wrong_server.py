@@ -153,6 +153,56 @@ def test_a_store_that_cannot_be_written_is_told_with_the_file(monkeypatch, tmp_p
     assert told.value.message == f"keep the report: {said}"
 
 
+PPE = "donghwa-entec/busan-plant1/welding/ppe"
+
+
+@pytest.mark.parametrize(
+    ("words", "server", "variable"),
+    [
+        (["models"], "MLflow", "MLFLOW_TRACKING_URI"),
+        (["promote", PPE, "--dry-run"], "MLflow", "MLFLOW_TRACKING_URI"),
+        (["rollback", PPE], "MLflow", "MLFLOW_TRACKING_URI"),
+        (["promote", PPE, "--request"], "Prefect", "PREFECT_API_URL"),
+        (["pending"], "Prefect", "PREFECT_API_URL"),
+        (["approve", "--approver", "Kim", "--reason", "better"], "Prefect", "PREFECT_API_URL"),
+    ],
+)
+def test_a_server_that_is_away_is_one_plain_sentence(capsys, monkeypatch, words, server, variable):
+    with answering(200, "") as address:
+        pass
+    address += "/api" if server == "Prefect" else ""
+    monkeypatch.setenv(variable, address)
+    code, answer = run(capsys, *words)
+    assert code == 4
+    said = f"The {server} server {address} does not answer (Connection refused)."
+    assert answer["error"]["message"] == said
+    remedy = f"Run `make up`, or set {variable} to a server that runs."
+    assert answer["error"]["remedy"] == remedy
+
+
+def test_a_server_that_goes_away_meanwhile_is_named_with_what_was_asked():
+    with answering(200, {}, first="3.17.2") as address:
+        client = connect(address)
+    with pytest.raises(RegistryUnavailable) as told, border("list models"):
+        client.search_registered_models()
+    said = f"list models: the MLflow server {address} does not answer (Connection refused)."
+    assert told.value.message == said
+
+
+def test_a_server_that_answers_with_errors_is_not_called_away():
+    busy = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "database is locked"}
+    with (
+        answering(503, busy) as address,
+        pytest.raises(RegistryUnavailable, match=r"answers with errors \(.*database is locked\)"),
+    ):
+        connect(address)
+    with (
+        answering(500, {"exception_message": "database is locked"}) as address,
+        pytest.raises(OrchestratorUnavailable, match=r"/api answers with errors \(500\)"),
+    ):
+        Orchestrator(f"{address}/api").check()
+
+
 @pytest.mark.parametrize(
     ("status", "answer"),
     [
