@@ -18,7 +18,7 @@ from typing import Literal
 
 from mlflow import MlflowClient
 
-from guardianflow.errors import InputError
+from guardianflow.errors import InputError, NoCandidate
 from guardianflow.mlflow_store.artifacts import download_version
 from guardianflow.mlflow_store.client import border, connect, write_repeatably
 from guardianflow.mlflow_store.registered_models import (
@@ -128,7 +128,12 @@ class ModelRegistryManager:
             force=force,
             reason=reason or "planned",
         )
-        return self.release(name).plan(request, rule, write=write)
+        try:
+            return self.release(name).plan(request, rule, write=write)
+        except NoCandidate as nothing:
+            if "waiting" not in nothing.data:
+                check_registered(self.client, name)
+            raise
 
     def promote_to_champion(
         self,

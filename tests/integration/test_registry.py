@@ -217,7 +217,7 @@ def test_no_server_named_is_a_mistake_of_the_caller(monkeypatch, tmp_path):
         ModelRegistryManager()
 
 
-@pytest.mark.parametrize("look", ["list_versions", "history"])
+@pytest.mark.parametrize("look", ["list_versions", "history", "plan_promotion"])
 def test_a_name_that_nobody_registered_is_refused(registry, factory, look):
     for name in (factory.name(), f"{factory.name()}__openvino_int8"):
         with pytest.raises(ModelUnknown, match=r"guardianflow models") as refused:
