@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from guardianflow.machine.servers import without_secrets
+from guardianflow.wording.language import Language
 from guardianflow.wording.printable import printable
 
 if TYPE_CHECKING:
@@ -102,6 +103,14 @@ class Output:
         """Print a remark for people on stderr; `always` also beside JSON."""
         if always or not self.as_json:
             stderr.print(escape(text), style=style, soft_wrap=True)
+
+    def notes(self, warnings: Iterable[str]) -> None:
+        """Print what a person should know beside what moves; records of the rotation in words."""
+        from guardianflow.promotion.recorded_messages import is_for_engineers, recorded_in_words
+
+        for one in warnings:
+            said = recorded_in_words(one, Language.EN) if is_for_engineers(one) else one
+            self.remark(f"  note: {said}", style="yellow")
 
     def asks(self, *, yes: bool) -> bool:
         """Whether a person is asked first; in a script the command itself is the decision."""

@@ -207,7 +207,6 @@ def _show_proposal(out: Output, proposal: "Proposal") -> None:
         out.say(proposal.headline, style="bold")
         out.moves(f"{proposal.model_name} version {proposal.version}", proposal.moves)
         out.gate(proposal.gate)
-    for warning in proposal.warnings:
-        out.remark(f"  note: {warning}", style="yellow")
+    out.notes(proposal.warnings)
     if proposal.evidence_run_id:
         out.remark(f"  evidence: MLflow run {proposal.evidence_run_id} (guardianflow.promotions)")

@@ -52,8 +52,7 @@ def rollback(
     registry = open_registry(out)
     plan = registry.plan_rollback(name, only=only, actor=actor())
     out.moves(f"roll back {name}", plan.moves)
-    for warning in plan.warnings:
-        out.remark(f"  note: {warning}", style="yellow")
+    out.notes(plan.warnings)
     asked = out.asks(yes=yes)
     repeated = plan.repeats is not None and expected_champion is None and not asked
     if repeated or not plan.moves:
@@ -127,5 +126,4 @@ def _show_drill(out: Output, report: "DrillReport") -> None:
             for step in report.steps
         ],
     )
-    for warning in report.warnings:
-        out.remark(f"  note: {warning}", style="yellow")
+    out.notes(report.warnings)

@@ -411,9 +411,9 @@ PHRASES: dict[str, Phrase] = {
         "the record of what was asked was changed", "승인 요청 기록이 변경됨"
     ),
     "recorded.no_way_back": Phrase(
-        "{model} has no way back: version {version} has no earlier good champion until the next "
-        "promotion.",
-        "{model}: 다음 승격 전까지 되돌릴 버전이 없습니다({version}번 버전 이전의 정상 버전 없음).",
+        "As long as version {version} is champion, {model} cannot be rolled back: there is no "
+        "earlier good champion to go back to.",
+        "{model}: {version}번 버전이 적용된 동안에는 되돌릴 수 없습니다(그 이전의 정상 버전 없음).",
     ),
     "recorded.stays": Phrase(
         "{model} stays at version {version}, made from version {source} of {base}: the floor still "

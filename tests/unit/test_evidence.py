@@ -446,12 +446,12 @@ def test_what_was_rejected_before_is_said_once_and_the_rotations_words_are_for_e
     assert "**This request leaves out the smaller version that is made for the cameras.**" in shown
     for word in ("declared", NAME, "way back", "stays at", "run SCENARIO"):
         assert word not in shown
-    assert "has no way back" in page(made)
+    assert f"As long as version 2 is champion, {NAME} cannot be rolled back" in page(made)
     assert "stays at version 1" in page(made)
     korean = page(made.model_copy(update={"language": KO})).partition("### 참고 사항")[2]
     known = korean.partition("###")[0].strip().splitlines()
     assert len(known) == 4
-    assert f"{NAME}: 다음 승격 전까지 되돌릴 버전이 없습니다(2번 버전 이전의" in known[0]
+    assert f"{NAME}: 2번 버전이 적용된 동안에는 되돌릴 수 없습니다" in known[0]
     assert "2번 버전에서 만든 1번 버전이 그대로 적용됩니다" not in known[0]
     assert f"{NAME}의 1번 버전에서 만든 1번 버전이 그대로 적용됩니다" in known[2]
     assert "함께 승격되지 않으며, `guardianflow run SCENARIO" in known[3]
@@ -481,6 +481,16 @@ def test_on_the_command_line_a_version_that_is_champion_already_is_not_judged(ca
     assert "Gate" in judged
     assert said.out == ""
     assert "note: the floor still runs version 1" in said.err
+
+
+def test_the_command_line_says_the_rotations_remarks_in_words_and_others_as_recorded(capsys):
+    said = f"{NAME} version 2 was rejected by Kim (declared): masks; now: new helmets"
+    Output().notes([*remarks(NAME, {NAME: ProductionEntry(1, None, 1)}), said])
+    assert capsys.readouterr().err.splitlines() == [
+        f"  note: As long as version 1 is champion, {NAME} cannot be rolled back: there is no "
+        "earlier good champion to go back to.",
+        f"  note: {said}",
+    ]
 
 
 def test_a_first_version_is_compared_with_nothing():
