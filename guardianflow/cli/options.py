@@ -29,7 +29,9 @@ NameArgument = Annotated[
 ScenarioArgument = Annotated[str, typer.Argument(help=_SCENARIO, autocompletion=complete_scenario)]
 ScenarioOption = Annotated[str, typer.Option(help=_SCENARIO, autocompletion=complete_scenario)]
 ReasonOption = Annotated[str, typer.Option(help="Why; kept in the history.")]
-YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+YesFlag = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask; without a terminal, nobody is asked.")
+]
 SHORTEST_REASON = 3
 
 

@@ -46,7 +46,7 @@ def run(
     ],
     version: Annotated[str, typer.Option(help="Scenario version, e.g. v3.")],
     submit: Annotated[
-        bool, typer.Option("--submit", help="Run on a worker, and follow the flow run.")
+        bool, typer.Option("--submit", help="Run on a worker and follow it; lifecycle always does.")
     ] = False,
     model_version: Annotated[
         int | None,
@@ -69,7 +69,7 @@ def run(
 
     guardianflow run donghwa-entec-ppe --type quant --version v3 --precision fp16
 
-    guardianflow run donghwa-entec-ppe --type lifecycle --version v3 --submit
+    guardianflow run donghwa-entec-ppe --type lifecycle --version v3
     """
     choices = (
         ("--model-version", model_version, "what is quantized"),
@@ -157,8 +157,12 @@ def _quantize(
             )
             made = runner.run()
         answers.append(_tell_quantized(out, scenario, made))
-    if answers:
-        out.remark(f"next: guardianflow promote {answers[0]['model_name']}")
+    if answers and not out.as_json:
+        # A base takes its variants along; only what is made of a champion goes by itself.
+        champion = registry.get_champion(base := scenario.model_name)
+        step = f"{base} --model-version {source}" if model_version else base.public
+        alone = champion is not None and champion.version == source
+        out.remark(f"next: guardianflow promote {answers[0]['model_name'] if alone else step}")
     # One variant is the usual answer; several are told in a list.
     out.result(answers[0] if len(answers) == 1 else {"variants": answers})
 

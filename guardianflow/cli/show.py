@@ -47,7 +47,7 @@ def models(
             [
                 (
                     v.version,
-                    " ".join(f"@{alias}" for alias in v.aliases),
+                    " ".join(f"@{alias}{_note(alias, v.status)}" for alias in v.aliases),
                     v.tags.get("guardianflow.scenario_version"),
                     v.status,
                     f"{v.created:%Y-%m-%d %H:%M}",
@@ -196,14 +196,16 @@ def print_models(out: Output, summaries: "Sequence[ModelSummary]") -> None:
 
 
 def _candidate(summary: "ModelSummary") -> str | None:
-    """The candidate with what keeps it from being promoted, if anything."""
     version = summary.aliases.get("candidate")
-    if version is None:
-        return None
+    return f"{version}{_note('candidate', summary.candidate_status)}" if version else None
+
+
+def _note(alias: str, status: str) -> str:
+    """What keeps a candidate with this status from being promoted, in brackets; '' if nothing."""
     from guardianflow.mlflow_store.registered_models import REJECTED, ROLLED_BACK
 
     notes = {ROLLED_BACK: " (quarantined)", REJECTED: " (rejected)"}
-    return f"{version}{notes.get(summary.candidate_status, '')}"
+    return notes.get(status, "") if alias == "candidate" else ""
 
 
 def print_history(out: Output, name: ModelName, operations: "Sequence[Operation]") -> None:

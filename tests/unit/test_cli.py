@@ -22,6 +22,7 @@ from guardianflow.cli import main
 from guardianflow.cli.app import app
 from guardianflow.cli.importing import _only_one
 from guardianflow.errors import InputError
+from guardianflow.mlflow_store.registered_models import RegisteredModelInfo
 from guardianflow.prefect_api.flowruns import WaitingApproval
 
 WELDING = "donghwa-entec/busan-plant1/welding/ppe"
@@ -213,6 +214,76 @@ def test_what_is_asked_already_is_named_whatever_its_name(capsys, monkeypatch):
     monkeypatch.setattr("guardianflow.promotion.rejections", lambda *_: ())
     code, out, _ = run(capsys, monkeypatch, "promote", WELDING, "--request")
     assert (code, out) == (0, "flow run x[/] already asks for this version\n")
+
+
+INT8 = f"{WELDING}__openvino_int8"
+
+
+@pytest.mark.parametrize(
+    ("champion", "named", "step"),
+    [
+        (None, (), WELDING),
+        (1, (), WELDING),
+        (2, (), INT8),
+        (1, ("--model-version", "2"), f"{WELDING} --model-version 2"),
+        (2, ("--model-version", "2"), INT8),
+    ],
+)
+def test_after_a_quantization_the_base_is_promoted_unless_it_is_champion(
+    capsys, monkeypatch, champion, named, step
+):
+    version = champion and SimpleNamespace(version=champion)
+    registry = SimpleNamespace(get_champion=lambda _: version)
+    runner = SimpleNamespace(run=lambda: None)
+    monkeypatch.setattr("guardianflow.cli.run.open_registry", lambda *_: registry)
+    monkeypatch.setattr("guardianflow.cli.run._tell_quantized", lambda *_: {"model_name": INT8})
+    quantization = "guardianflow.lifecycle.quantization"
+    monkeypatch.setattr(f"{quantization}.choose_source", lambda *_: 2)
+    monkeypatch.setattr(f"{quantization}.QuantizationRunner", lambda *_, **__: runner)
+    words = ("run", "donghwa-entec-ppe", "--type", "quant", "--version", "v3", *named)
+    code, _, err = run(capsys, monkeypatch, *words)
+    assert code == 0
+    assert f"next: guardianflow promote {step}\n" in err
+
+
+def test_the_versions_of_a_model_say_what_keeps_a_candidate_from_promotion(capsys, monkeypatch):
+    versions = [
+        RegisteredModelInfo(WELDING, number, None, (alias,), {"guardianflow.status": status})
+        for number, alias, status in (
+            (1, "champion", "champion"),
+            (2, "candidate", "rolled_back"),
+            (3, "candidate", "rejected"),
+            (4, "rollback", "rolled_back"),
+            (5, "candidate", ""),
+        )
+    ]
+    registry = SimpleNamespace(list_versions=lambda _: versions)
+    monkeypatch.setattr("guardianflow.cli.show.open_registry", lambda *_: registry)
+    _, out, _ = run(capsys, monkeypatch, "models", WELDING)
+    shown = re.findall(r"(@\w+(?: \(\w+\))?) ", out)
+    assert shown == [
+        "@champion",
+        "@candidate (quarantined)",
+        "@candidate (rejected)",
+        "@rollback",
+        "@candidate",
+    ]
+    _, out, _ = run(capsys, monkeypatch, "models", WELDING, "--json")
+    assert json.loads(out)[1]["aliases"] == ["candidate"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("run", "lifecycle always does"),
+        ("promote", "without a terminal, nobody is asked"),
+        ("rollback", "without a terminal, nobody is asked"),
+    ],
+)
+def test_the_help_says_what_happens_without_being_asked_for(capsys, monkeypatch, command, said):
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = run(capsys, monkeypatch, command, "--help")
+    assert said in " ".join(out.split())
 
 
 def _closed_port() -> int:
