@@ -16,7 +16,7 @@ help: ## list the targets
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in ((3, 11), (3, 12)) else "guardianflow needs Python 3.11 or 3.12, this is %s; run: make PYTHON=/path/to/python3.11 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	bash -o pipefail -c "PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]' | .ci/pip-progress"
+	.ci/pip-progress $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(READY) ## make the virtual environment .venv: 2 to 9 minutes, 3 GB
