@@ -5,9 +5,10 @@ something else at that address.
 """
 
 import json
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -64,6 +65,7 @@ def open_client(
             auth_string=(secret.get_secret_value() if isinstance(secret, SecretStr) else secret)
             or None,
             httpx_settings={
+                **_trust(),
                 "timeout": timeout,
                 "event_hooks": {"response": [partial(_refuse_what_is_not_prefect, api_url)]},
             },
@@ -172,6 +174,21 @@ def _refusal(
         "state that this version of guardianflow expects.",
         status=status,
     )
+
+
+def _trust() -> dict[str, ssl.SSLContext]:
+    """Whom to trust, read once: Prefect's client would read all certificates for each client."""
+    import certifi
+    from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_TLS_INSECURE_SKIP_VERIFY
+
+    if PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
+        return {}
+    return {"verify": _trusting(PREFECT_API_SSL_CERT_FILE.value() or certifi.where())}
+
+
+@cache
+def _trusting(file: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=file)
 
 
 def _require_certificate_file() -> None:
