@@ -50,7 +50,7 @@ def plant_on(*, postgres: bool = False) -> Iterator["Plant"]:
         with (
             patch.dict(os.environ, {"GUARDIANFLOW_HOME": str(folder / "home")}),
             postgres_server() if postgres else nullcontext() as uri,
-            mlflow_server_on(folder, uri) as server,
+            mlflow_server_on(folder, uri, web="uvicorn") as server,
         ):
             yield Plant(server.uri, server.database)
 

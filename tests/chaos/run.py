@@ -118,7 +118,7 @@ def run(plan: Plan, folder: Path) -> Report:
     """Let it happen, then judge it; the journals are left in the folder."""
     with ExitStack() as stack:
         uri = stack.enter_context(postgres_server()) if plan.database == "postgres" else None
-        server = MlflowServer(folder, uri)
+        server = MlflowServer(folder, uri, web="uvicorn")
         server.prepare()
         server.start()
         stack.callback(server.stop)

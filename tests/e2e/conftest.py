@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.worker import EventsWorker
 
 from deployments import local
 from deployments.processes import marked
@@ -11,7 +12,7 @@ from testbed.servers import signed_in
 from tests.e2e.plant import Plant
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def embedded(tmp_path_factory):
     """Servers and workers as `make up` starts them; nothing may be left running."""
     home = tmp_path_factory.mktemp("home")
@@ -20,6 +21,9 @@ def embedded(tmp_path_factory):
         patch.setenv("GUARDIANFLOW_APPROVERS", str(home / "approvers.json"))
         with local.running(home / "up") as servers, signed_in(servers):
             yield home, servers
+            # What this process still wants to send has nowhere to go afterwards; the tests that
+            # follow with a Prefect server of their own would wait for it at their end.
+            EventsWorker.drain_all(timeout=30)
         assert marked(home / "up") == []
 
 
@@ -30,7 +34,7 @@ def plant(embedded):
     return Plant(home / "up", servers, f"e{uuid.uuid4().hex[:8]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect(embedded):
     """A client of the embedded Prefect server."""
     _, servers = embedded

@@ -2,6 +2,8 @@
 
 import uuid
 
+import pytest
+
 from deployments import local
 from guardianflow.promotion import decide, propose
 from guardianflow.promotion.approval.policy import Answer, Choice
@@ -11,6 +13,7 @@ from tests.e2e.plant import until
 FILES = {"MLmodel": b"{}", "artifacts/ir/model.bin": b"weights"}
 
 
+@pytest.mark.long
 def test_answers_that_do_not_hold_are_asked_for_again_on_whichever_worker(plant):
     registry, name = plant.registry, f"test/lab-{uuid.uuid4().hex[:8]}/bench/ppe"
 

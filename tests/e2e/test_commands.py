@@ -79,6 +79,7 @@ def test_training_again_says_that_there_is_nothing_to_do(cli):
     assert again["reused"]
 
 
+@pytest.mark.long
 def test_a_question_is_asked_rejected_asked_again_and_approved(cli, plant):
     # Training on a worker, by the block of the server.
     done = cli("run", plant.spec.name, "--type", "train", "--version", "v1", "--submit")

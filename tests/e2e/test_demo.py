@@ -25,7 +25,7 @@ def test_a_promotion_that_asks_nobody_is_explained(embedded, plant):
         "promote/guardianflow", {"model_name": plant.name}, idempotency_key=promotion_key("one")
     )
     # Nothing was trained: the promotion is refused before anybody is asked.
-    with pytest.raises(GuardianflowError, match=r"ended as Failed.*NoCandidate") as said:
+    with pytest.raises(GuardianflowError, match=r"ended as Failed.*ModelUnknown") as said:
         story._await_question("one")
     assert asked.url in said.value.remedy
 

@@ -22,6 +22,7 @@ from guardianflow.errors import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelAlias, ModelRegistryManager, Move
+from tests.integration.release_kit import register_release
 
 
 def aliases(registry, name):
@@ -194,10 +195,12 @@ def test_a_release_whose_files_are_gone_or_differ_does_not_move(registry, factor
     assert len(registry.history(name)) == 1
 
 
-def test_the_address_of_an_alias_loads_in_mlflow(learned, monkeypatch, mlflow_server):
+def test_the_address_of_an_alias_loads_in_mlflow(learned, factory, monkeypatch, mlflow_server):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    uri = learned.registry.get_model_uri(learned.name, ModelAlias.CANDIDATE)
-    assert uri == f"models:/{registered(learned.name)}@candidate"
+    name = factory.name()
+    register_release(learned, name)
+    uri = learned.registry.get_model_uri(name, ModelAlias.CANDIDATE)
+    assert uri == f"models:/{registered(name)}@candidate"
     model = mlflow.pyfunc.load_model(uri)
     assert model.metadata.get_model_info().signature is not None
 

@@ -49,7 +49,7 @@ def edge_box(learned, tmp_path_factory):
     python = folder / "venv" / "bin" / "python"
     subprocess.run(
         [
-            *(python, "-m", "pip", "install", "-q", "--disable-pip-version-check"),
+            *(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"),
             *("-r", model / "requirements.txt", "-c", ROOT / "constraints.txt"),
         ],
         check=True,

@@ -12,6 +12,7 @@ from guardianflow.errors import DiskFull, InputError, OrchestratorUnavailable, R
 from guardianflow.mlflow_store.client import border, connect
 from guardianflow.prefect_api.control import Orchestrator
 from guardianflow.prefect_api.prefect_yaml import PROMOTION, RELEASE_POOL
+from testbed.servers import mlflow_server_on
 from tests.room import little_room
 
 
@@ -32,12 +33,16 @@ def run(capsys, *words):
     return stopped.value.code, out, " ".join(err.split())
 
 
-def test_a_wrong_path_or_workspace_of_mlflow_is_named(mlflow_server, monkeypatch):
+def test_a_wrong_path_of_mlflow_is_named(mlflow_server):
     with pytest.raises(RegistryUnavailable, match=r"Something else than MLflow .*HTTP 404"):
         connect(f"{mlflow_server}/plant")
-    monkeypatch.setenv("MLFLOW_WORKSPACE", "plant-a")
-    with pytest.raises(InputError, match=r"refuses the workspace 'plant-a'.*not enabled"):
-        connect(mlflow_server)
+
+
+def test_a_wrong_workspace_of_mlflow_is_named(tmp_path, monkeypatch):
+    with mlflow_server_on(tmp_path, web="uvicorn") as server:
+        monkeypatch.setenv("MLFLOW_WORKSPACE", "plant-a")
+        with pytest.raises(InputError, match=r"refuses the workspace 'plant-a'.*not enabled"):
+            connect(server.uri)
 
 
 def test_the_other_server_and_a_path_without_api_are_named(applied, mlflow_server):

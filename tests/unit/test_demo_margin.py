@@ -30,7 +30,8 @@ def test_each_result_says_with_how_many_threads_its_training_was_made(tmp_path, 
     monkeypatch.setattr(
         demo_margin, "looked_at", lambda _, models, __: [{"model": one, **said} for one in models]
     )
-    monkeypatch.setattr(sys, "argv", ["demo_margin", "--seeds", "0", "3", "--out", str(tmp_path)])
+    words = ["--seeds", "0", "3", "--threads", "1", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["demo_margin", *words])
     demo_margin.main()
     found = json.loads((tmp_path / f"{demo_margin.NAME}.json").read_text())
     # A training with other threads is another one: each has a folder of its own.
