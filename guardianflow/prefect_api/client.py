@@ -178,17 +178,18 @@ def _refusal(
 
 def _trust() -> dict[str, ssl.SSLContext]:
     """Whom to trust, read once: Prefect's client would read all certificates for each client."""
-    import certifi
     from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_TLS_INSECURE_SKIP_VERIFY
 
     if PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
         return {}
-    return {"verify": _trusting(PREFECT_API_SSL_CERT_FILE.value() or certifi.where())}
+    return {"verify": _trusting(PREFECT_API_SSL_CERT_FILE.value())}
 
 
 @cache
-def _trusting(file: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=file)
+def _trusting(file: str | None) -> ssl.SSLContext:
+    import httpx
+
+    return ssl.create_default_context(cafile=file) if file else httpx.create_ssl_context()
 
 
 def _require_certificate_file() -> None:
