@@ -142,7 +142,7 @@ def test_a_version_without_an_ir_is_refused(learned, factory):
 
 
 def test_a_source_with_other_classes_is_refused(learned):
-    other = learned.scenario.model_copy(update={"version": "v9", "classes": ("person", "vest")})
+    other = learned.scenario.model_copy(update={"version": "v19", "classes": ("person", "vest")})
     with pytest.raises(ScenarioInvalid, match="detects person, helmet"):
         QuantizationRunner(other, learned.registry, learned.trained.version).run()
 
