@@ -37,7 +37,8 @@ from guardianflow.scenario import SyntheticData
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector, letterbox, select
-from guardianflow.vision.network.detector import Detector, DetectorShape, ExportedDetector
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape, ExportedDetector
 from guardianflow.vision.synthetic import draw_frame
 
 # A result file for each kind of processor: what holds for one says nothing about another.
@@ -82,7 +83,7 @@ class Made:
 def make(width: int, size: int, folder: Path) -> Made:
     """Draw weights, and bring them into every form."""
     torch.manual_seed(0)
-    detector = Detector(DetectorShape(len(CLASSES), width, size)).eval()
+    detector = make_detector(DetectorShape(len(CLASSES), width, size)).eval()
     network = ExportedDetector(detector).eval()
     frames = frames_of(size, _CALIBRATION)
     plain = {"fp32": ir.save(ir.convert_network(detector, CLASSES), folder / "fp32")}

@@ -27,10 +27,11 @@ import torch
 from benchmarks.figures import RESULTS, Row, quantile, ratio, tell, told
 from guardianflow.scenario import SyntheticData, TrainingSettings
 from guardianflow.vision.data.dataset import Dataset, open_dataset
+from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.assignment import Truth, detection_loss
 from guardianflow.vision.network.batches import Batches
 from guardianflow.vision.network.checkpoint import Checkpoints
-from guardianflow.vision.network.detector import Detector, DetectorShape, make_grid
+from guardianflow.vision.network.detector import DetectorShape, make_grid
 from guardianflow.vision.network.device import MixedPrecision, choose_device, cpu_threads
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.history import EpochFigures
@@ -97,7 +98,7 @@ def bare_time(settings: TrainingSettings, dataset: Dataset, steps: int) -> float
         truth = Truth(*(part.to(device) for part in truth))
         kept.append((images.to(device).float().div_(255.0), truth))
     shape = DetectorShape(len(CLASSES), settings.width, settings.image_size)
-    detector = Detector(shape).to(device)
+    detector = make_detector(shape).to(device)
     # PyTorch's types know `memory_format` only together with a device and a dtype.
     detector.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     grid = make_grid(settings.image_size, device)

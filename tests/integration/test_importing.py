@@ -28,7 +28,8 @@ from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.scenario import EvaluationSettings
 from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName
 from guardianflow.vision.ir.serving import IrDetector
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape
 from guardianflow.vision.network.weights import load_weights
 from testbed.runs import make_run
 from tests.foreign import Export, export_onnx
@@ -241,7 +242,7 @@ def test_a_wrong_form_of_boxes_is_found_and_the_right_one_named(learned, scenari
 
 def test_what_sees_nothing_is_not_registered(learned, scenario, tmp_path):
     torch.manual_seed(0)
-    untrained = Export(Detector(DetectorShape(2, 4, 128)))
+    untrained = Export(make_detector(DetectorShape(2, 4, 128)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = export_onnx(untrained, tmp_path / "new.onnx", {"names": ["person", "helmet"]})

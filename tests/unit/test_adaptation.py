@@ -15,7 +15,8 @@ from guardianflow.vision.ir.layouts import LAYOUTS, choose_layout
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
 from guardianflow.vision.ir.serving import IrDetector
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape
 from tests import bombs
 from tests.foreign import Export, export_onnx
 
@@ -27,7 +28,7 @@ ROWS = (0, 1, 2)
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    detector = Detector(DetectorShape(len(CLASSES), 4, SIZE))
+    detector = make_detector(DetectorShape(len(CLASSES), 4, SIZE))
     # a fresh network says 0.01 everywhere: make its answers differ
     for head in detector.heads:
         torch.nn.init.normal_(head.logits.weight, std=2.0)

@@ -14,7 +14,8 @@ from openvino import opset15 as op
 
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.serving import IrDetector
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 def fp32(tmp_path_factory):
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    detector = Detector(DetectorShape(2, 4, 64))
+    detector = make_detector(DetectorShape(2, 4, 64))
     return ir.save(ir.convert_network(detector.eval(), ("a", "b")), tmp_path_factory.mktemp("fp32"))
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from guardianflow.scenario import TrainingSettings
+from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.assignment import Truth, detection_loss
 from guardianflow.vision.network.batches import Batches
 from guardianflow.vision.network.checkpoint import Checkpoints
-from guardianflow.vision.network.detector import Detector, DetectorShape, make_grid
+from guardianflow.vision.network.detector import DetectorShape, make_grid
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.optimization import make_optimizer
 from tests.unit.drawn import CLASSES, drawn
@@ -49,7 +50,7 @@ def assert_alike(fitted, other):
 def one_step(dataset, device):
     """The loss of one batch, and a weight after the step that follows."""
     torch.manual_seed(0)
-    detector = Detector(DetectorShape(len(CLASSES), 8, 128)).to(device).train()
+    detector = make_detector(DetectorShape(len(CLASSES), 8, 128)).to(device).train()
     optimizer = make_optimizer(detector, SETTINGS)
     images, truth = Batches(dataset.samples("train"), 128).batch(0, 4, 0)
     truth = Truth(*(part.to(device) for part in truth))

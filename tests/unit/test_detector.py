@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from guardianflow.vision.network import weights
+from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.assignment import (
     Truth,
     assign_targets,
@@ -16,7 +17,6 @@ from guardianflow.vision.network.assignment import (
 from guardianflow.vision.network.augmentation import LetterboxedSample
 from guardianflow.vision.network.batches import pad_truth
 from guardianflow.vision.network.detector import (
-    Detector,
     DetectorShape,
     ExportedDetector,
     decode_boxes,
@@ -38,7 +38,7 @@ def one_thread():
 @pytest.fixture
 def detector():
     torch.manual_seed(0)
-    return Detector(SHAPE)
+    return make_detector(SHAPE)
 
 
 def one_object(box, label=1):

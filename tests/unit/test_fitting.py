@@ -11,7 +11,8 @@ import torch
 from guardianflow.errors import DatasetInvalid
 from guardianflow.scenario import TrainingSettings
 from guardianflow.vision.network import device
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape
 from guardianflow.vision.network.device import MixedPrecision, cpu_threads
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.loading import prefetch
@@ -147,7 +148,7 @@ def test_an_error_comes_where_its_item_would_have_come():
 
 def test_shared_classes_keep_their_rows_and_new_ones_begin_at_random():
     torch.manual_seed(0)
-    source = Detector(DetectorShape(3, 4, 64))
+    source = make_detector(DetectorShape(3, 4, 64))
     shape = DetectorShape(2, 4, 96)
     made = carry_over(source, ("person", "helmet", "vest"), shape, ("vest", "mask"), seed=1)
     theirs, ours = source.state_dict(), made.state_dict()
@@ -164,7 +165,7 @@ def test_shared_classes_keep_their_rows_and_new_ones_begin_at_random():
 
 def test_a_training_begins_with_the_weights_it_is_given(dataset):
     torch.manual_seed(5)
-    start = Detector(DetectorShape(2, 4, 64))
+    start = make_detector(DetectorShape(2, 4, 64))
     rates = {"learning_rate": 1e-12, "matrix_rate": 1e-12}
     settings = SETTINGS.model_copy(update={"epochs": 1, **rates})
     made = fit(settings, dataset.samples("train"), dataset.samples("val"), CLASSES, start=start)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from guardianflow.scenario import TrainingSettings
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape
 from guardianflow.vision.network.optimization import MuonAdamW, make_optimizer, orthogonalize
 
 
@@ -103,7 +104,7 @@ def test_what_is_not_a_matrix_moves_as_with_adamw():
 
 
 def test_every_weight_of_the_detector_is_moved_once_and_the_ends_of_heads_are_no_matrices():
-    detector = Detector(DetectorShape(classes=2, width=4, image_size=64))
+    detector = make_detector(DetectorShape(classes=2, width=4, image_size=64))
     optimizer = make_optimizer(detector, TrainingSettings(matrix_rate=0.2, learning_rate=0.1))
     matrices, others = (group["params"] for group in optimizer.param_groups)
     assert sorted(map(id, matrices + others)) == sorted(map(id, detector.parameters()))

@@ -15,8 +15,9 @@ from guardianflow.vision.ir import compression, ir, serving
 from guardianflow.vision.ir.serving import IrDetector, letterbox, select
 from guardianflow.vision.metrics.detections import detections_of
 from guardianflow.vision.metrics.latency import instruction_set, measure_latency
+from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.batches import Batches
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.detector import DetectorShape
 from guardianflow.vision.network.fitting import detect_samples
 
 CLASSES = ("person", "helmet", "vest")
@@ -34,7 +35,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    detector = Detector(DetectorShape(len(CLASSES), 4, 64))
+    detector = make_detector(DetectorShape(len(CLASSES), 4, 64))
     # a fresh network says 0.01 everywhere: make its answers differ
     for head in detector.heads:
         torch.nn.init.normal_(head.logits.weight, std=2.0)
@@ -187,8 +188,8 @@ sys.addaudithook(lambda event, args: seen.append((event, args)) if event in (
     "socket.connect", "socket.getaddrinfo", "socket.sendto") else None)
 from guardianflow import quantization, training
 from guardianflow.vision.ir import compression, ir
-from guardianflow.vision.network.detector import Detector, DetectorShape
-model = ir.convert_network(Detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
+from guardianflow.vision.network.detector import DetectorShape
+model = ir.convert_network(make_detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
 folder = ir.save(model, Path({str(tmp_path)!r}))
 compression.quantize_ir(folder, [np.zeros((64, 64, 3), np.uint8)] * 2, compression.Preset.MIXED)
 import nncf.telemetry.wrapper, openvino.tools.ovc.telemetry_utils as ovc

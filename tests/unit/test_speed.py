@@ -11,7 +11,8 @@ from guardianflow.evaluation import speed
 from guardianflow.evaluation.speed import SpeedVerdict, compare_speed
 from guardianflow.vision.ir import ir
 from guardianflow.vision.metrics.latency import Latency
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape
 
 LIMITED = """
 import sys
@@ -72,7 +73,8 @@ def test_a_variant_has_to_beat_the_faster_form_of_its_base_for_sure(
 def test_it_is_measured_where_onednn_is_limited_below_what_the_processor_has(tmp_path):
     # On a processor with bf16 OpenVINO chooses bf16, for which oneDNN then has no pooling.
     ir.save(
-        ir.convert_network(Detector(DetectorShape(2, 8, 64)).eval(), ("person", "helmet")), tmp_path
+        ir.convert_network(make_detector(DetectorShape(2, 8, 64)).eval(), ("person", "helmet")),
+        tmp_path,
     )
     limited = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]

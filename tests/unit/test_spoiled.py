@@ -6,7 +6,8 @@ import torch
 
 from benchmarks.spoiled import CLASSES, Trained, half_blind, noisy, scenario, swapped
 from guardianflow.vision.ir import ir
-from guardianflow.vision.network.detector import Detector, DetectorShape, make_grid
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import DetectorShape, make_grid
 from guardianflow.vision.network.weights import save_weights
 
 SIDE = 64
@@ -17,7 +18,7 @@ def good(tmp_path_factory):
     """A network of random weights, whose classes differ."""
     folder = tmp_path_factory.mktemp("good")
     torch.manual_seed(1)
-    detector = Detector(DetectorShape(classes=len(CLASSES), width=4, image_size=SIDE)).eval()
+    detector = make_detector(DetectorShape(classes=len(CLASSES), width=4, image_size=SIDE)).eval()
     with torch.no_grad():
         for head in detector.heads:
             head.logits.bias.copy_(torch.tensor([-1.0, 1.0]))

@@ -27,6 +27,7 @@ from guardianflow.vision.data.sample import Sample
 from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, select
 from guardianflow.vision.metrics.detections import Detections
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
+from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.assignment import Truth, detection_loss
 from guardianflow.vision.network.batches import Batches
 from guardianflow.vision.network.checkpoint import Checkpoint, Checkpoints
@@ -149,7 +150,7 @@ class _Training:
         self.precision = MixedPrecision(device, settings.precision)
         torch.manual_seed(settings.seed)
         shape = DetectorShape(len(classes), settings.width, settings.image_size)
-        self.detector = Detector(shape).to(device)
+        self.detector = make_detector(shape).to(device)
         if start:
             self.detector.load_state_dict(start.state_dict())
         # torch's stub of Module.to knows no memory format

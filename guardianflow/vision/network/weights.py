@@ -10,7 +10,8 @@ import torch
 
 from guardianflow.errors import ArtifactMissing
 from guardianflow.machine.disk import write_whole
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import Architecture, Detector, DetectorShape
 
 FILE = "best.pt"
 _FORMAT = 1
@@ -24,13 +25,21 @@ def save_weights(detector: Detector, classes: tuple[str, ...], folder: Path) -> 
     path, buffer = folder / FILE, io.BytesIO()
     content = {
         "format": _FORMAT,
-        "shape": asdict(detector.shape),
+        "shape": _plain(detector.shape),
         "classes": list(classes),
         "state": {key: value.contiguous() for key, value in detector.state_dict().items()},
     }
     torch.save(content, buffer)
     write_whole(path, buffer.getbuffer())
     return path
+
+
+def _plain(shape: DetectorShape) -> dict[str, object]:
+    """A shape as it is stored: earlier versions know no other network than ours."""
+    content = {**asdict(shape), "architecture": shape.architecture.value}
+    if shape.architecture is Architecture.CSP:
+        del content["architecture"]
+    return content
 
 
 def load_weights(path: Path) -> tuple[Detector, tuple[str, ...]]:
@@ -46,7 +55,9 @@ def load_weights(path: Path) -> tuple[Detector, tuple[str, ...]]:
             remedy="Use weights/best.pt of a training run.",
             file=str(path),
         )
-    detector = Detector(DetectorShape(**content["shape"]))
+    shape = content["shape"]
+    architecture = Architecture(shape.pop("architecture", Architecture.CSP))
+    detector = make_detector(DetectorShape(**shape, architecture=architecture))
     detector.load_state_dict(content["state"])
     return detector.eval(), tuple(cast("list[str]", content["classes"]))
 
@@ -68,7 +79,7 @@ def carry_over(
         ValueError: A layer is missing in the source, or has another shape.
     """
     torch.manual_seed(seed)
-    detector = Detector(shape)
+    detector = make_detector(shape)
     theirs = source.state_dict()
     rows = [(classes.index(name), known.index(name)) for name in classes if name in known]
     state = detector.state_dict()
