@@ -176,6 +176,8 @@ def _lineage(proposal: Proposal, links: Links) -> list[str]:
     run = f"[{lineage.run_id[:12]}]({links.made_by})" if links.made_by else lineage.run_id[:12]
     commit = f"`{lineage.commit[:12]}`" if lineage.commit else say(language, "lineage.unrecorded")
     rows += [(say(language, "lineage.run"), run), (say(language, "lineage.commit"), commit)]
+    if lineage.start:
+        rows.append((say(language, "lineage.start"), plain(lineage.start)))
     return [*lines, *table(["", ""], rows)]
 
 

@@ -15,13 +15,16 @@ class StartingPoint(StrEnum):
     """Random weights."""
     CHAMPION = "champion"
     """The weights of the current champion; classes are matched by name."""
+    COCO = "coco"
+    """Weights trained on COCO, of a network of their own (`guardianflow weights fetch`)."""
 
 
 class TrainingSettings(Settings):
     """How the detector is trained."""
 
     start: StartingPoint = Field(
-        default=StartingPoint.SCRATCH, description="scratch, or the weights of the champion."
+        default=StartingPoint.SCRATCH,
+        description="scratch, or the weights of the champion, or weights trained on coco.",
     )
 
     image_size: int = Field(default=256, ge=64, le=1280, multiple_of=32, description="Input side.")

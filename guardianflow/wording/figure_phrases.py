@@ -128,6 +128,7 @@ FIGURE_PHRASES: dict[str, Phrase] = {
     "lineage.unknown": Phrase("unknown", "알 수 없음"),
     "lineage.run": Phrase("training run", "학습 실행"),
     "lineage.commit": Phrase("commit of the code", "코드 커밋"),
+    "lineage.start": Phrase("training started from", "학습 시작 가중치"),
     "lineage.unrecorded": Phrase("not recorded", "기록 없음"),
     "lineage.images": Phrase("{images} images", "이미지 {images}장"),
     "lineage.training": Phrase("images for training", "학습용 이미지"),

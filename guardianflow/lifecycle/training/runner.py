@@ -85,6 +85,7 @@ class TrainingRunner:
             DatasetInvalid: The data set cannot be trusted.
             ScenarioFrozen: The scenario version was edited after it had been trained.
             NoCandidate: It has to start from the champion, and there is none.
+            ArtifactMissing: It has to start from weights that are not there.
             RegistryUnavailable: MLflow does not answer.
         """
         return self.register(self.train())
@@ -135,7 +136,7 @@ class TrainingRunner:
         before = Continuation.find(client, scenario, work.attempt_tags, checkpoints.work)
         before.fetch(checkpoints)
         name = f"train {scenario.name} {scenario.version}"
-        with work.open_run(name, {**before.tags(), **start.tags}) as run:
+        with work.open_run(name, {**before.tags(), **start.tags, **start.notes}) as run:
             before.take_over(run.run_id)
             run.log_params({**scenario.training.model_dump(mode="json"), **start.params()})
             run.log_splits({"train": "training", "val": "validation", "test": "evaluation"})

@@ -1,4 +1,4 @@
-"""What a training starts from: random weights, or those of the version in production.
+"""What a training starts from: random weights, those in production, or those trained on COCO.
 
 The champion moves; the start of a training does not. It is resolved once, to a version and the
 sha256 of its weights, and kept as tags of the run: a killed training that is resumed after the next
@@ -6,21 +6,28 @@ promotion still starts where its first attempt did.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid
 from guardianflow.lifecycle.training.continuation import runs_with
+from guardianflow.lifecycle.training.pretrained import weights_folder
 from guardianflow.mlflow_store.registered_models import ROLLED_BACK, RegisteredModelInfo
+from guardianflow.mlflow_store.runs import (
+    START_LICENCE_TAG,
+    START_SHA256_TAG,
+    START_SOURCE_TAG,
+    START_WEIGHTS_TAG,
+)
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario, StartingPoint
 from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.network import weights
-from guardianflow.vision.network.detector import Detector, DetectorShape
+from guardianflow.vision.network.detector import Architecture, Detector
+from guardianflow.vision.network.pretrained import COCO, NANODET_COCO, read_pretrained
 
 VERSION_TAG = "guardianflow.start_version"
-SHA_TAG = "guardianflow.start_sha256"
 _FILE_TAG = f"guardianflow.sha256.artifacts/weights/{weights.FILE}"
 
 
@@ -28,11 +35,15 @@ _FILE_TAG = f"guardianflow.sha256.artifacts/weights/{weights.FILE}"
 class Start:
     """What a training starts from: weights in the shape to be trained, or without them random ones.
 
-    The tags name the weights; they are part of the work's identity.
+    Attributes:
+        tags: They name the weights, and are part of the work's identity.
+        detector: The weights.
+        notes: Further tags of the run.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     detector: Detector | None = None
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def params(self) -> dict[str, str]:
         """Return the tags as parameters of the run, which MLflow compares in its tables."""
@@ -49,7 +60,7 @@ def find_start(
 
     Raises:
         NoCandidate: There is no champion to start from.
-        ArtifactMissing: Its weights are gone, differ, or guardianflow did not train it.
+        ArtifactMissing: The weights are gone, differ, or guardianflow did not train the champion.
         ScenarioInvalid: The champion's network has another width.
     """
     match scenario.training.start:
@@ -57,6 +68,8 @@ def find_start(
             return Start()
         case StartingPoint.CHAMPION:
             return _from_champion(registry, scenario, dataset, work)
+        case StartingPoint.COCO:
+            return _from_coco(scenario, dataset)
         case _:
             assert_never(scenario.training.start)
 
@@ -78,7 +91,9 @@ def _from_champion(
         )
     source, known = weights.load_weights(path / weights.FILE)
     training = scenario.training
-    shape = DetectorShape(len(dataset.classes), training.width, training.image_size)
+    shape = replace(source.shape, classes=len(dataset.classes), image_size=training.image_size)
+    if shape.architecture is Architecture.CSP:
+        shape = replace(shape, width=training.width)
     try:
         detector = weights.carry_over(source, known, shape, dataset.classes, seed=training.seed)
     except ValueError as error:
@@ -89,8 +104,19 @@ def _from_champion(
             key="training.width",
             value=training.width,
         ) from error
-    tags = {VERSION_TAG: str(version.version), SHA_TAG: version.tags.get(_FILE_TAG, "")}
+    tags = {VERSION_TAG: str(version.version), START_SHA256_TAG: version.tags.get(_FILE_TAG, "")}
     return Start(tags, detector)
+
+
+def _from_coco(scenario: Scenario, dataset: Dataset) -> Start:
+    known, training = NANODET_COCO, scenario.training
+    source = read_pretrained(weights_folder(known), known)
+    shape = replace(source.shape, classes=len(dataset.classes), image_size=training.image_size)
+    detector = weights.carry_over(source, COCO, shape, dataset.classes, seed=training.seed)
+    tags = {START_WEIGHTS_TAG: known.name, START_SHA256_TAG: known.digest}
+    return Start(
+        tags, detector, {START_SOURCE_TAG: known.package, START_LICENCE_TAG: known.licence}
+    )
 
 
 def _champion(registry: ModelRegistryManager, name: ModelName) -> RegisteredModelInfo:

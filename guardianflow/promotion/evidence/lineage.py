@@ -1,13 +1,21 @@
 """From which data, run and code a version was made, as its run recorded it."""
 
 import json
+from collections.abc import Mapping
 from typing import cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.evaluation.import_source import maker_of
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.runs import COMMIT_TAG, USE_TAG
+from guardianflow.mlflow_store.runs import (
+    COMMIT_TAG,
+    START_LICENCE_TAG,
+    START_SHA256_TAG,
+    START_SOURCE_TAG,
+    START_WEIGHTS_TAG,
+    USE_TAG,
+)
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 
 
@@ -30,6 +38,12 @@ class Lineage(BaseModel):
     run_id: str = Field(description="The MLflow run that made the version, or its base.")
     data: tuple[DataUse, ...] = Field(description="Its data sets.")
     commit: str = Field(description="The commit of the code that made it; '' if unrecorded.")
+    start: str = Field(
+        default="",
+        # Older questions are recognised by the digest of a record without it.
+        exclude_if=lambda start: not start,
+        description="Weights from elsewhere that its training started from; '' for none.",
+    )
 
 
 def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Lineage | None:
@@ -52,7 +66,16 @@ def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> L
             for entry in inputs
         ),
         commit=run.data.tags.get(COMMIT_TAG, ""),
+        start=_start(run.data.tags),
     )
+
+
+def _start(tags: Mapping[str, str]) -> str:
+    if not (name := tags.get(START_WEIGHTS_TAG)):
+        return ""
+    said = (START_SOURCE_TAG, START_LICENCE_TAG, START_SHA256_TAG)
+    source, licence, sha256 = (tags.get(key, "") for key in said)
+    return f"{name} ({source}; {licence}; sha256 {sha256[:12]})"
 
 
 def _images(profile: str | None) -> int | None:

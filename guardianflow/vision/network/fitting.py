@@ -80,7 +80,7 @@ def fit(
         train: Samples to train on.
         val: Samples that choose the best weights.
         classes: Class names, in the order of their indices.
-        start: Initial weights, of the shape given by settings and classes; None uses random ones.
+        start: Initial weights, for these classes and this input size; None uses random ones.
         checkpoints: Where finished epochs are kept; None keeps nothing.
         on_resume: Called once with the finished epochs, if there is a checkpoint.
         on_step: Called with the number of finished steps and of all steps.
@@ -150,7 +150,7 @@ class _Training:
         self.precision = MixedPrecision(device, settings.precision)
         torch.manual_seed(settings.seed)
         shape = DetectorShape(len(classes), settings.width, settings.image_size)
-        self.detector = make_detector(shape).to(device)
+        self.detector = make_detector(start.shape if start else shape).to(device)
         if start:
             self.detector.load_state_dict(start.state_dict())
         # torch's stub of Module.to knows no memory format

@@ -51,12 +51,14 @@ class KnownWeights:
         package: The npm package that carries them, with its version.
         licence: Of the package, and of the network.
         sha256: By the name of a file, its digest.
+        bytes: By the name of a file, how long it is.
     """
 
     name: str
     package: str
     licence: str
     sha256: Mapping[str, str]
+    bytes: Mapping[str, int]
 
     @property
     def digest(self) -> str:
@@ -72,6 +74,7 @@ NANODET_COCO = KnownWeights(
         "nanodet.json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
         "nanodet.bin": "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
     },
+    {"nanodet.json": 121_604, "nanodet.bin": 7_574_558},
 )
 
 

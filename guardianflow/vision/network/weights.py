@@ -36,7 +36,7 @@ def save_weights(detector: Detector, classes: tuple[str, ...], folder: Path) -> 
 
 def _plain(shape: DetectorShape) -> dict[str, object]:
     """A shape as it is stored: earlier versions know no other network than ours."""
-    content = {**asdict(shape), "architecture": shape.architecture.value}
+    content: dict[str, object] = {**asdict(shape), "architecture": shape.architecture.value}
     if shape.architecture is Architecture.CSP:
         del content["architecture"]
     return content
