@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-all test-floor unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo chaos mutation screenshots constraints clean
+.PHONY: help setup demo up down test test-all test-floor unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo bench-pretrained chaos mutation screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -95,6 +95,10 @@ bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action
 	$(BIN)/python -m benchmarks.false_rollbacks
 	$(BIN)/python -m benchmarks.right_action
 	$(BIN)/python -m benchmarks.idle
+	$(BIN)/python -m benchmarks.page
+
+bench-pretrained: $(READY) ## what weights trained on COCO are worth, an hour (GUARDIANFLOW_REAL_DATA, weights)
+	$(BIN)/python -m benchmarks.pretrained_start
 	$(BIN)/python -m benchmarks.page
 
 bench-demo: $(READY) ## whether the demo's story holds from ten seeds, with and without VNNI, a quarter of an hour

@@ -53,6 +53,7 @@ INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
         "dataset.root": None,
         "dataset.classes": {},
         "dataset.near_duplicates": "refused",
+        "training.pretrained_rate": 5e-4,
     },
     "ApprovalRule": {},
     "Origin": {"boxes": None},

@@ -9,6 +9,8 @@ Which file holds which command:
     rollback       rollback, drill
     dataset        dataset check
     dataset_write  dataset split, dataset convert
+    scenario       scenario init
+    weights        weights fetch, weights import, weights list
     health         health report, health show
     show           models, history, status
     export_errors  export-errors

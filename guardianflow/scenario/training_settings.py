@@ -37,6 +37,9 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(
         default=8e-3, gt=0, le=1, description="Peak learning rate of everything else (AdamW)."
     )
+    pretrained_rate: float = Field(
+        default=5e-4, gt=0, le=1, description="Peak learning rate of layers that start trained."
+    )
     weight_decay: float = Field(
         default=5e-4, ge=0, le=1, description="Weight decay of the convolutions."
     )

@@ -28,7 +28,8 @@ from guardianflow.lifecycle.training.continuation import (
 from guardianflow.lifecycle.training.starting import Start, find_start
 from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import private_home
-from guardianflow.mlflow_store.runs import OpenRun, read_evaluation
+from guardianflow.mlflow_store.client import border
+from guardianflow.mlflow_store.runs import OpenRun, foreign_start, read_evaluation
 from guardianflow.mlflow_store.same_work import refuse_edited
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
@@ -106,8 +107,10 @@ class TrainingRunner:
 
     def register(self, trained: TrainedModel) -> TrainedModel:
         """Register a training as @candidate; repeated calls return the same version."""
-        name = self.scenario.get_registered_model_name()
-        return register_made(self.registry, self.scenario, trained, name, trained.evaluation)
+        name, client = self.scenario.get_registered_model_name(), self.registry.client
+        with border(f"run {trained.run_id}"):
+            tags = foreign_start(client.get_run(trained.run_id).data.tags)
+        return register_made(self.registry, self.scenario, trained, name, trained.evaluation, tags)
 
     def _read(self, work: Work, run: Run) -> TrainedModel:
         """Read what a finished training of the same settings, data and recipe made."""

@@ -18,6 +18,7 @@ from guardianflow.mlflow_store.runs import (
     START_SHA256_TAG,
     START_SOURCE_TAG,
     START_WEIGHTS_TAG,
+    foreign_start,
 )
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
@@ -69,7 +70,7 @@ def find_start(
         case StartingPoint.CHAMPION:
             return _from_champion(registry, scenario, dataset, work)
         case StartingPoint.COCO:
-            return _from_coco(scenario, dataset)
+            return start_from_coco(scenario, dataset)
         case _:
             assert_never(scenario.training.start)
 
@@ -105,18 +106,23 @@ def _from_champion(
             value=training.width,
         ) from error
     tags = {VERSION_TAG: str(version.version), START_SHA256_TAG: version.tags.get(_FILE_TAG, "")}
-    return Start(tags, detector)
+    # What the champion came from, its successor comes from, too.
+    return Start(tags, detector, foreign_start(version.tags))
 
 
-def _from_coco(scenario: Scenario, dataset: Dataset) -> Start:
+def start_from_coco(scenario: Scenario, dataset: Dataset) -> Start:
+    """Read the weights trained on COCO, for the classes of a data set.
+
+    Raises:
+        ArtifactMissing: They are not on this machine, or were changed.
+    """
     known, training = NANODET_COCO, scenario.training
     source = read_pretrained(weights_folder(known), known)
     shape = replace(source.shape, classes=len(dataset.classes), image_size=training.image_size)
     detector = weights.carry_over(source, COCO, shape, dataset.classes, seed=training.seed)
     tags = {START_WEIGHTS_TAG: known.name, START_SHA256_TAG: known.digest}
-    return Start(
-        tags, detector, {START_SOURCE_TAG: known.package, START_LICENCE_TAG: known.licence}
-    )
+    notes = {START_SOURCE_TAG: known.package, START_LICENCE_TAG: known.licence}
+    return Start(tags, detector, notes)
 
 
 def _champion(registry: ModelRegistryManager, name: ModelName) -> RegisteredModelInfo:

@@ -8,14 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.evaluation.import_source import maker_of
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.runs import (
-    COMMIT_TAG,
-    START_LICENCE_TAG,
-    START_SHA256_TAG,
-    START_SOURCE_TAG,
-    START_WEIGHTS_TAG,
-    USE_TAG,
-)
+from guardianflow.mlflow_store.runs import COMMIT_TAG, USE_TAG, foreign_start
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 
 
@@ -71,11 +64,8 @@ def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> L
 
 
 def _start(tags: Mapping[str, str]) -> str:
-    if not (name := tags.get(START_WEIGHTS_TAG)):
-        return ""
-    said = (START_SOURCE_TAG, START_LICENCE_TAG, START_SHA256_TAG)
-    source, licence, sha256 = (tags.get(key, "") for key in said)
-    return f"{name} ({source}; {licence}; sha256 {sha256[:12]})"
+    name, *said = foreign_start(tags).values() or ("",)
+    return f"{name} ({'; '.join(said)})" if said else name
 
 
 def _images(profile: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""The optimizer: Muon for the convolutions, AdamW for everything else, each with its own rate.
+"""The optimizer: Muon for new convolutions, AdamW for everything else, each with its own rate.
 
 Muon (Jordan et al., 2024) makes a step equally long in all directions of a matrix, also in those
 that gradients seldom have. With few epochs this learns more from the same photographs, for about a
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
 from guardianflow.scenario import TrainingSettings
-from guardianflow.vision.network.detector import Detector, Head
+from guardianflow.vision.network.detector import Architecture, Detector, Head
 
 _MOMENTUM = 0.95
 # Coefficients of the quintic iteration (Jordan et al.): five rounds bring the singular values
@@ -134,7 +134,9 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 def make_optimizer(detector: Detector, settings: TrainingSettings) -> MuonAdamW:
     """Make the optimizer of a detector; its groups have their peak rate as `initial_lr`.
 
-    AdamW updates normalisation, biases and the last layers of the heads.
+    AdamW updates normalisation, biases and the last layers of the heads. A network that begins with
+    trained weights has no others to unlearn: there AdamW updates all, at a lower rate below the
+    last layers (docs/decisions/0039).
     """
     last = {
         id(parameter)
@@ -142,15 +144,24 @@ def make_optimizer(detector: Detector, settings: TrainingSettings) -> MuonAdamW:
         for layer in (head.distances, head.logits)
         for parameter in layer.parameters()
     }
-    matrices = [p for p in detector.parameters() if p.ndim > 1 and id(p) not in last]
-    others = [p for p in detector.parameters() if p.ndim <= 1 or id(p) in last]
+    trained = [
+        p
+        for p in detector.parameters()
+        if detector.shape.architecture is not Architecture.CSP and id(p) not in last
+    ]
+    begun = {id(p) for p in trained}
+    # A checkpoint knows them by their order.
+    new = [p for p in detector.parameters() if id(p) not in begun]
     optimizer = MuonAdamW(
-        matrices,
-        others,
+        [p for p in new if p.ndim > 1 and id(p) not in last],
+        [p for p in new if p.ndim <= 1 or id(p) in last],
         matrix_rate=settings.matrix_rate,
         rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
+    if trained:
+        group = {"params": trained, "lr": settings.pretrained_rate, "decay": 0.0, "muon": False}
+        optimizer.add_param_group(group)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
