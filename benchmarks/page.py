@@ -21,6 +21,7 @@ from benchmarks import (
     latency,
     ledger_growth,
     listing,
+    pretrained_start,
     reaction,
     right_action,
     rotation,
@@ -40,6 +41,7 @@ _TABLES: Mapping[str, Mapping[str, _Maker]] = {
     },
     "data": {"checker": checker.rows},
     "accuracy": {"equal-budget": equal_budget.rows},
+    "pretrained": {pretrained_start.NAME: pretrained_start.rows},
     "demo": {demo_margin.NAME: demo_margin.rows},
     "training": {
         training_throughput.NAME: training_throughput.rows,

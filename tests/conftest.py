@@ -51,6 +51,7 @@ REAL_PARTS = {
     "mlflow_server": "a real MLflow server",
     "prefect_server": "a real Prefect API",
     "real_data": "real photographs",
+    "real_weights": "real weights trained on COCO",
     "browser": "a real browser",
 }
 

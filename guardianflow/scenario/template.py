@@ -9,7 +9,6 @@ from guardianflow.names import ModelName
 
 _TEMPLATE = """\
 # {name}: what the model of this zone learns, and when it is good enough.
-# Every setting, with its meaning: docs/reference.md
 customer: {customer}
 region: {region}
 plant: {plant}

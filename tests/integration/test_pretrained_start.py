@@ -16,6 +16,8 @@ from guardianflow.vision.network.weights import load_weights
 from testbed.tiny import tiny_spec
 from tests.foreign_weights import REAL, write_random
 
+pytestmark = [pytest.mark.real_weights] if REAL.is_dir() else []
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

