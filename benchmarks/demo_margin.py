@@ -20,19 +20,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.edge_models import make_edge_models
 from benchmarks.figures import RESULTS, Row, tell
 from deployments.demo import WINDOW_IMAGES, WINDOW_SEED, demo_spec
 from guardianflow.health.figures import sample_figures
 from guardianflow.health.verdict import judge_window, rules_of
-from guardianflow.lifecycle.quantization.variants import make_int8
 from guardianflow.machine.servers import home
 from guardianflow.scenario import Light, Scenario
 from guardianflow.vision.data.dataset import Dataset, open_dataset, prepare_dataset
-from guardianflow.vision.ir import ir
-from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.detections import Seen, detect
-from guardianflow.vision.metrics.thresholds import settle_thresholds
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.synthetic import draw_window
 
@@ -50,12 +47,7 @@ def make(scenario: Scenario, folder: Path) -> None:
     fitted = fit(
         scenario.training, dataset.samples("train"), dataset.samples("val"), dataset.classes
     )
-    fp32 = ir.save(ir.convert_network(fitted.detector, dataset.classes), folder / "fp32")
-    int8, _ = make_int8(scenario.quantization, fp32, dataset, folder, lambda *_: None)
-    shown = settle_thresholds(fp32, dataset.samples("val"), beta=scenario.evaluation.beta)
-    for plain, flavour in ((fp32, "fp32"), (int8, "int8")):
-        ir.set_thresholds(plain, shown)
-        wrap(plain, folder / f"edge-{flavour}")
+    make_edge_models(scenario, dataset, fitted.detector, folder)
     (folder / "done").touch()
 
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import yaml
 
+from benchmarks.edge_models import make_edge_models
 from benchmarks.figures import RESULTS, Row, tell
-from guardianflow.lifecycle.quantization.variants import make_int8
-from guardianflow.lifecycle.training.pretrained import weights_folder
+from guardianflow.lifecycle.training.kept_weights import weights_folder
 from guardianflow.lifecycle.training.starting import start_from_coco
 from guardianflow.machine.servers import home
 from guardianflow.names import ModelName
@@ -32,13 +32,10 @@ from guardianflow.scenario import Scenario, ScenarioSpec
 from guardianflow.scenario.file import load_spec
 from guardianflow.scenario.template import write_scenario
 from guardianflow.vision.data.dataset import Dataset, prepare_dataset
-from guardianflow.vision.ir import ir
-from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.detections import detect
 from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.metrics.intervals import DRAWS
-from guardianflow.vision.metrics.thresholds import settle_thresholds
 from guardianflow.vision.network.fitting import fit
 
 NAME = "pretrained-start"
@@ -63,6 +60,11 @@ def scenario_of(way: str, seed: int, epochs: int | None) -> Scenario:
     )
 
 
+def folder_of(folder: Path, way: str, scenario: Scenario) -> Path:
+    """Where a training is kept: with other settings it is another one."""
+    return folder / f"{way}-{scenario.training.seed}-{scenario.digest[:8]}"
+
+
 def measure(scenario: Scenario, folder: Path) -> dict[str, Any]:
     """Train, quantize and measure one scenario."""
     dataset = prepare_dataset(scenario.dataset, scenario.classes)
@@ -72,14 +74,9 @@ def measure(scenario: Scenario, folder: Path) -> dict[str, Any]:
     began = time.process_time()
     fitted = fit(scenario.training, train, val, dataset.classes, start=start)
     spent = time.process_time() - began
-    fp32 = ir.save(ir.convert_network(fitted.detector, dataset.classes), folder / "fp32")
-    int8, _ = make_int8(scenario.quantization, fp32, dataset, folder, lambda *_: None)
-    shown = settle_thresholds(fp32, val, beta=scenario.evaluation.beta)
-    figures: dict[str, Any] = {"processor_s": round(spent, 1), "best_epoch": fitted.best_epoch}
-    for plain, flavour in ((fp32, "fp32"), (int8, "int8")):
-        ir.set_thresholds(plain, shown)
-        figures[flavour] = judged(wrap(plain, folder / f"edge-{flavour}"), dataset)
-    return figures
+    models = make_edge_models(scenario, dataset, fitted.detector, folder)
+    judgements = {precision: judged(model, dataset) for precision, model in models.items()}
+    return {"processor_s": round(spent, 1), "best_epoch": fitted.best_epoch, **judgements}
 
 
 def judged(model: Path, dataset: Dataset) -> dict[str, Any]:
@@ -148,8 +145,9 @@ def main() -> None:
     wanted = parser.parse_args()
     if wanted.one:
         way, seed = wanted.one
-        folder = wanted.folder / f"{way}-{seed}"
-        figures = measure(scenario_of(way, int(seed), wanted.epochs), folder)
+        scenario = scenario_of(way, int(seed), wanted.epochs)
+        folder = folder_of(wanted.folder, way, scenario)
+        figures = measure(scenario, folder)
         (folder / "figures.json").write_text(json.dumps(figures))
         return
     weights = weights_folder()
@@ -158,7 +156,8 @@ def main() -> None:
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for seed in wanted.seeds:
         for way in WAYS:
-            file = wanted.folder / f"{way}-{seed}" / "figures.json"
+            scenario = scenario_of(way, seed, wanted.epochs)
+            file = folder_of(wanted.folder, way, scenario) / "figures.json"
             if not file.is_file():
                 print(f"{way}, seed {seed}: training", flush=True)
                 words = ["--one", way, str(seed), "--folder", str(wanted.folder)]

@@ -38,7 +38,7 @@ _ORDER = ["unit", "integration", "e2e"]
 # Of two processes one begins with the longest, which share the servers of `make up`.
 _ORDER_SIDE_BY_SIDE = ["e2e", "unit", "integration"]
 # What these share takes longer to make than most tests: a trained detector, a Prefect server.
-_SHARING = {
+SHARING = {
     f"tests/integration/test_{name}.py"
     for name in (
         *("approval_flow", "being_told", "blocks", "calls", "class_names", "deployments", "drill"),
@@ -63,7 +63,7 @@ class _Sharing(LoadFileScheduling):
         file = super()._split_scope(nodeid)
         if file.startswith("tests/e2e/"):
             return "e2e"
-        return "sharing" if file in _SHARING else file
+        return "sharing" if file in SHARING else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Sharing:
@@ -78,7 +78,7 @@ def _rank(item: pytest.Item) -> tuple[int, bool]:
     side_by_side = hasattr(item.config, "workerinput")
     order = _ORDER_SIDE_BY_SIDE if side_by_side else _ORDER
     file = item.nodeid.partition("::")[0]
-    return order.index(item.path.relative_to(_TESTS).parts[0]), file not in _SHARING
+    return order.index(item.path.relative_to(_TESTS).parts[0]), file not in SHARING
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

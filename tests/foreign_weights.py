@@ -64,5 +64,5 @@ def write_random(folder):
     return replace(
         NANODET_COCO,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        bytes={name: len(content) for name, content in files.items()},
+        sizes={name: len(content) for name, content in files.items()},
     )

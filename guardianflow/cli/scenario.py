@@ -1,16 +1,19 @@
 """`guardianflow scenario`: the file that describes a zone."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
+import yaml
 
 from guardianflow.cli.options import model_argument
 from guardianflow.cli.output import Output, OutputOption
 from guardianflow.errors import DatasetInvalid, InputError
 from guardianflow.machine.disk import write_whole
 from guardianflow.names import ModelName
-from guardianflow.scenario.file import read_scenario_file, scenario_files, scenarios_folder
+from guardianflow.scenario import Scenario, ScenarioSpec
+from guardianflow.scenario.file import scenario_files, scenarios_folder
 from guardianflow.scenario.template import write_scenario
 
 commands = typer.Typer(no_args_is_help=True, help="Write the file that describes a zone.")
@@ -51,15 +54,11 @@ def init(
             file=str(exists),
         )
     text = write_scenario(name, photos, _classes(photos))
+    # Its own reader is the judge of names and classes.
+    spec = ScenarioSpec.from_mapping(scenario, yaml.safe_load(text), where=str(path))
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.encode())
-    # Its own reader is the judge of names and classes.
-    try:
-        spec = read_scenario_file(path)
-    except InputError:
-        path.unlink()
-        raise
-    _tell(out, path, photos, spec.name, spec.version("v1").classes)
+    _tell(out, path, photos, spec.version("v1"))
 
 
 def _classes(photos: Path) -> tuple[str, ...]:
@@ -85,12 +84,12 @@ def _classes(photos: Path) -> tuple[str, ...]:
     return found.classes
 
 
-def _tell(out: Output, path: Path, photos: Path, scenario: str, classes: tuple[str, ...]) -> None:
-    out.say(f"{path}: {', '.join(classes)}")
+def _tell(out: Output, path: Path, photos: Path, scenario: Scenario) -> None:
+    out.say(f"{path}: {', '.join(scenario.classes)}")
     for step in (
-        f"guardianflow dataset check {photos}",
+        f"guardianflow dataset check {quote(str(photos))}",
         "guardianflow weights fetch",
-        f"guardianflow run {scenario} --type train --version v1",
+        f"guardianflow run {scenario.name} --type train --version v1",
     ):
         out.remark(f"next: {step}")
-    out.result({"file": str(path), "scenario": scenario, "classes": list(classes)})
+    out.result({"file": str(path), "scenario": scenario.name, "classes": list(scenario.classes)})

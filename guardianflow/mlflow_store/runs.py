@@ -39,12 +39,12 @@ _BATCH = 500
 USE_TAG = "mlflow.data.context"
 """MLflow's own tag for what a data set was used for."""
 COMMIT_TAG = "mlflow.source.git.commit"
+"""MLflow's own tag for the commit of the code that made a run."""
 START_SHA256_TAG = "guardianflow.start_sha256"
 # Of weights from elsewhere that a training started from, or the champion that it started from.
 START_WEIGHTS_TAG = "guardianflow.start_weights"
 START_SOURCE_TAG = "guardianflow.start_source"
 START_LICENCE_TAG = "guardianflow.start_licence"
-"""MLflow's own tag for the commit of the code that made a run."""
 _CHECKOUT = Path(__file__).parents[2]
 # What a model needs on the edge box, in the versions that it was measured with.
 _SERVED_PACKAGES = ("openvino", "numpy", "pillow")

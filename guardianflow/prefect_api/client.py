@@ -189,7 +189,9 @@ def _trust() -> dict[str, ssl.SSLContext]:
 def _trusting(file: str | None) -> ssl.SSLContext:
     import httpx
 
-    return ssl.create_default_context(cafile=file) if file else httpx.create_ssl_context()
+    if file:
+        return ssl.create_default_context(cafile=file)
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _require_certificate_file() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from guardianflow.errors import ArtifactMissing
 from guardianflow.lifecycle.quantization import QuantizationRunner
-from guardianflow.lifecycle.training import TrainingRunner, pretrained, starting
+from guardianflow.lifecycle.training import TrainingRunner, kept_weights, starting
 from guardianflow.promotion.evidence.lineage import read_lineage
 from guardianflow.scenario import StartingPoint
 from guardianflow.vision.network.detector import Architecture
@@ -32,7 +32,7 @@ def weights(tmp_path_factory):
 def scenario(tmp_path, weights, monkeypatch):
     """A version that starts from the weights, which are not kept yet."""
     monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "home"))
-    for module in (pretrained, starting):
+    for module in (kept_weights, starting):
         monkeypatch.setattr(module, "NANODET_COCO", weights[1])
     scenario = tiny_spec(f"s{uuid.uuid4().hex[:8]}").version("v1")
     training = scenario.training.model_copy(update={"start": StartingPoint.COCO})
@@ -49,7 +49,7 @@ def test_a_training_without_the_weights_is_refused_with_the_command(scenario, re
 
 def test_from_the_weights_to_a_variant_and_a_successor(scenario, registry, weights):
     folder, known = weights
-    pretrained.import_weights(folder, known)
+    kept_weights.import_weights(folder, known)
     trained = TrainingRunner(scenario, registry).run()
     name = scenario.model_name.public
     about = {
@@ -74,7 +74,7 @@ def test_from_the_weights_to_a_variant_and_a_successor(scenario, registry, weigh
 
     # What starts from such a champion is such a network, and comes from the same weights.
     registry.promote_to_champion(name)
-    shutil.rmtree(pretrained.weights_folder(known))
+    shutil.rmtree(kept_weights.weights_folder(known))
     warm = scenario.training.model_copy(update={"start": StartingPoint.CHAMPION})
     successor = scenario.model_copy(update={"version": "v2", "training": warm})
     assert TrainingRunner(successor, registry).run().version == 2

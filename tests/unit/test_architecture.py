@@ -133,3 +133,9 @@ def test_no_public_name_is_defined_twice():
     }
     assert {name: homonyms[name] for name in homonyms.keys() - ALLOWED_HOMONYMS.keys()} == {}
     assert ALLOWED_HOMONYMS.keys() - homonyms.keys() == set()
+
+
+def test_files_that_share_costly_parts_exist():
+    from tests.conftest import SHARING
+
+    assert [file for file in sorted(SHARING) if not (ROOT / file).is_file()] == []

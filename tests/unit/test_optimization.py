@@ -8,7 +8,7 @@ from torch import nn
 
 from guardianflow.scenario import TrainingSettings
 from guardianflow.vision.network.architectures import make_detector
-from guardianflow.vision.network.detector import DetectorShape
+from guardianflow.vision.network.detector import Architecture, DetectorShape
 from guardianflow.vision.network.optimization import MuonAdamW, make_optimizer, orthogonalize
 
 
@@ -112,3 +112,17 @@ def test_every_weight_of_the_detector_is_moved_once_and_the_ends_of_heads_are_no
     ends = [p for head in detector.heads for p in head.logits.parameters()]
     assert {id(p) for p in ends} <= {id(p) for p in others}
     assert [group["initial_lr"] for group in optimizer.param_groups] == [0.2, 0.1]
+
+
+def test_layers_that_begin_trained_have_a_rate_of_their_own_and_no_muon():
+    detector = make_detector(DetectorShape(2, 32, 64, Architecture.NANODET_G))
+    rates = {"matrix_rate": 0.2, "learning_rate": 0.1, "pretrained_rate": 0.01}
+    new, ends, trained = make_optimizer(detector, TrainingSettings(**rates)).param_groups
+    assert not new["params"]
+    heads = [layer for head in detector.heads for layer in (head.distances, head.logits)]
+    last = [p for layer in heads for p in layer.parameters()]
+    assert sorted(map(id, ends["params"])) == sorted(map(id, last))
+    both = [*ends["params"], *trained["params"]]
+    assert sorted(map(id, both)) == sorted(map(id, detector.parameters()))
+    told = [(group["initial_lr"], group["muon"]) for group in (ends, trained)]
+    assert told == [(0.1, False), (0.01, False)]

@@ -12,7 +12,7 @@ import torch
 
 from guardianflow.cli import main
 from guardianflow.errors import ArtifactMissing, InputError
-from guardianflow.lifecycle.training import pretrained as store
+from guardianflow.lifecycle.training import kept_weights as store
 from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.detector import (
     Architecture,
@@ -144,6 +144,7 @@ def test_the_weights_of_such_a_network_are_stored(tmp_path):
 def test_weights_of_our_own_network_are_stored_as_earlier_versions_read_them(tmp_path):
     path = save_weights(make_detector(DetectorShape(1, 4, 64)), ("a",), tmp_path)
     stored = torch.load(path, weights_only=True)
+    assert stored["format"] == 1
     assert stored["shape"] == {"classes": 1, "width": 4, "image_size": 64}
 
 

