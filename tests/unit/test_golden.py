@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import lzma
 import pkgutil
 import re
 import tarfile
@@ -10,6 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import torch
 
 import guardianflow
 from deployments.local import State
@@ -42,11 +44,13 @@ from guardianflow.vision.data.contamination import ContaminationReport
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.evaluation import Evaluation
 from guardianflow.vision.network.checkpoint import Checkpoints
+from guardianflow.vision.network.detector import Architecture, DetectorShape
 from guardianflow.vision.network.history import EpochFigures
 from guardianflow.vision.network.weights import load_weights
 from tests.golden.make import flows, settings_of
 
 GOLDEN = sorted(path for path in Path("tests/golden").glob("v*") if path.is_dir())
+WEIGHTS_2 = Path("tests/golden/best-format-2.pt.xz")
 BASE = ModelName.parse("golden/lab-bench/welding/ppe")
 INT8 = f"{BASE}__openvino_int8"
 DOCUMENTS = {
@@ -233,6 +237,15 @@ def test_models_of_then_are_read(folder, tmp_path):
     _, classes = load_weights(tmp_path / trained)
     for folder in ("ir", "edge"):
         assert IrDetector(tmp_path / model / folder).classes == classes == ("person", "helmet")
+
+
+def test_weights_of_another_network_are_read(tmp_path):
+    """Format 2 of best.pt, as the commit that introduced it wrote it; all weights are nought."""
+    (tmp_path / "best.pt").write_bytes(lzma.decompress(WEIGHTS_2.read_bytes()))
+    assert torch.load(tmp_path / "best.pt", weights_only=True)["format"] == 2
+    detector, classes = load_weights(tmp_path / "best.pt")
+    assert detector.shape == DetectorShape(3, 32, 416, Architecture.NANODET_G)
+    assert classes == ("person", "helmet", "no_helmet")
 
 
 @golden

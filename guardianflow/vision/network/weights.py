@@ -15,6 +15,8 @@ from guardianflow.vision.network.detector import Architecture, Detector, Detecto
 
 FILE = "best.pt"
 _FORMAT = 1
+# Another network than ours: earlier versions, which know only ours, say that they cannot read it.
+_WITH_ARCHITECTURE = 2
 # The last layer of each head has a row per class. Classes share all other layers.
 _PER_CLASS = (".logits.weight", ".logits.bias")
 
@@ -23,23 +25,19 @@ def save_weights(detector: Detector, classes: tuple[str, ...], folder: Path) -> 
     """Write best.pt into a folder atomically, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path, buffer = folder / FILE, io.BytesIO()
+    shape = {**asdict(detector.shape), "architecture": detector.shape.architecture.value}
+    ours = detector.shape.architecture is Architecture.CSP
+    if ours:
+        del shape["architecture"]
     content = {
-        "format": _FORMAT,
-        "shape": _plain(detector.shape),
+        "format": _FORMAT if ours else _WITH_ARCHITECTURE,
+        "shape": shape,
         "classes": list(classes),
         "state": {key: value.contiguous() for key, value in detector.state_dict().items()},
     }
     torch.save(content, buffer)
     write_whole(path, buffer.getbuffer())
     return path
-
-
-def _plain(shape: DetectorShape) -> dict[str, object]:
-    """A shape as it is stored: earlier versions know no other network than ours."""
-    content: dict[str, object] = {**asdict(shape), "architecture": shape.architecture.value}
-    if shape.architecture is Architecture.CSP:
-        del content["architecture"]
-    return content
 
 
 def load_weights(path: Path) -> tuple[Detector, tuple[str, ...]]:
@@ -49,9 +47,10 @@ def load_weights(path: Path) -> tuple[Detector, tuple[str, ...]]:
         ArtifactMissing: `save_weights` did not write this file.
     """
     content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    formats = (_FORMAT, _WITH_ARCHITECTURE)
+    if not isinstance(content, dict) or content.get("format") not in formats:
         raise ArtifactMissing(
-            f"{path} does not contain weights of guardianflow (format {_FORMAT}).",
+            f"{path} does not contain weights of guardianflow (format 1 or 2).",
             remedy="Use weights/best.pt of a training run.",
             file=str(path),
         )
