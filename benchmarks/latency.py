@@ -36,7 +36,7 @@ from benchmarks.figures import RESULTS, Row, machine, ratio, summary, tell, told
 from guardianflow.scenario import SyntheticData
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.processing import wrap
-from guardianflow.vision.ir.serving import IrDetector, letterbox, select
+from guardianflow.vision.ir.serving import InputGeometry, IrDetector, place_frame, select
 from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.detector import DetectorShape, ExportedDetector
 from guardianflow.vision.synthetic import draw_frame
@@ -214,11 +214,10 @@ def _in_openvino(folder: Path, precision: str, threads: int, square: NDArray[np.
 def _processed(
     model: Callable[[NDArray[np.uint8]], Sequence[Any]], frame: NDArray[np.uint8], made: Made
 ) -> object:
-    square, scale = letterbox(frame, made.size)
-    boxes, scores = model(square[None])
+    placed = place_frame(frame, InputGeometry(made.size, made.size))
+    boxes, scores = model(placed.picture[None])
     found, best, labels = select(boxes[0], scores[0], made.limits)
-    height, width = frame.shape[:2]
-    return np.clip(found / scale, 0, [width, height, width, height]), best, labels
+    return placed.in_frame(found, frame), best, labels
 
 
 def race(looks: Mapping[str, Look], rounds: int) -> dict[str, list[float]]:

@@ -29,7 +29,7 @@ from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.scenario import Precision, QuantizationSettings
 from guardianflow.vision.data.dataset import load_image, prepare_dataset
 from guardianflow.vision.ir import compression, ir
-from guardianflow.vision.ir.serving import IrDetector, letterbox
+from guardianflow.vision.ir.serving import InputGeometry, IrDetector, place_frame
 from guardianflow.vision.metrics.album import FILES as ALBUM
 from guardianflow.vision.metrics.detections import detect
 from guardianflow.vision.metrics.evaluation import evaluate
@@ -219,8 +219,9 @@ def test_ranges_from_bad_images_cost_accuracy_and_are_refused_before(learned, tm
     dataset = prepare_dataset(learned.scenario.dataset, learned.scenario.classes)
     files = learned.registry.download(learned.name, learned.trained.version)
     fp32, samples = files / "artifacts" / "ir", dataset.samples("test")
-    good = choose(dataset.samples("train"), 16, 128).squares
-    seen = [letterbox(load_image(sample.image), 128)[0] for sample in samples]
+    geometry = InputGeometry(128, 128)
+    good = choose(dataset.samples("train"), 16, geometry).squares
+    seen = [place_frame(load_image(sample.image), geometry).picture for sample in samples]
     sets = {
         "dark": [square // 8 for square in good],
         "scaled twice": [square // 255 for square in good],

@@ -1,5 +1,7 @@
 """The edge IR against the functions in Python that it has to agree with, on real OpenVINO."""
 
+import re
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -7,7 +9,8 @@ from openvino import opset15 as op
 
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.processing import with_processing, wrap
-from guardianflow.vision.ir.serving import IrDetector, letterbox, select
+from guardianflow.vision.ir.serving import InputGeometry as Input
+from guardianflow.vision.ir.serving import IrDetector, place_frame, select
 
 # Height and width: odd, portrait, smaller than the input, lines, exact, ties of rounding.
 FRAMES = [
@@ -15,69 +18,83 @@ FRAMES = [
     *[(425, 640), (721, 1279), (1279, 721), (3, 2000), (2000, 3), (128, 128), (32, 31)],
 ]
 SIDE = 64
+SQUARE = Input(SIDE, SIDE)
+GEOMETRIES = [
+    *[SQUARE, Input(320, 320), Input(192, 320), Input(96, 64, "centre")],
+    *[
+        Input(64, 64, "centre"),
+        Input(64, 64, "stretch"),
+        Input(192, 320, "stretch"),
+    ],
+]
 
 
-def described(results, parameters, thresholds):
+def described(results, parameters, thresholds, geometry=SQUARE):
     model = ov.Model(results, parameters, "plain")
-    ir.describe(model, classes=["a", "b", "c"], precision="fp32", thresholds=thresholds)
+    classes = ["a", "b", "c"]
+    ir.describe(model, classes=classes, precision="fp32", thresholds=thresholds, geometry=geometry)
     return model
 
 
-def seeing(side=SIDE):
-    """A plain IR whose boxes tell what it was shown: one cell for each pixel of the square."""
-    square = op.parameter([1, side, side, 3], np.uint8)
-    pixels = op.reshape(op.convert(square, "f32"), np.array([1, side * side, 3]), False)
-    boxes = op.concat([pixels, op.constant(np.ones((1, side * side, 1), np.float32))], 2)
+def seeing(geometry):
+    """A plain IR whose boxes tell what it was shown: one cell for each pixel of the input."""
+    shown = op.parameter([1, geometry.height, geometry.width, 3], np.uint8)
+    cells = geometry.height * geometry.width
+    pixels = op.reshape(op.convert(shown, "f32"), np.array([1, cells, 3]), False)
+    boxes = op.concat([pixels, op.constant(np.ones((1, cells, 1), np.float32))], 2)
     scores = op.multiply(pixels, op.constant(np.zeros(1, np.float32)))
-    return described([boxes.output(0), scores.output(0)], [square], [0.5] * 3)
+    return described([boxes.output(0), scores.output(0)], [shown], [0.5] * 3, geometry)
 
 
-def answering(boxes, scores, thresholds, side=SIDE):
+def answering(boxes, scores, thresholds, geometry=SQUARE):
     """A plain IR that answers the same whatever it is shown."""
-    square = op.parameter([1, side, side, 3], np.uint8)
+    square = op.parameter([1, geometry.height, geometry.width, 3], np.uint8)
     # Not foldable, so that it is computed as everything else is.
     zero = op.multiply(
         op.reduce_max(op.convert(square, "f32"), np.array([0, 1, 2, 3])), np.float32(0)
     )
     outputs = [op.add(op.constant(part[None]), zero).output(0) for part in (boxes, scores)]
-    return described(outputs, [square], thresholds)
+    return described(outputs, [square], thresholds, geometry)
 
 
-def squares_of(side):
-    """The letterbox of an edge IR alone, as a function."""
-    edge = with_processing(seeing(side), [0.5] * 3)
+def placing(geometry):
+    """The placement of an edge IR alone, as a function."""
+    edge = with_processing(seeing(geometry), [0.5] * 3)
     name = "Reshape"
     inside = next(
         node.output(0)
         for node in edge.get_ordered_ops()
         if node.get_type_name() == name
-        and node.get_output_partial_shape(0) == ov.PartialShape([1, side, side, 3])
+        and node.get_output_partial_shape(0) == ov.PartialShape([1, *geometry[:2], 3])
     )
-    alone = ov.Model([inside], edge.get_parameters(), "letterbox")
+    alone = ov.Model([inside], edge.get_parameters(), "placement")
     request = ov.Core().compile_model(alone, "CPU", {"INFERENCE_NUM_THREADS": 1})
     return lambda frame: request([frame[None]])[0][0]
 
 
-@pytest.mark.parametrize("side", [SIDE, 320])
-def test_the_letterbox_inside_is_pillows(side):
-    fit, random = squares_of(side), np.random.default_rng(0)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_the_placement_inside_is_pillows(geometry):
+    place, random = placing(geometry), np.random.default_rng(0)
     for height, width in FRAMES:
         frame = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        gap = np.abs(fit(frame).astype(int) - letterbox(frame, side)[0])
+        expected = place_frame(frame, geometry)
+        gap = np.abs(place(frame).astype(int) - expected.picture)
         # noise, the hardest: halves that Pillow rounds upwards go to the even number here
         assert gap.max() <= 2, (height, width)
         assert gap.mean() < 0.3, (height, width)
-        if max(height, width) == side:
+        if (expected.scale == 1).all():
             assert gap.max() == 0
 
 
-def test_the_letterbox_has_the_same_size_for_every_frame():
-    side = 96
-    fit = squares_of(side)
+@pytest.mark.parametrize("geometry", [Input(96, 96), Input(64, 96, "centre")], ids=str)
+def test_the_placement_has_the_same_size_for_every_frame(geometry):
+    place = placing(geometry)
     for longest in (1, 2, 5, 64, 95, 97, 191, 192, 193, 640, 1919, 4001):
         for other in {longest, longest * 9 // 16 or 1}:
-            frame = np.zeros((longest, other, 3), np.uint8)
-            assert np.array_equal(fit(frame), letterbox(frame, side)[0]), (longest, other)
+            for height, width in ((longest, other), (other, longest)):
+                frame = np.zeros((height, width, 3), np.uint8)
+                expected = place_frame(frame, geometry).picture
+                assert np.array_equal(place(frame), expected), (height, width)
 
 
 @pytest.mark.parametrize("limits", [[0.01] * 3, [0.2, 0.5, 0.8], [0.0] * 3, [1.0] * 3])
@@ -119,6 +136,29 @@ def test_boxes_are_in_pixels_of_the_frame_and_none_leaves_it(tmp_path):
     (found,) = IrDetector(folder).predict([np.zeros((64, 128, 3), np.uint8)])
     assert found["boxes"] == [[0, 16, 64, 64], [32, 0, 128, 32]]
     assert found["classes"] == ["a", "c"]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_boxes_leave_the_edge_ir_where_the_plain_one_puts_them(geometry, tmp_path):
+    boxes = np.array([[10, 12, 40, 44], [30, 20, 60, 60], [-9, 50, 90, 95]], np.float32)
+    scores = np.eye(3, dtype=np.float32) * 0.9
+    plain = IrDetector(ir.save(answering(boxes, scores, [0.5] * 3, geometry), tmp_path / "ir"))
+    edge = IrDetector(wrap(tmp_path / "ir", tmp_path / "edge"))
+    assert edge.geometry == plain.geometry == geometry
+    for height, width in ((90, 160), (160, 90), (50, 51)):
+        frame = np.zeros((height, width, 3), np.uint8)
+        (inside,), (outside,) = edge.predict([frame]), plain.predict([frame])
+        assert inside["classes"] == outside["classes"] == ["a", "b", "c"]
+        assert np.allclose(inside["boxes"], outside["boxes"], atol=0.02)
+
+
+def test_an_ir_that_does_not_say_how_frames_are_placed_means_the_corner(tmp_path):
+    boxes, scores = np.zeros((1, 4), np.float32), np.zeros((1, 3), np.float32)
+    plain = ir.save(answering(boxes, scores, [0.5] * 3, SQUARE), tmp_path / "ir")
+    text = (plain / ir.FILE).read_text()
+    (plain / ir.FILE).write_text(re.sub(r"<geometry [^>]*/>", "", text))
+    assert "geometry" not in (plain / ir.FILE).read_text()
+    assert IrDetector(plain).geometry == SQUARE
 
 
 def test_the_edge_ir_says_what_it_is_and_answers_from_the_limits_it_carries(tmp_path):

@@ -12,7 +12,7 @@ import torch
 
 from guardianflow.vision.data.dataset import Sample
 from guardianflow.vision.ir import compression, ir, serving
-from guardianflow.vision.ir.serving import IrDetector, letterbox, select
+from guardianflow.vision.ir.serving import InputGeometry, IrDetector, place_frame, select
 from guardianflow.vision.metrics.detections import detections_of
 from guardianflow.vision.metrics.latency import instruction_set, measure_latency
 from guardianflow.vision.network.architectures import make_detector
@@ -54,19 +54,50 @@ def frame():
     return np.random.default_rng(0).integers(0, 255, (48, 100, 3), dtype=np.uint8)
 
 
-def test_letterbox_keeps_proportions_and_starts_at_the_corner(frame):
-    square, scale = letterbox(frame, 64)
-    assert square.shape == (64, 64, 3)
-    assert scale == pytest.approx(0.64)
-    assert (square[31:] == 114).all()
-    assert not (square[:30] == 114).all()
+def test_a_letterbox_keeps_proportions_and_starts_at_the_corner(frame):
+    placed = place_frame(frame, InputGeometry(64, 64))
+    assert placed.picture.shape == (64, 64, 3)
+    assert placed.scale == pytest.approx([0.64] * 4)
+    assert not placed.offset.any()
+    assert (placed.picture[31:] == 114).all()
+    assert not (placed.picture[:30] == 114).all()
 
 
-def test_letterbox_leaves_a_frame_of_the_right_size_alone():
+def test_a_letterbox_may_lie_in_the_centre(frame):
+    # 48 x 100 becomes 31 x 64: of the 33 grey rows, 16 are above it
+    placed = place_frame(frame, InputGeometry(64, 64, "centre"))
+    corner = place_frame(frame, InputGeometry(64, 64)).picture
+    assert placed.offset.tolist() == [0, 16, 0, 16]
+    assert (placed.picture[:16] == 114).all()
+    assert (placed.picture[47:] == 114).all()
+    assert np.array_equal(placed.picture[16:47], corner[:31])
+
+
+def test_a_stretched_frame_fills_the_canvas(frame):
+    placed = place_frame(frame, InputGeometry(32, 64, "stretch"))
+    assert placed.picture.shape == (32, 64, 3)
+    assert placed.scale == pytest.approx([0.64, 32 / 48] * 2)
+    assert not (placed.picture == 114).all(2).any(1).any()
+
+
+@pytest.mark.parametrize("placement", ["corner", "centre", "stretch"])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 64), (96, 40)])
+def test_boxes_come_back_to_the_pixels_of_the_frame(placement, height, width, frame):
+    placed = place_frame(frame, InputGeometry(height, width, placement))
+    boxes = np.float32([[10, 5, 60, 40], [0, 0, 100, 48]])
+    seen = boxes * placed.scale + placed.offset
+    assert (seen >= -1e-3).all()
+    assert (seen <= np.float32([width, height] * 2) + 1).all()
+    assert np.allclose(placed.in_frame(seen, frame), boxes, atol=1e-3)
+    beyond = np.float32([[-50, -50, 500, 500]])
+    assert placed.in_frame(beyond, frame).tolist() == [[0, 0, 100, 48]]
+
+
+def test_a_frame_of_the_right_size_is_left_alone():
     frame = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    square, scale = letterbox(frame, 64)
-    assert scale == 1.0
-    assert np.array_equal(square, frame)
+    placed = place_frame(frame, InputGeometry(64, 64))
+    assert placed.scale.tolist() == [1.0] * 4
+    assert np.array_equal(placed.picture, frame)
 
 
 def test_suppression_keeps_the_best_of_each_class():
@@ -142,7 +173,7 @@ def test_the_ir_carries_from_which_score_a_box_is_shown(fp32, frame, tmp_path):
 
 
 def test_int8_answers_nearly_like_fp32_and_says_what_it_is(fp32, frame, tmp_path):
-    squares = [letterbox(frame, 64)[0]] * 4
+    squares = [place_frame(frame, InputGeometry(64, 64)).picture] * 4
     quantized = ir.save(compression.quantize_ir(fp32, squares, compression.Preset.MIXED), tmp_path)
     detector = IrDetector(quantized)
     assert detector.weights_precision == "int8"

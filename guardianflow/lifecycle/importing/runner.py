@@ -34,7 +34,7 @@ from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.confined import IR, ReadingAnswer, ReadingRequest
 from guardianflow.vision.ir.confinement import read_confined
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
-from guardianflow.vision.ir.serving import IrDetector, letterbox
+from guardianflow.vision.ir.serving import InputGeometry, IrDetector, place_frame
 from guardianflow.vision.metrics.detections import detect
 from guardianflow.vision.metrics.evaluation import Evaluation, evaluate
 from guardianflow.vision.metrics.thresholds import choose_thresholds
@@ -255,4 +255,7 @@ class ImportRunner:
 
 
 def _squares(dataset: Dataset, size: int) -> list[NDArray[np.uint8]]:
-    return [letterbox(load_image(s.image), size)[0] for s in dataset.samples("val")[:_PROBED]]
+    return [
+        place_frame(load_image(s.image), InputGeometry(size, size)).picture
+        for s in dataset.samples("val")[:_PROBED]
+    ]

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardianflow.errors import CalibrationUnfit
 from guardianflow.vision.data.dataset import load_image
 from guardianflow.vision.data.sample import Sample
-from guardianflow.vision.ir.serving import letterbox
+from guardianflow.vision.ir.serving import InputGeometry, place_frame
 
 Squares = Sequence[NDArray[np.uint8]]
-"""Letterboxed frames, each of shape (S, S, 3), uint8."""
+"""Frames placed in the input of a network, each of shape (H, W, 3), uint8."""
 
 # Decoding is expensive: of a large split, only this many images per wanted one are looked at.
 _LOOKED_AT = 8
@@ -60,7 +60,7 @@ class Chosen:
 def choose(
     train: Sequence[Sample],
     count: int,
-    size: int,
+    geometry: InputGeometry,
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Chosen:
@@ -68,14 +68,14 @@ def choose(
 
     Sorted by brightness, the images are cut into `count` parts; each part gives the one whose
     classes (or whose lack of any) were chosen least often so far. A smaller split gives all it has.
-    `size` is the side of the network's input in pixels.
+    `geometry` is the network's input.
     """
     seen = min(len(train), _LOOKED_AT * count)
     looked_at = np.linspace(0, len(train) - 1, seen).round().astype(int).tolist()
     brightness: list[float] = []
     for index in looked_at:
-        square, _ = letterbox(load_image(train[index].image), size)
-        brightness.append(float(square.mean()))
+        picture = place_frame(load_image(train[index].image), geometry).picture
+        brightness.append(float(picture.mean()))
         if on_progress:
             on_progress(len(brightness), seen)
     order = np.argsort(brightness, kind="stable")
@@ -86,7 +86,8 @@ def choose(
         chosen.append(best)
         for kind in _kinds(best):
             times[kind] = times.get(kind, 0) + 1
-    return Chosen(tuple(chosen), tuple(letterbox(load_image(s.image), size)[0] for s in chosen))
+    pictures = tuple(place_frame(load_image(s.image), geometry).picture for s in chosen)
+    return Chosen(tuple(chosen), pictures)
 
 
 def _kinds(sample: Sample) -> set[int]:

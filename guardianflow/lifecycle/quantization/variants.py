@@ -30,7 +30,13 @@ from guardianflow.vision.data.dataset import load_image
 from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.compression import Preset
-from guardianflow.vision.ir.serving import MEASURING_THRESHOLD, IrDetector, letterbox, select
+from guardianflow.vision.ir.serving import (
+    MEASURING_THRESHOLD,
+    InputGeometry,
+    IrDetector,
+    place_frame,
+    select,
+)
 from guardianflow.vision.metrics.detections import Detections, detect
 from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.metrics.latency import measure_latency
@@ -89,16 +95,16 @@ def make_int8(
     Raises:
         CalibrationUnfit: The calibration images are unlike the evaluation images, or among them.
     """
-    size = IrDetector(fp32).image_size
+    geometry = IrDetector(fp32).geometry
     val, test = dataset.samples("val"), dataset.samples("test")
     chosen = choose(
         dataset.samples("train"),
         settings.calibration_images,
-        size,
+        geometry,
         on_progress=partial(report, "calibrate"),
     )
     refuse_evaluated(chosen.samples, (*val, *test))
-    statistics = refuse_unlike(chosen.squares, _squares(test, size))
+    statistics = refuse_unlike(chosen.squares, _squares(test, geometry))
     presets = _presets(settings)
     made: list[Path] = []
     for index, preset in enumerate(presets):
@@ -129,11 +135,11 @@ def _presets(settings: QuantizationSettings) -> Sequence[Preset]:
             assert_never(settings.preset)
 
 
-def _squares(samples: Sequence[Sample], size: int) -> list[NDArray[np.uint8]]:
+def _squares(samples: Sequence[Sample], geometry: InputGeometry) -> list[NDArray[np.uint8]]:
     """Return some images of a split, evenly spread, as the network sees them."""
     count = min(_COMPARED, len(samples))
     chosen = np.linspace(0, len(samples) - 1, count).round().astype(int).tolist()
-    return [letterbox(load_image(samples[index].image), size)[0] for index in chosen]
+    return [place_frame(load_image(samples[index].image), geometry).picture for index in chosen]
 
 
 def _try(
@@ -179,10 +185,10 @@ def _control(
     """
     val, classes = dataset.samples("val"), dataset.classes
     looked_at, unseen = val[::2], val[1::2]
-    size = IrDetector(fp32).image_size
+    geometry = IrDetector(fp32).geometry
 
     def measure(compiled: Any) -> float:
-        found = [_look(compiled, load_image(sample.image), size) for sample in looked_at]
+        found = [_look(compiled, load_image(sample.image), geometry) for sample in looked_at]
         return evaluate(found, looked_at, classes).map50_95
 
     quantized = compression.quantize_within(fp32, squares, preset, measure, max_drop)
@@ -209,11 +215,9 @@ def _map50_95(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -
     return evaluate(detect(IrDetector(folder), samples), samples, classes).map50_95
 
 
-def _look(compiled: Any, frame: NDArray[np.uint8], size: int) -> Detections:
+def _look(compiled: Any, frame: NDArray[np.uint8], geometry: InputGeometry) -> Detections:
     """Detect as `IrDetector` does, with a model that NNCF has compiled."""
-    square, scale = letterbox(frame, size)
-    boxes, scores = (compiled(square[None])[index][0] for index in (0, 1))
+    placed = place_frame(frame, geometry)
+    boxes, scores = (compiled(placed.picture[None])[index][0] for index in (0, 1))
     kept, best, labels = select(boxes, scores, MEASURING_THRESHOLD)
-    height, width = frame.shape[:2]
-    inside = np.clip(kept / scale, 0, [width, height, width, height])
-    return Detections(inside.astype(np.float32), best, labels)
+    return Detections(placed.in_frame(kept, frame), best, labels)

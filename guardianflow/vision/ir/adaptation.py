@@ -21,8 +21,8 @@ from openvino import opset13 as ops
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.bounds import refuse_unbounded
+from guardianflow.vision.ir.box_form import MIN_SCORE, infer_box_form
 from guardianflow.vision.ir.foreign import ForeignModel
-from guardianflow.vision.ir.geometry import MIN_SCORE, infer_box_form
 from guardianflow.vision.ir.layouts import Layout, Shape, choose_layout, corners
 from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
+from guardianflow.vision.ir.serving import InputGeometry
+
 if TYPE_CHECKING:
     from guardianflow.vision.network.detector import Detector
 
@@ -61,15 +63,19 @@ def describe(
     classes: Sequence[str],
     precision: str,
     thresholds: Sequence[float] | None = None,
+    geometry: InputGeometry | None = None,
 ) -> None:
-    """Write class names, the precision of the weights (e.g. `int8`) and thresholds into a model.
+    """Write class names, the precision of the weights (e.g. `int8`) and more into a model.
 
-    A threshold is the lowest score of a shown box of its class; None leaves them unchanged.
+    A threshold is the lowest score of a shown box of its class. None leaves thresholds, or the
+    geometry, as they are.
     """
     model.set_rt_info(join_names(classes), ["guardianflow", "classes"])
     model.set_rt_info(precision, ["guardianflow", "precision"])
     if thresholds is not None:
         model.set_rt_info(",".join(map(str, thresholds)), ["guardianflow", "thresholds"])
+    if geometry is not None:
+        model.set_rt_info(" ".join(map(str, geometry)), ["guardianflow", "geometry"])
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -3,8 +3,8 @@
 This file is logged with every model ("models from code") and runs where neither torch nor
 guardianflow is installed, so it imports only numpy, openvino, mlflow and pillow.
 
-    frame --letterbox--> S x S --IR--> boxes, scores per cell --select--> boxes in frame pixels
-    frame ----------------------- edge IR, with all of that inside -----> boxes in frame pixels
+    frame --place_frame--> geometry --IR--> boxes, scores per cell --select--> boxes in frame pixels
+    frame ------------------------ edge IR, with all of that inside ------> boxes in frame pixels
 
 Training, quantization and evaluation use the same class, so they measure what is deployed.
 """
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TypedDict, cast
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 from mlflow.models import set_model
@@ -61,29 +61,74 @@ class FrameDetections(TypedDict):
     class_ids: list[int]
 
 
-def letterbox(frame: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], float]:
-    """Fit a frame into the upper left corner of a grey square, keeping its proportions.
+class InputGeometry(NamedTuple):
+    """A network's input, and where a frame is placed in it.
 
-    Args:
-        frame: RGB, shape (H, W, 3), uint8.
-        size: Side of the square in pixels.
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        placement: "corner" or "centre": the frame keeps its proportions, and the rest is grey;
+            "stretch": it fills the input. An IR that does not say it means "corner".
+    """
 
-    Returns:
-        The square, shape (size, size, 3), uint8, and its pixels per frame pixel.
+    height: int
+    width: int
+    placement: str = "corner"
+
+
+class PlacedFrame(NamedTuple):
+    """A frame as a network's input.
+
+    Attributes:
+        picture: RGB, shape (height, width, 3) of the input, uint8.
+        scale: Pixels of the input per pixel of the frame: x, y, x, y, shape (4,), float32.
+        offset: Where the frame begins on the input: x, y, x, y in pixels, shape (4,), float32.
+    """
+
+    picture: NDArray[np.uint8]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+    def in_frame(self, boxes: NDArray[np.float32], frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return boxes (N, 4), given in pixels of the input, in pixels of the frame, clipped."""
+        height, width = frame.shape[:2]
+        moved = (boxes - self.offset) / self.scale
+        return np.clip(moved, 0, np.array([width, height, width, height], np.float32))
+
+
+def place_frame(frame: NDArray[np.uint8], geometry: InputGeometry) -> PlacedFrame:
+    """Resize a frame to fit an input.
+
+    `frame` is RGB, shape (H, W, 3), uint8.
     """
     height, width = frame.shape[:2]
-    longest = max(height, width)
-    # Integer arithmetic that rounds half up, exactly as in the edge IR.
-    inner = (
-        max(1, (2 * width * size + longest) // (2 * longest)),
-        max(1, (2 * height * size + longest) // (2 * longest)),
-    )
+    if geometry.placement == "stretch":
+        inner = (geometry.width, geometry.height)
+        scale = (geometry.width / width, geometry.height / height)
+    else:
+        # The side that fills the input decides the scale. Integer arithmetic that rounds half up,
+        # exactly as in the edge IR.
+        wide = width * geometry.height >= height * geometry.width
+        full, whole = (geometry.width, width) if wide else (geometry.height, height)
+        inner = (
+            max(1, (2 * width * full + whole) // (2 * whole)),
+            max(1, (2 * height * full + whole) // (2 * whole)),
+        )
+        scale = (full / whole, full / whole)
     if inner != (width, height):
         # Pillow's bilinear filter widens its support, so that large frames shrink without aliasing.
         frame = np.asarray(Image.fromarray(frame).resize(inner, Image.Resampling.BILINEAR))
-    square = np.full((size, size, 3), PADDING, dtype=np.uint8)
-    square[: inner[1], : inner[0]] = frame
-    return square, size / longest
+    left, top = 0, 0
+    if geometry.placement == "centre":
+        left, top = (geometry.width - inner[0]) // 2, (geometry.height - inner[1]) // 2
+    picture = np.full((geometry.height, geometry.width, 3), PADDING, dtype=np.uint8)
+    picture[top : top + inner[1], left : left + inner[0]] = frame
+    return PlacedFrame(picture, _pairs(scale), _pairs((left, top)))
+
+
+def _pairs(pair: tuple[float, float]) -> NDArray[np.float32]:
+    """Values for x and y, for the two corners of a box."""
+    return np.array([*pair, *pair], np.float32)
 
 
 def select(
@@ -136,11 +181,9 @@ class IrDetector:
         self.classes = split_names(read_rt_info(model, "classes"))
         self.weights_precision = read_rt_info(model, "precision")
         self.thresholds = read_thresholds(model)
-        # The input of a plain IR has a fixed side; an edge IR takes frames of any size.
+        # The input of a plain IR has a fixed size; an edge IR takes frames of any size.
         self.takes_frames = model.has_rt_info(["guardianflow", "image_size"])
-        self.image_size = int(
-            read_rt_info(model, "image_size") if self.takes_frames else model.inputs[0].shape[1]
-        )
+        self.geometry = read_geometry(model)
         self.threads = threads
         self._config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
@@ -153,6 +196,11 @@ class IrDetector:
         self._requests: dict[tuple[float, ...], ov.InferRequest] = {}
         hint = str(self._open(self.thresholds).get_compiled_model().get_property(_HINT))
         self.inference_precision = "bf16" if "bfloat16" in hint else "f32"
+
+    @property
+    def image_size(self) -> int:
+        """The longer side of the network's input in pixels."""
+        return max(self.geometry.height, self.geometry.width)
 
     def predict(
         self,
@@ -190,17 +238,16 @@ class IrDetector:
         return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)
 
     def _look(self, frame: NDArray[np.uint8], limits: tuple[float, ...]) -> _Found:
-        square, scale = letterbox(frame, self.image_size)
+        placed = place_frame(frame, self.geometry)
         with self._lock:
             request = self._open(limits)
-            request.infer([square[None]], share_inputs=True)
+            request.infer([placed.picture[None]], share_inputs=True)
             boxes, scores = (
                 cast("NDArray[np.float32]", request.get_output_tensor(index).data[0].copy())
                 for index in (0, 1)
             )
         found, kept, labels = select(boxes, scores, limits)
-        height, width = frame.shape[:2]
-        return np.clip(found / scale, 0, [width, height, width, height]), kept, labels
+        return placed.in_frame(found, frame), kept, labels
 
     def _answer(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.int64]
@@ -221,6 +268,18 @@ def split_names(text: str) -> tuple[str, ...]:
 def read_rt_info(model: ov.Model, key: str) -> str:
     """Return what `ir.describe` wrote into an IR under a key."""
     return str(model.get_rt_info(["guardianflow", key]).value)
+
+
+def read_geometry(model: ov.Model) -> InputGeometry:
+    """Return the input of a plain IR, or the one inside of an edge IR."""
+    if model.has_rt_info(["guardianflow", "geometry"]):
+        height, width, placement = read_rt_info(model, "geometry").split(" ")
+        return InputGeometry(int(height), int(width), placement)
+    if model.has_rt_info(["guardianflow", "image_size"]):
+        size = int(read_rt_info(model, "image_size"))
+        return InputGeometry(size, size)
+    _, height, width, _ = model.inputs[0].shape
+    return InputGeometry(height, width)
 
 
 def read_thresholds(model: ov.Model) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from guardianflow.vision.data.dataset import load_image
 from guardianflow.vision.data.sample import Sample
-from guardianflow.vision.ir.serving import letterbox
+from guardianflow.vision.ir.serving import InputGeometry, place_frame
 from guardianflow.vision.network.assignment import Truth
 from guardianflow.vision.network.augmentation import LetterboxedSample, augment, mosaic
 
@@ -55,9 +55,9 @@ class Batches:
         if index in self._memory:
             return self._memory[index]
         sample = self._samples[index]
-        image, scale = letterbox(load_image(sample.image), self._size)
-        boxes = sample.boxes * np.float32(scale)
-        letterboxed = LetterboxedSample(image, boxes, sample.classes)
+        placed = place_frame(load_image(sample.image), InputGeometry(self._size, self._size))
+        boxes = sample.boxes * placed.scale
+        letterboxed = LetterboxedSample(placed.picture, boxes, sample.classes)
         if len(self._memory) < self._room:
             self._memory[index] = letterboxed
         return letterboxed
