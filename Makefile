@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-all test-floor unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo bench-pretrained chaos mutation screenshots constraints clean
+.PHONY: help setup demo up down test test-all test-floor unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo bench-pretrained chaos mutation foreign-exports screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -116,6 +116,9 @@ chaos: $(READY) ## kill everything for one to two hours, on SQLite and Postgres,
 mutation: $(READY) ## mutate the rules of the rotation; each mutant has to be caught by a test
 	$(BIN)/python -m tests.mutation
 
+foreign-exports: $(READY) ## make the exports of other trainers again, in environments of their own; gigabytes
+	$(BIN)/python -m tests.foreign_exports.make
+
 screenshots: $(READY) ## make the pictures of the README again (needs Debian's chromium)
 	$(BIN)/python -m docs.screenshots
 
@@ -124,4 +127,4 @@ constraints: $(READY) ## write constraints.txt again from what is installed
 	 $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -E '^[A-Za-z0-9_.-]+==') > constraints.txt
 
 clean: ## remove the virtual environment and all local state
-	rm -rf $(VENV) .venv-floor .guardianflow
+	rm -rf $(VENV) .venv-floor .venv-foreign .guardianflow
