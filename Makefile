@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-all test-floor unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo bench-pretrained chaos mutation foreign-exports screenshots constraints clean
+.PHONY: help setup demo up down test test-all test-floor unit check fix e2e real bench bench-data bench-accuracy bench-latency bench-drop bench-reaction bench-demo bench-pretrained bench-trainer chaos mutation foreign-exports screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -100,6 +100,9 @@ bench-reaction: $(READY) ## event to rollback, false rollbacks, the right action
 bench-pretrained: $(READY) ## what weights trained on COCO are worth, an hour (GUARDIANFLOW_REAL_DATA, weights)
 	$(BIN)/python -m benchmarks.pretrained_start
 	$(BIN)/python -m benchmarks.page
+
+bench-trainer: $(READY) ## a trainer of another project, killed once, to its variant, a quarter of an hour
+	$(BIN)/python -m benchmarks.foreign_trainer
 
 bench-demo: $(READY) ## whether the demo's story holds from ten seeds, with and without VNNI, a quarter of an hour
 	$(BIN)/python -m benchmarks.demo_margin

@@ -28,6 +28,7 @@
     │   ├── ArtifactMissing                         a file of the version is missing or differs
     │   ├── StoredUnreadable                        this version of guardianflow cannot read it
     │   │   └── StoredNewer                         a newer one is needed, and it says which
+    │   ├── TrainerFailed                           a trainer of another project left no model
     │   ├── CalibrationUnfit                        calibration images that must not set the ranges
     │   ├── NotComparable                           not measured on the same images or classes
     │   ├── GateFailed                              the evidence speaks against it
@@ -239,6 +240,10 @@ class VersionNotReady(Refused):
 
 class ArtifactMissing(Refused):
     """A file of the version is missing, or its size or sha256 differs."""
+
+
+class TrainerFailed(Refused):
+    """A trainer of another project failed, passed a limit, or left no model; nothing was made."""
 
 
 class CalibrationUnfit(Refused):

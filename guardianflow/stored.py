@@ -54,6 +54,7 @@ INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
         "dataset.classes": {},
         "dataset.near_duplicates": "refused",
         "training.pretrained_rate": 5e-4,
+        "training.trainer": None,
     },
     "ApprovalRule": {},
     "Origin": {"boxes": None},

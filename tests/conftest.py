@@ -44,7 +44,7 @@ SHARING = {
         *("approval_flow", "being_told", "blocks", "calls", "class_names", "deployments", "drill"),
         *("duplicate_events", "edge", "evidence", "flows", "gate", "health", "importing"),
         *("measurement", "orchestrator", "pages", "promotion", "question", "reconcile_flow"),
-        *("serving", "silence", "watcher"),
+        *("serving", "silence", "watcher", "foreign_training"),
     )
 }
 REAL_PARTS = {

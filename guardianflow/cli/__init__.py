@@ -10,6 +10,7 @@ Which file holds which command:
     dataset        dataset check
     dataset_write  dataset split, dataset convert
     scenario       scenario init
+    trainer        trainer list
     weights        weights fetch, weights import, weights list
     health         health report, health show
     show           models, history, status

@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from guardianflow import __version__
-from guardianflow.cli import approver, dataset, health, scenario, weights
+from guardianflow.cli import approver, dataset, health, scenario, trainer, weights
 from guardianflow.cli.approvals import approve, pending, reject
 from guardianflow.cli.dataset_write import convert, split
 from guardianflow.cli.doctor import doctor, repair
@@ -59,6 +59,7 @@ app.add_typer(dataset.commands, name="dataset", rich_help_panel="Daily")
 app.add_typer(scenario.commands, name="scenario", rich_help_panel="Daily")
 app.add_typer(health.commands, name="health", rich_help_panel="Daily")
 app.add_typer(weights.commands, name="weights", rich_help_panel="Machine")
+app.add_typer(trainer.commands, name="trainer", rich_help_panel="Machine")
 app.add_typer(approver.commands, name="approver", rich_help_panel="Machine")
 
 

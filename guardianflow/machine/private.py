@@ -13,6 +13,8 @@ from typing import IO
 
 from guardianflow.errors import InputError
 
+_MOST_BYTES = 2**20
+
 
 def private_folder(path: Path, *, close: bool = True) -> Path:
     """The folder, made for only this user if it is missing.
@@ -111,3 +113,30 @@ def require_private(path: Path, remedy: str) -> None:
             remedy=remedy,
             file=str(path),
         )
+
+
+def read_own(path: Path, remedy: str) -> str:
+    """Read a file that only its owner may change: this user, or the administrator.
+
+    Others may read it. Its folder counts too: who may write there could replace it.
+
+    Raises:
+        InputError: It is not there, is no text, or others may change it.
+    """
+    try:
+        with path.open("rb") as file:
+            # The open file is asked, not its name, which may lead elsewhere a moment later.
+            info, folder = os.fstat(file.fileno()), path.resolve().parent.stat()
+            for place, one in ((path, info), (path.resolve().parent, folder)):
+                if one.st_uid not in (os.getuid(), 0):
+                    raise _not_trusted(place, "belongs to another user", remedy)
+                if _others_write(one):
+                    raise _not_trusted(place, "may be written by others", remedy)
+            return file.read(_MOST_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"{path} cannot be read: {why}.", remedy=remedy, file=str(path)) from error
+
+
+def _not_trusted(path: Path, why: str, remedy: str) -> InputError:
+    return InputError(f"{path} {why}; it is not trusted.", remedy=remedy, file=str(path))

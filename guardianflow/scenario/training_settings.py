@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from guardianflow.scenario.values import Fraction, Settings
+from guardianflow.scenario.values import Fraction, ScenarioName, Settings
 
 
 class StartingPoint(StrEnum):
@@ -22,6 +22,12 @@ class StartingPoint(StrEnum):
 class TrainingSettings(Settings):
     """How the detector is trained."""
 
+    trainer: ScenarioName | None = Field(
+        default=None,
+        description="A trainer of another project, by its name in trainers.yaml of the machine "
+        "that trains; empty: ours. It is told epochs, image_size, batch_size, seed, threads and "
+        "device; the other settings are ours alone.",
+    )
     start: StartingPoint = Field(
         default=StartingPoint.SCRATCH,
         description="scratch, or the weights of the champion, or weights trained on coco.",
@@ -63,6 +69,15 @@ class TrainingSettings(Settings):
         ge=0,
         description="Evaluations on val without a better score before training stops; 0 = never.",
     )
+
+    @model_validator(mode="after")
+    def _a_trainer_has_its_own_start(self) -> "TrainingSettings":
+        if self.trainer and self.start is not StartingPoint.SCRATCH:
+            raise ValueError(
+                f"training.start = {self.start} has no meaning with training.trainer = "
+                f"{self.trainer}, whose entry in trainers.yaml says where it starts"
+            )
+        return self
 
 
 class EvaluationSettings(Settings):

@@ -6,26 +6,29 @@
 
 A scenario version is trained once; if it was edited after its training, it is refused. A killed
 training resumes after its last epoch: its checkpoints are on this machine and, every few minutes,
-in MLflow (`continuation.py`).
+in MLflow (`continuation.py`). Where the scenario names a trainer of another project, that one
+trains (`foreign.py`).
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from mlflow.entities import Run
 
 from guardianflow.evaluation.run_reports import PICTURES
-from guardianflow.lifecycle.making import Made, Work, keep_measured, register_made
+from guardianflow.lifecycle.making import Work, keep_measured, register_made
 from guardianflow.lifecycle.training.continuation import (
     WORK_TAG,
     Continuation,
     clean_up,
     fit_in_run,
 )
+from guardianflow.lifecycle.training.foreign import ForeignTraining, trainer_tags
 from guardianflow.lifecycle.training.starting import Start, find_start
+from guardianflow.lifecycle.training.trained import TrainedModel
+from guardianflow.lifecycle.training.trainers import find_trainer
 from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import private_home
 from guardianflow.mlflow_store.client import border
@@ -35,6 +38,7 @@ from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
 from guardianflow.scenario import Scenario
 from guardianflow.vision.data.dataset import prepare_dataset, refuse_alike
+from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.data.yaml_file import SPLITS
 from guardianflow.vision.ir import ir
 from guardianflow.vision.metrics.curves import training_curves
@@ -52,18 +56,6 @@ from guardianflow.vision.network.fitting import RECIPE, FittedDetector
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainedModel(Made):
-    """What a training left in MLflow, with the figures of its IR on the held-out test split.
-
-    Attributes:
-        resumed_at: The epoch after which it resumed, where an earlier process was killed; or 0.
-    """
-
-    evaluation: Evaluation
-    resumed_at: int = field(default=0, kw_only=True)
-
-
 class TrainingRunner:
     """Trains one scenario version."""
 
@@ -76,6 +68,7 @@ class TrainingRunner:
     ) -> None:
         self.scenario = scenario
         self.registry = registry
+        self._on_progress = on_progress
         self._report = Reporter(on_progress)
 
     def run(self) -> TrainedModel:
@@ -87,18 +80,25 @@ class TrainingRunner:
             ScenarioFrozen: The scenario version was edited after it had been trained.
             NoCandidate: It has to start from the champion, and there is none.
             ArtifactMissing: It has to start from weights that are not there.
+            InputError: The trainer that it names cannot be run on this machine.
+            TrainerFailed: That trainer failed, passed a limit, or left no model.
+            ModelInvalid: What that trainer left cannot be imported.
             RegistryUnavailable: MLflow does not answer.
         """
         return self.register(self.train())
 
     def train(self) -> TrainedModel:
         """Train without registering; raises what `run` raises."""
+        # Before the data are checked, which may take minutes.
+        foreign = self._foreign()
         self._report("data", 0, 1)
         dataset = prepare_dataset(self.scenario.dataset, self.scenario.classes, SPLITS)
         for note in dataset.warnings:
             log.warning("%s", note)
         self._report("data", 1, 1, f"{len(dataset.samples('train'))} images to learn from")
         refuse_edited(self.registry.client, self.scenario)
+        if foreign:
+            return self._hand_over(foreign, dataset)
         work = Work(self.registry, self.scenario, dataset, "train", RECIPE)
         if found := work.find(partial(self._read, work)):
             return found
@@ -109,8 +109,24 @@ class TrainingRunner:
         """Register a training as @candidate; repeated calls return the same version."""
         name, client = self.scenario.get_registered_model_name(), self.registry.client
         with border(f"run {trained.run_id}"):
-            tags = foreign_start(client.get_run(trained.run_id).data.tags)
+            run = client.get_run(trained.run_id)
+        foreign = self.scenario.training.trainer is not None
+        tags = trainer_tags(client, run) if foreign else foreign_start(run.data.tags)
         return register_made(self.registry, self.scenario, trained, name, trained.evaluation, tags)
+
+    def _foreign(self) -> ForeignTraining | None:
+        """The trainer of another project that the scenario names; None: ours trains."""
+        if (name := self.scenario.training.trainer) is None:
+            return None
+        trainer = find_trainer(name)
+        return ForeignTraining(self.scenario, self.registry, name, trainer, self._on_progress)
+
+    def _hand_over(self, foreign: ForeignTraining, dataset: Dataset) -> TrainedModel:
+        work = foreign.work(dataset)
+        if found := foreign.find(work):
+            return found
+        refuse_alike(dataset, self.scenario.dataset)
+        return foreign.train(work)
 
     def _read(self, work: Work, run: Run) -> TrainedModel:
         """Read what a finished training of the same settings, data and recipe made."""

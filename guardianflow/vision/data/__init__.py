@@ -8,6 +8,7 @@ dataset -> checker -> description -> yaml_file, class_names    data.yaml
                    -> wanted_classes             those of the scenario, in its order
                    -> neighbours, contamination  what only a comparison of files shows
 conversion -> foreign_sets -> kinds, documents   converts data sets of other tools
+handover                                         writes train and val for other trainers
 texts                                            files as text, whatever their encoding
 splitting                                        makes missing splits
 rules, findings                                  what a check can find, and what it found
