@@ -30,6 +30,7 @@
     │   │   └── StoredNewer                         a newer one is needed, and it says which
     │   ├── TrainerFailed                           a trainer of another project left no model
     │   ├── CalibrationUnfit                        calibration images that must not set the ranges
+    │   ├── QuantizationUnfit                       a variant that answers unlike its source
     │   ├── NotComparable                           not measured on the same images or classes
     │   ├── GateFailed                              the evidence speaks against it
     │   ├── ApprovalRequired                        the policy asks for more than was given
@@ -248,6 +249,10 @@ class TrainerFailed(Refused):
 
 class CalibrationUnfit(Refused):
     """The calibration images are unlike the evaluated ones, or some of them."""
+
+
+class QuantizationUnfit(Refused):
+    """A variant answers unlike the version that it was made from; it is not registered."""
 
 
 class NotComparable(Refused):

@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
-from openvino import opset15 as op
 
 from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.ir.int8_plan import plan_of
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.detector import DetectorShape
@@ -28,43 +27,10 @@ def fp32(tmp_path_factory):
     return ir.save(ir.convert_network(detector.eval(), ("a", "b")), tmp_path_factory.mktemp("fp32"))
 
 
-def convolved(node, outputs, rng):
-    channels = node.get_output_shape(0)[1]
-    weights = rng.normal(size=(outputs, channels, 1, 1)).astype(np.float32)
-    return op.convolution(node, op.constant(weights), [1, 1], [0, 0], [0, 0], [1, 1])
-
-
-def test_what_decodes_after_the_last_convolution_is_not_quantized():
-    """As other trainers do it: sides as distributions over 16 bins, their mean by a convolution."""
-    rng = np.random.default_rng(0)
-    image = op.parameter([1, 3, 8, 8], np.float32)
-    features = op.relu(convolved(image, 8, rng))
-    features.set_friendly_name("features")
-    bins = op.reshape(convolved(features, 64, rng), np.array([1, 4, 16, 64]), False)
-    soft = op.softmax(op.transpose(bins, np.array([0, 2, 1, 3])), 1)
-    mean = op.convolution(
-        soft,
-        op.constant(np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1)),
-        *[[1, 1], [0, 0]],
-        *[[0, 0], [1, 1]],
-    )
-    mean.set_friendly_name("mean")
-    boxes = op.multiply(mean, op.constant(np.float32(8)))
-    boxes.set_friendly_name("boxes")
-    scores = op.sigmoid(convolved(features, 3, rng))
-    scores.set_friendly_name("scores")
-    model = ov.Model([boxes.output(0), scores.output(0)], [image], "foreign")
-    ignored = compression.decoding_operations(model)
-    assert {"mean", "boxes", "scores"} <= ignored
-    assert "features" not in ignored
-    weighted = [n for n in model.get_ops() if n.get_type_name() == "Convolution"]
-    assert {n.get_friendly_name() for n in weighted} & ignored == {"mean"}
-
-
 def test_no_range_is_set_behind_the_last_convolutions(fp32):
     squares = [np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)] * 2
     quantized = compression.quantize_ir(fp32, squares, compression.Preset.PERFORMANCE)
-    ignored = compression.decoding_operations(ov.Core().read_model(fp32 / ir.FILE))
+    ignored = set(plan_of(fp32).ignored)
     assert ignored
     fed = [
         target.get_node().get_friendly_name()

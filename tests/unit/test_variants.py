@@ -9,7 +9,7 @@ import pytest
 from openvino import opset15 as op
 from PIL import Image
 
-from guardianflow.errors import CalibrationUnfit
+from guardianflow.errors import CalibrationUnfit, QuantizationUnfit
 from guardianflow.lifecycle.quantization import variants
 from guardianflow.lifecycle.quantization.calibration import choose, refuse_unlike
 from guardianflow.scenario import QuantizationSettings
@@ -90,6 +90,7 @@ def test_good_ranges_cost_nothing_and_nothing_is_controlled(lamps, dataset, tmp_
     assert [trial.preset for trial in making.trials] == list(Preset)
     assert not any(trial.controlled for trial in making.trials)
     assert making.kept.map50_95 == pytest.approx(1.0, abs=0.02)
+    assert making.kept.agreement == 1.0
     assert IrDetector(folder).weights_precision == "int8"
 
 
@@ -114,9 +115,21 @@ def test_accuracy_control_is_the_last_resort_and_measured_on_other_images(
 
 def test_a_preset_that_was_asked_for_is_left_as_it_is(lamps, dataset, tmp_path, monkeypatch):
     darken(monkeypatch)
+    monkeypatch.setattr(variants, "_MIN_AGREEMENT", 0.0)
     _, making = make(lamps, dataset, tmp_path, preset="mixed", max_drop=0.05)
     assert not making.kept.controlled
     assert making.kept.drop > 0.2
+
+
+def test_what_answers_unlike_its_source_is_refused_with_the_figures(
+    lamps, dataset, tmp_path, monkeypatch
+):
+    darken(monkeypatch)
+    with pytest.raises(QuantizationUnfit, match=r"went from 1\.000 to 0\.000") as refused:
+        make(lamps, dataset, tmp_path, preset="mixed")
+    assert refused.value.data["agreement"] < 0.1
+    assert refused.value.data["images"] == 8
+    assert "fp16" in refused.value.remedy
 
 
 def test_dark_ranges_are_refused_before_anything_is_made(lamps, dataset, tmp_path, monkeypatch):

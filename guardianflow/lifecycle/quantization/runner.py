@@ -35,12 +35,14 @@ from guardianflow.vision.data.dataset import load_image, prepare_dataset
 from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.data.yaml_file import SPLITS
 from guardianflow.vision.ir import compression, ir
+from guardianflow.vision.ir.int8_plan import plan_of
 from guardianflow.vision.ir.processing import wrap
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.metrics.evaluation import Evaluation
 from guardianflow.vision.metrics.source_comparison import compare_with_source
 
-# Part of a quantization's identity: raise it when the same source would give another IR.
+# Part of a quantization's identity: raise it when the same source would give another IR; what
+# changes for one architecture only is in `Int8Plan.recipe`.
 RECIPE = "4"
 _MAKING_FILE = "making.json"
 _OUTCOME_FILE = "outcome.json"
@@ -113,6 +115,7 @@ class QuantizationRunner:
             ScenarioFrozen: The scenario version was edited after it had been trained.
             DatasetInvalid: The data set cannot be trusted.
             CalibrationUnfit: Train is unlike the evaluation set, or holds images of it.
+            QuantizationUnfit: INT8 answers unlike the source.
             RegistryUnavailable: MLflow does not answer.
         """
         return self.register(self.quantize())
@@ -129,8 +132,10 @@ class QuantizationRunner:
             "guardianflow.source_version": str(source.version),
             "guardianflow.source_run_id": source.run_id or "",
         }
-        work = Work(self.registry, self.scenario, dataset, "quant", RECIPE, inputs)
-        return work.find(self._read) or self._quantize(work, source)
+        fp32 = self._source_ir(dataset, source)
+        recipe = self._recipe(fp32)
+        work = Work(self.registry, self.scenario, dataset, "quant", recipe, inputs)
+        return work.find(self._read) or self._quantize(work, source, fp32)
 
     def register(self, quantized: QuantizedModel) -> QuantizedModel:
         """Register a quantization as the variant's @candidate; repeated calls change nothing."""
@@ -166,9 +171,18 @@ class QuantizationRunner:
         fp32 = read_evaluation(client, run_id, _SOURCE_EVALUATION_FILE)
         return self._result(run_id, fp32, read_evaluation(client, run_id), cost, reused=True)
 
-    def _quantize(self, work: Work, source: RegisteredModelInfo) -> QuantizedModel:
+    def _recipe(self, fp32: Path) -> str:
+        """Return the version of the procedure for this source and precision."""
+        match self.precision:
+            case Precision.INT8:
+                return RECIPE + plan_of(fp32).recipe
+            case Precision.FP16:
+                return RECIPE
+            case _:
+                assert_never(self.precision)
+
+    def _quantize(self, work: Work, source: RegisteredModelInfo, fp32: Path) -> QuantizedModel:
         scenario, dataset = self.scenario, work.dataset
-        fp32 = self._source_ir(dataset, source)
         name = f"quant {scenario.name} {scenario.version} of version {source.version}"
         with work.open_run(name) as run, scratch() as folder:
             settings = scenario.quantization.model_dump(mode="json")
@@ -176,7 +190,7 @@ class QuantizationRunner:
             run.log_splits({"train": "calibration", "val": "validation", "test": "evaluation"})
             papers = folder / "papers"
             papers.mkdir()
-            made = self._make(dataset, fp32, folder, papers)
+            made = self._make(run, dataset, fp32, folder, papers)
             thresholds = IrDetector(fp32).thresholds
             ir.set_thresholds(made, thresholds)
             run.log_params({"thresholds": thresholds})
@@ -218,11 +232,12 @@ class QuantizationRunner:
             )
         return fp32
 
-    def _make(self, dataset: Dataset, fp32: Path, folder: Path, papers: Path) -> Path:
+    def _make(self, run: OpenRun, dataset: Dataset, fp32: Path, folder: Path, papers: Path) -> Path:
         """Make the plain IR of the variant, and keep a record of how it was made."""
         match self.precision:
             case Precision.INT8:
                 settings = self.scenario.quantization
+                run.log_params(plan_of(fp32).params())
                 made, making = make_int8(settings, fp32, dataset, folder, self._report)
                 (papers / _MAKING_FILE).write_text(making.model_dump_json(indent=1), "utf-8")
                 log.info("kept %s: mAP50-95 %.4f on val", making.kept.preset, making.kept.map50_95)

@@ -3,6 +3,7 @@
     calibrate on train -> mixed, performance -> the better on val
                           both lose too much -> accuracy control on one half of val,
                                                 measured again on the other
+                          what was kept answers unlike its source: QuantizationUnfit
 
 No label of the evaluation set is used. For FP16 nothing is to be chosen: `runner.py` calls
 `vision/ir/compression.py`.
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from guardianflow.errors import QuantizationUnfit
 from guardianflow.lifecycle.quantization.calibration import (
     Statistics,
     choose,
@@ -30,6 +32,7 @@ from guardianflow.vision.data.dataset import load_image
 from guardianflow.vision.data.sample import Dataset, Sample
 from guardianflow.vision.ir import compression, ir
 from guardianflow.vision.ir.compression import Preset
+from guardianflow.vision.ir.int8_plan import Int8Plan, plan_of
 from guardianflow.vision.ir.serving import (
     MEASURING_THRESHOLD,
     InputGeometry,
@@ -37,7 +40,8 @@ from guardianflow.vision.ir.serving import (
     place_frame,
     select,
 )
-from guardianflow.vision.metrics.detections import Detections, detect
+from guardianflow.vision.metrics.agreement import agreement
+from guardianflow.vision.metrics.detections import Detections, Seen, detect
 from guardianflow.vision.metrics.evaluation import evaluate
 from guardianflow.vision.metrics.latency import measure_latency
 
@@ -51,6 +55,8 @@ _TIMED_ROUNDS = 30
 # less is noise of the machine.
 _EQUAL = 0.002
 _FASTER = 0.9
+# Figures of decision 0041: whole quantizations agree in nine boxes of ten, broken ones in few.
+_MIN_AGREEMENT = 0.5
 
 
 class Trial(BaseModel):
@@ -64,6 +70,9 @@ class Trial(BaseModel):
     map50_95: float = Field(description="mAP50-95 on them.")
     drop: float = Field(description="How much the FP32 IR has more on the same images.")
     p50_ms: float = Field(description="Median of one frame, in turns with the other trials.")
+    agreement: float | None = Field(
+        default=None, description="Share of shown boxes that both have, it and the FP32 IR."
+    )
 
 
 class Making(Stored):
@@ -73,6 +82,9 @@ class Making(Stored):
     trials: tuple[Trial, ...] = Field(description="What was tried.")
     calibration: Statistics = Field(description="Pixels of the images that set the ranges.")
     evaluation: Statistics = Field(description="Pixels of images of the evaluation set.")
+    plan: Int8Plan | None = Field(
+        default=None, description="What the graph said: what was left in float, and why."
+    )
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,7 @@ def make_int8(
 
     Raises:
         CalibrationUnfit: The calibration images are unlike the evaluation images, or among them.
+        QuantizationUnfit: What was made answers unlike the FP32 IR.
     """
     geometry = IrDetector(fp32).geometry
     val, test = dataset.samples("val"), dataset.samples("test")
@@ -117,11 +130,31 @@ def make_int8(
     if settings.preset == "auto" and kept.trial.drop > settings.max_drop and len(val) > 1:
         kept = _control(fp32, chosen.squares, kept.trial.preset, dataset, folder, settings.max_drop)
         attempts.append(kept)
+    _refuse_unlike_source(kept.trial)
     return kept.folder, Making(
         kept=kept.trial,
         trials=tuple(attempt.trial for attempt in attempts),
         calibration=statistics[0],
         evaluation=statistics[1],
+        plan=plan_of(fp32),
+    )
+
+
+def _refuse_unlike_source(kept: Trial) -> None:
+    """Refuse a variant that is broken; smaller losses are for the gate to judge."""
+    if kept.agreement is None or kept.agreement >= _MIN_AGREEMENT:
+        return
+    raise QuantizationUnfit(
+        f"The INT8 variant answers unlike its source: on {kept.images} images of val they share "
+        f"{kept.agreement:.0%} of the boxes that are shown, at least {_MIN_AGREEMENT:.0%} are "
+        f"needed; mAP50-95 went from {kept.map50_95 + kept.drop:.3f} to {kept.map50_95:.3f}. "
+        "Nothing was registered.",
+        remedy="Make the variant fp16 instead (`quantization: {variants: [fp16]}` in a new "
+        "version of the scenario), or add train images like those of val and quantize again.",
+        agreement=kept.agreement,
+        map50_95=kept.map50_95,
+        drop=kept.drop,
+        images=kept.images,
     )
 
 
@@ -147,20 +180,34 @@ def _try(
 ) -> list[_Attempt]:
     """Measure accuracy and latency of the attempts on val."""
     times = _p50_ms({preset.value: IrDetector(folder) for preset, folder in made.items()}, val)
-    before = _map50_95(fp32, val, classes)
-    attempts: list[_Attempt] = []
-    for preset, folder in made.items():
-        after = _map50_95(folder, val, classes)
-        trial = Trial(
-            preset=preset,
-            controlled=False,
-            images=len(val),
-            map50_95=after,
-            drop=before - after,
-            p50_ms=times[preset.value],
+    source = _see(fp32, val)
+    return [
+        _Attempt(
+            folder,
+            _trial(preset, source, _see(folder, val), val, classes, times[preset.value]),
         )
-        attempts.append(_Attempt(folder, trial))
-    return attempts
+        for preset, folder in made.items()
+    ]
+
+
+def _trial(
+    preset: Preset,
+    source: Seen,
+    seen: Seen,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    p50_ms: float,
+) -> Trial:
+    before, after = (evaluate(one.detections, samples, classes).map50_95 for one in (source, seen))
+    return Trial(
+        preset=preset,
+        controlled=False,
+        images=len(samples),
+        map50_95=after,
+        drop=before - after,
+        p50_ms=p50_ms,
+        agreement=agreement(source, seen),
+    )
 
 
 def _better(attempts: Sequence[_Attempt]) -> _Attempt:
@@ -193,16 +240,9 @@ def _control(
 
     quantized = compression.quantize_within(fp32, squares, preset, measure, max_drop)
     saved = ir.save(quantized, folder / "controlled")
-    before, after = (_map50_95(made, unseen, classes) for made in (fp32, saved))
-    trial = Trial(
-        preset=preset,
-        controlled=True,
-        images=len(unseen),
-        map50_95=after,
-        drop=before - after,
-        p50_ms=_p50_ms({"controlled": IrDetector(saved)}, val)["controlled"],
-    )
-    return _Attempt(saved, trial)
+    time = _p50_ms({"controlled": IrDetector(saved)}, val)["controlled"]
+    trial = _trial(preset, _see(fp32, unseen), _see(saved, unseen), unseen, classes, time)
+    return _Attempt(saved, trial.model_copy(update={"controlled": True}))
 
 
 def _p50_ms(detectors: Mapping[str, IrDetector], val: Sequence[Sample]) -> dict[str, float]:
@@ -211,8 +251,9 @@ def _p50_ms(detectors: Mapping[str, IrDetector], val: Sequence[Sample]) -> dict[
     return {name: latency.p50_ms for name, latency in times.items()}
 
 
-def _map50_95(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> float:
-    return evaluate(detect(IrDetector(folder), samples), samples, classes).map50_95
+def _see(folder: Path, samples: Sequence[Sample]) -> Seen:
+    detector = IrDetector(folder)
+    return Seen(detect(detector, samples), detector.thresholds)
 
 
 def _look(compiled: Any, frame: NDArray[np.uint8], geometry: InputGeometry) -> Detections:

@@ -1,7 +1,7 @@
 """The OpenVINO model (IR): converted from a network, adapted from a file, compressed, served.
 
 ir           torch network -> FP32 IR
-compression  FP32 IR -> INT8 IR, FP16 IR
+compression  FP32 IR -> INT8 IR, FP16 IR -> int8_plan, what of it is left in float
 processing   plain IR -> edge IR, which takes frames and answers boxes
 serving      frames -> IR -> detections; runs where neither torch nor guardianflow is installed
 

@@ -4,8 +4,7 @@
             --quantize_within, the costliest layers stay FP32-> INT8 IR in part
             --halve-------------------------------------------> FP16 IR (only the weights)
 
-Operations after the last convolutions decode boxes, in foreign detectors too, and are never
-quantized: pixels and probabilities need more than 256 steps.
+What stays in float, and how NNCF treats the rest, depends on the graph (`int8_plan.py`).
 """
 
 import logging
@@ -21,14 +20,11 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from guardianflow.vision.ir import ir
+from guardianflow.vision.ir.int8_plan import BiasCorrection, ModelType, read_plan
 from guardianflow.vision.ir.serving import read_rt_info, split_names
 
 Squares = Sequence[NDArray[np.uint8]]
 """Letterboxed frames, each of shape (S, S, 3), uint8."""
-
-# Between a softmax and a convolution these change only the shape.
-_RESHAPING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
-_NEVER_QUANTIZED = ("Parameter", "Constant", "Result", "Convert", "ShapeOf")
 
 
 class Preset(StrEnum):
@@ -100,51 +96,17 @@ def halve(fp32: Path, folder: Path) -> Path:
     return folder
 
 
-def decoding_operations(model: ov.Model) -> set[str]:
-    """Return the names of the operations after the last convolutions, which decode boxes.
-
-    Some detectors predict each side of a box as a distribution; the convolution over the softmax of
-    its bins is a weighted mean and counts as decoding.
-    """
-    feeds: set[str] = set()
-    waiting = [
-        node
-        for node in model.get_ops()
-        if node.get_type_name() in ("Convolution", "GroupConvolution") and not _averages(node)
-    ]
-    found = bool(waiting)
-    while waiting:
-        node = waiting.pop()
-        if node.get_friendly_name() in feeds:
-            continue
-        feeds.add(node.get_friendly_name())
-        waiting += [entry.get_source_output().get_node() for entry in node.inputs()]
-    return {
-        node.get_friendly_name()
-        for node in model.get_ops()
-        if found
-        and node.get_friendly_name() not in feeds
-        and node.get_type_name() not in _NEVER_QUANTIZED
-    }
-
-
-def _averages(convolution: ov.Node) -> bool:
-    node = convolution.input_value(0).get_node()
-    while node.get_type_name() in _RESHAPING:
-        node = node.input_value(0).get_node()
-    return node.get_type_name() == "Softmax"
-
-
 def _settings(model: ov.Model, squares: Squares, preset: Preset) -> dict[str, Any]:
     import nncf
 
-    decoding = sorted(decoding_operations(model))
+    plan = read_plan(model)
+    transformer = plan.model_type is ModelType.TRANSFORMER
     return {
         "subset_size": len(squares),
         "preset": nncf.QuantizationPreset(preset.value),
-        # The exact one takes some seconds longer and keeps a tenth of a point (decision 0013).
-        "fast_bias_correction": False,
-        "ignored_scope": nncf.IgnoredScope(names=decoding, validate=False),
+        "model_type": nncf.ModelType.TRANSFORMER if transformer else None,
+        "fast_bias_correction": plan.bias_correction is BiasCorrection.FAST,
+        "ignored_scope": nncf.IgnoredScope(names=plan.ignored, validate=False),
     }
 
 

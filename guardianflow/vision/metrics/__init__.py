@@ -10,7 +10,7 @@ comparison              two detectors on the same images
 source_comparison       a variant and its source, as they are served
 latency                 the time for a frame
 mistakes                right and wrong boxes and missed objects, with reasons
-disagreement            what only one of two detectors got right
+agreement, disagreement what two detectors say alike; what only one of them got right
 pictures, curves, album pictures for people; lettering: class names in them
 relabelling             the images with mistakes, to be labelled again
 camera, stillness       what is wrong with a camera rather than with a model
