@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIZES = {"wide": (120, 160), "tall": (128, 96), "large": (180, 320)}
+# Inputs are 160 pixels square, one is 320 wide and 192 high: a letterbox leaves these as they are.
+SIZES = {"wide": (120, 160), "tall": (160, 96), "large": (180, 320)}
 _BLOBS = 14
 
 

@@ -27,6 +27,8 @@ SHARED = (
     "pillow==13.0.0",
 )
 
+_OPENCV = ("opencv-python-headless==5.0.0.93", "pyyaml==6.0.4", "requests==2.34.2", "tqdm==4.70.1")
+
 
 @dataclass(frozen=True)
 class Trainer:
@@ -46,12 +48,42 @@ class Trainer:
 TRAINERS = {
     "ultralytics": Trainer(("ultralytics==8.4.190", "onnxslim==0.1.98")),
     "transformers": Trainer(("transformers==5.24.0",)),
+    "getitune": Trainer(("getitune==0.4.0",)),
+    "rfdetr": Trainer(("rfdetr[onnx]==1.11.2",)),
+    "yolox": Trainer(("pixeltable-yolox==0.4.3",)),
+    "yolov7": Trainer((*_OPENCV, "scipy==1.17.1"), loose=("sas-yolov7==1.0.7",)),
+    "yolov5": Trainer(
+        (
+            *_OPENCV,
+            "ultralytics==8.4.190",
+            "pandas==3.1.1",
+            "seaborn==0.13.2",
+            "gitpython==3.2.1",
+            # The last that has pkg_resources.
+            "setuptools==80.9.0",
+        ),
+        loose=("yolov5==7.0.14",),
+    ),
+    "dfine": Trainer(
+        (
+            *_OPENCV,
+            "faster-coco-eval==1.8.0",
+            "tensorboard==2.21.0",
+            "calflops==0.3.2",
+            "scipy==1.17.1",
+            "loguru==0.7.3",
+            "transformers==5.24.0",
+        ),
+        loose=("d-fine-project==1.0.0",),
+        inside="dfine",
+    ),
 }
 
 
 def main() -> None:
     """Make the exports of the named trainers, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    # argparse looks for the empty list among the choices, too.
     parser.add_argument("trainers", nargs="*", choices=[*TRAINERS, []], metavar="TRAINER")
     for name in parser.parse_args().trainers or TRAINERS:
         recipe = FOLDER / "recipes" / f"from_{name}.py"

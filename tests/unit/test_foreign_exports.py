@@ -26,11 +26,11 @@ def describe(ports) -> list[dict]:
     ]
 
 
-def test_every_export_has_an_entry_and_every_frame_is_there():
+def test_every_export_has_an_entry_with_detections_in_some_of_the_frames():
     assert {path.stem for path in FOLDER.glob("*.onnx")} == set(ENTRIES)
     frames = {path.stem for path in (FOLDER / "frames").glob("*.png")}
-    assert len(ENTRIES) >= 14
-    assert all(set(entry["detections"]) == frames for entry in ENTRIES.values())
+    assert len(ENTRIES) >= 25
+    assert all(set() < set(entry["detections"]) <= frames for entry in ENTRIES.values())
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -43,7 +43,7 @@ def test_an_export_is_the_file_that_its_entry_describes(name):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_an_export_opens_with_the_ports_of_its_entry(name):
     entry = ENTRIES[name]
-    named = () if entry["names_in"].startswith("metadata") else entry["classes"]
+    named = () if entry["names_in"] == "metadata `names`" else entry["classes"]
     foreign = open_foreign(FOLDER / f"{name}.onnx", classes=named)
     assert list(foreign.names) == entry["classes"]
     inputs = describe(entry["inputs"])

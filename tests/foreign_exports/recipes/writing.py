@@ -51,6 +51,9 @@ def settle(model: nn.Module, run: Callable[[], object]) -> None:
 
 def spread(layer: nn.Module, run: Callable[[], object], mean: float, std: float) -> None:
     """Scale a last layer so that each of its outputs has this mean and deviation on the frames."""
+    if not layer.weight.any():
+        # Heads of boxes start at zero, so that the first boxes are the anchors.
+        nn.init.xavier_uniform_(layer.weight)
     if (seen := _answers(layer, run)) is not None:
         _scale(layer, std / seen.std(0).clamp(min=1e-6), seen.mean(0), mean)
 
@@ -150,7 +153,9 @@ def write_entry(
         exported_by: Its own code or command that wrote the file.
         outputs: The meaning of each output by its name.
         preprocessing: As `pixels` returns it.
-        detections: What its own post-processing finds in each frame, by the frame's name.
+        detections: What its own post-processing finds in each frame, by the frame's name. Frames
+            that a letterbox would resize are left out: random weights make much of the difference
+            between the filters of OpenCV and Pillow.
         names_in: Where the file keeps its class names.
         classes: Its classes in the order of their indices.
         notes: What else a reader should know.
@@ -160,6 +165,7 @@ def write_entry(
         raise SystemExit(f"{path} has {size} bytes; at most {_MAX_BYTES} are committed")
     model = onnx.load(path)
     onnx.checker.check_model(model)
+    inputs = [_port(port) for port in model.graph.input]
     entry = {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -169,14 +175,16 @@ def write_entry(
         "torch": torch.__version__.split("+")[0],
         "opset": model.opset_import[0].version,
         "metadata": sorted(entry.key for entry in model.metadata_props),
-        "inputs": [_port(port) for port in model.graph.input],
+        "inputs": inputs,
         "outputs": [{**_port(port), "means": outputs[port.name]} for port in model.graph.output],
         "preprocessing": preprocessing,
         "classes": list(classes),
         "names_in": names_in,
         "notes": notes,
         "detections": {
-            name: [_rounded(row) for row in rows[:KEPT]] for name, rows in detections.items()
+            name: [_rounded(row) for row in rows[:KEPT]]
+            for name, rows in detections.items()
+            if preprocessing["resize"] == "stretch" or _fits(name, inputs[0]["shape"])
         },
     }
     text = json.dumps(entry, indent=1)
@@ -200,6 +208,13 @@ def _port(port: onnx.ValueInfoProto) -> dict[str, object]:
         "type": onnx.TensorProto.DataType.Name(tensor.elem_type).lower(),
         "shape": [size.dim_param or size.dim_value for size in tensor.shape.dim],
     }
+
+
+def _fits(frame: str, shape: Sequence[int | str]) -> bool:
+    """Whether a letterbox of this input does not resize a frame; an open side counts as 160."""
+    height, width = (side if isinstance(side, int) else 160 for side in shape[2:])
+    tall, wide = frames()[frame].shape[:2]
+    return min(height / tall, width / wide) == 1
 
 
 def _rounded(row: Sequence[float]) -> list[float]:
