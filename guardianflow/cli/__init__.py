@@ -21,7 +21,8 @@ Which file holds which command:
     start          guardianflow alone
 
 Beside them: `app` (assembles them; exit codes), `options` (that several take), `output` (all that
-is printed), `opening` (of servers), `quick` (answers within a second).
+is printed), `opening` (of servers), `quick` (answers within a second), `comparison_words` (what
+`compare` says first).
 """
 
 from guardianflow.cli.app import main

@@ -50,6 +50,17 @@ def write_papers(folder: Path, dataset: Dataset, seen: Seen, evaluation: Evaluat
     return folder
 
 
+def find_evaluation(client: MlflowClient, run_id: str) -> Evaluation | None:
+    """Read the figures that a run recorded; None if it kept none, or is gone."""
+    try:
+        text = find_run_text(client, run_id, EVALUATION_FILE)
+    except VersionNotReady:
+        return None
+    if text is None:
+        return None
+    return read_stored(Evaluation, text, f"{EVALUATION_FILE} of MLflow run {run_id}")
+
+
 def read_contamination(client: MlflowClient, run_id: str) -> "ContaminationReport | None":
     """Read which images a run found in two splits; None if it kept no report, or is gone."""
     from guardianflow.vision.data.contamination import CONTAMINATION_FILE, ContaminationReport

@@ -113,7 +113,7 @@ def compare_speed(base: Path, variant: Path, frames: Sequence[NDArray[np.uint8]]
     times = time_in_turns(detectors, frames, _ROUNDS)
     figures = {name: summarize(detectors[name], times[name]) for name in detectors}
     best = min(("fp32", "default"), key=lambda name: figures[name].p50_ms)
-    speedup, low, high = _ratio(times[best], times["variant"])
+    speedup, low, high = ratio_of_medians(times[best], times["variant"])
     return SpeedReport(
         verdict=_verdict(low, high),
         speedup=speedup,
@@ -147,7 +147,9 @@ def _verdict(low: float, high: float) -> SpeedVerdict:
     return SpeedVerdict.SLOWER if high < 1.0 else SpeedVerdict.INCONCLUSIVE
 
 
-def _ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float, float]:
+def ratio_of_medians(
+    before: NDArray[np.float64], after: NDArray[np.float64]
+) -> tuple[float, float, float]:
     """Return the ratio of the medians with its interval; the rounds are drawn as pairs."""
     random = np.random.default_rng(_SEED)
     drawn = random.integers(len(before), size=(_DRAWS, len(before)))

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from guardianflow.errors import ArtifactMissing, VersionNotReady
 from guardianflow.evaluation.gate import Leaks, Subject
 from guardianflow.evaluation.import_source import is_imported, maker_of
@@ -206,9 +209,14 @@ def _latency(
         return None
     if cost and cost.speed:
         return cost.speed.variant
-    from guardianflow.vision.data.dataset import load_image
     from guardianflow.vision.ir.serving import IrDetector
 
     detector = IrDetector(deployed_folder(registry, pair.name, pair.version))
-    frames = [load_image(sample.image) for sample in ground.samples[:_TIMED_FRAMES]]
-    return measure_latency({pair.name: detector}, frames)[pair.name]
+    return measure_latency({pair.name: detector}, timed_frames(ground))[pair.name]
+
+
+def timed_frames(ground: FrozenImages) -> list[NDArray[np.uint8]]:
+    """Return the frozen images that versions are timed on, each of shape (H, W, 3), RGB."""
+    from guardianflow.vision.data.dataset import load_image
+
+    return [load_image(sample.image) for sample in ground.samples[:_TIMED_FRAMES]]

@@ -1,17 +1,26 @@
 """Compares any two versions on the same frozen images; it changes nothing.
 
 both measured -> paired differences with intervals -> what the gate would say of the second
+              -> what both cost on this machine
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.errors import ArtifactMissing, NotComparable
 from guardianflow.evaluation.gate import GateReport, judge
-from guardianflow.evaluation.measurement import Measured, evaluation_digest, recorded_scenario
+from guardianflow.evaluation.measurement import (
+    Measured,
+    deployed_folder,
+    evaluation_digest,
+    recorded_scenario,
+)
+from guardianflow.evaluation.run_reports import find_evaluation
 from guardianflow.evaluation.subjects import (
     FrozenImages,
     OnProgress,
@@ -19,7 +28,9 @@ from guardianflow.evaluation.subjects import (
     find_ground,
     measure_subject,
     subject_of,
+    timed_frames,
 )
+from guardianflow.evaluation.version_cost import CostComparison, measure_cost, weigh
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.scenario import Today, nothing_known
@@ -35,6 +46,10 @@ class Side(BaseModel):
     model_name: str = Field(description="Public name, base or variant.")
     version: int = Field(description="Its version.")
     evaluation: Evaluation = Field(description="Its figures on the images.")
+    problem: str = Field(
+        default="",
+        description="Why it could not be measured; its figures are then those of its run.",
+    )
 
     @property
     def label(self) -> str:
@@ -58,13 +73,13 @@ class Row:
     what: str
     first: float
     second: float
-    difference: Difference
+    difference: Difference | None
     more_is_better: bool = True
 
     @property
     def says(self) -> DifferenceWord:
         """Whether the second is better, if the interval says so."""
-        if self.difference.low <= 0 <= self.difference.high:
+        if self.difference is None or self.difference.low <= 0 <= self.difference.high:
             return DifferenceWord.OPEN
         more = self.difference.low > 0
         return DifferenceWord.BETTER if more is self.more_is_better else DifferenceWord.WORSE
@@ -77,34 +92,50 @@ class VersionComparison(BaseModel):
 
     first: Side = Field(description="The one that is compared with.")
     second: Side = Field(description="The one that is compared.")
-    difference: PairedComparison = Field(description="Second less first, paired.")
+    difference: PairedComparison | None = Field(
+        description="Second less first, paired; None unless both could be measured."
+    )
     gate: GateReport | None = Field(
         description="What the gate would say if the first were champion and the second were to "
-        "take its place; None between two names, which never happens."
+        "take its place; None between two names, which never happens, and unless both could be "
+        "measured."
     )
+    cost: CostComparison = Field(description="What both cost on this machine.")
 
     def rows(self) -> list[Row]:
         """Return every figure of both with its difference."""
         before, after, paired = self.first.evaluation, self.second.evaluation, self.difference
         recalls = [
-            Row(f"recall of {name}", before.per_class[name].recall, after.per_class[name].recall, d)
-            for name, d in paired.recall.items()
+            Row(
+                f"recall of {name}",
+                before.per_class[name].recall,
+                after.per_class[name].recall,
+                paired.recall[name] if paired else None,
+            )
+            for name in after.per_class
+            if name in before.per_class
         ]
         return [
-            Row("mAP50", before.map50, after.map50, paired.map50),
-            Row("mAP50-95", before.map50_95, after.map50_95, paired.map50_95),
+            Row("mAP50", before.map50, after.map50, paired.map50 if paired else None),
+            Row("mAP50-95", before.map50_95, after.map50_95, paired.map50_95 if paired else None),
             *recalls,
             Row(
                 "false alarms per image",
                 before.false_alarms_per_image,
                 after.false_alarms_per_image,
-                paired.false_alarms_per_image,
+                paired.false_alarms_per_image if paired else None,
                 more_is_better=False,
             ),
         ]
 
     def sentence(self) -> str:
         """Say what is certain, and what is not."""
+        if self.difference is None:
+            gone = self.first if self.first.problem else self.second
+            return (
+                f"{gone.label} could not be measured, so which of the two is better is not known: "
+                f"its figures are those of its run. {gone.problem}"
+            )
         found = {
             word: [row.what for row in self.rows() if row.says is word] for word in DifferenceWord
         }
@@ -122,6 +153,25 @@ class VersionComparison(BaseModel):
         )
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """A version with its figures; without `measured` they are those of its run."""
+
+    info: RegisteredModelInfo
+    evaluation: Evaluation
+    measured: Measured | None = None
+    folder: Path | None = None
+    problem: str = ""
+
+    def side(self) -> Side:
+        return Side(
+            model_name=self.info.name,
+            version=self.info.version,
+            evaluation=self.evaluation,
+            problem=self.problem,
+        )
+
+
 def compare_versions(
     registry: ModelRegistryManager,
     name: str,
@@ -129,20 +179,22 @@ def compare_versions(
     second: int,
     *,
     against: str | None = None,
+    timed: bool = False,
     today: Today = nothing_known,
     on_progress: OnProgress | None = None,
 ) -> VersionComparison:
     """Measure two versions on the images that both were evaluated on, and compare them.
 
     `name` is that of the first, `against` that of the second: the same, or another form of the
-    same model.
+    same model. With `timed` both are also timed on this machine. Where the files of one are gone,
+    what its run recorded stands for it.
 
     Raises:
         VersionNotReady: There is no such version.
         NotComparable: They are of different models, detect different classes, or were evaluated
             on different images.
-        ArtifactMissing: One cannot be measured: no IR, a file is gone or differs, or it detects
-            other classes than the images are labelled with.
+        ArtifactMissing: Neither can be measured, or one can not and its run recorded no figures;
+            or one detects other classes than the images are labelled with.
     """
     names = [ModelName.parse(name), ModelName.parse(against or name)]
     if names[0].base != names[1].base:
@@ -158,18 +210,59 @@ def compare_versions(
             f"{infos[1].name} version {second} cannot be measured: {ground.problem}",
             remedy="Copy the data set of its training to this machine.",
         )
-    before, after = (
-        measure_subject(
-            registry, info.name, info.version, ground, f"measure {_label(info)}", on_progress
+    before, after = (_look(registry, info, ground, on_progress) for info in infos)
+    if not (before.measured or after.measured):
+        raise ArtifactMissing(
+            f"Neither of the two can be measured. {before.problem} {after.problem}",
+            remedy="Restore the files of one of them in MLflow's artifact store.",
         )
-        for info in infos
-    )
+    difference = gate = None
+    if before.measured and after.measured:
+        seen = (before.measured.seen, after.measured.seen)
+        difference = compare_seen(*seen, ground.samples, ground.classes)
+        gate = _gate(registry, infos, ground, before.measured, after.measured)
     return VersionComparison(
-        first=Side(model_name=infos[0].name, version=first, evaluation=before.evaluation),
-        second=Side(model_name=infos[1].name, version=second, evaluation=after.evaluation),
-        difference=compare_seen(before.seen, after.seen, ground.samples, ground.classes),
-        gate=_gate(registry, infos, ground, before, after),
+        first=before.side(),
+        second=after.side(),
+        difference=difference,
+        gate=gate,
+        cost=_cost((before.folder, after.folder), ground, on_progress, timed=timed),
     )
+
+
+def _look(
+    registry: ModelRegistryManager,
+    info: RegisteredModelInfo,
+    ground: FrozenImages,
+    on_progress: OnProgress | None,
+) -> _Looked:
+    """Measure a version, or read what its run recorded where its files are gone."""
+    try:
+        folder = deployed_folder(registry, info.name, info.version)
+    except ArtifactMissing as error:
+        kept = find_evaluation(registry.client, info.run_id) if info.run_id else None
+        if kept is None:
+            raise
+        return _Looked(info, kept, problem=error.message)
+    label = f"measure {_label(info)}"
+    found = measure_subject(registry, info.name, info.version, ground, label, on_progress)
+    return _Looked(info, found.evaluation, found, folder)
+
+
+def _cost(
+    folders: tuple[Path | None, Path | None],
+    ground: FrozenImages,
+    on_progress: OnProgress | None,
+    *,
+    timed: bool,
+) -> CostComparison:
+    if not timed:
+        return weigh(*folders)
+    show = partial(on_progress, "time both on this machine") if on_progress else lambda *_: None
+    show(0, 1)
+    cost = measure_cost(*folders, timed_frames(ground))
+    show(1, 1)
+    return cost
 
 
 def _gate(

@@ -1,6 +1,7 @@
 """The gate on a real server: what it is asked about is measured, and looking writes nothing."""
 
 import json
+import shutil
 import uuid
 from pathlib import Path
 
@@ -117,6 +118,10 @@ def test_two_versions_are_compared_on_the_same_images_and_nothing_is_written(
     before = everything(registry)
     code, said = command(capsys, "compare", name, 1, 2)
     assert code == 0
+    assert said["cost"]["time_ratio"]["low"] > 0
+    assert said["cost"]["first"]["memory_mib"] > 0
+    assert said["in_words"][-1].startswith("Cost on this machine")
+    assert said["in_words"][1].startswith("Worse: of 100 ")
     assert said["difference"]["images"] == 12
     lost = said["difference"]["map50"]
     assert lost["value"] == pytest.approx(-said["first"]["evaluation"]["map50"])
@@ -136,6 +141,32 @@ def test_a_variant_is_compared_with_its_base(registry, learned):
     assert found.second.evaluation == learned.quantized.variant
     assert found.difference == learned.quantized.cost.difference
     assert found.gate is None
+    assert found.cost.second.size_mib < found.cost.first.size_mib
+    assert found.cost.second.latency is None
+
+
+def test_a_version_whose_files_are_gone_is_compared_by_what_its_run_recorded(
+    registry, learned, name, mlflow_folder, capsys, monkeypatch, tmp_path
+):
+    for _ in range(2):
+        register_copy(learned, name, gate=GATE)
+    info = registry.get_version(name, 1)
+    kept = registry.client.download_artifacts(learned.trained.run_id, "evaluation.json")
+    registry.client.log_artifact(info.run_id, kept)
+    shutil.rmtree(files_on_server(registry, mlflow_folder, name, 1))
+    # Another machine, which has fetched neither.
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "one"))
+    code, said = command(capsys, "compare", name, 1, 2, "--no-speed")
+    assert code == 0
+    assert said["difference"] is said["gate"] is said["cost"]["first"] is None
+    assert "cannot be used" in said["first"]["problem"]
+    assert said["first"]["evaluation"]["map50"] == learned.trained.evaluation.map50
+    assert said["cost"]["second"]["size_mib"] > 0
+    assert said["second"]["problem"] == ""
+    shutil.rmtree(files_on_server(registry, mlflow_folder, name, 2))
+    monkeypatch.setenv("GUARDIANFLOW_HOME", str(tmp_path / "another"))
+    with pytest.raises(ArtifactMissing, match="cannot be used"):
+        compare_versions(registry, name, 1, 2)
 
 
 def test_what_cannot_be_compared_is_said(registry, learned, name, capsys):

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from guardianflow.evaluation.gate import GateOutcome, GateReport, GateRule, Subject
 from guardianflow.promotion.evidence.floor_words import class_word
 from guardianflow.promotion.evidence.numbers import false_alarms_per_100, whole
-from guardianflow.vision.metrics.comparison import Difference
+from guardianflow.vision.metrics.comparison import Difference, PairedComparison
 from guardianflow.vision.metrics.evaluation import Evaluation
 from guardianflow.wording.language import Language, say
 
-# Per 100: a smaller difference that may be chance gets no line.
-_WORTH_A_WORD = 5.0
+WORTH_A_WORD = 5.0
+"""Per 100: a smaller difference that may be chance gets no line."""
 _MOST = 3
 # A share of objects times a hundred is not exact: 30 of 100 may be 30.000000000000004.
 _ROUNDING = 1e-9
@@ -85,8 +85,8 @@ def opening(subjects: Sequence[Subject], gate: GateReport, language: Language) -
     worse = [one for one in found if one.sure and one.worse > 0]
     better = [one for one in found if one.sure and one.worse < 0]
     # Where something gets worse for sure, a gain that may be chance weighs nothing.
-    least = _WORTH_A_WORD if worse else -math.inf
-    doubtful = [one for one in found if not one.sure and abs(one.worse) >= _WORTH_A_WORD]
+    least = WORTH_A_WORD if worse else -math.inf
+    doubtful = [one for one in found if not one.sure and abs(one.worse) >= WORTH_A_WORD]
     doubtful = [one for one in doubtful if one.worse >= least]
     first = _line("open.worse", worse, language)
     if not worse:
@@ -111,6 +111,16 @@ def changes(subject: Subject) -> list[FigureChange]:
     new, old, paired = subject.candidate, subject.champion, subject.difference
     if new is None or old is None or paired is None:
         return []
+    found = figure_changes(old, new, paired)
+    if not subject.champion_held_out:
+        found = [replace(one, sure=one.sure and one.worse < 0) for one in found]
+    return found
+
+
+def figure_changes(
+    old: Evaluation, new: Evaluation, paired: PairedComparison
+) -> list[FigureChange]:
+    """Every class that one version finds more or less often than another; the worst first."""
     found = [
         _change(name, (100 * old.per_class[name].recall, 100 * figures.recall), by, -1)
         for name, figures in new.per_class.items()
@@ -118,8 +128,6 @@ def changes(subject: Subject) -> list[FigureChange]:
     ]
     alarms = (false_alarms_per_100(old).value, false_alarms_per_100(new).value)
     found.append(_change("", alarms, paired.false_alarms_per_image, 1))
-    if not subject.champion_held_out:
-        found = [replace(one, sure=one.sure and one.worse < 0) for one in found]
     return sorted((one for one in found if one.worse), key=lambda change: -change.worse)
 
 
@@ -154,7 +162,7 @@ def level_sentence(subject: Subject | None, gate: GateReport, language: Language
     furthest = max(over, key=lambda name: over[name], default=most)
     if over.get(furthest, 0.0) > over.get(most, 0.0):
         # The box of a phone is short.
-        figure, limit = _apart(missed[furthest], limits[furthest])
+        figure, limit = apart(missed[furthest], limits[furthest])
         values = {"name": class_word(furthest, language), "missed": figure, "limit": limit}
         said.append(say(language, "level.furthest", **values))
     return " ".join(said)
@@ -165,7 +173,7 @@ def _allowed(missed: float, limit: float | None, language: Language) -> tuple[st
     if limit is None:
         return whole(missed), say(language, "level.none")
     beyond = missed > limit + _ROUNDING
-    figure, allowed = _apart(missed, limit) if beyond else (whole(missed), whole(limit))
+    figure, allowed = apart(missed, limit) if beyond else (whole(missed), whole(limit))
     return figure, say(language, "level.beyond" if beyond else "level.within", limit=allowed)
 
 
@@ -202,7 +210,7 @@ def _change(name: str, figures: tuple[float, float], by: Difference, sign: int) 
     return FigureChange(name, before, after, 100.0 * sign * by.value, sure=high < 0 or low > 0)
 
 
-def _apart(one: float, other: float) -> tuple[str, str]:
+def apart(one: float, other: float) -> tuple[str, str]:
     """Two figures that differ, in whole numbers where these do, too."""
     first, second = whole(one), whole(other)
     return (first, second) if first != second else (f"{one:.1f}", f"{other:.1f}")
@@ -213,7 +221,7 @@ def _line(
 ) -> str:
     said: list[str] = []
     for change in found[:_MOST]:
-        before, after = _apart(change.before, change.after)
+        before, after = apart(change.before, change.after)
         kind = "found.brief" if brief and change.name else "found" if change.name else "alarms"
         name = class_word(change.name, language)
         said.append(say(language, f"change.{kind}", name=name, before=before, after=after))
