@@ -75,14 +75,15 @@ bench-data: $(READY) ## the checker of data sets against bare decoding, a few mi
 	$(BIN)/python -m benchmarks.checker
 	$(BIN)/python -m benchmarks.page
 
-bench-accuracy: $(READY) ## ours against YOLO11n at equal budget, three hours (GUARDIANFLOW_REAL_DATA)
+bench-accuracy: $(READY) ## ours, from random and trained weights, against YOLO11n at equal budget, five hours (GUARDIANFLOW_REAL_DATA, weights)
 	$(BIN)/python -m benchmarks.equal_budget --budget 240 --seeds 0 1 2
-	$(BIN)/python -m benchmarks.equal_budget --long 3600 --seeds 0
+	$(BIN)/python -m benchmarks.equal_budget --long 3600 --seeds 0 1 2
 	$(BIN)/python -m benchmarks.page
 
 bench-latency: $(READY) ## torch, ONNX Runtime and OpenVINO on the same weights, half an hour
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.latency --nanodet
 	$(BIN)/python -m benchmarks.page
 
 bench-drop: $(READY) ## what INT8 costs on 5000 drawn images and on photographs (GUARDIANFLOW_REAL_DATA)

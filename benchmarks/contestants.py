@@ -25,7 +25,7 @@ from guardianflow.vision.metrics.latency import cpu_name
 from guardianflow.vision.network import weights
 from guardianflow.vision.network.fitting import RECIPE
 
-OURS = "guardianflow"
+OURS, PRETRAINED = "guardianflow", "guardianflow-coco"
 
 
 class Contestant(Protocol):
@@ -46,7 +46,7 @@ class Contestant(Protocol):
         ...
 
     def train(self, run: Path, epochs: int, seed: int) -> Spent:
-        """Train from random weights in a process of its own."""
+        """Train in a process of its own, from random weights unless it says otherwise."""
         ...
 
     def finish(self, run: Path) -> dict[str, object]:
@@ -56,7 +56,7 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Ours:
-    """The embedded detector with the settings of a scenario."""
+    """The embedded detector with the settings of a scenario, of which the start is one."""
 
     data: Path
     settings: TrainingSettings

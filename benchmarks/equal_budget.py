@@ -1,13 +1,15 @@
 """Accuracy at equal budget: ours against YOLO11n, both from random weights, on real photographs.
 
-    python -m benchmarks.equal_budget --budget 240 --seeds 0 1 2     ten trainings of four minutes
-    python -m benchmarks.equal_budget --long 3600 --seeds 0          two of an hour
+    python -m benchmarks.equal_budget --budget 240 --seeds 0 1 2     thirteen trainings of 4 minutes
+    python -m benchmarks.equal_budget --long 3600 --seeds 0          three of an hour
     python -m benchmarks.equal_budget                                judge again what is kept
 
 Both sides learn from the same photographs at the same input size for as many processor seconds, on
-one thread each; one evaluator judges both on the test split (decision 0015). Needs
-GUARDIANFLOW_REAL_DATA; sets the rival's environment up itself. Runs that are finished are kept in
-.guardianflow/equal-budget, so that a command that was killed goes on where it was.
+one thread each; one evaluator judges both on the test split (decision 0015). Beside them ours from
+weights trained on COCO, where these are on the machine (docs/weights.md); the rival's cannot be had
+without a model hub. Needs GUARDIANFLOW_REAL_DATA; sets the rival's environment up itself. Runs that
+are finished are kept in .guardianflow/equal-budget, so that a command that was killed goes on where
+it was.
 """
 
 import argparse
@@ -18,16 +20,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import OURS, Ours, Ultralytics, kept_runs, run_within, versions
+from benchmarks.contestants import (
+    OURS,
+    PRETRAINED,
+    Ours,
+    Ultralytics,
+    kept_runs,
+    run_within,
+    versions,
+)
 from benchmarks.figures import RESULTS, Row, tell, told
 from benchmarks.judging import Judged, compare_latency, difference, judge, mean_of
+from benchmarks.pretrained_start import scenario_of
 from benchmarks.rival import Recipe, Rival, write_dataset
 from guardianflow.errors import GuardianflowError
+from guardianflow.lifecycle.training.kept_weights import weights_folder
 from guardianflow.machine.servers import home
 from guardianflow.scenario.file import load_scenario
 from guardianflow.vision.data.dataset import Dataset, prepare_dataset
 
 NAME = "equal-budget"
+_TITLES = {"map50": "mAP50", "map50_95": "mAP50-95"}
 SCENARIO, VERSION = "openyard-helmets", "v2"
 # Options of Ultralytics' own command line; what a recipe does not name is its default.
 RECIPES: Mapping[str, Recipe] = {
@@ -56,12 +69,14 @@ class Bench:
         folder: Where runs are kept.
         data: The photographs.
         ours: Our side.
+        pretrained: Our side from weights trained on COCO; None where they are not here.
         rivals: The other one, by its recipes.
     """
 
     folder: Path
     data: Dataset
     ours: Ours
+    pretrained: Ours | None
     rivals: Mapping[str, Ultralytics]
 
     def race(self, budget_s: float, seeds: Sequence[int], recipes: Sequence[str]) -> list[Judged]:
@@ -70,18 +85,19 @@ class Bench:
         best = recipes[first.index(_best(first))]
         return first + [self._judged(self.rivals[best], budget_s, seed) for seed in seeds[1:]]
 
-    def run_ours(self, budget_s: float, seeds: Sequence[int]) -> list[Judged]:
-        """Ours on every seed."""
-        return [self._judged(self.ours, budget_s, seed) for seed in seeds]
+    def run_ours(self, one: Ours | None, budget_s: float, seeds: Sequence[int]) -> list[Judged]:
+        """Ours on every seed; none without the weights to start from."""
+        return [self._judged(one, budget_s, seed) for seed in seeds] if one else []
 
     def kept(self) -> list[Judged]:
         """All runs that are kept."""
-        runs = kept_runs([self.ours, *self.rivals.values()], self.folder)
+        ours = [self.ours, *([self.pretrained] if self.pretrained else [])]
+        runs = kept_runs([*ours, *self.rivals.values()], self.folder)
         return [judge(run, self.folder, self.data) for run in runs]
 
     def favourite(self, budget_s: float) -> list[str]:
         """The recipe that was best at a smaller budget; all of them if none was tried."""
-        tried = [one for one in self.kept() if one.run["contestant"] != OURS]
+        tried = [one for one in self.kept() if _is_rival(one.run)]
         smaller = [one for one in tried if one.run["budget_s"] < budget_s]
         return [_best(smaller).run["identity"]["recipe"]] if smaller else list(self.rivals)
 
@@ -112,7 +128,14 @@ def open_bench(folder: Path, environment: Path) -> Bench:
         name: Ultralytics(rival, copied, data.classes, settings.image_size, name, recipe)
         for name, recipe in RECIPES.items()
     }
-    return Bench(folder, data, Ours(data.root, settings), rivals)
+    pretrained = None
+    if weights_folder().is_dir():
+        coco = scenario_of("coco", 0, None).training
+        coco = coco.model_copy(update={"threads": 1, "device": "cpu"})
+        pretrained = Ours(data.root, coco, PRETRAINED, probes=(2, 4))
+    else:
+        print(f"without ours pretrained: no weights in {weights_folder()}", flush=True)
+    return Bench(folder, data, Ours(data.root, settings), pretrained, rivals)
 
 
 def compared(runs: Sequence[Judged], data: Dataset) -> dict[str, Any]:
@@ -121,12 +144,16 @@ def compared(runs: Sequence[Judged], data: Dataset) -> dict[str, Any]:
     for budget in sorted({one.run["budget_s"] for one in runs}):
         mine = [one for one in runs if one.run["budget_s"] == budget]
         ours = [one for one in mine if one.run["contestant"] == OURS]
-        rivals = [one for one in mine if one.run["contestant"] != OURS]
+        coco = [one for one in mine if one.run["contestant"] == PRETRAINED]
+        rivals = [one for one in mine if _is_rival(one.run)]
         found: dict[str, Any] = {"runs": [one.figures() for one in mine]}
         if rivals:
             best = _best(rivals)
             rivals = [one for one in rivals if one.run["contestant"] == best.run["contestant"]]
             found["rival"] = {"recipe": best.run["identity"]["recipe"], **mean_of(rivals)}
+        if ours and coco:
+            found["pretrained"] = mean_of(coco)
+            found["gained"] = difference(*_on_the_same_seeds(coco, ours))
         if ours and rivals:
             ours, rivals = _on_the_same_seeds(ours, rivals)
             found |= {"ours": mean_of(ours), "ahead": difference(ours, rivals)}
@@ -134,6 +161,10 @@ def compared(runs: Sequence[Judged], data: Dataset) -> dict[str, Any]:
             found["latency"] = compare_latency(ours[0].ir, rivals[0].ir, data)
         budgets[f"{budget:g}"] = found
     return {"versions": versions(), "budgets": budgets, "literature": LITERATURE}
+
+
+def _is_rival(run: Mapping[str, Any]) -> bool:
+    return run["contestant"] not in (OURS, PRETRAINED)
 
 
 def _best(runs: Sequence[Judged]) -> Judged:
@@ -165,6 +196,8 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
         if "ahead" in one:
             found += [_accuracy(budget, one, name, command) for name in ("map50_95", "map50")]
             found.append(_latency(one, command))
+        if "pretrained" in one:
+            found += [_gained(budget, one, name, command) for name in ("map50_95", "map50")]
         found.append(_recipes(budget, one, command))
     other = figures["literature"]
     figure = f"mAP50 {other['map50']:.3f}, mAP50-95 {other['map50_95']:.3f} on {other['on']}"
@@ -174,8 +207,7 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
 
 def _accuracy(budget: str, one: Mapping[str, Any], name: str, command: str) -> Row:
     ours, rival, ahead = one["ours"], one["rival"], one["ahead"][name]
-    title = {"map50": "mAP50", "map50_95": "mAP50-95"}[name]
-    seeds = len(ours["seeds"])
+    title, seeds = _TITLES[name], len(ours["seeds"])
     what = (
         f"{title} after {budget} processor seconds, ours against YOLO11n ({rival['recipe']}), "
         f"seeds: {seeds}"
@@ -185,6 +217,18 @@ def _accuracy(budget: str, one: Mapping[str, Any], name: str, command: str) -> R
         f"({ahead['low']:+.3f} to {ahead['high']:+.3f})"
     )
     return what, "ahead", figure, command
+
+
+def _gained(budget: str, one: Mapping[str, Any], name: str, command: str) -> Row:
+    pretrained, gained = one["pretrained"], one["gained"][name]
+    what = (
+        f"{_TITLES[name]} after {budget} processor seconds, ours pretrained (NanoDet-g from COCO)"
+    )
+    figure = (
+        f"{_mean(pretrained[name])}; against ours from random weights {gained['mean']:+.3f} "
+        f"({gained['low']:+.3f} to {gained['high']:+.3f})"
+    )
+    return f"{what}, seeds: {len(pretrained['seeds'])}", "ahead", figure, command
 
 
 def _mean(value: Mapping[str, float]) -> str:
@@ -201,7 +245,7 @@ def _latency(one: Mapping[str, Any], command: str) -> Row:
 
 def _recipes(budget: str, one: Mapping[str, Any], command: str) -> Row:
     """The rival's recipes: the reader sees that the better one was taken."""
-    tried = [run for run in one["runs"] if run["contestant"] != OURS]
+    tried = [run for run in one["runs"] if _is_rival(run)]
     seed = min((run["seed"] for run in tried), default=0)
     figure = "; ".join(
         f"{run['identity']['recipe']} {run['test']['map50']:.3f} and "
@@ -222,12 +266,14 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         bench = open_bench(options.out.absolute(), options.environment.absolute())
         for budget in options.budget + options.long:
-            if options.side in ("both", "rival"):
+            if options.side in ("all", "rival"):
                 long = budget in options.long
                 recipes = options.recipes or (bench.favourite(budget) if long else list(RECIPES))
                 bench.race(budget, options.seeds, recipes)
-            if options.side in ("both", "ours"):
-                bench.run_ours(budget, options.seeds)
+            if options.side in ("all", "ours"):
+                bench.run_ours(bench.ours, budget, options.seeds)
+            if options.side in ("all", "pretrained"):
+                bench.run_ours(bench.pretrained, budget, options.seeds)
         figures = compared(bench.kept(), bench.data)
     except GuardianflowError as error:
         print(error, file=sys.stderr)
@@ -244,7 +290,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--budget", type=float, nargs="*", default=[], help="processor seconds")
     parser.add_argument("--long", type=float, nargs="*", default=[], help="... of long runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--side", choices=("both", "ours", "rival"), default="both")
+    parser.add_argument("--side", choices=("all", "ours", "pretrained", "rival"), default="all")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, help="the rival's to try")
     parser.add_argument("--out", type=Path, default=home() / NAME, help="where runs are kept")
     parser.add_argument("--environment", type=Path, default=home() / NAME / "ultralytics")

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,14 @@ _DRAWS = 2000
 
 Row = tuple[str, str, str, str]
 """What was measured, the goal, the figure, the command."""
+Results = Mapping[str, Mapping[str, Any]]
+"""The content of the result files that are there, by their name."""
+
+
+def answer(question: str, goal: str, said: str, command: str, *, met: bool | None = None) -> Row:
+    """A row of docs/benchmarks.md; where there is a goal it begins with yes or no."""
+    word = "" if met is None else "yes, " if met else "**no**, "
+    return question, goal, f"{word}{said}", f"`{command}`"
 
 
 def summary(seconds: Sequence[float]) -> dict[str, float]:

@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from guardianflow.scenario import TrainingSettings
+from guardianflow.lifecycle.training.starting import start_from_coco
+from guardianflow.scenario import StartingPoint, TrainingSettings
 from guardianflow.vision.data.dataset import open_dataset
 from guardianflow.vision.network.fitting import fit
 from guardianflow.vision.network.weights import save_weights
@@ -26,11 +27,13 @@ def main(folder: Path) -> None:
     request = json.loads((folder / REQUEST).read_text("utf-8"))
     data = open_dataset(Path(request["data"]))
     settings = TrainingSettings.model_validate(request["settings"])
+    coco = settings.start is StartingPoint.COCO
     fitted = fit(
         settings,
         data.samples("train"),
         data.samples("val"),
         data.classes,
+        start=start_from_coco(settings, data).detector if coco else None,
         on_epoch=lambda one: print(
             f"epoch {one.epoch} of {settings.epochs}: loss {one.loss:.2f}"
             + (f", val mAP50 {one.val.map50:.3f}" if one.val else ""),

@@ -69,7 +69,7 @@ def measure(scenario: Scenario, folder: Path) -> dict[str, Any]:
     """Train, quantize and measure one scenario."""
     dataset = prepare_dataset(scenario.dataset, scenario.classes)
     coco = scenario.training.start == "coco"
-    start = start_from_coco(scenario, dataset).detector if coco else None
+    start = start_from_coco(scenario.training, dataset).detector if coco else None
     train, val = dataset.samples("train"), dataset.samples("val")
     began = time.process_time()
     fitted = fit(scenario.training, train, val, dataset.classes, start=start)

@@ -1,12 +1,13 @@
 """The benchmarks at their smallest, so that they do not rot; no time is judged here."""
 
 import json
+import shutil
 
 import pytest
 
 from benchmarks import figures, ledger_growth, listing, rotation, training_throughput
 from benchmarks.figures import RESULTS
-from benchmarks.page import PAGE, replaced, write_page
+from benchmarks.page import PAGE, TABLES, replaced, write_pages
 from benchmarks.plant import Plant, plant_on
 from guardianflow.registry.ledger.log import SEGMENT_LENGTH
 
@@ -73,11 +74,25 @@ def test_training_throughput_compares_with_the_bare_step():
     assert "tiny: width 4, 64 px, batch 2, 1 threads" in row[0]
 
 
-def test_the_page_says_what_the_result_files_say(tmp_path):
-    copy = tmp_path / "page.md"
-    copy.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
-    write_page(copy, RESULTS)
-    assert copy.read_text("utf-8") == PAGE.read_text("utf-8")
+def test_the_pages_say_what_the_result_files_say(tmp_path):
+    originals = [PAGE, *(RESULTS / f"{name}.md" for name in TABLES)]
+    for one in originals:
+        shutil.copy(one, tmp_path)
+    write_pages(tmp_path / PAGE.name, tmp_path, RESULTS)
+    for one in originals:
+        assert (tmp_path / one.name).read_text("utf-8") == one.read_text("utf-8")
+
+
+def test_a_question_without_figures_is_not_answered(tmp_path):
+    for one in (PAGE, *(RESULTS / f"{name}.md" for name in TABLES)):
+        shutil.copy(one, tmp_path)
+    write_pages(tmp_path / PAGE.name, tmp_path, tmp_path)
+    assert "| question |" not in (tmp_path / PAGE.name).read_text("utf-8")
+
+
+def test_an_answer_says_first_whether_the_goal_is_met():
+    said = [figures.answer("?", "≤ 1", "2", "make x", met=met)[2] for met in (True, False, None)]
+    assert said == ["yes, 2", "**no**, 2", "2"]
 
 
 def test_a_ratio_is_that_of_the_quantiles_with_its_interval():

@@ -27,7 +27,9 @@ from guardianflow.vision.metrics.camera import FaultKind
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/decisions").glob("*.md")]
+    page
+    for folder in ("", "docs", "docs/decisions", "docs/results")
+    for page in (ROOT / folder).glob("*.md")
 )
 OURS = ("guardianflow", "python -m guardianflow.cli")
 _BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.DOTALL | re.MULTILINE)

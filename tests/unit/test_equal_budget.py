@@ -267,6 +267,22 @@ def test_the_rival_is_represented_by_its_better_recipe_on_all_seeds():
     assert "0.627" in said
 
 
+def test_ours_pretrained_is_set_beside_ours_and_is_no_rival(monkeypatch):
+    monkeypatch.setattr(equal_budget, "compare_latency", lambda *_: TIMES)
+    runs = [judged("guardianflow", seed, 6) for seed in (0, 1)]
+    runs += [judged("guardianflow-coco", seed, 12) for seed in (0, 1)]
+    runs.append(judged("yolo11n-steps-of-4", 0, 3, "steps-of-4"))
+    found = compared(runs, data=None)  # type: ignore[arg-type]  # no detector is run
+    one = found["budgets"]["240"]
+    assert one["pretrained"]["map50"]["mean"] == 1.0
+    assert one["gained"]["map50"]["mean"] > 0.3
+    assert one["rival"]["recipe"] == "steps-of-4"
+    said = [row for row in rows(json.loads(json.dumps(found))) if "ours pretrained" in row[0]]
+    assert [row[2][:5] for row in said] == ["1.000", "1.000"]
+    recipes = next(row for row in rows(found) if "recipes" in row[0])
+    assert "coco" not in recipes[2]
+
+
 def test_both_sides_are_compared_on_the_seeds_that_both_have(monkeypatch):
     monkeypatch.setattr(equal_budget, "compare_latency", lambda *_: TIMES)
     runs = [judged("guardianflow", seed, found) for seed, found in ((0, 12), (1, 1), (2, 1))]

@@ -2,8 +2,10 @@
 
 import pytest
 
-from benchmarks import accuracy_drop, latency
+from benchmarks import accuracy_drop, answers, latency
 from benchmarks.figures import machine
+from benchmarks.runtimes import CLASSES, SYMMETRIC, shape_of
+from guardianflow.vision.network.detector import Architecture, DetectorShape
 
 
 def test_who_begins_changes_and_every_round_is_kept():
@@ -57,6 +59,24 @@ def test_all_runtimes_see_the_same_network(tmp_path):
     assert latency.rows({"machine": machine(), **found})
 
 
+def test_nanodet_is_told_beside_onnxruntime_with_the_same_weights():
+    assert shape_of("8x256") == DetectorShape(len(CLASSES), 8, 256)
+    nanodet = DetectorShape(len(CLASSES), 32, 320, Architecture.NANODET_G)
+    assert shape_of(latency.NANODET_SIZES[0]) == nanodet
+    names = ("openvino f32", "openvino default", "openvino int8")
+    times = {name: [0.02, 0.02] for name in names}
+    times |= {f"openvino {SYMMETRIC}": [0.02, 0.02]}
+    times |= {"onnxruntime fp32": [0.03, 0.03], "onnxruntime int8": [0.05, 0.05]}
+    one = {"size": "nanodet_g@320", "threads": 1, "kind": "frame", "default": "bf16"}
+    rows = latency.nanodet_rows({"results": [{**one, **latency.judged(times)}]})
+    assert [row[2] for row in rows] == [
+        "20 ms against 30: 1.50× (1.50–1.50)",
+        "20 ms against 30: 1.50× (1.50–1.50)",
+        "20 ms against 50: 2.50× (2.50–2.50)",
+    ]
+    assert "default (bf16)" in rows[1][0]
+
+
 def test_the_drop_is_told_in_points_with_the_class_that_lost_most():
     lost = {"value": -0.001, "low": -0.002, "high": 0.0005}
     worst = {"value": -0.004, "low": -0.006, "high": -0.001}
@@ -71,3 +91,10 @@ def test_the_drop_is_told_in_points_with_the_class_that_lost_most():
     assert "recall of mask" in rows[1][0]
     assert rows[1][2] == "-0.40 points (-0.60 to -0.10)"
     assert rows[2][1] == "the interval stated"
+    started = {**one, "images": 72, "start": "coco"}
+    coco = accuracy_drop.rows({"results": [started]})
+    assert [row[1] for row in coco] == ["loses <= 0.5 points", "the interval stated"]
+    assert "NanoDet-g" in coco[0][0]
+    (first, second) = answers.int8({"accuracy-drop": {"results": [started]}})
+    assert first[1:3] == ("≤ 0.5 points", "yes, -0.10 points (-0.20 to +0.05)")
+    assert second[1] == "-"

@@ -22,7 +22,7 @@ from guardianflow.mlflow_store.runs import (
 )
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager
-from guardianflow.scenario import Scenario, StartingPoint
+from guardianflow.scenario import Scenario, StartingPoint, TrainingSettings
 from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.network import weights
 from guardianflow.vision.network.detector import Architecture, Detector
@@ -70,7 +70,7 @@ def find_start(
         case StartingPoint.CHAMPION:
             return _from_champion(registry, scenario, dataset, work)
         case StartingPoint.COCO:
-            return start_from_coco(scenario, dataset)
+            return start_from_coco(scenario.training, dataset)
         case _:
             assert_never(scenario.training.start)
 
@@ -110,13 +110,13 @@ def _from_champion(
     return Start(tags, detector, foreign_start(version.tags))
 
 
-def start_from_coco(scenario: Scenario, dataset: Dataset) -> Start:
+def start_from_coco(training: TrainingSettings, dataset: Dataset) -> Start:
     """Read the weights trained on COCO, for the classes of a data set.
 
     Raises:
         ArtifactMissing: They are not on this machine, or were changed.
     """
-    known, training = NANODET_COCO, scenario.training
+    known = NANODET_COCO
     source = read_pretrained(weights_folder(known), known)
     shape = replace(source.shape, classes=len(dataset.classes), image_size=training.image_size)
     detector = weights.carry_over(source, COCO, shape, dataset.classes, seed=training.seed)
