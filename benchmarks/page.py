@@ -105,8 +105,10 @@ def _taken_on(content: Mapping[str, Any]) -> str:
     place = ", server and client on the same machine"
     if "versions" in content:
         with_what, place = content["versions"], ""
-    # One of the load is the benchmark itself.
-    beside = f" (shared: load {one['load_1min']:g})" if one["load_1min"] > one["cores"] else ""
+    # The benchmark itself and its servers keep a core or two busy.
+    shared = one["load_1min"] > one["cores"] + 1
+    beside = f" (shared: load {one['load_1min']:g})" if shared else ""
+    beside += ", times of the processor" if content.get("clock") == "processor" else ""
     return (
         f"{one['date']}, {one['cpu']}, {one['cores']} cores ({', '.join(one['instructions'])})"
         f"{beside}, {', '.join(f'{name} {version}' for name, version in with_what.items())}{place}."

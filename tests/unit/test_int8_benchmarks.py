@@ -70,11 +70,14 @@ def test_nanodet_is_told_beside_onnxruntime_with_the_same_weights():
     one = {"size": "nanodet_g@320", "threads": 1, "kind": "frame", "default": "bf16"}
     rows = latency.nanodet_rows({"results": [{**one, **latency.judged(times)}]})
     assert [row[2] for row in rows] == [
+        "20 ms against 20: 1.00× (1.00–1.00)",
         "20 ms against 30: 1.50× (1.50–1.50)",
         "20 ms against 30: 1.50× (1.50–1.50)",
         "20 ms against 50: 2.50× (2.50–2.50)",
     ]
-    assert "default (bf16)" in rows[1][0]
+    assert "default (bf16)" in rows[2][0]
+    limited = {"limited_to": "AVX2", "results": [{**one, **latency.judged(times)}]}
+    assert len(latency.nanodet_rows(limited)) == 1
 
 
 def test_the_drop_is_told_in_points_with_the_class_that_lost_most():
