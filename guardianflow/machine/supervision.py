@@ -190,7 +190,10 @@ class _Lines:
 
 def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
     """Whether it ended, without taking its exit code: until then nobody else gets its number."""
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    # `os.waitid` would do, but macOS lacks it.
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def _memory(leader: int) -> int:

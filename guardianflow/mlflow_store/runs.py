@@ -45,6 +45,10 @@ START_SHA256_TAG = "guardianflow.start_sha256"
 START_WEIGHTS_TAG = "guardianflow.start_weights"
 START_SOURCE_TAG = "guardianflow.start_source"
 START_LICENCE_TAG = "guardianflow.start_licence"
+# Of a detector that a trainer of another project made for us, and the run in which it trained.
+TRAINER_TAG = "guardianflow.trainer"
+TRAINER_DIGEST_TAG = "guardianflow.trainer_digest"
+TRAINER_RUN_TAG = "guardianflow.trainer_run"
 _CHECKOUT = Path(__file__).parents[2]
 # What a model needs on the edge box, in the versions that it was measured with.
 _SERVED_PACKAGES = ("openvino", "numpy", "pillow")

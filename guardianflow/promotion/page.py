@@ -154,6 +154,8 @@ def _lineage(proposal: Proposal, links: Links) -> list[str]:
     """Data, run and code that it was made from; whether it knew the images it was judged on."""
     language, lineage = proposal.language, proposal.lineage
     made = "lineage.imported" if proposal.origin else "lineage.trained"
+    if lineage and lineage.trainer:
+        made = "lineage.handed"
     said = say(
         language,
         made if proposal.images else "lineage.unmeasured",

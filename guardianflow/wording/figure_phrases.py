@@ -121,6 +121,12 @@ FIGURE_PHRASES: dict[str, Phrase] = {
         "시나리오 {scenario}용으로 {origin}에서 가져온 모델이며, 이미지 {images}장으로 "
         "측정했습니다. 이 이미지가 학습에 사용되었는지는 확인할 수 없습니다.",
     ),
+    "lineage.handed": Phrase(
+        "Trained by {origin} from scenario {scenario}, measured on {images} images that were not "
+        "given to that trainer.",
+        "{origin}(이)가 시나리오 {scenario}(으)로 학습했으며, 이 학습 도구에 제공하지 않은 이미지 "
+        "{images}장으로 측정했습니다.",
+    ),
     "lineage.unmeasured": Phrase(
         "Made for scenario {scenario}; not measured on any image.",
         "시나리오 {scenario}용 모델이며, 측정에 사용한 이미지가 없습니다.",

@@ -19,9 +19,8 @@ from guardianflow.errors import ModelInvalid, ScenarioInvalid, TrainerFailed
 from guardianflow.lifecycle.quantization import QuantizationRunner
 from guardianflow.lifecycle.training import TrainingRunner
 from guardianflow.lifecycle.training.continuation import CONTINUED_BY_TAG, CONTINUES_TAG, WORK_TAG
-from guardianflow.lifecycle.training.foreign import TRAINER_RUN_TAG
 from guardianflow.machine.polling import look_until
-from guardianflow.mlflow_store.runs import read_run_text
+from guardianflow.mlflow_store.runs import TRAINER_RUN_TAG, read_run_text
 from guardianflow.promotion.evidence.lineage import read_lineage
 from guardianflow.scenario import Scenario, ScenarioSpec
 from guardianflow.vision.network.weights import load_weights
@@ -147,7 +146,12 @@ def test_what_a_trainer_leaves_becomes_a_version_and_a_variant(plant, learned):
     made = QuantizationRunner(plant.scenario, plant.registry, 1).run()
     name = plant.scenario.get_registered_model_name("openvino_int8")
     lineage = read_lineage(plant.registry, plant.registry.get_version(name, made.version))
-    assert lineage.run_id == trained.run_id
+    assert (lineage.run_id, lineage.trainer) == (trained.run_id, "strange")
+    assert {data.use: data.images for data in lineage.data} == {
+        "training": 64,
+        "validation": 8,
+        "evaluation": 12,
+    }
 
 
 def test_killed_with_its_command_it_ends_and_the_next_run_goes_on(plant):
@@ -231,6 +235,31 @@ def test_what_cannot_be_imported_is_kept_until_the_entry_says_how(plant, detecto
 def first(plant):
     """What the first step runs."""
     return plant.entry["steps"][0]["run"]
+
+
+def test_the_flow_trains_with_it_and_repeats_no_failure(plant, prefect_server):
+    from blocks import MlflowCredentials, ScenarioConfig
+    from blocks.mlflow_credentials import DEFAULT_DOCUMENT
+    from flows.training import train
+
+    assert prefect_server
+    credentials = MlflowCredentials(tracking_uri=plant.registry.client.tracking_uri)
+    credentials.save(DEFAULT_DOCUMENT, overwrite=True)
+    content = settings(plant.scenario.plant)
+    versions = content.pop("versions")
+    saved = MlflowCredentials.load(DEFAULT_DOCUMENT)
+    block = ScenarioConfig(name="strange-ppe", common=content, versions=versions, credentials=saved)
+    block.save("strange-ppe", overwrite=True)
+
+    good = plant.entry["steps"]
+    plant.list(steps=[{"run": [sys.executable, "-c", "raise SystemExit(1)"]}])
+    with pytest.raises(TrainerFailed, match="ended with 1, and said: nothing"):
+        train("strange-ppe", "v1")
+    assert len(plant.runs()) == 1
+    plant.list(steps=good)
+    assert train("strange-ppe", "v1") == 1
+    assert train("strange-ppe", "v1") == 1
+    assert plant.registry.get_version(plant.scenario.model_name, 1).tags[TRAINER_RUN_TAG]
 
 
 @pytest.mark.long

@@ -640,6 +640,16 @@ def test_of_an_import_nobody_claims_what_it_has_learned_from():
     assert "it is not known whether it was trained on them" in shown
 
 
+def test_of_a_trainer_it_is_said_what_it_was_not_given():
+    plain = proposal(origin="trainer yolo11n (licence: AGPL-3.0)")
+    assert "trainer" not in plain.model_dump(mode="json")["lineage"]
+    lineage = plain.lineage.model_copy(update={"trainer": "yolo11n"})
+    shown = page(plain.model_copy(update={"lineage": lineage}))
+    assert "Trained by trainer yolo11n (licence: AGPL-3.0) from scenario" in shown
+    assert "that were not given to that trainer" in shown
+    assert "not known whether" not in shown
+
+
 def test_what_cannot_be_judged_is_said_in_words():
     none = {"candidate": None, "champion": None, "difference": None}
     found = subjects(problem="its IR is gone", way_back=1, **none)

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -35,11 +34,19 @@ from guardianflow.lifecycle.training.trainers import (
     Trainer,
     trainers_file,
 )
-from guardianflow.lifecycle.training.workshop import Workshop
+from guardianflow.lifecycle.training.workshop import Workshop, files_of
 from guardianflow.machine.disk import scratch
 from guardianflow.machine.servers import private_home, without_secrets
 from guardianflow.mlflow_store.client import border
-from guardianflow.mlflow_store.runs import OpenRun, has_model, read_evaluation, read_run_text
+from guardianflow.mlflow_store.runs import (
+    TRAINER_DIGEST_TAG,
+    TRAINER_RUN_TAG,
+    TRAINER_TAG,
+    OpenRun,
+    has_model,
+    read_evaluation,
+    read_run_text,
+)
 from guardianflow.mlflow_store.same_work import find_same_work
 from guardianflow.progress import Progress, Reporter
 from guardianflow.registry import ModelRegistryManager
@@ -50,9 +57,6 @@ from guardianflow.vision.data.sample import Dataset
 from guardianflow.vision.network.checkpoint import remove_abandoned, sole_process
 
 RECIPE = "trainer 1"
-TRAINER_TAG: Final = "guardianflow.trainer"
-TRAINER_DIGEST_TAG: Final = "guardianflow.trainer_digest"
-TRAINER_RUN_TAG: Final = "guardianflow.trainer_run"
 _IMPORT_RUN_TAG = "guardianflow.import_run"
 _TAGS = (TRAINER_TAG, TRAINER_DIGEST_TAG, TRAINER_RUN_TAG)
 # MLflow's own: its UI shows the one run below the other.
@@ -140,7 +144,8 @@ class ForeignTraining:
                 self._keep(run, workshop, environment)
             self._report("train", 1, 1)
             with border(f"run {run.run_id}"):
-                client.log_artifact(run.run_id, str(onnx), "onnx")
+                for file in files_of(onnx):
+                    client.log_artifact(run.run_id, str(file), "onnx")
             imported = self._import(onnx)
             with border(f"run {run.run_id}"):
                 made = {**work.inputs, TRAINER_RUN_TAG: run.run_id, _PARENT_TAG: run.run_id}

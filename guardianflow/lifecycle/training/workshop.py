@@ -176,7 +176,7 @@ class Workshop:
         """
         path, out = self.out / self.trainer.onnx, self.out.resolve()
         if path.is_file() and path.resolve().is_relative_to(out):
-            return path
+            return path.resolve()
         found = [str(one.relative_to(self.out)) for one in sorted(self.out.rglob("*.onnx"))[:5]]
         raise TrainerFailed(
             f"The trainer {self.name} ended well, but left no {self.trainer.onnx} in {self.out}; "
@@ -214,6 +214,12 @@ class Workshop:
             status=ended.code,
             said=said,
         )
+
+
+def files_of(onnx: Path) -> list[Path]:
+    """Return an ONNX file and those with its weights: best.onnx, best.onnx.data."""
+    beside = (one for one in onnx.parent.iterdir() if one.name.startswith(onnx.name))
+    return sorted(one for one in beside if one.is_file() and not one.is_symlink())
 
 
 class _Voice:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, Run
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardianflow.evaluation.import_source import maker_of
@@ -13,6 +15,8 @@ from guardianflow.mlflow_store.runs import (
     START_LICENCE_TAG,
     START_SOURCE_TAG,
     START_WEIGHTS_TAG,
+    TRAINER_RUN_TAG,
+    TRAINER_TAG,
     USE_TAG,
 )
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
@@ -43,6 +47,11 @@ class Lineage(BaseModel):
         exclude_if=lambda start: not start,
         description="Weights from elsewhere that its training started from; '' for none.",
     )
+    trainer: str = Field(
+        default="",
+        exclude_if=lambda trainer: not trainer,
+        description="The trainer of another project that was given its images; '' for none.",
+    )
 
 
 def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> Lineage | None:
@@ -52,21 +61,36 @@ def read_lineage(registry: ModelRegistryManager, info: RegisteredModelInfo) -> L
         return None
     with border(f"run {info.run_id}"):
         run = registry.client.get_run(info.run_id)
-    inputs = run.inputs.dataset_inputs if run.inputs else []
+    inputs = [*_inputs(_handed_over(registry.client, run)), *_inputs(run)]
     return Lineage(
         run_id=info.run_id,
-        data=tuple(
-            DataUse(
-                use=next((tag.value for tag in entry.tags if tag.key == USE_TAG), ""),
-                name=entry.dataset.name,
-                digest=entry.dataset.digest,
-                images=_images(entry.dataset.profile),
-            )
-            for entry in inputs
-        ),
+        # Of a trainer both runs used val.
+        data=tuple(dict.fromkeys(map(_use, inputs))),
         commit=run.data.tags.get(COMMIT_TAG, ""),
         start=_start(run.data.tags),
+        trainer=run.data.tags.get(TRAINER_TAG, ""),
     )
+
+
+def _use(entry: DatasetInput) -> DataUse:
+    return DataUse(
+        use=next((tag.value for tag in entry.tags if tag.key == USE_TAG), ""),
+        name=entry.dataset.name,
+        digest=entry.dataset.digest,
+        images=_images(entry.dataset.profile),
+    )
+
+
+def _handed_over(client: MlflowClient, run: Run) -> Run | None:
+    """The run in which a trainer of another project got its images; None: there is none."""
+    if not (run_id := run.data.tags.get(TRAINER_RUN_TAG)):
+        return None
+    with border(f"run {run_id}"):
+        return client.get_run(run_id)
+
+
+def _inputs(run: Run | None) -> list[DatasetInput]:
+    return list(run.inputs.dataset_inputs) if run and run.inputs else []
 
 
 def _start(tags: Mapping[str, str]) -> str:
