@@ -207,6 +207,19 @@ def test_both_presets_were_tried_and_the_better_kept(learned):
     assert making.calibration.high > 200
 
 
+def test_the_run_says_what_was_left_in_float_and_why(learned):
+    run = learned.registry.client.get_run(learned.quantized.run_id)
+    assert (run.data.params["model_type"], run.data.params["bias_correction"]) == ("cnn", "exact")
+    assert "pixels and probabilities need more than 256 steps" in run.data.params["left_in_float"]
+    making = Making.model_validate_json(
+        read_run_text(learned.registry.client, learned.quantized.run_id, "making.json")
+    )
+    assert [left.part for left in making.plan.left_in_float] == ["decoding"]
+    assert making.kept.agreement > 0.5
+    # What was made of our own networks before is still the same work.
+    assert run.data.tags["guardianflow.recipe"] == "4"
+
+
 def test_the_gate_reads_what_the_run_kept(learned):
     cost = read_cost(learned.registry.client, learned.quantized.run_id)
     assert cost == learned.quantized.cost

@@ -1,6 +1,7 @@
 """What the graph of a detector says about its quantization."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -194,3 +195,61 @@ def test_a_graph_without_anything_to_quantize_is_read():
     found = read_plan(ov.Model([op.relu(image).output(0)], [image], "bare"))
     assert found.ignored == []
     assert found.recipe == ""
+
+
+EXPORTS = Path("tests/foreign_exports")
+TRANSFORMERS = {
+    "rtdetrv2-deploy": {FloatPart.ATTENTION, FloatPart.DECODER},
+    # Its encoder samples places, too.
+    "transformers-deformable-detr": {FloatPart.DECODER},
+    "transformers-detr": {FloatPart.ATTENTION, FloatPart.DECODER},
+    "transformers-dfine": {FloatPart.ATTENTION, FloatPart.DECODER},
+    "transformers-rtdetrv2": {FloatPart.ATTENTION, FloatPart.DECODER},
+    "ultralytics-rtdetr": {FloatPart.ATTENTION, FloatPart.DECODER},
+}
+ATTENDING = {FloatPart.ATTENTION, FloatPart.DECODING}
+CNNS = {
+    "ultralytics-yolo11-nms": ATTENDING | {FloatPart.DISTRIBUTION},
+    "ultralytics-yolo26-end2end": ATTENDING,
+    "ultralytics-yolov10": ATTENDING | {FloatPart.DISTRIBUTION},
+    "ultralytics-yolov5u": {FloatPart.DECODING, FloatPart.DISTRIBUTION},
+    "ultralytics-yolov8": {FloatPart.DECODING, FloatPart.DISTRIBUTION},
+}
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *CNNS])
+def test_real_exports_are_understood(name):
+    model = ov.Core().read_model(EXPORTS / f"{name}.onnx")
+    found = read_plan(model)
+    assert set(left(found)) == {**TRANSFORMERS, **CNNS}[name]
+    assert found.model_type is (ModelType.TRANSFORMER if name in TRANSFORMERS else ModelType.CNN)
+    assert bool(found.recipe) == (FloatPart.ATTENTION in left(found) or name in TRANSFORMERS)
+    quantized = [node for node in model.get_ops() if node.get_friendly_name() not in found.ignored]
+    # Whatever lies between its softmax and its products, all of attention stays in float.
+    after = follow(model.get_parameters())
+    products = [
+        node.get_friendly_name()
+        for node in quantized
+        if node.get_type_name() == "MatMul"
+        and all(name_of(entry) in after for entry in node.inputs())
+    ]
+    assert products == []
+    convolutions = [n for n in model.get_ops() if n.get_type_name() == "Convolution"]
+    kept = [n for n in convolutions if n.get_friendly_name() in found.ignored]
+    # All but the mean of the bins.
+    assert len(kept) <= 1 < len(convolutions)
+
+
+def name_of(entry):
+    return entry.get_source_output().get_node().get_friendly_name()
+
+
+def follow(starts):
+    """The names of all that depends on a picture's values."""
+    reached, waiting = set(), list(starts)
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() not in reached and node.get_type_name() != "ShapeOf":
+            reached.add(node.get_friendly_name())
+            waiting += [t.get_node() for o in node.outputs() for t in o.get_target_inputs()]
+    return reached

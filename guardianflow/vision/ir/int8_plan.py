@@ -21,6 +21,8 @@ _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _RESHAPING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze")
 # Between a product of queries and keys and its softmax.
 _SCALING = (*_RESHAPING, "Convert", "Add", "Subtract", "Multiply", "Divide", "Select", "Clamp")
+# Between a softmax and its product with the values: rows that are all masked become 0.
+_GUARDING = (*_RESHAPING, "Convert", "Select")
 _FUSED_ATTENTION = "ScaledDotProductAttention"
 # From the first of these on, a transformer follows chosen places instead of the whole picture.
 _CHOOSING = ("TopK", "NonMaxSuppression", "GridSample")
@@ -174,7 +176,7 @@ def _attention(node: ov.Node, varying: Collection[str]) -> _Attention | None:
     if node.get_type_name() != "Softmax":
         return None
     before = _path(node, _sources, _SCALING, lambda found: found.get_type_name() == "MatMul")
-    after = _path(node, _targets, _RESHAPING, lambda found: _multiplies(found, varying))
+    after = _path(node, _targets, _GUARDING, lambda found: _multiplies(found, varying))
     if not before or not after:
         return None
     operations = frozenset(map(_name, [*before, node, *after]))
