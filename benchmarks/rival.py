@@ -192,7 +192,8 @@ def canonical_ir(onnx: Path, classes: Sequence[str], image_size: int) -> "ov.Mod
     foreign = open_foreign(onnx)
     rows = match_classes(foreign.names, classes, {}, str(onnx))
     adapted = adapt(foreign, rows, Reading(size=image_size))
-    describe(adapted.model, classes=classes, precision=adapted.precision)
+    geometry = (adapted.side.height, adapted.side.width, adapted.placement)
+    describe(adapted.model, classes=classes, precision=adapted.precision, geometry=geometry)
     return adapted.model
 
 

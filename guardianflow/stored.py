@@ -57,7 +57,17 @@ INTRODUCED: Final[Mapping[str, Mapping[str, object]]] = {
         "training.trainer": None,
     },
     "ApprovalRule": {},
-    "Origin": {"boxes": None},
+    "Origin": {
+        "boxes": None,
+        "shape": None,
+        "mean": None,
+        "std": None,
+        "placement": "corner",
+        "scores": "probabilities",
+        "background": None,
+        "family": "",
+        "tried": [],
+    },
 }
 """By document and path, the fields added after version 0.1.0, with their first default as JSON.
 NEVER EDIT OR REMOVE AN ENTRY.

@@ -14,13 +14,23 @@ from guardianflow.errors import InputError
 from guardianflow.names import ModelName
 from guardianflow.scenario import Scenario
 from guardianflow.scenario.file import load_scenario
-from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
+from guardianflow.vision.ir.reading import (
+    Background,
+    BoxForm,
+    ChannelOrder,
+    Channels,
+    InputRange,
+    LayoutName,
+    Placement,
+    ScoreForm,
+)
 
 if TYPE_CHECKING:
     from guardianflow.lifecycle.importing import ImportedModel, ImportOptions
     from guardianflow.registry import ModelRegistryManager
 
 _LISTED = 10
+_MAX_CHANNEL = 255
 _Name = Annotated[ModelName, model_argument("Model to add a version to.")]
 _Version = Annotated[str, typer.Option(help="Scenario version, e.g. v3.")]
 _Onnx = Annotated[Path | None, typer.Option(help="ONNX file.")]
@@ -43,15 +53,31 @@ _Mapping = Annotated[
     typer.Option("--map", help="Name of a class in the file: SCENARIO=FILE."),
 ]
 _Layout = Annotated[
-    LayoutName | None, typer.Option(help="Layout of the outputs, if their shapes do not tell.")
+    LayoutName | None, typer.Option(help="Layout of the outputs, if they do not tell.")
 ]
 _InputRange = Annotated[
     InputRange | None,
-    typer.Option(help="Input value of a white pixel (default 1 for floats, 255 for bytes)."),
+    typer.Option(help="Input value of a white pixel."),
 ]
-_Channels = Annotated[ChannelOrder, typer.Option(help="Order of the colour channels.")]
+_Channels = Annotated[ChannelOrder | None, typer.Option(help="Order of the colour channels.")]
+_Mean = Annotated[
+    str, typer.Option(help="Subtracted from the channels of its input, in its range: a,b,c.")
+]
+_Std = Annotated[str, typer.Option(help="What the channels are divided by then: a,b,c.")]
+_Placement = Annotated[
+    Placement | None,
+    typer.Option(
+        help="Where a frame is placed: letterboxed in a corner or the centre, or stretched."
+    ),
+]
 _Boxes = Annotated[
     BoxForm | None, typer.Option(help="Form of the boxes, if the outputs do not tell.")
+]
+_Scores = Annotated[
+    ScoreForm | None, typer.Option(help="Form of the scores, if the outputs do not tell.")
+]
+_Background = Annotated[
+    Background | None, typer.Option(help="Place of the class that stands for no object.")
 ]
 _MaxMemory = Annotated[
     float, typer.Option(min=0.25, help="Memory limit for reading and running it once, in GiB.")
@@ -70,8 +96,13 @@ def import_model(
     mapping: _Mapping = None,
     layout: _Layout = None,
     input_range: _InputRange = None,
-    channels: _Channels = ChannelOrder.RGB,
+    channels: _Channels = None,
+    mean: _Mean = "",
+    std: _Std = "",
+    placement: _Placement = None,
     boxes: _Boxes = None,
+    scores: _Scores = None,
+    background: _Background = None,
     max_memory_gib: _MaxMemory = 8.0,
     max_minutes: _MaxMinutes = 10.0,
     *,
@@ -101,7 +132,12 @@ def import_model(
         layout=layout,
         input_range=input_range,
         channel_order=channels,
+        mean=_per_channel("--mean", mean),
+        std=_per_channel("--std", std, least=1e-6),
+        placement=placement,
         boxes=boxes,
+        scores=scores,
+        background=background,
         max_memory_gib=max_memory_gib,
         max_minutes=max_minutes,
         source=from_mlflow,
@@ -187,6 +223,22 @@ def _pairs(mapping: Sequence[str]) -> dict[str, str]:
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
+def _per_channel(option: str, text: str, least: float = 0.0) -> Channels | None:
+    if not text:
+        return None
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError:
+        first = second = third = float("nan")
+    if not all(least <= value <= _MAX_CHANNEL for value in (first, second, third)):
+        raise InputError(
+            f"{option} {text!r} is not three numbers from {least:g} to {_MAX_CHANNEL}.",
+            remedy=f"Write them in the order of the channels: {option} 0.485,0.456,0.406",
+            value=text,
+        )
+    return first, second, third
+
+
 def _tell(out: Output, name: str, scenario: str, version: str, imported: "ImportedModel") -> None:
     figures, origin = imported.evaluation, imported.origin
     how = "was imported before; nothing to do" if imported.reused else "imported now"
@@ -195,10 +247,15 @@ def _tell(out: Output, name: str, scenario: str, version: str, imported: "Import
         f"{name}, mAP50 {figures.map50:.3f} on {figures.images} held-out images, @candidate"
     )
     boxes = f", boxes as {origin.boxes}" if origin.boxes else ""
+    family = f" ({origin.family})" if origin.family else ""
+    height, width = origin.shape or (origin.size, origin.size)
     out.remark(
-        f"read as {origin.layout}{boxes}, {origin.size} px, pixels {origin.input_range} "
-        f"{origin.channel_order}; licence: {origin.licence or 'not stated in the file'}"
+        f"read as {origin.layout}{family}{boxes}, {width} x {height} px, pixels "
+        f"{origin.pixels().describe()}, frames placed {origin.placement}; licence: "
+        f"{origin.licence or 'not stated in the file'}"
     )
+    for note in origin.tried:
+        out.remark(f"tried, because the file does not say it - {note}")
     out.remark(f"next: guardianflow run {scenario} --type quant --version {version}")
     out.result(
         {

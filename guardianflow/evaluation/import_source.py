@@ -7,7 +7,17 @@ from pydantic import Field
 from guardianflow.names import ModelName
 from guardianflow.registry import ModelRegistryManager, RegisteredModelInfo
 from guardianflow.stored import Stored, as_json, settled
-from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName
+from guardianflow.vision.ir.reading import (
+    Background,
+    BoxForm,
+    ChannelOrder,
+    Channels,
+    InputRange,
+    LayoutName,
+    Pixels,
+    Placement,
+    ScoreForm,
+)
 
 _FILE_TAG = "guardianflow.origin"
 _SHA256_TAG = "guardianflow.origin_sha256"
@@ -27,12 +37,43 @@ class Origin(Stored):
     layout: LayoutName = Field(description="What its outputs mean.")
     input_range: InputRange = Field(description="What it takes a white pixel to be.")
     channel_order: ChannelOrder = Field(description="In which order it takes colours.")
-    size: int = Field(description="Side of its input in pixels.")
+    size: int = Field(description="The longer side of its input in pixels.")
     precision: str = Field(description="Of its weights: fp32 or fp16.")
     classes: dict[str, str] = Field(description="What each class of ours is called in the file.")
     boxes: BoxForm | None = Field(
         default=None, description="How its boxes are written; None: as is usual for the layout."
     )
+    shape: tuple[int, int] | None = Field(
+        default=None, description="Height and width of its input; None: a square."
+    )
+    mean: Channels | None = Field(default=None, description="Subtracted from pixels; None: 0.")
+    std: Channels | None = Field(default=None, description="Pixels are divided by; None: 1.")
+    placement: Placement = Field(
+        default=Placement.CORNER, description="Where a frame is placed in its input."
+    )
+    scores: ScoreForm = Field(
+        default=ScoreForm.PROBABILITIES, description="How its scores are written."
+    )
+    background: Background | None = Field(
+        default=None, description="Place of the class for no object; None: it has none."
+    )
+    family: str = Field(default="", description="Family of detectors; '' if not recognised.")
+    tried: tuple[str, ...] = Field(
+        default=(), description="What was tried on val because nothing said it, and what was taken."
+    )
+
+    def pixels(self) -> Pixels:
+        """Return what it takes pixels to be."""
+        return Pixels(
+            input_range=self.input_range,
+            channel_order=self.channel_order,
+            mean=self.mean,
+            std=self.std,
+        )
+
+    def as_params(self) -> dict[str, object]:
+        """Return the parameters of its run; `tried` is longer than a parameter may be."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"tried"})
 
     def tags(self) -> dict[str, str]:
         """Return the tags of a version that name it."""
@@ -44,7 +85,7 @@ class Origin(Stored):
 
     def identity(self) -> str:
         """Return a digest of content and way of reading; the file's name makes no difference."""
-        said = self.model_dump(mode="json", exclude={"file", "source"})
+        said = self.model_dump(mode="json", exclude={"file", "source", "family", "tried"})
         return hashlib.sha256(as_json(settled("Origin", said)).encode()).hexdigest()
 
 

@@ -26,7 +26,7 @@ from guardianflow.mlflow_store.runs import read_run_text
 from guardianflow.promotion import decide, propose
 from guardianflow.promotion.approval.policy import Answer, Choice
 from guardianflow.scenario import EvaluationSettings
-from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName
+from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Placement
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.detector import DetectorShape
@@ -35,7 +35,9 @@ from testbed.runs import make_run
 from tests.foreign import Export, export_onnx
 
 APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")
-MAPPED = ImportOptions(mapping={"person": "worker"})
+# Our own network: frames lie in the corner.
+OURS = ImportOptions(channel_order=ChannelOrder.RGB, placement=Placement.CORNER)
+MAPPED = replace(OURS, mapping={"person": "worker"})
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +194,7 @@ def test_the_same_file_again_is_the_same_version_whatever_it_is_called(
 
 def test_the_same_file_read_otherwise_is_another_version(learned, scenario, foreign):
     first = bring(learned, scenario, foreign)
-    options = ImportOptions(mapping={"person": "worker", "helmet": "vest"})
+    options = replace(OURS, mapping={"person": "worker", "helmet": "vest"})
     other = bring(learned, scenario, foreign, options)
     assert not other.reused
     assert other.version == first.version + 1
@@ -225,16 +227,31 @@ def test_a_scenario_version_is_frozen_by_an_import_too(learned, scenario, foreig
 
 
 def test_a_wrong_range_is_found_and_the_right_one_named(learned, scenario, finished):
-    options = ImportOptions(classes=("person", "helmet"))
-    with pytest.raises(ModelInvalid, match=r"with pixels as 0\.\.1, and 0\.\d+ as 0\.\.255") as no:
+    options = replace(OURS, classes=("person", "helmet"), input_range=InputRange.UNIT)
+    with pytest.raises(ModelInvalid, match=r"0\.\.1 rgb.*, and 0\.\d+ with pixels 0\.\.255") as no:
         bring(learned, scenario, finished, options)
-    assert no.value.remedy == "Add --input-range 0..255"
+    assert no.value.remedy == "Add --input-range 0..255 --channels rgb"
     assert runs(learned, scenario) == []
+
+
+@pytest.mark.long
+def test_what_the_file_does_not_say_is_tried_and_told(learned, scenario, finished):
+    options = ImportOptions(classes=("person", "helmet"))
+    imported = bring(learned, scenario, finished, options)
+    origin = imported.origin
+    assert (origin.input_range, origin.channel_order) == (InputRange.BYTES, ChannelOrder.RGB)
+    assert imported.evaluation.map50 == pytest.approx(learned.trained.evaluation.map50, abs=0.1)
+    assert origin.tried[0].startswith("pixels: 0..255 rgb, because mAP50-95 is ")
+    assert origin.tried[1].startswith("placement: ")
+    said = replace(options, input_range=InputRange.BYTES, channel_order=ChannelOrder.RGB)
+    assert bring(learned, scenario, finished, replace(said, placement=origin.placement)).reused
 
 
 def test_a_wrong_form_of_boxes_is_found_and_the_right_one_named(learned, scenario, foreign):
     options = replace(MAPPED, boxes=BoxForm.CORNERS)
-    with pytest.raises(ModelInvalid, match=r"with boxes as corners, and 0\.\d+ as centre") as no:
+    with pytest.raises(
+        ModelInvalid, match=r"as corners, .*, and 0\.\d+ with boxes as centre"
+    ) as no:
         bring(learned, scenario, foreign, options)
     assert no.value.remedy == "Add --boxes centre"
     assert runs(learned, scenario) == []
@@ -247,7 +264,7 @@ def test_what_sees_nothing_is_not_registered(learned, scenario, tmp_path):
         warnings.simplefilter("ignore")
         path = export_onnx(untrained, tmp_path / "new.onnx", {"names": ["person", "helmet"]})
     with pytest.raises(ModelInvalid, match="detects nothing that is labelled") as refused:
-        bring(learned, scenario, path, ImportOptions())
+        bring(learned, scenario, path, OURS)
     assert "--classes" in refused.value.remedy
     assert runs(learned, scenario) == []
 
@@ -392,7 +409,7 @@ def test_the_command_imports_and_says_what_it_read(learned, foreign, tmp_path, m
     name = f"test/plant-{plant}/welding/ppe"
     address, _ = log_by_hand(learned.registry, {"": foreign})
     words = ["import", name, "--scenario", "learned-ppe", "--version", "v1"]
-    words += ["--map", "person=worker", "--json"]
+    words += ["--map", "person=worker", "--channels", "rgb", "--placement", "corner", "--json"]
 
     def run(*more):
         with pytest.raises(SystemExit) as stopped:

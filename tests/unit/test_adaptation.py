@@ -10,10 +10,19 @@ from openvino import opset13 as ops
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.adaptation import PREFIX, adapt, check_answers
+from guardianflow.vision.ir.families import BYTES_RGB
 from guardianflow.vision.ir.foreign import open_foreign
 from guardianflow.vision.ir.layouts import LAYOUTS, choose_layout
+from guardianflow.vision.ir.layouts.protocol import InputSize, OutputSpec, Port
 from guardianflow.vision.ir.processing import wrap
-from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
+from guardianflow.vision.ir.reading import (
+    BoxForm,
+    ChannelOrder,
+    InputRange,
+    LayoutName,
+    Reading,
+    ScoreForm,
+)
 from guardianflow.vision.ir.serving import IrDetector
 from guardianflow.vision.network.architectures import make_detector
 from guardianflow.vision.network.detector import DetectorShape
@@ -100,7 +109,11 @@ def saved(model, tmp_path):
 
 def test_a_raw_grid_means_the_same_as_our_own_ir(exported, frame, ours):
     adapted = read(exported())
-    assert (adapted.layout, adapted.size, adapted.precision) == (LayoutName.RAW, SIZE, "fp32")
+    assert (adapted.layout, adapted.side, adapted.precision) == (
+        LayoutName.RAW,
+        (SIZE, SIZE),
+        "fp32",
+    )
     boxes, scores = answers(adapted.model, frame)
     assert np.allclose(boxes, ours[0], atol=1e-3)
     assert np.allclose(scores, ours[1], atol=1e-5)
@@ -137,7 +150,7 @@ def test_our_own_ir_passes_as_it_is(fp32, frame, ours):
     assert open_foreign(fp32).names == CLASSES
     adapted = read(fp32, rows=(1, 2))
     assert adapted.layout is LayoutName.CANONICAL
-    assert adapted.input_range is InputRange.BYTES
+    assert adapted.pixels == BYTES_RGB
     boxes, scores = answers(adapted.model, frame)
     assert np.allclose(boxes, ours[0], atol=1e-4)
     assert np.allclose(scores, ours[1][:, 1:], atol=1e-6)
@@ -173,19 +186,20 @@ def test_an_open_size_is_that_of_the_file_else_of_the_scenario(tmp_path):
     row = ops.reshape(pooled, np.array([1, 1, 1]), special_zero=False)
     table = ops.add(row, ops.constant(np.full((1, 7, 5), 0.5, np.float32)))
     path = saved(ov.Model([table], [frames]), tmp_path)
-    assert read(path, size=96).size == 96
-    (tmp_path / "metadata.yaml").write_text("imgsz: [160, 160]\n")
-    assert read(path, size=96).size == 160
+    assert read(path, size=96).side == (96, 96)
+    (tmp_path / "metadata.yaml").write_text("imgsz: [160, 192]\n")
+    assert read(path, size=96).side == (160, 192)
 
 
 @pytest.mark.parametrize("element", [np.float16, np.uint8])
 @pytest.mark.parametrize("shape", [(1, 3, SIZE, SIZE), (1, SIZE, SIZE, 3)])
 def test_other_elements_and_orders_of_axes_are_fed_rightly(element, shape, frame, tmp_path):
     path = saved(graph([np.zeros((1, 7, 20))], element, shape), tmp_path)
-    adapted = read(path)
+    # its scores are means of pixels
+    adapted = read(path, scores=ScoreForm.PROBABILITIES)
     _, scores = answers(adapted.model, frame)
     unit = element != np.uint8
-    assert adapted.input_range == ("0..1" if unit else "0..255")
+    assert adapted.pixels.input_range == ("0..1" if unit else "0..255")
     assert np.allclose(scores, frame.mean() / (255 if unit else 1), rtol=1e-2)
 
 
@@ -209,9 +223,8 @@ def test_what_was_added_can_be_told_by_its_name(exported):
     ("shape", "said"),
     [
         ((1, 1, SIZE, SIZE), "It must have one input with three channels"),
-        ((1, 3, SIZE, 2 * SIZE), "64 high and 128 wide"),
-        ((1, 3, 16, 16), "An input of 16 pixels"),
-        ((1, 3, 4096, 4096), "An input of 4096 pixels"),
+        ((1, 3, 16, 16), "An input of 16 x 16 pixels"),
+        ((1, 3, 4096, 4096), "An input of 4096 x 4096 pixels"),
         ((3, SIZE, SIZE), "It must have one input with three channels"),
     ],
 )
@@ -228,7 +241,9 @@ def test_a_second_input_is_refused(tmp_path):
     sizes = ops.parameter([1, 2], np.float32, name="sizes")
     both = ops.multiply(model.outputs[0].node.input_value(0), ops.reduce_mean(sizes, [0, 1]))
     path = saved(ov.Model([both], [*model.get_parameters(), sizes]), tmp_path)
-    with pytest.raises(ModelInvalid, match="2 inputs: only the image itself"):
+    with pytest.raises(
+        ModelInvalid, match="2 inputs besides sizes of the picture: only the image itself"
+    ):
         read(path)
 
 
@@ -238,7 +253,7 @@ def test_a_second_input_is_refused(tmp_path):
         ([(1, 84, 200)], "84 values for a box it would have 80 classes, or 79 and objectness, but"),
         ([(1, 1000)], "a classification model"),
         ([(1, 39, 20), (1, 32, 16, 16)], "a segmentation model"),
-        ([(1, 20, 4), (1, 20, 9)], "This layout of outputs is not supported"),
+        ([(1, 20, 4), (1, 20, 9)], "but there are 9"),
     ],
 )
 def test_outputs_that_are_not_understood_are_described_beside_what_is(shapes, said, tmp_path):
@@ -250,14 +265,17 @@ def test_outputs_that_are_not_understood_are_described_beside_what_is(shapes, sa
         assert layout.meaning in refused.value.remedy
 
 
+ONE_CLASS = OutputSpec([Port((1, 300, 6))], 1, InputSize(64, 64))
+
+
 def test_what_may_mean_two_things_has_to_be_said():
     with pytest.raises(ModelInvalid, match=r"that can mean end2end .* or objectness") as refused:
-        choose_layout([(1, 300, 6)], 1, "x.onnx")
+        choose_layout(ONE_CLASS, "x.onnx")
     assert refused.value.remedy == "Choose one: --layout end2end or --layout objectness"
-    chosen = choose_layout([(1, 300, 6)], 1, "x.onnx", LayoutName.OBJECTNESS)
+    chosen = choose_layout(ONE_CLASS, "x.onnx", LayoutName.OBJECTNESS)
     assert chosen.name is LayoutName.OBJECTNESS
     with pytest.raises(ModelInvalid):
-        choose_layout([(1, 300, 6)], 1, "x.onnx", LayoutName.RAW)
+        choose_layout(ONE_CLASS, "x.onnx", LayoutName.RAW)
 
 
 def test_a_quantized_model_is_refused(tmp_path):
@@ -279,9 +297,17 @@ def test_right_answers_pass(exported, frame):
     check_answers(read(exported()).model, [frame[0]], "x.onnx")
 
 
-def test_scores_without_a_sigmoid_are_found(exported, frame):
+def test_scores_without_a_sigmoid_get_one(exported, frame, ours):
+    adapted = read(exported(logits=True))
+    assert adapted.scores is ScoreForm.LOGITS
+    _, scores = answers(adapted.model, frame)
+    assert np.allclose(scores, ours[1], atol=1e-5)
+
+
+def test_scores_that_are_said_to_be_probabilities_and_are_none_are_found(exported, frame):
+    model = read(exported(logits=True), scores=ScoreForm.PROBABILITIES).model
     with pytest.raises(ModelInvalid, match="not probabilities"):
-        check_answers(read(exported(logits=True)).model, [frame[0]], "x.onnx")
+        check_answers(model, [frame[0]], "x.onnx")
 
 
 @pytest.mark.parametrize(
@@ -294,13 +320,21 @@ def test_boxes_that_are_no_pixels_are_found(value, boxes, said, frame, tmp_path)
         check_answers(read(path, boxes=boxes).model, [frame[0] // 4], "x.onnx")
 
 
-def test_a_number_of_boxes_that_depends_on_the_frame_is_refused(tmp_path):
+def test_as_many_boxes_as_the_frame_has_are_padded_to_the_most(frame, tmp_path):
     frames = ops.parameter([1, 3, SIZE, SIZE], np.float32, name="images")
     bright = ops.non_zero(ops.greater(ops.reduce_mean(frames, [1, 3]), np.float32(0.5)), "i64")
-    rows = ops.gather(np.zeros((1, SIZE, 6), np.float32), ops.gather(bright, 1, 0), 1)
+    # one row of boxes for each bright row of the frame
+    boxes = np.tile(np.float32([8, 8, 32, 40, 0.9, 1]), (1, SIZE, 1))
+    rows = ops.gather(boxes, ops.gather(bright, 1, 0), 1)
     path = saved(ov.Model([rows], [frames]), tmp_path)
-    with pytest.raises(ModelInvalid, match="The number of boxes is still open"):
-        read(path)
+    adapted = read(path)
+    half = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    half[:, : SIZE // 2] = 255
+    for shown, count in ((half, SIZE // 2), (half * 0, 0), (half * 0 + 255, SIZE)):
+        found, scores = answers(adapted.model, shown)
+        assert found.shape == (SIZE, 4)
+        assert (scores.max(1) > 0.5).sum() == count
+        assert (found[:count] == [8, 8, 32, 40]).all()
 
 
 def test_an_edge_ir_is_told_from_a_plain_one(fp32, tmp_path):
@@ -330,8 +364,8 @@ def test_onnx_itself_finds_no_fault_with_the_files_of_these_tests(exported):
     onnx.checker.check_model(onnx.load(exported()), full_check=True)
 
 
-def table(layout, boxes, scores, classes):
-    """Outputs of a layout, for boxes (A, 4) and scores (A, C)."""
+def table(layout, boxes, scores):
+    """Outputs of a layout with one table, for boxes (A, 4) and scores (A, C)."""
     label, best = scores.argmax(1)[:, None], scores.max(1)[:, None]
     match layout:
         case LayoutName.RAW:
@@ -355,7 +389,10 @@ def fixed(values):
     return ov.Model([ops.add(ops.constant(values.astype(np.float32)), none)], [frames])
 
 
-LAID_OUT = [name for name in LayoutName if name is not LayoutName.CANONICAL]
+LAID_OUT = [
+    *(LayoutName.RAW, LayoutName.ROWS, LayoutName.OBJECTNESS, LayoutName.END_TO_END),
+    LayoutName.YOLOV7,
+]
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3])
@@ -371,7 +408,7 @@ def test_layout_and_form_of_the_boxes_are_told_by_shapes_and_answers(
     centre = (corners[:, :2] + corners[:, 2:]) / 2
     boxes = np.concatenate([centre, corners[:, 2:] - corners[:, :2]], 1)
     written = (boxes if form.centred else corners) * (1 if form.fractions else SIZE)
-    path = saved(fixed(table(layout, written, scores, classes)), tmp_path)
+    path = saved(fixed(table(layout, written, scores)), tmp_path)
     names = CLASSES[:classes]
     adapted = read(path, classes=names, rows=tuple(range(classes)))
     assert (adapted.layout, adapted.boxes) == (layout, form)
@@ -397,20 +434,9 @@ def test_detections_that_the_file_calls_finished_are_taken_for_that(tmp_path):
     assert read(path, **one).layout is LayoutName.END_TO_END
 
 
-@pytest.mark.parametrize("classes", [3, 4])
-def test_bare_heads_of_a_detr_are_named(classes, tmp_path):
-    path = saved(graph([np.zeros((1, 20, classes)), np.zeros((1, 20, 4))]), tmp_path)
-    with pytest.raises(ModelInvalid, match="bare heads of a DETR"):
-        read(path)
-
-
-def test_the_size_of_the_picture_as_a_second_input_is_named(tmp_path):
-    model = graph([np.zeros((1, 7, 20))])
-    sizes = ops.parameter([1, 2], np.float32, name="sizes")
-    sizes.output(0).set_names({"orig_target_sizes"})
-    both = ops.multiply(model.outputs[0].node.input_value(0), ops.reduce_mean(sizes, [0, 1]))
-    path = saved(ov.Model([both], [*model.get_parameters(), sizes]), tmp_path)
-    with pytest.raises(ModelInvalid, match="D-FINE and RT-DETR"):
+def test_scores_for_another_number_of_classes_are_told(tmp_path):
+    path = saved(graph([np.zeros((1, 20, 9)), np.zeros((1, 20, 4))]), tmp_path)
+    with pytest.raises(ModelInvalid, match=r"need 3 columns .* or one more .* but there are 9"):
         read(path)
 
 

@@ -66,7 +66,7 @@ def model(tmp_path):
 
 def test_what_the_child_found_and_made_comes_back(model, tmp_path):
     found = read_confined(model, tmp_path / "read", request(), black())
-    assert (found.layout, found.size, found.input_range) == (
+    assert (found.layout, found.width, found.pixels.input_range) == (
         LayoutName.RAW,
         bombs.SIDE,
         InputRange.UNIT,
@@ -218,7 +218,7 @@ def test_the_child_gets_no_credentials_and_no_library_of_the_working_directory(
         monkeypatch.setenv(variable, "secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(confinement.subprocess, "run", run)
-    assert read_confined(model, tmp_path / "read", request()).size == bombs.SIDE
+    assert read_confined(model, tmp_path / "read", request()).width == bombs.SIDE
     assert seen["OMP_NUM_THREADS"] == "2"
     assert "secret" not in seen.values()
 
@@ -235,7 +235,7 @@ def test_threads_of_the_parent_hold_nothing_in_the_child(model, tmp_path):
     for thread in threads:
         thread.start()
     try:
-        assert read_confined(model, tmp_path / "read", request()).size == bombs.SIDE
+        assert read_confined(model, tmp_path / "read", request()).width == bombs.SIDE
     finally:
         stop.set()
         for thread in threads:

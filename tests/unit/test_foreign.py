@@ -56,7 +56,7 @@ def test_what_an_onnx_file_says_of_itself_is_known(tmp_path):
     )
     found = open_foreign(path)
     assert (found.producer, found.opset, found.format) == ("pytorch 2.13.0", 17, "onnx")
-    assert (found.names, found.size, found.licence) == (("person", "it's"), 320, "AGPL-3.0")
+    assert (found.names, found.side, found.licence) == (("person", "it's"), (320, 320), "AGPL-3.0")
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.describe() == (
         f"{path} has inputs images f32 (1, 3, 32, 32) and outputs output0 f32 (1, 7, 9)"
@@ -75,7 +75,7 @@ def test_an_ir_made_of_an_onnx_file_still_says_it(tmp_path):
     write(tmp_path / "best.onnx", {"names": ["person", "helmet"], "imgsz": 640})
     ov.save_model(ov.Core().read_model(tmp_path / "best.onnx"), tmp_path / "best.xml")
     found = open_foreign(tmp_path / "best.xml")
-    assert (found.names, found.size, found.format) == (("person", "helmet"), 640, "openvino")
+    assert (found.names, found.side, found.format) == (("person", "helmet"), (640, 640), "openvino")
 
 
 def test_what_lies_beside_an_ir_is_read_and_the_weights_count(tmp_path):
@@ -149,7 +149,7 @@ def test_a_name_that_is_no_utf_8_is_asked_to_be_another(tmp_path):
 
 
 def test_a_side_of_thousands_of_digits_is_none(tmp_path):
-    assert open_foreign(write(tmp_path / "best.onnx", {"imgsz": "9" * 5000})).size is None
+    assert open_foreign(write(tmp_path / "best.onnx", {"imgsz": "9" * 5000})).side is None
 
 
 def test_a_suffix_may_be_in_capitals(tmp_path):

@@ -7,7 +7,8 @@ serving      frames -> IR -> detections; runs where neither torch nor guardianfl
 
 Detectors from other trainers:
 foreign      opens the file, never as code -> onnx_file, reading
-adaptation   rebuilds its graph with our inputs and outputs -> layouts, box_form, bounds
+adaptation   rebuilds its graph with our inputs and outputs -> entrance, layouts, box_form, bounds
+families     what detectors of a family do that no shape tells
 confinement  all of that in a child process with limits -> confined
 """
 

@@ -1,10 +1,10 @@
 """Rebuilds the graph of a foreign detector with the inputs and outputs of our own IR.
 
-    frames uint8 (1, S, S, 3) RGB --order, range, type--> its input ... its outputs --layout-->
+    frame uint8 (1, H, W, 3) RGB --entrance--> its input ... its outputs --layout, score form-->
     boxes (1, A, 4), scores (1, A, C)
 
-What neither the file nor the shapes say is inferred from its outputs on a few frames. This is done
-once, at import; afterwards it is an IR like any other. Added operations are named
+What the file does not say, its family of detectors or its outputs on a few frames do; what is still
+open after that is named, and the import tries it on labelled images. Added operations are named
 `guardianflow/...`, so that quantization can skip them.
 """
 
@@ -12,7 +12,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 import openvino as ov
@@ -22,19 +21,41 @@ from openvino import opset13 as ops
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.bounds import refuse_unbounded
 from guardianflow.vision.ir.box_form import MIN_SCORE, infer_box_form
+from guardianflow.vision.ir.entrance import (
+    PREFIX,
+    ImageInput,
+    fix_input,
+    pixels_of,
+    shape_of,
+    take_frames,
+)
+from guardianflow.vision.ir.families import UNIT_RGB, Family, recognise_family
 from guardianflow.vision.ir.foreign import ForeignModel
-from guardianflow.vision.ir.layouts import Layout, Shape, choose_layout, corners
-from guardianflow.vision.ir.reading import BoxForm, ChannelOrder, InputRange, LayoutName, Reading
+from guardianflow.vision.ir.layouts import choose_layout, corners
+from guardianflow.vision.ir.layouts.operations import are_probabilities, take
+from guardianflow.vision.ir.layouts.protocol import (
+    Answers,
+    InputSize,
+    Layout,
+    OutputSpec,
+    Port,
+    Split,
+)
+from guardianflow.vision.ir.reading import (
+    Background,
+    BoxForm,
+    LayoutName,
+    OpenQuestion,
+    Pixels,
+    Placement,
+    Reading,
+    ScoreForm,
+)
 
-PREFIX = "guardianflow/"
-_MIN_SIDE, _MAX_SIDE = 32, 2048
-_FLOATS = ("f32", "f16")
-_WHITE = 255.0
-# Scores come from a sigmoid or a product of two: rounding may exceed 0..1 by this much.
-_SCORE_TOLERANCE = 1e-3
 _NOISE_FRAMES = 4
-# The inputs of DETR-like detectors that scale their boxes to the size of the picture.
-_PICTURE_SIZES = ("orig_target_sizes", "target_sizes", "im_shape", "scale_factor", "pixel_mask")
+_UNKNOWN = Family("")
+Pictures = Sequence[NDArray[np.uint8]]
+"""Frames as the detector's input, each of shape (H, W, 3), RGB, uint8."""
 
 
 @dataclass(frozen=True)
@@ -44,36 +65,48 @@ class Adapted:
     Attributes:
         model: Has the inputs and outputs of our IR; `ir.describe` was not called yet.
         layout: Of its original outputs.
-        input_range: Of its original input.
-        size: Side of its input in pixels.
+        family: Its name; "" if it was not recognised.
+        pixels: What its original input takes pixels to be.
+        side: Size of its input.
+        placement: Of a frame in its input.
         precision: Of its weights: fp32 or fp16.
         boxes: The box form of its original outputs.
         usual: Whether this form is the usual one of the layout.
+        scores: The form of its original scores.
+        background: The place of the class for no object; None if it has none.
+        questions: What nothing answered: there the usual was taken.
     """
 
     model: ov.Model
     layout: LayoutName
-    input_range: InputRange
-    size: int
+    family: str
+    pixels: Pixels
+    side: InputSize
+    placement: Placement
     precision: str
     boxes: BoxForm
     usual: bool
+    scores: ScoreForm
+    background: Background | None
+    questions: tuple[OpenQuestion, ...]
 
 
 @dataclass(frozen=True)
-class _Input:
-    """The only input: position of the channels, element type and side in pixels."""
+class _Scores:
+    """How a detector's scores are read."""
 
-    channels_first: bool
-    element: str
-    size: int
+    split: Split
+    form: ScoreForm
+    form_is_open: bool
+    background: Background | None
+    background_is_open: bool
 
 
 def adapt(
     foreign: ForeignModel,
     rows: Sequence[int],
     reading: Reading,
-    squares: Sequence[NDArray[np.uint8]] = (),
+    pictures: Pictures = (),
     *,
     max_bytes: int = 8 * 2**30,
 ) -> Adapted:
@@ -82,10 +115,9 @@ def adapt(
     Args:
         foreign: The opened file.
         rows: Indices of the wanted classes, in the wanted order.
-        reading: What the caller knows about the file.
-        squares: Letterboxed frames, each of shape (S, S, 3), uint8. Outputs on them decide what
-            the file leaves open. Frames of another size than the input are ignored; without any,
-            noise is used.
+        reading: What a person says about the file.
+        pictures: Outputs on them decide what the file leaves open. Those of another size than the
+            input are ignored; without any, noise is used.
         max_bytes: Limit for tensors whose size depends on the image, as in
             `bounds.refuse_unbounded`.
 
@@ -96,68 +128,70 @@ def adapt(
     description = foreign.describe()
     before = {op.get_friendly_name() for op in foreign.model.get_ops()}
     _refuse_quantized(foreign)
-    model_input = _fix_input(foreign, reading, description)
+    model_input = fix_input(foreign, reading)
     refuse_unbounded(foreign.model, str(foreign.path), max_bytes)
-    input_range = _input_range(model_input, reading.input_range, description)
-    shapes = [_shape(port) for port in foreign.model.outputs]
-    if any(-1 in shape for shape in shapes):
-        raise ModelInvalid(
-            f"{foreign.describe()}. The number of boxes is still open for one frame of "
-            f"{model_input.size} x {model_input.size} pixels.",
-            remedy="Export it with a fixed number of boxes, or without suppression.",
-            file=str(foreign.path),
-        )
-    prepared = _take_frames(foreign.model, model_input, input_range, reading.channel_order)
-    frames = frames_for(squares, model_input.size)
-    layout = choose_layout(
-        shapes,
-        len(foreign.names),
-        description,
-        _layout(foreign, reading),
-        lambda: _run(prepared, frames),
-    )
+    frames = pictures_for(pictures, model_input.side)
+    spec, layout = _read_outputs(foreign, reading, model_input, frames, description)
+    family = recognise_family(foreign, layout.name) or _UNKNOWN
+    pixels = pixels_of(model_input, reading, family.pixels or UNIT_RGB, description)
+    prepared = take_frames(foreign.model, model_input, pixels)
+    read = _read_scores(prepared, spec, layout, reading, family, frames)
+    columns = [row + (read.background is Background.FIRST) for row in rows]
+    probabilities = take(_probabilities(read.split.scores, read.form), columns)
     form = reading.boxes
     if form is None:
         # As corners of side 1 the boxes stay as they are.
-        as_they_are = _rebuild(prepared.clone(), layout, BoxForm.CORNERS, 1, rows)
-        boxes, scores = _run(as_they_are, frames)
-        form = infer_box_form(boxes[:, 0], scores[:, 0], model_input.size, layout.usual)
-    model = _rebuild(prepared, layout, form, model_input.size, rows)
+        as_they_are = corners(read.split.cells, BoxForm.CORNERS, InputSize(1, 1))
+        boxes, best = run_on(_ending_in(prepared, as_they_are, probabilities).clone(), frames)
+        form = infer_box_form(boxes[:, 0], best[:, 0], model_input.side, layout.usual)
+    boxes = corners(read.split.cells, form, model_input.side)
+    model = _ending_in(prepared, boxes, probabilities)
     _name_added_operations(model, before)
+    questions = {
+        OpenQuestion.PIXELS: not (family.pixels or reading.says_pixels()),
+        OpenQuestion.PLACEMENT: not (family.placement or reading.placement),
+        OpenQuestion.SCORES: read.form_is_open,
+        OpenQuestion.BACKGROUND: read.background_is_open,
+    }
     return Adapted(
         model,
         layout.name,
-        input_range,
-        model_input.size,
+        family.name,
+        pixels,
+        model_input.side,
+        reading.placement or family.placement or Placement.CORNER,
         _precision(model),
         form,
         form == layout.usual,
+        read.form,
+        read.background,
+        tuple(question for question, is_open in questions.items() if is_open),
     )
 
 
-def check_answers(model: ov.Model, squares: Sequence[NDArray[np.uint8]], what: str) -> None:
+def check_answers(model: ov.Model, pictures: Pictures, what: str) -> None:
     """Run an adapted detector on a few frames and check that its outputs are plausible.
 
-    The squares are letterboxed frames of its size S, each of shape (S, S, 3), uint8. Errors name
-    the file as `what`.
+    The pictures have the size of its input. Errors name the file as `what`.
 
     Raises:
         ModelInvalid: Its scores are not probabilities, or its boxes are not in pixels.
     """
-    boxes, scores = (answer[:, 0] for answer in _run(model, squares))
+    boxes, scores = (answer[:, 0] for answer in run_on(model, pictures))
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise ModelInvalid(
             f"{what} outputs NaN or infinite values.",
             remedy="Export it again in float32; try it in its own trainer first.",
         )
-    low, high = float(scores.min(initial=0)), float(scores.max(initial=0))
-    if low < -_SCORE_TOLERANCE or high > 1 + _SCORE_TOLERANCE:
+    if not are_probabilities(scores):
+        low, high = float(scores.min(initial=0)), float(scores.max(initial=0))
         raise ModelInvalid(
             f"{what} outputs scores from {low:.2f} to {high:.2f}: these are not probabilities.",
-            remedy="Export it with the sigmoid in the graph, or choose another --layout.",
+            remedy="Export it with the sigmoid in the graph, or choose another --layout, or say "
+            "--scores logits.",
         )
-    size = model.input(0).shape[1]
-    if infer_box_form(boxes, scores, size, BoxForm.CORNERS).fractions:
+    _, height, width, _ = model.input(0).shape
+    if infer_box_form(boxes, scores, InputSize(height, width), BoxForm.CORNERS).fractions:
         top = np.abs(boxes[scores.max(axis=2, initial=0) > MIN_SCORE]).max()
         raise ModelInvalid(
             f"{what} outputs boxes up to {top:.2f}: these are fractions of the image, not pixels "
@@ -166,31 +200,23 @@ def check_answers(model: ov.Model, squares: Sequence[NDArray[np.uint8]], what: s
         )
 
 
-def frames_for(squares: Sequence[NDArray[np.uint8]], size: int) -> Sequence[NDArray[np.uint8]]:
-    """Return the squares with a side of so many pixels; if there are none, a few of noise."""
-    fitting = [square for square in squares if square.shape[0] == size]
+def pictures_for(pictures: Pictures, side: InputSize) -> Pictures:
+    """Return the pictures of this size; if there are none, a few of noise."""
+    fitting = [picture for picture in pictures if picture.shape[:2] == side]
     if fitting:
         return fitting
-    cells = -(-size // 8)
+    height, width = (-(-one // 8) for one in side)
     noise = np.random.default_rng(0).integers(
-        0, 256, (_NOISE_FRAMES, cells, cells, 3), dtype=np.uint8
+        0, 256, (_NOISE_FRAMES, height, width, 3), dtype=np.uint8
     )
-    return list(noise.repeat(8, 1).repeat(8, 2)[:, :size, :size])
+    return list(noise.repeat(8, 1).repeat(8, 2)[:, : side.height, : side.width])
 
 
-def _run(model: ov.Model, squares: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.float32]]:
+def run_on(model: ov.Model, pictures: Pictures) -> Answers:
     """Return one array per output, shape (frames, ...), float32."""
     compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    answers = [compiled(square[None]) for square in squares]
+    answers = [compiled(picture[None]) for picture in pictures]
     return [np.stack([answer[i] for answer in answers]) for i in range(len(model.outputs))]
-
-
-def _layout(foreign: ForeignModel, reading: Reading) -> LayoutName | None:
-    """The layout that the caller or the file names, if any."""
-    if reading.layout or not foreign.end_to_end:
-        return reading.layout
-    is_yolov7 = any(len(_shape(port)) == 2 for port in foreign.model.outputs)
-    return LayoutName.YOLOV7 if is_yolov7 else LayoutName.END_TO_END
 
 
 def _refuse_quantized(foreign: ForeignModel) -> None:
@@ -203,103 +229,85 @@ def _refuse_quantized(foreign: ForeignModel) -> None:
         )
 
 
-def _fix_input(foreign: ForeignModel, reading: Reading, description: str) -> _Input:
-    """Check the input and fix its open dimensions: one square frame."""
-    model = foreign.model
-    ports = model.inputs
-    shape = _shape(ports[0]) if len(ports) == 1 else ()
-    if len(ports) > 1:
-        raise _too_many_inputs(ports, description)
-    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+def _read_outputs(
+    foreign: ForeignModel,
+    reading: Reading,
+    model_input: ImageInput,
+    frames: Pictures,
+    description: str,
+) -> tuple[OutputSpec, Layout]:
+    """Find the layout of the outputs."""
+    family = recognise_family(foreign, reading.layout) or _UNKNOWN
+    pixels = pixels_of(model_input, reading, family.pixels or UNIT_RGB, description)
+    whole = [port.get_element_type().is_integral() for port in foreign.model.outputs]
+    # A trial: the family, and with it what pixels are, may depend on the layout.
+    trial = take_frames(foreign.model.clone(), model_input, pixels)
+    ports = [
+        Port(shape_of(end), name, integral)
+        for end, name, integral in zip(trial.outputs, foreign.output_names, whole, strict=True)
+    ]
+    if any(-1 in port.shape for port in ports):
         raise ModelInvalid(
-            f"{description}. It must have one input with three channels: (1, 3, S, S) or "
-            "(1, S, S, 3).",
-            remedy="Export it with images as its only input.",
+            f"{foreign.describe()}. The number of boxes is still open for one frame of "
+            f"{model_input.side.height} x {model_input.side.width} pixels.",
+            remedy="Export it with a fixed number of boxes, or without suppression.",
+            file=str(foreign.path),
         )
-    channels_first = shape[1] == 3
-    height, width = shape[2:] if channels_first else shape[1:3]
-    if height != width:
-        raise ModelInvalid(
-            f"{description}. The input is {height} high and {width} wide, but it must be square.",
-            remedy="Export it with a square size, or with an open one (dynamic=True).",
-        )
-    element = ports[0].get_element_type().get_type_name()
-    if element not in (*_FLOATS, "u8"):
-        raise ModelInvalid(
-            f"{description}. The element type of the input must be f32, f16 or u8.",
-            remedy="Export it with a float32 input.",
-        )
-    size = height if height > 0 else foreign.size or reading.size
-    if not _MIN_SIDE <= size <= _MAX_SIDE:
-        raise ModelInvalid(
-            f"{description}. An input of {size} pixels is not supported.",
-            remedy=f"Export it with a side of {_MIN_SIDE} to {_MAX_SIDE} pixels.",
-        )
-    try:
-        model.reshape([1, 3, size, size] if channels_first else [1, size, size, 3])
-    except RuntimeError as error:
-        raise ModelInvalid(
-            f"{description}. Its input cannot be set to one frame of {size} x {size} pixels.",
-            remedy="Export it for batch 1 and a fixed size.",
-        ) from error
-    return _Input(channels_first, element, size)
+    spec = OutputSpec(ports, len(foreign.names), model_input.side)
+    wanted = _layout(foreign, reading, ports)
+    return spec, choose_layout(spec, description, wanted, lambda: run_on(trial, frames))
 
 
-def _too_many_inputs(ports: Sequence[ov.Output], description: str) -> ModelInvalid:
-    names = [name for port in ports for name in sorted(port.get_names())[:1]]
-    sizes = [name for name in names if name in _PICTURE_SIZES]
-    because = (
-        f"{sizes[0]} gives the image size to the post-processing of D-FINE and RT-DETR, which is "
-        "not supported yet"
-        if sizes
-        else "only the image itself is passed to it"
-    )
-    return ModelInvalid(
-        f"{description}. It has {len(ports)} inputs: {because}.",
-        remedy="Export it with the image as its only input and (1, N, 6) or (1, A, 4 + C) as its "
-        "output (docs/import.md).",
-    )
+def _layout(foreign: ForeignModel, reading: Reading, ports: Sequence[Port]) -> LayoutName | None:
+    """The layout that the caller or the file names, if any."""
+    if reading.layout or not foreign.end_to_end or len(ports) > 1:
+        return reading.layout
+    return LayoutName.YOLOV7 if len(ports[0].shape) == 2 else LayoutName.END_TO_END
 
 
-def _input_range(model_input: _Input, wanted: InputRange | None, description: str) -> InputRange:
-    if model_input.element != "u8":
-        return wanted or InputRange.UNIT
-    if wanted not in (None, InputRange.BYTES):
-        raise ModelInvalid(
-            f"{description}. An input of bytes cannot have the range {wanted}.",
-            remedy="Leave out --input-range.",
-        )
-    return InputRange.BYTES
+def _read_scores(
+    prepared: ov.Model,
+    spec: OutputSpec,
+    layout: Layout,
+    reading: Reading,
+    family: Family,
+    frames: Pictures,
+) -> _Scores:
+    """Tell boxes and scores apart; find the form of the scores and the class for no object."""
+    ends = [end.input_value(0) for end in prepared.get_results()]
+    split = layout.split(spec, ends)
+    has_background = split.scores.get_shape()[2] > spec.classes
+    (values,) = run_on(_ending_in(prepared, split.scores).clone(), frames)
+    are_logits = layout.logits and not are_probabilities(values)
+    usual = ScoreForm.SOFTMAX if has_background else ScoreForm.LOGITS
+    known = reading.scores or (family.scores if are_logits else ScoreForm.PROBABILITIES)
+    form, form_is_open = known or usual, known is None and has_background
+    if not has_background:
+        return _Scores(split, form, form_is_open, None, background_is_open=False)
+    place = reading.background or family.background
+    # Class indices beyond the last one: they count from 1.
+    if place is None and not layout.logits and values[..., -1].any():
+        place = Background.FIRST
+    return _Scores(split, form, form_is_open, place or layout.background, place is None)
 
 
-def _take_frames(
-    model: ov.Model, model_input: _Input, input_range: InputRange, order: ChannelOrder
-) -> ov.Model:
-    """Return the model with frames as its input and its outputs as float32."""
-    frames = ops.parameter(
-        [1, model_input.size, model_input.size, 3], np.uint8, name=f"{PREFIX}frames"
-    )
-    model.get_parameters()[0].output(0).replace(
-        _as_input(frames.output(0), model_input, input_range, order)
-    )
-    ends = [ops.convert(end.input_value(0), "f32").output(0) for end in model.get_results()]
-    return ov.Model(  # pyright: ignore[reportGeneralTypeIssues] - openvino's own stubs disagree
-        [ops.result(end) for end in ends], [frames], model.get_friendly_name()
-    )
+def _probabilities(scores: ov.Output, form: ScoreForm) -> ov.Output:
+    match form:
+        case ScoreForm.PROBABILITIES:
+            return scores
+        case ScoreForm.LOGITS:
+            return ops.sigmoid(scores).output(0)
+        case ScoreForm.SOFTMAX:
+            return ops.softmax(scores, 2).output(0)
 
 
-def _rebuild(
-    prepared: ov.Model, layout: Layout, form: BoxForm, size: int, rows: Sequence[int]
-) -> ov.Model:
-    """Return a model with the inputs and outputs of our IR."""
-    cells, scores = layout.split([end.input_value(0) for end in prepared.get_results()], rows)
-    boxes = corners(cells, form, size)
-    boxes.set_names({"boxes"})
-    scores.set_names({"scores"})
+def _ending_in(prepared: ov.Model, *ends: ov.Output) -> ov.Model:
+    """Return the model with these outputs; two of them are boxes and scores."""
+    if len(ends) > 1:
+        for end, name in zip(ends, ("boxes", "scores"), strict=True):
+            end.set_names({name})
     rebuilt = ov.Model(  # pyright: ignore[reportGeneralTypeIssues]
-        [ops.result(boxes), ops.result(scores)],
-        prepared.get_parameters(),
-        prepared.get_friendly_name(),
+        [ops.result(end) for end in ends], prepared.get_parameters(), prepared.get_friendly_name()
     )
     rebuilt.validate_nodes_and_infer_types()
     return rebuilt
@@ -312,31 +320,6 @@ def _name_added_operations(model: ov.Model, before: Collection[str]) -> None:
             op.set_friendly_name(PREFIX + name)
 
 
-def _as_input(
-    frames: ov.Output, model_input: _Input, input_range: InputRange, order: ChannelOrder
-) -> ov.Output:
-    """Convert one frame, (1, S, S, 3) uint8 RGB, to the detector's own input."""
-    match order:
-        case ChannelOrder.RGB:
-            prepared = frames
-        case ChannelOrder.BGR:
-            turned = ops.constant(np.array([2, 1, 0], dtype=np.int64))
-            prepared = ops.gather(frames, turned, ops.constant(np.int64(3))).output(0)
-        case _:
-            assert_never(order)
-    if model_input.element in _FLOATS:
-        prepared = ops.convert(prepared, "f32").output(0)
-        if input_range.white != _WHITE:
-            divisor = np.float32(_WHITE / input_range.white)
-            prepared = ops.divide(prepared, ops.constant(divisor)).output(0)
-        prepared = ops.convert(prepared, model_input.element).output(0)
-    if model_input.channels_first:
-        prepared = ops.transpose(
-            prepared, ops.constant(np.array([0, 3, 1, 2], dtype=np.int64))
-        ).output(0)
-    return prepared
-
-
 def _precision(model: ov.Model) -> str:
     """The precision of the weights: the type of most constants, by number of elements."""
     kept: Counter[str] = Counter()
@@ -345,10 +328,3 @@ def _precision(model: ov.Model) -> str:
             size = math.prod(op.get_output_shape(0))
             kept[op.get_output_element_type(0).get_type_name()] += size
     return "fp16" if kept["f16"] > kept["f32"] else "fp32"
-
-
-def _shape(port: ov.Output) -> Shape:
-    dimensions = port.get_partial_shape()
-    if dimensions.rank.is_dynamic:
-        return ()
-    return tuple(-1 if size.is_dynamic else size.get_length() for size in dimensions)

@@ -7,6 +7,7 @@ all of them are possible, in the other only a few.
 import numpy as np
 from numpy.typing import NDArray
 
+from guardianflow.vision.ir.layouts.protocol import InputSize
 from guardianflow.vision.ir.reading import BoxForm
 
 # Rows with lower scores are padding; their boxes mean nothing.
@@ -21,14 +22,14 @@ _BEST_BOXES = 300
 
 
 def infer_box_form(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], size: int, usual: BoxForm
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], side: InputSize, usual: BoxForm
 ) -> BoxForm:
     """Infer the form of boxes from their values.
 
     Args:
         boxes: As the detector outputs them, shape (F, A, 4), float32, for F frames.
         scores: One probability per class, shape (F, A, C), float32.
-        size: Side of its input in pixels.
+        side: Size of its input.
         usual: The usual form of such detectors; returned unless the values contradict it.
     """
     best = scores.max(axis=2, initial=0)
@@ -42,7 +43,8 @@ def infer_box_form(
     if not real.size or not np.isfinite(real).all():
         return usual
     fractions = bool(np.abs(real).max() <= _MAX_FRACTION)
-    sides = real if fractions else real / np.float32(size)
+    whole = np.array([side.width, side.height] * 2, np.float32)
+    sides = real if fractions else real / whole
     other = not usual.centred
     doubted = _possible(sides, centred=usual.centred) < _DOUBTED
     centred = other if doubted and _possible(sides, centred=other) >= _PROVEN else usual.centred

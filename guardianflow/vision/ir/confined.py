@@ -20,12 +20,21 @@ from pydantic import Field
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.stored import Strict
-from guardianflow.vision.ir.reading import BoxForm, InputRange, LayoutName, Reading
+from guardianflow.vision.ir.reading import (
+    Background,
+    BoxForm,
+    LayoutName,
+    OpenQuestion,
+    Pixels,
+    Placement,
+    Reading,
+    ScoreForm,
+)
 
 if TYPE_CHECKING:
     from guardianflow.vision.ir.adaptation import Adapted
 
-REQUEST, ANSWER, SQUARES, IR = "request.json", "answer.json", "squares.npy", "ir"
+REQUEST, ANSWER, PICTURES, IR = "request.json", "answer.json", "pictures.npy", "ir"
 # Every thread reserves memory for its stack, which counts although it is not used.
 _THREAD_BYTES = 16 * 2**20
 _SLACK_S = 60
@@ -52,12 +61,23 @@ class ReadingAnswer(Strict):
     opset: int = Field(description="Version of ONNX's operators; 0 if unknown.")
     licence: str = Field(description="As the file states it; '' if not.", max_length=200)
     layout: LayoutName = Field(description="Of its outputs.")
-    input_range: InputRange = Field(description="Of its input.")
-    size: int = Field(description="Side of its input in pixels.")
+    family: str = Field(description="The family of detectors; '' if unknown.", max_length=40)
+    pixels: Pixels = Field(description="What its input takes pixels to be.")
+    height: int = Field(description="Of its input in pixels.")
+    width: int = Field(description="Of its input in pixels.")
+    placement: Placement = Field(description="Of a frame in its input.")
     precision: str = Field(description="Of its weights: fp32 or fp16.", max_length=10)
     boxes: BoxForm = Field(description="Its box form.")
     usual: bool = Field(description="Whether this form is the usual one of the layout.")
+    scores: ScoreForm = Field(description="The form of its scores.")
+    background: Background | None = Field(description="Place of the class for no object.")
+    questions: tuple[OpenQuestion, ...] = Field(description="What nothing answered.")
     called: dict[str, str] = Field(description="Name in the file, by wanted class.")
+
+    def describe(self) -> str:
+        """Return how the file is read, in words."""
+        told = f"{self.layout}, pixels {self.pixels.describe()}, boxes as {self.boxes}"
+        return f"{told}, frames placed {self.placement}"
 
 
 def main() -> None:
@@ -98,7 +118,7 @@ def _confine(request: ReadingRequest) -> None:
 
 def _read(file: Path, folder: Path, request: ReadingRequest) -> ReadingAnswer:
     from guardianflow.vision.ir import ir
-    from guardianflow.vision.ir.adaptation import adapt, check_answers, frames_for
+    from guardianflow.vision.ir.adaptation import adapt, check_answers, pictures_for
     from guardianflow.vision.ir.foreign import open_foreign
     from guardianflow.vision.ir.reading import match_classes
 
@@ -110,11 +130,16 @@ def _read(file: Path, folder: Path, request: ReadingRequest) -> ReadingAnswer:
             file=str(file),
         )
     rows = match_classes(foreign.names, request.wanted, request.mapping, str(file))
-    given = folder / SQUARES
-    squares = list(np.load(given, allow_pickle=False)) if given.exists() else []
-    adapted: Adapted = adapt(foreign, rows, request, squares, max_bytes=request.memory_bytes)
-    check_answers(adapted.model, frames_for(squares, adapted.size), str(file))
-    ir.describe(adapted.model, classes=request.wanted, precision=adapted.precision)
+    given = folder / PICTURES
+    pictures = list(np.load(given, allow_pickle=False)) if given.exists() else []
+    adapted: Adapted = adapt(foreign, rows, request, pictures, max_bytes=request.memory_bytes)
+    check_answers(adapted.model, pictures_for(pictures, adapted.side), str(file))
+    ir.describe(
+        adapted.model,
+        classes=request.wanted,
+        precision=adapted.precision,
+        geometry=(adapted.side.height, adapted.side.width, adapted.placement),
+    )
     said = f"{file.name} sha256:{foreign.sha256}"
     adapted.model.set_rt_info(said, ["guardianflow", "origin"])
     ir.save(adapted.model, folder / IR)
@@ -125,11 +150,17 @@ def _read(file: Path, folder: Path, request: ReadingRequest) -> ReadingAnswer:
         opset=foreign.opset,
         licence=foreign.licence,
         layout=adapted.layout,
-        input_range=adapted.input_range,
-        size=adapted.size,
+        family=adapted.family,
+        pixels=adapted.pixels,
+        height=adapted.side.height,
+        width=adapted.side.width,
+        placement=adapted.placement,
         precision=adapted.precision,
         boxes=adapted.boxes,
         usual=adapted.usual,
+        scores=adapted.scores,
+        background=adapted.background,
+        questions=adapted.questions,
         called={name: foreign.names[row] for name, row in zip(request.wanted, rows, strict=True)},
     )
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from guardianflow.errors import ModelInvalid
-from guardianflow.vision.ir.confined import ANSWER, REQUEST, SQUARES, ReadingAnswer, ReadingRequest
+from guardianflow.vision.ir.confined import ANSWER, PICTURES, REQUEST, ReadingAnswer, ReadingRequest
 
 _MODULE = "guardianflow.vision.ir.confined"
 # Environment variables that the child gets: search paths, locale, threads, telemetry. Any other
@@ -52,7 +52,7 @@ def read_confined(
     path: Path,
     folder: Path,
     request: ReadingRequest,
-    squares: Sequence[NDArray[np.uint8]] = (),
+    pictures: Sequence[NDArray[np.uint8]] = (),
 ) -> ReadingAnswer:
     """Open a file, rebuild it as our IR and run that on a few frames.
 
@@ -60,7 +60,7 @@ def read_confined(
         path: The .onnx file, or the .xml of an IR.
         folder: A new folder; the IR is saved in its `ir/`.
         request: How to read the file, and within which limits.
-        squares: Letterboxed frames, each of shape (S, S, 3), uint8.
+        pictures: Frames as its input, each of shape (H, W, 3), uint8.
 
     Raises:
         ModelInvalid: See `open_foreign`, `adapt` and `check_answers`; or the file exceeds its
@@ -68,8 +68,8 @@ def read_confined(
     """
     folder.mkdir(parents=True)
     (folder / REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
-    if squares:
-        np.save(folder / SQUARES, np.stack(squares))
+    if pictures:
+        np.save(folder / PICTURES, np.stack(pictures))
     ended = _run(path, folder, request)
     try:
         given = _read_answer(folder / ANSWER)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -34,7 +34,14 @@ _EXPORT = (
     "and import the .onnx file."
 )
 # Keys that Ultralytics writes, and others too.
-_METADATA_KEYS = ("names", "imgsz", "task", "license", "end2end")
+_METADATA_KEYS = (
+    *("names", "imgsz", "task", "license", "end2end", "author", "description", "head", "stride"),
+)
+# Keys of Geti and its model API: in an IR below `model_info`, in ONNX with that before the key.
+_MODEL_INFO_KEYS = (
+    *("labels", "label_info", "mean_values", "scale_values", "reverse_input_channels"),
+    *("resize_type", "intensity_mode", "embedded_processing"),
+)
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive, as torch.save writes it around a pickle",
     b"\x80": "a pickle",
@@ -61,9 +68,12 @@ class ForeignModel:
         producer: The program that wrote the file; "" if unknown.
         opset: Version of the operators; 0 if unknown.
         names: Its class names in the order of their indices; empty if it names none.
-        size: The side in pixels for which it was exported; None if unknown.
+        side: Height and width in pixels for which it was exported; None if unknown.
         licence: As its producer states it; "" if unknown.
         end_to_end: Whether the file says that suppression is in its graph.
+        metadata: What its producer states, by key.
+        input_names: The names of its inputs; "" for one without.
+        output_names: The names of its outputs; "" for one without.
     """
 
     path: Path
@@ -73,9 +83,12 @@ class ForeignModel:
     producer: str
     opset: int
     names: tuple[str, ...]
-    size: int | None
+    side: tuple[int, int] | None
     licence: str
     end_to_end: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Return the file with its inputs and outputs, for errors."""
@@ -124,11 +137,18 @@ def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
         sha256=_sha256(files),
         producer=header.producer if header else "",
         opset=header.opset if header else 0,
-        names=tuple(classes) or _parse_names(path, metadata.get("names", "")),
-        size=_parse_side(metadata.get("imgsz", "")),
+        names=tuple(classes) or _parse_names(path, metadata),
+        side=_parse_side(metadata.get("imgsz", "")),
         licence=metadata.get("license", "")[:200],
         end_to_end=metadata.get("end2end", "").strip().lower() == "true",
+        metadata=metadata,
+        input_names=_names(model.inputs),
+        output_names=_names(model.outputs),
     )
+
+
+def _names(ports: Sequence[ov.Output]) -> tuple[str, ...]:
+    return tuple(min(port.get_names(), default="") for port in ports)
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -211,17 +231,23 @@ def _ir_metadata(path: Path, model: ov.Model) -> Mapping[str, str]:
             entries = cast("dict[object, object]", content)
             metadata = {str(key): str(value) for key, value in entries.items()}
     # OpenVINO copies the metadata of an ONNX file into the IR that it makes from it.
-    keys = [["framework", key] for key in _METADATA_KEYS] + [["guardianflow", "classes"]]
-    for key in keys:
-        if model.has_rt_info(key):
-            metadata["names" if key[0] == "guardianflow" else key[1]] = str(
-                model.get_rt_info(key).value
-            )
+    for key in _METADATA_KEYS:
+        if model.has_rt_info(["framework", key]):
+            metadata[key] = str(model.get_rt_info(["framework", key]).value)
+    for key in _MODEL_INFO_KEYS:
+        if model.has_rt_info(["model_info", key]):
+            metadata[f"model_info {key}"] = str(model.get_rt_info(["model_info", key]).value)
+    if model.has_rt_info(["guardianflow", "classes"]):
+        metadata["names"] = str(model.get_rt_info(["guardianflow", "classes"]).value)
     return metadata
 
 
-def _parse_names(path: Path, text: str) -> tuple[str, ...]:
+def _parse_names(path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Class names in the order of their indices, from a mapping, a list, or `a,b,c` as text."""
+    text = metadata.get("names", "")
+    if not text and "model_info labels" in metadata:
+        # Separated by blanks; a blank within a name is written as an underscore.
+        return tuple(metadata["model_info labels"].split())
     if not text.strip():
         return ()
     if len(text) > _MAX_TEXT:
@@ -267,11 +293,13 @@ def _unreadable_names(path: Path, text: str, problem: str) -> ModelInvalid:
     )
 
 
-def _parse_side(text: str) -> int | None:
-    """The side of a square from the text of `imgsz`, e.g. "[320, 320]"; None if not square."""
+def _parse_side(text: str) -> tuple[int, int] | None:
+    """Height and width from the text of `imgsz`, e.g. "[192, 320]" or "320"; None if unreadable."""
     parts = [part.strip() for part in text.strip("[]() ").split(",")]
-    sides = {int(part) for part in parts if part.isdecimal() and len(part) <= _MAX_DIGITS}
-    return sides.pop() if len(sides) == 1 else None
+    if not all(part.isdecimal() and len(part) <= _MAX_DIGITS for part in parts):
+        return None
+    sides = [int(part) for part in parts]
+    return (sides[0], sides[-1]) if len(sides) <= 2 else None
 
 
 def _sha256(files: Sequence[Path]) -> str:

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
-from guardianflow.vision.ir.serving import InputGeometry
-
 if TYPE_CHECKING:
     from guardianflow.vision.network.detector import Detector
 
@@ -63,12 +61,12 @@ def describe(
     classes: Sequence[str],
     precision: str,
     thresholds: Sequence[float] | None = None,
-    geometry: InputGeometry | None = None,
+    geometry: tuple[int, int, str] | None = None,
 ) -> None:
     """Write class names, the precision of the weights (e.g. `int8`) and more into a model.
 
-    A threshold is the lowest score of a shown box of its class. None leaves thresholds, or the
-    geometry, as they are.
+    A threshold is the lowest score of a shown box of its class; a geometry is a
+    `serving.InputGeometry`. None leaves them as they are.
     """
     model.set_rt_info(join_names(classes), ["guardianflow", "classes"])
     model.set_rt_info(precision, ["guardianflow", "precision"])

@@ -16,6 +16,10 @@ from guardianflow.vision.data import class_names as data_classes
 _LISTED = 40
 
 
+Channels = tuple[float, float, float]
+"""A value for each channel, in the order of the detector's input."""
+
+
 class LayoutName(StrEnum):
     """The meaning of its outputs; see `layouts.LAYOUTS`."""
 
@@ -24,6 +28,12 @@ class LayoutName(StrEnum):
     OBJECTNESS = "objectness"
     ROWS = "rows"
     YOLOV7 = "yolov7"
+    YOLOX = "yolox"
+    NANODET = "nanodet"
+    HEADS = "heads"
+    DETECTIONS = "detections"
+    SSD = "ssd"
+    PADDLE = "paddle"
     CANONICAL = "guardianflow"
 
 
@@ -90,18 +100,90 @@ class ChannelOrder(StrEnum):
     BGR = "bgr"
 
 
+class Placement(StrEnum):
+    """Where a frame is placed in the input; see `serving.InputGeometry`."""
+
+    CORNER = "corner"
+    CENTRE = "centre"
+    STRETCH = "stretch"
+
+
+class ScoreForm(StrEnum):
+    """The form of its scores."""
+
+    PROBABILITIES = "probabilities"
+    LOGITS = "logits"
+    SOFTMAX = "softmax"
+    """Logits, one of them for "no object"."""
+
+
+class Background(StrEnum):
+    """The place of the class that stands for no object, if there is one."""
+
+    FIRST = "first"
+    LAST = "last"
+
+
+class OpenQuestion(StrEnum):
+    """What neither a person, nor the file, nor its family says."""
+
+    PIXELS = "pixels"
+    PLACEMENT = "placement"
+    SCORES = "scores"
+    BACKGROUND = "background"
+
+
+class Pixels(Strict):
+    """What a detector takes pixels to be: (value in `input_range` - mean) / deviation."""
+
+    input_range: InputRange = Field(description="From black to white.")
+    channel_order: ChannelOrder = Field(description="Of its input.")
+    mean: Channels | None = Field(default=None, description="Subtracted; None: 0.")
+    std: Channels | None = Field(default=None, description="Divided by; None: 1.")
+
+    def describe(self) -> str:
+        """Return e.g. `0..255 bgr, less 103.5 116.3 123.7, divided by 57.4 57.1 58.4`."""
+        told = f"{self.input_range} {self.channel_order}"
+        for words, values in (("less", self.mean), ("divided by", self.std)):
+            if values:
+                told += f", {words} " + " ".join(f"{value:.4g}" for value in values)
+        return told
+
+
 class Reading(Strict):
-    """How to read a foreign detector."""
+    """How to read a foreign detector, as far as a person says it.
+
+    What is None is decided by the file, by what its family of detectors does, or by the outputs.
+    """
 
     size: int = Field(description="Side in pixels, if the file leaves it open.")
-    layout: LayoutName | None = Field(
-        default=None, description="None: inferred from shapes and outputs."
-    )
-    input_range: InputRange | None = Field(
-        default=None, description="None: 0..1 for floats, 0..255 for bytes."
-    )
-    channel_order: ChannelOrder = Field(default=ChannelOrder.RGB, description="Of its input.")
-    boxes: BoxForm | None = Field(default=None, description="None: inferred from outputs.")
+    layout: LayoutName | None = Field(default=None, description="Of its outputs.")
+    input_range: InputRange | None = Field(default=None, description="From black to white.")
+    channel_order: ChannelOrder | None = Field(default=None, description="Of its input.")
+    mean: Channels | None = Field(default=None, description="Subtracted from pixels.")
+    std: Channels | None = Field(default=None, description="What pixels are divided by.")
+    placement: Placement | None = Field(default=None, description="Of a frame in the input.")
+    boxes: BoxForm | None = Field(default=None, description="Of its outputs.")
+    scores: ScoreForm | None = Field(default=None, description="Of its outputs.")
+    background: Background | None = Field(default=None, description="Of its classes.")
+
+    def says_pixels(self) -> bool:
+        """Return whether a person says what the detector takes pixels to be."""
+        said = (self.input_range, self.channel_order, self.mean, self.std)
+        return any(one is not None for one in said)
+
+    def pixels(self, usual: Pixels) -> Pixels:
+        """Return what it takes pixels to be: as a person says, and the rest as usual.
+
+        A range of one's own comes without the usual mean, which is of another range.
+        """
+        alike = self.input_range in (None, usual.input_range)
+        return Pixels(
+            input_range=self.input_range or usual.input_range,
+            channel_order=self.channel_order or usual.channel_order,
+            mean=self.mean or (usual.mean if alike else None),
+            std=self.std or (usual.std if alike else None),
+        )
 
 
 def match_classes(
