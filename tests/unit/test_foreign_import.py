@@ -72,7 +72,7 @@ def share_found(detector, entry) -> float:
             if not any(row[5] == one[5] and overlap(row, one) > OVERLAP for one in kept):
                 kept.append(row)
         # Random weights make a few boxes as large as numbers go.
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             (ours,) = detector.predict([frame], 0.01)
         height, width = frame.shape[:2]
         for *box, score, label in kept:
