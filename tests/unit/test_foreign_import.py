@@ -21,7 +21,7 @@ ENTRIES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glo
 PLACEMENTS = {"letterbox-centre": "centre", "letterbox-corner": "corner", "stretch": "stretch"}
 # Nothing in these files or their ports says what a trainer takes pixels to be: a person says it,
 # or the val split tells.
-SILENT = {name for name in ENTRIES if name.startswith(("transformers-", "yolov7"))}
+SILENT = {"yolox", *(name for name in ENTRIES if name.startswith(("transformers-", "yolov7")))}
 # A trainer that rounds boxes to whole pixels is half a pixel off.
 NEAR_PX, NEAR_SCORE = 0.6, 0.002
 # Stretched by another filter, random weights find other boxes in part; read wrongly, in none.
@@ -71,9 +71,7 @@ def share_found(detector, entry) -> float:
         for row in rows:
             if not any(row[5] == one[5] and overlap(row, one) > OVERLAP for one in kept):
                 kept.append(row)
-        # Random weights make a few boxes as large as numbers go.
-        with np.errstate(over="ignore", invalid="ignore"):
-            (ours,) = detector.predict([frame], 0.01)
+        (ours,) = detector.predict([frame], 0.01)
         height, width = frame.shape[:2]
         for *box, score, label in kept:
             wanted += 1
@@ -100,7 +98,7 @@ def test_an_import_finds_what_the_trainer_finds(name, tmp_path):
     assert share_found(detector, entry) >= limit(entry, LETTERBOXED, STRETCHED)
 
 
-@pytest.mark.parametrize("name", ["ultralytics-yolov8", "yolox", "getitune-dfine", "dfine"])
+@pytest.mark.parametrize("name", ["ultralytics-yolov8", "yolov5", "getitune-dfine", "dfine"])
 def test_turned_channels_are_noticed(name, tmp_path):
     entry = ENTRIES[name]
     turned = "bgr" if entry["preprocessing"]["channels"] == "rgb" else "rgb"
