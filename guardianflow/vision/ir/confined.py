@@ -89,6 +89,14 @@ def main() -> None:
         answer = {"answer": _read(file, folder, request).model_dump(mode="json")}
     except ModelInvalid as error:
         answer = {"error": error.to_json()}
+    except UnicodeDecodeError as error:
+        # OpenVINO passes any bytes on as names of operations.
+        unreadable = ModelInvalid(
+            f"{file} holds a name that is not UTF-8: {error}.",
+            remedy="Copy the file again if it is damaged, or export it again.",
+            file=str(file),
+        )
+        answer = {"error": unreadable.to_json()}
     written = json.dumps(answer, default=str)
     (folder / ANSWER).write_text(written, encoding="ascii")
 

@@ -15,7 +15,7 @@ from openvino import opset13 as ops
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.families import OTHER_INPUTS, PICTURE_SIZES
-from guardianflow.vision.ir.foreign import ForeignModel
+from guardianflow.vision.ir.foreign import ForeignModel, describe_port
 from guardianflow.vision.ir.layouts.protocol import InputSize, Shape
 from guardianflow.vision.ir.reading import ChannelOrder, InputRange, Pixels, Reading
 
@@ -57,6 +57,10 @@ def fix_input(foreign: ForeignModel, reading: Reading) -> ImageInput:
         ModelInvalid: There is no such input, or another one that nobody can fill.
     """
     description = foreign.describe()
+    if not foreign.model.outputs:
+        raise ModelInvalid(
+            f"{description}none.", remedy="Export it with its boxes and scores as outputs."
+        )
     port = _image_port(foreign, description)
     shape = shape_of(port)
     channels_first = shape[1] == 3
@@ -68,7 +72,7 @@ def fix_input(foreign: ForeignModel, reading: Reading) -> ImageInput:
         )
     side = _side(shape[2:] if channels_first else shape[1:3], foreign, reading, description)
     frames = _fix_batch(foreign.model, port, shape, side, description)
-    _fill_sizes(foreign.model, port, side)
+    _fill_sizes(foreign.model, port, side, description)
     name = min(port.get_names(), default="")
     return ImageInput(name, channels_first, element, side, frames)
 
@@ -151,14 +155,13 @@ def _fix_batch(
     model: ov.Model, port: ov.Output, shape: Shape, side: InputSize, description: str
 ) -> int:
     """Fix the input to one frame, or to as many as the graph insists on."""
-    name = min(port.get_names())
     for frames in (1, shape[0]):
         if not 1 <= frames <= _MOST_FRAMES:
             continue
-        wanted = {name: [frames, 3, *side] if shape[1] == 3 else [frames, *side, 3]}
+        wanted = {port: [frames, 3, *side] if shape[1] == 3 else [frames, *side, 3]}
         for other in model.inputs:
             if other.node != port.node:
-                wanted[min(other.get_names())] = _other_shape(other, side, frames)
+                wanted[other] = _other_shape(other, side, frames)
         try:
             model.reshape(wanted)
         except RuntimeError:
@@ -172,8 +175,10 @@ def _fix_batch(
 
 
 def _other_shape(port: ov.Output, side: InputSize, frames: int) -> list[int]:
-    """The shape of a size of the picture, (B, 2), or of a mask, (B, H, W)."""
+    """The shape of a size of the picture, (B, 2) or (2,), or of a mask, (B, H, W)."""
     given = shape_of(port)
+    if len(given) < 2:
+        return list(given)
     usual = (frames, *side) if len(given) == 3 else (frames, 2)
     return [
         frames,
@@ -181,15 +186,22 @@ def _other_shape(port: ov.Output, side: InputSize, frames: int) -> list[int]:
     ]
 
 
-def _fill_sizes(model: ov.Model, image: ov.Output, side: InputSize) -> None:
+def _fill_sizes(model: ov.Model, image: ov.Output, side: InputSize, description: str) -> None:
     """Replace the other inputs by constants: then boxes come in pixels of the input."""
     for port in model.inputs:
         if port.node == image.node:
             continue
-        shape = shape_of(port)
-        if port.get_names() & {"pixel_mask", "scale_factor"}:
+        shape, names = shape_of(port), port.get_names()
+        filled = bool(names & {"pixel_mask", "scale_factor"})
+        if -1 in shape or not (filled or shape[-1:] == (2,)):
+            raise ModelInvalid(
+                f"{description}. {describe_port(port)} cannot be filled: two numbers for each "
+                "image are understood, its height and width.",
+                remedy="Export it with the image as its only input (docs/import.md).",
+            )
+        if filled:
             values = np.ones(shape)
-        elif "im_shape" in port.get_names():
+        elif "im_shape" in names:
             values = np.broadcast_to([side.height, side.width], shape)
         else:
             # D-FINE and RT-DETR take the width first.

@@ -45,6 +45,8 @@ COMMON_PLACEMENTS = (Placement.CENTRE, Placement.STRETCH, Placement.CORNER)
 
 # The keys of Geti and its model API begin with this in an ONNX file.
 _MODEL_INFO = "model_info "
+# Means and deviations of bytes have at most 255; not a number is not at most anything.
+_MOST = 1000.0
 _RESIZE_TYPES = {
     "standard": Placement.STRETCH,
     "fit_to_window": Placement.CORNER,
@@ -80,11 +82,11 @@ def recognise_family(foreign: ForeignModel, layout: LayoutName | None) -> Family
     return next((family for make in _FAMILIES if (family := make(foreign, layout))), None)
 
 
-def _ours(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:
-    if layout is not LayoutName.CANONICAL:
+def _ours(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
+    """An IR of ours says so; outputs like ours are no proof."""
+    if foreign.own_placement is None:
         return None
-    placement = Placement(foreign.metadata.get("placement", Placement.CORNER))
-    return Family("guardianflow", BYTES_RGB, placement)
+    return Family("guardianflow", BYTES_RGB, foreign.own_placement)
 
 
 def _model_info(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
@@ -105,15 +107,19 @@ def _model_info(foreign: ForeignModel, layout: LayoutName | None) -> Family | No
     )
 
 
-def _model_info_pixels(told: Mapping[str, str]) -> Pixels:
-    mean, std = _channels(told.get("mean_values", "")), _channels(told.get("scale_values", ""))
+def _model_info_pixels(told: Mapping[str, str]) -> Pixels | None:
+    """What it says of pixels; None if that cannot be: then it is tried like what is not said."""
+    mean = _channels(told.get("mean_values") or "0 0 0")
+    std = _channels(told.get("scale_values") or "1 1 1")
+    if mean is None or std is None or min(std) <= 0:
+        return None
     turned = told.get("reverse_input_channels", "").lower() in ("true", "yes", "1")
     unit = told.get("intensity_mode", "") == "scale_to_unit"
     return Pixels(
         input_range=InputRange.UNIT if unit else InputRange.BYTES,
         channel_order=ChannelOrder.BGR if turned else ChannelOrder.RGB,
-        mean=mean if mean and any(mean) else None,
-        std=std if std and set(std) != {1.0} else None,
+        mean=mean if any(mean) else None,
+        std=std if set(std) != {1.0} else None,
     )
 
 
@@ -123,7 +129,9 @@ def _channels(text: str) -> Channels | None:
         values = [float(part) for part in re.split(r"[\s,]+", text.strip("[]() ")) if part]
     except ValueError:
         return None
-    return (values[0], values[1], values[2]) if len(values) == 3 else None
+    if len(values) != 3 or not all(abs(value) <= _MOST for value in values):
+        return None
+    return values[0], values[1], values[2]
 
 
 def _ultralytics(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001

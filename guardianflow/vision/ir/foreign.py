@@ -20,6 +20,7 @@ import yaml
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.vision.ir.onnx_file import read_header
+from guardianflow.vision.ir.reading import Placement
 
 # All files of a model together; a detector for an edge box has a few hundred megabytes at most.
 _MAX_BYTES = 2**30
@@ -42,6 +43,8 @@ _MODEL_INFO_KEYS = (
     *("labels", "label_info", "mean_values", "scale_values", "reverse_input_channels"),
     *("resize_type", "intensity_mode", "embedded_processing"),
 )
+# As `ir.describe` writes it: `640 640 centre`.
+_GEOMETRY = ["guardianflow", "geometry"]
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive, as torch.save writes it around a pickle",
     b"\x80": "a pickle",
@@ -74,6 +77,7 @@ class ForeignModel:
         metadata: What its producer states, by key.
         input_names: The names of its inputs; "" for one without.
         output_names: The names of its outputs; "" for one without.
+        own_placement: Where an IR of ours takes a frame to be; None for all others.
     """
 
     path: Path
@@ -89,6 +93,7 @@ class ForeignModel:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    own_placement: Placement | None = None
 
     def describe(self) -> str:
         """Return the file with its inputs and outputs, for errors."""
@@ -144,11 +149,31 @@ def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
         metadata=metadata,
         input_names=_names(model.inputs),
         output_names=_names(model.outputs),
+        own_placement=_own_placement(path, model),
     )
 
 
 def _names(ports: Sequence[ov.Output]) -> tuple[str, ...]:
     return tuple(min(port.get_names(), default="") for port in ports)
+
+
+def _own_placement(path: Path, model: ov.Model) -> Placement | None:
+    if not model.has_rt_info(["guardianflow", "classes"]):
+        return None
+    if not model.has_rt_info(_GEOMETRY):
+        # Of a version that knew no other.
+        return Placement.CORNER
+    text = str(model.get_rt_info(_GEOMETRY).value)[:_MAX_SHOWN]
+    try:
+        return Placement(text.rpartition(" ")[2])
+    except ValueError as error:
+        raise ModelInvalid(
+            f"{path} says that it is an IR of guardianflow, but of no geometry that there is: "
+            f"{text!r}.",
+            remedy="Copy the file again from where it was made.",
+            file=str(path),
+            value=text,
+        ) from error
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -221,7 +246,8 @@ def _ir_metadata(path: Path, model: ov.Model) -> Mapping[str, str]:
     if beside.is_file() and beside.stat().st_size <= _MAX_TEXT:
         try:
             content: object = yaml.safe_load(beside.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+            # PyYAML lets errors of its parts through, e.g. for the date 2024-99-99.
             raise ModelInvalid(
                 f"{beside}, which describes {path.name}, is not YAML: {str(error)[:200]}.",
                 remedy="Correct it, or remove it and give --classes.",
@@ -244,14 +270,15 @@ def _ir_metadata(path: Path, model: ov.Model) -> Mapping[str, str]:
 
 def _parse_names(path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Class names in the order of their indices, from a mapping, a list, or `a,b,c` as text."""
-    text = metadata.get("names", "")
-    if not text and "model_info labels" in metadata:
-        # Separated by blanks; a blank within a name is written as an underscore.
-        return tuple(metadata["model_info labels"].split())
+    labels = metadata.get("model_info labels", "")
+    text = metadata.get("names", "") or labels
     if not text.strip():
         return ()
     if len(text) > _MAX_TEXT:
         raise _unreadable_names(path, text, "is too long")
+    if text is labels:
+        # Separated by blanks; a blank within a name is written as an underscore.
+        return tuple(labels.split())
     if text.strip().isdecimal():
         raise _unreadable_names(path, text, "is a number")
     if not text.lstrip().startswith(("{", "[", "(", '"', "'")):

@@ -75,13 +75,18 @@ def read_header(path: Path) -> OnnxHeader:
         raise _no_onnx(path)
     locations = sorted(set(_locations(model.graph)))
     return OnnxHeader(
-        producer=f"{model.producer_name} {model.producer_version}".strip(),
+        producer=f"{_text(model.producer_name)} {_text(model.producer_version)}".strip(),
         opset=max(
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
         ),
-        metadata={entry.key: entry.value for entry in model.metadata_props},
+        metadata={_text(entry.key): _text(entry.value) for entry in model.metadata_props},
         data_files=tuple(_beside(path, location) for location in locations),
     )
+
+
+def _text(value: str | bytes) -> str:
+    """A string of the message: bytes if it is not UTF-8."""
+    return value if isinstance(value, str) else value.decode(errors="replace")
 
 
 def _locations(graph: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ from guardianflow.errors import ModelInvalid
 from guardianflow.stored import Strict
 from guardianflow.vision.data import class_names as data_classes
 
-_LISTED = 40
+_LISTED, _SHOWN = 40, 80
 
 
 Channels = tuple[float, float, float]
@@ -205,7 +205,8 @@ def match_classes(
             remedy=f"Its classes are {', '.join(wanted)}; use --map SCENARIO=FILE.",
             value=unknown[0],
         )
-    listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
+    shown = [name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..." for name in names[:_LISTED]]
+    listed = ", ".join(shown) + (" ..." if len(names) > _LISTED else "")
     try:
         return data_classes.find_classes(names, wanted, mapping)
     except data_classes.ClassMismatch as error:

@@ -91,6 +91,12 @@ def choose_layout(
             + ".",
             remedy="Choose one: " + " or ".join(f"--layout {layout.name}" for layout in chosen),
         )
+    if fitting:
+        raise ModelInvalid(
+            f"{description}. The layout {wanted} does not fit that.",
+            remedy="Leave out --layout. What fits: "
+            + "; ".join(f"{layout.name} {layout.meaning}" for layout in fitting),
+        )
     raise ModelInvalid(
         f"{description}. {_diagnosis([port.shape for port in spec.ports], spec.classes)}",
         remedy="Supported layouts: "

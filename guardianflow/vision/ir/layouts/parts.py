@@ -79,9 +79,9 @@ class Heads:
         if len(ports) != 2 or any(len(port.shape) != 3 for port in ports):
             return None
         boxes = [index for index, port in enumerate(ports) if port.shape[2] == BOX]
-        named = [index for index in boxes if _is_boxes(ports[index])]
-        if len(boxes) == 2 and len(named) == 1:
-            boxes = named
+        if len(boxes) == 2:
+            named = [index for index in boxes if _is_boxes(ports[index])]
+            boxes = named or [index for index in boxes if not _is_scores(ports[index])] or boxes
         return (boxes[0], 1 - boxes[0]) if boxes else None
 
 
