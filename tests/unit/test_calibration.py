@@ -12,6 +12,9 @@ from guardianflow.lifecycle.quantization.calibration import (
     statistics,
 )
 from guardianflow.vision.data.dataset import Sample
+from guardianflow.vision.ir.serving import InputGeometry
+
+SQUARE = InputGeometry(32, 32)
 
 
 def sample(folder, index, brightness, classes=()):
@@ -35,7 +38,7 @@ def train(tmp_path_factory):
 
 
 def test_the_chosen_are_spread_by_brightness_and_by_class(train):
-    chosen = choose(train, 10, 32)
+    chosen = choose(train, 10, SQUARE)
     evenly = [train[i] for i in np.linspace(0, len(train) - 1, 10).round().astype(int)]
 
     def of(samples, label):
@@ -47,20 +50,20 @@ def test_the_chosen_are_spread_by_brightness_and_by_class(train):
     assert min(square.mean() for square in chosen.squares) < 80
     assert chosen.squares[0].shape == (32, 32, 3)
     # the same again
-    assert [one.image for one in choose(train, 10, 32).samples] == [
+    assert [one.image for one in choose(train, 10, SQUARE).samples] == [
         one.image for one in chosen.samples
     ]
 
 
 def test_a_small_split_is_taken_whole(train):
-    assert {one.image for one in choose(train[:5], 64, 32).samples} == {
+    assert {one.image for one in choose(train[:5], 64, SQUARE).samples} == {
         one.image for one in train[:5]
     }
 
 
 def test_a_large_split_is_not_read_whole(train):
     seen = []
-    choose(train, 4, 32, on_progress=lambda done, total: seen.append(total))
+    choose(train, 4, SQUARE, on_progress=lambda done, total: seen.append(total))
     assert seen == [32] * 32
 
 

@@ -89,7 +89,7 @@ def test_the_placement_inside_is_pillows(geometry):
 @pytest.mark.parametrize("geometry", [Input(96, 96), Input(64, 96, "centre")], ids=str)
 def test_the_placement_has_the_same_size_for_every_frame(geometry):
     place = placing(geometry)
-    for longest in (1, 2, 5, 64, 95, 97, 191, 192, 193, 640, 1919, 4001):
+    for longest in (1, 5, 95, 97, 192, 193, 640, 4001):
         for other in {longest, longest * 9 // 16 or 1}:
             for height, width in ((longest, other), (other, longest)):
                 frame = np.zeros((height, width, 3), np.uint8)

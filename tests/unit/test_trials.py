@@ -7,7 +7,7 @@ from PIL import Image
 
 from guardianflow.errors import ModelInvalid
 from guardianflow.lifecycle.importing.options import ImportOptions
-from guardianflow.lifecycle.importing.trials import Trials, _readings, pixel_flags
+from guardianflow.lifecycle.importing.trials import Trials, _readings, pixel_flags, with_pixels
 from guardianflow.vision.data.dataset import open_dataset
 from guardianflow.vision.ir.confined import ReadingRequest
 from guardianflow.vision.ir.confinement import read_confined
@@ -90,7 +90,7 @@ def test_frames_are_placed_where_the_detector_sees(placement, make):
     assert placement in trials.notes[0]
 
 
-def test_a_class_for_no_object_is_found_with_pixels_and_form_of_scores(make):
+def test_a_class_for_no_object_is_found_with_the_form_of_scores(make):
     planted = Planted(
         LayoutName.HEADS,
         geometry=SQUARE,
@@ -102,9 +102,10 @@ def test_a_class_for_no_object_is_found_with_pixels_and_form_of_scores(make):
     )
     trials, read = make(planted)
     assert set(read.questions) == set(OpenQuestion)
-    options = trials.answer(ImportOptions(), read)
-    assert (options.background, options.channel_order) == (Background.FIRST, ChannelOrder.BGR)
-    assert options.scores is ScoreForm.SOFTMAX
+    # With open pixels there are six times as many candidates.
+    open_ones = replace_questions(read, OpenQuestion.SCORES, OpenQuestion.BACKGROUND)
+    options = trials.answer(with_pixels(ImportOptions(), BYTES_BGR), open_ones)
+    assert (options.scores, options.background) == (ScoreForm.SOFTMAX, Background.FIRST)
 
 
 def test_what_sees_nothing_however_it_is_read_stays_as_usual(make):
