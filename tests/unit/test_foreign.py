@@ -148,6 +148,23 @@ def test_a_name_that_is_no_utf_8_is_asked_to_be_another(tmp_path):
     assert str(refused.value).encode()
 
 
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        ('{"label_names": ["no helmet", "person"]}', ("no helmet", "person")),
+        ("[1]", ("no_helmet", "person")),
+        ("{broken", ("no_helmet", "person")),
+        ('{"label_names": 3}', ("no_helmet", "person")),
+        (None, ("no_helmet", "person")),
+    ],
+)
+def test_names_are_read_from_model_info(told, names, tmp_path):
+    info = {"model_info labels": "no_helmet person"}
+    if told:
+        info["model_info label_info"] = told
+    assert open_foreign(write(tmp_path / "best.onnx", info)).names == names
+
+
 def test_a_side_of_thousands_of_digits_is_none(tmp_path):
     assert open_foreign(write(tmp_path / "best.onnx", {"imgsz": "9" * 5000})).side is None
 

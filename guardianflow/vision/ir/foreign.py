@@ -271,7 +271,7 @@ def _ir_metadata(path: Path, model: ov.Model) -> Mapping[str, str]:
 def _parse_names(path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Class names in the order of their indices, from a mapping, a list, or `a,b,c` as text."""
     labels = metadata.get("model_info labels", "")
-    text = metadata.get("names", "") or labels
+    text = metadata.get("names", "") or _label_names(metadata) or labels
     if not text.strip():
         return ()
     if len(text) > _MAX_TEXT:
@@ -291,6 +291,19 @@ def _parse_names(path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
             raise _unreadable_names(path, text, "is neither a list nor a mapping") from error
     return _in_order(path, text, content)
+
+
+def _label_names(metadata: Mapping[str, str]) -> str:
+    """The list of names in Geti's `label_info`, as text; "" if there is none."""
+    told = metadata.get("model_info label_info", "")
+    try:
+        content = json.loads(told) if 0 < len(told) <= _MAX_TEXT else None
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(content, dict):
+        return ""
+    names = cast("dict[str, object]", content).get("label_names")
+    return json.dumps(names) if isinstance(names, list) else ""
 
 
 def _in_order(path: Path, text: str, content: object) -> tuple[str, ...]:
