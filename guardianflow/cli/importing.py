@@ -15,6 +15,12 @@ from guardianflow.names import ModelName
 from guardianflow.scenario import Scenario
 from guardianflow.scenario.file import load_scenario
 from guardianflow.vision.ir.reading import (
+    MAX_CHANNEL,
+    MAX_MEMORY_GIB,
+    MAX_MINUTES,
+    MIN_MEMORY_GIB,
+    MIN_MINUTES,
+    MIN_STD,
     Background,
     BoxForm,
     ChannelOrder,
@@ -30,7 +36,6 @@ if TYPE_CHECKING:
     from guardianflow.registry import ModelRegistryManager
 
 _LISTED = 10
-_MAX_CHANNEL = 255
 _Name = Annotated[ModelName, model_argument("Model to add a version to.")]
 _Version = Annotated[str, typer.Option(help="Scenario version, e.g. v3.")]
 _Onnx = Annotated[Path | None, typer.Option(help="ONNX file.")]
@@ -80,9 +85,17 @@ _Background = Annotated[
     Background | None, typer.Option(help="Place of the class that stands for no object.")
 ]
 _MaxMemory = Annotated[
-    float, typer.Option(min=0.25, help="Memory limit for reading and running it once, in GiB.")
+    float,
+    typer.Option(
+        min=MIN_MEMORY_GIB,
+        max=MAX_MEMORY_GIB,
+        help="Memory limit for reading and running it once, in GiB.",
+    ),
 ]
-_MaxMinutes = Annotated[float, typer.Option(min=0.1, help="Time limit for the same, in minutes.")]
+_MaxMinutes = Annotated[
+    float,
+    typer.Option(min=MIN_MINUTES, max=MAX_MINUTES, help="Time limit for the same, in minutes."),
+]
 
 
 def import_model(
@@ -123,7 +136,6 @@ def import_model(
     """
     settings = _load(scenario, version, name)
     path, pairs = _only_one(onnx, ir, from_mlflow), _pairs(mapping or [])
-    registry = open_registry(out)
     from guardianflow.lifecycle.importing import ImportOptions
 
     options = ImportOptions(
@@ -133,7 +145,7 @@ def import_model(
         input_range=input_range,
         channel_order=channels,
         mean=_per_channel("--mean", mean),
-        std=_per_channel("--std", std, least=1e-6),
+        std=_per_channel("--std", std, least=MIN_STD),
         placement=placement,
         boxes=boxes,
         scores=scores,
@@ -142,7 +154,7 @@ def import_model(
         max_minutes=max_minutes,
         source=from_mlflow,
     )
-    imported = _import(out, registry, settings, path, options)
+    imported = _import(out, open_registry(out), settings, path, options)
     _tell(out, name.public, scenario, version, imported)
 
 
@@ -230,9 +242,9 @@ def _per_channel(option: str, text: str, least: float = 0.0) -> Channels | None:
         first, second, third = (float(part) for part in text.split(","))
     except ValueError:
         first = second = third = float("nan")
-    if not all(least <= value <= _MAX_CHANNEL for value in (first, second, third)):
+    if not all(least <= value <= MAX_CHANNEL for value in (first, second, third)):
         raise InputError(
-            f"{option} {text!r} is not three numbers from {least:g} to {_MAX_CHANNEL}.",
+            f"{option} {text!r} is not three numbers from {least:g} to {MAX_CHANNEL}.",
             remedy=f"Write them in the order of the channels: {option} 0.485,0.456,0.406",
             value=text,
         )

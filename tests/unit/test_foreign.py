@@ -313,7 +313,7 @@ def test_a_damaged_ir_is_refused(tmp_path):
 
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = write(tmp_path / "best.onnx")
-    monkeypatch.setattr(foreign, "_MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(foreign, "MAX_BYTES", path.stat().st_size - 1)
     monkeypatch.setattr(foreign, "read_header", None)
     with pytest.raises(ModelInvalid, match="at most 0 are allowed"):
         open_foreign(path)

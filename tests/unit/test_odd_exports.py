@@ -161,3 +161,17 @@ def test_a_port_whose_name_is_no_utf_8_is_refused_with_a_reason(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"images", b"\xff\xfeages"))
     with pytest.raises(ModelInvalid, match="not UTF-8"):
         read_confined(path, tmp_path / "read", request(classes=CLASSES))
+
+
+def test_words_of_a_file_move_no_cursor(tmp_path):
+    said = {"names": '["helmet\\u001b[2J", "person"]', "license": "MIT\nforged line"}
+    found = open_foreign(write(tmp_path / "best.onnx", metadata=said))
+    assert found.names == ("helmet [2J", "person")
+    assert found.licence == "MIT forged line"
+
+
+def test_an_onnx_file_that_is_called_xml_is_not_opened(tmp_path):
+    write(tmp_path / "best.onnx").rename(tmp_path / "best.xml")
+    (tmp_path / "best.bin").touch()
+    with pytest.raises(ModelInvalid, match="is no XML"):
+        open_foreign(tmp_path / "best.xml")

@@ -177,6 +177,15 @@ def test_what_is_wrong_in_the_file_is_named_with_its_line(home, text, said):
         ({"onnx": "../best.onnx"}, "onnx: it must be a path below"),
         ({"onnx": "/best.onnx"}, "onnx: it must be a path below"),
         ({"reading": {"layuot": "raw"}}, "reading.layuot: Unexpected keyword"),
+        ({"reading": {"max_memory_gib": float("inf")}}, "reading.max_memory_gib: Input should"),
+        ({"reading": {"max_minutes": float("nan")}}, "reading.max_minutes: Input should be"),
+        ({"reading": {"max_minutes": 0}}, "reading.max_minutes: Input should be greater"),
+        ({"reading": {"mean": [float("nan"), 0, 0]}}, "reading.mean.0: Input should be"),
+        ({"reading": {"std": [1, 0, 1]}}, "reading.std.1: Input should be greater"),
+        ({"max_memory_gib": float("inf")}, "max_memory_gib: Input should be less"),
+        ({"record": [[]]}, "record.0: Value should have at least 1 item"),
+        ({"environment": {"A": "a\0b"}}, "environment.A: no program can be given a NUL byte"),
+        ({"onnx": "a\0b"}, "onnx: it must be a path below"),
         ({"max_hours": 0}, "max_hours: Input should be greater than 0"),
     ],
 )
@@ -419,6 +428,26 @@ def test_a_file_that_leads_elsewhere_is_not_taken(tmp_path):
     shop = Shop(tmp_path / "work", steps=[{"run": [PYTHON, "-c", code]}])
     with pytest.raises(TrainerFailed, match=r"left no model\.onnx"):
         shop.work()
+
+
+def test_a_file_that_no_import_takes_is_refused_before_it_is_copied(tmp_path):
+    code = "open('model.onnx', 'w'); open('model.onnx.data', 'w').truncate(40 * 2**30)"
+    shop = Shop(tmp_path / "work", steps=[{"run": [PYTHON, "-c", code]}])
+    with pytest.raises(TrainerFailed, match=r"model\.onnx with 40960 MiB .* at most 1024"):
+        shop.work()
+
+
+def test_a_secret_of_ours_that_it_finds_is_kept_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter2-hunter2")
+    code = "print('found admin:hunter2-hunter2'); raise SystemExit(3)"
+    shop = Shop(tmp_path / "work", steps=[{"run": [PYTHON, "-c", code]}])
+    with pytest.raises(TrainerFailed, match=r"said: found \*\*\*") as failed:
+        shop.work()
+    kept = [*shop.lines, shop.made.words.read_text(), repr(failed.value.data)]
+    assert not [one for one in kept if "hunter2" in one]
+    record = [[PYTHON, "-c", "print('pip at admin:hunter2-hunter2')"]]
+    said = Shop(tmp_path / "asked", record=record).made.record()
+    assert said.splitlines()[-1] == "pip at ***"
 
 
 def test_of_a_flood_of_lines_some_are_told_and_all_are_kept(tmp_path):

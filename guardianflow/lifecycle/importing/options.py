@@ -2,17 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from guardianflow.vision.ir.reading import (
+    MAX_CHANNEL,
+    MAX_MEMORY_GIB,
+    MAX_MINUTES,
+    MIN_MEMORY_GIB,
+    MIN_MINUTES,
+    MIN_STD,
     Background,
     BoxForm,
     ChannelOrder,
-    Channels,
     InputRange,
     LayoutName,
     Placement,
     ScoreForm,
 )
+
+# Checked where the options are read from a file; the command line checks them itself.
+_Mean = Annotated[float, Field(ge=0, le=MAX_CHANNEL)]
+_Std = Annotated[float, Field(ge=MIN_STD, le=MAX_CHANNEL)]
 
 
 @dataclass(frozen=True)
@@ -44,12 +56,12 @@ class ImportOptions:
     layout: LayoutName | None = None
     input_range: InputRange | None = None
     channel_order: ChannelOrder | None = None
-    mean: Channels | None = None
-    std: Channels | None = None
+    mean: tuple[_Mean, _Mean, _Mean] | None = None
+    std: tuple[_Std, _Std, _Std] | None = None
     placement: Placement | None = None
     boxes: BoxForm | None = None
     scores: ScoreForm | None = None
     background: Background | None = None
-    max_memory_gib: float = 8.0
-    max_minutes: float = 10.0
+    max_memory_gib: Annotated[float, Field(ge=MIN_MEMORY_GIB, le=MAX_MEMORY_GIB)] = 8.0
+    max_minutes: Annotated[float, Field(ge=MIN_MINUTES, le=MAX_MINUTES)] = 10.0
     source: str = ""

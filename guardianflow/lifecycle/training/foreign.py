@@ -36,7 +36,7 @@ from guardianflow.lifecycle.training.trainers import (
 )
 from guardianflow.lifecycle.training.workshop import Workshop, files_of
 from guardianflow.machine.disk import scratch
-from guardianflow.machine.servers import private_home, without_secrets
+from guardianflow.machine.servers import private_home
 from guardianflow.mlflow_store.client import border
 from guardianflow.mlflow_store.runs import (
     TRAINER_DIGEST_TAG,
@@ -167,7 +167,7 @@ class ForeignTraining:
                 (papers / "environment.txt").write_text(environment, encoding="utf-8")
                 if workshop.words.exists():
                     said = workshop.words.read_text(encoding="utf-8", errors="replace")
-                    (papers / "trainer.log").write_text(without_secrets(said), encoding="utf-8")
+                    (papers / "trainer.log").write_text(said, encoding="utf-8")
                 run.log_files(papers)
         except (GuardianflowError, OSError) as error:
             log.warning("what the trainer said is only on this machine: %s", error)
@@ -189,9 +189,8 @@ class ForeignTraining:
             ) from error
 
     def _say(self, line: str) -> None:
-        said = without_secrets(line)
-        log.info("%s: %s", self.name, said)
-        self._report("train", 0, 1, said, remark=f"{self.name}: {said}")
+        log.info("%s: %s", self.name, line)
+        self._report("train", 0, 1, line, remark=f"{self.name}: {line}")
 
     def _wait(self, other: str) -> None:
         self._report("wait", 0, 1, remark=f"waiting for {other}, which trains the same")

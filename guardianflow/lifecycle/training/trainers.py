@@ -42,6 +42,8 @@ _REMEDY = "docs/trainers.md has examples."
 
 
 def _known(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("no program can be given a NUL byte")
     for name in _PLACEHOLDER.findall(text):
         if name not in PLACEHOLDERS:
             raise ValueError(f"{{{name}}} is none of {', '.join(PLACEHOLDERS)}")
@@ -56,7 +58,7 @@ def _absolute(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _below(path: str) -> str:
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts:
+    if pure.is_absolute() or ".." in pure.parts or "\0" in path:
         raise ValueError("it must be a path below {out}, without `..`")
     return path
 
@@ -112,11 +114,13 @@ class Trainer(Settings):
     environment: dict[_Variable, _Text] = Field(
         default_factory=dict[str, str], description="Variables that it gets beside PATH and a few."
     )
-    record: tuple[Command, ...] = Field(
+    record: tuple[Annotated[Command, Field(min_length=1)], ...] = Field(
         default=(), max_length=5, description="Programs that tell its environment: pip freeze."
     )
     max_hours: float = Field(default=24.0, gt=0, le=500, description="For each of its steps.")
-    max_memory_gib: float = Field(default=16.0, gt=0, description="For all its processes together.")
+    max_memory_gib: float = Field(
+        default=16.0, gt=0, le=65536, description="For all its processes together."
+    )
     processors: int | None = Field(default=None, ge=1, description="Of this machine; empty: all.")
 
     @property

@@ -32,8 +32,10 @@ from guardianflow.lifecycle.training.trainers import (
     trainers_file,
 )
 from guardianflow.machine.disk import write_whole
+from guardianflow.machine.servers import without_secrets
 from guardianflow.machine.supervision import Allowance, Ended, Passed, run_supervised
 from guardianflow.stored import Strict
+from guardianflow.vision.ir.foreign import MAX_BYTES
 
 # No other variable of ours is passed on: it may be a secret.
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "CUDA_VISIBLE_DEVICES")
@@ -161,7 +163,8 @@ class Workshop:
             folder=self.out,
             environment={**passed_on, **added},
             limits=Allowance(seconds, int(trainer.max_memory_gib * 2**30), trainer.processors),
-            on_line=hear,
+            # What it says is kept, logged, and quoted in errors.
+            on_line=lambda line: hear(without_secrets(line)),
         )
 
     def _values(self) -> dict[str, object]:
@@ -172,10 +175,11 @@ class Workshop:
         """The ONNX file that the trainer left.
 
         Raises:
-            TrainerFailed: It is not there, or leads elsewhere.
+            TrainerFailed: It is not there, leads elsewhere, or is too large.
         """
         path, out = self.out / self.trainer.onnx, self.out.resolve()
         if path.is_file() and path.resolve().is_relative_to(out):
+            self._refuse_huge(path.resolve())
             return path.resolve()
         found = [str(one.relative_to(self.out)) for one in sorted(self.out.rglob("*.onnx"))[:5]]
         raise TrainerFailed(
@@ -184,6 +188,17 @@ class Workshop:
             remedy=f"Correct `onnx` of {self.name} in {trainers_file()}, and run it again.",
             file=str(path),
         )
+
+    def _refuse_huge(self, onnx: Path) -> None:
+        """Refuse what no import takes, before it is copied to MLflow."""
+        size = sum(file.stat().st_size for file in files_of(onnx))
+        if size > MAX_BYTES:
+            raise TrainerFailed(
+                f"The trainer {self.name} left {onnx} with {size / 2**20:.0f} MiB together with "
+                f"the files whose names begin so; at most {MAX_BYTES // 2**20} are taken.",
+                remedy="Let it export a smaller network, or remove what lies beside it.",
+                file=str(onnx),
+            )
 
     def _read(self) -> _State | None:
         try:

@@ -6,9 +6,7 @@
 Pickles (.pt, .pth and similar) run code when they are opened, so they are refused.
 """
 
-import ast
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +17,12 @@ import openvino as ov
 import yaml
 
 from guardianflow.errors import ModelInvalid
+from guardianflow.vision.ir.foreign_words import MAX_TEXT, parse_names, parse_side, printable
 from guardianflow.vision.ir.onnx_file import read_header
 from guardianflow.vision.ir.reading import Placement
 
 # All files of a model together; a detector for an edge box has a few hundred megabytes at most.
-_MAX_BYTES = 2**30
-# Class names are text that is parsed: more is never needed.
-_MAX_TEXT = 100_000
-_MAX_DIGITS = 6
+MAX_BYTES = 2**30
 # Longest name or shape in a message, and the most ports.
 _MAX_SHOWN = 80
 _MAX_PORTS = 8
@@ -140,11 +136,11 @@ def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
         model=model,
         format="onnx" if header else "openvino",
         sha256=_sha256(files),
-        producer=header.producer if header else "",
+        producer=printable(header.producer) if header else "",
         opset=header.opset if header else 0,
-        names=tuple(classes) or _parse_names(path, metadata),
-        side=_parse_side(metadata.get("imgsz", "")),
-        licence=metadata.get("license", "")[:200],
+        names=tuple(classes) or tuple(map(printable, parse_names(path, metadata))),
+        side=parse_side(metadata.get("imgsz", "")),
+        licence=printable(metadata.get("license", "")[:200]),
         end_to_end=metadata.get("end2end", "").strip().lower() == "true",
         metadata=metadata,
         input_names=_names(model.inputs),
@@ -195,6 +191,13 @@ def _refuse_pickle(path: Path) -> None:
                 remedy="Fetch the file itself with `git lfs pull`." if b"git" in head else _EXPORT,
                 file=str(path),
             )
+    # OpenVINO goes by the content, and would read any format that it knows.
+    if path.suffix.lower() == ".xml" and not head.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"<"):
+        raise ModelInvalid(
+            f"{path} is no XML, so it is no OpenVINO IR.",
+            remedy="Name it as what it is, or copy it again if it is damaged.",
+            file=str(path),
+        )
     if path.suffix.lower() not in (".onnx", ".xml"):
         raise ModelInvalid(
             f"{path} is neither a .onnx file nor the .xml of an OpenVINO IR.",
@@ -216,10 +219,10 @@ def _weights_file(path: Path) -> Path:
 
 def _refuse_huge(files: Sequence[Path]) -> None:
     total = sum(file.stat().st_size for file in files)
-    if total > _MAX_BYTES:
+    if total > MAX_BYTES:
         raise ModelInvalid(
             f"{files[0]} and its data files have {total / 2**20:.0f} MiB; at most "
-            f"{_MAX_BYTES // 2**20} are allowed.",
+            f"{MAX_BYTES // 2**20} are allowed.",
             remedy="Choose a smaller model: an edge box could not run this one.",
             file=str(files[0]),
         )
@@ -243,7 +246,7 @@ def _ir_metadata(path: Path, model: ov.Model) -> Mapping[str, str]:
     """The producer's metadata in an IR, or in the metadata.yaml beside it."""
     metadata: dict[str, str] = {}
     beside = path.with_name("metadata.yaml")
-    if beside.is_file() and beside.stat().st_size <= _MAX_TEXT:
+    if beside.is_file() and beside.stat().st_size <= MAX_TEXT:
         try:
             content: object = yaml.safe_load(beside.read_text(encoding="utf-8"))
         except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
@@ -266,80 +269,6 @@ def _ir_metadata(path: Path, model: ov.Model) -> Mapping[str, str]:
     if model.has_rt_info(["guardianflow", "classes"]):
         metadata["names"] = str(model.get_rt_info(["guardianflow", "classes"]).value)
     return metadata
-
-
-def _parse_names(path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Class names in the order of their indices, from a mapping, a list, or `a,b,c` as text."""
-    labels = metadata.get("model_info labels", "")
-    text = metadata.get("names", "") or _label_names(metadata) or labels
-    if not text.strip():
-        return ()
-    if len(text) > _MAX_TEXT:
-        raise _unreadable_names(path, text, "is too long")
-    if text is labels:
-        # Separated by blanks; a blank within a name is written as an underscore.
-        return tuple(labels.split())
-    if text.strip().isdecimal():
-        raise _unreadable_names(path, text, "is a number")
-    if not text.lstrip().startswith(("{", "[", "(", '"', "'")):
-        return tuple(name.strip() for name in text.split(","))
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            content = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
-            raise _unreadable_names(path, text, "is neither a list nor a mapping") from error
-    return _in_order(path, text, content)
-
-
-def _label_names(metadata: Mapping[str, str]) -> str:
-    """The list of names in Geti's `label_info`, as text; "" if there is none."""
-    told = metadata.get("model_info label_info", "")
-    try:
-        content = json.loads(told) if 0 < len(told) <= _MAX_TEXT else None
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(content, dict):
-        return ""
-    names = cast("dict[str, object]", content).get("label_names")
-    return json.dumps(names) if isinstance(names, list) else ""
-
-
-def _in_order(path: Path, text: str, content: object) -> tuple[str, ...]:
-    """The names of a mapping from index to name, of a list, or of a single text."""
-    if isinstance(content, dict):
-        by_index = {str(key): value for key, value in cast("dict[object, object]", content).items()}
-        if set(by_index) != {str(index) for index in range(len(by_index))}:
-            raise _unreadable_names(path, text, "has gaps in its indices")
-        content = [by_index[str(index)] for index in range(len(by_index))]
-    if isinstance(content, str):
-        content = [content]
-    if isinstance(content, set | frozenset):
-        raise _unreadable_names(path, text, "is a set, which has no order")
-    if not isinstance(content, list | tuple):
-        raise _unreadable_names(path, text, "is a number")
-    names = cast("Sequence[object]", content)
-    if not all(isinstance(name, str | int) for name in names):
-        raise _unreadable_names(path, text, "is not a list of texts")
-    return tuple(str(name) for name in names)
-
-
-def _unreadable_names(path: Path, text: str, problem: str) -> ModelInvalid:
-    return ModelInvalid(
-        f"The class names in {path} cannot be read: {text[:80]!r} {problem}.",
-        remedy="Give them in the order of their indices: --classes a,b,c",
-        file=str(path),
-    )
-
-
-def _parse_side(text: str) -> tuple[int, int] | None:
-    """Height and width from the text of `imgsz`, e.g. "[192, 320]" or "320"; None if unreadable."""
-    parts = [part.strip() for part in text.strip("[]() ").split(",")]
-    if not all(part.isdecimal() and len(part) <= _MAX_DIGITS for part in parts):
-        return None
-    sides = [int(part) for part in parts]
-    return (sides[0], sides[-1]) if len(sides) <= 2 else None
 
 
 def _sha256(files: Sequence[Path]) -> str:

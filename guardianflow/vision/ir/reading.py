@@ -5,7 +5,7 @@ names of its classes + classes of the scenario --match_classes--> rows of its ou
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from pydantic import Field
 
@@ -18,6 +18,12 @@ _LISTED, _SHOWN = 40, 80
 
 Channels = tuple[float, float, float]
 """A value for each channel, in the order of the detector's input."""
+MAX_CHANNEL: Final = 255
+"""Of a mean or a deviation: channels have at most 255."""
+MIN_STD: Final = 1e-6
+# What may be said of limits.
+MIN_MEMORY_GIB, MAX_MEMORY_GIB = 0.25, 4096.0
+MIN_MINUTES, MAX_MINUTES = 0.1, 10_080.0
 
 
 class LayoutName(StrEnum):
