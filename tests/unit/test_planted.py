@@ -10,7 +10,6 @@ from guardianflow.vision.ir import ir
 from guardianflow.vision.ir.adaptation import adapt, check_answers
 from guardianflow.vision.ir.families import (
     BYTES_BGR,
-    BYTES_RGB,
     COMMON_PIXELS,
     IMAGENET_BGR,
     UNIT_RGB,
@@ -90,7 +89,7 @@ WRITTEN = {
     "detections-swapped": Planted(LayoutName.DETECTIONS, swapped=True),
     "detections-from-1": Planted(LayoutName.DETECTIONS, background=Background.FIRST),
     "detections-sizes": Planted(LayoutName.DETECTIONS, sizes="orig_target_sizes"),
-    "canonical": Planted(LayoutName.CANONICAL, pixels=BYTES_RGB),
+    "canonical": Planted(LayoutName.CANONICAL),
 }
 
 
