@@ -4,7 +4,6 @@ import json
 import shutil
 import uuid
 import warnings
-from dataclasses import replace
 
 import pytest
 import torch
@@ -35,9 +34,15 @@ from testbed.runs import make_run
 from tests.foreign import Export, export_onnx
 
 APPROVED = Answer(decision=Choice.APPROVE, approver="Kim Minji", reason="saw the pictures")
+
+
+def but(options, **changes):
+    return options.model_copy(update=changes)
+
+
 # Our own network: frames lie in the corner.
 OURS = ImportOptions(channel_order=ChannelOrder.RGB, placement=Placement.CORNER)
-MAPPED = replace(OURS, mapping={"person": "worker"})
+MAPPED = but(OURS, mapping={"person": "worker"})
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +199,7 @@ def test_the_same_file_again_is_the_same_version_whatever_it_is_called(
 
 def test_the_same_file_read_otherwise_is_another_version(learned, scenario, foreign):
     first = bring(learned, scenario, foreign)
-    options = replace(OURS, mapping={"person": "worker", "helmet": "vest"})
+    options = but(OURS, mapping={"person": "worker", "helmet": "vest"})
     other = bring(learned, scenario, foreign, options)
     assert not other.reused
     assert other.version == first.version + 1
@@ -227,7 +232,7 @@ def test_a_scenario_version_is_frozen_by_an_import_too(learned, scenario, foreig
 
 
 def test_a_wrong_range_is_found_and_the_right_one_named(learned, scenario, finished):
-    options = replace(OURS, classes=("person", "helmet"), input_range=InputRange.UNIT)
+    options = but(OURS, classes=("person", "helmet"), input_range=InputRange.UNIT)
     with pytest.raises(ModelInvalid, match=r"0\.\.1 rgb.*, and 0\.\d+ with pixels 0\.\.255") as no:
         bring(learned, scenario, finished, options)
     assert no.value.remedy == "Add --input-range 0..255 --channels rgb"
@@ -243,12 +248,12 @@ def test_what_the_file_does_not_say_is_tried_and_told(learned, scenario, finishe
     assert imported.evaluation.map50 == pytest.approx(learned.trained.evaluation.map50, abs=0.1)
     assert origin.tried[0].startswith("pixels: 0..255 rgb, because mAP50-95 is ")
     assert origin.tried[1].startswith("placement: ")
-    said = replace(options, input_range=InputRange.BYTES, channel_order=ChannelOrder.RGB)
-    assert bring(learned, scenario, finished, replace(said, placement=origin.placement)).reused
+    said = but(options, input_range=InputRange.BYTES, channel_order=ChannelOrder.RGB)
+    assert bring(learned, scenario, finished, but(said, placement=origin.placement)).reused
 
 
 def test_a_wrong_form_of_boxes_is_found_and_the_right_one_named(learned, scenario, foreign):
-    options = replace(MAPPED, boxes=BoxForm.CORNERS)
+    options = but(MAPPED, boxes=BoxForm.CORNERS)
     with pytest.raises(
         ModelInvalid, match=r"as corners, .*, and 0\.\d+ with boxes as centre"
     ) as no:

@@ -176,7 +176,7 @@ def test_what_is_wrong_in_the_file_is_named_with_its_line(home, text, said):
         ({"environment": {"A=B": "x"}}, "match pattern"),
         ({"onnx": "../best.onnx"}, "onnx: it must be a path below"),
         ({"onnx": "/best.onnx"}, "onnx: it must be a path below"),
-        ({"reading": {"layuot": "raw"}}, "reading.layuot: Unexpected keyword"),
+        ({"reading": {"layuot": "raw"}}, "reading.layuot: Extra inputs"),
         ({"reading": {"max_memory_gib": float("inf")}}, "reading.max_memory_gib: Input should"),
         ({"reading": {"max_minutes": float("nan")}}, "reading.max_minutes: Input should be"),
         ({"reading": {"max_minutes": 0}}, "reading.max_minutes: Input should be greater"),

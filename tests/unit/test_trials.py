@@ -35,21 +35,17 @@ def make(tmp_path):
         path = save_planted(planted, tmp_path / "planted")
 
         def read(folder, options):
-            said = {key: getattr(options, key) for key in SAID}
-            names = {"wanted": CLASSES, "classes": CLASSES, "mapping": {}}
+            said = options.model_dump(
+                exclude={"max_memory_gib", "max_minutes", "source", "classes"}
+            )
             limits = {"memory_bytes": 2**33, "seconds": 120}
-            return read_confined(path, folder, ReadingRequest(size=128, **names, **said, **limits))
+            names = {"wanted": CLASSES, "classes": CLASSES}
+            return read_confined(path, folder, ReadingRequest(size=128, **said, **names, **limits))
 
         trials = Trials(path, read, data, lambda *_: None)
         return trials, read(tmp_path / "first", ImportOptions())
 
     return make
-
-
-SAID = (
-    *("layout", "input_range", "channel_order", "mean", "std", "placement", "boxes", "scores"),
-    "background",
-)
 
 
 def write_dataset(folder, geometry, height, width):
@@ -86,7 +82,7 @@ def test_frames_are_placed_where_the_detector_sees(placement, make):
     trials, read = make(Planted(geometry=InputGeometry(128, 128, placement)))
     said = ImportOptions(channel_order=ChannelOrder.RGB)
     options = trials.answer(said, replace_questions(read, OpenQuestion.PLACEMENT))
-    assert options == replace(said, placement=placement)
+    assert options == said.model_copy(update={"placement": placement})
     assert placement in trials.notes[0]
 
 

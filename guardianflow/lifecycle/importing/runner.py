@@ -136,19 +136,9 @@ class ImportRunner:
     ) -> ReadingAnswer:
         """Read the file in a child process, which writes our IR to `ir/` in the folder."""
         request = ReadingRequest(
+            **options.model_dump(exclude={"max_memory_gib", "max_minutes", "source"}),
             wanted=self.scenario.classes,
-            classes=options.classes,
-            mapping=dict(options.mapping),
             size=self.scenario.training.image_size,
-            layout=options.layout,
-            input_range=options.input_range,
-            channel_order=options.channel_order,
-            mean=options.mean,
-            std=options.std,
-            placement=options.placement,
-            boxes=options.boxes,
-            scores=options.scores,
-            background=options.background,
             memory_bytes=int(options.max_memory_gib * 2**30),
             seconds=int(options.max_minutes * 60),
         )

@@ -8,7 +8,7 @@ nobody guesses: the person who imports has to know.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -153,7 +153,10 @@ class Trials:
             with scratch() as place:
                 try:
                     self._read(place / "tried", candidate.options)
-                except ModelInvalid:
+                except ModelInvalid as error:
+                    # What passes a limit is too large however it is read.
+                    if error.data.keys() & {"memory_gib", "minutes"}:
+                        raise
                     # With such an option it cannot be read, e.g. bytes have only one range.
                     continue
                 found = detect(IrDetector(place / "tried" / IR), self._images)
@@ -192,17 +195,17 @@ def _readings(
             chosen = with_pixels(chosen, values)
         if len(forms) > 1:
             words, flags = [*words, form], [*flags, f"--scores {form}"]
-            chosen = replace(chosen, scores=form)
+            chosen = chosen.model_copy(update={"scores": form})
         if len(places) > 1:
             words, flags = [*words, f"no object {place}"], [*flags, f"--background {place}"]
-            chosen = replace(chosen, background=place)
+            chosen = chosen.model_copy(update={"background": place})
         yield Candidate(", ".join(words), " ".join(flags), chosen, unusual)
 
 
 def _placements(options: ImportOptions) -> Iterator[Candidate]:
     for placement in COMMON_PLACEMENTS:
         flags = f"--placement {placement}"
-        chosen = replace(options, placement=placement)
+        chosen = options.model_copy(update={"placement": placement})
         yield Candidate(placement, flags, chosen, placement is not COMMON_PLACEMENTS[0])
 
 
@@ -213,22 +216,18 @@ def _others(options: ImportOptions, read: ReadingAnswer) -> Iterator[Candidate]:
             words = f"pixels {pixels.describe()}"
             yield Candidate(words, pixel_flags(pixels), with_pixels(options, pixels), 1)
     form = BoxForm.of(centred=not read.boxes.centred, fractions=read.boxes.fractions)
-    yield Candidate(f"boxes as {form}", f"--boxes {form}", replace(options, boxes=form), 1)
+    yield Candidate(
+        f"boxes as {form}", f"--boxes {form}", options.model_copy(update={"boxes": form}), 1
+    )
     if read.background:
         place = Background.LAST if read.background is Background.FIRST else Background.FIRST
-        chosen = replace(options, background=place)
+        chosen = options.model_copy(update={"background": place})
         yield Candidate(f"no object {place}", f"--background {place}", chosen, 1)
 
 
 def with_pixels(options: ImportOptions, pixels: Pixels) -> ImportOptions:
     """Return the options that say what pixels are."""
-    return replace(
-        options,
-        input_range=pixels.input_range,
-        channel_order=pixels.channel_order,
-        mean=pixels.mean,
-        std=pixels.std,
-    )
+    return options.model_copy(update=pixels.model_dump())
 
 
 def pixel_flags(pixels: Pixels) -> str:

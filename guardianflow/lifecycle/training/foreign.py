@@ -15,7 +15,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -173,9 +172,9 @@ class ForeignTraining:
             log.warning("what the trainer said is only on this machine: %s", error)
 
     def _import(self, onnx: Path) -> ImportedModel:
-        options = replace(self.trainer.reading, source=f"trainer {self.name}")
+        options = self.trainer.reading.model_copy(update={"source": f"trainer {self.name}"})
         if self.trainer.class_names is ClassNames.SCENARIO:
-            options = replace(options, classes=self.scenario.classes)
+            options = options.model_copy(update={"classes": self.scenario.classes})
         show = self._on_progress
         runner = ImportRunner(self.scenario, self.registry, onnx, options, on_progress=show)
         try:

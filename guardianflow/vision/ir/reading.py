@@ -5,7 +5,7 @@ names of its classes + classes of the scenario --match_classes--> rows of its ou
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Final, assert_never
+from typing import Annotated, Final, assert_never
 
 from pydantic import Field
 
@@ -16,11 +16,13 @@ from guardianflow.vision.data import class_names as data_classes
 _LISTED, _SHOWN = 40, 80
 
 
-Channels = tuple[float, float, float]
-"""A value for each channel, in the order of the detector's input."""
 MAX_CHANNEL: Final = 255
 """Of a mean or a deviation: channels have at most 255."""
 MIN_STD: Final = 1e-6
+_Mean = Annotated[float, Field(ge=0, le=MAX_CHANNEL)]
+_Std = Annotated[float, Field(ge=MIN_STD, le=MAX_CHANNEL)]
+Channels = tuple[float, float, float]
+"""A value for each channel, in the order of the detector's input."""
 # What may be said of limits.
 MIN_MEMORY_GIB, MAX_MEMORY_GIB = 0.25, 4096.0
 MIN_MINUTES, MAX_MINUTES = 0.1, 10_080.0
@@ -156,18 +158,23 @@ class Pixels(Strict):
         return told
 
 
-class Reading(Strict):
+class ReadingOptions(Strict):
     """How to read a foreign detector, as far as a person says it.
 
-    What is None is decided by the file, by what its family of detectors does, or by the outputs.
+    What is None is decided by the file, by what its family of detectors does, by the outputs, or by
+    trying it on labelled images.
     """
 
-    size: int = Field(description="Side in pixels, if the file leaves it open.")
     layout: LayoutName | None = Field(default=None, description="Of its outputs.")
     input_range: InputRange | None = Field(default=None, description="From black to white.")
     channel_order: ChannelOrder | None = Field(default=None, description="Of its input.")
-    mean: Channels | None = Field(default=None, description="Subtracted from pixels.")
-    std: Channels | None = Field(default=None, description="What pixels are divided by.")
+    mean: tuple[_Mean, _Mean, _Mean] | None = Field(
+        default=None,
+        description="Subtracted from each channel, in its range and order.",
+    )
+    std: tuple[_Std, _Std, _Std] | None = Field(
+        default=None, description="What each channel is divided by then."
+    )
     placement: Placement | None = Field(default=None, description="Of a frame in the input.")
     boxes: BoxForm | None = Field(default=None, description="Of its outputs.")
     scores: ScoreForm | None = Field(default=None, description="Of its outputs.")
@@ -190,6 +197,12 @@ class Reading(Strict):
             mean=self.mean or (usual.mean if alike else None),
             std=self.std or (usual.std if alike else None),
         )
+
+
+class Reading(ReadingOptions):
+    """How to read a foreign detector for a scenario."""
+
+    size: int = Field(description="Side in pixels, if the file leaves it open.")
 
 
 def match_classes(
