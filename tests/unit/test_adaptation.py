@@ -20,6 +20,7 @@ from guardianflow.vision.ir.reading import (
     ChannelOrder,
     InputRange,
     LayoutName,
+    OpenQuestion,
     Reading,
     ScoreForm,
 )
@@ -444,3 +445,15 @@ def test_a_loop_as_long_as_the_picture_is_bright_is_refused(tmp_path):
     # as many rounds as its mean: nobody can try all pictures
     with pytest.raises(ModelInvalid, match="runs as often as the image decides"):
         read(bombs.loop(tmp_path / "loop.onnx", None))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "family"), [((1, 20, 4), (1, 20, 4), "RF-DETR"), ((1, 20, 5), (1, 20), "")]
+)
+def test_names_that_two_families_share_tell_one_only_by_the_layout(boxes, labels, family, tmp_path):
+    model = graph([np.full(boxes, 0.4), np.zeros(labels)])
+    for output, name in zip(model.outputs, ("dets", "labels"), strict=True):
+        output.set_names({name})
+    adapted = read(saved(model, tmp_path))
+    assert adapted.family == family
+    assert (OpenQuestion.PIXELS in adapted.questions) == (not family)

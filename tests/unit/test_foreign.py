@@ -132,7 +132,12 @@ def test_names_that_are_no_names_are_refused_and_never_run(text, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("(1)", "is a number"), ("{'a', 'b'}", "is a set, which has no order")]
+    ("text", "said"),
+    [
+        ("(1)", "is a number"),
+        ("{'a', 'b'}", "is a set, which has no order"),
+        ("{0: 'a', '0': 'b'}", "has an index twice"),
+    ],
 )
 def test_why_names_cannot_be_read_is_said(text, said, tmp_path):
     with pytest.raises(ModelInvalid, match=said):

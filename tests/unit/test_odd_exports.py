@@ -166,7 +166,7 @@ def test_a_port_whose_name_is_no_utf_8_is_refused_with_a_reason(tmp_path):
 def test_words_of_a_file_move_no_cursor(tmp_path):
     said = {"names": '["helmet\\u001b[2J", "person"]', "license": "MIT\nforged line"}
     found = open_foreign(write(tmp_path / "best.onnx", metadata=said))
-    assert found.names == ("helmet [2J", "person")
+    assert found.names == ("helmet[2J", "person")
     assert found.licence == "MIT forged line"
 
 

@@ -6,7 +6,7 @@ processing   plain IR -> edge IR, which takes frames and answers boxes
 serving      frames -> IR -> detections; runs where neither torch nor guardianflow is installed
 
 Detectors from other trainers:
-foreign      opens the file, never as code -> onnx_file, reading
+foreign      opens the file, never as code -> onnx_file, foreign_words, reading
 adaptation   rebuilds its graph with our inputs and outputs -> entrance, layouts, box_form, bounds
 families     what detectors of a family do that no shape tells
 confinement  all of that in a child process with limits -> confined

@@ -25,8 +25,8 @@ _FLOATS = ("f32", "f16")
 _WHITE = 255.0
 # A larger batch costs an edge box too much for one frame.
 _MOST_FRAMES = 8
-# More rows of detections than anybody draws.
-_MOST_ROWS = 1000
+# More rows of detections than any frame has; without suppression they are in no order.
+_MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True)

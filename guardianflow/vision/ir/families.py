@@ -2,7 +2,7 @@
 
     file, layout --recognise_family--> Family: from the file's words, its ports, or its layout
 
-To support another family, add a function that recognises it to `_FAMILIES`. What is not known of it
+To support another family, add a function that recognises it to `_BY_FILE`. What is not known of it
 stays None: then the import tries what is common on the val split.
 """
 
@@ -79,17 +79,18 @@ class Family:
 
 def recognise_family(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:
     """Return the family of a detector; None if nothing in its file tells."""
-    return next((family for make in _FAMILIES if (family := make(foreign, layout))), None)
+    told = next((family for recognise in _BY_FILE if (family := recognise(foreign))), None)
+    return told or _by_layout(foreign, layout)
 
 
-def _ours(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
+def _ours(foreign: ForeignModel) -> Family | None:
     """An IR of ours says so; outputs like ours are no proof."""
     if foreign.own_placement is None:
         return None
     return Family("guardianflow", BYTES_RGB, foreign.own_placement)
 
 
-def _model_info(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
+def _model_info(foreign: ForeignModel) -> Family | None:
     """Geti, getitune, OpenVINO Training Extensions: the file says all of it."""
     told = {
         key.removeprefix(_MODEL_INFO): value.strip()
@@ -134,7 +135,7 @@ def _channels(text: str) -> Channels | None:
     return values[0], values[1], values[2]
 
 
-def _ultralytics(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
+def _ultralytics(foreign: ForeignModel) -> Family | None:
     """Ultralytics, and the YOLOv5 and YOLOv7 before it, which state a stride."""
     told = foreign.metadata
     if "ultralytics" not in f"{told.get('author')} {told.get('description')}".lower():
@@ -143,42 +144,39 @@ def _ultralytics(foreign: ForeignModel, layout: LayoutName | None) -> Family | N
     return Family("Ultralytics", UNIT_RGB, Placement.STRETCH if stretched else Placement.CENTRE)
 
 
-def _picture_sizes(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
+def _picture_sizes(foreign: ForeignModel) -> Family | None:
     """RT-DETR, D-FINE and DEIM with their post-processing."""
     if not any(name in PICTURE_SIZES for name in foreign.input_names):
         return None
     return Family("D-FINE or RT-DETR", UNIT_RGB, Placement.STRETCH, background=Background.LAST)
 
 
-def _rf_detr(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
-    if set(foreign.output_names) != {"dets", "labels"}:
-        return None
-    return Family("RF-DETR", IMAGENET_RGB, Placement.STRETCH, ScoreForm.LOGITS)
-
-
-def _paddle(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
+def _paddle(foreign: ForeignModel) -> Family | None:
     if "scale_factor" not in foreign.input_names:
         return None
     # PP-YOLOE subtracts ImageNet's mean, PP-YOLOE+ and its RT-DETR do not.
     return Family("PaddleDetection", None, Placement.STRETCH, background=Background.LAST)
 
 
-def _by_layout(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:  # noqa: ARG001
-    """Layouts that only one family has."""
-    if layout is LayoutName.YOLOX:
-        return Family("YOLOX", BYTES_BGR, Placement.CORNER)
-    if layout is LayoutName.NANODET:
-        # Placement depends on `keep_ratio` in its configuration.
-        return Family("NanoDet", IMAGENET_BGR)
-    return None
+def _by_layout(foreign: ForeignModel, layout: LayoutName | None) -> Family | None:
+    """Layouts that only one family has, or only one with these names."""
+    match layout:
+        case LayoutName.YOLOX:
+            return Family("YOLOX", BYTES_BGR, Placement.CORNER)
+        case LayoutName.NANODET:
+            # Placement depends on `keep_ratio` in its configuration.
+            return Family("NanoDet", IMAGENET_BGR)
+        case LayoutName.HEADS if set(foreign.output_names) == {"dets", "labels"}:
+            # MMDetection has these names too, for final detections.
+            return Family("RF-DETR", IMAGENET_RGB, Placement.STRETCH, ScoreForm.LOGITS)
+        case _:
+            return None
 
 
-_FAMILIES: tuple[Callable[[ForeignModel, LayoutName | None], Family | None], ...] = (
+_BY_FILE: tuple[Callable[[ForeignModel], Family | None], ...] = (
     _ours,
     _model_info,
     _ultralytics,
     _picture_sizes,
-    _rf_detr,
     _paddle,
-    _by_layout,
 )

@@ -17,7 +17,7 @@ import openvino as ov
 import yaml
 
 from guardianflow.errors import ModelInvalid
-from guardianflow.vision.ir.foreign_words import MAX_TEXT, parse_names, parse_side, printable
+from guardianflow.vision.ir.foreign_words import MAX_TEXT, in_one_line, parse_names, parse_side
 from guardianflow.vision.ir.onnx_file import read_header
 from guardianflow.vision.ir.reading import Placement
 
@@ -136,11 +136,11 @@ def open_foreign(path: Path, *, classes: Sequence[str] = ()) -> ForeignModel:
         model=model,
         format="onnx" if header else "openvino",
         sha256=_sha256(files),
-        producer=printable(header.producer) if header else "",
+        producer=in_one_line(header.producer) if header else "",
         opset=header.opset if header else 0,
-        names=tuple(classes) or tuple(map(printable, parse_names(path, metadata))),
+        names=tuple(classes) or tuple(map(in_one_line, parse_names(path, metadata))),
         side=parse_side(metadata.get("imgsz", "")),
-        licence=printable(metadata.get("license", "")[:200]),
+        licence=in_one_line(metadata.get("license", "")[:200]),
         end_to_end=metadata.get("end2end", "").strip().lower() == "true",
         metadata=metadata,
         input_names=_names(model.inputs),

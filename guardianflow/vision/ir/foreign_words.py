@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from guardianflow.errors import ModelInvalid
+from guardianflow.wording.printable import printable
 
 # Class names are text that is parsed: more is never needed.
 MAX_TEXT = 100_000
@@ -58,7 +59,10 @@ def _label_names(metadata: Mapping[str, str]) -> str:
 def _in_order(path: Path, text: str, content: object) -> tuple[str, ...]:
     """The names of a mapping from index to name, of a list, or of a single text."""
     if isinstance(content, dict):
-        by_index = {str(key): value for key, value in cast("dict[object, object]", content).items()}
+        given = cast("dict[object, object]", content)
+        by_index = {str(key): value for key, value in given.items()}
+        if len(by_index) < len(given):
+            raise _unreadable_names(path, text, "has an index twice")
         if set(by_index) != {str(index) for index in range(len(by_index))}:
             raise _unreadable_names(path, text, "has gaps in its indices")
         content = [by_index[str(index)] for index in range(len(by_index))]
@@ -91,6 +95,6 @@ def parse_side(text: str) -> tuple[int, int] | None:
     return (sides[0], sides[-1]) if len(sides) <= 2 else None
 
 
-def printable(text: str) -> str:
-    """A text of a file, for messages and terminals: without controls of either."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+def in_one_line(text: str) -> str:
+    """A text of a file, for messages and terminals: without what controls either."""
+    return printable(text).translate({ord("\n"): " ", ord("\t"): " "})

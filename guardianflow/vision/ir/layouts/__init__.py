@@ -32,7 +32,7 @@ from guardianflow.vision.ir.layouts.protocol import (
     OutputSpec,
     Shape,
 )
-from guardianflow.vision.ir.layouts.tables import Cells, DetectionOutput, EndToEnd, Paddle, Yolov7
+from guardianflow.vision.ir.layouts.tables import FINAL_ROWS, Cells
 from guardianflow.vision.ir.reading import BoxForm, LayoutName
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -40,9 +40,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Cells(LayoutName.RAW, "(1, 4 + C, A): a box, then a score per class", in_columns=True),
     # RT-DETR, and exports that end in a transposition.
     Cells(LayoutName.ROWS, "(1, A, 4 + C): a box, then a score per class"),
-    EndToEnd(),
-    Yolov7(),
-    Paddle(),
+    *FINAL_ROWS,
     # Older YOLO versions.
     Cells(
         LayoutName.OBJECTNESS,
@@ -53,7 +51,6 @@ LAYOUTS: tuple[Layout, ...] = (
     NanoDet(),
     Heads(),
     SeparateDetections(),
-    DetectionOutput(),
     Canonical(),
 )
 

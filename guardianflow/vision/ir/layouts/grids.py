@@ -91,7 +91,7 @@ class NanoDet:
         bins, rest = divmod(shape[2] - spec.classes, BOX)
         return rest == 0 and _FEWEST_BINS <= bins <= _MOST_BINS
 
-    def agrees(self, spec: OutputSpec, answers: Answers) -> bool:  # noqa: ARG002  # noqa: ARG002
+    def agrees(self, spec: OutputSpec, answers: Answers) -> bool:  # noqa: ARG002
         """No other layout has so many columns for this number of classes."""
         return True
 

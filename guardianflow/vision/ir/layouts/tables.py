@@ -72,113 +72,108 @@ class Cells:
         return Split(cells, product(scores, take(cells, [BOX])) if self.objectness else scores)
 
 
-class EndToEnd:
-    """Final detections: suppression is in the graph, or the network needs none."""
+@dataclass(frozen=True)
+class FinalRows:
+    """Final detections, a row each: suppression is in the graph, or the network needs none.
 
-    name = LayoutName.END_TO_END
-    meaning = "(1, N, 6) or (N, 6): a box, score, class index"
-    usual = BoxForm.CORNERS
-    logits = False
-    background = Background.LAST
+    Attributes:
+        name: See `Layout`.
+        meaning: See `Layout`.
+        box: The first of the four columns of the box.
+        score: The column of the score.
+        label: The column of the class index.
+        ranks: How many dimensions the table may have; but for rows and columns they are 1.
+        batch: The column of the index in the batch, of which the first is kept; None: it has none.
+        counted: Whether their number may come in an output of its own.
+        spare: Whether class indices may count from 1, with 0 for background.
+        usual: See `Layout`.
+        background: See `Layout`.
+    """
+
+    name: LayoutName
+    meaning: str
+    box: int
+    score: int
+    label: int
+    ranks: tuple[int, ...]
+    batch: int | None = None
+    counted: bool = False
+    spare: bool = False
+    usual: BoxForm = BoxForm.CORNERS
+    background: Background = Background.LAST
+
+    @property
+    def logits(self) -> bool:
+        """They are final."""
+        return False
+
+    @property
+    def _columns(self) -> int:
+        return BOX + 2 + (self.batch is not None)
 
     def fits(self, spec: OutputSpec) -> bool:
-        """One output with six columns, for any number of classes."""
-        shape = spec.ports[0].shape
-        return len(spec.ports) == 1 and len(shape) in (2, 3) and shape[-1] == BOX + 2
+        """One table with these columns; a single row may be one score per class instead."""
+        shape, *others = (port.shape for port in spec.ports)
+        if len(shape) not in self.ranks or shape[-1] != self._columns:
+            return False
+        if math.prod(shape[:-2]) != 1 or shape == (1, spec.classes):
+            return False
+        return not others or (self.counted and all(math.prod(other) == 1 for other in others))
 
     def agrees(self, spec: OutputSpec, answers: Answers) -> bool:
-        """The last column contains class indices."""
-        return are_labels(answers[0][..., BOX + 1], spec.classes)
+        """Its column contains class indices."""
+        return are_labels(answers[0][..., self.label], spec.classes + self.spare)
 
     def split(self, spec: OutputSpec, outputs: Sequence[ov.Output]) -> Split:
         """Give a detection its score for its own class, and 0 for the others."""
-        found = reshape(outputs[0], 1, spec.ports[0].shape[-2], BOX + 2)
-        label, score = take(found, [BOX + 1]), take(found, [BOX])
-        return Split(found, scores_from_label(label, score, spec.classes))
+        table = reshape(outputs[0], 1, spec.ports[0].shape[-2], self._columns)
+        score = take(table, [self.score])
+        if self.batch is not None:
+            first = ops.equal(take(table, [self.batch]), np.float32(0))
+            score = product(score, ops.convert(first, "f32").output(0))
+        scores = scores_from_label(take(table, [self.label]), score, spec.classes + self.spare)
+        return Split(take(table, range(self.box, self.box + BOX)), scores)
 
 
-class Yolov7:
-    """Final detections of a batch in one table: YOLOv7's own export."""
-
-    name = LayoutName.YOLOV7
-    meaning = "(N, 7): index in the batch, a box, class index, score"
-    usual = BoxForm.CORNERS
-    logits = False
-    background = Background.LAST
-
-    def fits(self, spec: OutputSpec) -> bool:
-        """One output with seven columns; a single row of seven would be one score per class."""
-        shape = spec.ports[0].shape
-        return (
-            len(spec.ports) == 1
-            and len(shape) == 2
-            and shape[1] == BOX + 3
-            and not (shape[0] == 1 and spec.classes == shape[1])
-        )
-
-    def agrees(self, spec: OutputSpec, answers: Answers) -> bool:
-        """The column after the box contains class indices."""
-        return are_labels(answers[0][..., BOX + 1], spec.classes)
-
-    def split(self, spec: OutputSpec, outputs: Sequence[ov.Output]) -> Split:
-        """Keep the first frame of the batch: all are the same."""
-        table = ops.unsqueeze(outputs[0], ops.constant(np.int64(0))).output(0)
-        first = ops.convert(ops.equal(take(table, [0]), np.float32(0)), "f32").output(0)
-        label, score = take(table, [BOX + 1]), product(take(table, [BOX + 2]), first)
-        return Split(take(table, range(1, BOX + 1)), scores_from_label(label, score, spec.classes))
-
-
-class Paddle:
-    """Final detections of PaddleDetection, with or without their number in a second output."""
-
-    name = LayoutName.PADDLE
-    meaning = "(N, 6): class index, score, a box"
-    usual = BoxForm.CORNERS
-    logits = False
-    background = Background.LAST
-
-    def fits(self, spec: OutputSpec) -> bool:
-        """A table with six columns, and perhaps one number."""
-        shape = spec.ports[0].shape
-        return (
-            len(shape) == 2
-            and shape[1] == BOX + 2
-            and all(math.prod(port.shape) == 1 for port in spec.ports[1:])
-        )
-
-    def agrees(self, spec: OutputSpec, answers: Answers) -> bool:
-        """The first column contains class indices."""
-        return are_labels(answers[0][..., 0], spec.classes)
-
-    def split(self, spec: OutputSpec, outputs: Sequence[ov.Output]) -> Split:
-        """Give a detection its score for its own class, and 0 for the others."""
-        table = reshape(outputs[0], 1, spec.ports[0].shape[0], BOX + 2)
-        scores = scores_from_label(take(table, [0]), take(table, [1]), spec.classes)
-        return Split(take(table, range(2, BOX + 2)), scores)
-
-
-class DetectionOutput:
-    """The table of OpenVINO's and Caffe's operation `DetectionOutput`: SSD and its relatives."""
-
-    name = LayoutName.SSD
-    meaning = "(1, 1, N, 7): index in the batch, class index, score, a box"
-    usual = BoxForm.CORNER_FRACTIONS
-    logits = False
-    background = Background.FIRST
-
-    def fits(self, spec: OutputSpec) -> bool:
-        """One output with four dimensions and seven columns."""
-        shape = spec.ports[0].shape
-        return (
-            len(spec.ports) == 1 and len(shape) == 4 and shape[:2] == (1, 1) and shape[3] == BOX + 3
-        )
-
-    def agrees(self, spec: OutputSpec, answers: Answers) -> bool:
-        """The second column contains class indices, perhaps with one for background."""
-        return are_labels(answers[0][..., 1], spec.classes + 1)
-
-    def split(self, spec: OutputSpec, outputs: Sequence[ov.Output]) -> Split:
-        """The table may have a class 0 for background: there is a column for one class more."""
-        table = reshape(outputs[0], 1, spec.ports[0].shape[2], BOX + 3)
-        scores = scores_from_label(take(table, [1]), take(table, [2]), spec.classes + 1)
-        return Split(take(table, range(3, BOX + 3)), scores)
+FINAL_ROWS = (
+    FinalRows(
+        LayoutName.END_TO_END,
+        "(1, N, 6) or (N, 6): a box, score, class index",
+        box=0,
+        score=4,
+        label=5,
+        ranks=(2, 3),
+    ),
+    # YOLOv7's own export.
+    FinalRows(
+        LayoutName.YOLOV7,
+        "(N, 7): index in the batch, a box, class index, score",
+        batch=0,
+        box=1,
+        label=5,
+        score=6,
+        ranks=(2,),
+    ),
+    FinalRows(
+        LayoutName.PADDLE,
+        "(N, 6): class index, score, a box",
+        label=0,
+        score=1,
+        box=2,
+        ranks=(2,),
+        counted=True,
+    ),
+    # OpenVINO's and Caffe's operation `DetectionOutput`: SSD and its relatives.
+    FinalRows(
+        LayoutName.SSD,
+        "(1, 1, N, 7): index in the batch, class index, score, a box",
+        batch=0,
+        label=1,
+        score=2,
+        box=3,
+        ranks=(4,),
+        spare=True,
+        usual=BoxForm.CORNER_FRACTIONS,
+        background=Background.FIRST,
+    ),
+)
