@@ -21,6 +21,7 @@ from guardianflow.evaluation.gate import GateOutcome, judge_variant
 from guardianflow.evaluation.speed import machine
 from guardianflow.evaluation.variant_records import read_cost
 from guardianflow.lifecycle.quantization import QuantizationRunner, choose_source, variants
+from guardianflow.lifecycle.quantization import runner as quantization_runner
 from guardianflow.lifecycle.quantization.calibration import choose, refuse_unlike
 from guardianflow.lifecycle.quantization.remeasuring import measure_speed
 from guardianflow.lifecycle.quantization.variants import Making
@@ -126,7 +127,9 @@ def test_the_variant_shows_from_the_same_scores_as_its_source(learned):
     assert override.unwrap_python_model().score_threshold == 0.0
 
 
-def test_a_quantization_is_found_again(learned):
+def test_a_quantization_is_found_again(learned, monkeypatch):
+    # Finished work needs no files of its source, which may be gone.
+    monkeypatch.setattr(quantization_runner, "ir_folder", None)
     again = QuantizationRunner(learned.scenario, learned.registry, learned.trained.version).run()
     assert again.reused
     assert again.version == learned.quantized.version

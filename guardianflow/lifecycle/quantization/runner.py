@@ -19,6 +19,7 @@ from mlflow.entities import Run
 
 from guardianflow.errors import ScenarioInvalid
 from guardianflow.evaluation.gate import GateReport, judge_variant
+from guardianflow.evaluation.import_source import is_imported
 from guardianflow.evaluation.measurement import deployed_folder, ir_folder
 from guardianflow.evaluation.speed import SpeedReport, VariantCost, compare_speed
 from guardianflow.evaluation.variant_records import COST_FILE, SPEED_FOLDER, read_cost
@@ -132,10 +133,9 @@ class QuantizationRunner:
             "guardianflow.source_version": str(source.version),
             "guardianflow.source_run_id": source.run_id or "",
         }
-        fp32 = self._source_ir(dataset, source)
-        recipe = self._recipe(fp32)
+        recipe = self._recipe(source)
         work = Work(self.registry, self.scenario, dataset, "quant", recipe, inputs)
-        return work.find(self._read) or self._quantize(work, source, fp32)
+        return work.find(self._read) or self._quantize(work, source)
 
     def register(self, quantized: QuantizedModel) -> QuantizedModel:
         """Register a quantization as the variant's @candidate; repeated calls change nothing."""
@@ -171,18 +171,17 @@ class QuantizationRunner:
         fp32 = read_evaluation(client, run_id, _SOURCE_EVALUATION_FILE)
         return self._result(run_id, fp32, read_evaluation(client, run_id), cost, reused=True)
 
-    def _recipe(self, fp32: Path) -> str:
+    def _recipe(self, source: RegisteredModelInfo) -> str:
         """Return the version of the procedure for this source and precision."""
-        match self.precision:
-            case Precision.INT8:
-                return RECIPE + plan_of(fp32).recipe
-            case Precision.FP16:
-                return RECIPE
-            case _:
-                assert_never(self.precision)
+        # Our own networks are quantized alike; only the graph of another trainer has to be read.
+        if self.precision is not Precision.INT8 or not is_imported(source):
+            return RECIPE
+        name = self.scenario.model_name.public
+        return RECIPE + plan_of(ir_folder(self.registry, name, source.version)).recipe
 
-    def _quantize(self, work: Work, source: RegisteredModelInfo, fp32: Path) -> QuantizedModel:
+    def _quantize(self, work: Work, source: RegisteredModelInfo) -> QuantizedModel:
         scenario, dataset = self.scenario, work.dataset
+        fp32 = self._source_ir(dataset, source)
         name = f"quant {scenario.name} {scenario.version} of version {source.version}"
         with work.open_run(name) as run, scratch() as folder:
             settings = scenario.quantization.model_dump(mode="json")

@@ -137,22 +137,15 @@ def adapt(
     prepared = take_frames(foreign.model, model_input, pixels)
     read = _read_scores(prepared, spec, layout, reading, family, frames)
     columns = [row + (read.background is Background.FIRST) for row in rows]
-    probabilities = take(_probabilities(read.split.scores, read.form), columns)
+    scores = take(_probabilities(read), columns)
     form = reading.boxes
     if form is None:
         # As corners of side 1 the boxes stay as they are.
         as_they_are = corners(read.split.cells, BoxForm.CORNERS, InputSize(1, 1))
-        boxes, best = run_on(_ending_in(prepared, as_they_are, probabilities).clone(), frames)
-        form = infer_box_form(boxes[:, 0], best[:, 0], model_input.side, layout.usual)
-    boxes = corners(read.split.cells, form, model_input.side)
-    model = _ending_in(prepared, boxes, probabilities)
+        seen, best = run_on(_ending_in(prepared, as_they_are, scores).clone(), frames)
+        form = infer_box_form(seen[:, 0], best[:, 0], model_input.side, layout.usual)
+    model = _ending_in(prepared, corners(read.split.cells, form, model_input.side), scores)
     _name_added_operations(model, before)
-    questions = {
-        OpenQuestion.PIXELS: not (family.pixels or reading.says_pixels()),
-        OpenQuestion.PLACEMENT: not (family.placement or reading.placement),
-        OpenQuestion.SCORES: read.form_is_open,
-        OpenQuestion.BACKGROUND: read.background_is_open,
-    }
     return Adapted(
         model,
         layout.name,
@@ -165,8 +158,19 @@ def adapt(
         form == layout.usual,
         read.form,
         read.background,
-        tuple(question for question, is_open in questions.items() if is_open),
+        _questions(reading, family, read),
     )
+
+
+def _questions(reading: Reading, family: Family, read: _Scores) -> tuple[OpenQuestion, ...]:
+    """What neither the person nor the file nor its family says."""
+    is_open = {
+        OpenQuestion.PIXELS: not (family.pixels or reading.says_pixels()),
+        OpenQuestion.PLACEMENT: not (family.placement or reading.placement),
+        OpenQuestion.SCORES: read.form_is_open,
+        OpenQuestion.BACKGROUND: read.background_is_open,
+    }
+    return tuple(question for question in OpenQuestion if is_open[question])
 
 
 def check_answers(model: ov.Model, pictures: Pictures, what: str) -> None:
@@ -291,14 +295,14 @@ def _read_scores(
     return _Scores(split, form, form_is_open, place or layout.background, place is None)
 
 
-def _probabilities(scores: ov.Output, form: ScoreForm) -> ov.Output:
-    match form:
+def _probabilities(read: _Scores) -> ov.Output:
+    match read.form:
         case ScoreForm.PROBABILITIES:
-            return scores
+            return read.split.scores
         case ScoreForm.LOGITS:
-            return ops.sigmoid(scores).output(0)
+            return ops.sigmoid(read.split.scores).output(0)
         case ScoreForm.SOFTMAX:
-            return ops.softmax(scores, 2).output(0)
+            return ops.softmax(read.split.scores, 2).output(0)
 
 
 def _ending_in(prepared: ov.Model, *ends: ov.Output) -> ov.Model:
