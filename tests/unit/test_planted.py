@@ -112,6 +112,13 @@ def test_squares_come_out_as_boxes_whatever_the_layout(name, tmp_path):
     assert sees_the_squares(tmp_path / ("said" if said else "first"), RECTANGLE)
 
 
+@pytest.mark.parametrize("name", ["detections-from-1", "ssd"])
+def test_class_indices_beyond_the_last_class_count_from_one(name, tmp_path):
+    adapted = read(WRITTEN[name], tmp_path)
+    assert adapted.background is Background.FIRST
+    assert OpenQuestion.BACKGROUND not in adapted.questions
+
+
 @pytest.mark.parametrize("name", ["raw", "end2end", "yolov7", "detections-sizes", "heads"])
 def test_a_batch_that_cannot_be_changed_is_filled_with_the_same_frame(name, tmp_path):
     planted = replace(WRITTEN[name], batch=3)

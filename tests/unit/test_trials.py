@@ -152,3 +152,17 @@ def replace_questions(read, *questions):
 
 def replace_mean(pixels, mean):
     return pixels.model_copy(update={"mean": mean})
+
+
+def test_what_passes_a_limit_is_not_tried_in_other_ways(make, monkeypatch):
+    trials, read = make(Planted(geometry=SQUARE))
+    tried = []
+
+    def too_slow(_folder, options):
+        tried.append(options)
+        raise ModelInvalid("It takes too long.", remedy="Choose another one.", minutes=10)
+
+    monkeypatch.setattr(trials, "_read", too_slow)
+    with pytest.raises(ModelInvalid, match="too long"):
+        trials.answer(ImportOptions(), read)
+    assert len(tried) == 1

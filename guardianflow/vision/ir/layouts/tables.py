@@ -4,9 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import openvino as ov
-from openvino import opset13 as ops
 
 from guardianflow.vision.ir.layouts.grids import is_undecoded
 from guardianflow.vision.ir.layouts.operations import (
@@ -83,7 +81,7 @@ class FinalRows:
         score: The column of the score.
         label: The column of the class index.
         ranks: How many dimensions the table may have; but for rows and columns they are 1.
-        batch: The column of the index in the batch, of which the first is kept; None: it has none.
+        columns: Of the table.
         counted: Whether their number may come in an output of its own.
         spare: Whether class indices may count from 1, with 0 for background.
         usual: See `Layout`.
@@ -96,7 +94,7 @@ class FinalRows:
     score: int
     label: int
     ranks: tuple[int, ...]
-    batch: int | None = None
+    columns: int = BOX + 2
     counted: bool = False
     spare: bool = False
     usual: BoxForm = BoxForm.CORNERS
@@ -107,14 +105,10 @@ class FinalRows:
         """They are final."""
         return False
 
-    @property
-    def _columns(self) -> int:
-        return BOX + 2 + (self.batch is not None)
-
     def fits(self, spec: OutputSpec) -> bool:
         """One table with these columns; a single row may be one score per class instead."""
         shape, *others = (port.shape for port in spec.ports)
-        if len(shape) not in self.ranks or shape[-1] != self._columns:
+        if len(shape) not in self.ranks or shape[-1] != self.columns:
             return False
         if math.prod(shape[:-2]) != 1 or shape == (1, spec.classes):
             return False
@@ -126,12 +120,9 @@ class FinalRows:
 
     def split(self, spec: OutputSpec, outputs: Sequence[ov.Output]) -> Split:
         """Give a detection its score for its own class, and 0 for the others."""
-        table = reshape(outputs[0], 1, spec.ports[0].shape[-2], self._columns)
-        score = take(table, [self.score])
-        if self.batch is not None:
-            first = ops.equal(take(table, [self.batch]), np.float32(0))
-            score = product(score, ops.convert(first, "f32").output(0))
-        scores = scores_from_label(take(table, [self.label]), score, spec.classes + self.spare)
+        table = reshape(outputs[0], 1, spec.ports[0].shape[-2], self.columns)
+        label, score = take(table, [self.label]), take(table, [self.score])
+        scores = scores_from_label(label, score, spec.classes + self.spare)
         return Split(take(table, range(self.box, self.box + BOX)), scores)
 
 
@@ -144,11 +135,11 @@ FINAL_ROWS = (
         label=5,
         ranks=(2, 3),
     ),
-    # YOLOv7's own export.
+    # YOLOv7's own export. Of a whole batch, all frames are the same: suppression keeps one.
     FinalRows(
         LayoutName.YOLOV7,
         "(N, 7): index in the batch, a box, class index, score",
-        batch=0,
+        columns=7,
         box=1,
         label=5,
         score=6,
@@ -167,7 +158,7 @@ FINAL_ROWS = (
     FinalRows(
         LayoutName.SSD,
         "(1, 1, N, 7): index in the batch, class index, score, a box",
-        batch=0,
+        columns=7,
         label=1,
         score=2,
         box=3,
